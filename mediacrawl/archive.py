@@ -1,0 +1,183 @@
+"""The archive: a store and its ledger, kept in step.
+
+Publishing goes `verify → fsync → claim the path → rename → fsync the folder → ledger: done`, for many files at
+once. The claim says which path a key is about to get; so after a crash between any two steps the ledger knows
+whether the rename has happened (the part is gone) or not (the part is there and is published by the next run).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.headers import Validators
+from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Entry, Ledger
+from mediacrawl.store.partfile import PartInUse
+from mediacrawl.store.paths import numbered, safe_relative_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from mediacrawl.download.request import Fetched
+    from mediacrawl.store.local import LocalStore
+
+LEDGER_NAME = "ledger.sqlite3"
+_NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Note that a file is wanted."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Give a fetched file its name: `entry.path` if that is free, one like it otherwise."""
+
+    entry: Entry
+    fetched: Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Note why a file did not arrive."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Note that the origin still has the version that is there."""
+
+    entry: Entry
+
+
+Change = Want | Publish | Failure | Unchanged
+
+
+class Archive:
+    """What is wanted, what is there, and how it gets there. Any thread; `write` from one at a time."""
+
+    def __init__(self, store: LocalStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self.ledger = ledger
+        self._clock = clock
+
+    @classmethod
+    def open(cls, store: LocalStore) -> Archive:
+        """Open the store for writing, settle what a crash left in the middle, sweep away what it left over.
+
+        Raises:
+            MachineError: the store or its ledger cannot be used.
+        """
+        store.open()
+        archive = cls(store, Ledger(store.hidden / LEDGER_NAME))
+        archive.settle()
+        store.parts.sweep()
+        return archive
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self.ledger.close()
+
+    def known(self, keys: Sequence[str]) -> list[Entry | None]:
+        """The rows of these keys. A file that is gone, or has another size, is not done any more.
+
+        Costs one question to the ledger and one stat for each finished file; no file is read.
+        """
+        found = self.ledger.lookup(keys)
+        lost = [key for key, entry in found.items() if entry.state == DONE and not self._is_there(entry)]
+        if lost:
+            self.ledger.lose(lost)
+            found.update({key: replace(found[key], state=PENDING) for key in lost})
+        return [found.get(key) for key in keys]
+
+    def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
+        """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""
+        now = self._clock()
+        with self.ledger.transaction():
+            self.ledger.want((c.entry for c in changes if isinstance(c, Want)), now)
+            self.ledger.fail((c.entry for c in changes if isinstance(c, Failure)), now)
+            self.ledger.refresh((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
+            claims = [self._claim(c) if isinstance(c, Publish) else c.entry for c in changes]
+        results, folders = self._rename(changes, claims)
+        if folders:
+            self.store.sync(folders)
+            with self.ledger.transaction():
+                done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
+                self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
+            for change, result in zip(changes, results, strict=True):
+                if isinstance(change, Publish) and not isinstance(result, Exception):
+                    assert change.fetched.part is not None
+                    change.fetched.part.published()
+        return results
+
+    def settle(self) -> None:
+        """After a crash: a row that was being published is done if its part has gone to its path."""
+        for entry in list(self.ledger.entries(PUBLISHING)):
+            with suppress(PartInUse):  # another process is publishing it right now
+                renamed = not self.store.parts.exists(entry.key) and self._is_there(entry)
+                self.ledger.settle(entry.key, DONE if renamed else PENDING, self._clock())
+
+    def _is_there(self, entry: Entry) -> bool:
+        return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
+
+    def _claim(self, change: Publish) -> Entry:
+        fetched = change.fetched
+        entry = replace(
+            change.entry,
+            path=self._free_path(change.entry),
+            size_bytes=fetched.size_bytes,
+            sha256=fetched.sha256,
+            validators=json.dumps(fetched.validators.to_dict()),
+            content_type=fetched.headers.get("content-type"),
+            http_status=fetched.status,
+            state=DONE,
+        )
+        self.ledger.claim(entry)
+        return entry
+
+    def _free_path(self, entry: Entry) -> str:
+        """The path that this key has already, else the wished one, else one like it that nobody has."""
+        row = self.ledger.lookup([entry.key]).get(entry.key)
+        if row is not None and row.path is not None:
+            return row.path
+        wished = safe_relative_path(entry.path or "file")
+        for number in range(1, _NUMBERED_UP_TO):
+            path = wished if number == 1 else numbered(wished, number)
+            if self.ledger.owner_of(path) is None and not self.store.taken(path):
+                return path
+        return numbered(wished, int(hashlib.sha256(entry.key.encode()).hexdigest()[:12], 16))
+
+    def _rename(
+        self, changes: Sequence[Change], claims: Iterable[Entry]
+    ) -> tuple[list[Entry | Exception], set[Path]]:
+        results: list[Entry | Exception] = []
+        folders: set[Path] = set()
+        for change, entry in zip(changes, claims, strict=True):
+            try:
+                if isinstance(change, Publish):
+                    assert change.fetched.part is not None
+                    assert entry.path is not None
+                    folders.add(self.store.rename_in(change.fetched.part.path, entry.path))
+                results.append(entry)
+            except MediacrawlError as error:
+                self.ledger.settle(entry.key, PENDING, self._clock())
+                results.append(error)
+        return results, folders
+
+
+def validators_of(entry: Entry) -> Validators:
+    """The validators of a row; none if the row has none."""
+    try:
+        return Validators.from_dict(json.loads(entry.validators or "{}"))
+    except (ValueError, AttributeError):
+        return Validators()

@@ -1,0 +1,1 @@
+"""One URL to one verified part file, resumably. Knows no Scrapy and no final names."""

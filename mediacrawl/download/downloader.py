@@ -1,0 +1,417 @@
+"""Acting on decisions: one wanted file, from a part that may be there to a whole, verified, synced part.
+
+The loop is thin. `plan.decide` says what an answer means; this file carries it out, and tries again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mediacrawl.download.exchange import Exchange
+from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
+from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.retry import Backoff, HostPauses
+from mediacrawl.download.segments import Crew, SegmentPolicy, Share
+from mediacrawl.download.verify import RunningHash, refuse_html
+from mediacrawl.errors import (
+    ConnectFailed,
+    DigestMismatch,
+    HttpStatusError,
+    TooLarge,
+    TransferBroken,
+    TransferError,
+    shown_url,
+)
+from mediacrawl.headers import Validators, digests_from_headers
+from mediacrawl.store.partfile import PartRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mediacrawl.download.plan import Decision, Head
+    from mediacrawl.download.transport import Answer, Transport
+    from mediacrawl.headers import Digest
+    from mediacrawl.store.local import LocalStore
+    from mediacrawl.store.partfile import PartFile
+
+_CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
+_PROBES = 2
+_KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to fetch, the same for all transfers of a crawl.
+
+    Attributes:
+        stall_s: the window in which at least `stall_bytes` must arrive; also the time without any byte.
+        stall_bytes: fewer in a window and the transfer reconnects.
+        max_bytes: a larger file is refused and its part removed; 0 is no limit.
+        segments: when a large file is fetched over several connections.
+    """
+
+    stall_s: float = 30.0
+    stall_bytes: int = 1
+    max_bytes: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
+
+
+class Downloader:
+    """Fetches wanted files into a store's parts. One for all threads; a transfer's own state is in `_Transfer`."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        transport: Transport,
+        policy: Policy | None = None,
+        *,
+        pauses: HostPauses | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.transport = transport
+        self.policy = policy or Policy()
+        self.pauses = pauses or HostPauses()
+        self.clock = clock
+
+    def fetch(
+        self, request: TransferRequest, *, cancel: Cancel | None = None, progress: Progress | None = None
+    ) -> Fetched:
+        """Bring one file, blocking.
+
+        Returns:
+            The part, whole, verified and synced, still locked; or none for 304.
+
+        Raises:
+            TransferError: it did not arrive. What had arrived is kept where a later run can use it.
+            Interrupted: `cancel` was set; the same.
+            MachineError: the disk; the same.
+            PartInUse: another process fetches this very key.
+
+        After a crash at any point the part is either resumable or counts as nothing.
+        """
+        part = self.store.parts.open(request.key)
+        try:
+            fetched = _Transfer(self, request, part, cancel or Cancel(), progress or Progress("")).run()
+        except BaseException:
+            part.close()
+            raise
+        if fetched.part is None:
+            part.close()
+        return fetched
+
+
+class _Transfer:
+    """The state of one transfer."""
+
+    def __init__(
+        self, owner: Downloader, request: TransferRequest, part: PartFile, cancel: Cancel, progress: Progress
+    ) -> None:
+        self._owner = owner
+        self._policy = owner.policy
+        self._request = request
+        self._part = part
+        self._cancel = cancel
+        self._progress = progress
+        self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
+        self._exchange = self._new_exchange()
+        self._saved_bytes = part.written_bytes
+        self._promised: set[Digest] = set(request.digests)
+        self._hash = RunningHash()
+        self._unchanged: Fetched | None = None
+        self._refetched = False  # once for a wrong digest
+        self._went_original = False
+        self._probes = 0
+
+    def run(self) -> Fetched:
+        """Try until it is whole, or until trying is pointless."""
+        failures, best = 0, self._part.written_bytes
+        while True:
+            try:
+                self._arrive()
+                return self._unchanged or self._finish()
+            except TransferError as error:
+                failures = 0 if self._part.written_bytes > best else failures
+                best = max(best, self._part.written_bytes)
+                failures += 1
+                self._wait_or_raise(error, failures)
+
+    def _arrive(self) -> None:
+        """Ask until nothing is missing, or the origin says that nothing has changed."""
+        ask: Ask | None = None
+        while not (self._part.is_whole and ask is None):
+            ask = self._attempt(ask or first_ask(self._saved(), self._request.revalidate))
+            if ask is None and (self._unchanged or self._part.is_whole):
+                return
+
+    def _saved(self) -> Saved | None:
+        record = self._part.record
+        if record is None or not record.resumable or not record.prefix:
+            return None
+        return Saved(record.prefix, record.complete_length, Validators.from_dict(record.validators))
+
+    def _attempt(self, ask: Ask) -> Ask | None:
+        """One answer, acted on. The next ask if the answer calls for a certain one."""
+        saved = self._saved()
+        if saved is not None and ask.manner is not Manner.WHOLE:
+            self._hash_prefix()
+        with self._exchange.ask(ask) as (answer, head):
+            decision = decide(saved, ask, head)
+            match decision.action:
+                case Action.RESUME:
+                    return self._resume(ask, answer, head)
+                case Action.RESTART:
+                    self._restart(answer, head)
+                    return None
+                case Action.UNCHANGED:
+                    self._unchanged = Fetched(None, head.status, answer.url, answer.headers)
+                    return None
+                case Action.COMPLETE:
+                    self._part.note_length(self._part.have)
+                    return None
+        return self._next_ask(decision, answer, head, saved)
+
+    def _next_ask(self, decision: Decision, answer: Answer, head: Head, saved: Saved | None) -> Ask:
+        """What to ask when the answer's body is of no use."""
+        if decision.action is Action.PROBE and saved is not None:
+            self._probes += 1
+            return overlap_ask(saved) if self._probes <= _PROBES else self._drop()
+        if decision.action is Action.REFETCH:
+            return self._drop()
+        if decision.action is Action.ORIGINAL and not self._went_original:
+            self._went_original = True
+            return first_ask(saved, self._request.revalidate)
+        raise HttpStatusError(self._request.url, head.status, answer.reason)
+
+    def _drop(self) -> Ask:
+        self._part.discard()
+        self._start_over()
+        return whole_ask()
+
+    def _start_over(self) -> None:
+        self._saved_bytes = 0
+        self._hash = RunningHash()
+        self._promised = set(self._request.digests)
+
+    def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
+        """Go on where the part ends, after comparing what was asked for twice."""
+        body = head.content_range
+        assert body is not None
+        assert body.stop is not None
+        if body.complete_length is not None:
+            self._check_size(body.complete_length)
+            self._part.note_length(body.complete_length)
+        self._note_promises(answer, head)
+        blocks = answer.blocks(decode=False)
+        if ask.manner is Manner.OVERLAP:
+            rest = self._compare_overlap(ask, blocks)
+            if rest is None:
+                return self._drop()
+            blocks = rest
+        stop = min(body.stop, self._part.gap_stop or body.stop)
+        self._receive(blocks, Share(self._part.have, stop), head)
+        # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
+        return None
+
+    def _compare_overlap(self, ask: Ask, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
+        """The blocks behind the overlap, or None when the bytes differ from those on the disk."""
+        offset, have = ask.start, self._part.have
+        for block in blocks:
+            self._cancel.check()
+            shared = min(len(block), have - offset)
+            if block[:shared] != self._part.read(offset, offset + shared):
+                return None
+            offset += shared
+            if offset == have:
+                return itertools.chain([block[shared:]], blocks)
+        raise self._too_short()
+
+    def _restart(self, answer: Answer, head: Head) -> None:
+        """The whole representation, from this very body."""
+        if not self._request.accept_html:
+            refuse_html(self._request.url, answer.headers.get("content-type"))
+        total = None if head.is_encoded else head.content_length
+        self._check_size(total or 0)
+        self._start_over()
+        self._note_promises(answer, head)
+        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        self._part.begin(
+            PartRecord(
+                validators=head.validators.to_dict(),
+                complete_length=total,
+                head={"status": head.status, "url": shown_url(answer.url), "headers": kept},
+                resumable=not head.is_encoded,
+            )
+        )
+        self._receive(answer.blocks(decode=head.is_encoded), Share(0, total), head)
+        if total is None:
+            self._part.note_length(self._part.have)
+
+    def _receive(self, blocks: Iterator[bytes], share: Share, head: Head) -> None:
+        """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
+        crew = self._crew(share, head)
+        stall = _Stall(self._policy, self._request.url, self._owner.clock)
+        try:
+            for block in blocks:
+                self._cancel.check()
+                data = block[: share.room(len(block))]
+                if share.start == 0 and not self._request.accept_html:
+                    refuse_html(self._request.url, None, data)
+                self._write(data, share)
+                if share.is_full:
+                    break
+                stall.seen(len(block))
+                crew.consider()
+            if share.stop is not None and not share.is_full:
+                raise self._too_short()
+            crew.join()
+        finally:
+            crew.stop()
+
+    def _write(self, data: bytes, share: Share) -> None:
+        """Bytes of the front share: written, counted and hashed in one go."""
+        self._part.write_at(share.start, data)
+        self._hash.update(share.start, data)
+        self._part.mark((share.start, share.start + len(data)))
+        share.advance(len(data))
+        self._count(len(data))
+
+    def _count(self, new_bytes: int) -> None:
+        self._progress.fetched_bytes += new_bytes
+        self._progress.have_bytes = self._part.written_bytes
+        self._progress.total_bytes = self._part.record.complete_length if self._part.record else None
+        self._check_size(self._progress.have_bytes)
+
+    def _crew(self, front: Share, head: Head) -> Crew:
+        """Helpers for this body: none unless it is large, and its version is certain."""
+        return Crew(
+            front,
+            self._part,
+            Validators.from_dict(self._part.record.validators if self._part.record else {}),
+            self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused),
+            new_exchange=self._new_exchange,
+            count=self._count,
+            cancel=self._cancel,
+            clock=self._owner.clock,
+        )
+
+    def _finish(self) -> Fetched:
+        """Hash what was not hashed on the way, compare with every promise, sync."""
+        record = self._part.record
+        assert record is not None
+        size_bytes = self._part.have
+        self._hash_prefix()
+        for digest in self._promised:
+            if not self._hash.matches(digest, self._part.blocks(size_bytes)):
+                self._set_aside(digest)
+                return self.run()
+        self._part.sync()
+        return Fetched(
+            self._part,
+            status=int(record.head.get("status", 200)),
+            url=str(record.head.get("url", self._request.url)),
+            headers=dict(record.head.get("headers", {})),
+            size_bytes=size_bytes,
+            sha256=self._hash.sha256_hex,
+            validators=Validators.from_dict(record.validators),
+            saved_bytes=self._saved_bytes,
+            fetched_bytes=self._progress.fetched_bytes,
+        )
+
+    def _set_aside(self, digest: Digest) -> None:
+        where = self._part.set_aside(self._owner.store.quarantine)
+        if self._refetched:
+            raise DigestMismatch(
+                self._request.url,
+                f"{digest.algorithm} is not the promised {digest.hex}, twice; what came is set aside as {where}",
+            )
+        self._refetched = True
+        self._start_over()
+
+    def _hash_prefix(self) -> None:
+        """Hash what stands on the disk behind the running hash's place."""
+        while (start := self._hash.hashed_bytes) < (have := self._part.have):
+            self._cancel.check()
+            self._hash.update(start, self._part.read(start, min(have, start + 1024 * 1024)))
+
+    def _note_promises(self, answer: Answer, head: Head) -> None:
+        # The digest of an encoded body is not that of the bytes we keep; Content-MD5 of a 206 is that of the range.
+        if not head.is_encoded:
+            headers = answer.headers
+            if head.status != 200:
+                headers = {name: value for name, value in headers.items() if name != "content-md5"}
+            self._promised.update(digests_from_headers(headers))
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self._max_bytes and size_bytes > self._max_bytes:
+            self._part.discard()
+            raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes")
+
+    def _too_short(self) -> TransferBroken:
+        total = self._part.record.complete_length if self._part.record else None
+        return TransferBroken(
+            self._request.url, f"the body ended early, {self._part.written_bytes} of {total} bytes are here"
+        )
+
+    def _wait_or_raise(self, error: TransferError, failures: int) -> None:
+        backoff = self._policy.backoff
+        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectFailed) else backoff.times
+        if not error.transient or failures > limit:
+            raise error
+        wait_s = error.retry_after_s or 0.0
+        if wait_s > backoff.max_retry_after_s:
+            raise error
+        if not wait_s:  # a host that named a time is waited for by the exchange, with all its other transfers
+            wait_s = backoff.delay_s(failures)
+        self._note(f"{error.reason}, again in {wait_s:.0f} s")
+        self._cancel.wait(wait_s)
+        self._note("")
+
+    def _note(self, text: str) -> None:
+        self._progress.note = text
+
+    def _new_exchange(self) -> Exchange:
+        return Exchange(
+            self._request,
+            self._owner.transport,
+            self._owner.pauses,
+            self._cancel,
+            timeout_s=self._request.timeout_s or self._policy.stall_s,
+            note=self._note,
+        )
+
+
+class _Stall:
+    """Notices that too little arrives, although something does."""
+
+    def __init__(self, policy: Policy, url: str, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._url = url
+        self._clock = clock
+        self._since = clock()
+        self._bytes = 0
+
+    def seen(self, new_bytes: int) -> None:
+        """Raise `TransferBroken` at the end of a window in which less than the minimum came."""
+        self._bytes += new_bytes
+        now = self._clock()
+        if now - self._since < self._policy.stall_s:
+            return
+        if self._bytes < self._policy.stall_bytes:
+            raise TransferBroken(
+                self._url, f"stalled: {self._bytes} bytes in {self._policy.stall_s:g} s, reconnecting"
+            )
+        self._since, self._bytes = now, 0
+
+
+def host_of(url: str) -> str:
+    """The host name, lower case, for naming and pausing; empty when there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,203 @@
+"""One ask and its answer, through redirects: which headers go to which host, and where we do not go."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from mediacrawl.download.plan import Head
+from mediacrawl.errors import HttpStatusError, RedirectRefused, TransferError, shown_url
+from mediacrawl.headers import ContentRange, Validators, media_type, retry_after_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mediacrawl.download.plan import Ask
+    from mediacrawl.download.request import Cancel, TransferRequest
+    from mediacrawl.download.retry import HostPauses
+    from mediacrawl.download.transport import Answer, Transport
+
+REDIRECTS = {301, 302, 303, 307, 308}
+MAX_REDIRECTS = 20
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# What an ask sets itself, or what belongs to one connection (RFC 9110 7.6.1).
+_OURS = {
+    "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
+    "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
+}  # fmt: skip
+_ONE_ORIGIN_ONLY = {"cookie", "authorization"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port (RFC 9110 4.3.1)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Raises `TransferError` for what is not an http or https URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or DEFAULT_PORTS[parts.scheme]
+        except (ValueError, KeyError):
+            raise _unfetchable(url) from None
+        if not parts.hostname:
+            raise _unfetchable(url)
+        return cls(parts.scheme, parts.hostname, port)
+
+
+class Exchange:
+    """Asks for one wanted file, as often as the transfer needs it."""
+
+    def __init__(
+        self,
+        request: TransferRequest,
+        transport: Transport,
+        pauses: HostPauses,
+        cancel: Cancel,
+        *,
+        timeout_s: float,
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._request = request
+        self._transport = transport
+        self._pauses = pauses
+        self._cancel = cancel
+        self._timeout_s = timeout_s
+        self._note = note
+        self._origin = Origin.of(request.url)
+        self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
+
+    @contextmanager
+    def ask(self, ask: Ask) -> Iterator[tuple[Answer, Head]]:
+        """Open, follow redirects, and close in the end.
+
+        Raises:
+            TransferError: no connection, a refused redirect, or an error status that asks to come again.
+        """
+        answer = self._follow(ask)
+        try:
+            with self._cancel.watch(answer):
+                yield answer, head_of(answer, redirected=answer.url != self._request.url)
+        finally:
+            answer.close()
+
+    def _follow(self, ask: Ask) -> Answer:
+        url = self._request.url
+        seen = {url}
+        while True:
+            answer = self._get(url, ask)
+            if answer.status not in REDIRECTS:
+                return answer
+            answer.close()
+            target = answer.headers.get("location")
+            if not self._request.allow_redirects or not target:
+                raise HttpStatusError(url, answer.status, answer.reason)
+            self._keep_cookies(url, answer)
+            url = self._target(url, target, seen)
+
+    def _target(self, url: str, location: str, seen: set[str]) -> str:
+        # http libraries decode header bytes as latin-1; servers send UTF-8.
+        with suppress(UnicodeError):
+            location = location.encode("latin-1").decode("utf-8")
+        try:
+            target = urljoin(url, location)
+        except ValueError:
+            raise RedirectRefused(self._request.url, "redirect to something that is no URL") from None
+        scheme = target.partition(":")[0].lower()
+        if scheme not in DEFAULT_PORTS:
+            raise RedirectRefused(
+                self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
+            )
+        if target in seen:
+            raise RedirectRefused(self._request.url, f"redirect loop at {shown_url(target)}")
+        if len(seen) > MAX_REDIRECTS:
+            raise RedirectRefused(self._request.url, f"more than {MAX_REDIRECTS} redirects")
+        seen.add(target)
+        return target
+
+    def _get(self, url: str, ask: Ask) -> Answer:
+        origin = Origin.of(url)
+        if (pause_s := self._pauses.remaining_s(origin.host)) > 0:
+            self._note(f"{origin.host} asked for quiet")
+            self._cancel.wait(pause_s)
+            self._note("")
+        self._cancel.check()
+        answer = self._transport.get(
+            url, self._headers(origin, ask), proxy=self._request.proxy, timeout_s=self._timeout_s
+        )
+        if answer.status in {429, 503}:
+            self._raise_busy(url, origin, answer)
+        return answer
+
+    def _raise_busy(self, url: str, origin: Origin, answer: Answer) -> None:
+        wait_s = retry_after_s(answer.headers.get("retry-after"), time.time())
+        if wait_s:
+            self._pauses.pause(origin.host, wait_s)
+        answer.close()
+        raise HttpStatusError(url, answer.status, answer.reason, wait_s)
+
+    def _headers(self, origin: Origin, ask: Ask) -> dict[str, str]:
+        foreign = origin != self._origin
+        headers = {
+            name: value
+            for name, value in self._request.headers
+            if name.lower() not in _OURS and not (foreign and name.lower() in _ONE_ORIGIN_ONLY)
+        }
+        # An encoded body cannot be resumed: a range of it is a range of another thing (RFC 9110 8.4, 14).
+        headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
+        if own := self._cookies.get(origin.host):
+            sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
+            pairs = [headers.get(sent, ""), *(f"{name}={value}" for name, value in own.items())]
+            headers[sent] = "; ".join(filter(None, pairs))
+        return headers
+
+    def _keep_cookies(self, url: str, answer: Answer) -> None:
+        if raw := answer.headers.get("set-cookie"):
+            cookies = SimpleCookie()
+            try:
+                cookies.load(raw)
+            except CookieError:
+                return
+            kept = self._cookies.setdefault(Origin.of(url).host, {})
+            kept.update({name: morsel.coded_value for name, morsel in cookies.items()})
+
+
+def head_of(answer: Answer, *, redirected: bool) -> Head:
+    """The part of an answer's head that decides."""
+    headers = answer.headers
+    kind = media_type(headers.get("content-type"))
+    return Head(
+        status=answer.status,
+        content_range=ContentRange.from_header(headers.get("content-range")),
+        content_length=content_length(headers.get("content-length")),
+        validators=Validators.from_headers(headers),
+        is_encoded=headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"},
+        is_multipart=kind == "multipart/byteranges",
+        ranges_refused=headers.get("accept-ranges", "").strip().lower() == "none",
+        redirected=redirected,
+    )
+
+
+def content_length(value: str | None) -> int | None:
+    """RFC 9110 8.6: digits; a list of equal values counts once, anything else is no length."""
+    if value is None:
+        return None
+    values = {item.strip() for item in value.split(",")}
+    item = values.pop()
+    if values or not item.isascii() or not item.isdigit() or len(item) > 18:
+        return None
+    return int(item)
+
+
+def _unfetchable(url: str) -> TransferError:
+    error = TransferError(url, "not an http or https URL with a host")
+    error.permanent = True
+    return error

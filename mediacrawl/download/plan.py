@@ -1,0 +1,183 @@
+"""Deciding to resume: a pure function from what is saved, what was asked and how the answer begins.
+
+The table in the README and in the tests is this file's contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from mediacrawl.headers import Agreement, ContentRange, Validators, range_header
+
+OVERLAP_BYTES = 64 * 1024  # asked for again and compared when no validator vouches for the bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is on the disk: `[0, have)` of a representation with these validators and this length."""
+
+    have: int
+    complete_length: int | None = None
+    validators: Validators = field(default_factory=Validators)
+
+
+class Manner(Enum):
+    """How to ask."""
+
+    WHOLE = auto()  # no Range
+    IF_RANGE = auto()  # from `have` on, if nothing changed
+    OVERLAP = auto()  # plain Range from a little before `have`, to compare
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `start` is the first byte asked for."""
+
+    manner: Manner
+    start: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How an answer begins, as far as the decision needs it.
+
+    Attributes:
+        content_length: None when absent; of this body, not of the representation.
+        is_encoded: a Content-Encoding other than identity.
+        is_multipart: `multipart/byteranges`.
+        ranges_refused: `Accept-Ranges: none`.
+        redirected: the answer came from another URL than the one that was asked first.
+    """
+
+    status: int
+    content_range: ContentRange | None = None
+    content_length: int | None = None
+    validators: Validators = field(default_factory=Validators)
+    is_encoded: bool = False
+    is_multipart: bool = False
+    ranges_refused: bool = False
+    redirected: bool = False
+
+
+class Action(Enum):
+    """What to do with an answer."""
+
+    RESUME = auto()  # go on with this body (after comparing the overlap, if one was asked for)
+    RESTART = auto()  # begin anew with this very body
+    REFETCH = auto()  # this body is of no use: drop what is there, ask for the whole
+    PROBE = auto()  # ask once more with a plain Range and compare bytes
+    COMPLETE = auto()  # nothing is missing
+    UNCHANGED = auto()  # 304: the file that is there is the current one
+    ORIGINAL = auto()  # the redirect's target has expired: go again through the original URL
+    REJECT = auto()  # an error status
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action and, for the log, why."""
+
+    action: Action
+    why: str
+
+
+def first_ask(saved: Saved | None, revalidate: Validators | None = None) -> Ask:
+    """How to ask at first (RFC 9110 13.1.5: If-Range only with a strong validator)."""
+    if saved is None or saved.have == 0:
+        conditional = revalidate.conditional_headers() if revalidate else {}
+        return Ask(Manner.WHOLE, headers=tuple(conditional.items()))
+    if_range = saved.validators.if_range()
+    if if_range is None:
+        return overlap_ask(saved)
+    return Ask(Manner.IF_RANGE, saved.have, (("Range", range_header(saved.have)), ("If-Range", if_range)))
+
+
+def overlap_ask(saved: Saved) -> Ask:
+    """A plain Range from a little before the end, so that bytes can be compared."""
+    start = max(0, saved.have - OVERLAP_BYTES)
+    return Ask(Manner.OVERLAP, start, (("Range", range_header(start)),))
+
+
+def whole_ask() -> Ask:
+    """No Range, no condition."""
+    return Ask(Manner.WHOLE)
+
+
+def decide(saved: Saved | None, ask: Ask, head: Head) -> Decision:
+    """The resume table."""
+    if head.status in {401, 403, 410} and head.redirected:
+        return Decision(Action.ORIGINAL, f"HTTP {head.status} behind a redirect: a signed URL may have expired")
+    if ask.manner is Manner.WHOLE or saved is None:
+        return _decide_whole(ask, head)
+    match head.status:
+        case 206:
+            return _decide_206(saved, ask, head)
+        case 200:
+            return _decide_200(saved, ask, head)
+        case 416:
+            return _decide_416(saved, ask, head)
+    return Decision(Action.REJECT, f"HTTP {head.status}")
+
+
+def _decide_whole(ask: Ask, head: Head) -> Decision:
+    if head.status == 200:
+        return Decision(Action.RESTART, "the whole representation")
+    if head.status == 304 and ask.headers:
+        return Decision(Action.UNCHANGED, "not modified")
+    return Decision(Action.REJECT, f"HTTP {head.status}")
+
+
+def _decide_206(saved: Saved, ask: Ask, head: Head) -> Decision:
+    if unfit := _unfit_206(saved, ask, head):
+        return Decision(Action.REFETCH, unfit)
+    match saved.validators.compare(head.validators):
+        case Agreement.DIFFERENT:
+            return Decision(Action.REFETCH, "206 of another version")
+        case Agreement.UNKNOWN if ask.manner is not Manner.OVERLAP:
+            return Decision(Action.PROBE, "206 that does not say of which version it is")
+    return Decision(Action.RESUME, "206 of the same version at the right place")
+
+
+def _unfit_206(saved: Saved, ask: Ask, head: Head) -> str | None:
+    """Why this 206 cannot continue what is on the disk, None when it can."""
+    answer = head.content_range
+    if head.is_multipart or answer is None or answer.start is None or answer.stop is None:
+        return "206 without one usable Content-Range"
+    if head.is_encoded:
+        return "206 with a Content-Encoding"
+    if answer.start != ask.start:
+        return f"206 that starts at {answer.start}, asked for {ask.start}"
+    if answer.complete_length is None and saved.complete_length is None:
+        return "206 without a complete length"
+    if None not in (answer.complete_length, saved.complete_length) and (
+        answer.complete_length != saved.complete_length
+    ):
+        return f"206 of {answer.complete_length} bytes, began with {saved.complete_length}"
+    if answer.stop < saved.have or (saved.complete_length or answer.stop) < answer.stop:
+        return "206 that ends before what is there, or beyond the end"
+    if head.content_length not in (None, answer.stop - answer.start):
+        return "206 whose Content-Length contradicts its Content-Range"
+    return None
+
+
+def _decide_200(saved: Saved, ask: Ask, head: Head) -> Decision:
+    mine, theirs = saved.validators.etag, head.validators.etag
+    same = mine is not None and theirs is not None and mine.strong_match(theirs)
+    length_agrees = saved.complete_length is None or head.content_length in (None, saved.complete_length)
+    if ask.manner is Manner.IF_RANGE and same and length_agrees and not head.ranges_refused:
+        return Decision(Action.PROBE, "200 to If-Range with the same strong ETag")
+    return Decision(Action.RESTART, "200: changed, or no ranges here")
+
+
+def _decide_416(saved: Saved, ask: Ask, head: Head) -> Decision:
+    total = head.content_range.complete_length if head.content_range else None
+    agreement = saved.validators.compare(head.validators)
+    fits = total == saved.have and saved.complete_length in (None, total)
+    if not fits or agreement is Agreement.DIFFERENT:
+        return Decision(Action.REFETCH, f"416: {total} bytes there, {saved.have} here")
+    if agreement is Agreement.SAME:
+        return Decision(Action.COMPLETE, "416: nothing is missing")
+    if ask.manner is Manner.IF_RANGE:
+        return Decision(Action.PROBE, "416 that does not say of which version it is")
+    return Decision(Action.REFETCH, "416 to a range that exists")

@@ -1,0 +1,142 @@
+"""What goes into a transfer and what comes out: plain records, so that a transfer can run anywhere."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mediacrawl.errors import Interrupted
+from mediacrawl.headers import Validators
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mediacrawl.headers import Digest
+    from mediacrawl.store.partfile import PartFile
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRequest:
+    """One wanted file.
+
+    Attributes:
+        key: the media key, which names the part file.
+        url: http or https, with its credentials if it has some.
+        headers: sent to the origin of `url`; `Cookie` and `Authorization` go to no other origin.
+        proxy: `http://user:password@host:port`, or None.
+        timeout_s: without a byte for that long the connection is given up; None takes the policy's.
+        digests: what the bytes must hash to.
+        revalidate: the validators of the file that is there already; 304 then ends the transfer.
+        max_bytes: refuse more; None takes the policy's, 0 is no limit.
+        allow_redirects: follow 3xx.
+        accept_html: an HTML page is what is wanted.
+        connections: how many a large file may use at once; None takes the policy's.
+    """
+
+    key: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    proxy: str | None = None
+    timeout_s: float | None = None
+    digests: tuple[Digest, ...] = ()
+    revalidate: Validators | None = None
+    max_bytes: int | None = None
+    allow_redirects: bool = True
+    accept_html: bool = False
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of a transfer.
+
+    Attributes:
+        part: whole, verified and synced, still locked: publish it, then `discard` and `close` it. None when the
+            origin said that the file is unchanged (304).
+        status: of the answer that the bytes began with.
+        url: where the bytes came from after redirects.
+        headers: of that answer, lower-case names.
+        sha256: in hex, of the bytes as they are in the part.
+        saved_bytes: were on the disk before this transfer and did not travel again.
+        fetched_bytes: travelled.
+    """
+
+    part: PartFile | None
+    status: int
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    size_bytes: int = 0
+    sha256: str = ""
+    validators: Validators = field(default_factory=Validators)
+    saved_bytes: int = 0
+    fetched_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters of one transfer, written by its thread and read by whoever draws bars.
+
+    Attributes:
+        have_bytes: on the disk.
+        total_bytes: complete length, None while unknown.
+        fetched_bytes: travelled in this run.
+        note: why it waits, if it does.
+    """
+
+    name: str
+    have_bytes: int = 0
+    total_bytes: int | None = None
+    fetched_bytes: int = 0
+    note: str = ""
+
+
+class Abortable(Protocol):
+    """Something that blocks and can be woken from another thread."""
+
+    def abort(self) -> None: ...
+
+
+class Cancel:
+    """Asks transfers to stop: wakes those that wait, and those that read from a socket."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._watched: set[Abortable] = set()
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Stop all; safe to call again."""
+        with self._lock:
+            self._event.set()
+            watched = list(self._watched)
+        for answer in watched:
+            answer.abort()
+
+    def check(self) -> None:
+        """Raise `Interrupted` once a stop was asked for."""
+        if self._event.is_set():
+            raise Interrupted("stopped: what has arrived is kept")
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but wake up for a stop and raise `Interrupted`."""
+        if seconds > 0:
+            self._event.wait(seconds)
+        self.check()
+
+    @contextmanager
+    def watch(self, answer: Abortable) -> Iterator[None]:
+        """While the block runs, a stop aborts `answer`."""
+        with self._lock:
+            self._watched.add(answer)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._watched.discard(answer)

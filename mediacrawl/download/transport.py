@@ -1,0 +1,211 @@
+"""The only file that knows `requests`: one GET, its head, and a body in blocks. No redirects, no retries."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from mediacrawl.errors import ConnectFailed, TransferBroken, TransferError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+BLOCK_BYTES = 1024 * 1024
+# What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
+_BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
+
+
+class Answer(Protocol):
+    """The head of an answer, and its body while it arrives.
+
+    Attributes:
+        headers: lower-case names; repeated ones joined with ", " (RFC 9110 5.3).
+    """
+
+    status: int
+    reason: str
+    url: str
+    headers: dict[str, str]
+
+    def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        """The body as it arrives, each block as soon as the system has it.
+
+        Raises:
+            TransferBroken: broken, silent for longer than the timeout, or shorter than Content-Length.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Wake up a thread that reads; from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, close it otherwise."""
+        ...
+
+
+class Transport(Protocol):
+    """One GET."""
+
+    def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
+        """Send, and read the head.
+
+        Raises:
+            ConnectFailed, TransferBroken: with the reason in a few words.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class RequestsTransport:
+    """`requests`, one session for each thread, as sessions are not made for sharing."""
+
+    def __init__(
+        self,
+        session_factory: Callable[[], requests.Session] = requests.Session,
+        *,
+        verify: bool | str = True,
+    ) -> None:
+        self._factory = session_factory
+        self._verify = verify
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._lock = threading.Lock()
+
+    def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
+        try:
+            response = self._session().get(
+                url,
+                headers=dict(headers),
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout_s,
+                verify=self._verify,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+            )
+        except (requests.RequestException, *_BROKEN, UnicodeError, ValueError) as error:
+            raise translated(error, url, timeout_s) from None
+        return _RequestsAnswer(response, url, timeout_s)
+
+    def close(self) -> None:
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self._factory()
+            # Cookies, credentials and proxies are the crawl's business: nothing from .netrc or the environment.
+            session.trust_env = False
+            session.headers.clear()
+            session.cookies.set_policy(_NoCookies())
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
+    """Keep none: cookies come with each request, from the crawl's own jar."""
+
+    def set_ok(self, *_: Any) -> bool:
+        return False
+
+
+class _RequestsAnswer:
+    """See `Answer`."""
+
+    def __init__(self, response: requests.Response, url: str, timeout_s: float) -> None:
+        self._response = response
+        self._timeout_s = timeout_s
+        self.url = url
+        self.status = response.status_code
+        self.reason = response.reason or ""
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        raw = self._response.raw
+        try:
+            # read1, not read: a block is handed on as soon as it is there, so that slow servers show progress,
+            # a stop is seen at once, and a stall is noticed.
+            while block := raw.read1(BLOCK_BYTES, decode_content=decode):
+                yield block
+        except (*_BROKEN, ValueError, AttributeError) as error:
+            raise translated(error, self.url, self._timeout_s) from None
+
+    def abort(self) -> None:
+        with suppress(Exception):
+            self._response.raw.shutdown()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            # A body that was not read to its end would be drained or would poison the next request.
+            if not self._response.raw.isclosed():
+                self._response.raw.close()
+        self._response.close()
+
+
+def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
+    """Third-party errors, in a few words for a person."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.NameResolutionError | socket.gaierror):
+            return ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve")
+        if isinstance(cause, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+            return ConnectFailed(url, f"TLS failed: {_words(cause)}")
+        if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+            return _not_a_url(url)
+    for cause in chain:
+        if isinstance(cause, ConnectionRefusedError):
+            return ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}")
+        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
+            return ConnectFailed(url, f"no connection within {timeout_s:g} s")
+        if isinstance(cause, urllib3.exceptions.ProxyError):
+            return ConnectFailed(url, f"the proxy failed: {_words(chain[-1])}")
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):
+            return ConnectFailed(url, f"no connection: {_words(chain[-1])}")
+    return TransferBroken(url, _broken_reason(chain, timeout_s))
+
+
+def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
+            return "the connection ended before the whole body had come"
+        if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
+            return f"no byte for {timeout_s:g} s"
+        if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:
+            return "the server reset the connection"
+        if isinstance(cause, urllib3.exceptions.DecodeError):
+            return "the body's Content-Encoding is broken"
+    return f"the connection broke: {_words(chain[-1])}"
+
+
+def _not_a_url(url: str) -> TransferError:
+    error = TransferError(url, "not a URL that can be fetched")
+    error.permanent = True
+    return error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it wraps, and so on; wrapping libraries use args, reason and __cause__."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        error = next((item for item in wrapped if isinstance(item, BaseException)), None)
+
+
+def _words(error: BaseException) -> str:
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return " ".join(text.split())[:200]

@@ -1,0 +1,159 @@
+"""All that can go wrong, as one tree.
+
+MediacrawlError
+├── UsageProblem           a wrong argument, list or setting: nothing was done        exit 2
+├── Interrupted            the user or the crawl asked to stop: run again to go on    exit 3
+├── MachineError           this machine cannot go on: nothing is lost                 exit 4
+│   ├── StoreUnwritable        the store's folder cannot be written
+│   ├── DiskFull               no space left: free some, run again
+│   └── JobInUse               another process works in this JOBDIR
+└── TransferError          one file did not arrive                                    exit 1
+    ├── ConnectFailed          no connection: refused, unresolvable, TLS
+    ├── TransferBroken         the connection broke, stalled or ended early
+    ├── HttpStatusError        the server answered with an error status
+    ├── RedirectRefused        a loop, too many, or to where we do not go
+    ├── WrongContent           an HTML page where media was expected
+    ├── DigestMismatch         whole, but not what was promised
+    └── TooLarge               more than the maximal size
+
+A message is one line for a person: the URL without its credentials, what was expected, what came.
+"""
+
+from __future__ import annotations
+
+import errno
+from urllib.parse import urlsplit, urlunsplit
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 3
+EXIT_MACHINE = 4
+
+
+def shown_url(url: str) -> str:
+    """The URL as a log, a ledger column or a message may show it: without user name and password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2] if "@" in url else url
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class MediacrawlError(Exception):
+    """Base of everything that mediacrawl raises on purpose."""
+
+    exit_status = EXIT_FAILED
+
+
+class UsageProblem(MediacrawlError):
+    """A wrong argument, list or setting. Nothing was done."""
+
+    exit_status = EXIT_USAGE
+
+
+class Interrupted(MediacrawlError):
+    """Asked to stop. What had arrived is kept, the same command goes on from there."""
+
+    exit_status = EXIT_INTERRUPTED
+
+
+class MachineError(MediacrawlError):
+    """This machine cannot go on; every file and partial file is as it was."""
+
+    exit_status = EXIT_MACHINE
+
+
+class StoreUnwritable(MachineError):
+    """The store's folder cannot be created or written."""
+
+
+class DiskFull(MachineError):
+    """No space left on the store's file system; partial files are kept."""
+
+
+class JobInUse(MachineError):
+    """The job folder cannot be used: another process works in it, or it belongs to another crawl."""
+
+
+class TransferError(MediacrawlError):
+    """One file did not arrive.
+
+    Attributes:
+        url: without credentials.
+        reason: a few words, for a summary line and the ledger.
+        http_status: of the last answer, or None when there was none.
+        transient: worth another try within this run.
+        permanent: not worth another try in the next runs either.
+        retry_after_s: what the server asked for, in seconds, or None.
+    """
+
+    transient = False
+    permanent = False
+
+    def __init__(
+        self,
+        url: str,
+        reason: str,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.url = shown_url(url)
+        self.reason = reason
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{self.url}: {reason}")
+
+
+class ConnectFailed(TransferError):
+    """No connection, so no answer: refused, unresolvable, TLS."""
+
+    transient = True
+
+
+class TransferBroken(TransferError):
+    """The connection broke, stalled, or ended before the complete length."""
+
+    transient = True
+
+
+class HttpStatusError(TransferError):
+    """The server answered with an error status."""
+
+    def __init__(self, url: str, status: int, phrase: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(url, f"HTTP {status} {phrase}".rstrip(), http_status=status, retry_after_s=retry_after_s)
+        # 408, 425, 429 and the 5xx of overload ask to come again (RFC 9110 15.5.9, 15.6; RFC 6585 4).
+        self.transient = status in {408, 425, 429} or (status >= 500 and status not in {501, 505})
+        self.permanent = status in {404, 410}
+
+
+class RedirectRefused(TransferError):
+    """A redirect loop, too many redirects, or a redirect to where we do not go."""
+
+
+class WrongContent(TransferError):
+    """An HTML page where media was expected, mostly an error page with status 200."""
+
+    permanent = True
+
+
+class DigestMismatch(TransferError):
+    """Whole, but its digest is not the promised one, twice."""
+
+    permanent = True
+
+
+class TooLarge(TransferError):
+    """More bytes than the maximal size allows."""
+
+    permanent = True
+
+
+def disk_error(error: OSError, where: object) -> MachineError:
+    """Translate an OSError of the store into one line for a person."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull(f"no space left for {where}: nothing is lost, free some space and run the same command again")
+    return StoreUnwritable(f"cannot write {where}: {error.strerror or error}")

@@ -1,0 +1,138 @@
+"""Content-Type (RFC 9110 8.3) and file extensions: what kind of thing is this?"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from pathlib import PurePosixPath
+
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - RFC 9110 5.6.2, not a secret
+_ESSENCE = re.compile(rf"({_TOKEN}/{_TOKEN})[ \t]*(?:;.*)?", re.DOTALL)
+
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
+_KINDS = frozenset({"image", "audio", "video"})
+
+# Kinds that the name before the slash does not tell.
+_KIND_OF_TYPE = {
+    "application/dash+xml": "video",
+    "application/mp4": "video",
+    "application/mxf": "video",
+    "application/ogg": "audio",
+    "application/vnd.apple.mpegurl": "video",
+    "application/x-mpegurl": "video",
+}
+
+# What the standard library lacks, or answers otherwise from one release to the next. The first
+# extension of a type is the one given to a new file.
+_EXTENSIONS = {
+    "application/dash+xml": (".mpd",),
+    "application/mp4": (".mp4",),
+    "application/mxf": (".mxf",),
+    "application/ogg": (".ogg", ".ogx"),
+    "application/vnd.apple.mpegurl": (".m3u8",),
+    "application/x-mpegurl": (".m3u8",),
+    "audio/aac": (".aac",),
+    "audio/ac3": (".ac3",),
+    "audio/aiff": (".aiff", ".aif"),
+    "audio/flac": (".flac",),
+    "audio/matroska": (".mka",),
+    "audio/midi": (".mid", ".midi"),
+    "audio/mp3": (".mp3",),
+    "audio/mp4": (".m4a", ".m4b"),
+    "audio/mpeg": (".mp3", ".mp2"),
+    "audio/mpegurl": (".m3u",),
+    "audio/ogg": (".ogg", ".oga", ".spx"),
+    "audio/opus": (".opus",),
+    "audio/wav": (".wav",),
+    "audio/webm": (".weba",),
+    "audio/x-ape": (".ape",),
+    "audio/x-flac": (".flac",),
+    "audio/x-m4a": (".m4a",),
+    "audio/x-ms-wma": (".wma",),
+    "audio/x-wav": (".wav",),
+    "audio/x-wavpack": (".wv",),
+    "image/apng": (".apng",),
+    "image/avif": (".avif", ".avifs"),
+    "image/bmp": (".bmp",),
+    "image/gif": (".gif",),
+    "image/heic": (".heic",),
+    "image/heif": (".heif",),
+    "image/jp2": (".jp2",),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/jpg": (".jpg",),
+    "image/jxl": (".jxl",),
+    "image/png": (".png",),
+    "image/svg+xml": (".svg", ".svgz"),
+    "image/tiff": (".tif", ".tiff"),
+    "image/vnd.adobe.photoshop": (".psd",),
+    "image/vnd.microsoft.icon": (".ico",),
+    "image/webp": (".webp",),
+    "image/x-icon": (".ico",),
+    "text/html": (".html", ".htm"),
+    "text/plain": (".txt",),
+    "text/x-ssa": (".ass", ".ssa"),  # subtitles; the standard library takes them for AAC
+    "video/3gpp": (".3gp", ".3gpp"),
+    "video/3gpp2": (".3g2",),
+    "video/matroska": (".mkv",),
+    "video/mp2t": (".ts", ".m2ts", ".mts"),
+    "video/mp4": (".mp4", ".m4v", ".mp4v"),
+    "video/mpeg": (".mpg", ".mpeg"),
+    "video/ogg": (".ogv",),
+    "video/quicktime": (".mov", ".qt"),
+    "video/webm": (".webm",),
+    "video/x-flv": (".flv", ".f4v"),
+    "video/x-m4v": (".m4v",),
+    "video/x-matroska": (".mkv", ".mk3d"),
+    "video/x-ms-asf": (".asf",),
+    "video/x-ms-wmv": (".wmv",),
+    "video/x-msvideo": (".avi",),
+}
+
+# These mean "I do not know": no extension is better than a wrong one.
+_SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
+
+
+def _own_table() -> mimetypes.MimeTypes:
+    """A table that is the same on every machine: the shared one of the module reads /etc/mime.types."""
+    table = mimetypes.MimeTypes()
+    for mime, extensions in _EXTENSIONS.items():
+        for extension in extensions:
+            table.add_type(mime, extension)
+    return table
+
+
+_TABLE = _own_table()
+
+
+def media_type(value: str | None) -> str | None:
+    """Give `type/subtype` in lower case, without parameters; None if that is not what it is."""
+    match = _ESSENCE.fullmatch((value or "").strip(" \t"))
+    return match[1].lower() if match else None
+
+
+def is_html(mime: str | None) -> bool:
+    return media_type(mime) in _HTML
+
+
+def extension_for(mime: str | None) -> str | None:
+    """Give the extension, with its dot, that a file of this type should have; None if it tells none."""
+    essence = media_type(mime)
+    if essence is None or essence in _SAYS_NOTHING:
+        return None
+    if essence in _EXTENSIONS:
+        return _EXTENSIONS[essence][0]
+    return _TABLE.guess_extension(essence, strict=False)
+
+
+def kind_of_type(mime: str | None) -> str | None:
+    """Give "image", "audio" or "video", or None for everything else."""
+    essence = media_type(mime) or ""
+    top = essence.partition("/")[0]
+    return _KIND_OF_TYPE.get(essence, top if top in _KINDS else None)
+
+
+def kind_of_path(path: str) -> str | None:
+    """Give "image", "audio" or "video" by the extension alone, or None. A path, not a URL: no query."""
+    extension = PurePosixPath(path).suffix.lower()
+    standard, common = _TABLE.types_map[True], _TABLE.types_map[False]
+    return kind_of_type(standard.get(extension) or common.get(extension))

@@ -1,0 +1,1 @@
+"""The ledger: what is wanted, done and failed."""

@@ -1,0 +1,267 @@
+"""The record of every media key, in one SQLite file. Knows no HTTP and no Scrapy.
+
+States of a row:
+
+    pending     wanted, not there yet
+    publishing  whole and verified under its part name, about to be renamed to `path`
+    done        published at `path`
+    failed      did not arrive; `permanent` says whether another run asks again
+
+Several processes may use one ledger: transactions are short, readers never wait (WAL). A commit is durable
+(`synchronous=FULL`), because after the rename nothing else knows which file belongs to which URL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.store.paths import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+FORMAT = 1
+PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
+BUSY_S = 30.0
+_MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for long
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    key           TEXT PRIMARY KEY,
+    url           TEXT NOT NULL,
+    page          TEXT,
+    spider        TEXT,
+    state         TEXT NOT NULL,
+    path          TEXT,
+    folded        TEXT UNIQUE,
+    size_bytes    INTEGER,
+    sha256        TEXT,
+    validators    TEXT,
+    content_type  TEXT,
+    http_status   INTEGER,
+    reason        TEXT,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    permanent     INTEGER NOT NULL DEFAULT 0,
+    wanted_at     REAL,
+    finished_at   REAL,
+    checked_at    REAL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done';
+"""
+
+_COLUMNS = (
+    "key, url, page, spider, state, path, size_bytes, sha256, validators, content_type, "
+    "http_status, reason, attempts, permanent, wanted_at, finished_at, checked_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row. Times are seconds since the epoch; `url` and `page` carry no credentials."""
+
+    key: str
+    url: str
+    page: str | None = None
+    spider: str | None = None
+    state: str = PENDING
+    path: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    validators: str | None = None
+    content_type: str | None = None
+    http_status: int | None = None
+    reason: str | None = None
+    attempts: int = 0
+    permanent: bool = False
+    wanted_at: float | None = None
+    finished_at: float | None = None
+    checked_at: float | None = None
+
+
+class Ledger:
+    """The rows of one store. Methods may be called from any thread; each is one short transaction or part of
+    the caller's `transaction()`.
+
+    Raises:
+        StoreUnwritable, DiskFull: from every method, when the database file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._errors():
+            uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            if not read_only:
+                self._prepare()
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, FORMAT):
+            raise StoreUnwritable(
+                f"the ledger {self._path} has format {version}, this mediacrawl writes format {FORMAT}:"
+                " use the version that wrote it, or move the ledger away to begin a new one"
+            )
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def close(self) -> None:
+        """Close the file; the ledger must not be used afterwards."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: what is done inside is durable when the block has ended, or never happened."""
+        with self._lock, self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # Questions
+
+    def lookup(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """The rows of these keys, in one query for each 500."""
+        found: dict[str, Entry] = {}
+        for start in range(0, len(keys), _MAX_VARIABLES):
+            batch = keys[start : start + _MAX_VARIABLES]
+            marks = ",".join("?" * len(batch))
+            rows = self._all(f"SELECT {_COLUMNS} FROM files WHERE key IN ({marks})", batch)  # noqa: S608
+            found.update((row[0], _entry(row)) for row in rows)
+        return found
+
+    def entries(self, *states: str) -> Iterator[Entry]:
+        """Every row in one of the states (all without arguments), by key, in blocks, so that memory is flat."""
+        states = states or (PENDING, PUBLISHING, DONE, FAILED)
+        marks = ",".join("?" * len(states))
+        query = f"SELECT {_COLUMNS} FROM files WHERE key > ? AND state IN ({marks}) ORDER BY key LIMIT 500"  # noqa: S608
+        last = ""
+        while rows := self._all(query, (last, *states)):
+            last = rows[-1][0]
+            yield from map(_entry, rows)
+
+    def counts(self) -> dict[str, int]:
+        """Rows in each state, and the bytes of what is done."""
+        counts = dict.fromkeys((PENDING, PUBLISHING, DONE, FAILED), 0)
+        counts.update(self._all("SELECT state, count(*) FROM files GROUP BY state"))
+        (total,) = self._all("SELECT sum(size_bytes) FROM files WHERE state = 'done'")[0]
+        return counts | {"bytes": total or 0}
+
+    def owner_of(self, path: str) -> str | None:
+        """The key that a path, or one that folds to the same, belongs to."""
+        rows = self._all("SELECT key FROM files WHERE folded = ?", (fold(path),))
+        return rows[0][0] if rows else None
+
+    # Changes
+
+    def want(self, entries: Iterable[Entry], now: float) -> None:
+        """Note what is wanted. A row that is there keeps its state, so that a finished file stays finished."""
+        self._many(
+            "INSERT INTO files (key, url, page, spider, state, wanted_at) VALUES (?, ?, ?, ?, 'pending', ?)"
+            " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at"
+            " WHERE state = 'failed'",
+            ((e.key, e.url, e.page, e.spider, now) for e in entries),
+        )
+
+    def claim(self, entry: Entry) -> None:
+        """Give a path to a key, state `publishing`. The path must be free, see `owner_of`.
+
+        A file that is replaced by a newer version keeps its row as it is until `finish`: its path does not change.
+        """
+        self._many(
+            "INSERT INTO files (key, url, page, spider, state, path, folded, size_bytes, sha256)"
+            " VALUES (?, ?, ?, ?, 'publishing', ?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET state = 'publishing', path = excluded.path,"
+            " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256",
+            [(e.key, e.url, e.page, e.spider, e.path, fold(e.path or ""), e.size_bytes, e.sha256) for e in (entry,)],
+        )
+
+    def finish(self, entries: Iterable[Entry], now: float) -> None:
+        """The files of these entries stand at their paths."""
+        self._many(
+            "UPDATE files SET state = 'done', validators = ?, content_type = ?, http_status = ?, reason = NULL,"
+            " attempts = 0, permanent = 0, finished_at = ?, checked_at = ? WHERE key = ?",
+            ((e.validators, e.content_type, e.http_status, now, now, e.key) for e in entries),
+        )
+
+    def settle(self, key: str, state: str, now: float) -> None:
+        """After a crash: whether a publishing row is done after all, or is wanted again."""
+        self._many(
+            "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
+            " checked_at = coalesce(checked_at, ?) WHERE key = ?",
+            [(state, now, now, key)],
+        )
+
+    def refresh(self, keys: Iterable[str], now: float) -> None:
+        """The origin says that these are unchanged (304)."""
+        self._many("UPDATE files SET checked_at = ? WHERE key = ?", ((now, key) for key in keys))
+
+    def fail(self, entries: Iterable[Entry], now: float) -> None:
+        """What did not arrive, and why. A file that is done stays done: its newer version did not arrive."""
+        self._many(
+            "INSERT INTO files (key, url, page, spider, state, http_status, reason, permanent, attempts,"
+            " wanted_at, checked_at) VALUES (?, ?, ?, ?, 'failed', ?, ?, ?, 1, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET state = 'failed', http_status = excluded.http_status,"
+            " reason = excluded.reason, permanent = excluded.permanent, attempts = attempts + 1,"
+            " checked_at = excluded.checked_at WHERE state <> 'done'",
+            ((e.key, e.url, e.page, e.spider, e.http_status, e.reason, e.permanent, now, now) for e in entries),
+        )
+
+    def lose(self, keys: Iterable[str]) -> None:
+        """The files of these keys are gone from the store, or have another size: they are wanted again.
+
+        The path stays theirs, so that a repaired file has the name it had.
+        """
+        self._many("UPDATE files SET state = 'pending' WHERE key = ?", ((key,) for key in keys))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete rows: as if these had never been wanted."""
+        self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))
+
+    def is_intact(self) -> bool:
+        """SQLite's own check of the whole file."""
+        return bool(self._all("PRAGMA integrity_check") == [("ok",)])
+
+    # Plumbing
+
+    def _all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        with self._lock, self._errors():
+            return self._db.execute(query, values).fetchall()
+
+    def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._lock:
+            if self._db.in_transaction:
+                self._db.executemany(statement, rows)
+            else:
+                with self.transaction():
+                    self._db.executemany(statement, rows)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "full" in str(error):
+                raise DiskFull(
+                    f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
+                ) from None
+            raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}") from None
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    facts: dict[str, Any] = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    facts["permanent"] = bool(facts["permanent"])
+    return Entry(**facts)

@@ -1,0 +1,1 @@
+"""Where the bytes lie: safe paths, part files, published files. Knows no URL and no HTTP."""

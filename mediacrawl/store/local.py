@@ -1,0 +1,119 @@
+"""The store on a local file system: final names, and the hidden folder of what is not final."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediacrawl.errors import StoreUnwritable, disk_error
+from mediacrawl.store.partfile import PartFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+HIDDEN = ".mediacrawl"
+
+
+class LocalStore:
+    """A folder of published files. A name in it means: complete, and every byte of one version.
+
+    Attributes:
+        root: the folder, absolute.
+        hidden: `root/.mediacrawl`: parts, quarantine and the ledger.
+        parts: the part files.
+        quarantine: bytes whose digest was wrong, kept for a look.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], at_step: Callable[[str], None] | None = None) -> None:
+        self.root = Path(root).absolute()
+        self.hidden = self.root / HIDDEN
+        self.quarantine = self.hidden / "quarantine"
+        self._at_step = at_step or (lambda _step: None)
+        self.parts = PartFolder(self.hidden / "parts", at_step=self._at_step)
+
+    def open(self) -> None:
+        """Create the folders and try to write; sweep away what a killed process left.
+
+        Raises:
+            StoreUnwritable, DiskFull: with the path and the system's reason.
+        """
+        probe = self.hidden / f"probe-{os.getpid()}"
+        try:
+            self.parts.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise disk_error(error, f"the store {self.root}") from None
+        self.parts.sweep()
+
+    def path(self, name: str) -> Path:
+        """The absolute path of a relative name, which must not leave the store."""
+        path = Path(os.path.normpath(self.root / name))
+        if not path.is_relative_to(self.root) or path.is_relative_to(self.hidden):
+            raise StoreUnwritable(f"the path {name!r} is not inside the store {self.root}")
+        return path
+
+    def size(self, name: str) -> int | None:
+        """Size in bytes of a published file, None when there is none."""
+        try:
+            return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - asked for every known file
+        except (OSError, ValueError):
+            return None
+
+    def taken(self, name: str) -> bool:
+        """Whether something stands at that name, be it a folder or a dangling link."""
+        return os.path.lexists(self.path(name))
+
+    def rename_in(self, part: Path, name: str) -> Path:
+        """Give a synced part its final name, atomically; returns the folder that is to be synced.
+
+        Raises:
+            StoreUnwritable, DiskFull: the part is still where it was.
+        """
+        target = self.path(name)
+        try:
+            new = self._make_folder(target.parent)
+            self._at_step("file-rename")
+            part.replace(target)
+            sync_folders(new)
+        except OSError as error:
+            raise disk_error(error, target) from None
+        return target.parent
+
+    def sync(self, folders: Iterable[Path]) -> None:
+        """Make the names in these folders durable."""
+        self._at_step("folder-sync")
+        sync_folders(folders)
+
+    def names(self) -> Iterator[str]:
+        """Every published file, as a relative name, in no order."""
+        pending = [self.root]
+        while pending:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != HIDDEN:
+                            pending.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path).relative_to(self.root).as_posix()
+
+    def _make_folder(self, folder: Path) -> list[Path]:
+        """Create a folder and its parents; the folders whose entries changed."""
+        missing = [folder]
+        while not missing[-1].exists():
+            missing.append(missing[-1].parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        return missing[1:]
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Fsync each folder once. A file system that cannot (some network ones) is let be."""
+    for folder in set(folders):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(OSError):
+                os.fsync(fd)
+        finally:
+            os.close(fd)

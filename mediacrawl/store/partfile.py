@@ -1,0 +1,394 @@
+"""Part files: what has arrived of a file that is not whole yet.
+
+A part is two files in the store's hidden folder: `<name>.part` holds the bytes, `<name>.json` the record
+(validators, complete length, which ranges are written). The order of every change, each step named so that a
+test can stop the process there:
+
+    part-write   bytes appended or written at their offset
+    part-sync    fdatasync of the bytes
+    part-record  the record that counts those bytes, written aside and renamed over the old one
+
+So a record never counts a byte that is not on the disk. After `kill -9` the page cache is still there: as long
+as the machine has not been started anew (the boot id in the record is the same), a part that was written from
+front to back is as long as its file says, and nothing is fetched twice. After a power cut the record alone counts.
+
+A part is locked (flock) while it is open, so that two processes never write the same one; the lock of a dead
+process is gone with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mediacrawl.errors import disk_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+CHECKPOINT_S = 1.0  # at most one second's worth of bytes is fetched again after a power cut
+CHECKPOINT_BYTES = 8 * 1024 * 1024
+RECORDED_FROM_BYTES = 256 * 1024  # below this a part is not worth a record: it is fetched anew
+
+Range = tuple[int, int]  # half-open
+
+
+class PartInUse(Exception):
+    """Another process is fetching this very file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """What a part began with; a mismatch with a later answer means another version of the resource.
+
+    Attributes:
+        validators: ETag and Last-Modified as `Validators.to_dict` gives them.
+        complete_length: of the whole representation in bytes, None when the server did not say.
+        head: status, final URL and headers of the answer, kept for naming the file.
+        ranges: half-open ranges that are on the disk, ascending, not touching.
+        resumable: False for a body that was encoded in transit: its offsets mean nothing to a range.
+    """
+
+    validators: dict[str, Any] = field(default_factory=dict)
+    complete_length: int | None = None
+    head: dict[str, Any] = field(default_factory=dict)
+    ranges: tuple[Range, ...] = ()
+    resumable: bool = True
+
+    @property
+    def prefix(self) -> int:
+        """Length of what is there without a gap from the first byte on."""
+        return self.ranges[0][1] if self.ranges and self.ranges[0][0] == 0 else 0
+
+
+def boot_id() -> str:
+    """A name for this run of the machine; empty where the system does not tell, then no part is trusted."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
+    """The union of `ranges` and `new`, ascending and merged."""
+    merged: list[Range] = []
+    for start, stop in sorted((*ranges, new)):
+        if start >= stop:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return tuple(merged)
+
+
+def _no_stop(_step: str) -> None:
+    """The seam at which a test stops the process; nothing in production."""
+
+
+class PartFolder:
+    """All parts of one store."""
+
+    def __init__(self, folder: Path, *, boot: str | None = None, at_step: Callable[[str], None] = _no_stop) -> None:
+        self.folder = folder
+        self.boot = boot_id() if boot is None else boot
+        self.at_step = at_step
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a part of that key.
+
+        Raises:
+            PartInUse: there is one, and another process holds it.
+        """
+        path = self._path(key)
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PartInUse(str(path)) from None
+        return True
+
+    def open(self, key: str) -> PartFile:
+        """The part of a media key, locked.
+
+        Raises:
+            PartInUse: another process holds it.
+            MachineError: the folder cannot be written.
+        """
+        try:
+            return PartFile(self, self._path(key))
+        except OSError as error:
+            raise disk_error(error, self.folder) from None
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+        return self.folder / f"{name}.part"
+
+    def sizes(self) -> Iterator[int]:
+        """Bytes of each part that a later run can go on with."""
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    with suppress(FileNotFoundError):
+                        yield Path(entry.path).with_suffix(".part").stat().st_size
+
+    def sweep(self) -> None:
+        """Remove what a killed process left and nothing can use: parts without a record, torn records."""
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in list(entries):
+                path = Path(entry.path)
+                if path.suffix == ".tmp" and _is_old(path):
+                    path.unlink(missing_ok=True)
+                elif path.suffix == ".part" and not path.with_suffix(".json").exists():
+                    with suppress(PartInUse), PartFile(self, path):
+                        pass  # closing a part that is worth nothing removes it
+                elif path.suffix == ".json" and not path.with_suffix(".part").exists():
+                    path.unlink(missing_ok=True)
+
+
+def _is_old(path: Path, age_s: float = 60.0) -> bool:
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > age_s
+    return False
+
+
+class PartFile:
+    """One part, open and locked. Not for two threads, but for `write_at` and `mark`, which segments share."""
+
+    def __init__(self, folder: PartFolder, path: Path) -> None:
+        self._folder = folder
+        self.path = path
+        self._record_path = path.with_suffix(".json")
+        self._lock = threading.RLock()  # segments of one file are written by several threads
+        self._fd = self._open_locked()
+        self._checkpoint_at = time.monotonic()
+        self._unsynced_bytes = 0
+        self._recorded = False
+        self.record = self._load()
+        if self.record is None:
+            os.ftruncate(self._fd, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def have(self) -> int:
+        """Bytes that are there without a gap from the first on."""
+        return self.record.prefix if self.record else 0
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes that are there, gaps or not."""
+        return sum(stop - start for start, stop in self.record.ranges) if self.record else 0
+
+    @property
+    def gap_stop(self) -> int | None:
+        """Where the first gap ends because something is written there; None without such a place."""
+        ranges = self.record.ranges if self.record else ()
+        return next((start for start, _stop in ranges if start > self.have), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Every byte of the complete length is there."""
+        record = self.record
+        return bool(record and record.complete_length is not None and record.prefix == record.complete_length)
+
+    def begin(self, record: PartRecord) -> None:
+        """Drop what was there and begin anew with the facts of a new answer.
+
+        The old record goes first: if the process dies in between, the part counts as nothing.
+        """
+        with _disk_errors(self.path):
+            self._record_path.unlink(missing_ok=True)
+            os.ftruncate(self._fd, 0)
+        self._recorded = False
+        self.record = replace(record, ranges=())
+        self._unsynced_bytes = 0
+        self._checkpoint_at = time.monotonic()
+        if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
+            self._write_record()  # before the first byte, so that even a kill right now can be resumed
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write at an offset without counting it yet."""
+        self._folder.at_step("part-write")
+        view = memoryview(data)
+        with _disk_errors(self.path):
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                offset += written
+                view = view[written:]
+
+    def mark(self, written: Range) -> None:
+        """Count a range that was written; a checkpoint follows when one is due."""
+        with self._lock:
+            assert self.record is not None
+            self.record = replace(self.record, ranges=add_range(self.record.ranges, written))
+            self._unsynced_bytes += written[1] - written[0]
+            due = time.monotonic() - self._checkpoint_at >= CHECKPOINT_S
+            if due and (self._recorded or self._unsynced_bytes >= RECORDED_FROM_BYTES):
+                self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Make all that is counted durable, then say so in the record."""
+        self._folder.at_step("part-sync")
+        with _disk_errors(self.path):
+            os.fdatasync(self._fd)
+        self._write_record()
+        self._checkpoint_at = time.monotonic()
+        self._unsynced_bytes = 0
+
+    def note_length(self, complete_length: int) -> None:
+        """The complete length has become known: from a Content-Range, or because the body has ended."""
+        assert self.record is not None
+        self.record = replace(self.record, complete_length=complete_length)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes of a half-open range; shorter at the end of the file."""
+        return os.pread(self._fd, stop - start, start)
+
+    def blocks(self, stop: int, block_bytes: int = 1024 * 1024) -> Iterator[bytes]:
+        """The first `stop` bytes, in blocks."""
+        offset = 0
+        while offset < stop and (block := self.read(offset, min(stop, offset + block_bytes))):
+            yield block
+            offset += len(block)
+
+    def sync(self) -> None:
+        """Everything on the disk, before the rename that publishes it."""
+        self._folder.at_step("file-sync")
+        with _disk_errors(self.path):
+            os.fsync(self._fd)
+
+    def discard(self) -> None:
+        """Forget the bytes; the file itself goes when the part is closed.
+
+        The record goes first: if the process dies in between, the part counts as nothing. The file stays locked
+        under its name meanwhile, so that no other process begins the same part.
+        """
+        self._record_path.unlink(missing_ok=True)
+        self._recorded = False
+        self.record = None
+        os.ftruncate(self._fd, 0)
+
+    def published(self) -> None:
+        """The bytes have their final name: only the record is left to remove."""
+        if self._recorded:
+            self._record_path.unlink(missing_ok=True)
+        os.close(self._fd)
+        self._fd = -1
+
+    def set_aside(self, folder: Path) -> Path:
+        """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
+        target = folder / self.path.with_suffix(".bad").name
+        with _disk_errors(target):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._record_path.unlink(missing_ok=True)
+            self.path.rename(target)
+            os.close(self._fd)
+            self._fd = self._open_locked()
+        self.record = None
+        return target
+
+    def close(self) -> None:
+        """Keep what is worth keeping, unlock. A part without worth is removed."""
+        if self._fd < 0:
+            return
+        try:
+            if not self._worth_keeping():
+                self._record_path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
+            elif self._unsynced_bytes or not self._recorded:
+                self.checkpoint()
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _worth_keeping(self) -> bool:
+        return bool(self.record and self.record.resumable and self.written_bytes >= RECORDED_FROM_BYTES)
+
+    def _open_locked(self) -> int:
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_ino == self.path.stat().st_ino:
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                raise PartInUse(str(self.path)) from None
+            except FileNotFoundError:
+                pass  # published by the other process between our open and our lock: begin with a new one
+            os.close(fd)
+
+    def _load(self) -> PartRecord | None:
+        """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""
+        try:
+            raw = json.loads(self._record_path.read_bytes())
+            record = PartRecord(
+                validators=dict(raw["validators"]),
+                complete_length=raw["complete_length"],
+                head=dict(raw["head"]),
+                ranges=tuple((int(start), int(stop)) for start, stop in raw["ranges"]),
+            )
+            same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        self._recorded = True
+        return replace(record, ranges=self._trusted(record, same_boot=same_boot))
+
+    def _trusted(self, record: PartRecord, *, same_boot: bool) -> tuple[Range, ...]:
+        size = os.fstat(self._fd).st_size
+        from_front = len(record.ranges) <= 1 and record.prefix == sum(b - a for a, b in record.ranges)
+        if same_boot and from_front:
+            limit = size if record.complete_length is None else min(size, record.complete_length)
+            return ((0, limit),) if limit else ()
+        kept: tuple[Range, ...] = ()
+        for start, stop in record.ranges:
+            kept = add_range(kept, (start, min(stop, size)))
+        return kept
+
+    def _write_record(self) -> None:
+        assert self.record is not None
+        if not self.record.resumable:
+            return
+        facts = asdict(self.record) | {"boot": self._folder.boot, "version": 1}
+        facts.pop("resumable")
+        aside = self._record_path.with_suffix(".tmp")
+        self._folder.at_step("part-record")
+        with _disk_errors(self._record_path):
+            aside.write_text(json.dumps(facts), encoding="utf-8")
+            aside.replace(self._record_path)
+        self._recorded = True
+
+
+class _disk_errors:  # noqa: N801 - reads as a statement
+    """Turn an OSError of the block into one line for a person."""
+
+    def __init__(self, where: Path) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise disk_error(error, self._where) from None
