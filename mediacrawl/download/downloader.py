@@ -169,7 +169,9 @@ class _Transfer:
                     self._restart(answer, head)
                     return None
                 case Action.UNCHANGED:
-                    self._unchanged = Fetched(None, head.status, answer.url, answer.headers)
+                    self._unchanged = Fetched(
+                        None, head.status, answer.url, answer.headers, latency_s=self._exchange.latency_s
+                    )
                     return None
                 case Action.COMPLETE:
                     self._part.note_length(self._part.have)
@@ -321,6 +323,7 @@ class _Transfer:
             validators=Validators.from_dict(record.validators),
             saved_bytes=self._saved_bytes,
             fetched_bytes=self._progress.fetched_bytes,
+            latency_s=self._exchange.latency_s,
         )
 
     def _set_aside(self, digest: Digest) -> None:

@@ -73,6 +73,7 @@ class Exchange:
         self._timeout_s = timeout_s
         self._note = note
         self._origin = Origin.of(request.url)
+        self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
 
     @contextmanager
@@ -130,9 +131,11 @@ class Exchange:
             self._cancel.wait(pause_s)
             self._note("")
         self._cancel.check()
+        asked_at = time.monotonic()
         answer = self._transport.get(
             url, self._headers(origin, ask), proxy=self._request.proxy, timeout_s=self._timeout_s
         )
+        self.latency_s = time.monotonic() - asked_at
         if answer.status in {429, 503}:
             self._raise_busy(url, origin, answer)
         return answer

@@ -61,6 +61,7 @@ class Fetched:
         sha256: in hex, of the bytes as they are in the part.
         saved_bytes: were on the disk before this transfer and did not travel again.
         fetched_bytes: travelled.
+        latency_s: from asking to the head of the last answer; None when nothing was asked.
     """
 
     part: PartFile | None
@@ -72,6 +73,7 @@ class Fetched:
     validators: Validators = field(default_factory=Validators)
     saved_bytes: int = 0
     fetched_bytes: int = 0
+    latency_s: float | None = None
 
 
 @dataclass(slots=True)

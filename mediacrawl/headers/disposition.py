@@ -60,9 +60,10 @@ def _encoded_words(text: str) -> str:
     """RFC 2047, meant for mail; joined without blanks, as a file name is one word."""
     try:
         parts = decode_header(text)
-        return "".join(part if isinstance(part, str) else part.decode(_known(charset)) for part, charset in parts)
+        words = [part if isinstance(part, str) else part.decode(_known(charset)) for part, charset in parts]
     except (HeaderParseError, LookupError, ValueError):
         return text
+    return "".join(words) or text
 
 
 def _known(charset: str | None) -> str:

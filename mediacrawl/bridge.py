@@ -1,0 +1,273 @@
+"""The one file that reaches into Scrapy's engine.
+
+Media go through `engine.download_async`, so that everything that Scrapy's downloader does for politeness holds for
+them too: robots.txt, cookies, user agent, proxies, slots, delays, AutoThrottle, statistics. Only the last step is
+another: a request that carries a `Wanted` is handed to a transfer thread instead of Scrapy's own HTTP handler.
+
+It works on the engine's instance, so that a project that only swaps its `FilesPipeline` needs no other setting:
+
+- `downloader.handlers`: the hand-over, and quiet for hosts that asked for it;
+- `downloader.fetch`: everything in flight can be given up at once, so that a stop takes seconds;
+- `downloader.needs_backout`: long files do not take the places of pages;
+- `engine.close_spider_async`: all ways of stopping pass here, and nothing tells of it earlier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Headers, Response
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mediacrawl.download.request import Fetched, TransferRequest
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.errors import MachineError, shown_url
+from mediacrawl.headers import retry_after_s
+from mediacrawl.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+    from mediacrawl.headers import Digest, Validators
+    from mediacrawl.wiring import Works
+
+logger = logging.getLogger(__name__)
+
+WANTED = "mediacrawl_wanted"  # the key in Request.meta
+_BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
+
+
+class GivenUp(IgnoreRequest):
+    """The run is stopping: neither a failure nor an answer."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a transfer needs to know beyond its request, and what came of it.
+
+    Attributes:
+        fetched: set when the transfer has succeeded; its part is locked until it is published.
+    """
+
+    key: str
+    works: Works
+    name: str = ""
+    digests: tuple[Digest, ...] = ()
+    revalidate: Validators | None = None
+    allow_redirects: bool = True
+    accept_html: bool = False
+    timeout_s: float | None = None
+    fetched: Fetched | None = field(default=None)
+
+    def release(self) -> None:
+        """Let go of a part that nobody will publish: it stays for the next run."""
+        if self.fetched is not None and self.fetched.part is not None:
+            self.fetched.part.close()
+
+
+class Bridge:
+    """What mediacrawl keeps for one crawl, and how it is told that the crawl stops.
+
+    Attributes:
+        stopping: the crawl is being closed before it was through; nothing that ends now counts as done.
+        report: the counts of this run.
+        pauses: hosts that asked for quiet, for pages and media alike.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._open: dict[Deferred[Any], Request] = {}
+        self._media: set[Request] = set()
+        self._on_stop: list[Callable[[], None]] = []
+        self.stopping = False
+        self.report = Report()
+        self.pauses = HostPauses()
+        self.works: list[Works] = []
+
+    @classmethod
+    def of(cls, crawler: Crawler) -> Bridge:
+        """The bridge of a crawler; the same one for all its components."""
+        return _BRIDGES.setdefault(crawler, cls(crawler))
+
+    def install(self) -> None:
+        """Connect to the engine; again does nothing. Call it from `open` or later."""
+        engine = self._crawler.engine
+        assert engine is not None
+        if isinstance(engine.downloader.handlers, _Handlers):
+            return
+        downloader: Any = engine.downloader
+        downloader.handlers = _Handlers(downloader.handlers, self)
+        downloader.fetch = self._abandonable(downloader.fetch)
+        total = downloader.total_concurrency
+        downloader.needs_backout = lambda: 0 < total <= len(downloader.active) - len(self._media)
+        self._wrap_close(engine)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call this once when a stop begins, before anything is given up."""
+        self._on_stop.append(callback)
+
+    def stop_for(self, error: MachineError) -> None:
+        """This machine cannot go on: say so once, and close the crawl with everything resumable."""
+        if self.report.fatal is not None:
+            return
+        self.report.fatal = error
+        logger.error("%s", error)
+        engine = self._crawler.engine
+        if engine is not None and engine.spider is not None and not self.stopping:
+            task = asyncio.ensure_future(engine.close_spider_async(reason=type(error).__name__))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _wrap_close(self, engine: Any) -> None:
+        close = engine.close_spider_async
+
+        async def close_spider_async(*, reason: str = "cancelled") -> None:
+            if reason != "finished":
+                self._stop()
+            await close(reason=reason)
+
+        engine.close_spider_async = close_spider_async
+
+    def _stop(self) -> None:
+        if self.stopping:
+            return
+        self.stopping = self.report.stopped = True
+        for callback in self._on_stop:
+            callback()
+        for works in self.works:
+            works.pool.stop()
+        for given_up in list(self._open):
+            if not given_up.called:
+                given_up.errback(Failure(GivenUp("the crawl is stopping")))
+
+    def _abandonable(self, fetch: Callable[[Request], Deferred[Any]]) -> Callable[[Request], Deferred[Any]]:
+        """A `fetch` whose answer can be given up while Scrapy's own still waits."""
+
+        def fetch_or_give_up(request: Request) -> Deferred[Any]:
+            outer: Deferred[Any] = Deferred()
+            self._open[outer] = request
+            wanted = request.meta.get(WANTED)
+            if wanted is not None:
+                self._media.add(request)
+
+            def through(result: Any) -> None:
+                self._open.pop(outer, None)
+                self._media.discard(request)
+                if outer.called:
+                    if wanted is not None:
+                        wanted.release()
+                elif isinstance(result, Failure):
+                    self._count_page_failure(request, result)
+                    outer.errback(result)
+                else:
+                    outer.callback(result)
+
+            if self.stopping:
+                outer.errback(Failure(GivenUp("the crawl is stopping")))
+                self._open.pop(outer)
+                self._media.discard(request)
+                return outer
+            fetch(request).addBoth(through)
+            return outer
+
+        return fetch_or_give_up
+
+    def _count_page_failure(self, request: Request, failure: Failure) -> None:
+        if WANTED not in request.meta and not isinstance(failure.value, IgnoreRequest):
+            self.report.count_page_failure(shown_url(request.url), in_words(failure.value))
+
+
+class _Handlers:
+    """Scrapy's download handlers, but for media."""
+
+    def __init__(self, handlers: Any, bridge: Bridge) -> None:
+        self._handlers = handlers
+        self._bridge = bridge
+
+    async def download_request_async(self, request: Request) -> Response:
+        wanted: Wanted | None = request.meta.get(WANTED)
+        if wanted is None:
+            return await self._page(request)
+        started = time.monotonic()
+        request_ = transfer_request(request, wanted)
+        wanted.fetched = await asyncio.wrap_future(wanted.works.pool.submit(request_, wanted.name))
+        # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
+        latency_s = wanted.fetched.latency_s or time.monotonic() - started
+        request.meta["download_latency"] = latency_s
+        return Response(
+            wanted.fetched.url or request.url,
+            status=wanted.fetched.status,
+            headers={name: [value] for name, value in wanted.fetched.headers.items()},
+            request=request,
+        )
+
+    async def _page(self, request: Request) -> Response:
+        pauses = self._bridge.pauses
+        host = urlsplit(request.url).hostname or ""
+        while (wait_s := pauses.remaining_s(host)) > 0:
+            await asyncio.sleep(wait_s)
+        response: Response = await self._handlers.download_request_async(request)
+        if response.status in {429, 503}:
+            value = response.headers.get("Retry-After")
+            asked_s = retry_after_s(value.decode("latin-1") if value else None, time.time())
+            if asked_s:
+                pauses.pause(host, asked_s)
+        return response
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handlers, name)
+
+
+def transfer_request(request: Request, wanted: Wanted) -> TransferRequest:
+    """A Scrapy request, as its middlewares left it, as a plain record."""
+    headers = [
+        (name.decode("latin-1"), b", ".join(values).decode("latin-1"))
+        for name, values in request.headers.items()
+        if values and name.lower() != b"proxy-authorization"
+    ]
+    return TransferRequest(
+        key=wanted.key,
+        url=request.url,
+        headers=tuple(headers),
+        proxy=_proxy(request),
+        timeout_s=wanted.timeout_s,
+        digests=wanted.digests,
+        revalidate=wanted.revalidate,
+        max_bytes=request.meta.get("download_maxsize"),
+        allow_redirects=wanted.allow_redirects,
+        accept_html=wanted.accept_html,
+    )
+
+
+def _proxy(request: Request) -> str | None:
+    """The proxy with its credentials, which Scrapy's middleware has moved into a header."""
+    proxy: str | None = request.meta.get("proxy")
+    if not proxy:
+        return None
+    authorization = Headers(request.headers).get("Proxy-Authorization")
+    if authorization is None or not authorization.startswith(b"Basic "):
+        return proxy
+    try:
+        user, _, password = base64.b64decode(authorization[6:]).decode("latin-1").partition(":")
+    except ValueError:
+        return proxy
+    parts = urlsplit(proxy)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))
+
+
+def in_words(error: BaseException | None) -> str:
+    """An error of Scrapy or Twisted in one line."""
+    text = " ".join(str(error or "unknown error").split())
+    return (text or type(error).__name__)[:300]

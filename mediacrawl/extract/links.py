@@ -1,0 +1,100 @@
+"""A page as its links see it: where they start from, and what each one means."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from lxml import etree
+from parsel import Selector
+from w3lib.url import safe_url_string
+
+# WHATWG URL, "basic URL parser", steps 1 to 3: both ends lose C0 controls and spaces, tabs and newlines go.
+_ENDS = "".join(map(chr, range(0x21)))
+_INSIDE = str.maketrans("", "", "\t\n\r")
+# The letters that a URL may have as they are: nothing to encode, so the slow way can be spared.
+_PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,4})?/(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_SCHEMES = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One parsed page.
+
+    Attributes:
+        selector: the page; XML and HTML are both welcome, anything else counts as an empty page.
+        url: the address that the page came from, after redirects, without fragment.
+        base_url: what its links are relative to: `<base href>` if the page has a usable one, else `url`.
+        encoding: how a query with other than ASCII letters is written (the path is always UTF-8).
+    """
+
+    selector: Selector
+    url: str
+    base_url: str
+    encoding: str = "utf-8"
+
+    @classmethod
+    def from_selector(cls, selector: Selector, url: str, encoding: str = "utf-8") -> Page:
+        """Build a page. `encoding` is the page's own one; an unknown name counts as UTF-8. Never raises."""
+        if not isinstance(selector.root, etree._Element):  # noqa: SLF001  lxml has no public name for it
+            selector = Selector(text="", type="html")
+        encoding = _known(encoding)
+        url = absolute(url, url, encoding) or url
+        href = next((base.get("href") for base in selector.root.iter("base") if base.get("href")), "")
+        return cls(selector, url, absolute(url, href, encoding) or url, encoding)
+
+    @property
+    def root(self) -> Any:
+        """The root element, an `lxml.etree._Element`."""
+        return self.selector.root
+
+    def resolve(self, link: str | None) -> str | None:
+        """The absolute http(s) URL of a link on this page, without fragment and safe to send, or None.
+
+        None is the answer to what names no other resource (empty, only a fragment), to other schemes
+        (`data:`, `javascript:`, `blob:`, `mailto:`) and to what is no URL. Never raises.
+        """
+        return absolute(self.base_url, link or "", self.encoding)
+
+
+def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
+    """`link` as seen from `base`, as `Page.resolve` promises it."""
+    link = _forward(link.strip(_ENDS).translate(_INSIDE))
+    if not link or link.startswith("#"):
+        return None
+    try:
+        url = urldefrag(urljoin(base, link)).url
+        return url if _PLAIN.fullmatch(url) else _safe(url, encoding)
+    except ValueError:  # a bad IPv6 address or port, a host that NFKC turns into something else
+        return None
+
+
+def _safe(url: str, encoding: str) -> str | None:
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        return None
+    _ = parts.port  # raises ValueError when it is none
+    url = parts._replace(path=parts.path or "/").geturl()
+    try:
+        return safe_url_string(url, encoding)
+    except UnicodeEncodeError:  # a letter that the encoding of the page does not have
+        return safe_url_string(url)
+
+
+def _forward(link: str) -> str:
+    r"""With `/` for `\`, as browsers read it: old pages say `images\a.jpg`. A query is left alone."""
+    if "\\" not in link:
+        return link
+    path = re.match(r"[^?#]*", link)
+    end = path.end() if path else 0
+    return link[:end].replace("\\", "/") + link[end:]
+
+
+def _known(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        return "utf-8"

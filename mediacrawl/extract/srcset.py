@@ -1,0 +1,63 @@
+"""`srcset`, as HTML's "parse a srcset attribute" reads it: https://html.spec.whatwg.org/#parse-a-srcset-attribute."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SPACE = " \t\n\f\r"
+# A URL runs to the next space and so may have commas; only a comma at its end closes the candidate. Otherwise
+# descriptors follow, up to a comma outside parentheses. `*+` and `++` give nothing back: no slow pages.
+_CANDIDATE = re.compile(
+    rf"[{_SPACE},]*+(?P<url>[^{_SPACE}]++)(?:(?<!,)(?P<descriptors>(?:[^,(]++|\([^)]*+\)?+)*+))?+"
+)
+_WIDTH = re.compile(r"[0-9]{1,9}w")
+_HEIGHT = re.compile(r"[0-9]{1,9}h")
+_DENSITY = re.compile(r"[0-9]{0,9}(?:\.[0-9]{1,9})?(?<=[0-9])(?:[eE][+-]?[0-9]{1,2})?x")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One picture of a srcset: its URL as written, and its width in pixels or its density, if it says one."""
+
+    url: str
+    width: int | None = None
+    density: float | None = None
+
+
+def parse_srcset(value: str) -> list[Candidate]:
+    """All valid candidates in their order. One with a descriptor that HTML does not know is left out."""
+    # After the strip there is a URL wherever a match starts, so the search never walks over commas in vain.
+    matches = _CANDIDATE.finditer(value.strip(_SPACE + ","))
+    candidates = (_candidate(match["url"].rstrip(","), match["descriptors"] or "") for match in matches)
+    return [candidate for candidate in candidates if candidate]
+
+
+def by_size(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The largest first; a width beats any density, no descriptor means 1x, equals stay in their order."""
+    return sorted(candidates, key=_size, reverse=True)
+
+
+def largest(candidates: Iterable[Candidate]) -> Candidate | None:
+    """The first of `by_size`, None of nothing."""
+    return max(candidates, key=_size, default=None)
+
+
+def _size(candidate: Candidate) -> tuple[int, float]:
+    return candidate.width or 0, 1.0 if candidate.density is None else candidate.density
+
+
+def _candidate(url: str, descriptors: str) -> Candidate | None:
+    width, density = None, None
+    for word in descriptors.split():
+        if _WIDTH.fullmatch(word) and int(word[:-1]) and width is density is None:
+            width = int(word[:-1])
+        elif _DENSITY.fullmatch(word) and width is density is None:
+            density = float(word[:-1])
+        elif not _HEIGHT.fullmatch(word):
+            return None
+    return Candidate(url, width, density)

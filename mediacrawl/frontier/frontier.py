@@ -1,0 +1,253 @@
+"""Pages to crawl, in one SQLite file: `pending -> leased -> done`. Knows no Scrapy; a page is bytes to it.
+
+A leased page that was not finished when the process died is pending again when the frontier is opened next.
+
+Commits are lazy (up to `COMMIT_S`), and not synced: SQLite keeps them in order, so what a crash leaves is an
+earlier state of the whole, in which a page that was finished later is still pending. It is fetched twice, not lost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable, disk_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+FORMAT = 1
+COMMIT_S = 0.2
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS pages (
+    id           INTEGER PRIMARY KEY,
+    fingerprint  BLOB NOT NULL,
+    kind         INTEGER NOT NULL,
+    is_start     INTEGER NOT NULL,
+    run          INTEGER NOT NULL,
+    state        INTEGER NOT NULL DEFAULT 0,
+    priority     INTEGER NOT NULL,
+    place        INTEGER NOT NULL,
+    data         BLOB
+);
+CREATE INDEX IF NOT EXISTS pages_seen ON pages (fingerprint, kind);
+CREATE INDEX IF NOT EXISTS pages_next ON pages (priority DESC, is_start, place) WHERE state = 0;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
+"""
+_PENDING, _LEASED, _DONE = 0, 1, 2
+
+
+class Kind:
+    """Why a page is wanted, which decides when it counts as seen."""
+
+    ORDINARY = 0  # once for each job
+    AGAIN = 1  # `dont_filter`: always
+    START = 2  # once for each job, though each run asks for it anew
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A row that was leased."""
+
+    id: int
+    data: bytes
+
+
+class Frontier:
+    """The pages of one job folder, for one process.
+
+    Args:
+        folder: the JOBDIR; created if missing.
+        owner: the spider's name; a folder of another spider is refused.
+        newest_first: as Scrapy's default queues; False is breadth first.
+
+    Raises:
+        JobInUse: another process works in this folder (its pid is named), or the folder belongs to another spider
+            or to a newer format.
+        StoreUnwritable, DiskFull: from every method.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        owner: str,
+        *,
+        newest_first: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._direction = -1 if newest_first else 1
+        self._lock_fd = self._lock()
+        try:
+            self._db = self._call(self._connect)
+            self._call(self._check, owner)
+            self._call(self._recover)
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+
+    def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = Kind.ORDINARY) -> bool:
+        """Store a page; False if it was seen before."""
+        if kind != Kind.AGAIN and self._call(self._seen, fingerprint, kind):
+            return False
+        place = self._next_place * (1 if kind == Kind.START else self._direction)
+        self._next_place += 1
+        self._call(
+            self._db.execute,
+            "INSERT INTO pages (fingerprint, kind, is_start, run, priority, place, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (fingerprint, kind, kind == Kind.START, self._run, priority, place, data),
+        )
+        self._pending += 1
+        self._commit_when_due()
+        return True
+
+    def lease(self) -> Page | None:
+        """The next page: highest priority first, then what was not there at the start, then the newest."""
+        if not self._pending:
+            return None
+        row = self._call(self._pop)
+        if row is None:
+            return None
+        self._pending -= 1
+        self._commit_when_due()
+        return Page(row[0], row[1])
+
+    def done(self, ids: Iterable[int]) -> None:
+        """These pages are through, and all that they yielded is safe. Their data is dropped."""
+        rows = [(_DONE, page_id) for page_id in ids]
+        self._call(self._db.executemany, "UPDATE pages SET state = ?, data = NULL WHERE id = ?", rows)
+        self._commit_when_due()
+
+    def __len__(self) -> int:
+        """Pages that are pending."""
+        return self._pending
+
+    def close(self, *, finished: bool) -> None:
+        """Commit. A job that is finished and has nothing left begins anew when it is opened next."""
+        left = self._pending + self._call(self._count, _LEASED)
+        self._call(self._put, "finished", "yes" if finished and not left else "no")
+        self._call(self._db.execute, "COMMIT")
+        self._db.close()
+        os.close(self._lock_fd)
+
+    # Plumbing
+
+    def _lock(self) -> int:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._folder / "frontier.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise disk_error(error, f"the job folder {self._folder}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise JobInUse(f"the job folder {self._folder} is in use by process {holder}") from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._folder / "frontier.sqlite3", isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        return db
+
+    def _check(self, owner: str) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, FORMAT):
+            raise JobInUse(
+                f"the job folder {self._folder} has format {version}, this mediacrawl knows format {FORMAT}:"
+                " finish it with the version that wrote it, or take another JOBDIR"
+            )
+        if version == 0 and (self._folder / "requests.queue").exists():
+            raise JobInUse(
+                f"the job folder {self._folder} was begun by Scrapy's own scheduler, which this one cannot read:"
+                " finish it without mediacrawl's SCHEDULER, or take another JOBDIR"
+            )
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version={FORMAT}")
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'owner'").fetchone()
+        if row is not None and row[0] != owner:
+            raise JobInUse(
+                f"the job folder {self._folder} belongs to the spider {row[0]!r}, not to {owner!r}: take another JOBDIR"
+            )
+        self._put("owner", owner)
+
+    def _recover(self) -> None:
+        self._db.execute("BEGIN")
+        if self._get("finished") == "yes":
+            self._db.execute("DELETE FROM pages")
+            self._put("finished", "no")
+        self._db.execute("UPDATE pages SET state = ? WHERE state = ?", (_PENDING, _LEASED))
+        (last_run, last_place) = self._db.execute("SELECT max(run), max(abs(place)) FROM pages").fetchone()
+        self._run = (last_run or 0) + 1
+        self._next_place = (last_place or 0) + 1
+        self._pending = self._count(_PENDING)
+        self._commit()
+
+    def _seen(self, fingerprint: bytes, kind: int) -> bool:
+        # Within one run a start page is asked for as often as the spider likes, as with Scrapy's own scheduler.
+        run = self._run if kind == Kind.START else self._run + 1
+        query = "SELECT 1 FROM pages WHERE fingerprint = ? AND kind = ? AND run < ? LIMIT 1"
+        return self._db.execute(query, (fingerprint, kind, run)).fetchone() is not None
+
+    def _pop(self) -> Any:
+        row = self._db.execute(
+            "SELECT id, data FROM pages WHERE state = 0 ORDER BY priority DESC, is_start, place LIMIT 1"
+        ).fetchone()
+        if row is not None:
+            self._db.execute("UPDATE pages SET state = ? WHERE id = ?", (_LEASED, row[0]))
+        return row
+
+    def _count(self, state: int) -> int:
+        (count,) = self._db.execute("SELECT count(*) FROM pages WHERE state = ?", (state,)).fetchone()
+        return int(count)
+
+    def _put(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def _get(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def _commit_when_due(self) -> None:
+        if self._clock() - self._committed_at >= COMMIT_S:
+            self._call(self._commit)
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN")
+        self._committed_at = self._clock()
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except sqlite3.Error as error:
+            where = f"the job folder {self._folder}"
+            if "full" in str(error):
+                raise DiskFull(f"no space left for {where}: free some space and run the same command again") from None
+            raise StoreUnwritable(f"cannot use {where}: {error}") from None
+
+
+def describe(folder: Path) -> dict[str, int]:
+    """How many pages of a job are pending and done, for `scrapy status`; reads only."""
+    path = folder / "frontier.sqlite3"
+    if not path.exists():
+        return {}
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        counts = dict(db.execute("SELECT state, count(*) FROM pages GROUP BY state").fetchall())
+    except sqlite3.Error:
+        return {}
+    finally:
+        db.close()
+    return {"pages_pending": counts.get(_PENDING, 0) + counts.get(_LEASED, 0), "pages_done": counts.get(_DONE, 0)}
+

@@ -1,0 +1,65 @@
+"""A name that a person can read: from the list, else Content-Disposition, else the URL."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
+from mediacrawl.store.paths import safe_name, safe_relative_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Programs, not formats: what they answer with decides.
+_PROGRAMS = {".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action"}
+
+
+def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
+    """One safe component.
+
+    Args:
+        url: where the file came from.
+        headers: of the answer, lower-case names; none before there is an answer.
+        filename: what the list asks for; may hold folders, of which the last part counts.
+    """
+    headers = headers or {}
+    name = filename or filename_from_disposition(headers.get("content-disposition")) or name_in_url(url)
+    name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return safe_name(_with_extension(name, media_type(headers.get("content-type")), keep=bool(filename)))
+
+
+def name_in_url(url: str) -> str:
+    """The last segment of the path, or the host's name where there is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "file"
+    return unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace") or parts.hostname or "file"
+
+
+def wished_path(
+    owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None
+) -> str:
+    """`<owner>/<host>/<name>`, each part safe. `owner` is the spider's name."""
+    try:
+        host = urlsplit(url).hostname or "local"
+    except ValueError:
+        host = "local"
+    return safe_relative_path(f"{safe_name(owner)}/{safe_name(host)}/{file_name(url, headers, filename)}")
+
+
+def _with_extension(name: str, content_type: str | None, *, keep: bool) -> str:
+    """Add the extension of the content type where the name has none that says what it is."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if kind_of_path(name) is not None or content_type is None:
+        return name
+    extension = extension_for(content_type)
+    if extension is None or suffix == extension:
+        return name
+    if suffix in _PROGRAMS and not keep:
+        return name[: -len(suffix)] + extension
+    if suffix and (keep or kind_of_type(content_type) is None):
+        return name
+    return name + extension

@@ -1,0 +1,431 @@
+"""item -> ledger -> downloader -> item: a drop-in for Scrapy's `FilesPipeline`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from itemadapter import ItemAdapter
+from scrapy import Request
+from scrapy.exceptions import CloseSpider, DropItem, IgnoreRequest
+from scrapy.http import Response
+from scrapy.http.request import NO_CALLBACK
+from scrapy.pipelines.files import FilesPipeline
+from scrapy.pipelines.media import FileException, FileInfo, FileInfoOrError, MediaPipeline
+from scrapy.spidermiddlewares.referer import RefererMiddleware
+from scrapy.utils.defer import ensure_awaitable
+from scrapy.utils.misc import arg_to_iter
+from twisted.python.failure import Failure as TwistedFailure
+from w3lib.url import canonicalize_url
+
+from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
+from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, in_words
+from mediacrawl.download.exchange import Origin
+from mediacrawl.errors import Interrupted, MachineError, TransferError, UsageProblem, shown_url
+from mediacrawl.headers import digest_from_hex
+from mediacrawl.ledger.ledger import DONE, FAILED, Entry
+from mediacrawl.naming import file_name, wished_path
+from mediacrawl.store.partfile import PartInUse
+from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+    from mediacrawl.headers import Digest
+    from mediacrawl.store.local import LocalStore
+
+logger = logging.getLogger(__name__)
+
+_IN_USE_WAIT_S = 0.5
+_DAY_S = 86_400.0
+# What an item with a single URL may say about it, and where the request carries it.
+_OPTIONS = ("filename", "sha256", "md5", "referer", "page")
+
+
+class MediaError(FileException):
+    """A file that did not arrive, as `item_completed` sees it.
+
+    Attributes:
+        url: without credentials.
+        reason: a few words.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class MediaFilesPipeline(FilesPipeline):
+    """Scrapy's `FilesPipeline`, resumable.
+
+    The same settings (`FILES_STORE`, `FILES_URLS_FIELD`, `FILES_RESULT_FIELD`, `FILES_EXPIRES`,
+    `MEDIA_ALLOW_REDIRECTS`, each also with the class name as prefix), the same methods to override
+    (`get_media_requests`, `file_path`, `item_completed`), the same results:
+
+    - `files`: `{url, path, checksum, status}`; `checksum` is the sha256 in hex, `status` one of `downloaded`,
+      `resumed` (some bytes were here before), `uptodate` (no byte travelled);
+    - `file_errors`: `{url, reason}` of what did not arrive.
+
+    After a crash nothing is half: a path in the store is a whole file, a partial one is continued by the next run.
+    """
+
+    DEFAULT_FILES_ERRORS_FIELD = "file_errors"
+    store: LocalStore  # type: ignore[assignment]
+
+    def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
+        super().__init__(store_uri, download_func, crawler=crawler)
+        self._bridge = Bridge.of(crawler)
+        self._works: Works | None = None
+        self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
+        self._started_at = time.time()
+        self._retry_permanent_s = crawler.settings.getfloat("MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
+        errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
+        self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """`FILES_STORE` of the settings, a folder; `downloads` unless set."""
+        return cls(crawler.settings["FILES_STORE"] or DEFAULT_STORE, crawler=crawler)
+
+    def _get_store(self, uri: str) -> LocalStore:  # type: ignore[override]
+        return store_of(uri)
+
+    def open_spider(self, spider: Any = None) -> None:
+        """Open the store. A store that cannot be used closes the crawl before any request."""
+        self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
+        try:
+            self._works = Works(self.crawler.settings, self.store)
+        except (MachineError, UsageProblem) as error:
+            self._bridge.report.fatal = error
+            logger.error("%s", error)
+            raise CloseSpider(type(error).__name__) from None
+        self._works.downloader.pauses = self._bridge.pauses
+        self._bridge.works.append(self._works)
+        self._bridge.install()
+
+    def close_spider(self, spider: Any = None) -> None:
+        """Carry out what is queued, and close the ledger."""
+        if self._works is not None:
+            self._works.close()
+
+    # The way of one item
+
+    async def process_item(self, item: Any, spider: Any = None) -> Any:
+        """Fetch what the item wants; the item comes back when each file is there, or is known not to come."""
+        info = self.spiderinfo
+        requests = list(arg_to_iter(self.get_media_requests(item, info)))
+        self._bridge.report.wanted += len(requests)
+        outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
+        results: list[FileInfoOrError] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Interrupted | asyncio.CancelledError):
+                raise DropItem("interrupted, the next run goes on here", log_level="DEBUG")
+            if isinstance(outcome, BaseException):
+                results.append((False, TwistedFailure(outcome)))
+            else:
+                results.append((True, outcome))
+        return self.item_completed(results, item, info)
+
+    async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+        """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
+        errback = request.errback
+        request.callback, request.errback = NO_CALLBACK, None
+        key = self.media_key(request)
+        try:
+            if (first := self._under_way.get(key)) is not None:
+                self._bridge.report.wanted -= 1  # counted once
+                info_of_first = await asyncio.shield(first)
+                return FileInfo(**(info_of_first | {"url": request.url}))
+            return await self._bring_shared(key, request, info, item)
+        except (Interrupted, asyncio.CancelledError):
+            raise
+        except Exception:
+            if errback is None:
+                raise
+            return cast("FileInfo", errback(TwistedFailure()))
+
+    async def _bring_shared(
+        self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any
+    ) -> FileInfo:
+        shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = shared
+        try:
+            file_info = await self._bring(request, info, item)
+            shared.set_result(file_info)
+            return file_info
+        except BaseException as error:
+            shared.set_exception(error)
+            shared.exception()  # seen: nobody else may be waiting
+            raise
+        finally:
+            del self._under_way[key]
+
+    async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+        while True:
+            if self._bridge.stopping:
+                raise Interrupted(request.url)
+            try:
+                return await self._known_or_fetched(request, info, item)
+            except PartInUse:  # another process brings it: ask the ledger again when it is through
+                await asyncio.sleep(_IN_USE_WAIT_S)
+            except (Interrupted, MediaError):
+                raise
+            except MachineError as error:
+                self._bridge.stop_for(error)
+                raise Interrupted(str(error)) from None
+            except GivenUp:
+                raise Interrupted(request.url) from None
+            except Exception:
+                self.media_failed(TwistedFailure(), request, info)
+
+    async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+        known = await ensure_awaitable(self.media_to_download(request, info, item=item))
+        if known is not None:
+            return cast("FileInfo", known)
+        self._modify_media_request(request)
+        wanted = cast("Wanted", request.meta[WANTED])
+        try:
+            assert self.crawler.engine is not None
+            response = await self.crawler.engine.download_async(request)
+            return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
+        finally:
+            request.meta.pop(WANTED, None)
+            wanted.release()
+
+    # What Scrapy's media pipelines let a project override
+
+    def media_key(self, request: Request) -> str:
+        """What identifies a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
+        key = request.meta.get("media_key")
+        if key is None and hasattr(self.crawler.spider, "media_key"):
+            key = self.crawler.spider.media_key(request.url)
+        return str(key or canonicalize_url(shown_url(request.url)))
+
+    def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
+        """A request for each URL of the item.
+
+        An item with one URL may say more about it: `filename`, `sha256`, `md5`, `referer`, `headers`. `page` is
+        where the links were found; it becomes the Referer, as far as `REFERRER_POLICY` lets it.
+        """
+        adapter = ItemAdapter(item)
+        requests = [_request(url) for url in self._urls(adapter)]
+        single = len(requests) == 1
+        offsite = getattr(self.crawler.spider, "media_offsite", False)
+        for request in requests:
+            if offsite:
+                request.meta["allow_offsite"] = True
+            for name in _OPTIONS:
+                if (value := adapter.get(name)) and (single or name == "page"):
+                    request.meta[f"media_{name}"] = str(value)
+            if single and isinstance(headers := adapter.get("headers"), dict):
+                request.headers.update(headers)
+            self._add_referer(request)
+        return requests
+
+    async def media_to_download(  # type: ignore[override]
+        self, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
+    ) -> FileInfo | None:
+        """Ask the ledger; None means that it is to be fetched, and prepares the request for that."""
+        works = self._open_works()
+        key = self.media_key(request)
+        Origin.of(request.url)  # raises for what is no http or https URL, before anything is asked
+        entry = await asyncio.wrap_future(works.questions.submit(key))
+        done = entry is not None and entry.state == DONE
+        if entry is not None and done and not self._is_expired(entry):
+            return self._present(request, entry)
+        if entry is not None and entry.state == FAILED:
+            self._refuse_known_failure(request, entry)
+        if not done:
+            works.changes.submit(Want(self._entry(request, key)))
+        revalidate = validators_of(entry) if entry is not None and done else None
+        request.meta[WANTED] = Wanted(
+            key,
+            works,
+            name=file_name(request.url, filename=request.meta.get("media_filename")),
+            digests=_digests(request),
+            revalidate=revalidate,
+            allow_redirects=self.allow_redirects,
+            accept_html=file_name(request.url).lower().endswith((".html", ".htm", ".xhtml")),
+            timeout_s=request.meta.get("download_timeout"),
+        )
+        # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
+        request.meta.update(dont_retry=True, dont_cache=True)
+        return None
+
+    async def media_downloaded(
+        self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
+    ) -> FileInfo:
+        """The bytes are whole and verified: give them their name and note them in the ledger."""
+        wanted = cast("Wanted", request.meta[WANTED])
+        fetched = wanted.fetched
+        if fetched is None:  # a middleware answered instead of the network
+            raise TransferError(request.url, "a downloader middleware answered, and not the network")
+        works, entry = self._open_works(), self._entry(request, wanted.key)
+        if fetched.part is None:
+            known = (await asyncio.wrap_future(works.changes.submit(Unchanged(entry)))) and (
+                await asyncio.wrap_future(works.questions.submit(wanted.key))
+            )
+            assert known is not None
+            return self._present(request, known)
+        path = self.file_path(request, response=response, info=info, item=item)
+        entry = Entry(entry.key, entry.url, page=entry.page, spider=entry.spider, path=path)
+        published = await asyncio.wrap_future(works.changes.submit(Publish(entry, fetched)))
+        return self._arrived(request, published, wanted)
+
+    def media_failed(
+        self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo
+    ) -> NoReturn:
+        """Note why, in the ledger, the log and the report; raises `MediaError`."""
+        error = failure.value
+        url = shown_url(request.url)
+        reason = error.reason if isinstance(error, TransferError) else in_words(error)
+        self._open_works().changes.submit(
+            Failure(
+                Entry(
+                    self.media_key(request),
+                    url,
+                    page=request.meta.get("media_page"),
+                    spider=info.spider.name,
+                    http_status=getattr(error, "http_status", None),
+                    reason=reason,
+                    permanent=getattr(error, "permanent", False),
+                )
+            )
+        )
+        if isinstance(error, IgnoreRequest):
+            logger.debug("File not asked for: %s: %s", url, reason)
+        else:
+            known = isinstance(error, TransferError | OSError | FileException)
+            logger.error("File failed: %s: %s", url, reason, exc_info=None if known else error)
+        self._bridge.report.count_failure(url, reason)
+        self.inc_stats("failed")
+        raise MediaError(url, reason)
+
+    def file_path(
+        self,
+        request: Request,
+        response: Response | None = None,
+        info: MediaPipeline.SpiderInfo | None = None,
+        *,
+        item: Any = None,
+    ) -> str:
+        """`<spider>/<host>/<name>`; the name from the list, Content-Disposition or the URL.
+
+        What an override returns is made safe, and numbered if another URL has that path already.
+        """
+        headers = {}
+        if response is not None:
+            headers = {
+                name.decode("latin-1").lower(): values[0].decode("latin-1")
+                for name, values in response.headers.items()
+                if values
+            }
+        owner = info.spider.name if info else "files"
+        return wished_path(owner, request.url, headers, request.meta.get("media_filename"))
+
+    def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
+        """Put `files` and `file_errors` into the item, where it has such fields."""
+        adapter = ItemAdapter(item)
+        with suppress(KeyError):
+            adapter[self.files_result_field] = [value for ok, value in results if ok]
+        with suppress(KeyError):
+            adapter[self.files_errors_field] = [_error_info(value) for ok, value in results if not ok]
+        return item
+
+    # Details
+
+    def _open_works(self) -> Works:
+        assert self._works is not None
+        return self._works
+
+    def _entry(self, request: Request, key: str) -> Entry:
+        spider = self.crawler.spider
+        return Entry(
+            key, shown_url(request.url), page=request.meta.get("media_page"), spider=spider.name if spider else None
+        )
+
+    def _urls(self, adapter: ItemAdapter) -> list[str]:
+        urls = adapter.get(self.files_urls_field, [])
+        if not isinstance(urls, list):
+            raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
+        return urls
+
+    def _refuse_known_failure(self, request: Request, entry: Entry) -> None:
+        """Not again what failed in this run already, nor what is known to fail for good."""
+        failed_at = entry.checked_at or 0.0
+        if failed_at >= self._started_at:
+            self._bridge.report.wanted -= 1  # counted once
+            raise MediaError(shown_url(request.url), entry.reason or "failed")
+        if entry.permanent and time.time() - failed_at < self._retry_permanent_s:
+            day = time.strftime("%Y-%m-%d", time.localtime(failed_at + self._retry_permanent_s))
+            reason = f"{entry.reason} (known, not asked for again before {day})"
+            self._bridge.report.count_failure(shown_url(request.url), reason)
+            raise MediaError(shown_url(request.url), reason)
+
+    def _is_expired(self, entry: Entry) -> bool:
+        return time.time() - (entry.checked_at or 0.0) > self.expires * _DAY_S
+
+    def _present(self, request: Request, entry: Entry) -> FileInfo:
+        if (entry.finished_at or 0.0) >= self._started_at:
+            self._bridge.report.wanted -= 1  # two pages show the same picture: counted once
+        else:
+            self._bridge.report.present += 1
+        self.inc_stats("uptodate")
+        return self._info(request, entry, "uptodate")
+
+    def _arrived(self, request: Request, entry: Entry, wanted: Wanted) -> FileInfo:
+        fetched, report = wanted.fetched, self._bridge.report
+        assert fetched is not None
+        resumed = fetched.saved_bytes > 0
+        report.new += not resumed
+        report.resumed += resumed
+        report.new_bytes += fetched.size_bytes
+        report.saved_bytes += fetched.saved_bytes
+        status = "resumed" if resumed else "downloaded"
+        self.inc_stats(status)
+        self.crawler.stats.inc_value("mediacrawl/fetched_bytes", fetched.fetched_bytes)
+        self.crawler.stats.inc_value("mediacrawl/saved_bytes", fetched.saved_bytes)
+        logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
+        return self._info(request, entry, status)
+
+    @staticmethod
+    def _info(request: Request, entry: Entry, status: str) -> FileInfo:
+        return FileInfo(url=request.url, path=entry.path or "", checksum=entry.sha256, status=status)
+
+    def _add_referer(self, request: Request) -> None:
+        if referer := request.meta.get("media_referer"):
+            request.headers.setdefault("Referer", referer)
+        elif page := request.meta.get("media_page"):
+            middleware = self.crawler.get_spider_middleware(RefererMiddleware)
+            if middleware is not None:
+                middleware.get_processed_request(request, Response(page))
+
+
+def _request(url: str) -> Request:
+    """A request, also for what is no URL: that one fails by itself, and not the item with its other files."""
+    try:
+        return Request(url, callback=NO_CALLBACK)
+    except (ValueError, TypeError):
+        return Request(f"invalid:{url}", callback=NO_CALLBACK)
+
+
+def _digests(request: Request) -> tuple[Digest, ...]:
+    """What the list says that the bytes hash to."""
+    named = ((name, request.meta.get(f"media_{name}")) for name in ("sha256", "md5"))
+    digests = (digest_from_hex(name, text) for name, text in named if text)
+    return tuple(digest for digest in digests if digest is not None)
+
+
+def _error_info(failure: Any) -> dict[str, str]:
+    error = failure.value
+    if isinstance(error, MediaError):
+        return {"url": error.url, "reason": error.reason}
+    return {"url": "", "reason": in_words(error)}

@@ -1,0 +1,94 @@
+"""What a run did, counted for the summary, the exit status and the progress line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
+
+_EXAMPLES = 10
+_REASONS = 1000
+
+
+def size_text(size_bytes: float) -> str:
+    """A size for a person, in powers of 1000: `1.5MB`."""
+    return f"{tqdm.format_sizeof(size_bytes)}B"
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts of one run. Memory is bounded: reasons are counted, a few examples kept.
+
+    Attributes:
+        wanted: files asked for.
+        new, resumed, present: arrived whole; arrived with bytes from before; needed nothing.
+        saved_bytes: did not travel again.
+        new_bytes: of files that arrived.
+        pages_failed: pages that could not be fetched.
+        fatal: why this machine could not go on.
+        stopped: the run ended before it was through.
+    """
+
+    wanted: int = 0
+    new: int = 0
+    resumed: int = 0
+    present: int = 0
+    failed: int = 0
+    new_bytes: int = 0
+    saved_bytes: int = 0
+    pages_failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    fatal: MediacrawlError | None = None
+    stopped: bool = False
+
+    @property
+    def settled(self) -> int:
+        """Files of which the outcome is known."""
+        return self.new + self.resumed + self.present + self.failed
+
+    def count_failure(self, url: str, reason: str) -> None:
+        """One file that did not arrive."""
+        self.failed += 1
+        self._count_reason(url, reason)
+
+    def count_page_failure(self, url: str, reason: str) -> None:
+        """One page that could not be fetched: what it links to is unknown."""
+        self.pages_failed += 1
+        self._count_reason(url, f"page: {reason}")
+
+    def _count_reason(self, url: str, reason: str) -> None:
+        if len(self.reasons) < _REASONS or reason in self.reasons:
+            self.reasons[reason] += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(f"{url}: {reason}")
+
+    @property
+    def exit_status(self) -> int:
+        """0 all there, 1 some failed, 3 interrupted, 2 wrong usage, 4 this machine could not go on."""
+        if self.fatal is not None:
+            return self.fatal.exit_status
+        if self.stopped:
+            return EXIT_INTERRUPTED
+        return EXIT_FAILED if self.failed or self.pages_failed else EXIT_OK
+
+    def lines(self, again: str) -> list[str]:
+        """The summary for a person; `again` is the command that goes on or tries again."""
+        lines = [
+            f"new {self.new} ({size_text(self.new_bytes)}), resumed {self.resumed} (saved"
+            f" {size_text(self.saved_bytes)}), already there {self.present}, failed {self.failed}"
+        ]
+        if self.pages_failed:
+            lines.append(f"pages that could not be fetched: {self.pages_failed}")
+        lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
+        lines += [f"    {example}" for example in self.examples]
+        if self.fatal is not None:
+            lines.append(f"stopped: {self.fatal}")
+        elif self.stopped:
+            lines.append(f"interrupted, nothing is lost; go on with: {again}")
+        elif self.failed or self.pages_failed:
+            lines.append(f"try the failed ones again with: {again}")
+        return lines

@@ -1,0 +1,156 @@
+"""The crash-safe frontier as a Scrapy scheduler.
+
+With JOBDIR, pages are kept in `mediacrawl.frontier`; without it, Scrapy's own scheduler is used and nothing changes.
+
+A page counts as done when its request has left `engine._slot.inprogress`: only then have all requests it yielded
+been stored, and all its items been through the pipelines, so that their files are in the ledger. Middlewares and
+signals alone would lose pages (refused downloads, IgnoreRequest, errbacks).
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scrapy.core.scheduler import BaseScheduler, Scheduler
+from scrapy.exceptions import CloseSpider
+from scrapy.utils.job import job_dir
+from scrapy.utils.request import request_from_dict
+
+from mediacrawl.bridge import Bridge
+from mediacrawl.errors import MachineError
+from mediacrawl.frontier.frontier import Frontier, Kind
+
+if TYPE_CHECKING:
+    from scrapy import Request, Spider
+    from scrapy.crawler import Crawler
+
+logger = logging.getLogger(__name__)
+
+# engine.needs_backout() counts downloads only: without a cap, pages pile up behind slow media, and each of them is
+# fetched again after a kill.
+MAX_LEASES = 16
+
+
+class FrontierScheduler(BaseScheduler):
+    """See the module. One process for each JOBDIR; what a kill interrupted is crawled again by the next run."""
+
+    def __init__(self, crawler: Crawler, folder: Path) -> None:
+        self._crawler = crawler
+        self._folder = folder
+        self._bridge = Bridge.of(crawler)
+        self._frontier: Frontier | None = None
+        self._leases: dict[int, Request] = {}
+        self._frozen = False
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Any:
+        """This scheduler with JOBDIR, Scrapy's own without."""
+        try:
+            folder = job_dir(crawler.settings)
+        except OSError:
+            folder = crawler.settings["JOBDIR"]  # the frontier says what is wrong with it
+        if not folder:
+            return Scheduler.from_crawler(crawler)
+        return cls(crawler, Path(folder))
+
+    def open(self, spider: Spider) -> None:
+        """Take the job folder; a folder that cannot be used closes the crawl before any request."""
+        fifo = "Fifo" in str(self._crawler.settings.get("SCHEDULER_DISK_QUEUE"))
+        try:
+            self._frontier = Frontier(self._folder, spider.name, newest_first=not fifo)
+        except MachineError as error:
+            self._bridge.report.fatal = error
+            logger.error("%s", error)
+            raise CloseSpider(type(error).__name__) from None
+        if len(self._frontier):
+            logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
+        self._bridge.install()
+        self._bridge.on_stop(self._freeze)
+
+    def close(self, reason: str) -> None:
+        """What is not done goes back to pending by itself, when the folder is opened next."""
+        if self._frontier is None:
+            return
+        try:
+            self._settle()
+            self._frontier.close(finished=reason == "finished")
+        except MachineError as error:
+            self._bridge.stop_for(error)
+
+    def has_pending_requests(self) -> bool:
+        """Also a page that is under way counts: it may yield others."""
+        return self._frontier is not None and (len(self._frontier) > 0 or bool(self._leases))
+
+    def enqueue_request(self, request: Request) -> bool:
+        """Store a request. One that cannot be stored is refused with an error, never kept in memory silently."""
+        assert self._frontier is not None
+        try:
+            data = pickle.dumps(request.to_dict(spider=self._crawler.spider), protocol=5)
+        except Exception as error:
+            logger.error(
+                "Request refused, it cannot be kept in JOBDIR: %s: %s. Make its callback a method of the spider, and"
+                " its meta and cb_kwargs plain values",
+                request.url,
+                error,
+            )
+            self._bridge.report.count_page_failure(request.url, "cannot be kept in JOBDIR")
+            return False
+        fingerprint = self._crawler.request_fingerprinter.fingerprint(request)
+        try:
+            added = self._frontier.add(fingerprint, data, priority=request.priority, kind=_kind(request))
+        except MachineError as error:
+            self._bridge.stop_for(error)
+            return False
+        self._count("enqueued" if added else "filtered")
+        return added
+
+    def next_request(self) -> Request | None:
+        """Lease the next page, unless too many are under way."""
+        assert self._frontier is not None
+        if self._bridge.stopping:
+            return None
+        try:
+            self._settle()
+            page = self._frontier.lease() if len(self._leases) < MAX_LEASES else None
+        except MachineError as error:
+            self._bridge.stop_for(error)
+            return None
+        if page is None:
+            return None
+        request = request_from_dict(pickle.loads(page.data), spider=self._crawler.spider)  # noqa: S301 - our own file
+        self._leases[page.id] = request
+        self._count("dequeued")
+        return request
+
+    def _settle(self) -> None:
+        """Pages that have left the engine are done; not while stopping, when they leave unfinished."""
+        if self._frozen or not self._leases:
+            return
+        assert self._frontier is not None
+        slot = getattr(self._crawler.engine, "_slot", None)
+        under_way = slot.inprogress if slot is not None else ()
+        # A lease that was handed out in this very call is in the set by the time of the next one.
+        through = [page_id for page_id, request in self._leases.items() if request not in under_way]
+        if through:
+            self._frontier.done(through)
+            for page_id in through:
+                del self._leases[page_id]
+
+    def _freeze(self) -> None:
+        self._settle()
+        self._frozen = True
+
+    def _count(self, what: str) -> None:
+        self._crawler.stats.inc_value(f"scheduler/{what}")
+
+
+def _kind(request: Request) -> int:
+    """Start pages are keyed apart, as each run asks for them; a retry or redirect of one is not a start page."""
+    meta = request.meta
+    again = meta.get("retry_times") or meta.get("redirect_times") or meta.get("depth")
+    if meta.get("is_start_request") and not again:
+        return Kind.START
+    return Kind.AGAIN if request.dont_filter else Kind.ORDINARY

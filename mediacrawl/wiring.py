@@ -1,0 +1,106 @@
+"""The one place that builds store, ledger and downloader out of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+from scrapy.utils.misc import load_object
+
+from mediacrawl.archive import Archive, Change
+from mediacrawl.batcher import Batcher
+from mediacrawl.download.downloader import Downloader, Policy
+from mediacrawl.download.pool import TransferPool
+from mediacrawl.download.retry import Backoff
+from mediacrawl.download.segments import SegmentPolicy
+from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.errors import UsageProblem
+from mediacrawl.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scrapy.settings import BaseSettings
+
+    from mediacrawl.ledger.ledger import Entry
+
+DEFAULT_STORE = "downloads"
+
+
+class Works:
+    """Everything below Scrapy, running: threads, files, connections.
+
+    Attributes:
+        archive: store and ledger.
+        questions: asks `archive.known` for many keys at once.
+        changes: carries out `archive.write` for many changes at once.
+        pool: the transfers.
+    """
+
+    def __init__(self, settings: BaseSettings, store: LocalStore) -> None:
+        """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
+        policy = policy_of(settings)
+        self.archive = Archive.open(store)
+        self.transport = RequestsTransport(_session_factory(settings), verify=_verify(settings))
+        self.downloader = Downloader(store, self.transport, policy)
+        self.pool = TransferPool(self.downloader, settings.getint("MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
+        self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
+        self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self.archive.write)
+
+    def close(self) -> None:
+        """Stop transfers, carry out what is queued, close the ledger."""
+        self.pool.close()
+        self.questions.close()
+        self.changes.close()
+        self.archive.close()
+        self.transport.close()
+
+
+def store_of(uri: str) -> LocalStore:
+    """The store that a `FILES_STORE` names; nothing is created yet."""
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file":
+        raise UsageProblem(f"FILES_STORE={uri}: only a folder on this machine can be a store, not {scheme}://")
+    return LocalStore(rest if separator else uri)
+
+
+def policy_of(settings: BaseSettings) -> Policy:
+    """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
+    polite = settings.getfloat("DOWNLOAD_DELAY") > 0 or settings.getbool("AUTOTHROTTLE_ENABLED")
+    connections = 1 if polite else settings.getint("MEDIACRAWL_CONNECTIONS_PER_FILE", 4)
+    try:
+        return Policy(
+            stall_s=_positive(settings, "MEDIACRAWL_STALL_S", 30.0),
+            stall_bytes=settings.getint("MEDIACRAWL_STALL_BYTES", 1),
+            max_bytes=settings.getint("DOWNLOAD_MAXSIZE"),
+            backoff=Backoff(
+                times=settings.getint("MEDIACRAWL_RETRY_TIMES", 4),
+                base_s=settings.getfloat("MEDIACRAWL_BACKOFF_S", 0.5),
+                max_s=settings.getfloat("MEDIACRAWL_BACKOFF_MAX_S", 60.0),
+                max_retry_after_s=settings.getfloat("MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
+            ),
+            segments=SegmentPolicy(connections, settings.getint("MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024)),
+        )
+    except ValueError as error:
+        raise UsageProblem(f"a MEDIACRAWL_ setting is no number: {error}") from None
+
+
+def _positive(settings: BaseSettings, name: str, default: float) -> float:
+    value = settings.getfloat(name, default)
+    if value <= 0:
+        raise UsageProblem(f"{name}={value:g} must be more than 0")
+    return value
+
+
+def _session_factory(settings: BaseSettings) -> Callable[[], requests.Session]:
+    path = settings.get("MEDIACRAWL_SESSION_FACTORY")
+    factory: Callable[[], requests.Session] = load_object(path) if path else requests.Session
+    return factory
+
+
+def _verify(settings: BaseSettings) -> bool | str:
+    """True, False, or the path of a bundle of certificates."""
+    value = settings.get("MEDIACRAWL_VERIFY_TLS", True)
+    if isinstance(value, str) and value.lower() not in {"true", "false", "1", "0", ""}:
+        return value
+    return settings.getbool("MEDIACRAWL_VERIFY_TLS", True)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parsel import Selector
+
+from mediacrawl.extract.links import Page
+
+URL = "https://host.example/gallery/page.html?p=1"
+
+
+def page(html="", url=URL, encoding="utf-8"):
+    return Page.from_selector(Selector(text=html), url, encoding)
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("a.jpg", "https://host.example/gallery/a.jpg"),
+        ("/a.jpg#top", "https://host.example/a.jpg"),
+        ("../a.jpg", "https://host.example/a.jpg"),
+        ("?p=2", "https://host.example/gallery/page.html?p=2"),
+        ("//cdn.example/a.jpg", "https://cdn.example/a.jpg"),
+        ("http://other.example", "http://other.example/"),
+        (" \n a\n\t.jpg \x00", "https://host.example/gallery/a.jpg"),
+        ("images\\a.jpg?x=\\", "https://host.example/gallery/images/a.jpg?x=%5C"),
+        ("a b.jpg", "https://host.example/gallery/a%20b.jpg"),
+        ("a%20b.jpg", "https://host.example/gallery/a%20b.jpg"),
+        ("ü.jpg", "https://host.example/gallery/%C3%BC.jpg"),
+        ("https://bücher.example/a.jpg", "https://xn--bcher-kva.example/a.jpg"),
+        ("HTTPS://host.example:8443/a.jpg", "https://host.example:8443/a.jpg"),
+        ("http://[::1]:80/a.jpg", "http://[::1]:80/a.jpg"),
+    ],
+)
+def test_a_link_is_resolved_as_a_browser_does(link, expected):
+    assert page().resolve(link) == expected
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(None, "", "  ", "#", "#top", "\n#", "http://", "http:///", "http://?x"),
+        *("data:image/gif;base64,R0lGOD", "javascript:void(0)", "java\nscript:x", "blob:https://h/1"),
+        *("mailto:a@b.example", "ftp://h/a.jpg", "file:///etc/passwd", "about:blank"),
+        *("http://[::1/a.jpg", "http://[zz]/", "http://h:99999/a", "http://h:x/a", "http://a\u2100b/"),
+    ],
+)
+def test_what_names_no_other_web_resource_is_no_link(link):
+    assert page().resolve(link) is None
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("/static/", "https://host.example/static/a.jpg"),
+        ("https://cdn.example/x/", "https://cdn.example/x/a.jpg"),
+        ("javascript:0", "https://host.example/gallery/a.jpg"),
+        ("http://[", "https://host.example/gallery/a.jpg"),
+        ("#", "https://host.example/gallery/a.jpg"),
+    ],
+)
+def test_a_base_href_is_where_links_start(base, expected):
+    assert page(f'<base target=_top><base href="{base}"><base href="/late/">').resolve("a.jpg") == expected
+
+
+def test_a_query_is_written_in_the_encoding_of_the_page():
+    assert page(encoding="gbk").resolve("/s?q=中") == "https://host.example/s?q=%D6%D0"
+    assert page(encoding="gbk").resolve("/中") == "https://host.example/%E4%B8%AD"
+
+
+def test_a_letter_that_the_encoding_lacks_is_written_in_utf_8():
+    assert page(encoding="latin-1").resolve("/s?q=中") == "https://host.example/s?q=%E4%B8%AD"
+
+
+@pytest.mark.parametrize("encoding", ["no such", "", "\x00"])
+def test_an_unknown_encoding_counts_as_utf_8(encoding):
+    assert page(encoding=encoding).encoding == "utf-8"
+
+
+def test_the_url_of_a_page_has_no_fragment():
+    assert page(url="http://host.example/a#b").url == "http://host.example/a"
+
+
+@pytest.mark.parametrize("selector", [Selector(text='{"a": 1}', type="json"), Selector(text="")])
+def test_what_is_no_html_is_an_empty_page(selector):
+    assert Page.from_selector(selector, URL).selector.xpath("//img").getall() == []
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(), st.text())
+def test_no_link_no_base_and_no_address_breaks_a_page(link, base, url):
+    selector = Selector(text="<base href='x'>")
+    selector.root.find(".//base").set("href", "".join(filter(str.isprintable, base)))
+    link = Page.from_selector(selector, url).resolve(link)
+    assert link is None or link.startswith(("http://", "https://"))
