@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Headers, Response
+from scrapy.http.request import NO_CALLBACK
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -184,7 +185,9 @@ class Bridge:
         return fetch_or_give_up
 
     def _count_page_failure(self, request: Request, failure: Failure) -> None:
-        if WANTED not in request.meta and not isinstance(failure.value, IgnoreRequest):
+        # NO_CALLBACK: robots.txt, which no spider asked for.
+        of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
+        if of_spider and not isinstance(failure.value, IgnoreRequest):
             self.report.count_page_failure(shown_url(request.url), in_words(failure.value))
 
 
@@ -215,8 +218,7 @@ class _Handlers:
     async def _page(self, request: Request) -> Response:
         pauses = self._bridge.pauses
         host = urlsplit(request.url).hostname or ""
-        while (wait_s := pauses.remaining_s(host)) > 0:
-            await asyncio.sleep(wait_s)
+        await asyncio.sleep(pauses.remaining_s(host))
         response: Response = await self._handlers.download_request_async(request)
         if response.status in {429, 503}:
             value = response.headers.get("Retry-After")

@@ -8,6 +8,7 @@ MediacrawlError
 │   ├── DiskFull               no space left: free some, run again
 │   └── JobInUse               another process works in this JOBDIR
 └── TransferError          one file did not arrive                                    exit 1
+    ├── NotFetchable           not an http or https URL
     ├── ConnectFailed          no connection: refused, unresolvable, TLS
     ├── TransferBroken         the connection broke, stalled or ended early
     ├── HttpStatusError        the server answered with an error status
@@ -106,6 +107,12 @@ class TransferError(MediacrawlError):
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.url}: {reason}")
+
+
+class NotFetchable(TransferError):
+    """Not an http or https URL with a host."""
+
+    permanent = True
 
 
 class ConnectFailed(TransferError):

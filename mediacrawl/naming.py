@@ -39,9 +39,12 @@ def name_in_url(url: str) -> str:
     return unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace") or parts.hostname or "file"
 
 
-def wished_path(
-    owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None
-) -> str:
+def is_page_name(url: str) -> bool:
+    """Whether a URL asks for an HTML page, so that one is no surprise."""
+    return name_in_url(url).lower().endswith((".html", ".htm", ".xhtml"))
+
+
+def wished_path(owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
     """`<owner>/<host>/<name>`, each part safe. `owner` is the spider's name."""
     try:
         host = urlsplit(url).hostname or "local"

@@ -23,16 +23,15 @@ from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, in_words
-from mediacrawl.download.exchange import Origin
+from mediacrawl.download.exchange import origin_of
 from mediacrawl.errors import Interrupted, MachineError, TransferError, UsageProblem, shown_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
-from mediacrawl.naming import file_name, wished_path
+from mediacrawl.naming import file_name, is_page_name, wished_path
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from os import PathLike
     from typing import Self
 
@@ -152,9 +151,7 @@ class MediaFilesPipeline(FilesPipeline):
                 raise
             return cast("FileInfo", errback(TwistedFailure()))
 
-    async def _bring_shared(
-        self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any
-    ) -> FileInfo:
+    async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
         self._under_way[key] = shared
         try:
@@ -189,7 +186,7 @@ class MediaFilesPipeline(FilesPipeline):
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         known = await ensure_awaitable(self.media_to_download(request, info, item=item))
         if known is not None:
-            return cast("FileInfo", known)
+            return known
         self._modify_media_request(request)
         wanted = cast("Wanted", request.meta[WANTED])
         try:
@@ -205,8 +202,9 @@ class MediaFilesPipeline(FilesPipeline):
     def media_key(self, request: Request) -> str:
         """What identifies a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
         key = request.meta.get("media_key")
-        if key is None and hasattr(self.crawler.spider, "media_key"):
-            key = self.crawler.spider.media_key(request.url)
+        of_spider = getattr(self.crawler.spider, "media_key", None)
+        if key is None and of_spider is not None:
+            key = of_spider(request.url)
         return str(key or canonicalize_url(shown_url(request.url)))
 
     def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
@@ -236,7 +234,7 @@ class MediaFilesPipeline(FilesPipeline):
         """Ask the ledger; None means that it is to be fetched, and prepares the request for that."""
         works = self._open_works()
         key = self.media_key(request)
-        Origin.of(request.url)  # raises for what is no http or https URL, before anything is asked
+        origin_of(request.url)  # raises for what is no http or https URL, before anything is asked
         entry = await asyncio.wrap_future(works.questions.submit(key))
         done = entry is not None and entry.state == DONE
         if entry is not None and done and not self._is_expired(entry):
@@ -253,7 +251,7 @@ class MediaFilesPipeline(FilesPipeline):
             digests=_digests(request),
             revalidate=revalidate,
             allow_redirects=self.allow_redirects,
-            accept_html=file_name(request.url).lower().endswith((".html", ".htm", ".xhtml")),
+            accept_html=is_page_name(request.url),
             timeout_s=request.meta.get("download_timeout"),
         )
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
@@ -270,9 +268,8 @@ class MediaFilesPipeline(FilesPipeline):
             raise TransferError(request.url, "a downloader middleware answered, and not the network")
         works, entry = self._open_works(), self._entry(request, wanted.key)
         if fetched.part is None:
-            known = (await asyncio.wrap_future(works.changes.submit(Unchanged(entry)))) and (
-                await asyncio.wrap_future(works.questions.submit(wanted.key))
-            )
+            await asyncio.wrap_future(works.changes.submit(Unchanged(entry)))
+            known = await asyncio.wrap_future(works.questions.submit(wanted.key))
             assert known is not None
             return self._present(request, known)
         path = self.file_path(request, response=response, info=info, item=item)
@@ -280,9 +277,7 @@ class MediaFilesPipeline(FilesPipeline):
         published = await asyncio.wrap_future(works.changes.submit(Publish(entry, fetched)))
         return self._arrived(request, published, wanted)
 
-    def media_failed(
-        self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo
-    ) -> NoReturn:
+    def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
         error = failure.value
         url = shown_url(request.url)

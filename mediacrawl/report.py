@@ -15,7 +15,7 @@ _REASONS = 1000
 
 def size_text(size_bytes: float) -> str:
     """A size for a person, in powers of 1000: `1.5MB`."""
-    return f"{tqdm.format_sizeof(size_bytes)}B"
+    return f"{tqdm.format_sizeof(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:.0f}B"
 
 
 @dataclass(slots=True)
@@ -77,10 +77,9 @@ class Report:
 
     def lines(self, again: str) -> list[str]:
         """The summary for a person; `again` is the command that goes on or tries again."""
-        lines = [
-            f"new {self.new} ({size_text(self.new_bytes)}), resumed {self.resumed} (saved"
-            f" {size_text(self.saved_bytes)}), already there {self.present}, failed {self.failed}"
-        ]
+        counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
+        arrived = f"{size_text(self.new_bytes)} arrived, {size_text(self.saved_bytes)} of it did not travel again"
+        lines = [f"{counts}; {arrived}"]
         if self.pages_failed:
             lines.append(f"pages that could not be fetched: {self.pages_failed}")
         lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from mediacrawl.download.plan import Head
-from mediacrawl.errors import HttpStatusError, RedirectRefused, TransferError, shown_url
+from mediacrawl.errors import HttpStatusError, NotFetchable, RedirectRefused, shown_url
 from mediacrawl.headers import ContentRange, Validators, media_type, retry_after_s
+from mediacrawl.urls import DEFAULT_PORTS, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,34 +23,12 @@ if TYPE_CHECKING:
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MAX_REDIRECTS = 20
-DEFAULT_PORTS = {"http": 80, "https": 443}
 # What an ask sets itself, or what belongs to one connection (RFC 9110 7.6.1).
 _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
 _ONE_ORIGIN_ONLY = {"cookie", "authorization"}
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port (RFC 9110 4.3.1)."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """Raises `TransferError` for what is not an http or https URL."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port or DEFAULT_PORTS[parts.scheme]
-        except (ValueError, KeyError):
-            raise _unfetchable(url) from None
-        if not parts.hostname:
-            raise _unfetchable(url)
-        return cls(parts.scheme, parts.hostname, port)
 
 
 class Exchange:
@@ -72,7 +50,7 @@ class Exchange:
         self._cancel = cancel
         self._timeout_s = timeout_s
         self._note = note
-        self._origin = Origin.of(request.url)
+        self._origin = origin_of(request.url)
         self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
 
@@ -125,7 +103,7 @@ class Exchange:
         return target
 
     def _get(self, url: str, ask: Ask) -> Answer:
-        origin = Origin.of(url)
+        origin = origin_of(url)
         if (pause_s := self._pauses.remaining_s(origin.host)) > 0:
             self._note(f"{origin.host} asked for quiet")
             self._cancel.wait(pause_s)
@@ -169,7 +147,7 @@ class Exchange:
                 cookies.load(raw)
             except CookieError:
                 return
-            kept = self._cookies.setdefault(Origin.of(url).host, {})
+            kept = self._cookies.setdefault(origin_of(url).host, {})
             kept.update({name: morsel.coded_value for name, morsel in cookies.items()})
 
 
@@ -200,7 +178,9 @@ def content_length(value: str | None) -> int | None:
     return int(item)
 
 
-def _unfetchable(url: str) -> TransferError:
-    error = TransferError(url, "not an http or https URL with a host")
-    error.permanent = True
-    return error
+def origin_of(url: str) -> Origin:
+    """Raises `TransferError` for what cannot be fetched."""
+    origin = Origin.of(url)
+    if origin is None:
+        raise NotFetchable(url, "not an http or https URL with a host")
+    return origin

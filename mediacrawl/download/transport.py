@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import ConnectFailed, TransferBroken, TransferError
+from mediacrawl.errors import ConnectFailed, NotFetchable, TransferBroken, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -164,16 +164,16 @@ def translated(error: BaseException, url: str, timeout_s: float) -> TransferErro
         if isinstance(cause, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
             return ConnectFailed(url, f"TLS failed: {_words(cause)}")
         if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-            return _not_a_url(url)
+            return NotFetchable(url, "not a URL that can be fetched")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        return ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}")
     for cause in chain:
-        if isinstance(cause, ConnectionRefusedError):
-            return ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}")
+        if isinstance(cause, urllib3.exceptions.NewConnectionError):  # is a ConnectTimeoutError too
+            return ConnectFailed(url, f"no connection: {_words(chain[-1])}")
         if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
             return ConnectFailed(url, f"no connection within {timeout_s:g} s")
         if isinstance(cause, urllib3.exceptions.ProxyError):
             return ConnectFailed(url, f"the proxy failed: {_words(chain[-1])}")
-        if isinstance(cause, urllib3.exceptions.NewConnectionError):
-            return ConnectFailed(url, f"no connection: {_words(chain[-1])}")
     return TransferBroken(url, _broken_reason(chain, timeout_s))
 
 
@@ -188,12 +188,6 @@ def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
         if isinstance(cause, urllib3.exceptions.DecodeError):
             return "the body's Content-Encoding is broken"
     return f"the connection broke: {_words(chain[-1])}"
-
-
-def _not_a_url(url: str) -> TransferError:
-    error = TransferError(url, "not a URL that can be fetched")
-    error.permanent = True
-    return error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -67,8 +67,8 @@ class Frontier:
         newest_first: as Scrapy's default queues; False is breadth first.
 
     Raises:
-        JobInUse: another process works in this folder (its pid is named), or the folder belongs to another spider
-            or to a newer format.
+        JobInUse: another process (its pid is named) works here, or it is the folder of another spider
+            or format.
         StoreUnwritable, DiskFull: from every method.
     """
 
@@ -177,7 +177,8 @@ class Frontier:
         row = self._db.execute("SELECT value FROM facts WHERE name = 'owner'").fetchone()
         if row is not None and row[0] != owner:
             raise JobInUse(
-                f"the job folder {self._folder} belongs to the spider {row[0]!r}, not to {owner!r}: take another JOBDIR"
+                f"the job folder {self._folder} belongs to the spider {row[0]!r}, not to {owner!r}:"
+                " take another JOBDIR"
             )
         self._put("owner", owner)
 
@@ -250,4 +251,3 @@ def describe(folder: Path) -> dict[str, int]:
     finally:
         db.close()
     return {"pages_pending": counts.get(_PENDING, 0) + counts.get(_LEASED, 0), "pages_done": counts.get(_DONE, 0)}
-

@@ -131,17 +131,20 @@ class PartFolder:
         except OSError as error:
             raise disk_error(error, self.folder) from None
 
-    def _path(self, key: str) -> Path:
-        name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]
-        return self.folder / f"{name}.part"
+    def name(self, key: str) -> str:
+        """How the part of a key is called, without suffix."""
+        return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
-    def sizes(self) -> Iterator[int]:
-        """Bytes of each part that a later run can go on with."""
-        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(".json"):
-                    with suppress(FileNotFoundError):
-                        yield Path(entry.path).with_suffix(".part").stat().st_size
+    def names(self) -> set[str]:
+        """Those parts that a later run can go on with."""
+        try:
+            with os.scandir(self.folder) as entries:
+                return {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
+        except FileNotFoundError:
+            return set()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{self.name(key)}.part"
 
     def sweep(self) -> None:
         """Remove what a killed process left and nothing can use: parts without a record, torn records."""

@@ -1,0 +1,5 @@
+"""`python -m mediacrawl …`."""
+
+from mediacrawl.cli import main
+
+main()

@@ -1,0 +1,50 @@
+"""`scrapy crawl`: Scrapy's own, with exit statuses that tell what happened, and one line for what was wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from scrapy.commands import crawl
+from scrapy.exceptions import UsageError
+
+from mediacrawl.bridge import Bridge
+from mediacrawl.errors import EXIT_FAILED, EXIT_USAGE, MediacrawlError
+
+if TYPE_CHECKING:
+    import argparse
+    import asyncio
+
+
+class Command(crawl.Command):
+    """Exit status: 0 all there, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if len(args) != 1:
+            raise UsageError("give the name of one spider, see: scrapy list")
+        assert self.crawler_process is not None
+        try:
+            crawler = self._create_crawler(args[0])
+        except KeyError:
+            raise UsageError(f"no spider is called {args[0]!r}, see: scrapy list", print_help=False) from None
+        task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
+        task.add_done_callback(self._note_error)
+        self.crawler_process.start()
+        if not self.exitcode:
+            self.exitcode = Bridge.of(crawler).report.exit_status
+        if not self.exitcode and self.crawler_process.bootstrap_failed:
+            self.exitcode = EXIT_FAILED
+
+    def _note_error(self, task: asyncio.Task[None]) -> None:
+        """What a user can cause is one line; anything else keeps its traceback, which asyncio writes."""
+        if task.cancelled():
+            return
+        error = getattr(task, "_exception", None)
+        if isinstance(error, MediacrawlError | UsageError | TypeError) and _is_usage(error):
+            task.exception()  # seen
+            print(f"{self.crawler_process and 'scrapy crawl'}: {error}", file=sys.stderr)
+            self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
+
+
+def _is_usage(error: BaseException) -> bool:
+    return not isinstance(error, TypeError) or "__init__() got an unexpected keyword" in str(error)

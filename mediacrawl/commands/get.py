@@ -1,0 +1,199 @@
+"""`scrapy get URL…`: files without a spider, resumable, into the store."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies, proxy_bypass
+
+from scrapy.commands import ScrapyCommand
+from scrapy.exceptions import UsageError
+from w3lib.url import canonicalize_url
+
+from mediacrawl.archive import Failure, Publish, Want
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, TransferError, shown_url
+from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.naming import is_page_name, name_in_url, wished_path
+from mediacrawl.progress import Display, Snapshot, command_line
+from mediacrawl.report import Report, size_text
+from mediacrawl.store.partfile import PartInUse
+from mediacrawl.urls import Origin
+from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
+
+if TYPE_CHECKING:
+    import argparse
+    from concurrent.futures import Future
+
+    from mediacrawl.download.request import Fetched
+
+_OWNER = "get"
+
+
+class Command(ScrapyCommand):
+    """The same settings, store, ledger and exit statuses as a crawl."""
+
+    requires_project = True
+    requires_crawler_process = False
+
+    def syntax(self) -> str:
+        return "[options] URL..."
+
+    def short_desc(self) -> str:
+        return "Fetch files by URL, resumably, without a spider"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.add_argument("-o", "--output", metavar="NAME", help="path in the store, for a single URL")
+        parser.add_argument("-U", "--user-agent", metavar="TEXT", help="User-Agent to send")
+        parser.add_argument("--referer", metavar="URL", help="Referer to send")
+        parser.add_argument(
+            "--cookie", metavar="NAME=VALUE", action="append", default=[], help="cookie to send (may be repeated)"
+        )
+        parser.add_argument(
+            "--header", metavar="NAME: VALUE", action="append", default=[], help="header to send (may be repeated)"
+        )
+        parser.add_argument(
+            "-n", "--connections", metavar="N", type=int, help="connections for one large file, at most 16"
+        )
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        assert self.settings is not None
+        requests = _requests(args, opts, self.settings.get("USER_AGENT"))
+        report = Report()
+        try:
+            store = store_of(self.settings.get("FILES_STORE") or DEFAULT_STORE)
+            works = Works(self.settings, store)
+        except MediacrawlError as error:
+            print(f"scrapy get: {error}", file=sys.stderr)
+            self.exitcode = error.exit_status
+            return
+        run = _Run(works, report, opts.output)
+        try:
+            run.all(requests)
+        except KeyboardInterrupt:
+            report.stopped = True
+        except MachineError as error:
+            report.fatal = error
+        finally:
+            works.close()
+            run.display.close(run.snapshot())
+        self.exitcode = report.exit_status
+        if self.exitcode != EXIT_OK:
+            for line in report.lines(command_line()):
+                print(line, file=sys.stderr)
+
+
+class _Run:
+    """The URLs of one command."""
+
+    def __init__(self, works: Works, report: Report, name: str | None) -> None:
+        self._works = works
+        self._report = report
+        self._name = name
+        self.display = Display(sys.stderr, 5.0)
+
+    def all(self, requests: list[TransferRequest]) -> None:
+        """All at once, as many as there are threads."""
+        self._report.wanted = len(requests)
+        for entry in self._works.archive.known([request.key for request in requests]):
+            if entry is not None and entry.state == DONE:
+                self._report.present += 1
+                print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
+        left = {r: self._submit(r) for r in requests if not self._is_done(r)}
+        while left:
+            self.display.draw(self.snapshot())
+            for request, future in list(left.items()):
+                if future.done():
+                    del left[request]
+                    self._settle(request, future, left)
+            time.sleep(min(self.display.every_s, 0.1) if left else 0)
+
+    def snapshot(self) -> Snapshot:
+        pool, report = self._works.pool, self._report
+        active = list(pool.active.values())
+        fetched = pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
+        return Snapshot(time.monotonic(), report.settled, report.wanted, fetched, active)
+
+    def _is_done(self, request: TransferRequest) -> bool:
+        (entry,) = self._works.archive.known([request.key])
+        return entry is not None and entry.state == DONE
+
+    def _submit(self, request: TransferRequest) -> Future[Fetched]:
+        self._works.changes.submit(Want(_entry(request)))
+        return self._works.pool.submit(request, self._name or name_in_url(request.url))
+
+    def _settle(
+        self, request: TransferRequest, future: Future[Fetched], left: dict[TransferRequest, Future[Fetched]]
+    ) -> None:
+        try:
+            self._publish(request, future.result())
+        except PartInUse:
+            print(f"{shown_url(request.url)}: another process is fetching it, waiting", file=sys.stderr)
+            time.sleep(1.0)
+            if self._is_done(request):
+                self._report.present += 1
+            else:
+                left[request] = self._submit(request)
+        except TransferError as error:
+            self._report.count_failure(error.url, error.reason)
+            failed = _entry(request, http_status=error.http_status, reason=error.reason, permanent=error.permanent)
+            self._works.changes.submit(Failure(failed))
+
+    def _publish(self, request: TransferRequest, fetched: Fetched) -> None:
+        path = self._name or wished_path(_OWNER, request.url, fetched.headers)
+        change = Publish(_entry(request, path=path), fetched)
+        entry = self._works.changes.submit(change).result()
+        resumed = fetched.saved_bytes > 0
+        self._report.new += not resumed
+        self._report.resumed += resumed
+        self._report.new_bytes += fetched.size_bytes
+        self._report.saved_bytes += fetched.saved_bytes
+        saved = f", {size_text(fetched.saved_bytes)} of them were here" if resumed else ""
+        print(f"{self._works.archive.store.root / (entry.path or '')} ({size_text(fetched.size_bytes)}{saved})")
+
+
+def _entry(request: TransferRequest, **facts: Any) -> Entry:
+    return Entry(request.key, shown_url(request.url), spider=_OWNER, **facts)
+
+
+def _requests(urls: list[str], opts: argparse.Namespace, user_agent: str | None) -> list[TransferRequest]:
+    """Raises `UsageError` for what cannot be meant."""
+    if not urls:
+        raise UsageError("give at least one URL")
+    if opts.output and len(urls) > 1:
+        raise UsageError("-o names a single file, and there are several URLs", print_help=False)
+    if opts.connections is not None and not 1 <= opts.connections <= 16:
+        raise UsageError("-n must be between 1 and 16", print_help=False)
+    headers = _headers(opts, user_agent)
+    return [_request(url, headers, opts.connections) for url in dict.fromkeys(urls)]
+
+
+def _request(url: str, headers: tuple[tuple[str, str], ...], connections: int | None) -> TransferRequest:
+    origin = Origin.of(url)
+    if origin is None:
+        raise UsageError(f"{shown_url(url)}: not an http or https URL", print_help=False)
+    proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
+    return TransferRequest(
+        canonicalize_url(shown_url(url)),
+        url,
+        headers=headers,
+        proxy=proxy,
+        connections=connections,
+        accept_html=is_page_name(url),
+    )
+
+
+def _headers(opts: argparse.Namespace, user_agent: str | None) -> tuple[tuple[str, str], ...]:
+    headers = [("User-Agent", opts.user_agent or user_agent or "mediacrawl"), ("Accept", "*/*")]
+    if opts.referer:
+        headers.append(("Referer", opts.referer))
+    if opts.cookie:
+        headers.append(("Cookie", "; ".join(opts.cookie)))
+    for line in opts.header:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f"--header {line!r}: write it as 'Name: value'", print_help=False)
+        headers.append((name.strip(), value.strip()))
+    return tuple(headers)

@@ -1,0 +1,116 @@
+"""`scrapy status`: what the store holds, what it waits for, what failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scrapy.commands import ScrapyCommand
+from scrapy.exceptions import UsageError
+
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.frontier.frontier import describe
+from mediacrawl.ledger.ledger import FAILED, PENDING, PUBLISHING, Ledger
+from mediacrawl.report import size_text
+from mediacrawl.wiring import DEFAULT_STORE, store_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.store.local import LocalStore
+
+
+class Command(ScrapyCommand):
+    """Reads only. The same settings as a crawl: `-s FILES_STORE=…`, `-s JOBDIR=…` for pages too."""
+
+    requires_project = True
+    requires_crawler_process = False
+
+    def syntax(self) -> str:
+        return "[--json] [--failed]"
+
+    def short_desc(self) -> str:
+        return "Show what is done, partial, pending and failed in the store"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.add_argument("--json", action="store_true", help="one JSON object; with --failed one for each file")
+        parser.add_argument("--failed", action="store_true", help="list what failed, and why")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if args:
+            raise UsageError("status takes no argument; choose the store with -s FILES_STORE=FOLDER")
+        assert self.settings is not None
+        try:
+            store = store_of(self.settings.get("FILES_STORE") or DEFAULT_STORE)
+            failed = list_failed(store) if opts.failed else None
+            if failed is not None:
+                _print_failed(failed, as_json=opts.json)
+            else:
+                _print_counts(counts(store), self.settings.get("JOBDIR"), as_json=opts.json)
+        except MediacrawlError as error:
+            raise UsageError(str(error), print_help=False) from None
+
+
+def counts(store: LocalStore) -> dict[str, int]:
+    """`done`, `partial` (some bytes are there), `pending` (none), `failed`: files; `bytes` of what is done."""
+    path = store.hidden / LEDGER_NAME
+    if not path.exists():
+        return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
+    ledger = Ledger(path, read_only=True)
+    try:
+        rows = ledger.counts()
+        parts = store.parts.names()
+        wanted = ledger.entries(PENDING, PUBLISHING) if parts else ()
+        partial = sum(store.parts.name(entry.key) in parts for entry in wanted)
+    finally:
+        ledger.close()
+    return {
+        "done": rows["done"],
+        "partial": partial,
+        "pending": rows[PENDING] + rows[PUBLISHING] - partial,
+        "failed": rows[FAILED],
+        "bytes": rows["bytes"],
+    }
+
+
+def list_failed(store: LocalStore) -> Iterator[Entry]:
+    """What did not arrive, by key."""
+    path = store.hidden / LEDGER_NAME
+    if not path.exists():
+        return
+    ledger = Ledger(path, read_only=True)
+    try:
+        yield from ledger.entries(FAILED)
+    finally:
+        ledger.close()
+
+
+def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(numbers))
+        return
+    print(f"done {numbers['done']} ({size_text(numbers['bytes'])}), partial {numbers['partial']}, ", end="")
+    print(f"pending {numbers['pending']}, failed {numbers['failed']}")
+    if job and (pages := describe(Path(job))):
+        print(f"job {job}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
+
+
+def _print_failed(entries: Iterator[Entry], *, as_json: bool) -> None:
+    for entry in entries:
+        facts = {
+            "url": entry.url,
+            "reason": entry.reason,
+            "http_status": entry.http_status,
+            "attempts": entry.attempts,
+            "permanent": entry.permanent,
+        }
+        if as_json:
+            print(json.dumps(facts, ensure_ascii=False))
+        else:
+            lasting = ", permanent" if entry.permanent else ""
+            print(f"{entry.url}: {entry.reason} ({entry.attempts} attempts{lasting})")

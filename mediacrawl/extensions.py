@@ -1,0 +1,90 @@
+"""What a person sees during a crawl, and at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from scrapy import exceptions, signals
+
+from mediacrawl.bridge import Bridge, in_words
+from mediacrawl.progress import Display, Snapshot, command_line
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+logger = logging.getLogger("mediacrawl")
+# Who logs a page that could not be fetched with a traceback.
+_LOUD = ("scrapy.core.scraper", "scrapy.downloadermiddlewares.robotstxt", "scrapy.downloadermiddlewares.retry")
+_NETWORK = (
+    OSError,
+    exceptions.CannotResolveHostError,
+    exceptions.DownloadCancelledError,
+    exceptions.DownloadConnectionRefusedError,
+    exceptions.DownloadFailedError,
+    exceptions.DownloadTimeoutError,
+    exceptions.ResponseDataLossError,
+    exceptions.UnsupportedURLSchemeError,
+    exceptions.NotSupported,
+)
+
+
+class ProgressExtension:
+    """Bars on a terminal, a line every few seconds elsewhere, a summary at the end. All on standard error."""
+
+    def __init__(self, crawler: Crawler, line_every_s: float, stream: TextIO | None = None) -> None:
+        self._bridge = Bridge.of(crawler)
+        self._crawler = crawler
+        self._stream = stream or sys.stderr
+        self._display = Display(self._stream, line_every_s)
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """`MEDIACRAWL_PROGRESS_S`: seconds between two lines."""
+        extension = cls(crawler, crawler.settings.getfloat("MEDIACRAWL_PROGRESS_S", 5.0))
+        crawler.signals.connect(extension.spider_opened, signals.spider_opened)
+        crawler.signals.connect(extension.spider_closed, signals.spider_closed)
+        for name in _LOUD:
+            logging.getLogger(name).addFilter(_in_one_line)
+        return extension
+
+    def spider_opened(self) -> None:
+        """Begin to draw."""
+        self._task = asyncio.ensure_future(self._draw())
+
+    def spider_closed(self, reason: str) -> None:
+        """Clear the bars, write the summary."""
+        if self._task is not None:
+            self._task.cancel()
+        self._display.close(self._snapshot())
+        for line in self._bridge.report.lines(command_line()):
+            self._stream.write(f"{line}\n")
+            logger.info(line)
+        self._stream.flush()
+
+    async def _draw(self) -> None:
+        while True:
+            self._display.draw(self._snapshot())
+            await asyncio.sleep(self._display.every_s)
+
+    def _snapshot(self) -> Snapshot:
+        pools = [works.pool for works in self._bridge.works]
+        active = [progress for pool in pools for progress in list(pool.active.values())]
+        fetched = sum(pool.fetched_bytes for pool in pools) + sum(p.fetched_bytes for p in active)
+        return Snapshot(time.monotonic(), self._bridge.report.settled, self._bridge.report.wanted, fetched, active)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """What the network or a server caused has no traceback, but says what it was."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, _NETWORK):
+        said, reason = record.getMessage(), in_words(error)
+        record.msg, record.args = (said if reason in said else f"{said}: {reason}"), ()
+        record.exc_info = None
+    return True

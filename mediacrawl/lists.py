@@ -1,0 +1,163 @@
+"""URL lists: one URL a line, CSV or JSON Lines, told apart by their first line, read lazily."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mediacrawl.headers import digest_from_hex
+from mediacrawl.urls import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
+_DELIMITERS = ",;\t"
+_MAX_FIELD_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One wanted file of a list. `number` is its line, from 1."""
+
+    number: int
+    url: str
+    filename: str | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    referer: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that cannot be used, and why."""
+
+    number: int
+    why: str
+
+
+def read_list(stream: TextIO) -> Iterator[Row | BadLine]:
+    """Every line that is not empty and no `#` comment, as a row or as why it is none. Memory: one line."""
+    lines = enumerate(stream, start=1)
+    for number, line in lines:
+        text = line.strip().lstrip("\ufeff")
+        if not text or text.startswith("#"):
+            continue
+        if text.startswith("{"):
+            yield from _rows(chain([(number, line)], lines), _json_facts)
+        elif (delimiter := _header_delimiter(text)) is not None:
+            yield from _csv_rows(number, line, lines, delimiter)
+        else:
+            yield from _rows(chain([(number, line)], lines), lambda text: {"url": text})
+        return
+
+
+def _header_delimiter(text: str) -> str | None:
+    for delimiter in _DELIMITERS:
+        names = [name.strip().strip('"').lower() for name in text.split(delimiter)]
+        if "url" in names and len(set(names) & set(COLUMNS)) == len([n for n in names if n in COLUMNS]):
+            return delimiter
+    return None
+
+
+def _rows(lines: Iterator[tuple[int, str]], facts_of: Callable[[str], dict[str, Any]]) -> Iterator[Row | BadLine]:
+    for number, line in lines:
+        text = line.strip().lstrip("\ufeff")
+        if not text or text.startswith("#"):
+            continue
+        try:
+            yield _row(number, facts_of(text))
+        except ValueError as error:
+            yield BadLine(number, str(error))
+
+
+def _csv_rows(first: int, header: str, lines: Iterator[tuple[int, str]], delimiter: str) -> Iterator[Row | BadLine]:
+    last = first
+
+    def texts() -> Iterator[str]:
+        nonlocal last
+        for number, line in lines:
+            last = number
+            yield line.replace("\0", "")
+
+    names = [name.strip().lower().lstrip("\ufeff") for name in next(csv.reader([header], delimiter=delimiter))]
+    reader = csv.reader(texts(), delimiter=delimiter)
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield BadLine(last, f"not CSV: {error}")
+            continue
+        if not fields or not any(fields) or fields[0].startswith("#"):
+            continue
+        try:
+            if len(fields) > len(names):
+                raise ValueError(f"{len(fields)} fields, the header has {len(names)}")
+            yield _row(last, dict(zip(names, fields, strict=False)))
+        except ValueError as error:
+            yield BadLine(last, str(error))
+
+
+def _json_facts(text: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(facts, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the line is wrong, not the program
+    return facts
+
+
+def _row(number: int, facts: dict[str, Any]) -> Row:
+    """Raise ValueError with what is wrong for anything that could not be asked for as it stands."""
+    digests = {}
+    for name in ("sha256", "md5"):
+        if text := _text(facts, name):
+            if digest_from_hex(name, text) is None:
+                raise ValueError(f"{name} is not a digest in hex: {text[:80]!r}")
+            digests[name] = text
+    return Row(
+        number,
+        _url(_text(facts, "url") or ""),
+        filename=_text(facts, "filename"),
+        referer=_text(facts, "referer"),
+        headers=_headers(facts.get("headers")),
+        sha256=digests.get("sha256"),
+        md5=digests.get("md5"),
+    )
+
+
+def _text(facts: dict[str, Any], name: str) -> str | None:
+    value = facts.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")  # noqa: TRY004
+    return value.strip()
+
+
+def _url(url: str) -> str:
+    if "\ufffd" in url:
+        raise ValueError("not UTF-8")
+    if Origin.of(url) is None:
+        raise ValueError(f"not an http or https URL: {url[:200]!r}")
+    return url
+
+
+def _headers(value: Any) -> dict[str, str]:
+    """A JSON object of texts, in CSV as JSON text."""
+    if value in (None, ""):
+        return {}
+    if isinstance(value, str):
+        value = _json_facts(value)
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("headers is not an object of texts")
+    if any("\n" in text or "\r" in text for pair in value.items() for text in pair):
+        raise ValueError("headers with a line break")
+    return value

@@ -1,0 +1,138 @@
+"""The base of spiders that collect media: start URLs and up to three XPaths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scrapy import Request, Spider
+from scrapy.http import TextResponse
+
+from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.extract.links import Page
+from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
+from mediacrawl.extract.pagination import find_next, links_by_xpath
+from mediacrawl.extract.xpath import BadXPath, compile_xpath
+from mediacrawl.headers import kind_of_path, kind_of_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scrapy.http import Response
+
+
+class MediaSpider(Spider):
+    """Follows the pagination and yields an item for each page: `{"page": URL, "file_urls": [URL, …]}`.
+
+    Attributes:
+        start_urls: where to begin.
+        media: XPath of media links (elements, attributes or text); None finds them by itself.
+        next: XPath of the link to the next page; None finds it by itself, "" follows none.
+        follow: XPath of links to detail pages, whose media are taken too; None or "" for none.
+        kinds: of media to take where the kind is known.
+        media_offsite: media on other hosts are taken, also where `allowed_domains` is set; pages are not.
+
+    Each of the XPaths and `kinds` (separated by commas) can be given as a spider argument.
+    """
+
+    media: str | None = None
+    next: str | None = None
+    follow: str | None = None
+    kinds: tuple[str, ...] | str = KINDS
+    media_offsite = True
+
+    def __init__(self, name: str | None = None, **arguments: Any) -> None:
+        """Check everything before any request.
+
+        Raises:
+            UsageProblem: one line, for a wrong XPath or kind.
+        """
+        super().__init__(name, **arguments)
+        for argument in ("media", "next", "follow"):
+            if expression := getattr(self, argument):
+                compile_xpath(argument, expression)
+        self.kinds = _kinds(self.kinds)
+        self._hosts = {_host(url) for url in self.start_urls}
+
+    def parse(self, response: Response, **_: Any) -> Iterator[Any]:
+        """A page of the pagination: its media, its detail pages, the next page."""
+        if response.meta.get("is_start_request"):
+            self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
+        yield from self.parse_detail(response)
+        page = self._page(response)
+        if page is None:
+            return
+        try:
+            if self.follow:
+                for url in links_by_xpath(page, self.follow, "follow"):
+                    yield from self._request(url, self.parse_detail)
+            next_url = self._next_url(page)
+        except BadXPath as error:
+            self.logger.error("%s: %s", shown_url(response.url), error)
+            return
+        if next_url:
+            yield from self._request(next_url, self.parse)
+
+    def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
+        """A page whose media are wanted, and nothing else."""
+        page = self._page(response)
+        if page is None:
+            if _host(response.url) in self._hosts and self._is_wanted_file(response):
+                yield self.item(response, [response.url])
+            return
+        try:
+            if self.media:
+                links = media_by_xpath(page, self.media, self.kinds, "media")
+            else:
+                links = find_media(page, self.kinds)
+        except BadXPath as error:
+            self.logger.error("%s: %s", shown_url(response.url), error)
+            return
+        if links:
+            yield self.item(response, [link.url for link in links])
+
+    def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
+        """What goes to the pipeline; override it to add fields of your own."""
+        return {"page": shown_url(response.url), "file_urls": urls}
+
+    def _page(self, response: Response) -> Page | None:
+        """None for what is no page, or lies on another host after a redirect."""
+        if not isinstance(response, TextResponse) or _host(response.url) not in self._hosts:
+            return None
+        if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but no page
+            return None
+        return Page.from_selector(response.selector, response.url, response.encoding)
+
+    def _next_url(self, page: Page) -> str | None:
+        if self.next is None:
+            return find_next(page)
+        if not self.next:
+            return None
+        return next(iter(links_by_xpath(page, self.next, "next")), None)
+
+    def _request(self, url: str, callback: Any) -> Iterator[Request]:
+        """Circles end here: Scrapy asks for no page twice."""
+        if _host(url) in self._hosts:
+            yield Request(url, callback=callback)
+        else:
+            self.logger.info("Not followed, it is on another host: %s", shown_url(url))
+
+    def _is_wanted_file(self, response: Response) -> bool:
+        kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)
+        return kind in self.kinds
+
+
+def _kinds(value: tuple[str, ...] | str) -> tuple[str, ...]:
+    kinds = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+    if unknown := set(kinds) - set(KINDS):
+        raise UsageProblem(f"kinds={','.join(sorted(unknown))}: choose from {','.join(KINDS)}")
+    return kinds
+
+
+def _content_type(response: Response) -> str:
+    return (response.headers.get("Content-Type") or b"").decode("latin-1")
+
+
+def _host(url: str) -> str:
+    """`www.` is not another host."""
+    return (urlsplit(url).hostname or "").removeprefix("www.")

@@ -1,0 +1,24 @@
+"""`scrapy crawl site -a url=URL`: any site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.spiders.base import MediaSpider
+from mediacrawl.urls import Origin
+
+
+class SiteSpider(MediaSpider):
+    """Arguments: `url` (several with blanks between), and `media`, `next`, `follow`, `kinds` as in the base."""
+
+    name = "site"
+
+    def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
+        urls = url.split()
+        if not urls:
+            raise UsageProblem("the site spider needs a URL: scrapy crawl site -a url=https://example.org/gallery")
+        for one in urls:
+            if Origin.of(one) is None:
+                raise UsageProblem(f"url={shown_url(one)}: not an http or https URL")
+        super().__init__(name, start_urls=urls, **arguments)
