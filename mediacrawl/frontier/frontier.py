@@ -100,7 +100,8 @@ class Frontier:
         self._next_place += 1
         self._call(
             self._db.execute,
-            "INSERT INTO pages (fingerprint, kind, is_start, run, priority, place, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pages (fingerprint, kind, is_start, run, priority, place, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (fingerprint, kind, kind == Kind.START, self._run, priority, place, data),
         )
         self._pending += 1
