@@ -80,8 +80,12 @@ class Archive:
         """
         store.open()
         archive = cls(store, Ledger(store.hidden / LEDGER_NAME))
-        archive.settle()
-        store.parts.sweep()
+        try:
+            archive.settle()  # asks for parts that the sweep takes away
+            store.parts.sweep()
+        except BaseException:
+            archive.close()
+            raise
         return archive
 
     def close(self) -> None:
@@ -103,6 +107,7 @@ class Archive:
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""
         now = self._clock()
+        self.store.at_step("ledger-claim")
         with self.ledger.transaction():
             self.ledger.want((c.entry for c in changes if isinstance(c, Want)), now)
             self.ledger.fail((c.entry for c in changes if isinstance(c, Failure)), now)
@@ -111,6 +116,7 @@ class Archive:
         results, folders = self._rename(changes, claims)
         if folders:
             self.store.sync(folders)
+            self.store.at_step("ledger-done")
             with self.ledger.transaction():
                 done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
                 self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())

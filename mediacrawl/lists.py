@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.urls import Origin
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
 _DELIMITERS = ",;\t"
-_MAX_FIELD_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,23 @@ def read_list(stream: TextIO) -> Iterator[Row | BadLine]:
             continue
         if text.startswith("{"):
             yield from _rows(chain([(number, line)], lines), _json_facts)
-        elif (delimiter := _header_delimiter(text)) is not None:
-            yield from _csv_rows(number, line, lines, delimiter)
+        elif (header := _header(line.lstrip("\ufeff"))) is not None:
+            yield from _csv_rows(number, lines, *header)
         else:
             yield from _rows(chain([(number, line)], lines), lambda text: {"url": text})
         return
 
 
-def _header_delimiter(text: str) -> str | None:
+def _header(line: str) -> tuple[list[str], str] | None:
+    """The names of the columns and what separates them; None for what is no header."""
     for delimiter in _DELIMITERS:
-        names = [name.strip().strip('"').lower() for name in text.split(delimiter)]
+        try:
+            fields = next(csv.reader([line], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        names = [name.strip().lower() for name in fields]
         if "url" in names and len(set(names) & set(COLUMNS)) == len([n for n in names if n in COLUMNS]):
-            return delimiter
+            return names, delimiter
     return None
 
 
@@ -75,8 +80,10 @@ def _rows(lines: Iterator[tuple[int, str]], facts_of: Callable[[str], dict[str, 
             yield BadLine(number, str(error))
 
 
-def _csv_rows(first: int, header: str, lines: Iterator[tuple[int, str]], delimiter: str) -> Iterator[Row | BadLine]:
-    last = first
+def _csv_rows(
+    last: int, lines: Iterator[tuple[int, str]], names: list[str], delimiter: str
+) -> Iterator[Row | BadLine]:
+    """`last` is the line of the header."""
 
     def texts() -> Iterator[str]:
         nonlocal last
@@ -84,24 +91,24 @@ def _csv_rows(first: int, header: str, lines: Iterator[tuple[int, str]], delimit
             last = number
             yield line.replace("\0", "")
 
-    names = [name.strip().lower().lstrip("\ufeff") for name in next(csv.reader([header], delimiter=delimiter))]
     reader = csv.reader(texts(), delimiter=delimiter)
     while True:
+        number = last + 1  # a field may hold line breaks
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadLine(last, f"not CSV: {error}")
+            yield BadLine(number, f"not CSV: {error}")
             continue
         if not fields or not any(fields) or fields[0].startswith("#"):
             continue
         try:
             if len(fields) > len(names):
                 raise ValueError(f"{len(fields)} fields, the header has {len(names)}")
-            yield _row(last, dict(zip(names, fields, strict=False)))
+            yield _row(number, dict(zip(names, fields, strict=False)))
         except ValueError as error:
-            yield BadLine(last, str(error))
+            yield BadLine(number, str(error))
 
 
 def _json_facts(text: str) -> dict[str, Any]:
@@ -146,7 +153,7 @@ def _url(url: str) -> str:
     if "\ufffd" in url:
         raise ValueError("not UTF-8")
     if Origin.of(url) is None:
-        raise ValueError(f"not an http or https URL: {url[:200]!r}")
+        raise ValueError(f"not an http or https URL: {shown_url(url)[:200]!r}")
     return url
 
 

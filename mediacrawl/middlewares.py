@@ -53,6 +53,7 @@ class StartItemsMiddleware:
         """A place is free."""
         if response is None:
             self._places.release()
+            self._bridge.look_soon()
 
 
 class FailedPagesMiddleware:

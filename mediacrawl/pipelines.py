@@ -28,6 +28,7 @@ from mediacrawl.errors import Interrupted, MachineError, TransferError, UsagePro
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
 from mediacrawl.naming import file_name, is_page_name, wished_path
+from mediacrawl.report import Recent
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
 
@@ -85,6 +86,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._works: Works | None = None
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
+        self._recent = Recent()
         self._retry_permanent_s = crawler.settings.getfloat("MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
@@ -369,16 +371,17 @@ class MediaFilesPipeline(FilesPipeline):
         return time.time() - (entry.checked_at or 0.0) > self.expires * _DAY_S
 
     def _present(self, request: Request, entry: Entry) -> FileInfo:
-        if (entry.finished_at or 0.0) >= self._started_at:
-            self._bridge.report.wanted -= 1  # two pages show the same picture: counted once
-        else:
+        if self._recent.add(entry.key):
             self._bridge.report.present += 1
+        else:
+            self._bridge.report.wanted -= 1  # two pages show the same picture: counted once
         self.inc_stats("uptodate")
         return self._info(request, entry, "uptodate")
 
     def _arrived(self, request: Request, entry: Entry, wanted: Wanted) -> FileInfo:
         fetched, report = wanted.fetched, self._bridge.report
         assert fetched is not None
+        self._recent.add(entry.key)
         resumed = fetched.saved_bytes > 0
         report.new += not resumed
         report.resumed += resumed

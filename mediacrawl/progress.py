@@ -107,14 +107,12 @@ class Display:
                 unit="file",
                 position=0,
                 dynamic_ncols=True,
-                bar_format="{n_fmt}/{total_fmt} files |{bar}| {postfix} [{elapsed}<{remaining}]",
+                bar_format="{n_fmt}/{total_fmt} files |{bar}| {desc} [{elapsed}<{remaining}]",
             )
             self._log_above_bars()
         self._total.total = max(now.wanted, 1)
         self._total.n = now.settled
-        self._total.set_postfix_str(f"{size_text(now.fetched_bytes)} {size_text(speed)}/s", refresh=False)
-        # tqdm puts a comma before a postfix of its own
-        self._total.postfix = f"{size_text(now.fetched_bytes)} {size_text(speed)}/s"
+        self._total.desc = f"{size_text(now.fetched_bytes)} {size_text(speed)}/s"
         self._total.refresh()
         self._draw_transfers(now.active)
 
@@ -179,7 +177,7 @@ def _brief(progress: Progress) -> str:
 def command_line() -> str:
     """The command that was given, to be pasted again; without the credentials of its URLs."""
     words = sys.orig_argv[1:]
-    if words[:1] == ["-m"]:
+    if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, with options of Python before
         words = ["python", *words]
     elif words:
         words = [Path(words[0]).name, *words[1:]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -16,6 +16,24 @@ _REASONS = 1000
 def size_text(size_bytes: float) -> str:
     """A size for a person, in powers of 1000: `1.5MB`."""
     return f"{tqdm.format_sizeof(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:.0f}B"
+
+
+class Recent:
+    """The last so many keys: enough to see that many pages show the same logo, in memory that does not grow."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._keys: OrderedDict[int, None] = OrderedDict()
+
+    def add(self, key: str) -> bool:
+        """Note a key; False if it was among them."""
+        mark = hash(key)
+        is_new = mark not in self._keys
+        self._keys[mark] = None
+        self._keys.move_to_end(mark)
+        if len(self._keys) > self._size:
+            self._keys.popitem(last=False)
+        return is_new
 
 
 @dataclass(slots=True)
@@ -78,12 +96,15 @@ class Report:
     def lines(self, again: str) -> list[str]:
         """The summary for a person; `again` is the command that goes on or tries again."""
         counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
-        arrived = f"{size_text(self.new_bytes)} arrived, {size_text(self.saved_bytes)} of it did not travel again"
-        lines = [f"{counts}; {arrived}"]
+        arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""
+        saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
+        lines = [counts + arrived + saved]
         if self.pages_failed:
             lines.append(f"pages that could not be fetched: {self.pages_failed}")
-        lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
-        lines += [f"    {example}" for example in self.examples]
+        if sum(self.reasons.values()) > len(self.examples):
+            lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
+            lines.append("  for example:")
+        lines += [f"  {example}" for example in self.examples]
         if self.fatal is not None:
             lines.append(f"stopped: {self.fatal}")
         elif self.stopped:

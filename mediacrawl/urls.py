@@ -21,7 +21,8 @@ class Origin:
         """None for what is not an http or https URL with a host."""
         try:
             parts = urlsplit(url)
-            port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
+            default = DEFAULT_PORTS[parts.scheme]
+            port = default if parts.port is None else parts.port
         except (ValueError, KeyError):
             return None
         if not parts.hostname or not port or any(character.isspace() for character in url):

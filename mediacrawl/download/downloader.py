@@ -6,6 +6,7 @@ The loop is thin. `plan.decide` says what an answer means; this file carries it 
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_a
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import Crew, SegmentPolicy, Share
-from mediacrawl.download.verify import RunningHash, refuse_html
+from mediacrawl.download.verify import SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectFailed,
     DigestMismatch,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
+_DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,14 @@ class _Transfer:
         self._exchange = self._new_exchange()
         self._saved_bytes = part.written_bytes
         self._promised: set[Digest] = set(request.digests)
+        if part.record is not None:
+            self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
         self._hash = RunningHash()
         self._unchanged: Fetched | None = None
         self._refetched = False  # once for a wrong digest
         self._went_original = False
         self._probes = 0
+        self._counting = threading.Lock()
 
     def run(self) -> Fetched:
         """Try until it is whole, or until trying is pointless."""
@@ -170,7 +175,11 @@ class _Transfer:
                     return None
                 case Action.UNCHANGED:
                     self._unchanged = Fetched(
-                        None, head.status, answer.url, answer.headers, latency_s=self._exchange.latency_s
+                        None,
+                        head.status,
+                        shown_url(answer.url),
+                        answer.headers,
+                        latency_s=self._exchange.latency_s,
                     )
                     return None
                 case Action.COMPLETE:
@@ -205,6 +214,7 @@ class _Transfer:
         body = head.content_range
         assert body is not None
         assert body.stop is not None
+        self._probes = 0  # it brings bytes: not one of those that lead nowhere
         if body.complete_length is not None:
             self._check_size(body.complete_length)
             self._part.note_length(body.complete_length)
@@ -235,13 +245,15 @@ class _Transfer:
 
     def _restart(self, answer: Answer, head: Head) -> None:
         """The whole representation, from this very body."""
+        blocks = answer.blocks(decode=head.is_encoded)
         if not self._request.accept_html:
             refuse_html(self._request.url, answer.headers.get("content-type"))
+            blocks = self._sniffed(blocks)
         total = None if head.is_encoded else head.content_length
         self._check_size(total or 0)
         self._start_over()
         self._note_promises(answer, head)
-        kept = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        kept = {name: answer.headers[name] for name in (*_KEPT_HEADERS, *_DIGEST_HEADERS) if name in answer.headers}
         self._part.begin(
             PartRecord(
                 validators=head.validators.to_dict(),
@@ -250,9 +262,20 @@ class _Transfer:
                 resumable=not head.is_encoded,
             )
         )
-        self._receive(answer.blocks(decode=head.is_encoded), Share(0, total), head)
+        self._receive(blocks, Share(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)
+
+    def _sniffed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """The same blocks, after a look at how they begin, while a part that is there is still there."""
+        beginning = b""
+        for block in blocks:
+            beginning += block
+            if len(beginning) >= SNIFF_BYTES:
+                break
+        self._cancel.check()
+        refuse_html(self._request.url, None, beginning)
+        return itertools.chain([beginning], blocks)
 
     def _receive(self, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
@@ -260,15 +283,14 @@ class _Transfer:
         stall = _Stall(self._policy, self._request.url, self._owner.clock)
         try:
             for block in blocks:
-                self._cancel.check()
-                data = block[: share.room(len(block))]
-                if share.start == 0 and not self._request.accept_html:
-                    refuse_html(self._request.url, None, data)
-                self._write(data, share)
+                self._write(block[: share.room(len(block))], share)
                 if share.is_full:
                     break
+                self._cancel.check()
                 stall.seen(len(block))
                 crew.consider()
+            # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
+            self._cancel.check()
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
             crew.join()
@@ -284,7 +306,8 @@ class _Transfer:
         self._count(len(data))
 
     def _count(self, new_bytes: int) -> None:
-        self._progress.fetched_bytes += new_bytes
+        with self._counting:  # helpers count too
+            self._progress.fetched_bytes += new_bytes
         self._progress.have_bytes = self._part.written_bytes
         self._progress.total_bytes = self._part.record.complete_length if self._part.record else None
         self._check_size(self._progress.have_bytes)
@@ -385,6 +408,7 @@ class _Transfer:
             self._owner.pauses,
             self._cancel,
             timeout_s=self._request.timeout_s or self._policy.stall_s,
+            max_pause_s=self._policy.backoff.max_retry_after_s,
             note=self._note,
         )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from mediacrawl.download.plan import Head
-from mediacrawl.errors import HttpStatusError, NotFetchable, RedirectRefused, shown_url
+from mediacrawl.errors import HttpStatusError, NotFetchable, RedirectRefused, TransferError, shown_url
 from mediacrawl.headers import ContentRange, Validators, media_type, retry_after_s
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
@@ -42,6 +41,7 @@ class Exchange:
         cancel: Cancel,
         *,
         timeout_s: float,
+        max_pause_s: float = float("inf"),
         note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._request = request
@@ -49,6 +49,7 @@ class Exchange:
         self._pauses = pauses
         self._cancel = cancel
         self._timeout_s = timeout_s
+        self._max_pause_s = max_pause_s
         self._note = note
         self._origin = origin_of(request.url)
         self.latency_s: float | None = None
@@ -59,7 +60,8 @@ class Exchange:
         """Open, follow redirects, and close in the end.
 
         Raises:
-            TransferError: no connection, a refused redirect, or an error status that asks to come again.
+            TransferError: no connection, a refused redirect, an error status that asks to come again, or a host
+                that asked for more quiet than `max_pause_s`.
         """
         answer = self._follow(ask)
         try:
@@ -70,7 +72,7 @@ class Exchange:
 
     def _follow(self, ask: Ask) -> Answer:
         url = self._request.url
-        seen = {url}
+        seen: set[tuple[str, str]] = {(url, "")}
         while True:
             answer = self._get(url, ask)
             if answer.status not in REDIRECTS:
@@ -82,7 +84,7 @@ class Exchange:
             self._keep_cookies(url, answer)
             url = self._target(url, target, seen)
 
-    def _target(self, url: str, location: str, seen: set[str]) -> str:
+    def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
         # http libraries decode header bytes as latin-1; servers send UTF-8.
         with suppress(UnicodeError):
             location = location.encode("latin-1").decode("utf-8")
@@ -95,23 +97,30 @@ class Exchange:
             raise RedirectRefused(
                 self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
             )
-        if target in seen:
+        # To the same URL with a new cookie is no loop: sites that want one greet like that.
+        step = (target, self._cookie_field("", origin_of(target).host))
+        if step in seen:
             raise RedirectRefused(self._request.url, f"redirect loop at {shown_url(target)}")
         if len(seen) > MAX_REDIRECTS:
             raise RedirectRefused(self._request.url, f"more than {MAX_REDIRECTS} redirects")
-        seen.add(target)
+        seen.add(step)
         return target
 
     def _get(self, url: str, ask: Ask) -> Answer:
         origin = origin_of(url)
         if (pause_s := self._pauses.remaining_s(origin.host)) > 0:
+            if pause_s > self._max_pause_s:
+                raise TransferError(url, f"{origin.host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
             self._note(f"{origin.host} asked for quiet")
             self._cancel.wait(pause_s)
             self._note("")
         self._cancel.check()
         asked_at = time.monotonic()
         answer = self._transport.get(
-            url, self._headers(origin, ask), proxy=self._request.proxy, timeout_s=self._timeout_s
+            self._signed(url, origin),
+            self._headers(origin, ask),
+            proxy=self._request.proxy,
+            timeout_s=self._timeout_s,
         )
         self.latency_s = time.monotonic() - asked_at
         if answer.status in {429, 503}:
@@ -134,21 +143,31 @@ class Exchange:
         }
         # An encoded body cannot be resumed: a range of it is a range of another thing (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
-        if own := self._cookies.get(origin.host):
-            sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
-            pairs = [headers.get(sent, ""), *(f"{name}={value}" for name, value in own.items())]
-            headers[sent] = "; ".join(filter(None, pairs))
+        sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
+        if cookies := self._cookie_field(headers.get(sent, ""), origin.host):
+            headers[sent] = cookies
         return headers
 
+    def _signed(self, url: str, origin: Origin) -> str:
+        """With the user name and password of the wanted URL, where a redirect within its origin left them out."""
+        parts = urlsplit(url)
+        user, at, _ = urlsplit(self._request.url).netloc.rpartition("@")
+        if not at or origin != self._origin or "@" in parts.netloc:
+            return url
+        return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
+
+    def _cookie_field(self, sent: str, host: str) -> str:
+        """The cookies of the crawl, but for those that a redirect has set anew, then those of redirects."""
+        own = self._cookies.get(host, {})
+        pairs = [pair for pair in sent.split("; ") if pair and pair.partition("=")[0] not in own]
+        return "; ".join([*pairs, *(f"{name}={value}" for name, value in own.items())])
+
     def _keep_cookies(self, url: str, answer: Answer) -> None:
-        if raw := answer.headers.get("set-cookie"):
-            cookies = SimpleCookie()
-            try:
-                cookies.load(raw)
-            except CookieError:
-                return
-            kept = self._cookies.setdefault(origin_of(url).host, {})
-            kept.update({name: morsel.coded_value for name, morsel in cookies.items()})
+        """Names and values (RFC 6265 5.2); they live for this transfer and this host, so attributes do not matter."""
+        for line in answer.headers.get("set-cookie", "").split("\n"):
+            name, equals, value = line.partition(";")[0].partition("=")
+            if equals and name.strip():
+                self._cookies.setdefault(origin_of(url).host, {})[name.strip()] = value.strip()
 
 
 def head_of(answer: Answer, *, redirected: bool) -> Head:
@@ -158,7 +177,8 @@ def head_of(answer: Answer, *, redirected: bool) -> Head:
     return Head(
         status=answer.status,
         content_range=ContentRange.from_header(headers.get("content-range")),
-        content_length=content_length(headers.get("content-length")),
+        # Transfer-Encoding overrides Content-Length (RFC 9112 6.3).
+        content_length=None if "transfer-encoding" in headers else content_length(headers.get("content-length")),
         validators=Validators.from_headers(headers),
         is_encoded=headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"},
         is_multipart=kind == "multipart/byteranges",

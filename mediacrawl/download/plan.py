@@ -156,6 +156,8 @@ def _unfit_206(saved: Saved, ask: Ask, head: Head) -> str | None:
         return f"206 of {answer.complete_length} bytes, began with {saved.complete_length}"
     if answer.stop < saved.have or (saved.complete_length or answer.stop) < answer.stop:
         return "206 that ends before what is there, or beyond the end"
+    if answer.stop == saved.have and answer.stop not in (answer.complete_length, saved.complete_length):
+        return "206 that brings nothing new"  # to an overlap that the server cuts short: it would do so for ever
     if head.content_length not in (None, answer.stop - answer.start):
         return "206 whose Content-Length contradicts its Content-Range"
     return None

@@ -42,6 +42,9 @@ class TransferPool:
     def submit(self, request: TransferRequest, name: str) -> Future[Fetched]:
         """Fetch as soon as a thread is free. The future raises what `Downloader.fetch` raises."""
         future: Future[Fetched] = Future()
+        if self._cancel.is_set:  # after `close` no thread would come for it
+            future.set_exception(Interrupted("stopped before it began"))
+            return future
         self._queue.put((request, Progress(name), future))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
             thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{len(self._threads)}")
@@ -72,6 +75,8 @@ class TransferPool:
             self._idle.release()
 
     def _run(self, request: TransferRequest, progress: Progress, future: Future[Fetched]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return  # nobody waits for it any more
         if self._cancel.is_set:
             future.set_exception(Interrupted("stopped before it began"))
             return

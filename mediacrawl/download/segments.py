@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.plan import Ask, Manner
+from mediacrawl.download.request import Cancel
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Agreement, range_header
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.exchange import Exchange
     from mediacrawl.download.plan import Head
-    from mediacrawl.download.request import Cancel
     from mediacrawl.headers import Validators
     from mediacrawl.store.partfile import PartFile
 
@@ -117,7 +117,7 @@ class Crew:
         self._cancel = cancel
         self._clock = clock
         self._threads: list[threading.Thread] = []
-        self._over = threading.Event()
+        self._over = Cancel()
         self._lock = threading.Lock()
         self._error: MachineError | None = None
         self._may_grow = policy.connections > 1 and validators.if_range() is not None
@@ -176,7 +176,7 @@ class Crew:
     def _help(self, share: Share | None) -> None:
         """Bring one share, then half of the largest that is left, until there is nothing to take."""
         try:
-            while share is not None and not self._over.is_set():
+            while share is not None and not self._over.is_set:
                 self._bring(share)
                 share = self._largest_split()
         except MachineError as error:
@@ -197,11 +197,12 @@ class Crew:
         assert if_range is not None
         span = range_header(share.start, share.stop)
         ask = Ask(Manner.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
-        with self._new_exchange().ask(ask) as (answer, head):
+        # Watched, as the others should not wait for one that is stuck when all have to end.
+        with self._new_exchange().ask(ask) as (answer, head), self._over.watch(answer):
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             for block in answer.blocks(decode=False):
-                if self._over.is_set():
+                if self._over.is_set:
                     return
                 data = block[: share.room(len(block))]
                 self._part.write_at(share.start, data)

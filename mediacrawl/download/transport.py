@@ -27,7 +27,8 @@ class Answer(Protocol):
     """The head of an answer, and its body while it arrives.
 
     Attributes:
-        headers: lower-case names; repeated ones joined with ", " (RFC 9110 5.3).
+        headers: lower-case names; repeated ones joined with ", ", but Set-Cookie, whose dates have commas of their
+            own, with a line end (RFC 9110 5.3).
     """
 
     status: int
@@ -132,6 +133,9 @@ class _RequestsAnswer:
         self.status = response.status_code
         self.reason = response.reason or ""
         self.headers = {name.lower(): value for name, value in response.headers.items()}
+        with suppress(AttributeError):  # a session of another kind
+            if cookies := response.raw.headers.getlist("set-cookie"):
+                self.headers["set-cookie"] = "\n".join(cookies)
 
     def blocks(self, *, decode: bool) -> Iterator[bytes]:
         raw = self._response.raw

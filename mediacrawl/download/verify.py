@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.headers import Digest
 
+SNIFF_BYTES = 64
 _HTML_BEGINNINGS = (b"<!doctype html", b"<html")
 
 
@@ -47,5 +48,5 @@ class RunningHash:
 def refuse_html(url: str, content_type: str | None, beginning: bytes = b"") -> None:
     """Raise `WrongContent` for an HTML page, by its Content-Type or by how it begins."""
     kind = media_type(content_type) or ""
-    if is_html(kind) or beginning[:64].lstrip().lower().startswith(_HTML_BEGINNINGS):
+    if is_html(kind) or beginning[:SNIFF_BYTES].lstrip().lower().startswith(_HTML_BEGINNINGS):
         raise WrongContent(url, "an HTML page came where a media file was expected")

@@ -8,7 +8,8 @@ What is taken, in the order of the page, each URL once:
 `picture`                                  one picture: the largest of all its `source`s and its `img`
 `audio`, `video`                           `src`, `poster`, and each `source` and `track` inside
 `source`, `track` elsewhere                `srcset` or `src`
-`a`, `area`                                `href` whose path ends like a media file
+`a`, `area`                                `href` whose path ends like a media file; with `download`, also one whose
+                                           file name, there or in the query, does
 `embed`, `object`                          a media `type`, or a path that ends like a media file
 `link rel=image_src`                       `href`
 `meta`                                     Open Graph and Twitter cards
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from mediacrawl.extract.srcset import Candidate, by_size, parse_srcset
 from mediacrawl.extract.xpath import evaluate
@@ -173,7 +174,19 @@ def _read_track(page: Page, element: Element, _members: list[Element]) -> Iterat
 
 
 def _read_anchor(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    yield from _media_only(page, element.get("href", ""), None)
+    link = element.get("href", "")
+    yield from _media_only(page, link, _download_kind(element, link))
+
+
+def _download_kind(element: Element, link: str) -> str | None:
+    """`<a download>` leads to a file and to no page: `/download?name=song.mp3` then says what it is."""
+    if element.get("download") is None:
+        return None
+    try:
+        values = [value for _, value in parse_qsl(urlsplit(link).query)]
+    except ValueError:
+        values = []
+    return next(filter(None, map(kind_of_path, [element.get("download"), *values])), None)
 
 
 def _read_embedded(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,15 @@ class Frontier:
         self._lock_fd = self._lock()
         try:
             self._db = self._call(self._connect)
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+        try:
+            self._call(self._configure)
             self._call(self._check, owner)
             self._call(self._recover)
         except BaseException:
+            self._db.close()
             os.close(self._lock_fd)
             raise
 
@@ -111,6 +118,7 @@ class Frontier:
     def lease(self) -> Page | None:
         """The next page: highest priority first, then what was not there at the start, then the newest."""
         if not self._pending:
+            self._commit_when_due()  # also while the last pages wait for their files, for hours perhaps
             return None
         row = self._call(self._pop)
         if row is None:
@@ -156,10 +164,11 @@ class Frontier:
         return fd
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._folder / "frontier.sqlite3", isolation_level=None)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        return db
+        return sqlite3.connect(self._folder / "frontier.sqlite3", isolation_level=None)
+
+    def _configure(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
 
     def _check(self, owner: str) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -244,11 +253,9 @@ def describe(folder: Path) -> dict[str, int]:
     path = folder / "frontier.sqlite3"
     if not path.exists():
         return {}
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        counts = dict(db.execute("SELECT state, count(*) FROM pages GROUP BY state").fetchall())
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            counts = dict(db.execute("SELECT state, count(*) FROM pages GROUP BY state").fetchall())
     except sqlite3.Error:
         return {}
-    finally:
-        db.close()
     return {"pages_pending": counts.get(_PENDING, 0) + counts.get(_LEASED, 0), "pages_done": counts.get(_DONE, 0)}

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreUnwritable, shown_url
 from mediacrawl.store.paths import fold
 
 if TYPE_CHECKING:
@@ -98,18 +98,25 @@ class Ledger:
         with self._errors():
             uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
             self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            if not read_only:
-                self._prepare()
+            try:
+                self._check_format()
+                if not read_only:
+                    self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+    def _check_format(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, FORMAT):
             raise StoreUnwritable(
                 f"the ledger {self._path} has format {version}, this mediacrawl writes format {FORMAT}:"
                 " use the version that wrote it, or move the ledger away to begin a new one"
             )
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
 
@@ -173,20 +180,27 @@ class Ledger:
             "INSERT INTO files (key, url, page, spider, state, wanted_at) VALUES (?, ?, ?, ?, 'pending', ?)"
             " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at"
             " WHERE state = 'failed'",
-            ((e.key, e.url, e.page, e.spider, now) for e in entries),
+            ((*_wanted(e), now) for e in entries),
         )
 
     def claim(self, entry: Entry) -> None:
         """Give a path to a key, state `publishing`. The path must be free, see `owner_of`.
 
-        A file that is replaced by a newer version keeps its row as it is until `finish`: its path does not change.
+        The row has the facts of the new file from now on, so that they are right after a crash too.
         """
         self._many(
-            "INSERT INTO files (key, url, page, spider, state, path, folded, size_bytes, sha256)"
-            " VALUES (?, ?, ?, ?, 'publishing', ?, ?, ?, ?)"
+            "INSERT INTO files (key, url, page, spider, state, path, folded, size_bytes, sha256, validators,"
+            " content_type, http_status) VALUES (?, ?, ?, ?, 'publishing', ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET state = 'publishing', path = excluded.path,"
-            " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256",
-            [(e.key, e.url, e.page, e.spider, e.path, fold(e.path or ""), e.size_bytes, e.sha256) for e in (entry,)],
+            " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
+            " validators = excluded.validators, content_type = excluded.content_type,"
+            " http_status = excluded.http_status",
+            [
+                (
+                    *(*_wanted(entry), entry.path, fold(entry.path or ""), entry.size_bytes, entry.sha256),
+                    *(entry.validators, entry.content_type, entry.http_status),
+                )
+            ],
         )
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:
@@ -199,10 +213,11 @@ class Ledger:
 
     def settle(self, key: str, state: str, now: float) -> None:
         """After a crash: whether a publishing row is done after all, or is wanted again."""
+        done_at = now if state == DONE else None
         self._many(
             "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
             " checked_at = coalesce(checked_at, ?) WHERE key = ?",
-            [(state, now, now, key)],
+            [(state, done_at, done_at, key)],
         )
 
     def refresh(self, keys: Iterable[str], now: float) -> None:
@@ -217,7 +232,7 @@ class Ledger:
             " ON CONFLICT (key) DO UPDATE SET state = 'failed', http_status = excluded.http_status,"
             " reason = excluded.reason, permanent = excluded.permanent, attempts = attempts + 1,"
             " checked_at = excluded.checked_at WHERE state <> 'done'",
-            ((e.key, e.url, e.page, e.spider, e.http_status, e.reason, e.permanent, now, now) for e in entries),
+            ((*_wanted(e), e.http_status, e.reason, e.permanent, now, now) for e in entries),
         )
 
     def lose(self, keys: Iterable[str]) -> None:
@@ -259,6 +274,11 @@ class Ledger:
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None
             raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}") from None
+
+
+def _wanted(entry: Entry) -> tuple[str, str, str | None, str | None]:
+    """The first columns of a row, without credentials, whoever forgot to remove them."""
+    return entry.key, shown_url(entry.url), entry.page and shown_url(entry.page), entry.spider
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
+from w3lib.url import canonicalize_url
 
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.extract.links import Page
@@ -53,6 +54,7 @@ class MediaSpider(Spider):
                 compile_xpath(argument, expression)
         self.kinds = _kinds(self.kinds)
         self._hosts = {_host(url) for url in self.start_urls}
+        self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
         """A page of the pagination: its media, its detail pages, the next page."""
@@ -111,7 +113,9 @@ class MediaSpider(Spider):
         return next(iter(links_by_xpath(page, self.next, "next")), None)
 
     def _request(self, url: str, callback: Any) -> Iterator[Request]:
-        """Circles end here: Scrapy asks for no page twice."""
+        """Circles end here: Scrapy asks for no page twice, but for start pages, which it does not count as seen."""
+        if canonicalize_url(url) in self._starts:
+            return
         if _host(url) in self._hosts:
             yield Request(url, callback=callback)
         else:

@@ -30,11 +30,11 @@ class LocalStore:
         self.root = Path(root).absolute()
         self.hidden = self.root / HIDDEN
         self.quarantine = self.hidden / "quarantine"
-        self._at_step = at_step or (lambda _step: None)
-        self.parts = PartFolder(self.hidden / "parts", at_step=self._at_step)
+        self.at_step = at_step or (lambda _step: None)
+        self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step)
 
     def open(self) -> None:
-        """Create the folders and try to write; sweep away what a killed process left.
+        """Create the folders and try to write. What a killed process left is not touched: see `Archive.open`.
 
         Raises:
             StoreUnwritable, DiskFull: with the path and the system's reason.
@@ -46,14 +46,13 @@ class LocalStore:
             probe.unlink()
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
-        self.parts.sweep()
 
     def path(self, name: str) -> Path:
         """The absolute path of a relative name, which must not leave the store."""
-        path = Path(os.path.normpath(self.root / name))
-        if not path.is_relative_to(self.root) or path.is_relative_to(self.hidden):
+        relative = Path(os.path.normpath(name))
+        if relative.is_absolute() or relative.parts[:1] in {(), ("..",), (HIDDEN,)}:
             raise StoreUnwritable(f"the path {name!r} is not inside the store {self.root}")
-        return path
+        return self.root / relative
 
     def size(self, name: str) -> int | None:
         """Size in bytes of a published file, None when there is none."""
@@ -75,7 +74,7 @@ class LocalStore:
         target = self.path(name)
         try:
             new = self._make_folder(target.parent)
-            self._at_step("file-rename")
+            self.at_step("file-rename")
             part.replace(target)
             sync_folders(new)
         except OSError as error:
@@ -84,7 +83,7 @@ class LocalStore:
 
     def sync(self, folders: Iterable[Path]) -> None:
         """Make the names in these folders durable."""
-        self._at_step("folder-sync")
+        self.at_step("folder-sync")
         sync_folders(folders)
 
     def names(self) -> Iterator[str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CHECKPOINT_S = 1.0  # at most one second's worth of bytes is fetched again after a power cut
 CHECKPOINT_BYTES = 8 * 1024 * 1024
 RECORDED_FROM_BYTES = 256 * 1024  # below this a part is not worth a record: it is fetched anew
+_VERSION = 1  # of a record
 
 Range = tuple[int, int]  # half-open
 
@@ -56,6 +57,7 @@ class PartRecord:
         head: status, final URL and headers of the answer, kept for naming the file.
         ranges: half-open ranges that are on the disk, ascending, not touching.
         resumable: False for a body that was encoded in transit: its offsets mean nothing to a range.
+        in_order: False from the first byte on that was written behind a gap: then the size of the file says nothing.
     """
 
     validators: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class PartRecord:
     head: dict[str, Any] = field(default_factory=dict)
     ranges: tuple[Range, ...] = ()
     resumable: bool = True
+    in_order: bool = True
 
     @property
     def prefix(self) -> int:
@@ -110,13 +113,13 @@ class PartFolder:
             PartInUse: there is one, and another process holds it.
         """
         path = self._path(key)
-        if not path.exists():
-            return False
-        with path.open("rb") as file:
-            try:
+        try:
+            with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PartInUse(str(path)) from None
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            raise PartInUse(str(path)) from None
         return True
 
     def open(self, key: str) -> PartFile:
@@ -221,7 +224,7 @@ class PartFile:
             self._record_path.unlink(missing_ok=True)
             os.ftruncate(self._fd, 0)
         self._recorded = False
-        self.record = replace(record, ranges=())
+        self.record = replace(record, ranges=(), in_order=True)
         self._unsynced_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
@@ -229,6 +232,8 @@ class PartFile:
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write at an offset without counting it yet."""
+        if offset > self.have:
+            self._leave_order()
         self._folder.at_step("part-write")
         view = memoryview(data)
         with _disk_errors(self.path):
@@ -236,6 +241,18 @@ class PartFile:
                 written = os.pwrite(self._fd, view, offset)
                 offset += written
                 view = view[written:]
+
+    def _leave_order(self) -> None:
+        """Say in the record that the size of the file counts no more, before it grows over a gap.
+
+        Else a kill right now would leave a record of one range from the front and a file with a hole in it.
+        """
+        with self._lock:
+            if self.record is None or not self.record.in_order:
+                return
+            self.record = replace(self.record, in_order=False)
+            if self._recorded:
+                self.checkpoint()
 
     def mark(self, written: Range) -> None:
         """Count a range that was written; a checkpoint follows when one is due."""
@@ -291,10 +308,12 @@ class PartFile:
 
     def published(self) -> None:
         """The bytes have their final name: only the record is left to remove."""
+        self._folder.at_step("part-forget")
         if self._recorded:
             self._record_path.unlink(missing_ok=True)
-        os.close(self._fd)
-        self._fd = -1
+        if self._fd >= 0:  # who wanted it may have let go of it meanwhile
+            os.close(self._fd)
+            self._fd = -1
 
     def set_aside(self, folder: Path) -> Path:
         """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
@@ -304,7 +323,9 @@ class PartFile:
             self._record_path.unlink(missing_ok=True)
             self.path.rename(target)
             os.close(self._fd)
+            self._fd = -1  # what another process may begin here now is not ours to close or to remove
             self._fd = self._open_locked()
+        self._recorded = False
         self.record = None
         return target
 
@@ -344,22 +365,16 @@ class PartFile:
         """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""
         try:
             raw = json.loads(self._record_path.read_bytes())
-            record = PartRecord(
-                validators=dict(raw["validators"]),
-                complete_length=raw["complete_length"],
-                head=dict(raw["head"]),
-                ranges=tuple((int(start), int(stop)) for start, stop in raw["ranges"]),
-            )
+            record = _record_of(raw)
             same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         self._recorded = True
         return replace(record, ranges=self._trusted(record, same_boot=same_boot))
 
     def _trusted(self, record: PartRecord, *, same_boot: bool) -> tuple[Range, ...]:
         size = os.fstat(self._fd).st_size
-        from_front = len(record.ranges) <= 1 and record.prefix == sum(b - a for a, b in record.ranges)
-        if same_boot and from_front:
+        if same_boot and record.in_order:
             limit = size if record.complete_length is None else min(size, record.complete_length)
             return ((0, limit),) if limit else ()
         kept: tuple[Range, ...] = ()
@@ -371,7 +386,7 @@ class PartFile:
         assert self.record is not None
         if not self.record.resumable:
             return
-        facts = asdict(self.record) | {"boot": self._folder.boot, "version": 1}
+        facts = asdict(self.record) | {"boot": self._folder.boot, "version": _VERSION}
         facts.pop("resumable")
         aside = self._record_path.with_suffix(".tmp")
         self._folder.at_step("part-record")
@@ -379,6 +394,21 @@ class PartFile:
             aside.write_text(json.dumps(facts), encoding="utf-8")
             aside.replace(self._record_path)
         self._recorded = True
+
+
+def _record_of(raw: dict[str, Any]) -> PartRecord:
+    """Raise ValueError, KeyError, TypeError or OverflowError for what this version did not write."""
+    length = raw["complete_length"]
+    ranges = tuple((int(start), int(stop)) for start, stop in raw["ranges"])
+    if raw["version"] != _VERSION or any(not 0 <= start < stop for start, stop in ranges):
+        raise ValueError("not a record of this version")
+    return PartRecord(
+        validators=dict(raw["validators"]),
+        complete_length=None if length is None else int(length),
+        head=dict(raw["head"]),
+        ranges=ranges,
+        in_order=bool(raw["in_order"]),
+    )
 
 
 class _disk_errors:  # noqa: N801 - reads as a statement

@@ -1,0 +1,33 @@
+"""So many at a time, for each key."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class Gate:
+    """A semaphore for each key, kept only while somebody holds or wants a place of it."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def place(self, key: str, limit: int) -> AsyncIterator[None]:
+        """Wait for one of `limit` places; a limit of 0 is none. First come, first served."""
+        if limit <= 0:
+            yield
+            return
+        semaphore, users = self._places.get(key) or (asyncio.Semaphore(limit), 0)
+        self._places[key] = semaphore, users + 1
+        try:
+            async with semaphore:
+                yield
+        finally:
+            semaphore, users = self._places.pop(key)
+            if users > 1:
+                self._places[key] = semaphore, users - 1

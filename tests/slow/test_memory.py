@@ -1,0 +1,78 @@
+"""Promise 4: memory does not grow with the size of a file, nor with the length of a list."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.ledger.ledger import Entry, Ledger
+from origin import Origin, Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+MARGIN_BYTES = 10 * MIB
+
+
+def peak_bytes(arguments: Sequence[str], folder: Path) -> int:
+    """Run mediacrawl in a child process; its peak resident memory."""
+    command = [sys.executable, "-m", "mediacrawl", *arguments]
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+        os.execv(command[0], command)
+    _, status, usage = os.wait4(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_maxrss * 1024
+
+
+def finished_list(folder: Path, count: int) -> list[str]:
+    """A store in which so many URLs are finished, and the list of them; the crawl's arguments."""
+    store = folder / f"store-{count}"
+    hidden = store / ".mediacrawl"
+    hidden.mkdir(parents=True)
+    ledger = Ledger(hidden / LEDGER_NAME)
+    now = time.time()
+    with ledger.transaction(), (folder / f"{count}.txt").open("w") as lines:
+        for number in range(count):
+            url = f"http://127.0.0.1:9/{number}.jpg"
+            name = f"urllist/127.0.0.1/{number // 1000}/{number}.jpg"
+            path = store / name
+            if number % 1000 == 0:
+                path.parent.mkdir(parents=True)
+            path.touch()
+            entry = Entry(url, url, path=name, size_bytes=0, sha256="0" * 64)
+            ledger.claim(entry)
+            ledger.finish([entry], now)
+            lines.write(url + "\n")
+    ledger.close()
+    return ["crawl", "urllist", "-a", f"file={folder / f'{count}.txt'}", "-s", f"FILES_STORE={store}"]
+
+
+def test_a_file_of_2_gib_needs_no_more_memory_than_one_of_100_mib(tmp_path):
+    peaks = []
+    with Origin() as origin:
+        for size in (100 * MIB, 2048 * MIB):
+            origin.add(f"/{size}.mp4", Pattern(size, 1), content_type="video/mp4")
+            store = f"FILES_STORE={tmp_path / str(size)}"
+            peaks.append(peak_bytes(["get", origin.url(f"/{size}.mp4"), "-s", store], tmp_path))
+            (file,) = (tmp_path / str(size) / "get").rglob("*.mp4")
+            assert file.stat().st_size == size
+            file.unlink()
+    print(f"peak of 100 MiB: {peaks[0] / MIB:.1f} MiB, of 2 GiB: {peaks[1] / MIB:.1f} MiB")
+    assert peaks[1] - peaks[0] < MARGIN_BYTES
+
+
+def test_a_list_of_200_000_finished_urls_needs_no_more_memory_than_one_of_1_000(tmp_path):
+    peaks = [peak_bytes(finished_list(tmp_path, count), tmp_path) for count in (1_000, 200_000)]
+    print(f"peak of 1,000: {peaks[0] / MIB:.1f} MiB, of 200,000: {peaks[1] / MIB:.1f} MiB")
+    assert peaks[1] - peaks[0] < MARGIN_BYTES
