@@ -126,6 +126,15 @@ class Archive:
                     change.fetched.part.published()
         return results
 
+    def forget(self, keys: Sequence[str], *, files: bool = False) -> None:
+        """Delete rows and partial files; the finished files only if asked to, before their rows."""
+        for entry in self.ledger.lookup(keys).values():
+            if files and entry.path is not None:
+                self.store.remove(entry.path)
+            with suppress(PartInUse), self.store.parts.open(entry.key) as part:
+                part.discard()
+        self.ledger.forget(keys)
+
     def settle(self) -> None:
         """After a crash: a row that was being published is done if its part has gone to its path."""
         for entry in list(self.ledger.entries(PUBLISHING)):

@@ -28,18 +28,26 @@ class Batcher(Generic[Q, A]):
         self._answer = answer
         self._max_batch = max_batch
         self._queue: queue.SimpleQueue[tuple[Q, Future[A]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, question: Q) -> Future[A]:
-        """Ask; the future is fulfilled in the batcher's thread."""
+        """Ask; the future is fulfilled in the batcher's thread. After `close` it comes cancelled."""
         future: Future[A] = Future()
-        self._queue.put((question, future))
+        with self._lock:
+            if self._closed:
+                future.cancel()
+            else:
+                self._queue.put((question, future))
         return future
 
     def close(self) -> None:
         """Answer what is queued, then end."""
-        self._queue.put(None)
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -47,6 +55,8 @@ class Batcher(Generic[Q, A]):
             batch, is_last = self._drain(first)
             try:
                 answers = self._answer([question for question, _ in batch])
+                if len(answers) != len(batch):  # said to who asked: this thread must live on
+                    raise RuntimeError(f"{len(answers)} answers to {len(batch)} questions")
             except Exception as error:
                 answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):

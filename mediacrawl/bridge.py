@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
-from scrapy.exceptions import IgnoreRequest
+from scrapy import signals
+from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
 from twisted.internet.defer import Deferred
@@ -35,6 +36,7 @@ from mediacrawl.errors import MachineError, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.headers import retry_after_s
 from mediacrawl.report import Report
+from mediacrawl.wiring import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +89,7 @@ class Bridge:
         stopping: the crawl is being closed before it was through; nothing that ends now counts as done.
         report: the counts of this run.
         pauses: hosts that asked for quiet, for pages and media alike.
+        longest_pause_s: a host that asked for more is not waited for: its pages fail, as its media do.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -97,6 +100,7 @@ class Bridge:
         self.stopping = False
         self.report = Report()
         self.pauses = HostPauses()
+        self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
         self.works: list[Works] = []
 
     @classmethod
@@ -111,27 +115,41 @@ class Bridge:
         if isinstance(engine.downloader.handlers, _Handlers):
             return
         downloader: Any = engine.downloader
-        page_maxsize_bytes = self._crawler.settings.getint("MEDIACRAWL_PAGE_MAXSIZE")
+        page_maxsize_bytes = int(number(self._crawler.settings, "MEDIACRAWL_PAGE_MAXSIZE"))
         downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
         downloader.fetch = self._abandonable(downloader.fetch)
         total = downloader.total_concurrency
         downloader.needs_backout = lambda: 0 < total <= len(downloader.active) - len(self._media)
         self._wrap_close(engine)
+        for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
+            self._crawler.signals.connect(self._item_through, signal)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call this once when a stop begins, before anything is given up."""
         self._on_stop.append(callback)
 
-    def look_soon(self) -> None:
-        """Have the engine see whether it is through: after the last start item it would notice by its heartbeat only,
-        up to 5 s later. Not at once, as an item counts as under way until its signals have been sent.
-        """
+    def _item_through(self, response: Any) -> None:
+        if response is None:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        # Not at once: an item counts as under way until its signals have been sent.
         asyncio.get_running_loop().call_later(_SOON_S, self._look)
 
     def _look(self) -> None:
-        slot = getattr(self._crawler.engine, "_slot", None)
-        if slot is not None and not self.stopping:
+        """After a start item, have the engine see whether it is through. By itself it looks when a response is:
+        so a crawl that is finished ends with its next heartbeat, up to 5 s later, one that is stopped never (2.19).
+        """
+        engine: Any = self._crawler.engine
+        slot, items = getattr(engine, "_slot", None), engine.scraper.slot
+        if slot is None:
+            return
+        if not self.stopping:
             slot.nextcall.schedule()
+        elif items.closing is None or not items.is_idle():
+            self._look_soon()
+        elif not items.closing.called:
+            items.closing.callback(self._crawler.spider)
 
     def stop_for(self, error: MachineError) -> None:
         """This machine cannot go on: say so once, and close the crawl with everything resumable."""
@@ -162,6 +180,7 @@ class Bridge:
             callback()
         for works in self.works:
             works.pool.stop()
+        self._look_soon()
         for given_up in list(self._open):
             if not given_up.called:
                 given_up.errback(Failure(GivenUp("the crawl is stopping")))
@@ -243,7 +262,10 @@ class _Handlers:
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
         host = urlsplit(request.url).hostname or ""
-        await asyncio.sleep(pauses.remaining_s(host))
+        pause_s = pauses.remaining_s(host)
+        if pause_s > self._bridge.longest_pause_s:
+            raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
+        await asyncio.sleep(pause_s)
         response: Response = await self._handlers.download_request_async(request)
         if response.status in {429, 503}:
             value = response.headers.get("Retry-After")

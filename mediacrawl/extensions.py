@@ -12,6 +12,7 @@ from scrapy import exceptions, signals
 
 from mediacrawl.bridge import Bridge, in_words
 from mediacrawl.progress import Display, Snapshot, command_line
+from mediacrawl.wiring import number
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,6 +33,7 @@ _NETWORK = (
     exceptions.UnsupportedURLSchemeError,
     exceptions.NotSupported,
 )
+_BAD_REDIRECT = "Missing scheme in request url"  # Scrapy follows to `javascript:…`, and stumbles there
 
 
 class ProgressExtension:
@@ -47,7 +49,7 @@ class ProgressExtension:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """`MEDIACRAWL_PROGRESS_S`: seconds between two lines."""
-        extension = cls(crawler, crawler.settings.getfloat("MEDIACRAWL_PROGRESS_S", 5.0))
+        extension = cls(crawler, number(crawler.settings, "MEDIACRAWL_PROGRESS_S", 5.0))
         crawler.signals.connect(extension.spider_opened, signals.spider_opened)
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         for name in _LOUD:
@@ -83,7 +85,7 @@ class ProgressExtension:
 def _in_one_line(record: logging.LogRecord) -> bool:
     """What the network or a server caused has no traceback, but says what it was."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, _NETWORK):
+    if isinstance(error, _NETWORK) or str(error).startswith(_BAD_REDIRECT):
         said, reason = record.getMessage(), in_words(error)
         record.msg, record.args = (said if reason in said else f"{said}: {reason}"), ()
         record.exc_info = None

@@ -146,7 +146,16 @@ def _text(facts: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a text")  # noqa: TRY004
-    return value.strip()
+    return _whole(name, value).strip()
+
+
+def _whole(name: str, text: str) -> str:
+    """JSON may name half a character (a lone surrogate), which no request can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds half a character") from None
+    return text
 
 
 def _url(url: str) -> str:
@@ -165,6 +174,7 @@ def _headers(value: Any) -> dict[str, str]:
         value = _json_facts(value)
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError("headers is not an object of texts")
-    if any("\n" in text or "\r" in text for pair in value.items() for text in pair):
-        raise ValueError("headers with a line break")
+    for text in chain.from_iterable(value.items()):
+        if "\n" in _whole("headers", text) or "\r" in text:
+            raise ValueError("headers with a line break")
     return value

@@ -53,7 +53,6 @@ class StartItemsMiddleware:
         """A place is free."""
         if response is None:
             self._places.release()
-            self._bridge.look_soon()
 
 
 class FailedPagesMiddleware:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
+from urllib.parse import unquote, urlsplit
 
 from itemadapter import ItemAdapter
 from scrapy import Request
 from scrapy.exceptions import CloseSpider, DropItem, IgnoreRequest
-from scrapy.http import Response
+from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.pipelines.media import FileException, FileInfo, FileInfoOrError, MediaPipeline
@@ -19,18 +22,19 @@ from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
+from w3lib.http import basic_auth_header
 from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, in_words
 from mediacrawl.download.exchange import origin_of
-from mediacrawl.errors import Interrupted, MachineError, TransferError, UsageProblem, shown_url
+from mediacrawl.errors import Interrupted, MachineError, NotFetchable, TransferError, UsageProblem, shown_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
 from mediacrawl.naming import file_name, is_page_name, wished_path
 from mediacrawl.report import Recent
 from mediacrawl.store.partfile import PartInUse
-from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
+from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -46,7 +50,12 @@ logger = logging.getLogger(__name__)
 _IN_USE_WAIT_S = 0.5
 _DAY_S = 86_400.0
 # What an item with a single URL may say about it, and where the request carries it.
-_OPTIONS = ("filename", "sha256", "md5", "referer", "page")
+_OPTIONS = {
+    name: f"media_{name.removeprefix('media_')}"
+    for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
+}
+# Of these, what the ledger keeps, so that a retry asks for the same.
+_WISHES = ("filename", "sha256", "md5", "referer")
 
 
 class MediaError(FileException):
@@ -87,7 +96,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
         self._recent = Recent()
-        self._retry_permanent_s = crawler.settings.getfloat("MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
+        self._retry_permanent_s = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
 
@@ -133,11 +142,13 @@ class MediaFilesPipeline(FilesPipeline):
                 results.append((False, TwistedFailure(outcome)))
             else:
                 results.append((True, outcome))
+        self._hide_credentials(item)
         return self.item_completed(results, item, info)
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
         errback = request.errback
+        request = _without_credentials(request)
         request.callback, request.errback = NO_CALLBACK, None
         key = self.media_key(request)
         try:
@@ -183,7 +194,11 @@ class MediaFilesPipeline(FilesPipeline):
             except GivenUp:
                 raise Interrupted(request.url) from None
             except Exception:
-                self.media_failed(TwistedFailure(), request, info)
+                # Ours raises; that of a project may return what stands for the file, or a failure.
+                outcome: Any = cast("Any", self).media_failed(TwistedFailure(), request, info)
+                if isinstance(outcome, TwistedFailure):
+                    outcome.raiseException()
+                return cast("FileInfo", outcome)
 
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         known = await ensure_awaitable(self.media_to_download(request, info, item=item))
@@ -222,9 +237,9 @@ class MediaFilesPipeline(FilesPipeline):
         for request in requests:
             if offsite:
                 request.meta["allow_offsite"] = True
-            for name in _OPTIONS:
+            for name, meta_name in _OPTIONS.items():
                 if (value := adapter.get(name)) and (single or name == "page"):
-                    request.meta[f"media_{name}"] = str(value)
+                    request.meta[meta_name] = str(value)
             if single and isinstance(headers := adapter.get("headers"), dict):
                 request.headers.update(headers)
             self._add_referer(request)
@@ -237,6 +252,8 @@ class MediaFilesPipeline(FilesPipeline):
         works = self._open_works()
         key = self.media_key(request)
         origin_of(request.url)  # raises for what is no http or https URL, before anything is asked
+        if request.method != "GET":
+            raise NotFetchable(request.url, f"only GET can be resumed, not {request.method}")
         entry = await asyncio.wrap_future(works.questions.submit(key))
         done = entry is not None and entry.state == DONE
         if entry is not None and done and not self._is_expired(entry):
@@ -275,8 +292,8 @@ class MediaFilesPipeline(FilesPipeline):
             assert known is not None
             return self._present(request, known)
         path = self.file_path(request, response=response, info=info, item=item)
-        entry = Entry(entry.key, entry.url, page=entry.page, spider=entry.spider, path=path)
-        published = await asyncio.wrap_future(works.changes.submit(Publish(entry, fetched)))
+        change = Publish(replace(entry, path=path), fetched)
+        published = await asyncio.wrap_future(works.changes.submit(change))
         return self._arrived(request, published, wanted)
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
@@ -284,19 +301,13 @@ class MediaFilesPipeline(FilesPipeline):
         error = failure.value
         url = shown_url(request.url)
         reason = error.reason if isinstance(error, TransferError) else in_words(error)
-        self._open_works().changes.submit(
-            Failure(
-                Entry(
-                    self.media_key(request),
-                    url,
-                    page=request.meta.get("media_page"),
-                    spider=info.spider.name,
-                    http_status=getattr(error, "http_status", None),
-                    reason=reason,
-                    permanent=getattr(error, "permanent", False),
-                )
-            )
+        failed = replace(
+            self._entry(request, self.media_key(request)),
+            http_status=getattr(error, "http_status", None),
+            reason=reason,
+            permanent=getattr(error, "permanent", False),
         )
+        self._open_works().changes.submit(Failure(failed))
         if isinstance(error, IgnoreRequest):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
@@ -325,8 +336,7 @@ class MediaFilesPipeline(FilesPipeline):
                 for name, values in response.headers.items()
                 if values
             }
-        owner = info.spider.name if info else "files"
-        return wished_path(owner, request.url, headers, request.meta.get("media_filename"))
+        return wished_path(self._owner(request), request.url, headers, request.meta.get("media_filename"))
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
         """Put `files` and `file_errors` into the item, where it has such fields."""
@@ -344,10 +354,19 @@ class MediaFilesPipeline(FilesPipeline):
         return self._works
 
     def _entry(self, request: Request, key: str) -> Entry:
-        spider = self.crawler.spider
+        wish = {name: value for name in _WISHES if (value := request.meta.get(f"media_{name}"))}
         return Entry(
-            key, shown_url(request.url), page=request.meta.get("media_page"), spider=spider.name if spider else None
+            key,
+            shown_url(request.url),
+            page=request.meta.get("media_page"),
+            spider=self._owner(request),
+            wish=json.dumps(wish) if wish else None,
         )
+
+    def _owner(self, request: Request) -> str:
+        """The spider that a file belongs to, which is not the one that retries it."""
+        spider = self.crawler.spider
+        return str(request.meta.get("media_owner") or (spider.name if spider else "files"))
 
     def _urls(self, adapter: ItemAdapter) -> list[str]:
         urls = adapter.get(self.files_urls_field, [])
@@ -355,12 +374,23 @@ class MediaFilesPipeline(FilesPipeline):
             raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
         return urls
 
+    def _hide_credentials(self, item: Any) -> None:
+        """The item goes on to feeds: its URLs without user names and passwords."""
+        adapter = ItemAdapter(item)
+        urls = adapter.get(self.files_urls_field)
+        if isinstance(urls, list):
+            shown = [shown_url(url) if isinstance(url, str) else url for url in urls]
+            if shown != urls:
+                adapter[self.files_urls_field] = shown
+
     def _refuse_known_failure(self, request: Request, entry: Entry) -> None:
         """Not again what failed in this run already, nor what is known to fail for good."""
         failed_at = entry.checked_at or 0.0
         if failed_at >= self._started_at:
             self._bridge.report.wanted -= 1  # counted once
             raise MediaError(shown_url(request.url), entry.reason or "failed")
+        if request.meta.get("media_again"):
+            return
         if entry.permanent and time.time() - failed_at < self._retry_permanent_s:
             day = time.strftime("%Y-%m-%d", time.localtime(failed_at + self._retry_permanent_s))
             reason = f"{entry.reason} (known, not asked for again before {day})"
@@ -412,7 +442,19 @@ def _request(url: str) -> Request:
     try:
         return Request(url, callback=NO_CALLBACK)
     except (ValueError, TypeError):
-        return Request(f"invalid:{url}", callback=NO_CALLBACK)
+        return Request(f"about:invalid#{shown_url(str(url))}", callback=NO_CALLBACK)
+
+
+def _without_credentials(request: Request) -> Request:
+    """User name and password of the URL as a header: no log and no ledger shows that, no other host gets it."""
+    url = shown_url(request.url)
+    if url == request.url:
+        return request
+    userinfo = urlsplit(request.url).netloc.rpartition("@")[0]
+    user, _, password = userinfo.partition(":")
+    headers = Headers(request.headers)
+    headers.setdefault("Authorization", basic_auth_header(unquote(user), unquote(password)))
+    return request.replace(url=url, headers=headers)
 
 
 def _digests(request: Request) -> tuple[Digest, ...]:

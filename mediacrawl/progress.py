@@ -137,7 +137,7 @@ class Display:
             bar.total = progress.total_bytes
             bar.n = progress.have_bytes
             bar.desc = _fitted(progress.name)
-            bar.postfix = f" {progress.note}" if progress.note else ""
+            bar.postfix = progress.note  # tqdm puts a comma before it
             bar.refresh()
 
     def _log_above_bars(self) -> None:
@@ -181,4 +181,4 @@ def command_line() -> str:
         words = ["python", *words]
     elif words:
         words = [Path(words[0]).name, *words[1:]]
-    return " ".join(shlex.quote(re.sub(r"://[^/@\s]+@", "://***@", word)) for word in words)
+    return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in words)

@@ -14,6 +14,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scrapy import signals
 from scrapy.core.scheduler import BaseScheduler, Scheduler
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.job import job_dir
@@ -64,11 +65,16 @@ class FrontierScheduler(BaseScheduler):
         except MachineError as error:
             self._bridge.report.fatal = error
             logger.error("%s", error)
-            raise CloseSpider(type(error).__name__) from None
+            # Raised here it would leave Scrapy's scraper half open, which it cannot close (2.19).
+            self._crawler.signals.connect(self._refuse, signals.spider_opened)
+            return
         if len(self._frontier):
             logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
         self._bridge.install()
         self._bridge.on_stop(self._freeze)
+
+    def _refuse(self) -> None:
+        raise CloseSpider(type(self._bridge.report.fatal).__name__)
 
     def close(self, reason: str) -> None:
         """What is not done goes back to pending by itself, when the folder is opened next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import requests
@@ -39,11 +40,11 @@ class Works:
 
     def __init__(self, settings: BaseSettings, store: LocalStore) -> None:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
-        policy = policy_of(settings)
+        policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         self.archive = Archive.open(store)
         self.transport = RequestsTransport(_session_factory(settings), verify=_verify(settings))
         self.downloader = Downloader(store, self.transport, policy)
-        self.pool = TransferPool(self.downloader, settings.getint("MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
+        self.pool = TransferPool(self.downloader, concurrent)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
         self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self.archive.write)
 
@@ -66,28 +67,38 @@ def store_of(uri: str) -> LocalStore:
 
 def policy_of(settings: BaseSettings) -> Policy:
     """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
-    polite = settings.getfloat("DOWNLOAD_DELAY") > 0 or settings.getbool("AUTOTHROTTLE_ENABLED")
-    connections = 1 if polite else settings.getint("MEDIACRAWL_CONNECTIONS_PER_FILE", 4)
+    polite = number(settings, "DOWNLOAD_DELAY") > 0 or settings.getbool("AUTOTHROTTLE_ENABLED")
+    connections = 1 if polite else math.ceil(positive(settings, "MEDIACRAWL_CONNECTIONS_PER_FILE", 4))
+    segment_from_bytes = int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024))
+    return Policy(
+        stall_s=positive(settings, "MEDIACRAWL_STALL_S", 30.0),
+        stall_bytes=int(number(settings, "MEDIACRAWL_STALL_BYTES", 1)),
+        max_bytes=int(number(settings, "DOWNLOAD_MAXSIZE")),
+        backoff=Backoff(
+            times=int(number(settings, "MEDIACRAWL_RETRY_TIMES", 4)),
+            base_s=number(settings, "MEDIACRAWL_BACKOFF_S", 0.5),
+            max_s=number(settings, "MEDIACRAWL_BACKOFF_MAX_S", 60.0),
+            max_retry_after_s=number(settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
+        ),
+        segments=SegmentPolicy(connections, segment_from_bytes),
+    )
+
+
+def number(settings: BaseSettings, name: str, default: float = 0) -> float:
+    """A setting that cannot be less than 0. Raises `UsageProblem` with its name for anything else."""
     try:
-        return Policy(
-            stall_s=_positive(settings, "MEDIACRAWL_STALL_S", 30.0),
-            stall_bytes=settings.getint("MEDIACRAWL_STALL_BYTES", 1),
-            max_bytes=settings.getint("DOWNLOAD_MAXSIZE"),
-            backoff=Backoff(
-                times=settings.getint("MEDIACRAWL_RETRY_TIMES", 4),
-                base_s=settings.getfloat("MEDIACRAWL_BACKOFF_S", 0.5),
-                max_s=settings.getfloat("MEDIACRAWL_BACKOFF_MAX_S", 60.0),
-                max_retry_after_s=settings.getfloat("MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
-            ),
-            segments=SegmentPolicy(connections, settings.getint("MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024)),
-        )
-    except ValueError as error:
-        raise UsageProblem(f"a MEDIACRAWL_ setting is no number: {error}") from None
+        value = settings.getfloat(name, default)
+    except (TypeError, ValueError):
+        raise UsageProblem(f"{name}={settings.get(name)}: not a number") from None
+    if not 0 <= value < math.inf:
+        raise UsageProblem(f"{name}={value:g} must be 0 or more")
+    return value
 
 
-def _positive(settings: BaseSettings, name: str, default: float) -> float:
-    value = settings.getfloat(name, default)
-    if value <= 0:
+def positive(settings: BaseSettings, name: str, default: float) -> float:
+    """The same, and 0 makes no sense either."""
+    value = number(settings, name, default)
+    if value == 0:
         raise UsageProblem(f"{name}={value:g} must be more than 0")
     return value
 

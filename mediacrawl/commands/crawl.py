@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import EXIT_FAILED, EXIT_USAGE, MediacrawlError
+from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +24,8 @@ class Command(crawl.Command):
         if len(args) != 1:
             raise UsageError("give the name of one spider, see: scrapy list")
         assert self.crawler_process is not None
+        if self._refuses_job():
+            return
         try:
             crawler = self._create_crawler(args[0])
         except KeyError:
@@ -34,6 +37,18 @@ class Command(crawl.Command):
             self.exitcode = Bridge.of(crawler).report.exit_status
         if not self.exitcode and self.crawler_process.bootstrap_failed:
             self.exitcode = EXIT_FAILED
+
+    def _refuses_job(self) -> bool:
+        """Some components of Scrapy make the job folder too, and end with a traceback where they cannot."""
+        assert self.settings is not None
+        folder = self.settings["JOBDIR"]
+        try:
+            if folder:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            print(f"scrapy crawl: {disk_error(error, f'the job folder {folder}')}", file=sys.stderr)
+            self.exitcode = EXIT_MACHINE
+        return bool(self.exitcode)
 
     def _note_error(self, task: asyncio.Task[None]) -> None:
         """What a user can cause is one line; anything else keeps its traceback, which asyncio writes."""

@@ -167,7 +167,8 @@ def _requests(urls: list[str], opts: argparse.Namespace, user_agent: str | None)
     if opts.connections is not None and not 1 <= opts.connections <= 16:
         raise UsageError("-n must be between 1 and 16", print_help=False)
     headers = _headers(opts, user_agent)
-    return [_request(url, headers, opts.connections) for url in dict.fromkeys(urls)]
+    requests = (_request(url, headers, opts.connections) for url in urls)
+    return list({request.key: request for request in requests}.values())
 
 
 def _request(url: str, headers: tuple[tuple[str, str], ...], connections: int | None) -> TransferRequest:

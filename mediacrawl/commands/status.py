@@ -6,29 +6,23 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.errors import MediacrawlError
+from mediacrawl.cli import StoreCommand
 from mediacrawl.frontier.frontier import describe
-from mediacrawl.ledger.ledger import FAILED, PENDING, PUBLISHING, Ledger
+from mediacrawl.ledger.ledger import FAILED, PENDING, PUBLISHING
 from mediacrawl.report import size_text
-from mediacrawl.wiring import DEFAULT_STORE, store_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.ledger import Entry, Ledger
     from mediacrawl.store.local import LocalStore
 
 
-class Command(ScrapyCommand):
+class Command(StoreCommand):
     """Reads only. The same settings as a crawl: `-s FILES_STORE=…`, `-s JOBDIR=…` for pages too."""
-
-    requires_project = True
-    requires_crawler_process = False
 
     def syntax(self) -> str:
         return "[--json] [--failed]"
@@ -45,30 +39,21 @@ class Command(ScrapyCommand):
         if args:
             raise UsageError("status takes no argument; choose the store with -s FILES_STORE=FOLDER")
         assert self.settings is not None
-        try:
-            store = store_of(self.settings.get("FILES_STORE") or DEFAULT_STORE)
-            failed = list_failed(store) if opts.failed else None
-            if failed is not None:
-                _print_failed(failed, as_json=opts.json)
+        with self.ledger() as ledger:
+            if opts.failed:
+                _print_failed(ledger.entries(FAILED) if ledger is not None else (), as_json=opts.json)
             else:
-                _print_counts(counts(store), self.settings.get("JOBDIR"), as_json=opts.json)
-        except MediacrawlError as error:
-            raise UsageError(str(error), print_help=False) from None
+                _print_counts(counts(ledger, self.store()), self.settings.get("JOBDIR"), as_json=opts.json)
 
 
-def counts(store: LocalStore) -> dict[str, int]:
+def counts(ledger: Ledger | None, store: LocalStore) -> dict[str, int]:
     """`done`, `partial` (some bytes are there), `pending` (none), `failed`: files; `bytes` of what is done."""
-    path = store.hidden / LEDGER_NAME
-    if not path.exists():
+    if ledger is None:
         return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
-    ledger = Ledger(path, read_only=True)
-    try:
-        rows = ledger.counts()
-        parts = store.parts.names()
-        wanted = ledger.entries(PENDING, PUBLISHING) if parts else ()
-        partial = sum(store.parts.name(entry.key) in parts for entry in wanted)
-    finally:
-        ledger.close()
+    rows = ledger.counts()
+    parts = store.parts.names()
+    wanted = ledger.entries(PENDING, PUBLISHING) if parts else ()
+    partial = sum(store.parts.name(entry.key) in parts for entry in wanted)
     return {
         "done": rows["done"],
         "partial": partial,
@@ -76,18 +61,6 @@ def counts(store: LocalStore) -> dict[str, int]:
         "failed": rows[FAILED],
         "bytes": rows["bytes"],
     }
-
-
-def list_failed(store: LocalStore) -> Iterator[Entry]:
-    """What did not arrive, by key."""
-    path = store.hidden / LEDGER_NAME
-    if not path.exists():
-        return
-    ledger = Ledger(path, read_only=True)
-    try:
-        yield from ledger.entries(FAILED)
-    finally:
-        ledger.close()
 
 
 def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) -> None:
@@ -100,7 +73,7 @@ def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) ->
         print(f"job {job}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
 
 
-def _print_failed(entries: Iterator[Entry], *, as_json: bool) -> None:
+def _print_failed(entries: Iterable[Entry], *, as_json: bool) -> None:
     for entry in entries:
         facts = {
             "url": entry.url,

@@ -84,7 +84,7 @@ _SOUND_AND_VIDEO = f"""<!DOCTYPE html>
 <p><video controls width="80" height="60"><source src="/video/small.avi" type="video/x-msvideo"></video></p>
 <ul>
   <li><a href="/sounds/bell.wav">A bell (WAV)</a></li>
-  <li><a href="/sounds/download?name=arpeggio.wav" download>An arpeggio, under the name that the server gives it</a></li>
+  <li><a href="/sounds/download?name=arpeggio.wav" download>An arpeggio, named by the server</a></li>
 </ul>
 <p><a href="/page/2" rel="prev">Previous page</a></p>
 </body>

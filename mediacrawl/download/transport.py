@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 BLOCK_BYTES = 1024 * 1024
+_DRAINED_BYTES = 16 * 1024
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
@@ -95,7 +96,10 @@ class RequestsTransport:
             )
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError) as error:
             raise translated(error, url, timeout_s) from None
-        return _RequestsAnswer(response, url, timeout_s)
+        answer = _RequestsAnswer(response, url, timeout_s)
+        if 300 <= answer.status < 400:
+            answer.drain()
+        return answer
 
     def close(self) -> None:
         with self._lock:
@@ -111,6 +115,8 @@ class RequestsTransport:
             session.trust_env = False
             session.headers.clear()
             session.cookies.set_policy(_NoCookies())
+            # It would read the whole body of a redirect and parse where it leads, though it is not to follow.
+            session.get_redirect_target = lambda _response: None  # type: ignore[method-assign,assignment]
             with self._lock:
                 self._sessions.append(session)
         return session
@@ -146,6 +152,12 @@ class _RequestsAnswer:
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
             raise translated(error, self.url, self._timeout_s) from None
+
+    def drain(self) -> None:
+        """Read a body that nobody wants, if it is short: then the connection can be used for the next request."""
+        with suppress(Exception):
+            if (self._response.raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
+                self._response.raw.read(_DRAINED_BYTES)
 
     def abort(self) -> None:
         with suppress(Exception):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-COMMIT_S = 0.2
+COMMIT_S = 0.02
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
     id           INTEGER PRIMARY KEY,
@@ -121,10 +121,10 @@ class Frontier:
             self._commit_when_due()  # also while the last pages wait for their files, for hours perhaps
             return None
         row = self._call(self._pop)
+        self._commit_when_due()
         if row is None:
             return None
         self._pending -= 1
-        self._commit_when_due()
         return Page(row[0], row[1])
 
     def done(self, ids: Iterable[int]) -> None:

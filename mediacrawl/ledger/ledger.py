@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS files (
     url           TEXT NOT NULL,
     page          TEXT,
     spider        TEXT,
+    wish          TEXT,
     state         TEXT NOT NULL,
     path          TEXT,
     folded        TEXT UNIQUE,
@@ -56,19 +58,23 @@ CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done'
 """
 
 _COLUMNS = (
-    "key, url, page, spider, state, path, size_bytes, sha256, validators, content_type, "
+    "key, url, page, spider, wish, state, path, size_bytes, sha256, validators, content_type, "
     "http_status, reason, attempts, permanent, wanted_at, finished_at, checked_at"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row. Times are seconds since the epoch; `url` and `page` carry no credentials."""
+    """One row. Times are seconds since the epoch; `url` and `page` carry no credentials.
+
+    `wish` is what the list asked for beside the URL (file name, digests, referer), as JSON.
+    """
 
     key: str
     url: str
     page: str | None = None
     spider: str | None = None
+    wish: str | None = None
     state: str = PENDING
     path: str | None = None
     size_bytes: int | None = None
@@ -115,10 +121,22 @@ class Ledger:
             )
 
     def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._begin_wal()
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _begin_wal(self) -> None:
+        """SQLite's own waiting does not hold here, where two processes create one ledger."""
+        give_up_at = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Close the file; the ledger must not be used afterwards."""
@@ -172,14 +190,29 @@ class Ledger:
         rows = self._all("SELECT key FROM files WHERE folded = ?", (fold(path),))
         return rows[0][0] if rows else None
 
+    def find(self, *names: str) -> Entry | None:
+        """The first row whose key or URL is one of these."""
+        for column in ("key", "url"):
+            for name in names:
+                if rows := self._all(f"SELECT {_COLUMNS} FROM files WHERE {column} = ? LIMIT 1", (name,)):  # noqa: S608
+                    return _entry(rows[0])
+        return None
+
+    def strangers(self, paths: Sequence[str]) -> list[str]:
+        """Those of at most 500 paths that belong to no row."""
+        marks = ",".join("?" * len(paths))
+        rows = self._all(f"SELECT folded FROM files WHERE folded IN ({marks})", [fold(path) for path in paths])  # noqa: S608
+        known = {row[0] for row in rows}
+        return [path for path in paths if fold(path) not in known]
+
     # Changes
 
     def want(self, entries: Iterable[Entry], now: float) -> None:
         """Note what is wanted. A row that is there keeps its state, so that a finished file stays finished."""
         self._many(
-            "INSERT INTO files (key, url, page, spider, state, wanted_at) VALUES (?, ?, ?, ?, 'pending', ?)"
-            " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at"
-            " WHERE state = 'failed'",
+            "INSERT INTO files (key, url, page, spider, wish, state, wanted_at) VALUES (?, ?, ?, ?, ?, 'pending', ?)"
+            " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at,"
+            " wish = excluded.wish WHERE state = 'failed'",
             ((*_wanted(e), now) for e in entries),
         )
 
@@ -189,8 +222,8 @@ class Ledger:
         The row has the facts of the new file from now on, so that they are right after a crash too.
         """
         self._many(
-            "INSERT INTO files (key, url, page, spider, state, path, folded, size_bytes, sha256, validators,"
-            " content_type, http_status) VALUES (?, ?, ?, ?, 'publishing', ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO files (key, url, page, spider, wish, state, path, folded, size_bytes, sha256, validators,"
+            " content_type, http_status) VALUES (?, ?, ?, ?, ?, 'publishing', ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET state = 'publishing', path = excluded.path,"
             " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
             " validators = excluded.validators, content_type = excluded.content_type,"
@@ -227,8 +260,8 @@ class Ledger:
     def fail(self, entries: Iterable[Entry], now: float) -> None:
         """What did not arrive, and why. A file that is done stays done: its newer version did not arrive."""
         self._many(
-            "INSERT INTO files (key, url, page, spider, state, http_status, reason, permanent, attempts,"
-            " wanted_at, checked_at) VALUES (?, ?, ?, ?, 'failed', ?, ?, ?, 1, ?, ?)"
+            "INSERT INTO files (key, url, page, spider, wish, state, http_status, reason, permanent, attempts,"
+            " wanted_at, checked_at) VALUES (?, ?, ?, ?, ?, 'failed', ?, ?, ?, 1, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET state = 'failed', http_status = excluded.http_status,"
             " reason = excluded.reason, permanent = excluded.permanent, attempts = attempts + 1,"
             " checked_at = excluded.checked_at WHERE state <> 'done'",
@@ -242,13 +275,20 @@ class Ledger:
         """
         self._many("UPDATE files SET state = 'pending' WHERE key = ?", ((key,) for key in keys))
 
+    def damage(self, key: str, reason: str) -> None:
+        """The file of a done row is not what it was: failed, and to be fetched again under the same path."""
+        self._many("UPDATE files SET state = 'failed', reason = ?, permanent = 0 WHERE key = ?", [(reason, key)])
+
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows: as if these had never been wanted."""
         self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))
 
     def is_intact(self) -> bool:
         """SQLite's own check of the whole file."""
-        return bool(self._all("PRAGMA integrity_check") == [("ok",)])
+        try:
+            return bool(self._all("PRAGMA integrity_check") == [("ok",)])
+        except StoreUnwritable:  # damaged so badly that the check itself gives up
+            return False
 
     # Plumbing
 
@@ -276,9 +316,9 @@ class Ledger:
             raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}") from None
 
 
-def _wanted(entry: Entry) -> tuple[str, str, str | None, str | None]:
+def _wanted(entry: Entry) -> tuple[str | None, ...]:
     """The first columns of a row, without credentials, whoever forgot to remove them."""
-    return entry.key, shown_url(entry.url), entry.page and shown_url(entry.page), entry.spider
+    return entry.key, shown_url(entry.url), entry.page and shown_url(entry.page), entry.spider, entry.wish
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
@@ -17,9 +17,14 @@ from mediacrawl.extract.xpath import BadXPath, compile_xpath
 from mediacrawl.headers import kind_of_path, kind_of_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import Self
 
+    from scrapy.crawler import Crawler
     from scrapy.http import Response
+
+
+ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
 class MediaSpider(Spider):
@@ -53,8 +58,20 @@ class MediaSpider(Spider):
             if expression := getattr(self, argument):
                 compile_xpath(argument, expression)
         self.kinds = _kinds(self.kinds)
+        self._login = _login(self.start_urls)
+        self.start_urls = [shown_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
         self._starts = {canonicalize_url(url) for url in self.start_urls}
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        """User name and password of a start URL hold for its host, pages and media; no log or feed shows them."""
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        login = spider._login  # noqa: SLF001 - our own
+        if login is not None:
+            for name, value in zip(("USER", "PASS", "DOMAIN"), login, strict=True):
+                crawler.settings.set(f"HTTPAUTH_{name}", _Secret(value), "spider")
+        return spider
 
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
         """A page of the pagination: its media, its detail pages, the next page."""
@@ -117,7 +134,7 @@ class MediaSpider(Spider):
         if canonicalize_url(url) in self._starts:
             return
         if _host(url) in self._hosts:
-            yield Request(url, callback=callback)
+            yield Request(shown_url(url), callback=callback)
         else:
             self.logger.info("Not followed, it is on another host: %s", shown_url(url))
 
@@ -126,11 +143,41 @@ class MediaSpider(Spider):
         return kind in self.kinds
 
 
+class _Secret(str):
+    """A setting that Scrapy's log of all settings does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 def _kinds(value: tuple[str, ...] | str) -> tuple[str, ...]:
     kinds = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
     if unknown := set(kinds) - set(KINDS):
         raise UsageProblem(f"kinds={','.join(sorted(unknown))}: choose from {','.join(KINDS)}")
     return kinds
+
+
+def refuse_unknown(arguments: Iterable[str], *known: str) -> None:
+    """Scrapy takes any argument; one that is misspelt must not lead to another crawl than the one that was meant."""
+    if unknown := sorted(set(arguments) - set(known)):
+        raise UsageProblem(f"unknown argument {', '.join(unknown)}: choose from {', '.join(known) or 'none'}")
+
+
+def _login(urls: Iterable[str]) -> tuple[str, str, str] | None:
+    """User name, password and the one host that gets them, `host:port` if it has a port."""
+    found = {_login_of(url) for url in urls} - {None}
+    if len(found) > 1:
+        raise UsageProblem("start URLs with different user names or passwords: crawl them one by one")
+    return next(iter(found), None)
+
+
+def _login_of(url: str) -> tuple[str, str, str] | None:
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    return (unquote(user), unquote(password), host) if at else None
 
 
 def _content_type(response: Response) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mediacrawl.errors import UsageProblem, shown_url
-from mediacrawl.spiders.base import MediaSpider
+from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
 from mediacrawl.urls import Origin
 
 
@@ -15,6 +15,7 @@ class SiteSpider(MediaSpider):
     name = "site"
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
+        refuse_unknown(arguments, "url", *ARGUMENTS)
         urls = url.split()
         if not urls:
             raise UsageProblem("the site spider needs a URL: scrapy crawl site -a url=https://example.org/gallery")

@@ -15,6 +15,7 @@ from scrapy import Spider
 from mediacrawl.bridge import Bridge
 from mediacrawl.errors import UsageProblem
 from mediacrawl.lists import BadLine, Row, read_list
+from mediacrawl.spiders.base import refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -31,7 +32,8 @@ class UrlListSpider(Spider):
 
     def __init__(self, name: str | None = None, file: str = "", **arguments: Any) -> None:
         """Raises `UsageProblem` for a list that cannot be read, before anything is fetched."""
-        super().__init__(name, **arguments)
+        refuse_unknown(arguments, "file")
+        super().__init__(name)
         if not file:
             raise UsageProblem("the urllist spider needs a list: scrapy crawl urllist -a file=urls.txt (- for stdin)")
         self._file = file

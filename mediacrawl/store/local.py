@@ -81,6 +81,13 @@ class LocalStore:
             raise disk_error(error, target) from None
         return target.parent
 
+    def remove(self, name: str) -> None:
+        """Remove a published file; one that is not there is no error."""
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, self.path(name)) from None
+
     def sync(self, folders: Iterable[Path]) -> None:
         """Make the names in these folders durable."""
         self.at_step("folder-sync")

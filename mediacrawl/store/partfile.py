@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_S = 1.0  # at most one second's worth of bytes is fetched again after a power cut
 CHECKPOINT_BYTES = 8 * 1024 * 1024
-RECORDED_FROM_BYTES = 256 * 1024  # below this a part is not worth a record: it is fetched anew
+RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
 _VERSION = 1  # of a record
 
 Range = tuple[int, int]  # half-open
@@ -182,8 +182,8 @@ class PartFile:
         self._unsynced_bytes = 0
         self._recorded = False
         self.record = self._load()
-        if self.record is None:
-            os.ftruncate(self._fd, 0)
+        # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
+        os.ftruncate(self._fd, self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
 
     def __enter__(self) -> Self:
         return self

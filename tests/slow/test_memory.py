@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from origin import Origin, Pattern
+
 from mediacrawl.archive import LEDGER_NAME
 from mediacrawl.ledger.ledger import Entry, Ledger
-from origin import Origin, Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

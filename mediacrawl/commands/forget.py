@@ -1,0 +1,61 @@
+"""`scrapy forget URL…`, `scrapy forget --missing`: as if these had never been wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import UsageError
+from w3lib.url import canonicalize_url
+
+from mediacrawl.cli import StoreCommand
+from mediacrawl.errors import EXIT_FAILED, shown_url
+from mediacrawl.ledger.ledger import DONE
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from mediacrawl.archive import Archive
+    from mediacrawl.ledger.ledger import Entry
+
+
+class Command(StoreCommand):
+    """Removes rows of the ledger, and partial files; the finished files only with `--files`."""
+
+    def syntax(self) -> str:
+        return "[--files] URL... | --missing"
+
+    def short_desc(self) -> str:
+        return "Forget URLs, or all whose files are gone, so that they are fetched as new ones"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.add_argument("--missing", action="store_true", help="forget every file that is not there any more")
+        parser.add_argument("--files", action="store_true", help="remove the files too")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if bool(args) == opts.missing:
+            raise UsageError("give URLs, or --missing")
+        with self.archive() as archive:
+            entries = list(_missing(archive)) if opts.missing else self._named(archive, args)
+            archive.forget([entry.key for entry in entries], files=opts.files)
+            for entry in entries:
+                stays = entry.path and not opts.files and archive.store.size(entry.path) is not None
+                print(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else ""))
+
+    def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
+        found = []
+        for url in urls:
+            entry = archive.ledger.find(shown_url(url), canonicalize_url(shown_url(url)))
+            if entry is None:
+                print(f"not known: {shown_url(url)}")
+                self.exitcode = EXIT_FAILED
+            else:
+                found.append(entry)
+        return found
+
+
+def _missing(archive: Archive) -> Iterator[Entry]:
+    for entry in archive.ledger.entries(DONE):
+        if entry.path is None or archive.store.size(entry.path) is None:
+            yield entry

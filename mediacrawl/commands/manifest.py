@@ -1,0 +1,53 @@
+"""`scrapy manifest`: the whole store as JSON Lines, out of the ledger."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.archive import validators_of
+from mediacrawl.cli import StoreCommand
+from mediacrawl.ledger.ledger import DONE
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mediacrawl.ledger.ledger import Entry
+
+
+class Command(StoreCommand):
+    """One object for each file that is done. No kill can lose a line of it, as it can those of a feed export."""
+
+    def syntax(self) -> str:
+        return ""
+
+    def short_desc(self) -> str:
+        return "Write every file of the store with its URL and page, as JSON Lines"
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        with self.ledger() as ledger:
+            for entry in ledger.entries(DONE) if ledger is not None else ():
+                print(json.dumps(described(entry), ensure_ascii=False))
+
+
+def described(entry: Entry) -> dict[str, Any]:
+    """A row for others to read; times in UTC (RFC 3339)."""
+    validators = validators_of(entry)
+    return {
+        "url": entry.url,
+        "page": entry.page,
+        "spider": entry.spider,
+        "path": entry.path,
+        "size": entry.size_bytes,
+        "sha256": entry.sha256,
+        "content_type": entry.content_type,
+        "etag": validators.etag.to_header() if validators.etag else None,
+        "last_modified": validators.last_modified,
+        "finished_at": _utc(entry.finished_at),
+        "checked_at": _utc(entry.checked_at),
+    }
+
+
+def _utc(at_s: float | None) -> str | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")

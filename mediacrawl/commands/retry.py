@@ -1,0 +1,33 @@
+"""`scrapy retry`: what failed, once more, as a crawl of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import UsageError
+
+from mediacrawl.commands import crawl
+
+if TYPE_CHECKING:
+    import argparse
+
+
+class Command(crawl.Command):
+    """The same settings, politeness, summary and exit statuses as any crawl."""
+
+    def syntax(self) -> str:
+        return "[--permanent]"
+
+    def short_desc(self) -> str:
+        return "Fetch again what failed and is worth another try"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.add_argument("--permanent", action="store_true", help="also what is gone for good, such as 404")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if args:
+            raise UsageError("retry takes no argument; choose the store with -s FILES_STORE=FOLDER")
+        if opts.permanent:
+            opts.spargs["permanent"] = "1"
+        super().run(["retry"], opts)

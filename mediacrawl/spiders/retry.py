@@ -1,0 +1,59 @@
+"""What the ledger says has failed, or is damaged. The commands `retry` and `verify --repair` run this."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from scrapy import Spider
+
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.ledger.ledger import FAILED, Ledger
+from mediacrawl.wiring import DEFAULT_STORE, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mediacrawl.ledger.ledger import Entry
+
+
+class RetrySpider(Spider):
+    """Arguments: `permanent` takes what is gone for good too, `damaged` only what `verify` found."""
+
+    name = "retry"
+    media_offsite = True
+
+    def __init__(self, name: str | None = None, permanent: str = "", damaged: str = "", **arguments: Any) -> None:
+        super().__init__(name, **arguments)
+        self._permanent = bool(permanent)
+        self._damaged = bool(damaged)
+
+    async def start(self) -> AsyncIterator[Any]:
+        """An item for each row, read in blocks while the crawl changes them: each is asked for once."""
+        path = store_of(str(self.settings.get("FILES_STORE") or DEFAULT_STORE)).hidden / LEDGER_NAME
+        if not path.exists():
+            return
+        ledger = Ledger(path, read_only=True)
+        try:
+            for entry in ledger.entries(FAILED):
+                if self._is_wanted(entry):
+                    yield _item(entry)
+        finally:
+            ledger.close()
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        if self._damaged:
+            return entry.path is not None  # it was there once
+        return self._permanent or not entry.permanent
+
+
+def _item(entry: Entry) -> dict[str, Any]:
+    """With the key, the owner and the wishes that it had at first."""
+    wish: dict[str, Any] = json.loads(entry.wish or "{}")
+    return wish | {
+        "file_urls": [entry.url],
+        "page": entry.page,
+        "media_key": entry.key,
+        "media_owner": entry.spider,
+        "media_again": True,
+    }

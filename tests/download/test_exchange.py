@@ -1,0 +1,334 @@
+"""Which headers go where, and how an answer's head is read; over a transport that is a script."""
+
+from __future__ import annotations
+
+import pytest
+from fetching import Hurry
+
+from mediacrawl.download.exchange import Exchange, content_length, head_of, origin_of
+from mediacrawl.download.plan import Ask, Head, Manner, whole_ask
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.errors import HttpStatusError, Interrupted, NotFetchable, RedirectRefused, TransferError
+from mediacrawl.headers import ContentRange, ETag, Validators
+from mediacrawl.urls import Origin
+
+
+class Scripted:
+    """A transport and its answers: a URL gives the answers of its list in turn."""
+
+    def __init__(self, script):
+        self.script = {url: list(answers) for url, answers in script.items()}
+        self.asked = []
+        self.open = 0
+
+    def get(self, url, headers, *, proxy, timeout_s):
+        self.asked.append((url, dict(headers), proxy, timeout_s))
+        status, given = self.script[url].pop(0)
+        self.open += 1
+        return ScriptedAnswer(self, url, status, given)
+
+    def close(self):
+        pass
+
+
+class ScriptedAnswer:
+    reason = "Reason"
+
+    def __init__(self, transport, url, status, headers):
+        self.transport, self.url, self.status, self.headers = transport, url, status, headers
+        self.aborted = False
+
+    def blocks(self, *, decode):
+        return iter(())
+
+    def abort(self):
+        self.aborted = True
+
+    def close(self):
+        self.transport.open -= 1
+
+
+def exchange(
+    script, url="http://a/1", *, cancel=None, pauses=None, max_pause_s=300.0, note=lambda _text: None, **more
+):
+    transport = Scripted(script)
+    made = Exchange(
+        TransferRequest("k", url, **more),
+        transport,
+        pauses or HostPauses(),
+        cancel or Hurry(),
+        timeout_s=7.0,
+        max_pause_s=max_pause_s,
+        note=note,
+    )
+    return made, transport
+
+
+def to(location, **more):
+    return 302, {"location": location, **more}
+
+
+OK = (200, {})
+
+
+def led_to(script, url="http://a/1", **more):
+    """The URLs that were asked for."""
+    made, transport = exchange(script, url, **more)
+    with made.ask(whole_ask()):
+        assert transport.open == 1
+    assert transport.open == 0, "every answer is closed"
+    return [asked[0] for asked in transport.asked]
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/2", "http://a/2"),
+        ("2?x=1", "http://a/2?x=1"),
+        ("//b/2", "http://b/2"),
+        ("https://b/2", "https://b/2"),
+        ("HTTPS://b/2", "HTTPS://b/2"),
+        ("http://a:80/1", "http://a:80/1"),
+        ("/\u00c3\u00a9.jpg", "http://a/é.jpg"),  # UTF-8 that was read as latin-1
+        ("/\u00e9.jpg", "http://a/é.jpg"),
+        ("", None),
+    ],
+)
+def test_a_location_is_read_as_browsers_do(location, target):
+    if target is None:
+        made, _ = exchange({"http://a/1": [to(location)]})
+        with pytest.raises(HttpStatusError, match="HTTP 302 Reason"), made.ask(whole_ask()):
+            pass
+    else:
+        assert led_to({"http://a/1": [to(location)], target: [OK]}) == ["http://a/1", target]
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306])
+def test_other_statuses_of_the_three_hundreds_lead_nowhere(status):
+    assert led_to({"http://a/1": [(status, {"location": "/2"})]}) == ["http://a/1"]
+
+
+def test_a_loop_is_noticed_and_every_answer_closed():
+    looping = "http://me:secret@a/2"
+    made, transport = exchange({"http://a/1": [to(looping)], looping: [to("/2")]})
+    with pytest.raises(RedirectRefused) as caught, made.ask(whole_ask()):
+        pass
+    assert caught.value.reason == "redirect loop at http://a/2"
+    assert "secret" not in str(caught.value)
+    assert transport.open == 0
+
+
+def test_a_loop_with_the_same_cookie_is_a_loop_and_with_ever_new_ones_too_many():
+    made, transport = exchange({"http://a/1": [to("/1", **{"set-cookie": "a=1"})] * 30})
+    with pytest.raises(RedirectRefused, match="loop"), made.ask(whole_ask()):
+        pass
+    assert len(transport.asked) == 2
+    made, transport = exchange({"http://a/1": [to("/1", **{"set-cookie": f"a={n}"}) for n in range(30)]})
+    with pytest.raises(RedirectRefused, match="more than 20"), made.ask(whole_ask()):
+        pass
+
+
+@pytest.mark.parametrize("other", ["https://a/2", "http://a:8080/2", "http://b/2", "http://sub.a/2"])
+@pytest.mark.parametrize("name", ["Cookie", "cookie", "Authorization", "AUTHORIZATION"])
+def test_cookie_and_authorization_go_to_no_other_origin(other, name):
+    script = {"http://a/1": [to(other)], other: [to("http://a/3")], "http://a/3": [OK]}
+    made, transport = exchange(script, headers=((name, "secret"), ("X-Mine", "1")))
+    with made.ask(whole_ask()):
+        pass
+    assert [name in headers for _, headers, _, _ in transport.asked] == [True, False, True]
+    assert all(headers["X-Mine"] == "1" for _, headers, _, _ in transport.asked)
+
+
+@pytest.mark.parametrize(
+    ("sent", "set_cookie", "expected"),
+    [
+        ("", "a=1", "a=1"),
+        ("", "a=1; Path=/; HttpOnly", "a=1"),
+        ("", "a=1; Partitioned; Priority=High", "a=1"),
+        ("", "a=1; Expires=Wed, 01 Jan 2031 00:00:00 GMT\nb=2", "a=1; b=2"),
+        ("", "a=1\na=2", "a=2"),
+        ("", 'a="quoted value"', 'a="quoted value"'),
+        ("", "a=b=c", "a=b=c"),
+        ("", "a=", "a="),
+        ("", "=1\nnonsense\n;", None),
+        ("x=0", "a=1", "x=0; a=1"),
+        ("x=0; a=0; y=0", "a=1", "x=0; y=0; a=1"),
+        ("x=0", "", "x=0"),
+    ],
+)
+def test_the_cookies_of_a_redirect_join_those_of_the_crawl(sent, set_cookie, expected):
+    script = {"http://a/1": [to("/2", **{"set-cookie": set_cookie})], "http://a/2": [OK]}
+    made, transport = exchange(script, headers=(("cookie", sent),) if sent else ())
+    with made.ask(whole_ask()):
+        pass
+    found = [value for name, value in transport.asked[1][1].items() if name.lower() == "cookie"]
+    assert found == ([expected] if expected else [])
+
+
+def test_cookies_of_a_redirect_are_kept_for_the_next_ask():
+    script = {"http://a/1": [to("/2", **{"set-cookie": "a=1"}), OK], "http://a/2": [OK]}
+    made, transport = exchange(script)
+    for _ in range(2):
+        with made.ask(whole_ask()):
+            pass
+    assert transport.asked[2][:2] == ("http://a/1", {"Accept-Encoding": "identity", "Cookie": "a=1"})
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/2", "http://me:pw@a/2"),
+        ("http://a/2", "http://me:pw@a/2"),
+        ("http://A:80/2", "http://me:pw@A:80/2"),
+        ("http://you:p2@a/2", "http://you:p2@a/2"),
+        ("http://a:81/2", "http://a:81/2"),
+        ("https://a/2", "https://a/2"),
+        ("http://b/2", "http://b/2"),
+    ],
+)
+def test_user_name_and_password_go_wherever_cookies_go(location, asked):
+    assert led_to({"http://me:pw@a/1": [to(location)], asked: [OK]}, "http://me:pw@a/1")[1] == asked
+
+
+def test_the_ask_sets_its_own_headers_and_the_request_cannot():
+    theirs = [
+        "Range", "If-Range", "accept-encoding", "Connection", "Proxy-Authorization", "Host", "Content-Length",
+        "Transfer-Encoding", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since",
+    ]  # fmt: skip
+    made, transport = exchange(
+        {"http://a/1": [OK]}, headers=tuple((name, "theirs") for name in [*theirs, "Accept"]), proxy="http://p:1"
+    )
+    ask = Ask(Manner.IF_RANGE, 5, (("Range", "bytes=5-"), ("If-Range", '"a"')))
+    with made.ask(ask):
+        pass
+    ours = {"Accept": "theirs", "Accept-Encoding": "identity", "Range": "bytes=5-", "If-Range": '"a"'}
+    assert transport.asked == [("http://a/1", ours, "http://p:1", 7.0)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("value", "quiet_s"), [("20", 20.0), (None, 0.0), ("soon", 0.0), ("0", 0.0)])
+def test_a_busy_host_is_left_alone_as_long_as_it_asks(status, value, quiet_s):
+    hurry = Hurry()
+    pauses = HostPauses(hurry.clock)
+    made, transport = exchange(
+        {"http://a/1": [(status, {"retry-after": value} if value else {})]}, pauses=pauses, cancel=hurry
+    )
+    with pytest.raises(HttpStatusError) as caught, made.ask(whole_ask()):
+        pass
+    assert (caught.value.http_status, caught.value.transient, transport.open) == (status, True, 0)
+    assert (caught.value.retry_after_s or 0.0, pauses.remaining_s("a"), pauses.remaining_s("b")) == (
+        quiet_s,
+        quiet_s,
+        0.0,
+    )
+
+
+def test_it_is_the_host_behind_the_redirect_that_asks_for_quiet():
+    hurry = Hurry()
+    pauses = HostPauses(hurry.clock)
+    made, _ = exchange({"http://a/1": [to("http://b/")], "http://b/": [(503, {"retry-after": "9"})]}, pauses=pauses)
+    with pytest.raises(HttpStatusError), made.ask(whole_ask()):
+        pass
+    assert (pauses.remaining_s("a"), pauses.remaining_s("b")) == (0.0, 9.0)
+
+
+def test_a_pause_is_waited_for_and_noted_and_the_wait_ends_with_it():
+    hurry, notes = Hurry(), []
+    pauses = HostPauses(hurry.clock)
+    pauses.pause("a", 300.0)
+    made, _ = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry, note=notes.append)
+    with made.ask(whole_ask()):
+        pass
+    assert (hurry.waits, notes) == ([300.0], ["a asked for quiet", ""])
+
+
+def test_a_pause_that_is_too_long_is_not_waited_for():
+    hurry = Hurry()
+    pauses = HostPauses(hurry.clock)
+    pauses.pause("a", 300.5)
+    made, transport = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry)
+    with (
+        pytest.raises(TransferError, match=r"http://a/1: a asked for quiet for 30[01] s") as caught,
+        made.ask(whole_ask()),
+    ):
+        pass
+    assert (hurry.waits, transport.asked) == ([], [])
+    assert (caught.value.transient, caught.value.permanent) == (False, False)
+
+
+def test_a_stop_aborts_the_answer_that_is_being_read_and_no_other():
+    hurry = Hurry()
+    made, transport = exchange({"http://a/1": [OK, OK]}, cancel=hurry)
+    with made.ask(whole_ask()) as (first, _):
+        pass
+    with made.ask(whole_ask()) as (second, _):
+        hurry.set()
+        assert second.aborted
+    assert not first.aborted
+    with pytest.raises(Interrupted), made.ask(whole_ask()):
+        pass
+    assert (len(transport.asked), transport.open) == (2, 0)
+
+
+def test_the_latency_is_that_of_the_last_head():
+    made, _ = exchange({"http://a/1": [OK]})
+    assert made.latency_s is None
+    with made.ask(whole_ask()):
+        assert made.latency_s >= 0.0
+
+
+def test_the_head_says_whether_a_redirect_led_there():
+    made, _ = exchange({"http://a/1": [OK, to("/2")], "http://a/2": [OK]})
+    for redirected in (False, True):
+        with made.ask(whole_ask()) as (_, head):
+            assert head.redirected is redirected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Head(206)),
+        ({"content-range": "bytes 0-4/10"}, Head(206, ContentRange(0, 5, 10))),
+        ({"content-range": "bytes nonsense"}, Head(206)),
+        ({"content-length": "5"}, Head(206, content_length=5)),
+        ({"content-length": "5", "transfer-encoding": "chunked"}, Head(206)),
+        ({"content-encoding": "gzip"}, Head(206, is_encoded=True)),
+        ({"content-encoding": " Identity "}, Head(206)),
+        ({"content-encoding": ""}, Head(206)),
+        ({"content-encoding": "identity, gzip"}, Head(206, is_encoded=True)),
+        ({"content-type": "Multipart/ByteRanges; boundary=x"}, Head(206, is_multipart=True)),
+        ({"content-type": "multipart/mixed"}, Head(206)),
+        ({"accept-ranges": " None "}, Head(206, ranges_refused=True)),
+        ({"accept-ranges": "bytes"}, Head(206)),
+        ({"etag": '"a"'}, Head(206, validators=Validators(ETag("a")))),
+    ],
+)
+def test_the_head_of_an_answer_is_read_as_far_as_it_decides(headers, expected):
+    answer = ScriptedAnswer(None, "http://a/", 206, headers)
+    assert head_of(answer, redirected=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None), ("0", 0), ("5", 5), (" 5 ", 5), ("5, 5", 5), ("5,5,5", 5), ("5, 6", None), ("", None),
+        ("-5", None), ("+5", None), ("5.0", None), ("0x5", None), ("5_0", None), ("٥", None), ("²", None),
+        ("9" * 18, 10**18 - 1), ("9" * 19, None), ("5,", None),
+    ],
+)  # fmt: skip
+def test_a_content_length_is_digits_and_else_none(value, expected):
+    assert content_length(value) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a", "ftp://a/", "http://", "http://a:99999/", "http://a:x/", "http://[::1", "http://a b/"]
+)
+def test_what_has_no_origin_is_not_fetchable(url):
+    with pytest.raises(NotFetchable) as caught:
+        origin_of(url)
+    assert caught.value.permanent
+
+
+def test_an_origin_is_scheme_host_and_port():
+    assert origin_of("HTTP://me:pw@A.b/c") == origin_of("http://a.b:80/") == Origin("http", "a.b", 80)

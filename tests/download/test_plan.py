@@ -1,0 +1,368 @@
+"""The resume table of the design, as one table; and that nothing outside of it is resumed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediacrawl.download.plan import (
+    OVERLAP_BYTES,
+    Action,
+    Ask,
+    Head,
+    Manner,
+    Saved,
+    decide,
+    first_ask,
+    overlap_ask,
+    whole_ask,
+)
+from mediacrawl.headers import ContentRange, ETag, Validators
+
+HAVE, TOTAL = 100_000, 300_000
+START = HAVE - OVERLAP_BYTES  # of an overlap
+DAY, NEXT_DAY = "Tue, 02 Jan 2024 03:04:05 GMT", "Wed, 03 Jan 2024 03:04:05 GMT"
+NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+BOTH = {"etag": '"a"', "last-modified": DAY, "date": NOW}
+ONLY_ETAG = {"etag": '"a"', "date": NOW}
+ONLY_DATE = {"last-modified": DAY, "date": NOW}
+WEAK = {"etag": 'W/"a"', "date": NOW}
+WEAK_AND_DATE = {"etag": 'W/"a"', "last-modified": DAY, "date": NOW}
+FRESH_DATE = {"last-modified": DAY, "date": DAY}  # changed in this very second: it may change again in it
+NONE = {"date": NOW}
+
+
+def saved(validators=BOTH, total=TOTAL, have=HAVE):
+    return Saved(have, total, Validators.from_headers(validators))
+
+
+def head(status, content_range=None, validators=BOTH, **more):
+    body = ContentRange.from_header(content_range)
+    return Head(status, body, validators=Validators.from_headers(validators), **more)
+
+
+def tail(start=HAVE, stop=TOTAL, total=TOTAL):
+    return f"bytes {start}-{stop - 1}/{total}"
+
+
+def whole(_state):
+    return whole_ask()
+
+
+def if_range(state):
+    ask = first_ask(state)
+    assert ask.manner is Manner.IF_RANGE
+    return ask
+
+
+SAVED, DATED, UNTAGGED, OPEN = saved(), saved(ONLY_DATE), saved(NONE), saved(total=None)
+WHOLE_TOTAL = saved(total=None, have=TOTAL)
+UNVOUCHED = saved(NONE, total=None, have=TOTAL)
+
+TABLE = {
+    # 206 | Content-Range starts at `have`; total, ETag and Last-Modified agree | resume
+    "206 agrees in all": (SAVED, if_range, head(206, tail()), Action.RESUME),
+    "206 agrees, its Content-Length too": (
+        SAVED,
+        if_range,
+        head(206, tail(), content_length=TOTAL - HAVE),
+        Action.RESUME,
+    ),
+    "206 with the ETag alone, as 15.3.7 allows": (SAVED, if_range, head(206, tail(), ONLY_ETAG), Action.RESUME),
+    "206 of a dated file agrees": (DATED, if_range, head(206, tail(), ONLY_DATE), Action.RESUME),
+    "206 with the date in another form": (
+        DATED,
+        if_range,
+        head(206, tail(), {"last-modified": "Tuesday, 02-Jan-24 03:04:05 GMT", "date": NOW}),
+        Action.RESUME,
+    ),
+    "206 tells a total that was not known": (OPEN, if_range, head(206, tail()), Action.RESUME),
+    "206 does not tell the total that is known": (SAVED, if_range, head(206, tail(total="*")), Action.RESUME),
+    "206 with less than was asked for": (SAVED, if_range, head(206, tail(stop=HAVE + 1)), Action.RESUME),
+    # 206 | anything else | restart from 0
+    "206 starts before": (SAVED, if_range, head(206, tail(HAVE - 1)), Action.REFETCH),
+    "206 starts behind": (SAVED, if_range, head(206, tail(HAVE + 1)), Action.REFETCH),
+    "206 starts at 0": (SAVED, if_range, head(206, tail(0)), Action.REFETCH),
+    "206 of a longer total": (SAVED, if_range, head(206, tail(total=TOTAL + 1)), Action.REFETCH),
+    "206 of a shorter total": (SAVED, if_range, head(206, tail(stop=TOTAL - 1, total=TOTAL - 1)), Action.REFETCH),
+    "206 goes beyond the known end": (SAVED, if_range, head(206, tail(stop=TOTAL + 1, total="*")), Action.REFETCH),
+    "206 of another ETag": (SAVED, if_range, head(206, tail(), {**BOTH, "etag": '"b"'}), Action.REFETCH),
+    "206 of another weak ETag": (SAVED, if_range, head(206, tail(), {**BOTH, "etag": 'W/"b"'}), Action.REFETCH),
+    "206 of another date": (SAVED, if_range, head(206, tail(), {**BOTH, "last-modified": NEXT_DAY}), Action.REFETCH),
+    "206 of another date, no ETag": (
+        DATED,
+        if_range,
+        head(206, tail(), {"last-modified": NEXT_DAY, "date": NOW}),
+        Action.REFETCH,
+    ),
+    "206 without Content-Range": (SAVED, if_range, head(206), Action.REFETCH),
+    "206 with an unsatisfied Content-Range": (SAVED, if_range, head(206, f"bytes */{TOTAL}"), Action.REFETCH),
+    "206 multipart": (SAVED, if_range, head(206, is_multipart=True), Action.REFETCH),
+    "206 multipart that has a Content-Range": (SAVED, if_range, head(206, tail(), is_multipart=True), Action.REFETCH),
+    "206 encoded": (SAVED, if_range, head(206, tail(), is_encoded=True), Action.REFETCH),
+    "206 with no total anywhere": (OPEN, if_range, head(206, tail(total="*")), Action.REFETCH),
+    "206 whose Content-Length is too large": (
+        SAVED,
+        if_range,
+        head(206, tail(), content_length=TOTAL),
+        Action.REFETCH,
+    ),
+    "206 whose Content-Length is too small": (SAVED, if_range, head(206, tail(), content_length=1), Action.REFETCH),
+    # 206 | it does not say of which version it is | ask for an overlap
+    "206 without validators": (SAVED, if_range, head(206, tail(), NONE), Action.PROBE),
+    "206 with the date alone, the ETag is missing": (SAVED, if_range, head(206, tail(), ONLY_DATE), Action.PROBE),
+    "206 with the same ETag, but weak": (SAVED, if_range, head(206, tail(), WEAK), Action.PROBE),
+    "206 of a dated file without its date": (DATED, if_range, head(206, tail(), NONE), Action.PROBE),
+    # No usable validator, or a probe: the bytes are compared, what contradicts is not even looked at
+    "overlap without validators": (UNTAGGED, overlap_ask, head(206, tail(START), NONE), Action.RESUME),
+    "overlap of the same weak ETag": (saved(WEAK), overlap_ask, head(206, tail(START), WEAK), Action.RESUME),
+    "overlap of another weak ETag": (
+        saved(WEAK),
+        overlap_ask,
+        head(206, tail(START), {"etag": 'W/"b"'}),
+        Action.REFETCH,
+    ),
+    "overlap of the same weak ETag, another date": (
+        saved(WEAK_AND_DATE),
+        overlap_ask,
+        head(206, tail(START), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
+        Action.REFETCH,
+    ),
+    "overlap of another date that is not strong": (
+        saved(FRESH_DATE),
+        overlap_ask,
+        head(206, tail(START), {**FRESH_DATE, "last-modified": NEXT_DAY}),
+        Action.REFETCH,
+    ),
+    "overlap of another total": (
+        UNTAGGED,
+        overlap_ask,
+        head(206, tail(START, TOTAL + 1, TOTAL + 1), NONE),
+        Action.REFETCH,
+    ),
+    "overlap that starts at have": (UNTAGGED, overlap_ask, head(206, tail(HAVE), NONE), Action.REFETCH),
+    "overlap that ends within what is there": (
+        UNTAGGED,
+        overlap_ask,
+        head(206, tail(START, HAVE - 1), NONE),
+        Action.REFETCH,
+    ),
+    "overlap that ends where we are, though there is more": (
+        UNTAGGED,
+        overlap_ask,
+        head(206, tail(START, HAVE), NONE),
+        Action.REFETCH,
+    ),
+    "overlap that shows that nothing is missing": (
+        UNVOUCHED,
+        overlap_ask,
+        head(206, tail(TOTAL - OVERLAP_BYTES), NONE),
+        Action.RESUME,
+    ),
+    "overlap encoded": (UNTAGGED, overlap_ask, head(206, tail(START), NONE, is_encoded=True), Action.REFETCH),
+    "200 to an overlap": (UNTAGGED, overlap_ask, head(200, None, NONE), Action.RESTART),
+    "200 of the same ETag to an overlap": (SAVED, overlap_ask, head(200), Action.RESTART),
+    "416 to an overlap": (UNTAGGED, overlap_ask, head(416, f"bytes */{TOTAL}", NONE), Action.REFETCH),
+    # 200 | the server just does not do ranges | restart with this body
+    "200 that says that there are no ranges": (SAVED, if_range, head(200, ranges_refused=True), Action.RESTART),
+    "200 of the same date": (DATED, if_range, head(200, None, ONLY_DATE), Action.RESTART),
+    # 200 to If-Range, same strong ETag | ask once more with a plain Range
+    "200 of the same strong ETag": (SAVED, if_range, head(200, content_length=TOTAL), Action.PROBE),
+    "200 of the same strong ETag, no length": (SAVED, if_range, head(200), Action.PROBE),
+    "200 of the same strong ETag, total was not known": (OPEN, if_range, head(200, content_length=9), Action.PROBE),
+    # 200 | validator differs | restart with this body
+    "200 of another ETag": (SAVED, if_range, head(200, None, {"etag": '"b"'}), Action.RESTART),
+    "200 of the same ETag, but weak": (SAVED, if_range, head(200, None, WEAK), Action.RESTART),
+    "200 of the same ETag, another length": (SAVED, if_range, head(200, content_length=TOTAL - 1), Action.RESTART),
+    "200 of another date": (DATED, if_range, head(200, None, {"last-modified": NEXT_DAY}), Action.RESTART),
+    "200 without validators": (SAVED, if_range, head(200, None, NONE), Action.RESTART),
+    "200 encoded": (SAVED, if_range, head(200, None, {"etag": '"b"'}, is_encoded=True), Action.RESTART),
+    # 416 | `bytes */N`, N equals `have`, validator agrees | complete
+    "416 at the end": (WHOLE_TOTAL, if_range, head(416, f"bytes */{TOTAL}"), Action.COMPLETE),
+    "416 at the end without validators": (WHOLE_TOTAL, if_range, head(416, f"bytes */{TOTAL}", NONE), Action.PROBE),
+    # 416 | otherwise | restart
+    "416 at the end of another version": (
+        WHOLE_TOTAL,
+        if_range,
+        head(416, f"bytes */{TOTAL}", {"etag": '"b"'}),
+        Action.REFETCH,
+    ),
+    "416 of a shorter file": (SAVED, if_range, head(416, "bytes */5", NONE), Action.REFETCH),
+    "416 of a longer file": (SAVED, if_range, head(416, f"bytes */{TOTAL}"), Action.REFETCH),
+    "416 where we are, though there was more": (SAVED, if_range, head(416, f"bytes */{HAVE}"), Action.REFETCH),
+    "416 without Content-Range": (SAVED, if_range, head(416), Action.REFETCH),
+    # 403 / 410 after a redirect | go again through the original URL
+    "401 behind a redirect": (SAVED, if_range, head(401, redirected=True), Action.ORIGINAL),
+    "403 behind a redirect": (SAVED, if_range, head(403, redirected=True), Action.ORIGINAL),
+    "410 behind a redirect": (SAVED, if_range, head(410, redirected=True), Action.ORIGINAL),
+    "403 behind a redirect, nothing saved": (None, whole, head(403, redirected=True), Action.ORIGINAL),
+    "404 behind a redirect": (SAVED, if_range, head(404, redirected=True), Action.REJECT),
+    "403": (SAVED, if_range, head(403), Action.REJECT),
+    "410": (SAVED, if_range, head(410), Action.REJECT),
+    # Everything else
+    "404": (SAVED, if_range, head(404), Action.REJECT),
+    "500": (SAVED, if_range, head(500), Action.REJECT),
+    "304 to a range": (SAVED, if_range, head(304), Action.REJECT),
+    "204 to a range": (SAVED, if_range, head(204), Action.REJECT),
+    "whole: 200": (None, whole, head(200), Action.RESTART),
+    "whole, though a part is there: 200": (SAVED, whole, head(200), Action.RESTART),
+    "whole: 206 that nobody asked for": (SAVED, whole, head(206, tail()), Action.REJECT),
+    "whole: 206 from the first byte": (None, whole, head(206, tail(0)), Action.REJECT),
+    "whole: 416": (None, whole, head(416, "bytes */5"), Action.REJECT),
+    "whole: 204": (None, whole, head(204), Action.REJECT),
+    "whole: 304 that nobody asked for": (None, whole, head(304), Action.REJECT),
+    "whole, if changed: 304": (
+        None,
+        lambda _saved: first_ask(None, Validators.from_headers(BOTH)),
+        head(304),
+        Action.UNCHANGED,
+    ),
+    "whole, if changed: 200": (
+        None,
+        lambda _saved: first_ask(None, Validators.from_headers(BOTH)),
+        head(200),
+        Action.RESTART,
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "ask", "answer", "expected"), TABLE.values(), ids=TABLE.keys())
+def test_the_resume_table_holds(state, ask, answer, expected):
+    decision = decide(state, ask(state), answer)
+    assert (decision.action, bool(decision.why)) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("validators", "manner", "headers"),
+    [
+        (BOTH, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
+        (ONLY_ETAG, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
+        (ONLY_DATE, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": DAY}),
+        (WEAK, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
+        (WEAK_AND_DATE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
+        (FRESH_DATE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
+        (NONE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
+    ],
+)
+def test_if_range_is_sent_with_a_strong_validator_only(validators, manner, headers):
+    ask = first_ask(saved(validators))
+    assert (ask.manner, dict(ask.headers)) == (manner, headers)
+
+
+@pytest.mark.parametrize(("have", "start"), [(1, 0), (OVERLAP_BYTES, 0), (OVERLAP_BYTES + 1, 1)])
+def test_an_overlap_begins_at_most_64_kib_before_the_end(have, start):
+    ask = overlap_ask(saved(NONE, have=have))
+    assert (ask.start, dict(ask.headers)) == (start, {"Range": f"bytes={start}-"})
+
+
+@pytest.mark.parametrize(
+    ("validators", "headers"),
+    [
+        (None, {}),
+        (NONE, {}),
+        (BOTH, {"If-None-Match": '"a"'}),
+        (WEAK, {"If-None-Match": 'W/"a"'}),
+        (ONLY_DATE, {"If-Modified-Since": DAY}),
+    ],
+)
+@pytest.mark.parametrize("state", [None, saved(have=0)])
+def test_without_a_saved_byte_the_whole_is_asked_for_if_it_has_changed(state, validators, headers):
+    ask = first_ask(state, Validators.from_headers(validators) if validators else None)
+    assert (ask.manner, ask.start, dict(ask.headers)) == (Manner.WHOLE, 0, headers)
+
+
+def test_a_part_is_gone_on_with_rather_than_asked_whether_it_has_changed():
+    ask = first_ask(SAVED, Validators(ETag("other")))
+    assert dict(ask.headers) == {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}
+
+
+# Small numbers, so that answers agree with what is saved often enough to be resumed.
+_LENGTHS = st.one_of(st.none(), st.integers(0, 6))
+_ETAGS = st.one_of(st.none(), st.builds(ETag, st.sampled_from("ab"), st.booleans()))
+_VALIDATORS = st.builds(Validators, _ETAGS, st.sampled_from([None, DAY, NEXT_DAY]), st.booleans())
+
+
+@st.composite
+def _content_ranges(draw):
+    start, length, total = draw(st.integers(0, 5)), draw(st.integers(1, 4)), draw(_LENGTHS)
+    if draw(st.integers(0, 9)) == 0:
+        return draw(st.sampled_from([None, ContentRange(None, None, total or 0)]))
+    return ContentRange(start, start + length, None if total is None else max(total, start + length))
+
+
+_HEADS = st.builds(
+    Head,
+    status=st.sampled_from([200, 206, 206, 206, 206, 304, 403, 404, 416, 500]),
+    content_range=_content_ranges(),
+    content_length=_LENGTHS,
+    validators=_VALIDATORS,
+    is_encoded=st.sampled_from([False] * 4 + [True]),
+    is_multipart=st.sampled_from([False] * 4 + [True]),
+    ranges_refused=st.booleans(),
+    redirected=st.booleans(),
+)
+
+
+@st.composite
+def _situations(draw):
+    """What is saved (the length not below what is there) and an ask that fits it."""
+    have = draw(st.integers(1, 4))
+    length = draw(st.one_of(st.none(), st.integers(have, 6)))
+    state = Saved(have, length, draw(_VALIDATORS))
+    near = Ask(Manner.OVERLAP, max(0, have - 2))  # as with an overlap of two bytes
+    return state, draw(st.sampled_from([first_ask(state), overlap_ask(state), near, whole_ask()]))
+
+
+def _known(*values):
+    return {value for value in values if value is not None}
+
+
+@given(_situations(), _HEADS)
+def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situation, answer):
+    state, ask = situation
+    if decide(state, ask, answer).action is not Action.RESUME:
+        return
+    body, mine, theirs = answer.content_range, state.validators, answer.validators
+    assert answer.status == 206
+    assert not answer.is_encoded
+    assert not answer.is_multipart
+    assert ask.manner is not Manner.WHOLE
+    assert body.start == ask.start <= state.have
+    assert len(_known(body.complete_length, state.complete_length)) == 1
+    assert len({tag.opaque for tag in _known(mine.etag, theirs.etag)}) <= 1
+    assert len(_known(mine.last_modified, theirs.last_modified)) <= 1
+    assert answer.content_length in (None, body.stop - body.start)
+    (total,) = _known(body.complete_length, state.complete_length)
+    assert state.have < body.stop <= total or state.have == body.stop == total
+    if ask.manner is Manner.IF_RANGE:  # then no byte is compared: a strong validator must vouch for them
+        by_tag = mine.etag is not None and mine.etag == theirs.etag and not mine.etag.weak
+        by_date = not _known(mine.etag, theirs.etag) and mine.last_modified == theirs.last_modified is not None
+        assert by_tag or (by_date and mine.last_modified_is_strong)
+
+
+@given(_situations(), _HEADS)
+def test_nothing_counts_as_complete_that_has_another_length_or_no_strong_agreement(situation, answer):
+    state, ask = situation
+    if decide(state, ask, answer).action is not Action.COMPLETE:
+        return
+    assert answer.status == 416
+    assert answer.content_range.complete_length == state.have
+    assert state.complete_length in (None, state.have)
+    assert state.validators.etag == answer.validators.etag
+    assert state.validators.if_range() is not None
+
+
+_NUMBERS = st.integers(0, 10**18)
+
+
+@given(
+    st.one_of(st.none(), st.builds(Saved, st.integers(1, 10**18), st.one_of(st.none(), _NUMBERS), _VALIDATORS)),
+    st.one_of(st.none(), _VALIDATORS),
+    st.builds(Head, st.integers(100, 999), _content_ranges(), st.one_of(st.none(), _NUMBERS), _VALIDATORS),
+)
+def test_every_answer_to_every_ask_has_a_decision(state, revalidate, answer):
+    asks = [first_ask(state, revalidate), whole_ask(), *([overlap_ask(state)] if state else [])]
+    for ask in asks:
+        assert decide(state, ask, answer).why

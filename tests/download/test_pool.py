@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+from fetching import AT_ONCE
+from origin import Fault, Pattern, drop_after, stall_after
+
+from mediacrawl.download.downloader import Downloader, Policy
+from mediacrawl.download.pool import TransferPool
+from mediacrawl.download.request import Fetched, TransferRequest
+from mediacrawl.download.retry import Backoff
+from mediacrawl.errors import Interrupted, TransferBroken
+
+WAIT_S = 30  # for what comes at once; only a test that fails waits for it
+
+
+class Fake:
+    """A downloader whose transfers last until they are let go or stopped."""
+
+    def __init__(self):
+        self.running = 0
+        self.peak = 0
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.lock = threading.Lock()
+        self.threads = set()
+
+    def fetch(self, request, *, cancel, progress):
+        with self.lock:
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+            self.threads.add(threading.get_ident())
+        self.begun.release()
+        try:
+            while not self.go.acquire(timeout=0.01):
+                cancel.check()
+            progress.fetched_bytes += 5
+            if request.key.startswith("bad"):
+                raise TransferBroken(request.url, "broken")
+            return Fetched(None, 304, request.url)
+        finally:
+            with self.lock:
+                self.running -= 1
+
+    def wait_begun(self, count):
+        assert all(self.begun.acquire(timeout=WAIT_S) for _ in range(count))
+
+    def release(self, count):
+        self.go.release(count)
+
+
+@pytest.fixture
+def fake():
+    return Fake()
+
+
+@pytest.fixture
+def pool(fake):
+    running = TransferPool(fake, 3)
+    yield running
+    running.close(WAIT_S)
+    assert not any(thread.is_alive() for thread in running._threads)
+
+
+def want(key="a"):
+    return TransferRequest(key, f"http://h/{key}")
+
+
+def test_at_most_so_many_run_at_once_and_all_get_their_turn(pool, fake):
+    futures = [pool.submit(want(str(n)), str(n)) for n in range(10)]
+    fake.wait_begun(3)
+    assert not fake.begun.acquire(blocking=False)
+    assert len(pool.active) == 3
+    fake.release(10)
+    assert [future.result(WAIT_S).url for future in futures] == [f"http://h/{n}" for n in range(10)]
+    assert fake.peak == 3
+
+
+def test_threads_start_when_they_are_needed_and_are_used_again(pool, fake):
+    fake.release(5)
+    for n in range(5):
+        pool.submit(want(), str(n)).result(WAIT_S)
+        assert pool._idle.acquire(timeout=WAIT_S)  # wait until it is idle again, and give that back
+        pool._idle.release()
+    assert len(fake.threads) == 1
+
+
+def test_as_many_threads_as_there_is_work_for(pool, fake):
+    first, second = pool.submit(want(), "1"), pool.submit(want(), "2")
+    fake.wait_begun(2)
+    assert len(pool._threads) == 2
+    fake.release(2)
+    assert first.result(WAIT_S).status == second.result(WAIT_S).status == 304
+
+
+def test_threads_do_not_keep_a_process_from_ending(pool, fake):
+    fake.release(1)
+    pool.submit(want(), "1").result(WAIT_S)
+    assert all(thread.daemon for thread in pool._threads)
+
+
+def test_who_draws_bars_sees_what_is_under_way_under_its_name(pool, fake):
+    future = pool.submit(want(), "holiday.jpg")
+    fake.wait_begun(1)
+    assert [progress.name for progress in pool.active.values()] == ["holiday.jpg"]
+    fake.release(1)
+    future.result(WAIT_S)
+    pool.close(WAIT_S)
+    assert pool.active == {}
+    assert pool.fetched_bytes == 5
+
+
+def test_an_error_comes_through_the_future_and_the_thread_goes_on(pool, fake):
+    fake.release(2)
+    with pytest.raises(TransferBroken, match="broken"):
+        pool.submit(want("bad"), "1").result(WAIT_S)
+    assert pool.submit(want(), "2").result(WAIT_S).status == 304
+    pool.close(WAIT_S)
+    assert pool.fetched_bytes == 10
+
+
+def test_a_stop_ends_what_runs_and_what_waits_and_what_comes_later(pool, fake):
+    futures = [pool.submit(want(str(n)), str(n)) for n in range(8)]
+    fake.wait_begun(3)
+    assert not pool.stopping
+    pool.stop()
+    assert pool.stopping
+    futures.append(pool.submit(want(), "later"))
+    for future in futures:
+        with pytest.raises(Interrupted):
+            future.result(WAIT_S)
+    assert fake.peak == 3
+    assert not fake.begun.acquire(blocking=False)
+
+
+def test_what_is_submitted_after_close_is_not_left_waiting(pool, fake):
+    fake.release(1)
+    pool.submit(want(), "1").result(WAIT_S)
+    pool.close(WAIT_S)
+    with pytest.raises(Interrupted):
+        pool.submit(want(), "2").result(WAIT_S)
+
+
+def test_what_nobody_waits_for_any_more_is_not_fetched(pool, fake):
+    running = [pool.submit(want(str(n)), str(n)) for n in range(3)]
+    fake.wait_begun(3)
+    given_up, wanted = pool.submit(want("given up"), "4"), pool.submit(want("wanted"), "5")
+    assert given_up.cancel()
+    fake.release(4)
+    assert all(future.result(WAIT_S) for future in [*running, wanted])
+    with pytest.raises(CancelledError):
+        given_up.result(WAIT_S)
+    assert [fake.begun.acquire(blocking=False) for _ in range(2)] == [True, False]  # the wanted one alone began
+
+
+def test_what_runs_cannot_be_given_up_by_its_future(pool, fake):
+    future = pool.submit(want(), "1")
+    fake.wait_begun(1)
+    assert not future.cancel()
+    fake.release(1)
+    assert future.result(WAIT_S).status == 304
+
+
+@pytest.fixture
+def real(rig):
+    pools = []
+
+    def make(size=4, **policy):
+        pools.append(TransferPool(Downloader(rig.store, rig.transport, Policy(**policy)), size))
+        return pools[-1]
+
+    yield make
+    rig.origin.close()  # ends what hangs
+    for pool in pools:
+        pool.close(WAIT_S)
+
+
+def test_many_files_arrive_over_a_few_connections(rig, real):
+    pool = real(size=4, backoff=AT_ONCE)
+    bodies = {f"/{n}": Pattern(50_000 + n, n) for n in range(40)}
+    faults = {path: [drop_after(10_000)] if number % 3 == 0 else [] for number, path in enumerate(bodies)}
+    urls = {path: rig.origin.add(path, body, faults=faults[path]) for path, body in bodies.items()}
+    futures = {path: pool.submit(TransferRequest(path, url), path) for path, url in urls.items()}
+    for path, future in futures.items():
+        fetched = future.result(WAIT_S)
+        assert fetched.sha256 == bodies[path].sha256()
+        rig.publish(fetched, path)
+    assert rig.origin.peak <= 4
+    assert pool.fetched_bytes == sum(map(len, bodies.values()))
+    assert rig.leftovers() == []
+
+
+def test_a_stop_ends_transfers_that_are_stuck_in_the_middle_or_wait_to_try_again(rig, real):
+    pool = real(size=2, backoff=Backoff(base_s=3600.0, max_s=3600.0))
+    stuck = pool.submit(
+        TransferRequest("a", rig.origin.add("/a", Pattern(700_000), faults=[stall_after(300_000)])), "a"
+    )
+    broken = pool.submit(
+        TransferRequest("b", rig.origin.add("/b", Pattern(700_000), faults=[drop_after(300_000)])), "b"
+    )
+    rig.origin.wait_for(lambda: [r.status for r in rig.origin.requests] == [200, 200])
+    pool.close(WAIT_S)
+    for future in (stuck, broken):
+        with pytest.raises(Interrupted):
+            future.result(0)
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_close_waits_no_longer_than_its_grace_for_a_server_that_never_answers(rig, real):
+    asked = threading.Event()
+
+    def silent(_x):
+        asked.set()
+        return True
+
+    url = rig.origin.add("/a", b"x", delay_s=3600)
+    rig.origin.everywhere(Fault("asked", 0, silent))
+    pool = real(size=1)
+    future = pool.submit(TransferRequest("a", url), "a")
+    assert asked.wait(WAIT_S)
+    began = time.monotonic()
+    pool.close(grace_s=0.05)
+    assert time.monotonic() - began < WAIT_S / 3
+    assert not future.done()

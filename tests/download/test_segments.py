@@ -1,0 +1,488 @@
+"""Several connections for one file: when, and that the file is right whatever becomes of them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from fetching import KEY, Rig, When, stop_after
+from origin import (
+    Fault,
+    Pattern,
+    drop_after,
+    drop_header,
+    header,
+    ignore_if_range,
+    ignore_range,
+    limit_per_connection,
+    multipart_206,
+    no_content_range,
+    require_header,
+    reset_on_connect,
+    short_206,
+    stall_after,
+    status,
+    weak_etag,
+    wrong_start,
+    wrong_total,
+)
+
+from mediacrawl.download import segments
+from mediacrawl.download.plan import Head
+from mediacrawl.download.request import Cancel, Progress
+from mediacrawl.download.segments import Crew, SegmentPolicy, Share
+from mediacrawl.errors import DiskFull, Interrupted, TransferBroken
+from mediacrawl.headers import ContentRange, ETag, Validators
+from mediacrawl.store.partfile import PartFile, PartRecord
+
+MIB = 1024 * 1024
+TOTAL = 8 * MIB
+BODY, OTHER = Pattern(TOTAL, 1), Pattern(TOTAL, 2)
+TAG = f'"p1-{TOTAL}"'
+
+
+@pytest.fixture(autouse=True)
+def _small_shares(monkeypatch):
+    """So that eight MiB are a large file. Not below one block: what is read may belong to no other share."""
+    monkeypatch.setattr(segments, "_SPLIT_BYTES", MIB)
+
+
+def of_helper(request):
+    """Helpers ask for a range with an end."""
+    return request.range is not None and request.range[1] is not None
+
+
+def helpers(rig):
+    return [request for request in rig.origin.requests if of_helper(request)]
+
+
+# --- on the wire ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_server_that_limits_each_connection_gets_several_and_the_file_is_right(rig, connections):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
+    progress = Progress("")
+    arrived = rig.bring(url, connections=connections, progress=progress)
+    assert arrived.data == BODY.read()
+    assert 2 <= len({request.client_port for request in rig.origin.requests}) <= connections
+    assert rig.origin.peak <= connections
+    assert all(request.headers["if-range"] == TAG for request in helpers(rig))
+    assert all(request.status == 206 for request in helpers(rig))
+    assert progress.fetched_bytes == progress.have_bytes == arrived.fetched.fetched_bytes == TOTAL
+
+
+def test_every_segment_is_a_share_of_its_own(rig):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
+    rig.bring(url, connections=4)
+    starts = [request.range[0] for request in helpers(rig)]
+    assert len(starts) >= 2
+    assert len(set(starts)) == len(starts)
+
+
+def test_a_server_that_limits_nothing_gets_one_helper_at_most(rig):
+    progress = Progress("")
+    url = rig.origin.add("/a", Pattern(4 * TOTAL, 1))
+    downloader = rig.downloader(
+        segments=SegmentPolicy(connections=8, from_bytes=2 * MIB, measure_s=1.0, gain=1.25),
+        clock=lambda: progress.have_bytes / MIB,  # so the speed is one MiB/s, however many connections there are
+        stall_s=1e9,
+    )
+    assert rig.bring(url, downloader=downloader, progress=progress, timeout_s=30).data == Pattern(4 * TOTAL, 1).read()
+    assert len({request.client_port for request in helpers(rig)}) == 1
+    assert rig.origin.peak == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "faults"),
+    [
+        ({"etag": False, "last_modified": False}, []),
+        ({"last_modified": False}, [weak_etag()]),
+        ({}, [header("Accept-Ranges", "none", times=None)]),
+    ],
+    ids=["no validator", "weak ETag", "no ranges"],
+)
+def test_without_a_certain_version_and_ranges_there_is_one_connection(rig, facts, faults):
+    url = rig.origin.add("/a", BODY, faults=faults, **facts)
+    assert rig.bring(url, connections=4).data == BODY.read()
+    assert len(rig.origin.requests) == 1
+
+
+@pytest.mark.parametrize(("size", "connections"), [(TOTAL, 1), (2 * MIB - 1, 4)])
+def test_one_connection_is_never_more_and_a_small_file_needs_no_helper(rig, size, connections):
+    url = rig.origin.add("/a", Pattern(size))
+    assert rig.bring(url, connections=connections).data == Pattern(size).read()
+    assert len(rig.origin.requests) == 1
+
+
+def test_a_strong_date_is_validator_enough(rig):
+    url = rig.origin.add("/a", BODY, etag=False, faults=[limit_per_connection(40_000_000)])
+    assert rig.bring(url, connections=2).data == BODY.read()
+    assert {request.headers["if-range"] for request in helpers(rig)} == {"Tue, 02 Jan 2024 03:04:05 GMT"}
+
+
+def test_segments_help_with_the_rest_of_a_part_too(rig):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(40_000_000)])
+    rig.plant(BODY.read(0, 3 * MIB), total=TOTAL, etag=TAG)
+    arrived = rig.bring(url, connections=3)
+    assert arrived.data == BODY.read()
+    assert (arrived.fetched.saved_bytes, arrived.fetched.fetched_bytes) == (3 * MIB, 5 * MIB)
+    assert helpers(rig)
+
+
+def other_version(times=None):
+    """The request sees another version of the resource."""
+
+    def act(x):
+        x.resource.body, x.resource.etag = OTHER, '"other"'
+        return True
+
+    return Fault("other version", 0, act, times)
+
+
+FAILURES = {
+    "drops": [drop_after(100_000, times=None)],
+    "drops at once": [drop_after(0, times=None)],
+    "resets": [reset_on_connect(times=None)],
+    "another version in a 200": [other_version()],
+    "another version in a 206": [other_version(), ignore_if_range(times=None)],
+    "a 200": [ignore_range(times=None)],
+    "a wrong start": [wrong_start(-1, times=None)],
+    "a later start": [wrong_start(1, times=None)],
+    "a wrong total": [wrong_total(TOTAL + 1, times=None)],
+    "no Content-Range": [no_content_range(times=None)],
+    "no validators": [drop_header("ETag", times=None), drop_header("Last-Modified", times=None)],
+    "multipart": [multipart_206(times=None)],
+    "encoded": [header("Content-Encoding", "gzip", times=None)],
+    "less than asked for": [short_206(100_000, times=None)],
+    "403": [status(403, times=None)],
+    "500": [status(500, times=None)],
+    "a page": [status(200, headers={"Content-Type": "text/html"}, body=b"<html>", times=None)],
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_helper_that_fails_leaves_a_gap_that_is_filled(rig, failure, connections):
+    faults = [limit_per_connection(60_000_000), *(fault.when(of_helper) for fault in failure)]
+    url = rig.origin.add("/a", BODY, faults=faults)
+    arrived = rig.bring(url, connections=connections)
+    assert arrived.data == BODY.read()
+    assert arrived.fetched.fetched_bytes == TOTAL
+    assert helpers(rig)
+    # Somebody asked again for what a helper had not brought.
+    assert [request for request in rig.origin.requests[1:] if not of_helper(request)]
+
+
+def test_a_helper_that_is_stuck_does_not_hold_up_the_others_when_the_front_breaks(rig):
+    stuck = stall_after(100_000, times=None).when(of_helper)
+    front = drop_after(3 * MIB).when(lambda request: request.number == 0)
+    url = rig.origin.add("/a", BODY, faults=[front, stuck])
+    fetched = []
+    thread = threading.Thread(target=lambda: fetched.append(rig.fetch(url, connections=2)))
+    thread.start()
+    # The front's second request comes though the helper has not ended: it would wait for its stall of 30 s.
+    rig.origin.wait_for(lambda: [r for r in rig.origin.requests if not of_helper(r)][1:])
+    rig.origin.release()
+    thread.join(30)
+    assert rig.publish(fetched[0]) == BODY.read()
+
+
+def test_a_resource_that_changes_between_segments_is_never_spliced(rig):
+    changed = other_version().when(lambda request: request.number > 0)
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), changed])
+    assert rig.bring(url, connections=4).data == OTHER.read()
+
+
+def test_nor_is_it_where_the_server_ignores_if_range(rig):
+    faults = [
+        fault.when(lambda request: request.number > 0) for fault in (other_version(), ignore_if_range(times=None))
+    ]
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), *faults])
+    assert rig.bring(url, connections=4).data == OTHER.read()
+
+
+def test_nor_is_it_where_it_changes_after_some_segments_have_come(rig):
+    """The part then has ranges of the old version behind a gap: all of them must go."""
+    changed = other_version().when(lambda request: request.number >= 3)
+    broken = drop_after(MIB).when(lambda request: request.number == 0)
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), broken, changed])
+    assert rig.bring(url, connections=3).data == OTHER.read()
+
+
+@contextmanager
+def interrupted(rig, url, at):
+    """A run over two connections that is stopped at so many bytes, while both are stuck."""
+    stopped = threading.Event()
+    progress = When(at, stopped.set)
+    with stop_after(stopped) as cancel, pytest.raises(Interrupted):
+        rig.fetch(url, connections=2, cancel=cancel, progress=progress)
+    rig.origin.release()
+    rig.origin.forget()
+    yield progress
+
+
+@pytest.mark.parametrize("again", [1, 2, 4])
+def test_a_run_that_was_stopped_amid_segments_goes_on_with_what_is_missing(rig, again):
+    front = stall_after(3 * MIB).when(lambda request: request.number == 0)
+    rear = stall_after(2 * MIB).when(of_helper)
+    url = rig.origin.add("/a", BODY, faults=[front, rear])
+    with interrupted(rig, url, at=5 * MIB) as progress:
+        assert progress.fetched_bytes == 5 * MIB == rig.planted_bytes()
+    arrived = rig.bring(url, connections=again)
+    assert arrived.data == BODY.read()
+    assert (arrived.fetched.saved_bytes, arrived.fetched.fetched_bytes) == (5 * MIB, 3 * MIB)
+
+
+def test_the_gap_and_the_end_are_asked_for_and_nothing_else_is_written(rig):
+    front = stall_after(3 * MIB).when(lambda request: request.number == 0)
+    rear = stall_after(2 * MIB).when(of_helper)
+    url = rig.origin.add("/a", BODY, faults=[front, rear])
+    with interrupted(rig, url, at=5 * MIB):
+        pass
+    rig.bring(url, connections=1)
+    first, second = (request.range[0] for request in rig.origin.requests)
+    assert first == 3 * MIB
+    assert TOTAL - 3 * MIB < second < TOTAL
+
+
+def test_a_part_with_gaps_of_a_resource_that_changed_is_dropped_as_a_whole(rig):
+    front = stall_after(3 * MIB).when(lambda request: request.number == 0)
+    rear = stall_after(2 * MIB).when(of_helper)
+    url = rig.origin.add("/a", BODY, faults=[front, rear])
+    with interrupted(rig, url, at=5 * MIB):
+        rig.origin.replace("/a", OTHER)
+    arrived = rig.bring(url, connections=2)
+    assert (arrived.data, arrived.fetched.saved_bytes) == (OTHER.read(), 0)
+
+
+_KILLED = """
+import os, signal, sys
+from mediacrawl.download import segments
+from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.store.local import LocalStore
+
+root, url, key, at = sys.argv[1:]
+segments._SPLIT_BYTES = 1024 * 1024
+steps = 0
+
+
+def at_step(step):
+    global steps
+    size = max((entry.stat().st_size for entry in os.scandir(store.parts.folder) if entry.name.endswith(".part")))
+    steps += size > 6 * 1024 * 1024  # a helper has written near the end, and the front has not come that far
+    if steps == int(at):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+store = LocalStore(root, at_step=at_step)
+store.open()
+Downloader(store, RequestsTransport()).fetch(TransferRequest(key, url, connections=4))
+"""
+
+
+@pytest.mark.parametrize("at", [1, 6])
+def test_a_kill_amid_segments_leaves_no_hole_in_the_file(tmp_path, origin, at):
+    url = origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
+    root = tmp_path / "killed"
+    child = subprocess.run([sys.executable, "-c", _KILLED, str(root), url, KEY, str(at)], timeout=60, check=False)
+    assert child.returncode == -signal.SIGKILL
+    rig = Rig(root, origin)
+    try:
+        with rig.store.parts.open(KEY) as part:
+            assert part.written_bytes < TOTAL
+            for start, stop in part.record.ranges:
+                assert part.read(start, stop) == BODY.read(start, stop)
+        assert rig.bring(url).data == BODY.read()
+    finally:
+        rig.close()
+
+
+def test_a_disk_that_is_full_ends_all_connections_with_that_reason(rig, monkeypatch):
+    genuine = PartFile.write_at
+
+    def write_at(part, offset, data):
+        if offset > TOTAL // 2:
+            raise DiskFull("no space left")
+        genuine(part, offset, data)
+
+    monkeypatch.setattr(PartFile, "write_at", write_at)
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000)])
+    with pytest.raises(DiskFull):
+        rig.fetch(url, connections=2)
+    monkeypatch.undo()
+    assert not [thread for thread in threading.enumerate() if thread.name == "segment"]
+    assert len(rig.origin.requests) == 2, "nobody asks for a gap that cannot be written"
+    assert 0 < rig.planted_bytes() < TOTAL
+
+
+def test_helpers_send_the_headers_of_the_request(rig):
+    wants = require_header("Cookie", "id=7")
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(40_000_000), wants])
+    assert rig.bring(url, connections=3, headers=(("Cookie", "id=7"),)).data == BODY.read()
+    assert all(request.status == 206 for request in helpers(rig))
+
+
+# --- the crew by itself, with a clock -----------------------------------------------------------------
+
+
+class StuckExchange:
+    """Its answers are right, and send nothing until they are aborted."""
+
+    def __init__(self, asked, came):
+        self.asked = asked
+        self.came = came
+        self.aborted = threading.Event()
+        self.url = "http://h/"
+
+    @contextmanager
+    def ask(self, ask):
+        self.asked.append(ask)
+        self.came.release()
+        start, stop = dict(ask.headers)["Range"].removeprefix("bytes=").split("-")
+        yield self, Head(206, ContentRange(int(start), int(stop) + 1, 10**9), validators=Validators(ETag("a")))
+
+    def blocks(self, *, decode):
+        assert not decode
+        self.aborted.wait(30)
+        raise TransferBroken(self.url, "aborted")
+        yield b""
+
+    def abort(self):
+        self.aborted.set()
+
+
+STRONG = Validators(ETag("a"))
+
+
+class Bench:
+    """A crew whose helpers bring nothing: the speed is what the test says it is."""
+
+    def __init__(self, validators=STRONG, missing=10**9, **policy):
+        self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
+        self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
+        self.crew = Crew(
+            Share(10**9 - missing, 10**9),
+            self.part,
+            validators,
+            SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
+            new_exchange=lambda: StuckExchange(self.asked, self.came),
+            count=lambda _n: None,
+            cancel=Cancel(),
+            clock=lambda: self.now,
+        )
+
+    def run(self, *speeds, seconds=2.0):
+        """Windows of so many bytes per second, one after the other."""
+        for speed in speeds:
+            self.now += seconds
+            self.part.written_bytes += int(speed * seconds)
+            self.crew.consider()
+        return self.helpers
+
+    @property
+    def helpers(self):
+        return len(self.crew._threads)
+
+
+@pytest.fixture
+def bench():
+    benches = []
+
+    def make(**more):
+        benches.append(Bench(**more))
+        return benches[-1]
+
+    yield make
+    for one in benches:
+        one.crew.stop()
+        assert not any(thread.is_alive() for thread in one.crew._threads)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "count"),
+    [
+        ([], 0),
+        ([100], 1),
+        ([100, 100], 1),  # the server limits nothing
+        ([100, 124, 200, 400], 1),  # too little gained: never again
+        ([100, 125], 2),
+        ([100, 200, 300], 3),
+        ([100, 200, 210, 900], 2),
+        ([100, 200, 300, 400, 500, 600], 3),  # no more than allowed
+    ],
+)
+def test_a_further_connection_is_added_as_long_as_the_last_one_paid(bench, speeds, count):
+    assert bench(connections=4).run(*speeds) == count
+
+
+def test_nothing_is_decided_before_the_window_is_over(bench):
+    one = bench(connections=4)
+    assert one.run(*[100] * 19, seconds=0.1) == 0
+    assert one.run(100, seconds=0.2) == 1
+
+
+def test_a_gain_of_zero_adds_all_at_once(bench):
+    assert bench(connections=4, measure_s=0.0, gain=0.0).run(1, 1, 1, 1, 1, seconds=0.0) == 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"connections": 1},
+        {"connections": 4, "from_bytes": 10**9 + 1},
+        {"connections": 4, "missing": 2 * MIB - 1},
+        {"connections": 4, "validators": Validators()},
+        {"connections": 4, "validators": Validators(ETag("a", weak=True))},
+        {"connections": 4, "validators": Validators(last_modified="Tue, 02 Jan 2024 03:04:05 GMT")},
+    ],
+    ids=str,
+)
+def test_there_is_no_helper_where_it_cannot_pay_or_nothing_vouches_for_the_version(bench, more):
+    assert bench(**more).run(100, 1000, 10_000) == 0
+
+
+def test_a_helper_takes_the_rear_half_of_the_largest_share(bench):
+    one = bench(connections=4, measure_s=0.0, gain=0.0, missing=800 * MIB)
+    one.run(1, 1, 1, seconds=0.0)
+    assert all(one.came.acquire(timeout=30) for _ in range(3))
+    first = 10**9 - 800 * MIB
+    assert sorted(ask.start - first for ask in one.asked) == [200 * MIB, 400 * MIB, 600 * MIB]
+
+
+@pytest.mark.parametrize(
+    ("wish", "refused", "expected"),
+    [
+        (None, False, SegmentPolicy(4)),
+        (None, True, SegmentPolicy(1)),
+        (8, True, SegmentPolicy(1)),
+        (8, False, SegmentPolicy(8, 2 * MIB, 0.0, 0.0)),
+        (1, False, SegmentPolicy(1, 2 * MIB, 0.0, 0.0)),
+    ],
+)
+def test_the_wish_of_a_request_goes_before_the_policy_and_a_refusal_before_both(wish, refused, expected):
+    assert SegmentPolicy(4).of(wish, ranges_refused=refused) == expected
+
+
+def test_a_share_gives_its_rear_half_away_and_no_byte_twice():
+    share = Share(0, 4 * MIB)
+    share.advance(MIB)
+    rear = share.split()
+    assert (share.start, share.stop, rear.start, rear.stop) == (MIB, 2 * MIB + MIB // 2, 2 * MIB + MIB // 2, 4 * MIB)
+    assert share.split() is None
+    assert share.room(10 * MIB) == share.missing_bytes == MIB + MIB // 2
+    share.advance(share.room(10 * MIB))
+    assert share.is_full
+    assert share.room(1) == 0
+
+
+def test_a_share_without_an_end_takes_everything_and_is_never_split():
+    share = Share(5, None)
+    assert (share.room(10), share.is_full, share.missing_bytes, share.split()) == (10, False, 0, None)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from crawling import Crawls
+from scrapy.downloadermiddlewares import cookies
+from tldextract import TLDExtract
+
+
+@pytest.fixture(scope="session")
+def crawls():
+    # Scrapy's cookies would ask the network for the list of public suffixes, once for each machine.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cookies, "_split_domain", TLDExtract(include_psl_private_domains=True, suffix_list_urls=()))
+        running = Crawls()
+        yield running
+        running.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    """The origin is reached directly, whatever this machine needs for other hosts."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def plain_log(caplog):
+    """No crawl of these tests may log a traceback; one that is meant to be there is cleared by its test."""
+    yield
+    loud = [record for record in caplog.get_records("call") if record.exc_info and record.exc_info[0]]
+    assert not loud, [(record.name, record.getMessage(), record.exc_info) for record in loud]

@@ -1,0 +1,275 @@
+"""`mediacrawl get|status|genspider …`, most of them called in this process, as they need no reactor."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from crawling import BIG, STALLS_AT, Done, basic_auth, item_of, items_spider, run, sha256, start
+from origin import limit_per_connection, require_header, stall_after, status
+
+from mediacrawl.cli import main
+from mediacrawl.spiders.site import SiteSpider
+
+BODY = b"j" * 4000
+JPEG = "image/jpeg"
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """`mediacrawl WORDS…` in an empty folder with the store `store`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "mediacrawl.settings")
+
+    def command(name, *words, store="store"):
+        quick = ("-s", "MEDIACRAWL_BACKOFF_S=0.01")
+        monkeypatch.setattr(sys, "argv", ["mediacrawl", name, "-s", f"FILES_STORE={store}", *quick, *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return Done(caught.value.code or 0, out, err, tmp_path, 0)
+
+    return command
+
+
+@pytest.fixture
+def url(origin):
+    return origin.add("/a.jpg", BODY, content_type=JPEG)
+
+
+# --- get --------------------------------------------------------------------------------------------
+
+
+def test_get_puts_the_file_into_the_store_and_prints_where_it_is(command, url, tmp_path):
+    done = command("get", url)
+    assert (done.status, done.store) == (0, {"get/127.0.0.1/a.jpg": sha256(BODY)})
+    assert done.out == f"{tmp_path}/store/get/127.0.0.1/a.jpg (4.00kB)\n"
+    assert done.err == ""
+
+
+def test_get_of_what_is_there_asks_nobody(command, origin, url, tmp_path):
+    command("get", url)
+    origin.forget()
+    done = command("get", url)
+    assert (done.status, origin.requests) == (0, [])
+    assert done.out == f"already there: {tmp_path}/store/get/127.0.0.1/a.jpg\n"
+
+
+@pytest.mark.parametrize("name", ["song.jpg", "talks/2024/Am See.jpg"])
+def test_get_names_the_file_as_it_is_told(command, url, name):
+    assert command("get", "-o", name, url).store == {name: sha256(BODY)}
+
+
+def test_get_sends_what_it_is_told(command, origin, url):
+    command(
+        "get", "-U", "me/1", "--referer", "http://127.0.0.1/x", "--cookie", "a=1", "--cookie", "b=2",
+        "--header", "X-Key: 7", "--header", "Accept:image/*", url,
+    )  # fmt: skip
+    headers = origin.requests[0].headers
+    assert headers["user-agent"] == "me/1"
+    assert headers["referer"] == "http://127.0.0.1/x"
+    assert headers["cookie"] == "a=1; b=2"
+    assert (headers["x-key"], headers["accept"]) == ("7", "image/*")
+
+
+def test_get_says_who_it_is(command, origin, url):
+    command("get", url)
+    assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
+
+
+def test_get_of_several_urls_brings_those_that_are_there_and_exits_with_1(command, origin, url):
+    missing = origin.url("/missing.jpg")
+    other = origin.add("/b.jpg", b"other", content_type=JPEG)
+    done = command("get", url, missing, other, f"{url}#again")
+    assert done.status == 1
+    assert set(done.store.values()) == {sha256(BODY), sha256(b"other")}
+    assert f"{missing}: HTTP 404 Not Found" in done.err
+    assert [request.path for request in origin.requests].count("/a.jpg") == 1
+
+
+def test_get_tries_again_what_failed(command, origin, url):
+    origin.fault("/a.jpg", status(404), status(410))
+    assert [command("get", url).status for _ in range(3)] == [1, 1, 0]
+
+
+def test_get_sends_user_and_password_of_the_url_and_shows_them_nowhere(command, origin, url, tmp_path):
+    origin.fault("/a.jpg", require_header("Authorization", basic_auth("me", "secret")))
+    secret = url.replace("//", "//me:secret@")
+    runs = [command("get", secret), command("get", secret.replace("a.jpg", "missing.jpg"))]
+    assert [done.status for done in runs] == [0, 1]
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert "secret" not in "".join(done.out + done.err for done in runs) + written.decode("latin-1")
+
+
+def test_get_uses_several_connections_where_it_may(command, origin):
+    url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(12_000_000)])
+    done = command("get", "-s", "MEDIACRAWL_SEGMENT_FROM_BYTES=1000000", "-n", "3", url)
+    assert done.store == {"get/127.0.0.1/b.mp4": BIG.sha256()}
+    assert 1 < origin.peak <= 3
+
+
+def test_get_uses_one_connection_where_it_is_told(command, origin):
+    url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(60_000_000)])
+    done = command("get", "-s", "MEDIACRAWL_SEGMENT_FROM_BYTES=1000000", "-n", "1", url)
+    assert done.store == {"get/127.0.0.1/b.mp4": BIG.sha256()}
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "at least one URL"),
+        (("example.org/a.jpg",), "example.org/a.jpg: not an http or https URL"),
+        (("ftp://me:secret@example.org/a.jpg",), "ftp://example.org/a.jpg: not an http or https URL"),
+        (("-o", "x", "http://127.0.0.1/1", "http://127.0.0.1/2"), "-o names a single file"),
+        (("-n", "0", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
+        (("-n", "17", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
+        (("-n", "many", "http://127.0.0.1/1"), "invalid int value"),
+        (("--header", "nonsense", "http://127.0.0.1/1"), "write it as 'Name: value'"),
+        (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),
+        (("-s", "MEDIACRAWL_RETRY_TIMES=x", "http://127.0.0.1/1"), "MEDIACRAWL_RETRY_TIMES=x: not a number"),
+        (("-s", "DOWNLOAD_MAXSIZE=-1", "http://127.0.0.1/1"), "DOWNLOAD_MAXSIZE=-1 must be 0 or more"),
+        (("-s", "MEDIACRAWL_CONCURRENT_TRANSFERS=0", "http://127.0.0.1/1"), "must be more than 0"),
+        (("-s", "FILES_STORE=s3://bucket/x", "http://127.0.0.1/1"), "only a folder on this machine"),
+    ],
+)
+def test_get_refuses_what_cannot_be_meant(command, words, says):
+    done = command("get", *words)
+    assert done.status == 2
+    assert says in done.lines[-1]
+    assert "secret" not in done.err
+    assert done.store == {}
+
+
+# --- status -----------------------------------------------------------------------------------------
+
+
+def test_status_of_a_store_that_is_not_there_is_nothing_and_makes_nothing(command, tmp_path):
+    done = command("status", "--json")
+    assert json.loads(done.out) == {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
+    assert (command("status", "--failed").out, command("status", "--failed", "--json").out) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def mixed(crawls, origin, tmp_path, url):
+    """A store with a file, one that is gone for good, one that failed for now."""
+    origin.add("/later.jpg", BODY, content_type=JPEG, faults=[status(403, times=None)])
+    urls = [url, origin.url("/gone.jpg").replace("//", "//me:secret@"), origin.url("/later.jpg")]
+    crawls.crawl(tmp_path, items_spider(item_of(*urls)))
+    return origin
+
+
+def test_status_in_json_has_exactly_these_keys(command, mixed):
+    done = command("status", "--json")
+    assert (done.status, done.err) == (0, "")
+    assert json.loads(done.out) == {"done": 1, "partial": 0, "pending": 0, "failed": 2, "bytes": len(BODY)}
+
+
+def test_status_of_what_failed_in_json_is_one_object_a_line(command, mixed):
+    done = command("status", "--failed", "--json")
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {
+            "url": mixed.url("/gone.jpg"),
+            "reason": "HTTP 404 Not Found",
+            "http_status": 404,
+            "attempts": 1,
+            "permanent": True,
+        },
+        {
+            "url": mixed.url("/later.jpg"),
+            "reason": "HTTP 403 Forbidden",
+            "http_status": 403,
+            "attempts": 1,
+            "permanent": False,
+        },
+    ]
+
+
+def test_status_for_a_person(command, mixed):
+    assert command("status").out == "done 1 (4.00kB), partial 0, pending 0, failed 2\n"
+    assert command("status", "--failed").out == (
+        f"{mixed.url('/gone.jpg')}: HTTP 404 Not Found (1 attempts, permanent)\n"
+        f"{mixed.url('/later.jpg')}: HTTP 403 Forbidden (1 attempts)\n"
+    )
+
+
+def test_status_counts_what_is_partial_and_what_is_not_begun(command, origin, tmp_path):
+    url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
+    later = origin.url("/c.mp4")
+    with start(tmp_path, "get", url, later, settings={"MEDIACRAWL_CONCURRENT_TRANSFERS": 1}) as running:
+        origin.wait_for(lambda: origin.bytes_sent("/b.mp4") >= STALLS_AT, 30)
+        running.interrupt()
+        running.wait()
+    assert json.loads(command("status", "--json").out) == {
+        "done": 0,
+        "partial": 1,
+        "pending": 1,
+        "failed": 0,
+        "bytes": 0,
+    }
+
+
+def test_status_tells_of_the_pages_of_a_job(command, crawls, origin, tmp_path):
+    for number in range(4):
+        origin.page(f"/{number}", f'<a rel="next" href="/{number + 1}">Next</a>')
+    job = str(tmp_path / "job")
+    settings = {"JOBDIR": job, "CLOSESPIDER_PAGECOUNT": 1, "ROBOTSTXT_OBEY": False}
+    crawls.crawl(tmp_path, SiteSpider, settings, url=origin.url("/0"))
+    lines = command("status", "-s", f"JOBDIR={job}").out.splitlines()
+    assert lines[1].startswith(f"job {job}: ")
+    assert lines[1].endswith(" done")
+
+
+def test_status_takes_no_argument(command):
+    assert command("status", "store").status == 2
+
+
+# --- genspider, and the command line itself ---------------------------------------------------------
+
+
+def test_genspider_writes_a_spider_that_runs(origin, url, tmp_path):
+    """In a project that takes our commands; in our own it would write into the package."""
+    package = tmp_path / "theirs"
+    (package / "spiders").mkdir(parents=True)
+    (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = theirs.settings\n")
+    for folder in (package, package / "spiders"):
+        (folder / "__init__.py").touch()
+    (package / "settings.py").write_text(
+        textwrap.dedent("""
+            from mediacrawl.settings import *
+
+            SPIDER_MODULES = ["theirs.spiders"]
+            NEWSPIDER_MODULE = "theirs.spiders"
+            FILES_STORE = "store"
+            MEDIACRAWL_PROGRESS_S = 0
+        """)
+    )
+    origin.page("/gallery", '<img src="/a.jpg"><a rel="next" href="/2">Next</a>')
+    origin.page("/2", '<img src="/b.jpg">')
+    origin.add("/b.jpg", b"other", content_type=JPEG)
+    made = run(tmp_path, "genspider", "-t", "media", "gallery", origin.url("/gallery"), module="scrapy")
+    assert made.status == 0, str(made)
+    written = (package / "spiders" / "gallery.py").read_text()
+    assert "class GallerySpider(MediaSpider):" in written
+    compile(written, "gallery.py", "exec")
+    done = run(tmp_path, "crawl", "gallery", module="scrapy")
+    assert done.status == 0, str(done)
+    assert set(done.store.values()) == {sha256(BODY), sha256(b"other")}
+
+
+def test_genspider_lists_our_template_beside_scrapys(command):
+    out = command("genspider", "--list").out
+    assert {"basic", "crawl", "media"} <= set(out.split())
+
+
+def test_mediacrawl_is_itself_in_the_folder_of_another_project(tmp_path):
+    (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = no.such.settings\n")
+    done = run(tmp_path, "list")
+    assert done.status == 0, str(done)
+    assert {"demo", "site", "urllist"} <= set(done.out.split())
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["scrapy.cfg"]

@@ -1,0 +1,237 @@
+"""JOBDIR, as a spider and its user see it."""
+
+from __future__ import annotations
+
+import pytest
+from crawling import assert_plain, item_of, run, sha256, start
+from origin import status
+from scrapy import Request, Spider
+from scrapy.core.scheduler import Scheduler
+from scrapy.exceptions import IgnoreRequest
+
+from mediacrawl.errors import JobInUse
+from mediacrawl.frontier.frontier import describe
+from mediacrawl.spiders.site import SiteSpider
+
+
+@pytest.fixture
+def crawl(crawls, tmp_path):
+    """With JOBDIR; `pages` closes the crawl after so many answers, as CLOSESPIDER_PAGECOUNT does."""
+
+    def crawl(spider, pages=0, settings=None, **arguments):
+        job = {"JOBDIR": str(tmp_path / "job"), "CLOSESPIDER_PAGECOUNT": pages, "ROBOTSTXT_OBEY": False}
+        return crawls.crawl(tmp_path, spider, job | (settings or {}), **arguments)
+
+    return crawl
+
+
+def chain(origin, length):
+    for number in range(length):
+        origin.page(
+            f"/{number}", f'<a rel="next" href="/{number + 1}">Next</a>' if number < length - 1 else "the end"
+        )
+    return origin.url("/0")
+
+
+def paths(origin):
+    return [request.path for request in origin.requests]
+
+
+def test_start_pages_are_not_asked_for_again_in_a_job_that_goes_on(crawl, origin):
+    url = chain(origin, 6)
+    first = crawl(SiteSpider, pages=2, url=url)
+    assert (first.status, first.reason) == (3, "closespider_pagecount")
+    seen = paths(origin)
+    origin.forget()
+    second = crawl(SiteSpider, url=url)
+    assert second.status == 0
+    assert "/0" not in paths(origin)
+    assert sorted({*seen, *paths(origin)}) == ["/0", "/1", "/2", "/3", "/4", "/5"]
+
+
+def test_a_job_that_is_finished_begins_anew(crawl, origin, tmp_path):
+    url = chain(origin, 3)
+    for _ in range(2):
+        assert crawl(SiteSpider, url=url).status == 0
+        assert paths(origin) == ["/0", "/1", "/2"]
+        assert describe(tmp_path / "job")["pages_pending"] == 0
+        origin.forget()
+
+
+def test_without_a_job_folder_scrapys_own_scheduler_works(crawls, origin, tmp_path):
+    class Looks(SiteSpider):
+        def parse(self, response, **_):
+            assert isinstance(self.crawler.engine.scheduler, Scheduler)
+            yield {"seen": True}
+
+    assert len(crawls.crawl(tmp_path, Looks, url=chain(origin, 1)).items) == 1
+
+
+def test_the_job_folder_of_another_spider_is_refused_in_one_line(crawl, origin, caplog):
+    url = chain(origin, 3)
+    crawl(SiteSpider, pages=1, url=url)
+    origin.forget()
+
+    class Other(SiteSpider):
+        name = "other"
+
+    crawled = crawl(Other, url=url)
+    assert crawled.status == 4
+    assert isinstance(crawled.report.fatal, JobInUse)
+    assert "belongs to the spider 'site', not to 'other': take another JOBDIR" in str(crawled.report.fatal)
+    assert paths(origin) == []
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_a_second_process_on_the_same_job_ends_with_4_and_names_the_first(origin, tmp_path):
+    origin.page("/", "text", delay_s=3600)
+    words = ("crawl", "site", "-a", f"url={origin.url('/')}")
+    settings = {"JOBDIR": "job", "ROBOTSTXT_OBEY": False}
+    with start(tmp_path, *words, settings=settings) as first:
+        origin.wait_for(lambda: origin.requests, 30)
+        second = run(tmp_path, *words, settings=settings)
+        assert second.status == 4, str(second)
+        assert f"the job folder job is in use by process {first.process.pid}" in second.err
+        assert len(origin.requests) == 1
+        first.interrupt()
+        done = first.wait()
+    assert done.status == 3
+    assert_plain(done)
+
+
+def test_a_lambda_as_callback_is_refused_with_a_line_that_says_what_to_do(crawl, origin, caplog):
+    class Careless(Spider):
+        name = "careless"
+
+        async def start(self):
+            yield Request(origin.url("/0"))
+
+        def parse(self, response):
+            yield Request(origin.url("/1"), callback=lambda response: None)
+            yield Request(origin.url("/2"), callback=self.other)
+
+        def other(self, response):
+            yield {"url": response.url}
+
+    chain(origin, 3)
+    crawled = crawl(Careless)
+    assert paths(origin) == ["/0", "/2"]
+    assert [item["url"] for item in crawled.items] == [origin.url("/2")]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith(f"Request refused, it cannot be kept in JOBDIR: {origin.url('/1')}: ")
+    assert "Make its callback a method of the spider" in line
+    assert "\n" not in line
+    assert crawled.status == 1  # a page is missing, so all is not well
+
+
+def test_what_a_request_carries_is_there_after_a_restart(crawl, origin):
+    class Carries(Spider):
+        name = "carries"
+
+        async def start(self):
+            yield Request(origin.url("/0"))
+
+        def parse(self, response):
+            yield Request(
+                origin.url("/1"), self.detail, meta={"depth_of": 3}, cb_kwargs={"who": "月"}, headers={"X-Key": "7"}
+            )
+
+        def detail(self, response, who):
+            yield {"who": who, "depth_of": response.meta["depth_of"]}
+
+    chain(origin, 2)
+    first = crawl(Carries, pages=1)
+    second = crawl(Carries)
+    items = [*first.items, *second.items]
+    assert [(item["who"], item["depth_of"]) for item in items] == [("月", 3)]
+    assert {request.headers["x-key"] for request in origin.requests_for("/1")} == {"7"}
+
+
+def test_each_way_in_which_a_page_can_end_lets_the_job_finish(crawl, origin, tmp_path, caplog):
+    class Forbids:
+        def process_request(self, request):
+            if request.url.endswith("/forbidden"):
+                raise IgnoreRequest
+
+    class Many(Spider):
+        name = "many"
+        allowed_domains = ("127.0.0.1",)
+
+        async def start(self):
+            yield Request(origin.url("/0"))
+
+        def parse(self, response):
+            for path in ("/gone", "/moved", "/busy", "/raises", "/forbidden", "/again", "/drops", "/no-such"):
+                yield Request(origin.url(path), callback=self.detail, errback=self.failed)
+            yield Request(origin.url("/gone-without-errback"), callback=self.detail)
+            yield Request("http://elsewhere.invalid/", callback=self.detail)
+            yield Request(origin.url("/again"), callback=self.detail, dont_filter=True)
+
+        def detail(self, response):
+            if response.url.endswith("/raises"):
+                raise RuntimeError("mine")
+            if response.url.endswith("/drops"):
+                yield {"file_urls": "no list"}
+            yield {"url": response.url}
+
+        def failed(self, failure):
+            yield {"failed": failure.type.__name__}
+
+    chain(origin, 1)
+    for path in ("/there", "/busy", "/raises", "/again", "/drops", "/forbidden"):
+        origin.page(path, "text")
+    origin.redirect("/moved", "/there")
+    origin.fault("/busy", status(500))
+    crawled = crawl(Many, settings={"DOWNLOADER_MIDDLEWARES": {Forbids: 1}})
+    assert crawled.reason == "finished"
+    assert describe(tmp_path / "job")["pages_pending"] == 0
+    urls = sorted(item["url"].rpartition("/")[2] for item in crawled.items if "url" in item)
+    assert urls == ["again", "again", "busy", "drops", "there"]
+    failures = sorted(item["failed"] for item in crawled.items if "failed" in item)
+    assert failures == ["HttpError", "HttpError", "IgnoreRequest"]
+    assert crawled.status == 1
+    caplog.clear()
+
+
+def test_a_page_whose_files_are_on_their_way_is_not_done_before_they_are_safe(crawl, origin, tmp_path):
+    """The crawl closes while a file of the first page is in flight; the next run fetches that page again."""
+    body = b"j" * 4000
+    url = origin.page("/", '<img src="/a.jpg">')
+    seen = []
+
+    class Closes(SiteSpider):
+        name = "site"
+
+        async def start(self):
+            async for request in super().start():
+                yield request
+
+    def slow_answer(_request):
+        seen.append(describe(tmp_path / "job"))
+        return b"HTTP/1.1 500 Not now\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+    origin.on("/a.jpg", slow_answer)
+    crawl(Closes, settings={"MEDIACRAWL_RETRY_TIMES": 0}, url=url)
+    assert all(counts.get("pages_done", 0) == 0 for counts in seen)
+    origin.add("/a.jpg", body, content_type="image/jpeg")
+    assert set(crawl(Closes, url=url).store.values()) == {sha256(body)}
+
+
+def test_items_from_start_and_pages_share_a_job(crawl, origin):
+    body = b"j" * 4000
+    image = origin.add("/a.jpg", body, content_type="image/jpeg")
+    chain(origin, 2)
+
+    class Both(Spider):
+        name = "both"
+
+        async def start(self):
+            yield item_of(image)
+            yield Request(origin.url("/0"))
+
+        def parse(self, response):
+            yield {"url": response.url}
+
+    crawled = crawl(Both)
+    assert len(crawled.items) == 2
+    assert set(crawled.store.values()) == {sha256(body)}

@@ -1,0 +1,298 @@
+"""What Scrapy's downloader does for politeness holds for media, too."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from crawling import BIG, item_of, items_spider, sha256
+from origin import Answer, Origin, set_cookie, slow, status
+from scrapy import Request, Spider
+
+from mediacrawl.bridge import Bridge
+from mediacrawl.spiders.site import SiteSpider
+
+BODY = b"j" * 4000
+JPEG = "image/jpeg"
+ONE = {"CONCURRENT_REQUESTS_PER_DOMAIN": 1}
+
+
+@pytest.fixture
+def crawl(crawls, tmp_path):
+    def crawl(spider=SiteSpider, settings=None, **arguments):
+        return crawls.crawl(tmp_path, spider, settings, **arguments)
+
+    return crawl
+
+
+@pytest.fixture
+def other():
+    with Origin("localhost") as running:
+        yield running
+
+
+def gallery(origin, pictures=4):
+    """Two pages of pictures; the URL of the first."""
+    images = "".join(f'<img src="/{number}.jpg">' for number in range(pictures))
+    origin.page("/", f'{images}<a rel="next" href="/2">Next</a>')
+    origin.page("/2", '<img src="/last.jpg">')
+    for name in (*map(str, range(pictures)), "last"):
+        origin.add(f"/{name}.jpg", BODY + name.encode(), content_type=JPEG)
+    return origin.url("/")
+
+
+def is_media(request):
+    return request.path.endswith(".jpg")
+
+
+def test_robots_txt_forbids_media_as_it_forbids_pages(crawl, origin, caplog):
+    origin.robots("User-agent: *\nDisallow: /private/\n")
+    origin.page("/", '<img src="/private/a.jpg"><img src="/b.jpg"><a rel="next" href="/private/2">Next</a>')
+    for path in ("/private/a.jpg", "/b.jpg"):
+        origin.add(path, BODY, content_type=JPEG)
+    crawled = crawl(url=origin.url("/"))
+    assert [request.path for request in origin.requests] == ["/robots.txt", "/", "/b.jpg"]
+    assert [error["url"] for error in crawled.errors] == [origin.url("/private/a.jpg")]
+    assert "robots.txt" in crawled.errors[0]["reason"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_robots_txt_of_the_host_of_the_media_is_asked_once(crawl, origin, other):
+    other.robots("User-agent: *\nDisallow: /\n")
+    origin.page("/", f'<img src="{other.url("/a.jpg")}"><img src="{other.url("/b.jpg")}">')
+    crawled = crawl(url=origin.url("/"))
+    assert [request.path for request in other.requests] == ["/robots.txt"]
+    assert len(crawled.errors) == 2
+
+
+def test_robots_txt_is_not_asked_where_it_is_not_to_be_obeyed(crawl, origin):
+    origin.robots("User-agent: *\nDisallow: /\n")
+    url = origin.add("/a.jpg", BODY, content_type=JPEG)
+    crawled = crawl(items_spider(item_of(url)), {"ROBOTSTXT_OBEY": False})
+    assert [request.path for request in origin.requests] == ["/a.jpg"]
+    assert crawled.status == 0
+
+
+def test_one_connection_for_a_host_is_one_for_pages_and_media_together(crawl, origin):
+    url = gallery(origin, pictures=12)
+    crawl(settings=ONE, url=url)
+    assert origin.peak == 1
+    assert len(origin.requests) == 16
+
+
+def test_no_more_connections_for_a_host_than_are_allowed(crawl, origin):
+    for number in range(12):
+        origin.add(f"/{number}.jpg", BODY, content_type=JPEG, faults=[slow(100_000)])
+    urls = [origin.url(f"/{number}.jpg") for number in range(12)]
+    crawl(items_spider(*map(item_of, urls)), {"CONCURRENT_REQUESTS_PER_DOMAIN": 3, "ROBOTSTXT_OBEY": False})
+    assert origin.peak <= 3
+
+
+def test_media_do_come_side_by_side_where_that_is_allowed(crawl, origin):
+    """Three that only answer when all three are there."""
+    meeting = threading.Barrier(3)
+
+    def answer(_request):
+        meeting.wait(10)
+        return Answer(200, [("Content-Type", JPEG)], BODY)
+
+    urls = [origin.on(f"/{number}.jpg", answer) for number in range(3)]
+    assert crawl(items_spider(item_of(*urls)), {"CONCURRENT_REQUESTS_PER_DOMAIN": 3}).status == 0
+
+
+def test_a_delay_between_requests_lies_between_media_too(crawl, origin):
+    url = gallery(origin)
+    crawl(settings={"DOWNLOAD_DELAY": 0.1, "DOWNLOAD_DELAY_JITTER": 0}, url=url)
+    starts = [request.started_at for request in origin.requests]
+    assert len(starts) == 8
+    assert starts[-1] - starts[0] >= 0.1 * 7 - 0.2  # the first may have been noticed late, none too early
+    assert origin.connections <= 8
+
+
+def test_with_a_delay_no_file_is_fetched_over_several_connections(crawl, origin):
+    url = origin.add("/a.jpg", BIG, content_type=JPEG, faults=[slow(100_000_000, times=None)])
+    settings = {"MEDIACRAWL_SEGMENT_FROM_BYTES": 1_000_000, "DOWNLOAD_DELAY": 0.01}
+    assert crawl(items_spider(item_of(url)), settings).files[0]["checksum"] == BIG.sha256()
+    assert len(origin.requests_for("/a.jpg")) == 1
+
+
+def test_autothrottle_learns_from_media(crawl, origin):
+    delays = []
+
+    class Watches(items_spider(item_of(origin.url("/a.jpg")))):
+        def closed(self, reason):
+            delays.extend(slot.delay for slot in self.crawler.engine.downloader.slots.values())
+
+    origin.add("/a.jpg", BODY, content_type=JPEG, delay_s=0.4)
+    settings = {"AUTOTHROTTLE_ENABLED": True, "AUTOTHROTTLE_START_DELAY": 0.01, "ROBOTSTXT_OBEY": False}
+    crawl(Watches, settings)
+    assert delays[0] >= 0.15  # half way to the latency, over a target of one request at a time
+
+
+def test_pages_and_media_come_from_one_user_agent(crawl, origin):
+    crawl(settings={"USER_AGENT": "archive/2 (+http://127.0.0.1/)"}, url=gallery(origin))
+    assert {request.headers["user-agent"] for request in origin.requests} == {"archive/2 (+http://127.0.0.1/)"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("no-referrer", (None, None)),
+        ("same-origin", ("{page}", None)),
+        ("origin", ("{origin}", "{origin}")),
+        ("strict-origin-when-cross-origin", ("{page}", "{origin}")),
+        ("unsafe-url", ("{page}", "{page}")),
+    ],
+)
+def test_the_page_is_the_referer_as_far_as_the_policy_lets_it(crawl, origin, other, policy, expected):
+    names = {"page": origin.url("/page"), "origin": origin.url("/")}
+    origin.page("/page", f'<img src="/a.jpg"><img src="{other.url("/b.jpg")}">')
+    for host, path in ((origin, "/a.jpg"), (other, "/b.jpg")):
+        host.add(path, BODY, content_type=JPEG)
+    crawl(settings={"REFERRER_POLICY": policy}, url=origin.url("/page"))
+    sent = [
+        host.requests_for(path)[0].headers.get("referer") for host, path in ((origin, "/a.jpg"), (other, "/b.jpg"))
+    ]
+    assert sent == [value and value.format(**names) for value in expected]
+
+
+def test_cookies_of_the_crawl_go_with_its_media_and_to_no_other_host(crawl, origin, other):
+    origin.page("/", f'<img src="/a.jpg"><img src="{other.url("/b.jpg")}"><img src="/far.jpg">')
+    origin.fault("/", set_cookie("session=7; Path=/"))
+    origin.redirect("/far.jpg", other.url("/c.jpg"))
+    origin.add("/a.jpg", BODY, content_type=JPEG)
+    for path in ("/b.jpg", "/c.jpg"):
+        other.add(path, BODY, content_type=JPEG)
+    assert crawl(url=origin.url("/")).status == 0
+    assert origin.requests_for("/a.jpg")[0].headers["cookie"] == "session=7"
+    assert origin.requests_for("/far.jpg")[0].headers["cookie"] == "session=7"
+    assert len([request for request in other.requests if is_media(request)]) == 2
+    assert not any("cookie" in request.headers for request in other.requests)
+
+
+def test_no_cookie_is_sent_where_cookies_are_switched_off(crawl, origin):
+    origin.page("/", '<img src="/a.jpg">')
+    origin.fault("/", set_cookie("session=7; Path=/"))
+    origin.add("/a.jpg", BODY, content_type=JPEG)
+    crawl(settings={"COOKIES_ENABLED": False}, url=origin.url("/"))
+    assert "cookie" not in origin.requests_for("/a.jpg")[0].headers
+
+
+def test_media_do_not_take_the_places_of_pages(crawl, origin):
+    """A site of slow films is crawled to its end while they come."""
+    pages = [threading.Event() for _ in range(6)]
+
+    def film(_request):
+        assert pages[-1].wait(10)
+        return Answer(200, [("Content-Type", "video/mp4")], BODY)
+
+    def page(number):
+        def answer(_request):
+            pages[number].set()
+            html = f'<video src="/{number}.mp4"></video>' + f'<a rel="next" href="/{number + 1}">Next</a>' * (
+                number < 5
+            )
+            return Answer(200, [("Content-Type", "text/html")], html.encode())
+
+        return answer
+
+    for number in range(6):
+        origin.on(f"/{number}", page(number))
+        origin.on(f"/{number}.mp4", film)
+    settings = {"CONCURRENT_REQUESTS": 2, "CONCURRENT_REQUESTS_PER_DOMAIN": 16}
+    crawled = crawl(settings=settings, url=origin.url("/0"))
+    assert (crawled.status, crawled.report.new) == (0, 6)
+
+
+# --- a host that asks for quiet ---------------------------------------------------------------------
+
+
+def quiet_after(origin, code):
+    """Seconds of quiet after the answer with that status; how many requests came later."""
+    busy = next(request for request in origin.requests if request.status == code)
+    later = [request for request in origin.requests if request.number > busy.number]
+    return min(request.started_at for request in later) - busy.finished_at, later
+
+
+def test_media_that_were_too_many_quiet_pages_and_media_of_the_host(crawl, origin):
+    origin.add("/a.jpg", BODY, content_type=JPEG, faults=[status(429, retry_after=1)])
+    origin.add("/b.jpg", BODY, content_type=JPEG)
+    origin.page("/page", "text")
+
+    class Two(Spider):
+        name = "two"
+
+        async def start(self):
+            yield item_of(origin.url("/a.jpg"))
+            while not Bridge.of(self.crawler).pauses.remaining_s("127.0.0.1"):  # noqa: ASYNC110 - has no event
+                await asyncio.sleep(0)
+            yield item_of(origin.url("/b.jpg"))
+            yield Request(origin.url("/page"))
+
+        def parse(self, response):
+            pass
+
+    crawled = crawl(Two, {"ROBOTSTXT_OBEY": False})
+    assert crawled.status == 0
+    quiet_s, later = quiet_after(origin, 429)
+    assert sorted(request.path for request in later) == ["/a.jpg", "/b.jpg", "/page"]
+    assert quiet_s >= 0.9
+
+
+def test_a_page_that_was_too_many_quiets_the_media_of_the_host_and_of_no_other(crawl, origin, other):
+    origin.page("/page", "text", faults=[status(503, retry_after=1, times=None)])
+    for host in (origin, other):
+        host.add("/a.jpg", BODY, content_type=JPEG)
+
+    class Busy(Spider):
+        name = "busy"
+        handle_httpstatus_list = (503,)
+
+        async def start(self):
+            yield Request(origin.url("/page"), meta={"dont_retry": True})
+
+        def parse(self, response):
+            yield item_of(origin.url("/a.jpg"))
+            yield item_of(other.url("/a.jpg"))
+
+    assert crawl(Busy, {"ROBOTSTXT_OBEY": False}).status == 0
+    quiet_s, later = quiet_after(origin, 503)
+    assert [request.path for request in later] == ["/a.jpg"]
+    assert quiet_s >= 0.9
+    assert other.requests[0].started_at < later[0].started_at
+
+
+def test_a_host_that_asks_for_a_day_of_quiet_is_not_waited_for(crawl, origin, caplog):
+    origin.page("/page", "text", faults=[status(503, retry_after=86_400, times=None)])
+    origin.page("/page2", "text")
+    origin.add("/a.jpg", BODY, content_type=JPEG)
+
+    class Busy(Spider):
+        name = "busy"
+        handle_httpstatus_list = (503,)
+
+        async def start(self):
+            yield Request(origin.url("/page"), meta={"dont_retry": True})
+
+        def parse(self, response):
+            yield item_of(origin.url("/a.jpg"))
+            yield Request(origin.url("/page2"), meta={"dont_retry": True})
+
+    crawled = crawl(Busy, {"ROBOTSTXT_OBEY": False})
+    assert crawled.status == 1
+    assert [request.path for request in origin.requests] == ["/page"]
+    assert "asked for quiet" in crawled.errors[0]["reason"]
+    assert (crawled.report.failed, crawled.report.pages_failed) == (1, 1)
+
+
+def test_a_file_that_is_refused_for_a_day_fails_and_is_asked_for_again_tomorrow(crawl, origin):
+    urls = [origin.add(f"/{name}.jpg", BODY, content_type=JPEG) for name in "ab"]
+    origin.fault("/a.jpg", status(429, retry_after=86_400))
+    spider = items_spider(*map(item_of, urls))
+    first = crawl(spider, ONE | {"ROBOTSTXT_OBEY": False})
+    assert first.status == 1
+    assert len(origin.requests) == 1
+    second = crawl(spider, {"ROBOTSTXT_OBEY": False})
+    assert second.status == 0
+    assert set(second.store.values()) == {sha256(BODY)}

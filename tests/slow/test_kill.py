@@ -1,0 +1,179 @@
+"""Promise 2: `kill -9` at any moment, again and again, and the set of files is that of an uninterrupted run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from crawling import assert_plain, files_in, parts_in, run, start
+from origin import Origin, Pattern, drop_after, limit_per_connection
+
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+KILLS = 30
+MOST_RUNS = 400
+SLACK = 1.15  # bytes fetched in all, of the total
+
+
+@dataclass
+class Site:
+    """A site on an origin: how to crawl it, and what a whole crawl brings."""
+
+    arguments: list[str]
+    requests: int
+    bodies: dict[str, Pattern] = field(default_factory=dict)  # path -> body
+    pages: dict[str, set[str]] = field(default_factory=dict)  # path of a file -> paths of pages that show it
+    page_bytes: int = 0
+    settings: dict[str, object] = field(default_factory=lambda: {"JOBDIR": "job", "ROBOTSTXT_OBEY": False})
+
+    @property
+    def total_bytes(self) -> int:
+        return self.page_bytes + sum(len(body) for body in self.bodies.values())
+
+
+def gallery(origin: Origin, chance: random.Random, pages: int, media: int) -> Site:
+    """Pages in a row; media from nothing to 20 MiB, some slow, some truncated once, some on several pages."""
+    site = Site(["-a", f"url={origin.url('/p0')}"], pages + media)
+    shown: dict[int, list[str]] = {number: [] for number in range(pages)}
+    for number in range(media):
+        path = f"/m/{number}.jpg"
+        body = Pattern(size_of(number, media, chance), number)
+        faults = [limit_per_connection(6_000_000)] if len(body) > MIB else []
+        if number % 7 == 0 and len(body) > 1000:
+            faults.append(drop_after(len(body) // 2))
+        if number % 50 == 3:
+            faults = [limit_per_connection(max(20_000, len(body) // 2)), *faults[-1:]]
+        origin.add(path, body, content_type="image/jpeg", faults=faults)
+        site.bodies[path] = body
+        for page in {number % pages, *([chance.randrange(pages)] if number % 10 == 0 else [])}:
+            shown[page].append(path)
+            site.pages.setdefault(path, set()).add(f"/p{page}")
+    for number, paths in shown.items():
+        following = f'<a rel="next" href="/p{number + 1}">Next</a>' if number + 1 < pages else ""
+        html = "".join(f'<img src="{path}">' for path in paths) + following
+        origin.page(f"/p{number}", html)
+        site.page_bytes += len(html)
+    return site
+
+
+def size_of(number: int, media: int, chance: random.Random) -> int:
+    if number % 60 == 0:
+        return 0
+    if number == media // 2:
+        return 20 * MIB
+    if number % 20 == 1:
+        return chance.randrange(MIB, 4 * MIB)
+    if number % 5 == 2:
+        return chance.randrange(100_000, MIB)
+    return chance.randrange(1, 100_000)
+
+
+def links(origin: Origin, count: int, *, chain: bool) -> Site:
+    """Pages with one small file each: one page links to all others, or each to the next."""
+    if chain:
+        site = Site(["-a", f"url={origin.url('/p0')}"], 2 * count)
+    else:
+        site = Site(["-a", f"url={origin.url('/p0')}", "-a", "follow=//a/@href", "-a", "next="], 2 * count)
+    for number in range(count):
+        path = f"/m/{number}.jpg"
+        site.bodies[path] = Pattern(500 + number, number)
+        site.pages[path] = {f"/p{number}"}
+        origin.add(path, site.bodies[path], content_type="image/jpeg")
+        html = f'<img src="{path}">'
+        if chain and number + 1 < count:
+            html += f'<a rel="next" href="/p{number + 1}">Next</a>'
+        if not chain and number == 0:
+            html += "".join(f'<a href="/p{other}">{other}</a>' for other in range(1, count))
+        origin.page(f"/p{number}", html)
+        site.page_bytes += len(html)
+    return site
+
+
+def crawl_and_kill(folder: Path, origin: Origin, site: Site, chance: random.Random) -> int:
+    """Run the same command till it ends by itself, with at least so many kills on the way; how many there were."""
+    words = ["crawl", "site", *site.arguments]
+    # A kill comes when so many URLs have been asked for that nobody had asked for before: a run that only repeats
+    # what the last one had under way gets on nowhere, and is no news.
+    most = int(1.45 * site.requests / KILLS)
+    kills = 0
+    for _ in range(MOST_RUNS):
+        after = asked(origin) + chance.randint(1, most)
+        with start(folder, *words, settings=site.settings) as running:
+            origin.wait_for(
+                lambda running=running, after=after: asked(origin) >= after or running.process.poll() is not None,
+                timeout_s=60,
+            )
+            if running.process.poll() is None:
+                running.kill()
+                running.wait()
+                kills += 1
+                continue
+            done = running.wait()
+        assert_plain(done)
+        assert done.status == 0, str(done)
+        return kills
+    raise AssertionError(f"not finished after {MOST_RUNS} runs")
+
+
+def asked(origin: Origin) -> int:
+    return len({request.path for request in origin.requests})
+
+
+def assert_as_uninterrupted(folder: Path, origin: Origin, site: Site) -> None:
+    store = folder / "store"
+    assert files_in(store) == {f"site/127.0.0.1/{path[3:]}": body.sha256() for path, body in site.bodies.items()}
+    assert parts_in(store) == []
+    assert not list(folder.rglob("*.tmp"))
+
+    manifest = run(folder, "manifest").out.splitlines()
+    rows = [json.loads(line) for line in manifest]
+    assert {row["url"] for row in rows} == {origin.url(path) for path in site.bodies}
+    for row in rows:
+        path = row["url"].removeprefix(origin.url("/").rstrip("/"))
+        assert row["page"] in {origin.url(page) for page in site.pages[path]}
+        assert row["sha256"] == site.bodies[path].sha256()
+
+    ledger = Ledger(store / ".mediacrawl" / LEDGER_NAME)
+    assert ledger.is_intact()
+    ledger.close()
+
+
+def trial(folder: Path, origin: Origin, site: Site, chance: random.Random, least_kills: int = KILLS) -> None:
+    folder.mkdir()
+    kills = crawl_and_kill(folder, origin, site, chance)
+    share = origin.bytes_sent() / site.total_bytes
+    print(f"{kills} kills, {len(origin.requests)} requests for {site.requests}, {share:.3f} of the bytes")
+    assert kills >= least_kills
+    assert_as_uninterrupted(folder, origin, site)
+    assert share <= SLACK
+
+
+def trials(full: bool) -> int:
+    return 20 if full else 3
+
+
+def test_a_gallery_that_is_killed_thirty_times_arrives_whole(tmp_path, chance, full):
+    for number in range(trials(full)):
+        with Origin() as origin:
+            trial(tmp_path / str(number), origin, gallery(origin, chance, 60, 600), chance)
+
+
+@pytest.mark.parametrize("chain", [False, True], ids=["fan-out", "chain"])
+def test_1200_pages_that_are_killed_thirty_times_are_all_crawled(tmp_path, chance, full, chain):
+    for number in range(trials(full)):
+        with Origin() as origin:
+            site = links(origin, 1200, chain=chain)
+            # What a kill costs is what is on the way then. With files of 1 kB and nothing else, eight connections
+            # would be more than a share of them (measured: up to 1.20 of the bytes).
+            site.settings["CONCURRENT_REQUESTS_PER_DOMAIN"] = 4
+            trial(tmp_path / str(number), origin, site, chance)

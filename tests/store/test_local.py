@@ -1,0 +1,211 @@
+import errno
+import os
+
+import pytest
+
+from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.store import local
+from mediacrawl.store.local import HIDDEN, LocalStore, sync_folders
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    store.open()
+    return store
+
+
+@pytest.fixture
+def part(tmp_path):
+    path = tmp_path / "some.part"
+    path.write_bytes(b"whole")
+    return path
+
+
+# Opening
+
+
+def test_opening_creates_the_folders_and_leaves_no_trace_of_trying(store):
+    assert sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*")) == [
+        HIDDEN,
+        f"{HIDDEN}/parts",
+    ]
+
+
+def test_opening_again_changes_nothing(store):
+    (store.root / "a.jpg").write_bytes(b"a")
+    (store.parts.folder / "x.part").write_bytes(b"x")
+    store.open()
+    assert (store.root / "a.jpg").read_bytes() == b"a"
+    assert (store.parts.folder / "x.part").exists(), "whoever settles after a crash asks for it: it is swept later"
+
+
+def test_nothing_is_created_before_the_store_is_opened(tmp_path):
+    LocalStore(tmp_path / "store")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnwritable) as caught:
+        LocalStore(tmp_path / "file" / "store").open()
+    assert str(caught.value) == f"cannot write the store {tmp_path}/file/store: Not a directory"
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(local.Path, "write_bytes", full)
+    with pytest.raises(DiskFull, match=r"no space left for the store .*/store: nothing is lost"):
+        LocalStore(tmp_path / "store").open()
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "a/b/c.jpg", "..jpg", "...", "a/../b.jpg", "a..b", "mediacrawl/x", "山.png"]
+)
+def test_a_path_lies_inside_the_store(store, name):
+    path = store.path(name)
+    assert path == store.root / os.path.normpath(name)
+    assert path.is_relative_to(store.root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../a",
+        "a/../../a",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a/..",
+        HIDDEN,
+        f"{HIDDEN}/ledger.sqlite3",
+        f"a/../{HIDDEN}/x",
+    ],
+)
+def test_a_path_that_leaves_the_store_is_refused(store, part, name):
+    with pytest.raises(StoreUnwritable, match="is not inside the store"):
+        store.path(name)
+    with pytest.raises(StoreUnwritable, match="is not inside the store"):
+        store.rename_in(part, name)
+    with pytest.raises(StoreUnwritable, match="is not inside the store"):
+        store.taken(name)
+    assert part.read_bytes() == b"whole"
+
+
+def test_a_folder_may_be_given_in_any_form(tmp_path, monkeypatch, part):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    store = LocalStore("../media/./x/../store")
+    (tmp_path / "media" / "x").mkdir(parents=True)
+    store.open()
+    store.rename_in(part, "a/b.jpg")
+    assert store.root.is_absolute()
+    assert (tmp_path / "media" / "store" / "a" / "b.jpg").read_bytes() == b"whole"
+    assert list(store.names()) == ["a/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("make", "taken"),
+    [
+        (lambda path: None, False),
+        (lambda path: path.write_bytes(b""), True),
+        (lambda path: path.mkdir(), True),
+        (lambda path: path.symlink_to("nowhere"), True),
+    ],
+    ids=["free", "file", "folder", "dangling link"],
+)
+def test_a_name_is_taken_by_whatever_stands_there(store, make, taken):
+    make(store.root / "a.jpg")
+    assert store.taken("a.jpg") is taken
+
+
+def test_the_size_of_a_file_is_asked_of_the_disk(store):
+    (store.root / "a.jpg").write_bytes(b"12345")
+    assert store.size("a.jpg") == 5
+    assert store.size("b.jpg") is None
+    assert store.size("a.jpg/b") is None
+    assert store.size("a\0b") is None
+
+
+# Publishing
+
+
+def test_a_published_file_stands_at_its_name_in_folders_that_were_made_for_it(store, part):
+    folder = store.rename_in(part, "a/b/c.jpg")
+    assert folder == store.root / "a" / "b"
+    assert (folder / "c.jpg").read_bytes() == b"whole"
+    assert not part.exists()
+
+
+def test_every_folder_whose_entries_changed_is_synced(store, part, monkeypatch):
+    (store.root / "a").mkdir()
+    synced = []
+    monkeypatch.setattr(local, "sync_folders", synced.extend)
+    store.sync([store.rename_in(part, "a/b/c/d.jpg")])
+    root = store.root
+    assert set(synced) == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
+
+
+def test_a_new_version_takes_the_place_of_the_old_one(store, part):
+    (store.root / "a.jpg").write_bytes(b"old version")
+    store.rename_in(part, "a.jpg")
+    assert (store.root / "a.jpg").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize(("name", "why"), [("file/a.jpg", "File exists"), ("folder", "Is a directory")])
+def test_a_name_that_cannot_be_leaves_the_part_where_it_was(store, part, name, why):
+    (store.root / "file").write_text("")
+    (store.root / "folder").mkdir()
+    with pytest.raises(StoreUnwritable, match=f"cannot write .*/{name}: {why}"):
+        store.rename_in(part, name)
+    assert part.read_bytes() == b"whole"
+
+
+def test_the_steps_of_publishing_can_be_stopped_at(tmp_path, part):
+    steps = []
+    store = LocalStore(tmp_path / "store", at_step=steps.append)
+    store.open()
+    store.sync([store.rename_in(part, "a.jpg")])
+    assert steps == ["file-rename", "folder-sync"]
+
+
+def test_a_file_system_that_cannot_sync_a_folder_is_let_be(tmp_path, monkeypatch):
+    asked = []
+
+    def refuse(fd):
+        asked.append(fd)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(local.os, "fsync", refuse)
+    sync_folders([tmp_path, tmp_path])
+    assert len(asked) == 1, "each folder once"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(asked[0])
+
+
+def test_a_removed_file_is_gone_and_its_neighbours_are_not(store, part):
+    folder = store.rename_in(part, "a/b.jpg")
+    (folder / "c.jpg").write_bytes(b"c")
+    store.remove("a/b.jpg")
+    store.remove("a/b.jpg")
+    assert list(store.names()) == ["a/c.jpg"]
+    with pytest.raises(StoreUnwritable, match="Is a directory"):
+        store.remove("a")
+    with pytest.raises(StoreUnwritable, match="is not inside the store"):
+        store.remove("../some.part")
+
+
+def test_names_are_the_published_files_and_no_others(store, part):
+    store.rename_in(part, "a/b.jpg")
+    (store.root / "c.jpg").write_bytes(b"")
+    (store.root / "empty").mkdir()
+    (store.root / "link").symlink_to("c.jpg")
+    (store.root / "a" / HIDDEN).write_bytes(b"only a name")
+    (store.hidden / "ledger.sqlite3").write_bytes(b"")
+    assert sorted(store.names()) == [f"a/{HIDDEN}", "a/b.jpg", "c.jpg"]

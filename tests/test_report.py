@@ -1,0 +1,141 @@
+import pytest
+
+from mediacrawl.errors import DiskFull, JobInUse, UsageProblem
+from mediacrawl.report import Recent, Report, size_text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0B"),
+        (1, "1B"),
+        (0.4, "0B"),
+        (999, "999B"),
+        (1000, "1.00kB"),
+        (1_500_000, "1.50MB"),
+        (12_345_678, "12.3MB"),
+        (123_456_789, "123MB"),
+        (5e12, "5.00TB"),
+    ],
+)
+def test_a_size_is_written_for_a_person(size_bytes, text):
+    assert size_text(size_bytes) == text
+
+
+# Exit status
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        (Report(), 0),
+        (Report(wanted=3, new=1, resumed=1, present=1), 0),
+        (Report(new=5, failed=1), 1),
+        (Report(new=5, pages_failed=1), 1),
+        (Report(stopped=True), 3),
+        (Report(failed=1, stopped=True), 3),
+        (Report(fatal=UsageProblem("")), 2),
+        (Report(fatal=DiskFull("")), 4),
+        (Report(fatal=JobInUse(""), stopped=True, failed=1), 4),
+    ],
+)
+def test_the_exit_status_tells_what_to_do(report, status):
+    assert report.exit_status == status
+
+
+def test_a_file_is_settled_whatever_became_of_it():
+    assert Report(wanted=99, new=1, resumed=20, present=300, failed=4000, pages_failed=7).settled == 4321
+
+
+# Counting
+
+
+def test_failures_are_counted_by_reason_with_examples():
+    report = Report()
+    for n in range(3):
+        report.count_failure(f"http://h/{n}", "HTTP 404")
+    report.count_page_failure("http://h/", "HTTP 500")
+    assert (report.failed, report.pages_failed) == (3, 1)
+    assert dict(report.reasons) == {"HTTP 404": 3, "page: HTTP 500": 1}
+    assert report.examples == [
+        "http://h/0: HTTP 404",
+        "http://h/1: HTTP 404",
+        "http://h/2: HTTP 404",
+        "http://h/: page: HTTP 500",
+    ]
+
+
+def test_memory_is_bounded_however_much_fails():
+    report = Report()
+    for n in range(5000):
+        report.count_failure(f"http://h/{n}", f"reason {n}")
+    report.count_failure("http://h/again", "reason 0")
+    assert report.failed == 5001
+    assert len(report.reasons) == 1000
+    assert report.reasons["reason 0"] == 2, "a reason that is known is still counted"
+    assert len(report.examples) == 10
+
+
+def test_the_last_keys_are_remembered_and_no_more():
+    recent = Recent(size=3)
+    assert [recent.add(key) for key in "abca"] == [True, True, True, False]
+    assert recent.add("d"), "drops b, the one that was not seen for longest"
+    assert [recent.add(key) for key in "acd"] == [False, False, False]
+    assert recent.add("b")
+    assert len(recent._keys) == 3
+
+
+# The summary
+
+AGAIN = "scrapy crawl gallery"
+
+
+def test_the_summary_of_a_good_run_is_one_line():
+    report = Report(wanted=4, new=1, resumed=2, present=1, new_bytes=5_000_000, saved_bytes=2_000)
+    assert report.lines(AGAIN) == [
+        "new 1, resumed 2, already there 1, failed 0; 5.00MB arrived, 2.00kB of it did not travel again"
+    ]
+
+
+def test_a_run_that_found_all_there_claims_nothing_else():
+    assert Report(present=7).lines(AGAIN) == ["new 0, resumed 0, already there 7, failed 0"]
+
+
+def test_the_summary_of_a_failed_run_says_what_failed_why_and_how_to_go_on():
+    report = Report(new=1, new_bytes=10)
+    report.count_failure("http://h/a", "HTTP 404 Not Found")
+    report.count_page_failure("http://h/", "HTTP 500")
+    lines = report.lines(AGAIN)
+    assert lines[0] == "new 1, resumed 0, already there 0, failed 1; 10B arrived"
+    assert lines[-1] == f"try the failed ones again with: {AGAIN}"
+    assert "pages that could not be fetched: 1" in lines
+    assert "  http://h/a: HTTP 404 Not Found" in lines
+    assert "  http://h/: page: HTTP 500" in lines
+
+
+def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():
+    report = Report()
+    for n in range(30):
+        report.count_failure(f"http://h/{n}", "HTTP 404" if n % 3 else "HTTP 500")
+    lines = report.lines(AGAIN)
+    assert lines[1:3] == ["  20 x HTTP 404", "  10 x HTTP 500"]
+    assert sum("http://h/" in line for line in lines) == 10
+
+
+def test_the_summary_stays_short():
+    report = Report()
+    for n in range(500):
+        report.count_failure(f"http://h/{n}", f"reason {n}")
+    assert len(report.lines(AGAIN)) < 30
+
+
+@pytest.mark.parametrize(
+    ("report", "last"),
+    [
+        (Report(stopped=True), f"interrupted, nothing is lost; go on with: {AGAIN}"),
+        (Report(stopped=True, failed=3), f"interrupted, nothing is lost; go on with: {AGAIN}"),
+        (Report(fatal=DiskFull("no space left for /x"), stopped=True), "stopped: no space left for /x"),
+    ],
+)
+def test_the_last_line_says_why_the_run_ended(report, last):
+    assert report.lines(AGAIN)[-1] == last
