@@ -129,7 +129,7 @@ class Archive:
     def forget(self, keys: Sequence[str], *, files: bool = False) -> None:
         """Delete rows and partial files; the finished files only if asked to, before their rows."""
         for entry in self.ledger.lookup(keys).values():
-            if files and entry.path is not None:
+            if files and entry.path is not None and entry.finished_at is not None:
                 self.store.remove(entry.path)
             with suppress(PartInUse), self.store.parts.open(entry.key) as part:
                 part.discard()

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.sockets import is_public
 from mediacrawl.errors import MachineError, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.headers import retry_after_s
@@ -101,6 +102,7 @@ class Bridge:
         self.report = Report()
         self.pauses = HostPauses()
         self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
+        self.block_private = crawler.settings.getbool("MEDIACRAWL_BLOCK_PRIVATE")
         self.works: list[Works] = []
 
     @classmethod
@@ -167,6 +169,12 @@ class Bridge:
 
         async def close_spider_async(*, reason: str = "cancelled") -> None:
             if reason != "finished":
+                if self.report.fatal is None:
+                    # CLOSESPIDER_ITEMCOUNT closes from an item's signal, when its page is all but through. If that
+                    # did not count as done, the next run would do the same pages and close at the same place.
+                    await asyncio.sleep(_SOON_S)
+                    if engine.spider is None:  # it was through before it was stopped
+                        return
                 self._stop()
             await close(reason=reason)
 
@@ -233,6 +241,7 @@ class _Handlers:
         self._bridge = bridge
         self._page_maxsize = page_maxsize_bytes
         self._gate = Gate()
+        self._block_private = bridge.block_private
 
     async def download_request_async(self, request: Request) -> Response:
         # Scrapy 2.19 hands a slot's whole queue over in one turn of the loop, as it counts a request as transferring
@@ -267,6 +276,9 @@ class _Handlers:
             raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
         await asyncio.sleep(pause_s)
         response: Response = await self._handlers.download_request_async(request)
+        address = str(response.ip_address or "")
+        if self._block_private and address and not is_public(address):
+            raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
         if response.status in {429, 503}:
             value = response.headers.get("Retry-After")
             asked_s = retry_after_s(value.decode("latin-1") if value else None, time.time())

@@ -2,6 +2,7 @@
 
 MediacrawlError
 ├── UsageProblem           a wrong argument, list or setting: nothing was done        exit 2
+├── NameTaken              something else stands where a file's folder should be    exit 1
 ├── Interrupted            the user or the crawl asked to stop: run again to go on    exit 3
 ├── MachineError           this machine cannot go on: nothing is lost                 exit 4
 │   ├── StoreUnwritable        the store's folder cannot be written
@@ -9,6 +10,7 @@ MediacrawlError
 │   └── JobInUse               another process works in this JOBDIR
 └── TransferError          one file did not arrive                                    exit 1
     ├── NotFetchable           not an http or https URL
+    ├── AddressRefused         the address that is connected to is not a public one
     ├── ConnectFailed          no connection: refused, unresolvable, TLS
     ├── TransferBroken         the connection broke, stalled or ended early
     ├── HttpStatusError        the server answered with an error status
@@ -59,6 +61,10 @@ class Interrupted(MediacrawlError):
     """Asked to stop. What had arrived is kept, the same command goes on from there."""
 
     exit_status = EXIT_INTERRUPTED
+
+
+class NameTaken(MediacrawlError):
+    """A file stands where a folder should be, or a folder where a file: this one file cannot have its name."""
 
 
 class MachineError(MediacrawlError):
@@ -113,6 +119,10 @@ class NotFetchable(TransferError):
     """Not an http or https URL with a host."""
 
     permanent = True
+
+
+class AddressRefused(TransferError):
+    """The address that is connected to is not a public one, and only those are wanted."""
 
 
 class ConnectFailed(TransferError):

@@ -28,7 +28,15 @@ from w3lib.url import canonicalize_url
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, in_words
 from mediacrawl.download.exchange import origin_of
-from mediacrawl.errors import Interrupted, MachineError, NotFetchable, TransferError, UsageProblem, shown_url
+from mediacrawl.errors import (
+    Interrupted,
+    MachineError,
+    MediacrawlError,
+    NotFetchable,
+    TransferError,
+    UsageProblem,
+    shown_url,
+)
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
 from mediacrawl.naming import file_name, is_page_name, wished_path
@@ -311,7 +319,7 @@ class MediaFilesPipeline(FilesPipeline):
         if isinstance(error, IgnoreRequest):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
-            known = isinstance(error, TransferError | OSError | FileException)
+            known = isinstance(error, MediacrawlError | OSError | FileException)
             logger.error("File failed: %s: %s", url, reason, exc_info=None if known else error)
         self._bridge.report.count_failure(url, reason)
         self.inc_stats("failed")

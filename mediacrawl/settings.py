@@ -31,13 +31,14 @@ MEDIACRAWL_CONCURRENT_TRANSFERS = 16  # files at a time, over all hosts
 MEDIACRAWL_CONNECTIONS_PER_FILE = 4  # at most, for a large file whose server limits each connection
 MEDIACRAWL_SEGMENT_FROM_BYTES = 32 * 1024 * 1024  # bytes missing, from which a further connection is considered
 MEDIACRAWL_STALL_S = 30.0  # seconds without `MEDIACRAWL_STALL_BYTES` bytes, then reconnect and resume
-MEDIACRAWL_STALL_BYTES = 1
+MEDIACRAWL_STALL_BYTES = 1024
 MEDIACRAWL_RETRY_TIMES = 4  # in a row without a new byte, then the file fails for this run
 MEDIACRAWL_BACKOFF_S = 0.5  # before the first retry; doubles each time, half of it random
 MEDIACRAWL_BACKOFF_MAX_S = 60.0
 MEDIACRAWL_RETRY_AFTER_MAX_S = 300.0  # a server that asks for more is not waited for
 MEDIACRAWL_RETRY_PERMANENT_DAYS = 30.0  # what is gone for good (404, 410, …) is not asked for again before
 MEDIACRAWL_VERIFY_TLS = True  # or the path of a bundle of certificates
+MEDIACRAWL_BLOCK_PRIVATE = False  # refuse pages and media at addresses that are not public
 MEDIACRAWL_SESSION_FACTORY = None  # dotted path of a callable that makes a `requests.Session`
 
 # Sizes in bytes. Media may be large, a page that is larger is no page.

@@ -42,7 +42,11 @@ class Works:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         self.archive = Archive.open(store)
-        self.transport = RequestsTransport(_session_factory(settings), verify=_verify(settings))
+        self.transport = RequestsTransport(
+            _session_factory(settings),
+            verify=_verify(settings),
+            block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
+        )
         self.downloader = Downloader(store, self.transport, policy)
         self.pool = TransferPool(self.downloader, concurrent)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -72,7 +76,7 @@ def policy_of(settings: BaseSettings) -> Policy:
     segment_from_bytes = int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024))
     return Policy(
         stall_s=positive(settings, "MEDIACRAWL_STALL_S", 30.0),
-        stall_bytes=int(number(settings, "MEDIACRAWL_STALL_BYTES", 1)),
+        stall_bytes=int(number(settings, "MEDIACRAWL_STALL_BYTES", 1024)),
         max_bytes=int(number(settings, "DOWNLOAD_MAXSIZE")),
         backoff=Backoff(
             times=int(number(settings, "MEDIACRAWL_RETRY_TIMES", 4)),

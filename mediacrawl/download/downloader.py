@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
+_PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
 
@@ -141,7 +142,7 @@ class _Transfer:
                 self._arrive()
                 return self._unchanged or self._finish()
             except TransferError as error:
-                failures = 0 if self._part.written_bytes > best else failures
+                failures = 0 if self._part.written_bytes >= best + _PROGRESS_BYTES else failures
                 best = max(best, self._part.written_bytes)
                 failures += 1
                 self._wait_or_raise(error, failures)
@@ -219,7 +220,7 @@ class _Transfer:
             self._check_size(body.complete_length)
             self._part.note_length(body.complete_length)
         self._note_promises(answer, head)
-        blocks = answer.blocks(decode=False)
+        blocks = self._arriving(answer, decode=False)
         if ask.manner is Manner.OVERLAP:
             rest = self._compare_overlap(ask, blocks)
             if rest is None:
@@ -245,11 +246,14 @@ class _Transfer:
 
     def _restart(self, answer: Answer, head: Head) -> None:
         """The whole representation, from this very body."""
-        blocks = answer.blocks(decode=head.is_encoded)
+        blocks = self._arriving(answer, decode=head.is_encoded)
         if not self._request.accept_html:
             refuse_html(self._request.url, answer.headers.get("content-type"))
             blocks = self._sniffed(blocks)
         total = None if head.is_encoded else head.content_length
+        framed = "transfer-encoding" in answer.headers  # then a Content-Length does not count (RFC 9112 6.3)
+        if head.content_length is None and "content-length" in answer.headers and not framed:
+            raise TransferBroken(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
         self._start_over()
         self._note_promises(answer, head)
@@ -277,20 +281,25 @@ class _Transfer:
         refuse_html(self._request.url, None, beginning)
         return itertools.chain([beginning], blocks)
 
+    def _arriving(self, answer: Answer, *, decode: bool) -> Iterator[bytes]:
+        """A body as it comes, until it stalls or a stop is asked for; each block is handed on before that is seen."""
+        stall = _Stall(self._policy, self._request.url, self._owner.clock)
+        for block in answer.blocks(decode=decode):
+            yield block
+            self._cancel.check()
+            stall.seen(len(block))
+        # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
+        self._cancel.check()
+
     def _receive(self, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
-        stall = _Stall(self._policy, self._request.url, self._owner.clock)
         try:
             for block in blocks:
                 self._write(block[: share.room(len(block))], share)
                 if share.is_full:
                     break
-                self._cancel.check()
-                stall.seen(len(block))
                 crew.consider()
-            # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
-            self._cancel.check()
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
             crew.join()

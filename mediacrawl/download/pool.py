@@ -55,6 +55,7 @@ class TransferPool:
     def stop(self) -> None:
         """Ask every transfer to end now, keeping what has arrived. Does not wait."""
         self._cancel.set()
+        self._downloader.transport.abort()
 
     def close(self, grace_s: float = 2.0) -> None:
         """Stop, and wait for the threads, but not longer than that in all."""

@@ -6,6 +6,7 @@ import errno
 import http.client
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -13,10 +14,11 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, PrivateAddress
+from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 BLOCK_BYTES = 1024 * 1024
 _DRAINED_BYTES = 16 * 1024
@@ -65,6 +67,10 @@ class Transport(Protocol):
         """
         ...
 
+    def abort(self) -> None:
+        """Wake up threads that wait for a head; from any thread."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -76,8 +82,11 @@ class RequestsTransport:
         session_factory: Callable[[], requests.Session] = requests.Session,
         *,
         verify: bool | str = True,
+        block_private: bool = False,
     ) -> None:
         self._factory = session_factory
+        self._block_private = block_private
+        self._watch = HeadWatch()
         self._verify = verify
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
@@ -94,14 +103,19 @@ class RequestsTransport:
                 verify=self._verify,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
             )
-        except (requests.RequestException, *_BROKEN, UnicodeError, ValueError) as error:
+        except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
         answer = _RequestsAnswer(response, url, timeout_s)
         if 300 <= answer.status < 400:
             answer.drain()
         return answer
 
+    def abort(self) -> None:
+        """Wake up threads that wait for a head."""
+        self._watch.cut_all()
+
     def close(self) -> None:
+        self._watch.close()
         with self._lock:
             for session in self._sessions:
                 session.close()
@@ -117,6 +131,9 @@ class RequestsTransport:
             session.cookies.set_policy(_NoCookies())
             # It would read the whole body of a redirect and parse where it leads, though it is not to follow.
             session.get_redirect_target = lambda _response: None  # type: ignore[method-assign,assignment]
+            for prefix in ("http://", "https://"):
+                if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not somebody's own
+                    session.mount(prefix, GuardedAdapter(self._watch, block_private=self._block_private))
             with self._lock:
                 self._sessions.append(session)
         return session
@@ -174,23 +191,48 @@ class _RequestsAnswer:
 def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
     """Third-party errors, in a few words for a person."""
     chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, urllib3.exceptions.NameResolutionError | socket.gaierror):
-            return ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve")
-        if isinstance(cause, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-            return ConnectFailed(url, f"TLS failed: {_words(cause)}")
-        if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-            return NotFetchable(url, "not a URL that can be fetched")
-    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
-        return ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}")
-    for cause in chain:
-        if isinstance(cause, urllib3.exceptions.NewConnectionError):  # is a ConnectTimeoutError too
-            return ConnectFailed(url, f"no connection: {_words(chain[-1])}")
-        if isinstance(cause, urllib3.exceptions.ConnectTimeoutError):
-            return ConnectFailed(url, f"no connection within {timeout_s:g} s")
-        if isinstance(cause, urllib3.exceptions.ProxyError):
-            return ConnectFailed(url, f"the proxy failed: {_words(chain[-1])}")
+    for kinds, make in _TRANSLATIONS:  # the order counts: a NewConnectionError is a ConnectTimeoutError too
+        for cause in chain:
+            if isinstance(cause, kinds):
+                return make(url, cause, _words(chain[-1]), timeout_s)
     return TransferBroken(url, _broken_reason(chain, timeout_s))
+
+
+_Make = Callable[[str, BaseException, str, float], TransferError]
+_TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
+    (
+        (urllib3.exceptions.NameResolutionError, socket.gaierror),
+        lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
+    ),
+    (
+        (requests.exceptions.SSLError, urllib3.exceptions.SSLError),
+        lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
+    ),
+    (
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
+        lambda url, *_: NotFetchable(url, "not a URL that can be fetched"),
+    ),
+    (
+        (PrivateAddress,),
+        lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
+    ),
+    (
+        (ConnectionRefusedError,),
+        lambda url, *_: ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
+    ),
+    (
+        (urllib3.exceptions.NewConnectionError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"no connection: {words}"),
+    ),
+    (
+        (urllib3.exceptions.ConnectTimeoutError,),
+        lambda url, _cause, _words, timeout_s: ConnectFailed(url, f"no connection within {timeout_s:g} s"),
+    ),
+    (
+        (urllib3.exceptions.ProxyError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"the proxy failed: {words}"),
+    ),
+]
 
 
 def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import StoreUnwritable, disk_error
+from mediacrawl.errors import NameTaken, StoreUnwritable, disk_error
 from mediacrawl.store.partfile import PartFolder
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class LocalStore:
         """Give a synced part its final name, atomically; returns the folder that is to be synced.
 
         Raises:
-            StoreUnwritable, DiskFull: the part is still where it was.
+            NameTaken, StoreUnwritable, DiskFull: the part is still where it was.
         """
         target = self.path(name)
         try:
@@ -77,6 +77,8 @@ class LocalStore:
             self.at_step("file-rename")
             part.replace(target)
             sync_folders(new)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise NameTaken(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
         except OSError as error:
             raise disk_error(error, target) from None
         return target.parent

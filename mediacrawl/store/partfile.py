@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CHECKPOINT_S = 1.0  # at most one second's worth of bytes is fetched again after a power cut
-CHECKPOINT_BYTES = 8 * 1024 * 1024
 RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
 _VERSION = 1  # of a record
 

@@ -130,7 +130,8 @@ def test_a_second_ctrl_c_loses_nothing_either(gallery, tmp_path):
 def test_a_crawl_that_closes_itself_after_so_many_items_goes_on_too(crawls, origin, tmp_path):
     digests = set()
     for number in range(8):
-        origin.page(f"/{number}", f'<img src="/{number}.jpg"><a rel="next" href="/{number + 1}">Next</a>')
+        html = f'<img src="/{number}.jpg"><a rel="next" href="/{number + 1}">Next</a>'
+        origin.page(f"/{number}", html, delay_s=0.05)
         origin.add(f"/{number}.jpg", bytes([number]) * 100, content_type="image/jpeg")
         digests.add(sha256(bytes([number]) * 100))
     origin.page("/8", "the end")

@@ -1,0 +1,139 @@
+"""Connections that are watched: a head must come in time, and private addresses can be refused.
+
+`requests` has no limit for the whole head of an answer: a server that sends one header line now and then would hold a
+thread for ever. And the address that counts is the one really connected to, not what the name said a moment ago.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOK_EVERY_S = 0.5
+_HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
+
+
+class PrivateAddress(OSError):
+    """The connection leads to an address that is not public."""
+
+
+class HeadWatch:
+    """Cuts connections whose head does not come to an end; one thread for all, started when it is needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, tuple[float, Any]] = {}
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+
+    @contextmanager
+    def watching(self, sock: Any, timeout_s: float | None) -> Iterator[None]:
+        """While the block runs, `sock` is cut when the time is over."""
+        if sock is None or not timeout_s:
+            yield
+            return
+        with self._lock:
+            self._waiting[id(sock)] = time.monotonic() + _HEAD_TIMEOUTS * timeout_s, sock
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, daemon=True, name="head-watch")
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.pop(id(sock), None)
+
+    def cut_all(self) -> None:
+        """A stop: nobody waits for a head any more."""
+        with self._lock:
+            waiting = list(self._waiting.values())
+        for _, sock in waiting:
+            _cut(sock)
+
+    def close(self) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_EVERY_S):
+            now = time.monotonic()
+            with self._lock:
+                late = [sock for until, sock in self._waiting.values() if until < now]
+            for sock in late:
+                _cut(sock)
+
+
+def _cut(sock: Any) -> None:
+    """Not close: the thread that reads must see an end, not a number that another file has got meanwhile."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet; what is no address is not."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_global and not ip.is_multicast
+
+
+class GuardedAdapter(HTTPAdapter):
+    """Requests' own adapter, over watched connections. A proxy is trusted to know where it connects to."""
+
+    def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
+        self._pools = _pool_classes(watch, block_private=block_private)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+
+def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class Guarded(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            _check_peer(self, block_private=block_private)
+
+        def getresponse(self) -> Any:
+            with watch.watching(self.sock, self.timeout):
+                return super().getresponse()
+
+    class GuardedTLS(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            _check_peer(self, block_private=block_private)
+
+        def getresponse(self) -> Any:
+            with watch.watching(self.sock, self.timeout):
+                return super().getresponse()
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Guarded
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = GuardedTLS
+
+    return {"http": Pool, "https": TLSPool}
+
+
+def _check_peer(connection: HTTPConnection, *, block_private: bool) -> None:
+    """Before the first byte of a request is sent."""
+    if not block_private or connection.sock is None:
+        return
+    address = str(connection.sock.getpeername()[0])
+    if not is_public(address):
+        connection.close()
+        raise PrivateAddress(f"{address} is not a public address")
