@@ -12,12 +12,13 @@ from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
 from mediacrawl.archive import LEDGER_NAME, Archive
-from mediacrawl.errors import MediacrawlError, UsageProblem
+from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, StoreUnwritable, UsageProblem
 from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.wiring import DEFAULT_STORE, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mediacrawl.store.local import LocalStore
 
@@ -45,26 +46,41 @@ class StoreCommand(ScrapyCommand):
     @contextmanager
     def ledger(self) -> Iterator[Ledger | None]:
         """The ledger for reading; None for a store in which nothing was ever wanted."""
-        path = self.store().hidden / LEDGER_NAME
-        if not path.exists():
-            yield None
-            return
         with one_line():
+            path = self.store().hidden / LEDGER_NAME
+            if _is_missing(path):
+                yield None
+                return
             ledger = Ledger(path, read_only=True)
             try:
-                yield ledger
+                yield ledger if ledger.is_prepared() else None
             finally:
                 ledger.close()
 
     @contextmanager
-    def archive(self) -> Iterator[Archive]:
-        """Store and ledger for changes."""
+    def archive(self, *, create: bool = False) -> Iterator[Archive | None]:
+        """Store and ledger for changes; None for a store in which nothing was ever wanted, unless it is to be made."""
         with one_line():
-            archive = Archive.open(self.store())
+            store = self.store()
+            if not create and _is_missing(store.hidden / LEDGER_NAME):
+                yield None
+                return
+            archive = Archive.open(store)
             try:
                 yield archive
             finally:
                 archive.close()
+
+
+def _is_missing(path: Path) -> bool:
+    """Raises `StoreUnwritable` where nobody can tell: there, a store that looks empty would be a lie."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise StoreUnwritable(f"cannot read {path}: {error.strerror}") from None
+    return False
 
 
 @contextmanager
@@ -72,10 +88,18 @@ def one_line() -> Iterator[None]:
     """What a user or a disk can cause ends the command with one line and the right exit status."""
     try:
         yield
+        sys.stdout.flush()  # here a reader that has gone can still be told from a bug
     except MediacrawlError as error:
-        raise SystemExit(_said(error)) from None
+        raise SystemExit(_said(error, error.exit_status)) from None
+    except BrokenPipeError:  # `mediacrawl manifest | head`: has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except OSError as error:
+        raise SystemExit(_said(f"cannot read {error.filename}: {error.strerror}", EXIT_MACHINE)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_said("interrupted", EXIT_INTERRUPTED)) from None
 
 
-def _said(error: MediacrawlError) -> int:
-    print(f"mediacrawl: {error}", file=sys.stderr)  # noqa: T201
-    return error.exit_status
+def _said(what: object, status: int) -> int:
+    print(f"mediacrawl: {what}", file=sys.stderr)  # noqa: T201
+    return status

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import argparse
     import asyncio
 
+    from scrapy import Spider
+
 
 class Command(crawl.Command):
     """Exit status: 0 all there, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
@@ -23,13 +25,17 @@ class Command(crawl.Command):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if len(args) != 1:
             raise UsageError("give the name of one spider, see: scrapy list")
+        self.crawl(args[0], opts)
+
+    def crawl(self, spider: type[Spider] | str, opts: argparse.Namespace) -> None:
+        """Run a spider, and note how it ended. A class need not be one of the project's."""
         assert self.crawler_process is not None
         if self._refuses_job():
             return
         try:
-            crawler = self._create_crawler(args[0])
+            crawler = self._create_crawler(spider)
         except KeyError:
-            raise UsageError(f"no spider is called {args[0]!r}, see: scrapy list", print_help=False) from None
+            raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()

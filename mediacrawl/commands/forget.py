@@ -9,7 +9,7 @@ from w3lib.url import canonicalize_url
 
 from mediacrawl.cli import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, shown_url
-from mediacrawl.ledger.ledger import DONE
+from mediacrawl.ledger.ledger import DONE, FAILED, PENDING
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +37,9 @@ class Command(StoreCommand):
         if bool(args) == opts.missing:
             raise UsageError("give URLs, or --missing")
         with self.archive() as archive:
+            if archive is None:  # nothing was ever wanted here
+                self._say_unknown(args)
+                return
             entries = list(_missing(archive)) if opts.missing else self._named(archive, args)
             archive.forget([entry.key for entry in entries], files=opts.files)
             for entry in entries:
@@ -48,14 +51,19 @@ class Command(StoreCommand):
         for url in urls:
             entry = archive.ledger.find(shown_url(url), canonicalize_url(shown_url(url)))
             if entry is None:
-                print(f"not known: {shown_url(url)}")
-                self.exitcode = EXIT_FAILED
+                self._say_unknown([url])
             else:
                 found.append(entry)
         return found
 
+    def _say_unknown(self, urls: list[str]) -> None:
+        for url in urls:
+            print(f"not known: {shown_url(url)}")
+            self.exitcode = EXIT_FAILED
+
 
 def _missing(archive: Archive) -> Iterator[Entry]:
-    for entry in archive.ledger.entries(DONE):
-        if entry.path is None or archive.store.size(entry.path) is None:
+    """Also those that a crawl or `verify --repair` has found missing, and could not fetch again."""
+    for entry in archive.ledger.entries(DONE, FAILED, PENDING):
+        if entry.path is not None and archive.store.size(entry.path) is None:
             yield entry

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from scrapy.exceptions import UsageError
+
 from mediacrawl.archive import validators_of
 from mediacrawl.cli import StoreCommand
 from mediacrawl.ledger.ledger import DONE
@@ -26,6 +28,8 @@ class Command(StoreCommand):
         return "Write every file of the store with its URL and page, as JSON Lines"
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if args:
+            raise UsageError("manifest takes no argument; choose the store with -s FILES_STORE=FOLDER")
         with self.ledger() as ledger:
             for entry in ledger.entries(DONE) if ledger is not None else ():
                 print(json.dumps(described(entry), ensure_ascii=False))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import UsageError
 
 from mediacrawl.commands import crawl
+from mediacrawl.spiders.retry import RetrySpider
 
 if TYPE_CHECKING:
     import argparse
@@ -30,4 +31,4 @@ class Command(crawl.Command):
             raise UsageError("retry takes no argument; choose the store with -s FILES_STORE=FOLDER")
         if opts.permanent:
             opts.spargs["permanent"] = "1"
-        super().run(["retry"], opts)
+        self.crawl(RetrySpider, opts)

@@ -283,6 +283,10 @@ class Ledger:
         """Delete rows: as if these had never been wanted."""
         self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))
 
+    def is_prepared(self) -> bool:
+        """Whether there are tables: not so for a moment while another process makes the file, or if it died then."""
+        return bool(self._all("PRAGMA user_version") == [(FORMAT,)])
+
     def is_intact(self) -> bool:
         """SQLite's own check of the whole file."""
         try:

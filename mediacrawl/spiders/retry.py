@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import FAILED, Ledger
+from mediacrawl.ledger.ledger import FAILED, PENDING, Ledger
 from mediacrawl.wiring import DEFAULT_STORE, store_of
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ class RetrySpider(Spider):
             return
         ledger = Ledger(path, read_only=True)
         try:
-            for entry in ledger.entries(FAILED):
+            for entry in ledger.entries(FAILED, PENDING):
                 if self._is_wanted(entry):
                     yield _item(entry)
         finally:
             ledger.close()
 
     def _is_wanted(self, entry: Entry) -> bool:
+        if entry.reason is None:
+            return False  # pending, and never failed; with a reason, a retry of it was killed
         if self._damaged:
             return entry.path is not None  # it was there once
         return self._permanent or not entry.permanent

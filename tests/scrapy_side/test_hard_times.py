@@ -58,14 +58,15 @@ def test_a_ledger_that_is_no_database_ends_with_4(crawls, origin, tmp_path, capl
     assert origin.requests == []
 
 
-def test_a_store_that_becomes_unwritable_stops_the_crawl_and_not_only_the_file(crawls, origin, tmp_path):
-    """A file where the folder of the spider should be."""
+def test_a_file_where_a_folder_should_be_fails_one_file_and_nothing_is_overwritten(crawls, origin, tmp_path):
     (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "items").write_text("in the way")
+    in_the_way = tmp_path / "store" / "items"
+    in_the_way.write_text("mine")
     url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
     crawled = crawls.crawl(tmp_path, items_spider(item_of(url)))
-    assert crawled.status == 4
-    (tmp_path / "store" / "items").unlink()
+    assert (crawled.status, in_the_way.read_text()) == (1, "mine")
+    assert [error["url"] for error in crawled.errors] == [url]
+    in_the_way.unlink()
     again = crawls.crawl(tmp_path, items_spider(item_of(url)))
     assert (again.status, again.store) == (0, {"items/127.0.0.1/a.jpg": sha256(BODY)})
 
@@ -99,21 +100,25 @@ def small_disk(tmp_path):
 
 
 def films(origin):
-    html = ""
+    """Path -> sha256 of five files that do not fit on the disk."""
     wanted = {}
     for number, size in enumerate(SIZES):
         body = Pattern(size, seed=number)
         origin.add(f"/{number}.mp4", body, content_type="video/mp4")
-        html += f'<video src="/{number}.mp4"></video>'
-        wanted[f"site/127.0.0.1/{number}.mp4"] = body.sha256()
-    return origin.page("/", html), wanted
+        wanted[f"/{number}.mp4"] = body.sha256()
+    return wanted
 
 
-@pytest.mark.parametrize("job", [True, False], ids=["with a job folder", "without"])
-def test_a_full_disk_ends_the_crawl_and_with_room_it_goes_on(crawls, small_disk, origin, tmp_path, job):
-    url, wanted = films(origin)
-    settings = {"JOBDIR": str(tmp_path / "job")} if job else {}
-    first = crawls.crawl(tmp_path, SiteSpider, settings, url=url)
+@pytest.mark.parametrize("way", ["a job", "a site", "a list"])
+def test_a_full_disk_ends_the_crawl_and_with_room_it_goes_on(crawls, small_disk, origin, tmp_path, way):
+    paths = films(origin)
+    url = origin.page("/", "".join(f'<video src="{path}"></video>' for path in paths))
+    settings = {"JOBDIR": str(tmp_path / "job")} if way == "a job" else {}
+    spider, arguments = SiteSpider, {"url": url}
+    if way == "a list":
+        spider, arguments = items_spider(*(item_of(origin.url(path)) for path in paths)), {}
+    wanted = {f"{spider.name}/127.0.0.1{path}": digest for path, digest in paths.items()}
+    first = crawls.crawl(tmp_path, spider, settings, **arguments)
     assert first.status == 4
     assert isinstance(first.report.fatal, DiskFull)
     assert "free some space and run" in str(first.report.fatal)
@@ -121,7 +126,7 @@ def test_a_full_disk_ends_the_crawl_and_with_room_it_goes_on(crawls, small_disk,
     assert kept.items() <= wanted.items()
     small_disk.resize("60m")
     origin.forget()
-    second = crawls.crawl(tmp_path, SiteSpider, settings, url=url)
+    second = crawls.crawl(tmp_path, spider, settings, **arguments)
     assert (second.status, second.store) == (0, wanted)
     assert sum(SIZES) > origin.bytes_sent() - origin.bytes_sent("/")
     for path in kept:
