@@ -102,38 +102,37 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class Guarded(HTTPConnection):
+    class Guard:
+        sock: Any
+        timeout: Any
+
         def connect(self) -> None:
-            super().connect()
-            _check_peer(self, block_private=block_private)
+            super().connect()  # type: ignore[misc]
+            if block_private:
+                _check_peer(self.sock)
 
         def getresponse(self) -> Any:
             with watch.watching(self.sock, self.timeout):
-                return super().getresponse()
+                return super().getresponse()  # type: ignore[misc]
 
-    class GuardedTLS(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            _check_peer(self, block_private=block_private)
+    class Plain(Guard, HTTPConnection):
+        pass
 
-        def getresponse(self) -> Any:
-            with watch.watching(self.sock, self.timeout):
-                return super().getresponse()
+    class TLS(Guard, HTTPSConnection):
+        pass
 
     class Pool(HTTPConnectionPool):
-        ConnectionCls = Guarded
+        ConnectionCls = Plain
 
     class TLSPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedTLS
+        ConnectionCls = TLS
 
     return {"http": Pool, "https": TLSPool}
 
 
-def _check_peer(connection: HTTPConnection, *, block_private: bool) -> None:
+def _check_peer(sock: Any) -> None:
     """Before the first byte of a request is sent."""
-    if not block_private or connection.sock is None:
-        return
-    address = str(connection.sock.getpeername()[0])
+    address = str(sock.getpeername()[0])
     if not is_public(address):
-        connection.close()
+        sock.close()
         raise PrivateAddress(f"{address} is not a public address")

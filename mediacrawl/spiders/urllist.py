@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from scrapy import Spider
 
 from mediacrawl.bridge import Bridge
 from mediacrawl.errors import UsageProblem
-from mediacrawl.lists import BadLine, Row, read_list
+from mediacrawl.lists import COLUMNS, BadLine, Row, read_list
 from mediacrawl.spiders.base import refuse_unknown
 
 if TYPE_CHECKING:
@@ -61,8 +60,11 @@ class UrlListSpider(Spider):
 
 
 def _item(row: Row) -> dict[str, Any]:
-    facts = {name: value for name, value in asdict(row).items() if value and name not in {"url", "number"}}
-    return {"file_urls": [row.url], **facts}
+    item: dict[str, Any] = {"file_urls": [row.url]}
+    for name in COLUMNS[1:]:
+        if value := getattr(row, name):
+            item[name] = value
+    return item
 
 
 @contextmanager
