@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediacrawl.archive import LEDGER_NAME, Archive, Failure, Publish, Unchanged, Want, validators_of
-from mediacrawl.errors import MediacrawlError, StoreUnwritable
+from mediacrawl.errors import MediacrawlError, NameTaken, StoreUnwritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.store.local import LocalStore
@@ -129,7 +129,7 @@ def test_one_file_that_cannot_get_its_name_holds_up_no_other(archive):
     (archive.store.root / "file").write_bytes(b"in the way")
     first, refused, last = publish(archive, {"a": ("a.jpg", b"a"), "b": ("file/b.jpg", LARGE), "c": ("c.jpg", b"c")})
     assert (first.path, last.path) == ("a.jpg", "c.jpg")
-    assert isinstance(refused, StoreUnwritable)
+    assert isinstance(refused, NameTaken)
     assert [state_of(archive, key) for key in "abc"] == [DONE, PENDING, DONE]
     assert on_disk(archive.store) == {"file": b"in the way", "a.jpg": b"a", "c.jpg": b"c"}
     assert archive.store.parts.names() == {archive.store.parts.name("b")}, "its bytes wait for the next run"
