@@ -104,6 +104,18 @@ class Archive:
             found.update({key: replace(found[key], state=PENDING) for key in lost})
         return [found.get(key) for key in keys]
 
+    def is_brought(self, key: str) -> bool:
+        """Whether another process has published it since this one asked, or is just doing so.
+
+        For who has locked its part by now: until then the other one may have been fetching.
+        """
+        (entry,) = self.known([key])
+        if entry is not None and entry.state == PUBLISHING:
+            if self.store.is_locked(entry.path or ""):  # renamed, and the ledger does not say so yet
+                return True
+            (entry,) = self.known([key])
+        return entry is not None and entry.state == DONE
+
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""
         now = self._clock()

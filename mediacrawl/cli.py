@@ -59,7 +59,7 @@ class StoreCommand(ScrapyCommand):
 
     @contextmanager
     def archive(self, *, create: bool = False) -> Iterator[Archive | None]:
-        """Store and ledger for changes; None for a store in which nothing was ever wanted, unless it is to be made."""
+        """Store and ledger for changes; None where nothing was ever wanted, unless they are to be made."""
         with one_line():
             store = self.store()
             if not create and _is_missing(store.hidden / LEDGER_NAME):

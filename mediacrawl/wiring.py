@@ -47,7 +47,7 @@ class Works:
             verify=_verify(settings),
             block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
         )
-        self.downloader = Downloader(store, self.transport, policy)
+        self.downloader = Downloader(store, self.transport, policy, is_brought=self.archive.is_brought)
         self.pool = TransferPool(self.downloader, concurrent)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
         self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self.archive.write)

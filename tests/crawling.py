@@ -180,6 +180,9 @@ def start(
     With `module="scrapy"` nothing is set but `settings`: the folder is somebody else's project.
     """
     chosen = dict(settings or {}) if module == "scrapy" else {"FILES_STORE": "store"} | QUICK | dict(settings or {})
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts what ends with & like that, and a process inherits it: no signal of ours would arrive.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     command, *rest = words
     options = [word for name, value in chosen.items() for word in ("-s", f"{name}={value}")]
     process = subprocess.Popen(
@@ -362,11 +365,3 @@ def items_spider(*items: Any, of_page: bool = False, **attributes: Any) -> type[
 
 def item_of(*urls: str, **fields: Any) -> dict[str, Any]:
     return {"file_urls": list(urls), **fields}
-
-
-@contextlib.contextmanager
-def deadline(seconds: float) -> Any:
-    """The block may not take longer; generous, for what must not depend on how busy the machine is."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds

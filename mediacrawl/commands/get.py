@@ -97,11 +97,7 @@ class _Run:
     def all(self, requests: list[TransferRequest]) -> None:
         """All at once, as many as there are threads."""
         self._report.wanted = len(requests)
-        for entry in self._works.archive.known([request.key for request in requests]):
-            if entry is not None and entry.state == DONE:
-                self._report.present += 1
-                print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
-        left = {r: self._submit(r) for r in requests if not self._is_done(r)}
+        left = {r: self._submit(r) for r in requests if not self._is_present(r)}
         while left:
             self.display.draw(self.snapshot())
             for request, future in list(left.items()):
@@ -116,9 +112,14 @@ class _Run:
         fetched = pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
         return Snapshot(time.monotonic(), report.settled, report.wanted, fetched, active)
 
-    def _is_done(self, request: TransferRequest) -> bool:
+    def _is_present(self, request: TransferRequest) -> bool:
+        """Whether the file is there; then that is counted and said."""
         (entry,) = self._works.archive.known([request.key])
-        return entry is not None and entry.state == DONE
+        if entry is None or entry.state != DONE:
+            return False
+        self._report.present += 1
+        print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
+        return True
 
     def _submit(self, request: TransferRequest) -> Future[Fetched]:
         self._works.changes.submit(Want(_entry(request)))
@@ -132,9 +133,7 @@ class _Run:
         except PartInUse:
             print(f"{shown_url(request.url)}: another process is fetching it, waiting", file=sys.stderr)
             time.sleep(1.0)
-            if self._is_done(request):
-                self._report.present += 1
-            else:
+            if not self._is_present(request):
                 left[request] = self._submit(request)
         except TransferError as error:
             self._report.count_failure(error.url, error.reason)

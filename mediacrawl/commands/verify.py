@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from scrapy.exceptions import UsageError
 from tqdm import tqdm
 
-from mediacrawl.cli import StoreCommand, one_line
+from mediacrawl.cli import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
+from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.spiders.retry import RetrySpider
 
 if TYPE_CHECKING:
     import argparse
@@ -44,13 +47,13 @@ class Command(crawl.Command, StoreCommand):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:
             raise UsageError("verify takes no argument; choose the store with -s FILES_STORE=FOLDER")
-        with one_line(), self.archive() as archive:
-            damaged = self._check(archive, repair=opts.repair)
+        with self.archive(create=opts.adopt) as archive:
+            damaged = 0 if archive is None else self._check(archive, repair=opts.repair)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)
-        print(f"damaged {damaged}, unknown {unknown}{' (adopted)' if opts.adopt and unknown else ''}")
+            print(f"damaged {damaged}, {unknown}")
         if damaged and opts.repair:
             opts.spargs["damaged"] = "1"
-            super().run(["retry"], opts)
+            self.crawl(RetrySpider, opts)
         elif damaged:
             self.exitcode = EXIT_FAILED
 
@@ -59,12 +62,12 @@ class Command(crawl.Command, StoreCommand):
         total_bytes = archive.ledger.counts()["bytes"]
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
-            for entry in archive.ledger.entries(DONE, FAILED, PENDING):
-                if entry.path is None:
+            for row in archive.ledger.entries(DONE, FAILED, PENDING):
+                if row.path is None:
                     continue  # was never there
-                state = compared(archive.store, entry, bar)
+                entry, state = _compared_now(archive, row, bar)
                 if state is None:
-                    if entry.state != DONE:  # somebody has put it back
+                    if entry.state in {FAILED, PENDING}:  # somebody has put it back
                         archive.ledger.settle(entry.key, DONE, time.time())
                     continue
                 damaged += 1
@@ -74,15 +77,27 @@ class Command(crawl.Command, StoreCommand):
                     archive.ledger.damage(entry.key, state)
         return damaged
 
-    @staticmethod
-    def _look_for_unknown(archive: Archive, *, adopt: bool) -> int:
-        unknown = 0
-        for name in _strangers(archive):
+    def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
+        """List them; what to say about them at the end."""
+        unknown = adopted = 0
+        for name in _strangers(self.store(), archive):
+            why_not = _adopt(archive, name) if archive is not None and adopt else None
             unknown += 1
-            print(f"unknown: {name}")
-            if adopt:
-                _adopt(archive, name)
-        return unknown
+            adopted += adopt and why_not is None
+            print(f"unknown: {_shown(name)}" + (f" (not adopted: {why_not})" if why_not else ""))
+        return f"unknown {unknown}" + (f" ({adopted} adopted)" if adopt else "")
+
+
+def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None]:
+    """A difference counts only if the row is still the same: a crawl may have replaced the file meanwhile."""
+    while (state := compared(archive.store, entry, bar)) is not None:
+        now = archive.ledger.lookup([entry.key]).get(entry.key)
+        if now is None or now.state == PUBLISHING:
+            return now or entry, None  # forgotten, or being replaced right now
+        if now == entry:
+            break
+        entry = now
+    return entry, state
 
 
 def compared(store: LocalStore, entry: Entry, bar: tqdm[Any]) -> str | None:
@@ -108,24 +123,39 @@ def _blocks(store: LocalStore, name: str) -> Iterator[bytes]:
             yield block
 
 
-def _strangers(archive: Archive) -> Iterator[str]:
+def _strangers(store: LocalStore, archive: Archive | None) -> Iterator[str]:
     """Files in the store of which the ledger knows nothing, asked for in blocks."""
-    block: list[str] = []
-    for name in archive.store.names():
-        block.append(name)
-        if len(block) == 500:
-            yield from archive.ledger.strangers(block)
-            block.clear()
-    yield from archive.ledger.strangers(block)
+    names = store.names() if store.root.exists() else iter(())
+    while block := list(islice(names, 500)):
+        asked = [name for name in block if archive is not None and _is_text(name)]
+        strangers = archive.ledger.strangers(asked) if archive is not None and asked else []
+        yield from sorted(set(block).difference(asked).union(strangers))
 
 
-def _adopt(archive: Archive, name: str) -> None:
-    """A row with the file itself as its key: nobody knows where it came from."""
-    digest = hashlib.sha256()
-    for block in _blocks(archive.store, name):
-        digest.update(block)
-    size_bytes = archive.store.size(name)
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8. Ours are; others may be any bytes, which no ledger can hold."""
+    return name == _shown(name)
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _adopt(archive: Archive, name: str) -> str | None:
+    """A row with the file itself as its key: nobody knows where it came from. If it cannot be, why not."""
+    if not _is_text(name):
+        return "its name is not UTF-8"
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        for block in _blocks(archive.store, name):
+            digest.update(block)
+            size_bytes += len(block)
+    except OSError as error:
+        return str(error.strerror)
     entry = Entry(f"file:{name}", f"file:{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest())
     with archive.ledger.transaction():
+        if archive.ledger.owner_of(name) is not None:
+            return "another file has the same name but for upper and lower case"
         archive.ledger.claim(entry)
         archive.ledger.finish([entry], time.time())
+    return None

@@ -28,7 +28,7 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.headers import Validators, digests_from_headers
-from mediacrawl.store.partfile import PartRecord
+from mediacrawl.store.partfile import PartInUse, PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,12 +74,14 @@ class Downloader:
         policy: Policy | None = None,
         *,
         pauses: HostPauses | None = None,
+        is_brought: Callable[[str], bool] = lambda _key: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
         self.pauses = pauses or HostPauses()
+        self.is_brought = is_brought
         self.clock = clock
 
     def fetch(
@@ -94,12 +96,14 @@ class Downloader:
             TransferError: it did not arrive. What had arrived is kept where a later run can use it.
             Interrupted: `cancel` was set; the same.
             MachineError: the disk; the same.
-            PartInUse: another process fetches this very key.
+            PartInUse: another process fetches this very key, or has brought it meanwhile (`is_brought` says so).
 
         After a crash at any point the part is either resumable or counts as nothing.
         """
         part = self.store.parts.open(request.key)
         try:
+            if request.revalidate is None and self.is_brought(request.key):
+                raise PartInUse(str(part.path))
             fetched = _Transfer(self, request, part, cancel or Cancel(), progress or Progress("")).run()
         except BaseException:
             part.close()

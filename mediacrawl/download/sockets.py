@@ -36,6 +36,7 @@ class HeadWatch:
         self._waiting: dict[int, tuple[float, Any]] = {}
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
+        self._stopped = False
 
     @contextmanager
     def watching(self, sock: Any, timeout_s: float | None) -> Iterator[None]:
@@ -48,6 +49,9 @@ class HeadWatch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, daemon=True, name="head-watch")
                 self._thread.start()
+            stopped = self._stopped
+        if stopped:  # the stop came between its request and this
+            _cut(sock)
         try:
             yield
         finally:
@@ -55,8 +59,9 @@ class HeadWatch:
                 self._waiting.pop(id(sock), None)
 
     def cut_all(self) -> None:
-        """A stop: nobody waits for a head any more."""
+        """A stop, for good: nobody waits for a head any more, nor begins to."""
         with self._lock:
+            self._stopped = True
             waiting = list(self._waiting.values())
         for _, sock in waiting:
             _cut(sock)

@@ -20,7 +20,7 @@ from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, Trans
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
 _DRAINED_BYTES = 16 * 1024
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediacrawl.errors import NameTaken, StoreUnwritable, disk_error
 from mediacrawl.store.partfile import PartFolder
+from mediacrawl.store.sync import sync_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,7 @@ class LocalStore:
         """
         probe = self.hidden / f"probe-{os.getpid()}"
         try:
-            self.parts.folder.mkdir(parents=True, exist_ok=True)
+            sync_folders(self._make_folder(self.parts.folder))
             probe.write_bytes(b"x")
             probe.unlink()
         except OSError as error:
@@ -60,6 +61,17 @@ class LocalStore:
             return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - asked for every known file
         except (OSError, ValueError):
             return None
+
+    def is_locked(self, name: str) -> bool:
+        """Whether a process has renamed its part to that name and is not through with it yet."""
+        try:
+            with self.path(name).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def taken(self, name: str) -> bool:
         """Whether something stands at that name, be it a folder or a dangling link."""
@@ -91,9 +103,21 @@ class LocalStore:
             raise disk_error(error, self.path(name)) from None
 
     def sync(self, folders: Iterable[Path]) -> None:
-        """Make the names in these folders durable."""
+        """Make the names in these folders durable.
+
+        Raises:
+            StoreUnwritable, DiskFull: they may not be.
+        """
         self.at_step("folder-sync")
-        sync_folders(folders)
+        try:
+            sync_folders(folders)
+        except OSError as error:
+            raise disk_error(error, self.root) from None
+
+    def sync_name(self, name: str) -> None:
+        """Make a published file's name durable, and those of the folders that it is in."""
+        parents = self.path(name).relative_to(self.root).parents
+        self.sync(self.root / parent for parent in parents)
 
     def names(self) -> Iterator[str]:
         """Every published file, as a relative name, in no order."""
@@ -114,14 +138,3 @@ class LocalStore:
             missing.append(missing[-1].parent)
         folder.mkdir(parents=True, exist_ok=True)
         return missing[1:]
-
-
-def sync_folders(folders: Iterable[Path]) -> None:
-    """Fsync each folder once. A file system that cannot (some network ones) is let be."""
-    for folder in set(folders):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with suppress(OSError):
-                os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mediacrawl.errors import disk_error
+from mediacrawl.store.sync import sync_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,9 +221,8 @@ class PartFile:
         The old record goes first: if the process dies in between, the part counts as nothing.
         """
         with _disk_errors(self.path):
-            self._record_path.unlink(missing_ok=True)
+            self._drop_record()
             os.ftruncate(self._fd, 0)
-        self._recorded = False
         self.record = replace(record, ranges=(), in_order=True)
         self._unsynced_bytes = 0
         self._checkpoint_at = time.monotonic()
@@ -300,8 +300,7 @@ class PartFile:
         The record goes first: if the process dies in between, the part counts as nothing. The file stays locked
         under its name meanwhile, so that no other process begins the same part.
         """
-        self._record_path.unlink(missing_ok=True)
-        self._recorded = False
+        self._drop_record()
         self.record = None
         os.ftruncate(self._fd, 0)
 
@@ -309,7 +308,7 @@ class PartFile:
         """The bytes have their final name: only the record is left to remove."""
         self._folder.at_step("part-forget")
         if self._recorded:
-            self._record_path.unlink(missing_ok=True)
+            self._drop_record()
         if self._fd >= 0:  # who wanted it may have let go of it meanwhile
             os.close(self._fd)
             self._fd = -1
@@ -319,12 +318,11 @@ class PartFile:
         target = folder / self.path.with_suffix(".bad").name
         with _disk_errors(target):
             folder.mkdir(parents=True, exist_ok=True)
-            self._record_path.unlink(missing_ok=True)
+            self._drop_record()
             self.path.rename(target)
             os.close(self._fd)
             self._fd = -1  # what another process may begin here now is not ours to close or to remove
             self._fd = self._open_locked()
-        self._recorded = False
         self.record = None
         return target
 
@@ -334,13 +332,20 @@ class PartFile:
             return
         try:
             if not self._worth_keeping():
-                self._record_path.unlink(missing_ok=True)
+                self._drop_record()
                 self.path.unlink(missing_ok=True)
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
             os.close(self._fd)
             self._fd = -1
+
+    def _drop_record(self) -> None:
+        """Durably, before anything else happens to the bytes: a record that a power cut brings back lies about them."""
+        with suppress(FileNotFoundError):
+            self._record_path.unlink()
+            sync_folders([self._folder.folder])
+        self._recorded = False
 
     def _worth_keeping(self) -> bool:
         return bool(self.record and self.record.resumable and self.written_bytes >= RECORDED_FROM_BYTES)

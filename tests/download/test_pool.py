@@ -231,3 +231,23 @@ def test_close_wakes_up_a_thread_that_waits_for_a_head(rig, real):
     assert time.monotonic() - began < WAIT_S / 3
     with pytest.raises(Interrupted):
         future.result(0)
+
+
+def test_close_waits_no_longer_than_its_grace_for_a_transfer_that_does_not_end(pool, fake, monkeypatch):
+    hangs = threading.Event()
+
+    def fetch(request, *, cancel, progress):
+        fake.begun.release()
+        hangs.wait(WAIT_S)
+        cancel.check()
+
+    monkeypatch.setattr(fake, "fetch", fetch)
+    future = pool.submit(want(), "a")
+    fake.wait_begun(1)
+    began = time.monotonic()
+    pool.close(grace_s=0.05)
+    assert time.monotonic() - began < WAIT_S / 3
+    assert not future.done()
+    hangs.set()
+    with pytest.raises(Interrupted):
+        future.result(WAIT_S)

@@ -107,6 +107,15 @@ def test_a_head_that_drips_is_cut_when_its_time_is_over():
     watch.close()
 
 
+def test_a_stop_cuts_heads_that_are_about_to_be_waited_for():
+    watch = HeadWatch()
+    watch.cut_all()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, watch.watching(ours, 3600.0):
+        assert ours.recv(1) == b""
+    watch.close()
+
+
 def test_a_stop_cuts_heads_that_are_waited_for():
     watch = HeadWatch()
     ours, theirs = socket.socketpair()

@@ -116,7 +116,7 @@ def test_redirects_are_not_followed(transport, origin):
 
 
 def test_a_connection_is_used_again_after_a_whole_body_and_not_after_half_a_one(transport, origin):
-    url = origin.add("/a", BODY)
+    url = origin.add("/a", BODY, faults=[stall_after(100_000).after(2)])
     read(transport, url)
     read(transport, url)
     assert origin.connections == 1

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
-from crawling import Crawls
+from crawling import Crawls, Done
 from scrapy.downloadermiddlewares import cookies
 from tldextract import TLDExtract
+
+from mediacrawl.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,21 @@ def plain_log(caplog):
     yield
     loud = [record for record in caplog.get_records("call") if record.exc_info and record.exc_info[0]]
     assert not loud, [(record.name, record.getMessage(), record.exc_info) for record in loud]
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """`mediacrawl WORDS…` in an empty folder with the store `store`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "mediacrawl.settings")
+
+    def command(name, *words, store="store"):
+        quick = ("-s", "MEDIACRAWL_BACKOFF_S=0.01")
+        monkeypatch.setattr(sys, "argv", ["mediacrawl", name, "-s", f"FILES_STORE={store}", *quick, *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return Done(caught.value.code or 0, out, err, tmp_path, 0)
+
+    return command

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
-from crawling import BIG, STALLS_AT, Done, basic_auth, item_of, items_spider, run, sha256, start
+from crawling import BIG, STALLS_AT, basic_auth, item_of, items_spider, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
-from mediacrawl.cli import main
 from mediacrawl.spiders.site import SiteSpider
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """`mediacrawl WORDS…` in an empty folder with the store `store`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "mediacrawl.settings")
-
-    def command(name, *words, store="store"):
-        quick = ("-s", "MEDIACRAWL_BACKOFF_S=0.01")
-        monkeypatch.setattr(sys, "argv", ["mediacrawl", name, "-s", f"FILES_STORE={store}", *quick, *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return Done(caught.value.code or 0, out, err, tmp_path, 0)
-
-    return command
 
 
 @pytest.fixture

@@ -135,14 +135,25 @@ def test_a_full_disk_ends_the_crawl_and_with_room_it_goes_on(crawls, small_disk,
     assert {path.suffix for path in parts_in(small_disk.folder)} <= {".tmp"}
 
 
-def test_a_full_disk_is_one_line_and_status_4_of_the_process(small_disk, origin, tmp_path):
+def test_a_full_disk_is_one_line_and_status_4_of_get(small_disk, origin, command):
     url = origin.add("/b.mp4", BIG, content_type="video/mp4")
+    done = command("get", url)
+    assert done.status == 4
+    assert done.lines[-1].startswith("stopped: no space left for ")
+    small_disk.resize("60m")
+    origin.forget()
+    done = command("get", url)
+    assert (done.status, done.store) == (0, {"get/127.0.0.1/b.mp4": BIG.sha256()})
+    assert origin.requests[0].range[0] > 0
+
+
+def test_a_full_disk_is_one_line_and_status_4_of_the_process(small_disk, origin, tmp_path):
+    origin.add("/b.mp4", BIG, content_type="video/mp4")
     page = origin.page("/", '<video src="/b.mp4"></video>')
-    for words in (("get", url), ("crawl", "site", "-a", f"url={page}")):
-        done = run(tmp_path, *words)
-        assert done.status == 4, str(done)
-        assert any(line.startswith("stopped: no space left for ") for line in done.lines), str(done)
-        assert files_in(small_disk.folder) == {}
+    done = run(tmp_path, "crawl", "site", "-a", f"url={page}")
+    assert done.status == 4, str(done)
+    assert any(line.startswith("stopped: no space left for ") for line in done.lines), str(done)
+    assert files_in(small_disk.folder) == {}
     small_disk.resize("60m")
     origin.forget()
     done = run(tmp_path, "crawl", "site", "-a", f"url={page}")

@@ -13,8 +13,9 @@ from mediacrawl.spiders.site import SiteSpider
 
 JOB = {"JOBDIR": "job"}
 BODY = b"j" * 4000
-# What `mediacrawl` needs from the signal to its end is tenths of a second; the rest is for a machine that is busy.
-SOON_S = 5
+# From the signal to the end it takes tenths of a second, two seconds where a server has not begun to answer; the
+# rest is for a machine that is busy.
+SOON_S = 10
 HOUR_S = 3600
 
 

@@ -6,12 +6,14 @@ import asyncio
 import threading
 
 import pytest
-from crawling import BIG, item_of, items_spider, sha256
+from crawling import item_of, items_spider, sha256
 from origin import Answer, Origin, set_cookie, slow, status
 from scrapy import Request, Spider
+from scrapy.settings import Settings
 
 from mediacrawl.bridge import Bridge
 from mediacrawl.spiders.site import SiteSpider
+from mediacrawl.wiring import policy_of
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
@@ -107,14 +109,13 @@ def test_a_delay_between_requests_lies_between_media_too(crawl, origin):
     starts = [request.started_at for request in origin.requests]
     assert len(starts) == 8
     assert starts[-1] - starts[0] >= 0.1 * 7 - 0.2  # the first may have been noticed late, none too early
-    assert origin.connections <= 8
 
 
-def test_with_a_delay_no_file_is_fetched_over_several_connections(crawl, origin):
-    url = origin.add("/a.jpg", BIG, content_type=JPEG, faults=[slow(100_000_000, times=None)])
-    settings = {"MEDIACRAWL_SEGMENT_FROM_BYTES": 1_000_000, "DOWNLOAD_DELAY": 0.01}
-    assert crawl(items_spider(item_of(url)), settings).files[0]["checksum"] == BIG.sha256()
-    assert len(origin.requests_for("/a.jpg")) == 1
+@pytest.mark.parametrize(
+    ("settings", "connections"), [({}, 4), ({"DOWNLOAD_DELAY": 0.01}, 1), ({"AUTOTHROTTLE_ENABLED": True}, 1)]
+)
+def test_a_file_has_several_connections_only_where_no_delay_is_asked_for(settings, connections):
+    assert policy_of(Settings(settings)).segments.connections == connections
 
 
 def test_autothrottle_learns_from_media(crawl, origin):
