@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from mediacrawl.download.coding import decoded
 from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, PrivateAddress
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
 
@@ -161,11 +162,15 @@ class _RequestsAnswer:
                 self.headers["set-cookie"] = "\n".join(cookies)
 
     def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        blocks = self._raw_blocks()
+        return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
+
+    def _raw_blocks(self) -> Iterator[bytes]:
         raw = self._response.raw
         try:
             # read1, not read: a block is handed on as soon as it is there, so that slow servers show progress,
             # a stop is seen at once, and a stall is noticed.
-            while block := raw.read1(BLOCK_BYTES, decode_content=decode):
+            while block := raw.read1(BLOCK_BYTES, decode_content=False):
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
             raise translated(error, self.url, self._timeout_s) from None
@@ -243,8 +248,6 @@ def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
             return f"no byte for {timeout_s:g} s"
         if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:
             return "the server reset the connection"
-        if isinstance(cause, urllib3.exceptions.DecodeError):
-            return "the body's Content-Encoding is broken"
     return f"the connection broke: {_words(chain[-1])}"
 
 

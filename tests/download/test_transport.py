@@ -211,7 +211,7 @@ RAW = {
     "half a head": (b"HTTP/1.1 200 OK\r\nContent-Le", None),
     "a bad chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "ended before|broke"),
     "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "broke"),
-    "broken gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nno gzip", "Content-Encoding is broken"),
+    "broken gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nno gzip", "Content-Encoding gzip is broken"),
 }
 
 
