@@ -132,11 +132,17 @@ class Archive:
             with self.ledger.transaction():
                 done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
                 self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
-            for change, result in zip(changes, results, strict=True):
-                if isinstance(change, Publish) and not isinstance(result, Exception):
-                    assert change.fetched.part is not None
-                    change.fetched.part.published()
+            self._forget_parts(changes, results)
         return results
+
+    def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
+        recorded = False
+        for change, result in zip(changes, results, strict=True):
+            if isinstance(change, Publish) and not isinstance(result, Exception):
+                assert change.fetched.part is not None
+                recorded |= change.fetched.part.published()
+        if recorded:
+            self.store.parts.sync()
 
     def forget(self, keys: Sequence[str], *, files: bool = False) -> None:
         """Delete rows and partial files; the finished files only if asked to, before their rows."""
@@ -148,11 +154,24 @@ class Archive:
         self.ledger.forget(keys)
 
     def settle(self) -> None:
-        """After a crash: a row that was being published is done if its part has gone to its path."""
+        """After a crash: a row that was being published is done if its part has gone to its path.
+
+        A power cut may have taken both names of the part, and the older version that stands there may have the same
+        size: so the bytes are compared. And the rename may be younger than the last sync of its folder.
+        """
+        found: dict[str, list[Entry]] = {DONE: [], PENDING: []}
         for entry in list(self.ledger.entries(PUBLISHING)):
             with suppress(PartInUse):  # another process is publishing it right now
-                renamed = not self.store.parts.exists(entry.key) and self._is_there(entry)
-                self.ledger.settle(entry.key, DONE if renamed else PENDING, self._clock())
+                found[DONE if self._was_renamed(entry) else PENDING].append(entry)
+        if found[DONE]:
+            self.store.sync_names(entry.path for entry in found[DONE] if entry.path is not None)
+        for state, entries in found.items():
+            for entry in entries:
+                self.ledger.settle(entry.key, state, self._clock())
+
+    def _was_renamed(self, entry: Entry) -> bool:
+        gone = not self.store.parts.exists(entry.key)
+        return gone and self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
 
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,14 @@ class LocalStore:
         except (OSError, ValueError):
             return None
 
+    def sha256(self, name: str) -> str | None:
+        """Of a published file, in hex; it is read for that. None when it cannot be."""
+        try:
+            with self.path(name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+
     def is_locked(self, name: str) -> bool:
         """Whether a process has renamed its part to that name and is not through with it yet."""
         try:
@@ -114,10 +123,9 @@ class LocalStore:
         except OSError as error:
             raise disk_error(error, self.root) from None
 
-    def sync_name(self, name: str) -> None:
-        """Make a published file's name durable, and those of the folders that it is in."""
-        parents = self.path(name).relative_to(self.root).parents
-        self.sync(self.root / parent for parent in parents)
+    def sync_names(self, names: Iterable[str]) -> None:
+        """Make the names of published files durable, and those of the folders that they are in."""
+        self.sync({self.root / parent for name in names for parent in Path(name).parents})
 
     def names(self) -> Iterator[str]:
         """Every published file, as a relative name, in no order."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-CHECKPOINT_S = 1.0  # at most one second's worth of bytes is fetched again after a power cut
+CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
 RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
 _VERSION = 1  # of a record
 
@@ -149,8 +149,14 @@ class PartFolder:
     def _path(self, key: str) -> Path:
         return self.folder / f"{self.name(key)}.part"
 
+    def sync(self) -> None:
+        """Make it durable that the records of published parts are gone, see `PartFile.published`."""
+        with _disk_errors(self.folder):
+            sync_folders([self.folder])
+
     def sweep(self) -> None:
         """Remove what a killed process left and nothing can use: parts without a record, torn records."""
+        bodiless = False
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in list(entries):
                 path = Path(entry.path)
@@ -161,6 +167,9 @@ class PartFolder:
                         pass  # closing a part that is worth nothing removes it
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
                     path.unlink(missing_ok=True)
+                    bodiless = True
+        if bodiless:
+            self.sync()
 
 
 def _is_old(path: Path, age_s: float = 60.0) -> bool:
@@ -304,14 +313,18 @@ class PartFile:
         self.record = None
         os.ftruncate(self._fd, 0)
 
-    def published(self) -> None:
-        """The bytes have their final name: only the record is left to remove."""
+    def published(self) -> bool:
+        """The bytes have their final name: only the record is left to remove. If there was one, `PartFolder.sync`
+        makes that durable, for many parts at once.
+        """
         self._folder.at_step("part-forget")
-        if self._recorded:
-            self._drop_record()
+        recorded, self._recorded = self._recorded, False
+        if recorded:
+            self._record_path.unlink(missing_ok=True)
         if self._fd >= 0:  # who wanted it may have let go of it meanwhile
             os.close(self._fd)
             self._fd = -1
+        return recorded
 
     def set_aside(self, folder: Path) -> Path:
         """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
@@ -341,7 +354,7 @@ class PartFile:
             self._fd = -1
 
     def _drop_record(self) -> None:
-        """Durably, before anything else happens to the bytes: a record that a power cut brings back lies about them."""
+        """Durably, before the bytes change: a record that a power cut brings back would count others."""
         with suppress(FileNotFoundError):
             self._record_path.unlink()
             sync_folders([self._folder.folder])
@@ -356,7 +369,10 @@ class PartFile:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_ino == self.path.stat().st_ino:
+                held = os.fstat(fd)
+                if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
+                    self.path.unlink()
+                elif held.st_ino == self.path.stat().st_ino:
                     return fd
             except BlockingIOError:
                 os.close(fd)
@@ -395,7 +411,11 @@ class PartFile:
         aside = self._record_path.with_suffix(".tmp")
         self._folder.at_step("part-record")
         with _disk_errors(self._record_path):
-            aside.write_text(json.dumps(facts), encoding="utf-8")
+            with aside.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(facts))
+                if self.record.ranges:  # without, a power cut may leave a new record that is empty, and no old one
+                    file.flush()
+                    os.fsync(file.fileno())
             aside.replace(self._record_path)
         self._recorded = True
 
