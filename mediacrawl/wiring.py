@@ -10,7 +10,8 @@ from scrapy.utils.misc import load_object
 
 from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
-from mediacrawl.download.downloader import Downloader, Policy
+from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.policy import Policy
 from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.segments import SegmentPolicy

@@ -8,15 +8,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mediacrawl.download.exchange import Exchange
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
+from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
-from mediacrawl.download.retry import Backoff, HostPauses
-from mediacrawl.download.segments import Crew, SegmentPolicy, Share
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.segments import Crew, Share
 from mediacrawl.download.verify import SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectFailed,
@@ -44,24 +43,6 @@ _PROBES = 2
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How to fetch, the same for all transfers of a crawl.
-
-    Attributes:
-        stall_s: the window in which at least `stall_bytes` must arrive; also the time without any byte.
-        stall_bytes: fewer in a window and the transfer reconnects.
-        max_bytes: a larger file is refused and its part removed; 0 is no limit.
-        segments: when a large file is fetched over several connections.
-    """
-
-    stall_s: float = 30.0
-    stall_bytes: int = 1
-    max_bytes: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
-    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
 
 
 class Downloader:
@@ -287,7 +268,7 @@ class _Transfer:
 
     def _arriving(self, answer: Answer, *, decode: bool) -> Iterator[bytes]:
         """A body as it comes, until it stalls or a stop is asked for; each block is handed on before that is seen."""
-        stall = _Stall(self._policy, self._request.url, self._owner.clock)
+        stall = Stall(self._policy, self._request.url, self._owner.clock)
         for block in answer.blocks(decode=decode):
             yield block
             self._cancel.check()
@@ -424,34 +405,3 @@ class _Transfer:
             max_pause_s=self._policy.backoff.max_retry_after_s,
             note=self._note,
         )
-
-
-class _Stall:
-    """Notices that too little arrives, although something does."""
-
-    def __init__(self, policy: Policy, url: str, clock: Callable[[], float]) -> None:
-        self._policy = policy
-        self._url = url
-        self._clock = clock
-        self._since = clock()
-        self._bytes = 0
-
-    def seen(self, new_bytes: int) -> None:
-        """Raise `TransferBroken` at the end of a window in which less than the minimum came."""
-        self._bytes += new_bytes
-        now = self._clock()
-        if now - self._since < self._policy.stall_s:
-            return
-        if self._bytes < self._policy.stall_bytes:
-            raise TransferBroken(
-                self._url, f"stalled: {self._bytes} bytes in {self._policy.stall_s:g} s, reconnecting"
-            )
-        self._since, self._bytes = now, 0
-
-
-def host_of(url: str) -> str:
-    """The host name, lower case, for naming and pausing; empty when there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

@@ -1,0 +1,54 @@
+"""How to fetch: what is the same for all transfers of a crawl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mediacrawl.download.retry import Backoff
+from mediacrawl.download.segments import SegmentPolicy
+from mediacrawl.errors import TransferBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to fetch, the same for all transfers of a crawl.
+
+    Attributes:
+        stall_s: the window in which at least `stall_bytes` must arrive; also the time without any byte.
+        stall_bytes: fewer in a window and the transfer reconnects.
+        max_bytes: a larger file is refused and its part removed; 0 is no limit.
+        segments: when a large file is fetched over several connections.
+    """
+
+    stall_s: float = 30.0
+    stall_bytes: int = 1
+    max_bytes: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
+
+
+class Stall:
+    """Notices that too little arrives, although something does."""
+
+    def __init__(self, policy: Policy, url: str, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._url = url
+        self._clock = clock
+        self._since = clock()
+        self._bytes = 0
+
+    def seen(self, new_bytes: int) -> None:
+        """Raise `TransferBroken` at the end of a window in which less than the minimum came."""
+        self._bytes += new_bytes
+        now = self._clock()
+        if now - self._since < self._policy.stall_s:
+            return
+        if self._bytes < self._policy.stall_bytes:
+            raise TransferBroken(
+                self._url, f"stalled: {self._bytes} bytes in {self._policy.stall_s:g} s, reconnecting"
+            )
+        self._since, self._bytes = now, 0
