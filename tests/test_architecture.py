@@ -59,8 +59,8 @@ OUTSIDE = {
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
     "django": {"server"},
-    "requests": {"download.transport", "wiring"},  # wiring: the type of the default session factory
-    "urllib3": {"download.transport"},
+    "requests": {"download.transport", "download.sockets", "wiring"},  # wiring: the type of the default session factory
+    "urllib3": {"download.transport", "download.sockets"},
     "lxml": {"extract"},
     "parsel": {"extract"},
     "w3lib": {"extract"} | SCRAPY_SIDE,
