@@ -1,0 +1,110 @@
+"""The README's table of exit statuses, row by row, with real runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from crawling import BIG, STALLS_AT, run, start, together
+from origin import Origin, stall_after, status
+
+import mediacrawl
+from mediacrawl.ledger.ledger import Entry
+
+BODY = b"j" * 4000
+JPEG = "image/jpeg"
+
+
+# name of the run -> words, status
+RUNS = {
+    "a list of which all is there": (("crawl", "urllist", "-a", "file={list}"), 0),
+    "a file that is there": (("get", "{origin}/a.jpg"), 0),
+    "a list with a file that is not there and a line that is no URL": (
+        ("crawl", "urllist", "-a", "file={bad_list}"),
+        1,
+    ),
+    "a page that is not there": (("crawl", "site", "-a", "url={origin}/no-page"), 1),
+    "a spider that is not there": (("crawl", "nosuch"), 2),
+    "an argument that a spider does not know": (("crawl", "site", "-a", "uri={origin}/page"), 2),
+    "a list that is not there": (("crawl", "urllist", "-a", "file=nosuch.txt"), 2),
+    "a setting that makes no sense": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_STALL_S=soon"), 2),
+    "a store that cannot be made": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_STORE={file}/x"), 4),
+    "a job folder that cannot be made": (("crawl", "site", "-a", "url={origin}/page", "-s", "JOBDIR={file}/x"), 4),
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("statuses")
+    with Origin() as origin:
+        origin.add("/a.jpg", BODY, content_type=JPEG)
+        origin.page("/page", '<img src="/a.jpg">')
+        lists = {
+            "list": [origin.url("/a.jpg")],
+            "bad_list": [origin.url("/a.jpg"), origin.url("/missing.jpg"), "not a URL"],
+        }
+        for name, lines in lists.items():
+            (folder / name).write_text("\n".join(lines))
+        (folder / "file").touch()
+        yield {name: str(folder / name) for name in (*lists, "file")} | {"origin": origin.url("/").rstrip("/")}
+
+
+@pytest.fixture(scope="module")
+def runs(site, tmp_path_factory):
+    """All of them, two at a time: Python's start is what they cost."""
+    names, done = list(RUNS), {}
+    for at in range(0, len(names), 2):
+        pair = names[at : at + 2]
+        commands = [tuple(word.format(**site) for word in RUNS[name][0]) for name in pair]
+        done |= zip(pair, together(tmp_path_factory.mktemp("pair"), *commands), strict=True)
+    return done
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_status_says_what_happened(runs, name):
+    assert runs[name].status == RUNS[name][1], str(runs[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("a list with a file that is not there and a line that is no URL", "/missing.jpg: HTTP 404 Not Found"),
+        ("a list with a file that is not there and a line that is no URL", "/bad_list:3: bad line"),
+        ("a page that is not there", "/no-page: page: HTTP 404"),
+    ],
+)
+def test_what_failed_is_named_with_why_and_how_to_try_again(runs, name, says):
+    summary = [line for line in runs[name].lines if line.startswith("  ") and line.endswith(says)]
+    assert len(summary) == 1, str(runs[name])
+    assert runs[name].lines[-1].startswith("try the failed ones again with: ")
+
+
+@pytest.mark.parametrize("name", [name for name, (_words, code) in RUNS.items() if code in {2, 4}])
+def test_wrong_usage_and_a_machine_that_cannot_are_told_in_a_line_and_nothing_is_done(runs, name):
+    done = runs[name]
+    assert done.out == ""
+    usage = done.lines.index("Usage") + 3 if "Usage" in done.lines else 0  # Scrapy shows the syntax before the line
+    assert 1 <= len(done.lines[usage:]) <= 3, str(done)
+    assert done.store == {}
+
+
+def test_an_interrupted_run_is_3_and_the_same_command_goes_on_to_0(origin, tmp_path, ledger):
+    """`retry` here; a crawl and `get` in the tests of the pause."""
+    url = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT), status(503)])
+    ledger.fail([Entry(url, url, spider="site", reason="HTTP 503")], 1.0)
+    with start(tmp_path, "retry") as running:
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        running.interrupt()
+        interrupted = running.wait()
+    assert interrupted.status == 3, str(interrupted)
+    assert "nothing is lost; go on with: " in interrupted.lines[-1]
+    again = run(tmp_path, "retry")
+    assert (again.status, again.store) == (0, {"site/127.0.0.1/big.mp4": BIG.sha256()}), str(again)
+
+
+def test_the_readme_knows_these_statuses_and_no_others():
+    readme = (Path(mediacrawl.__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("### Exit status")[2].partition("###")[0]
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    assert listed == {code for _words, code in RUNS.values()} | {3}

@@ -1,0 +1,135 @@
+"""The stop at each step, with the real command: it is killed exactly there, and the same command ends right."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import pytest
+from crawling import QUICK, Running, assert_plain, environment, files_in, parts_in, run, sha256
+from fetch_job import STEPS
+from origin import Pattern, limit_per_connection
+
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+# `mediacrawl.cli.main`, but for a store that kills the process when it comes to a step for the n-th time.
+_DYING = """
+import os, signal, sys
+from mediacrawl.store import local
+from mediacrawl.store.local import LocalStore
+
+step, left = sys.argv[1], int(sys.argv[2])
+sys.argv[1:3] = []
+
+
+def at_step(reached):
+    global left
+    left -= reached == step
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+genuine = LocalStore.__init__
+LocalStore.__init__ = lambda store, root: genuine(store, root, at_step)
+from mediacrawl.cli import main
+main()
+"""
+SMALL = b"small " * 100
+OLD, NEW = b"old version", b"new version"
+# One of each is large enough for segments, and its bytes come so slowly that there are checkpoints.
+LARGE, OLD_LARGE, NEW_LARGE = Pattern(24 * MIB, 1), Pattern(MIB, 2), Pattern(MIB, 3)
+SETTINGS = QUICK | {
+    "FILES_STORE": "store",
+    "FILES_EXPIRES": 0,
+    "MEDIACRAWL_SEGMENT_FROM_BYTES": 8 * MIB,
+    "ROBOTSTXT_OBEY": False,
+}
+RESULT = {
+    "small.jpg": sha256(SMALL),
+    "small-2.jpg": sha256(SMALL[1:]),
+    "large.mp4": LARGE.sha256(),
+    "changed.jpg": sha256(NEW),
+    "changed.mp4": NEW_LARGE.sha256(),
+}
+VERSIONS = {name: {digest} for name, digest in RESULT.items()}
+VERSIONS["changed.jpg"].add(sha256(OLD))
+VERSIONS["changed.mp4"].add(OLD_LARGE.sha256())
+VERSIONS["small-2.jpg"] = VERSIONS["small.jpg"] = {sha256(SMALL), sha256(SMALL[1:])}  # who comes first has the name
+
+
+def crawl(folder):
+    (folder / "urls.txt").touch()
+    options = [word for name, value in SETTINGS.items() for word in ("-s", f"{name}={value}")]
+    return ["crawl", "urllist", "-a", "file=urls.txt", *options]
+
+
+def dying(folder, step, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DYING, step, str(number), *crawl(folder)],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    return Running(process, folder, None)
+
+
+def published(folder):
+    """Name -> sha256. All of them lie in one folder."""
+    return {path.rpartition("/")[2]: digest for path, digest in files_in(folder / "store").items()}
+
+
+def prepare(folder, origin):
+    """A store with the old versions; then the origin has new ones, and more."""
+    folder.mkdir()
+    changed = {"/changed.jpg": OLD, "/changed.mp4": OLD_LARGE}
+    urls = [origin.add(path, body, content_type="image/jpeg") for path, body in changed.items()]
+    (folder / "urls.txt").write_text("\n".join(urls))
+    done = run(folder, *crawl(folder))
+    assert done.status == 0, str(done)
+    assert set(published(folder)) == {"changed.jpg", "changed.mp4"}
+    origin.replace("/changed.jpg", NEW)
+    origin.replace("/changed.mp4", NEW_LARGE)
+    urls += [
+        origin.add("/small.jpg", SMALL, content_type="image/jpeg"),
+        origin.add("/more/small.jpg", SMALL[1:], content_type="image/jpeg"),
+        origin.add("/large.mp4", LARGE, content_type="video/mp4", faults=[limit_per_connection(6_000_000)]),
+    ]
+    (folder / "urls.txt").write_text("\n".join(urls))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_command_that_is_killed_at_a_step_ends_right_when_it_is_run_again(tmp_path, origin, step):
+    folder = tmp_path / "job"
+    prepare(folder, origin)
+    with dying(folder, step, 2) as running:
+        assert running.wait().status == -signal.SIGKILL
+    for name, digest in published(folder).items():
+        assert digest in VERSIONS[name], f"{name} is no whole version"
+
+    done = run(folder, *crawl(folder))
+
+    assert done.status == 0, str(done)
+    assert_through(folder)
+
+
+def assert_through(folder):
+    found = published(folder)
+    assert sorted(found.values()) == sorted(RESULT.values())
+    assert all(found[name] in VERSIONS[name] for name in RESULT)
+    assert found["changed.jpg"] == sha256(NEW)
+    assert found["changed.mp4"] == NEW_LARGE.sha256()
+    assert parts_in(folder / "store") == []
+    rows = [json.loads(line) for line in run(folder, "manifest", settings={"FILES_STORE": "store"}).out.splitlines()]
+    assert sorted(row["sha256"] for row in rows) == sorted(RESULT.values())
+    ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME)
+    assert ledger.is_intact()
+    ledger.close()

@@ -1,0 +1,157 @@
+"""The stop at each step: the real downloader is killed exactly there, and the next run ends right.
+
+`test_archive` does that for publishing alone; here it is segments, a newer version under the name of the old one,
+and revalidation.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import astuple
+from pathlib import Path
+
+import fetch_job
+import pytest
+from fetch_job import KIB, STEPS, Trial, Version, Wanted
+from origin import Origin, limit_per_connection
+
+from mediacrawl.archive import Archive
+from mediacrawl.ledger.ledger import DONE, PENDING
+from mediacrawl.store.local import LocalStore
+
+SEGMENTS = 768 * KIB
+JOB = {
+    "/segments.bin": Wanted(
+        Version(SEGMENTS, 1), "s/h/segments.bin", [limit_per_connection(4_000_000)], connections=4
+    ),
+    "/changed.jpg": Wanted(Version(900, 3), "s/h/changed.jpg", before=Version(900, 2)),
+    "/changed.bin": Wanted(Version(200 * KIB, 5), "s/h/changed.bin", before=Version(200 * KIB, 4)),
+    "/half.bin": Wanted(Version(200 * KIB, 7), "s/h/half.bin", part_of=Version(200 * KIB, 6)),
+    "/unchanged.jpg": Wanted(Version(500, 8), "s/h/unchanged.jpg", before=Version(500, 8)),
+    "/small.jpg": Wanted(Version(700, 9), "s/h/small.jpg"),
+}
+BATCHES = [["/segments.bin"], ["/changed.jpg", "/changed.bin", "/unchanged.jpg"], ["/half.bin", "/small.jpg"]]
+
+
+@pytest.fixture(autouse=True)
+def _small_is_large(monkeypatch):
+    fetch_job.small_is_large(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The job, and the folder of the stores that kills left: `<step>-<n>`."""
+    root, prepared = tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("prepared") / "store"
+    with Origin() as origin, pytest.MonkeyPatch.context() as patches:
+        fetch_job.small_is_large(patches)
+        trial = Trial(origin, JOB, BATCHES)
+        trial.prepare(prepared)
+        batches = json.dumps([[astuple(file) for file in batch] for batch in trial.files])
+        command = [sys.executable, fetch_job.__file__, str(root), str(prepared), batches]
+        said = subprocess.run(command, capture_output=True, check=False, text=True, timeout=300)
+        assert (said.returncode, said.stderr) == (0, "")
+        trial.calm()
+        yield trial, root
+
+
+def stores_killed_at(killed, step, to):
+    """Copies, since each can be recovered once."""
+    folders = sorted(killed[1].glob(f"{step}-*"))
+    return [Path(shutil.copytree(folder, to / folder.name)) for folder in folders]
+
+
+def test_the_kills_fall_at_every_step_and_amid_segments(killed):
+    _, root = killed
+    assert {folder.name.rpartition("-")[0] for folder in root.iterdir()} == set(STEPS)
+    records = [json.loads(path.read_text()) for path in root.glob("part-*/.mediacrawl/parts/*.json")]
+    assert [record for record in records if len(record["ranges"]) > 1], "no kill found segments behind a gap"
+
+
+@pytest.mark.parametrize("boot", ["kill", "power cut"])
+@pytest.mark.parametrize("step", STEPS)
+def test_the_next_run_ends_right(killed, step, boot, tmp_path, monkeypatch):
+    trial, _ = killed
+    if boot == "power cut":
+        monkeypatch.setattr("mediacrawl.store.partfile.boot_id", lambda: "the next boot")
+    folders = stores_killed_at(killed, step, tmp_path)
+    assert folders
+    for folder in folders:
+        counted = trial.assert_sound(folder)
+        fetched = trial.run(folder)
+        for path in ("/segments.bin", "/changed.bin"):
+            assert fetched[path].saved_bytes in (0, counted[path])
+            arrived = 0 if fetched[path].part is None else fetched[path].size_bytes
+            assert fetched[path].saved_bytes + fetched[path].fetched_bytes == arrived, "nothing travels twice"
+        assert fetched["/unchanged.jpg"].part is None
+        trial.assert_through(folder)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_after_that_fetches_nothing(killed, step, tmp_path):
+    trial, _ = killed
+    folder = stores_killed_at(killed, step, tmp_path)[0]
+    trial.run(folder)
+    trial.origin.forget()
+    again = trial.run(folder)
+    assert [fetched.status for fetched in again.values()] == [304] * len(JOB)
+    assert trial.origin.bytes_sent() == 0
+    trial.assert_through(folder)
+
+
+def test_a_part_that_the_kill_left_with_segments_is_gone_on_with(killed, tmp_path):
+    """Not one byte of what its record counts travels again, on whichever side of a gap it is."""
+    trial, _ = killed
+    most = 0
+    for folder in stores_killed_at(killed, "part-record", tmp_path):
+        counted = trial.assert_sound(folder)["/segments.bin"]
+        most = max(most, counted)
+        assert trial.run(folder)["/segments.bin"].saved_bytes == counted
+    assert 0 < most <= SEGMENTS
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "content"),
+    [
+        ("part-write", DONE, "before"),
+        ("file-sync", DONE, "before"),
+        ("ledger-claim", DONE, "before"),
+        ("file-rename", PENDING, "before"),
+        ("folder-sync", DONE, "body"),
+        ("ledger-done", DONE, "body"),
+        ("part-forget", DONE, "body"),
+    ],
+)
+def test_the_old_version_stands_there_until_the_new_one_does(killed, step, state, content, tmp_path):
+    """At no moment is there nothing, and the ledger knows which of the two it is although both are as long."""
+    trial, _ = killed
+    seen = []
+    for folder in stores_killed_at(killed, step, tmp_path):
+        archive = Archive.open(LocalStore(folder))
+        (row,) = archive.known([trial.origin.url("/changed.jpg")])
+        archive.close()
+        data = (folder / "s/h/changed.jpg").read_bytes()
+        assert data in {JOB["/changed.jpg"].before.data, JOB["/changed.jpg"].body.data}
+        seen.append((row.state, data))
+    assert (state, getattr(JOB["/changed.jpg"], content).data) in seen
+
+
+@pytest.mark.parametrize("step", ["ledger-claim", "file-rename", "ledger-done"])
+def test_a_revalidated_file_is_checked_anew_by_the_next_run(killed, step, tmp_path):
+    trial, _ = killed
+    key = trial.origin.url("/unchanged.jpg")
+    for folder in stores_killed_at(killed, step, tmp_path):
+        before = row_of(folder, key)
+        trial.run(folder)
+        after = row_of(folder, key)
+        assert (before.state, after.state, after.finished_at) == (DONE, DONE, before.finished_at)
+        assert after.checked_at > before.checked_at
+
+
+def row_of(folder, key):
+    archive = Archive.open(LocalStore(folder))
+    (row,) = archive.known([key])
+    archive.close()
+    return row
