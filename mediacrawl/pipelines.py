@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
-from urllib.parse import unquote, urlsplit
 
 from itemadapter import ItemAdapter
-from scrapy import Request
 from scrapy.exceptions import CloseSpider, DropItem, IgnoreRequest
-from scrapy.http import Headers, Response
+from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.pipelines.media import FileException, FileInfo, FileInfoOrError, MediaPipeline
@@ -22,7 +19,6 @@ from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
-from w3lib.http import basic_auth_header
 from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
@@ -37,33 +33,33 @@ from mediacrawl.errors import (
     UsageProblem,
     shown_url,
 )
-from mediacrawl.headers import digest_from_hex
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
 from mediacrawl.naming import file_name, is_page_name, wished_path
 from mediacrawl.report import Recent
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
+from mediacrawl.wishes import (
+    digests_of,
+    hide_credentials,
+    note_options,
+    request_for,
+    wish_of,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
     from typing import Self
 
+    from scrapy import Request
     from scrapy.crawler import Crawler
 
-    from mediacrawl.headers import Digest
     from mediacrawl.store.local import LocalStore
 
 logger = logging.getLogger(__name__)
 
 _IN_USE_WAIT_S = 0.5
 _DAY_S = 86_400.0
-# What an item with a single URL may say about it, and where the request carries it.
-_OPTIONS = {
-    name: f"media_{name.removeprefix('media_')}"
-    for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
-}
-# Of these, what the ledger keeps, so that a retry asks for the same.
-_WISHES = ("filename", "sha256", "md5", "referer")
 
 
 class MediaError(FileException):
@@ -150,13 +146,13 @@ class MediaFilesPipeline(FilesPipeline):
                 results.append((False, TwistedFailure(outcome)))
             else:
                 results.append((True, outcome))
-        self._hide_credentials(item)
+        hide_credentials(ItemAdapter(item), self.files_urls_field)
         return self.item_completed(results, item, info)
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
         errback = request.errback
-        request = _without_credentials(request)
+        request = without_credentials(request)
         request.callback, request.errback = NO_CALLBACK, None
         key = self.media_key(request)
         try:
@@ -239,15 +235,13 @@ class MediaFilesPipeline(FilesPipeline):
         where the links were found; it becomes the Referer, as far as `REFERRER_POLICY` lets it.
         """
         adapter = ItemAdapter(item)
-        requests = [_request(url) for url in self._urls(adapter)]
+        requests = [request_for(url) for url in self._urls(adapter)]
         single = len(requests) == 1
         offsite = getattr(self.crawler.spider, "media_offsite", False)
         for request in requests:
             if offsite:
                 request.meta["allow_offsite"] = True
-            for name, meta_name in _OPTIONS.items():
-                if (value := adapter.get(name)) and (single or name == "page"):
-                    request.meta[meta_name] = str(value)
+            note_options(request, adapter, single=single)
             if single and isinstance(headers := adapter.get("headers"), dict):
                 request.headers.update(headers)
             self._add_referer(request)
@@ -275,7 +269,7 @@ class MediaFilesPipeline(FilesPipeline):
             key,
             works,
             name=file_name(request.url, filename=request.meta.get("media_filename")),
-            digests=_digests(request),
+            digests=digests_of(request),
             revalidate=revalidate,
             allow_redirects=self.allow_redirects,
             accept_html=is_page_name(request.url),
@@ -362,13 +356,12 @@ class MediaFilesPipeline(FilesPipeline):
         return self._works
 
     def _entry(self, request: Request, key: str) -> Entry:
-        wish = {name: value for name in _WISHES if (value := request.meta.get(f"media_{name}"))}
         return Entry(
             key,
             shown_url(request.url),
             page=request.meta.get("media_page"),
             spider=self._owner(request),
-            wish=json.dumps(wish) if wish else None,
+            wish=wish_of(request),
         )
 
     def _owner(self, request: Request) -> str:
@@ -381,15 +374,6 @@ class MediaFilesPipeline(FilesPipeline):
         if not isinstance(urls, list):
             raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
         return urls
-
-    def _hide_credentials(self, item: Any) -> None:
-        """The item goes on to feeds: its URLs without user names and passwords."""
-        adapter = ItemAdapter(item)
-        urls = adapter.get(self.files_urls_field)
-        if isinstance(urls, list):
-            shown = [shown_url(url) if isinstance(url, str) else url for url in urls]
-            if shown != urls:
-                adapter[self.files_urls_field] = shown
 
     def _refuse_known_failure(self, request: Request, entry: Entry) -> None:
         """Not again what failed in this run already, nor what is known to fail for good."""
@@ -443,33 +427,6 @@ class MediaFilesPipeline(FilesPipeline):
             middleware = self.crawler.get_spider_middleware(RefererMiddleware)
             if middleware is not None:
                 middleware.get_processed_request(request, Response(page))
-
-
-def _request(url: str) -> Request:
-    """A request, also for what is no URL: that one fails by itself, and not the item with its other files."""
-    try:
-        return Request(url, callback=NO_CALLBACK)
-    except (ValueError, TypeError):
-        return Request(f"about:invalid#{shown_url(str(url))}", callback=NO_CALLBACK)
-
-
-def _without_credentials(request: Request) -> Request:
-    """User name and password of the URL as a header: no log and no ledger shows that, no other host gets it."""
-    url = shown_url(request.url)
-    if url == request.url:
-        return request
-    userinfo = urlsplit(request.url).netloc.rpartition("@")[0]
-    user, _, password = userinfo.partition(":")
-    headers = Headers(request.headers)
-    headers.setdefault("Authorization", basic_auth_header(unquote(user), unquote(password)))
-    return request.replace(url=url, headers=headers)
-
-
-def _digests(request: Request) -> tuple[Digest, ...]:
-    """What the list says that the bytes hash to."""
-    named = ((name, request.meta.get(f"media_{name}")) for name in ("sha256", "md5"))
-    digests = (digest_from_hex(name, text) for name, text in named if text)
-    return tuple(digest for digest in digests if digest is not None)
 
 
 def _error_info(failure: Any) -> dict[str, str]:

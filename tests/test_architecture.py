@@ -36,6 +36,7 @@ LOWER = {
 UPPER = [
     "wiring",
     "bridge",
+    "wishes",
     "pipelines",
     "scheduler",
     "middlewares",
@@ -59,7 +60,11 @@ OUTSIDE = {
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
     "django": {"server"},
-    "requests": {"download.transport", "download.sockets", "wiring"},  # wiring: the type of the default session factory
+    "requests": {
+        "download.transport",
+        "download.sockets",
+        "wiring",
+    },  # wiring: the type of the default session factory
     "urllib3": {"download.transport", "download.sockets"},
     "lxml": {"extract"},
     "parsel": {"extract"},
