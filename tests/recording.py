@@ -207,6 +207,15 @@ class Cut:
     names: dict[str, int | None]  # path -> file number, None for a folder
     files: dict[int, bytes]
     ledger: bytes | None
+    committed: bytes | None  # the ledger behind the last commit that had returned
+
+    @property
+    def keys(self) -> set[str]:
+        """Of the rows that must still be there."""
+        if self.committed is None:
+            return set()
+        with contextlib.closing(opened(self.committed)) as db:
+            return {key for (key,) in db.execute("SELECT key FROM files")}
 
     def __str__(self) -> str:
         return f"cut behind event {self.events}: {self.what}"
@@ -215,7 +224,7 @@ class Cut:
     def state(self) -> int:
         """Equal for equal states, within one process."""
         facts = [(path, number is not None and self.files[number]) for path, number in sorted(self.names.items())]
-        return hash((tuple(facts), self.ledger))
+        return hash((tuple(facts), self.ledger, self.committed))
 
     def materialise(self, folder: Path) -> None:
         """As a tree: two names of one file are links to it. The times are old: a machine needs time to start."""
@@ -236,6 +245,12 @@ class Cut:
                 (hidden / LEDGER_NAME).write_bytes(self.ledger)
 
 
+def opened(database: bytes) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:")
+    db.deserialize(database[:18] + b"\1\1" + database[20:])  # in memory there is no WAL
+    return db
+
+
 def cut(disk: Disk, events: int, plan: Plan) -> Cut:
     names: dict[str, int | None] = {}
     files: dict[int, bytes] = {}
@@ -251,7 +266,7 @@ def cut(disk: Disk, events: int, plan: Plan) -> Cut:
             elif child not in files:
                 files[child] = node.after_cut(plan)
     databases = [disk.ledger] if disk.committing is None else [disk.ledger, disk.committing.database]
-    return Cut(events, plan.what, names, files, plan.name(databases))
+    return Cut(events, plan.what, names, files, plan.name(databases), disk.ledger)
 
 
 # --- recording ----------------------------------------------------------------------------------------
@@ -305,11 +320,7 @@ class Recording:
         }
         assert dict(disk.live()) == {"": None} | {f"/{name}": content for name, content in real.items()}
         for path in self.folder.rglob(LEDGER_NAME):
-            with (
-                contextlib.closing(sqlite3.connect(path)) as db,
-                contextlib.closing(sqlite3.connect(":memory:")) as said,
-            ):
-                said.deserialize(disk.ledger[:18] + b"\1\1" + disk.ledger[20:])  # in memory there is no WAL
+            with contextlib.closing(sqlite3.connect(path)) as db, contextlib.closing(opened(disk.ledger)) as said:
                 assert list(said.iterdump()) == list(db.iterdump())
 
     # The names

@@ -6,7 +6,9 @@ and revalidation.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +20,9 @@ import pytest
 from fetch_job import KIB, STEPS, Trial, Version, Wanted
 from origin import Origin, limit_per_connection
 
-from mediacrawl.archive import Archive
-from mediacrawl.ledger.ledger import DONE, PENDING
+from mediacrawl.archive import LEDGER_NAME, Archive
+from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Ledger
 from mediacrawl.store.local import LocalStore
 
 SEGMENTS = 768 * KIB
@@ -155,3 +158,42 @@ def row_of(folder, key):
     (row,) = archive.known([key])
     archive.close()
     return row
+
+
+# A disk that does not do as it should
+
+
+@pytest.mark.parametrize(("reason", "said"), [(errno.EIO, StoreUnwritable), (errno.ENOSPC, DiskFull)])
+def test_a_name_that_the_disk_fails_to_sync_is_not_done(origin, tmp_path, monkeypatch, reason, said):
+    trial = Trial(origin, {"/small.jpg": JOB["/small.jpg"], "/changed.jpg": JOB["/changed.jpg"]})
+    trial.prepare(tmp_path)
+    store, fsync = LocalStore(tmp_path), os.fsync
+
+    def fail(fd):
+        if os.fstat(fd).st_ino == (tmp_path / "s/h").stat().st_ino:
+            raise OSError(reason, os.strerror(reason))
+        fsync(fd)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "fsync", fail)
+        with pytest.raises(said):
+            trial.run(tmp_path)
+    ledger = Ledger(store.hidden / LEDGER_NAME, read_only=True)
+    assert [row.state for row in ledger.entries()] == [PUBLISHING, PUBLISHING]
+    ledger.close()
+    trial.run(tmp_path)
+    trial.assert_through(tmp_path)
+
+
+def test_a_part_that_has_another_name_too_is_never_changed(origin, tmp_path):
+    """A rename that a power cut has left half done: the part is the published file."""
+    trial = Trial(origin, {"/small.jpg": JOB["/small.jpg"]})
+    trial.prepare(tmp_path)
+    trial.run(tmp_path)
+    store = LocalStore(tmp_path)
+    part = store.parts._path(origin.url("/small.jpg"))
+    os.link(tmp_path / "s/h/small.jpg", part)
+    with store.parts.open(origin.url("/small.jpg")) as opened:
+        assert (opened.have, opened.record) == (0, None)
+        assert not part.samefile(tmp_path / "s/h/small.jpg")
+    trial.assert_through(tmp_path)

@@ -6,11 +6,12 @@ test can stop the process there:
 
     part-write   bytes appended or written at their offset
     part-sync    fdatasync of the bytes
-    part-record  the record that counts those bytes, written aside and renamed over the old one
+    part-record  the record that counts those bytes, written aside, synced, and renamed over the old one
 
-So a record never counts a byte that is not on the disk. After `kill -9` the page cache is still there: as long
-as the machine has not been started anew (the boot id in the record is the same), a part that was written from
-front to back is as long as its file says, and nothing is fetched twice. After a power cut the record alone counts.
+So a record never counts a byte that is not on the disk; and it is durably gone before those bytes are changed.
+After `kill -9` the page cache is still there: as long as the machine has not been started anew (the boot id in the
+record is the same), a part that was written from front to back is as long as its file says, and nothing is fetched
+twice. After a power cut the record alone counts.
 
 A part is locked (flock) while it is open, so that two processes never write the same one; the lock of a dead
 process is gone with it.

@@ -81,6 +81,14 @@ def quick_disk():
         yield
 
 
+def rows_in(folder: Path) -> set[str]:
+    archive = Archive.open(LocalStore(folder))
+    try:
+        return {row.key for row in archive.ledger.entries()}
+    finally:
+        archive.close()
+
+
 @dataclass
 class Bench:
     """Where jobs are recorded, and their states looked at."""
@@ -130,6 +138,7 @@ class Bench:
                 cut.materialise(cut_off)
                 try:
                     trial.assert_sound(cut_off / "store")
+                    assert cut.keys <= rows_in(cut_off / "store"), "the ledger has lost rows"
                     if self.chance.random() < again:
                         trial.run(cut_off / "store")  # may publish the older version, if all of it had arrived
                         trial.run(cut_off / "store")
@@ -212,7 +221,21 @@ def _no_folder_sync(patches):
 def _no_new_folder_sync(patches):
     """Sync the folder of the file, and not the one which that is in."""
     genuine = LocalStore._make_folder
-    patches.setattr(LocalStore, "_make_folder", lambda store, folder: genuine(store, folder)[:0])
+    patches.setattr(
+        LocalStore,
+        "_make_folder",
+        lambda store, folder: genuine(store, folder)[: None if folder == store.parts.folder else 0],
+    )
+
+
+def _no_store_folder_sync(patches):
+    """Begin a store, and never sync the folder which that is in."""
+    genuine = LocalStore._make_folder
+    patches.setattr(
+        LocalStore,
+        "_make_folder",
+        lambda store, folder: [new for new in genuine(store, folder) if new.is_relative_to(store.root)],
+    )
 
 
 def _no_record_sync(patches):
@@ -269,6 +292,7 @@ BROKEN = [
     (_no_folder_sync, "/small.jpg", None, "is done and not there"),
     (_no_folder_sync, "/changed.jpg", None, "s/h/changed.jpg"),
     (_no_new_folder_sync, "/small.jpg", None, "is done and not there"),
+    (_no_store_folder_sync, "/small.jpg", None, "the ledger has lost rows"),
     (_no_record_sync, "/half.bin", None, "bytes that are not there are counted"),
     (_no_record_sync, "/norange.bin", None, "bytes that are not there are counted"),
     (_no_part_folder_sync, "/changed.bin", None, "bytes that are not there are counted"),
