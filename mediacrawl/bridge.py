@@ -98,6 +98,7 @@ class Bridge:
         self._open: dict[Deferred[Any], Request] = {}
         self._media: set[Request] = set()
         self._on_stop: list[Callable[[], None]] = []
+        self._look_is_due = False
         self.stopping = False
         self.report = Report()
         self.pauses = HostPauses()
@@ -135,13 +136,17 @@ class Bridge:
             self._look_soon()
 
     def _look_soon(self) -> None:
-        # Not at once: an item counts as under way until its signals have been sent.
-        asyncio.get_running_loop().call_later(_SOON_S, self._look)
+        # Not at once: an item counts as under way until its signals have been sent. And one look is enough for all
+        # the items of a long list that end meanwhile.
+        if not self._look_is_due:
+            self._look_is_due = True
+            asyncio.get_running_loop().call_later(_SOON_S, self._look)
 
     def _look(self) -> None:
         """After a start item, have the engine see whether it is through. By itself it looks when a response is:
         so a crawl that is finished ends with its next heartbeat, up to 5 s later, one that is stopped never (2.19).
         """
+        self._look_is_due = False
         engine: Any = self._crawler.engine
         slot, items = getattr(engine, "_slot", None), engine.scraper.slot
         if slot is None:
