@@ -117,7 +117,7 @@ def _text(element: Element) -> str:
     """What the element says, or nothing when that is more than a few words."""
     if not _is_small(element):
         return ""
-    text: str = _STRING(element)
+    text = str(_STRING(element))
     return text if len(text.strip()) <= _LONGEST else ""
 
 
