@@ -90,6 +90,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the ledger."""
+        self.store.parts.close()
         self.ledger.close()
 
     def known(self, keys: Sequence[str]) -> list[Entry | None]:

@@ -323,6 +323,7 @@ class _Transfer:
         """Hash what was not hashed on the way, compare with every promise, sync."""
         record = self._part.record
         assert record is not None
+        self._part.note_whole()
         size_bytes = self._part.have
         self._hash_prefix()
         for digest in self._promised:

@@ -13,6 +13,8 @@ After `kill -9` the page cache is still there: as long as the machine has not be
 record is the same), a part that was written from front to back is as long as its file says, and nothing is fetched
 twice. After a power cut the record alone counts.
 
+A part too small for a record gets a line in a log once it is whole, see `wholes`.
+
 A part is locked (flock) while it is open, so that two processes never write the same one; the lock of a dead
 process is gone with it.
 """
@@ -26,12 +28,13 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mediacrawl.errors import disk_error
 from mediacrawl.store.sync import sync_folders
+from mediacrawl.store.wholes import LeftLogs, WholeLog, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +109,14 @@ class PartFolder:
         self.folder = folder
         self.boot = boot_id() if boot is None else boot
         self.at_step = at_step
+        self.logs = folder.with_name("whole")
+        self.wholes = WholeLog(self.logs, self.boot)
+        self.left: LeftLogs | None = None
+
+    def close(self) -> None:
+        """Remove what is of use to nobody any more."""
+        with _disk_errors(self.folder):
+            self.wholes.close()
 
     def exists(self, key: str) -> bool:
         """Whether there is a part of that key.
@@ -156,7 +167,17 @@ class PartFolder:
             sync_folders([self.folder])
 
     def sweep(self) -> None:
-        """Remove what a killed process left and nothing can use: parts without a record, torn records."""
+        """Write the records that a killed process owes; remove what it left and nothing can use: parts that no record
+        and no log tells of, torn records.
+        """
+        self.left = LeftLogs(self.logs, self.boot)
+        try:
+            self._sweep()
+        finally:
+            self.left.close()
+            self.left = None
+
+    def _sweep(self) -> None:
         bodiless = False
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in list(entries):
@@ -165,7 +186,7 @@ class PartFolder:
                     path.unlink(missing_ok=True)
                 elif path.suffix == ".part" and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, path):
-                        pass  # closing a part that is worth nothing removes it
+                        pass  # closing a part writes its record, or removes what is worth nothing
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
                     path.unlink(missing_ok=True)
                     bodiless = True
@@ -191,6 +212,7 @@ class PartFile:
         self._checkpoint_at = time.monotonic()
         self._unsynced_bytes = 0
         self._recorded = False
+        self._volume: Any = None  # of the log that tells that it is whole
         self.record = self._load()
         # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
         os.ftruncate(self._fd, self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
@@ -287,6 +309,13 @@ class PartFile:
         assert self.record is not None
         self.record = replace(self.record, complete_length=complete_length)
 
+    def note_whole(self) -> None:
+        """Every byte is here: after a kill none of them is fetched again, also without a record."""
+        if self._recorded or self._volume is not None or self.record is None or not self.record.resumable:
+            return
+        with _disk_errors(self.path):
+            self._volume = self._folder.wholes.note(self.path.stem, self._fd, self._facts())
+
     def read(self, start: int, stop: int) -> bytes:
         """The bytes of a half-open range; shorter at the end of the file."""
         return os.pread(self._fd, stop - start, start)
@@ -322,10 +351,16 @@ class PartFile:
         recorded, self._recorded = self._recorded, False
         if recorded:
             self._record_path.unlink(missing_ok=True)
+        self._forget_line()
         if self._fd >= 0:  # who wanted it may have let go of it meanwhile
             os.close(self._fd)
             self._fd = -1
         return recorded
+
+    def _forget_line(self) -> None:
+        if self._volume is not None:
+            volume, self._volume = self._volume, None
+            self._folder.wholes.release(volume)
 
     def set_aside(self, folder: Path) -> Path:
         """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
@@ -351,18 +386,21 @@ class PartFile:
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
+            self._forget_line()
             os.close(self._fd)
             self._fd = -1
 
     def _drop_record(self) -> None:
         """Durably, before the bytes change: a record that a power cut brings back would count others."""
+        self._forget_line()
         with suppress(FileNotFoundError):
             self._record_path.unlink()
             sync_folders([self._folder.folder])
         self._recorded = False
 
     def _worth_keeping(self) -> bool:
-        return bool(self.record and self.record.resumable and self.written_bytes >= RECORDED_FROM_BYTES)
+        enough = self.is_whole or self.written_bytes >= RECORDED_FROM_BYTES
+        return bool(self.record and self.record.resumable and enough)
 
     def _open_locked(self) -> int:
         while True:
@@ -388,10 +426,23 @@ class PartFile:
             raw = json.loads(self._record_path.read_bytes())
             record = _record_of(raw)
             same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
+        except FileNotFoundError:
+            return self._load_line()
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         self._recorded = True
         return replace(record, ranges=self._trusted(record, same_boot=same_boot))
+
+    def _load_line(self) -> PartRecord | None:
+        """What the log of a dead process says of this very file."""
+        line = self._folder.left.records.get(self.path.stem) if self._folder.left else None
+        if line is None or line[0] != identity(self._fd):
+            return None
+        try:
+            record = _record_of(line[1])
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return None
+        return record if record.prefix == line[0][1] else None
 
     def _trusted(self, record: PartRecord, *, same_boot: bool) -> tuple[Range, ...]:
         size = os.fstat(self._fd).st_size
@@ -407,8 +458,7 @@ class PartFile:
         assert self.record is not None
         if not self.record.resumable:
             return
-        facts = asdict(self.record) | {"boot": self._folder.boot, "version": _VERSION}
-        facts.pop("resumable")
+        facts = self._facts()
         aside = self._record_path.with_suffix(".tmp")
         self._folder.at_step("part-record")
         with _disk_errors(self._record_path):
@@ -419,6 +469,20 @@ class PartFile:
                     os.fsync(file.fileno())
             aside.replace(self._record_path)
         self._recorded = True
+
+    def _facts(self) -> dict[str, Any]:
+        """The record as it is written down."""
+        assert self.record is not None
+        record = self.record
+        return {
+            "validators": record.validators,
+            "complete_length": record.complete_length,
+            "head": record.head,
+            "ranges": record.ranges,
+            "in_order": record.in_order,
+            "boot": self._folder.boot,
+            "version": _VERSION,
+        }
 
 
 def _record_of(raw: dict[str, Any]) -> PartRecord:
