@@ -1,9 +1,9 @@
 """Which parts are whole: one line in a log for each, where a record of its own would cost more than the file.
 
-A small file has no record while it arrives: it is fetched anew after a crash. But from its last byte to its final name
-it waits for others, as many are published together; a kill in that time must not cost it. So its facts are appended
-to a log, one write without a sync: after `kill -9` the page cache is still there, and the next run makes a record of
-each line. After a power cut (another boot id) a log counts as nothing.
+A small file has no record while it arrives: it is fetched anew after a crash. But from its last byte to its final
+name it waits for others, as many are published together; a kill in that time must not cost it. So its facts are
+appended to a log, one write without a sync: after `kill -9` the page cache is still there, and the next run makes a
+record of each line. After a power cut (another boot id) a log counts as nothing.
 
 A line holds for the very file it was written about: its inode, size and time of change must be the same.
 """
@@ -85,7 +85,7 @@ class _Volume:
     def __init__(self, folder: Path, boot: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self.waiting = 0
         self.written_bytes = 0
@@ -93,7 +93,7 @@ class _Volume:
         self.append(json.dumps(boot).encode() + b"\n")
 
     def append(self, line: bytes) -> None:
-        self.written_bytes += os.write(self._fd, line)
+        self.written_bytes += os.pwrite(self._fd, line, self.written_bytes)
 
     def remove_if_idle(self) -> None:
         if self.is_current or self.waiting or self._fd < 0:
