@@ -105,17 +105,19 @@ class Archive:
             found.update({key: replace(found[key], state=PENDING) for key in lost})
         return [found.get(key) for key in keys]
 
-    def is_brought(self, key: str) -> bool:
-        """Whether another process has published it since this one asked, or is just doing so.
+    def brought(self, keys: Sequence[str]) -> set[str]:
+        """Which of them another process has published since this one asked, or is just publishing.
 
-        For who has locked its part by now: until then the other one may have been fetching.
+        For who has locked their parts by now: until then the other one may have been fetching. Only reads.
         """
-        (entry,) = self.known([key])
-        if entry is not None and entry.state == PUBLISHING:
+        return {key for key, entry in self.ledger.lookup(keys).items() if self._is_brought(key, entry)}
+
+    def _is_brought(self, key: str, entry: Entry) -> bool:
+        if entry.state == PUBLISHING:
             if self.store.is_locked(entry.path or ""):  # renamed, and the ledger does not say so yet
                 return True
-            (entry,) = self.known([key])
-        return entry is not None and entry.state == DONE
+            entry = self.ledger.lookup([key]).get(key, entry)
+        return entry.state == DONE and self._is_there(entry)
 
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -27,7 +25,7 @@ class Batcher(Generic[Q, A]):
     ) -> None:
         self._answer = answer
         self._max_batch = max_batch
-        self._queue: queue.SimpleQueue[tuple[Q, Future[A]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Sequence[Q], _Asker[A]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -36,12 +34,21 @@ class Batcher(Generic[Q, A]):
     def submit(self, question: Q) -> Future[A]:
         """Ask; the future is fulfilled in the batcher's thread. After `close` it comes cancelled."""
         future: Future[A] = Future()
+        self._put([question], lambda answers: _fulfil(future, answers[0]), future)
+        return future
+
+    def submit_all(self, questions: Sequence[Q]) -> Future[list[A | Exception]]:
+        """Ask many at once: as many answers, in the same order; an error is the answer to its question only."""
+        future: Future[list[A | Exception]] = Future()
+        self._put(questions, lambda answers: _fulfil(future, list(answers)), future)
+        return future
+
+    def _put(self, questions: Sequence[Q], asker: _Asker[A], future: Future[Any]) -> None:
         with self._lock:
             if self._closed:
                 future.cancel()
             else:
-                self._queue.put((question, future))
-        return future
+                self._queue.put((questions, asker))
 
     def close(self) -> None:
         """Answer what is queued, then end."""
@@ -53,25 +60,23 @@ class Batcher(Generic[Q, A]):
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             batch, is_last = self._drain(first)
+            questions = [question for asked, _ in batch for question in asked]
             try:
-                answers = self._answer([question for question, _ in batch])
-                if len(answers) != len(batch):  # said to who asked: this thread must live on
-                    raise RuntimeError(f"{len(answers)} answers to {len(batch)} questions")
+                answers = self._answer(questions)
+                if len(answers) != len(questions):  # said to who asked: this thread must live on
+                    raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
             except Exception as error:
-                answers = [error] * len(batch)
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.set_running_or_notify_cancel():
-                    continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+                answers = [error] * len(questions)
+            start = 0
+            for asked, asker in batch:
+                asker(answers[start : start + len(asked)])
+                start += len(asked)
             if is_last:
                 return
 
-    def _drain(self, first: tuple[Q, Future[A]]) -> tuple[list[tuple[Q, Future[A]]], bool]:
-        batch = [first]
-        while len(batch) < self._max_batch:
+    def _drain(self, first: _Asked[Q, A]) -> tuple[list[_Asked[Q, A]], bool]:
+        batch, size = [first], len(first[0])
+        while size < self._max_batch:
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
@@ -79,4 +84,18 @@ class Batcher(Generic[Q, A]):
             if item is None:
                 return batch, True
             batch.append(item)
+            size += len(item[0])
         return batch, False
+
+
+def _fulfil(future: Future[Any], answer: Any) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+_Asker = Callable[[Sequence[A | Exception]], None]
+_Asked = tuple[Sequence[Q], _Asker[A]]

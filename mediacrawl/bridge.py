@@ -17,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -40,17 +41,19 @@ from mediacrawl.report import Report
 from mediacrawl.wiring import number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from mediacrawl.download.request import Outcome
     from mediacrawl.headers import Digest, Validators
     from mediacrawl.wiring import Works
 
 logger = logging.getLogger(__name__)
 
 WANTED = "mediacrawl_wanted"  # the key in Request.meta
+CONVOY_S = 0.25  # then what has not begun takes its turn again
 _SOON_S = 0.05
 _BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
 
@@ -64,23 +67,45 @@ class Wanted:
     """What a transfer needs to know beyond its request, and what came of it.
 
     Attributes:
+        headers: of this request alone, not those that Scrapy's middlewares give to each of a site.
         fetched: set when the transfer has succeeded; its part is locked until it is published.
+        followers: others of the same site, to be fetched over the same connection right behind it.
+        outcomes: of those followers that were begun, in their order.
+        elapsed_s: what it all took.
     """
 
     key: str
     works: Works
+    url: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    max_bytes: int | None = None
     name: str = ""
     digests: tuple[Digest, ...] = ()
     revalidate: Validators | None = None
     allow_redirects: bool = True
     accept_html: bool = False
     timeout_s: float | None = None
-    fetched: Fetched | None = field(default=None)
+    fetched: Fetched | None = None
+    followers: Sequence[Wanted] = ()
+    outcomes: Sequence[Outcome] = ()
+    elapsed_s: float = 0.0
 
     def release(self) -> None:
         """Let go of a part that nobody will publish: it stays for the next run."""
         if self.fetched is not None and self.fetched.part is not None:
             self.fetched.part.close()
+
+    def give_up(self) -> None:
+        """The same for it and its followers, of which nobody will hear."""
+        self.release()
+        for outcome in self.outcomes:
+            let_go(outcome)
+
+
+def let_go(outcome: Outcome) -> None:
+    """Unlock the part of a transfer, if there is one."""
+    if isinstance(outcome, Fetched) and outcome.part is not None:
+        outcome.part.close()
 
 
 class Bridge:
@@ -213,7 +238,7 @@ class Bridge:
                 self._media.discard(request)
                 if outer.called:
                     if wanted is not None:
-                        wanted.release()
+                        wanted.give_up()
                 elif isinstance(result, Failure):
                     self._count_page_failure(request, result)
                     outer.errback(result)
@@ -255,21 +280,24 @@ class _Handlers:
         slot = self._downloader.slots.get(key)
         async with self._gate.place(key, slot.concurrency if slot is not None else 0):
             wanted: Wanted | None = request.meta.get(WANTED)
-            return await (self._page(request) if wanted is None else self._media(request, wanted))
+            if wanted is None:
+                return await self._page(request)
+            if slot is None or slot.delay or "Cookie" in request.headers:
+                wanted.followers = ()  # each is asked for at its own time, with its own cookies
+            return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
         started = time.monotonic()
-        request_ = transfer_request(request, wanted)
-        wanted.fetched = await asyncio.wrap_future(wanted.works.pool.submit(request_, wanted.name))
+        transfers = transfers_of(request, wanted)
+        budget_s = CONVOY_S if wanted.followers else math.inf
+        first, *wanted.outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
+        wanted.elapsed_s = time.monotonic() - started
+        if isinstance(first, BaseException):
+            raise first
+        wanted.fetched = first
         # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
-        latency_s = wanted.fetched.latency_s or time.monotonic() - started
-        request.meta["download_latency"] = latency_s
-        return Response(
-            wanted.fetched.url or request.url,
-            status=wanted.fetched.status,
-            headers={name: [value] for name, value in wanted.fetched.headers.items()},
-            request=request,
-        )
+        request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
+        return response_of(request, first)
 
     async def _page(self, request: Request) -> Response:
         pauses = self._bridge.pauses
@@ -295,24 +323,58 @@ class _Handlers:
         return getattr(self._handlers, name)
 
 
-def transfer_request(request: Request, wanted: Wanted) -> TransferRequest:
-    """A Scrapy request, as its middlewares left it, as a plain record."""
-    headers = [
+def response_of(request: Request, fetched: Fetched) -> Response:
+    """The head of what has arrived; the body is on the disk."""
+    return Response(
+        fetched.url or request.url,
+        status=fetched.status,
+        headers={name: [value] for name, value in fetched.headers.items()},
+        request=request,
+    )
+
+
+def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
+    """A Scrapy request, as its middlewares left it, as a plain record; then its followers, with the headers that the
+    middlewares have given to it, and their own.
+    """
+    headers, proxy = dict(headers_of(request)), _proxy(request)
+    own = {name.lower() for name, _ in wanted.headers}
+    of_site = {name: value for name, value in headers.items() if name.lower() not in own}
+    first = _transfer(wanted, request.url, tuple(headers.items()), proxy, request.meta.get("download_maxsize"))
+    return [first, *(_transfer(w, w.url, _over(of_site, w.headers), proxy, w.max_bytes) for w in wanted.followers)]
+
+
+def headers_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """As a transfer sends them."""
+    return tuple(
         (name.decode("latin-1"), b", ".join(values).decode("latin-1"))
         for name, values in request.headers.items()
         if values and name.lower() != b"proxy-authorization"
-    ]
+    )
+
+
+def _over(of_site: dict[str, str], own: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if not own:
+        return tuple(of_site.items())
+    names = {name.lower() for name, _ in own}
+    return (*((name, value) for name, value in of_site.items() if name.lower() not in names), *own)
+
+
+def _transfer(
+    wanted: Wanted, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None, max_bytes: int | None
+) -> TransferRequest:
     return TransferRequest(
         key=wanted.key,
-        url=request.url,
-        headers=tuple(headers),
-        proxy=_proxy(request),
+        url=url,
+        headers=headers,
+        proxy=proxy,
         timeout_s=wanted.timeout_s,
         digests=wanted.digests,
         revalidate=wanted.revalidate,
-        max_bytes=request.meta.get("download_maxsize"),
+        max_bytes=max_bytes,
         allow_redirects=wanted.allow_redirects,
         accept_html=wanted.accept_html,
+        name=wanted.name,
     )
 
 

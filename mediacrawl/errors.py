@@ -25,6 +25,7 @@ A message is one line for a person: the URL without its credentials, what was ex
 from __future__ import annotations
 
 import errno
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 EXIT_OK = 0
@@ -49,6 +50,17 @@ class MediacrawlError(Exception):
     """Base of everything that mediacrawl raises on purpose."""
 
     exit_status = EXIT_FAILED
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes: as they are, and not by what they were made of."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[MediacrawlError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> MediacrawlError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error
 
 
 class UsageProblem(MediacrawlError):

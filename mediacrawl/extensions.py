@@ -77,7 +77,7 @@ class ProgressExtension:
 
     def _snapshot(self) -> Snapshot:
         pools = [works.pool for works in self._bridge.works]
-        active = [progress for pool in pools for progress in list(pool.active.values())]
+        active = [progress for pool in pools for progress in pool.active]
         fetched = sum(pool.fetched_bytes for pool in pools) + sum(p.fetched_bytes for p in active)
         return Snapshot(time.monotonic(), self._bridge.report.settled, self._bridge.report.wanted, fetched, active)
 

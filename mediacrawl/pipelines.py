@@ -22,8 +22,10 @@ from twisted.python.failure import Failure as TwistedFailure
 from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
-from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, in_words
+from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, headers_of, in_words, let_go, response_of
+from mediacrawl.convoys import Convoys, Traveller
 from mediacrawl.download.exchange import origin_of
+from mediacrawl.download.request import Fetched
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
 
+    from mediacrawl.download.request import Outcome
     from mediacrawl.store.local import LocalStore
 
 logger = logging.getLogger(__name__)
@@ -97,6 +100,7 @@ class MediaFilesPipeline(FilesPipeline):
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
+        self._convoys: Convoys | None = None
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
         self._recent = Recent()
@@ -121,7 +125,7 @@ class MediaFilesPipeline(FilesPipeline):
             self._bridge.report.fatal = error
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
-        self._works.downloader.pauses = self._bridge.pauses
+        self._works.share_pauses(self._bridge.pauses)
         self._bridge.works.append(self._works)
         self._bridge.install()
 
@@ -211,12 +215,30 @@ class MediaFilesPipeline(FilesPipeline):
         self._modify_media_request(request)
         wanted = cast("Wanted", request.meta[WANTED])
         try:
-            assert self.crawler.engine is not None
-            response = await self.crawler.engine.download_async(request)
+            response = await self._downloaded(request, wanted)
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
             request.meta.pop(WANTED, None)
             wanted.release()
+
+    async def _downloaded(self, request: Request, wanted: Wanted) -> Response:
+        """Alone through Scrapy's downloader, or together with others of its site."""
+        assert self.crawler.engine is not None
+        if not self._open_convoys().may_join(request):
+            return await self.crawler.engine.download_async(request)
+        future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
+
+        def arrived(outcome: Outcome) -> None:
+            if future.done():  # nobody waits for it any more
+                let_go(outcome)
+            elif isinstance(outcome, Fetched):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        self._open_convoys().add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
+        wanted.fetched = await future
+        return response_of(request, wanted.fetched)
 
     # What Scrapy's media pipelines let a project override
 
@@ -268,6 +290,9 @@ class MediaFilesPipeline(FilesPipeline):
         request.meta[WANTED] = Wanted(
             key,
             works,
+            url=request.url,
+            headers=headers_of(request),
+            max_bytes=request.meta.get("download_maxsize"),
             name=file_name(request.url, filename=request.meta.get("media_filename")),
             digests=digests_of(request),
             revalidate=revalidate,
@@ -350,6 +375,11 @@ class MediaFilesPipeline(FilesPipeline):
         return item
 
     # Details
+
+    def _open_convoys(self) -> Convoys:
+        if self._convoys is None:
+            self._convoys = Convoys(self.crawler, self._bridge, self._open_works().concurrent)
+        return self._convoys
 
     def _open_works(self) -> Works:
         assert self._works is not None

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import requests
-from scrapy.utils.misc import load_object
-
 from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
 from mediacrawl.download.downloader import Downloader
@@ -15,15 +12,19 @@ from mediacrawl.download.policy import Policy
 from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.segments import SegmentPolicy
-from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.download.transports import TransportChoice, make_transport
 from mediacrawl.errors import UsageProblem
 from mediacrawl.store.local import LocalStore
+from mediacrawl.workers.messages import Setup
+from mediacrawl.workers.pool import WorkerPool
+from mediacrawl.workers.transfers import Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from scrapy.settings import BaseSettings
 
+    from mediacrawl.download.retry import HostPauses
     from mediacrawl.ledger.ledger import Entry
 
 DEFAULT_STORE = "downloads"
@@ -42,22 +43,37 @@ class Works:
     def __init__(self, settings: BaseSettings, store: LocalStore) -> None:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
+        choice = transport_of(settings)
+        self.transport = make_transport(choice)
         self.archive = Archive.open(store)
-        self.transport = RequestsTransport(
-            _session_factory(settings),
-            verify=_verify(settings),
-            block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
-        )
-        self.downloader = Downloader(store, self.transport, policy, is_brought=self.archive.is_brought)
-        self.pool = TransferPool(self.downloader, concurrent)
+        self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)
+        self.concurrent = concurrent
+        processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
+        setup = Setup(store.root, policy, choice, math.ceil(concurrent / max(1, processes)))
+        workers = WorkerPool(setup, processes) if processes else None
+        self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
-        self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self.archive.write)
+        self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self._write)
+
+    def share_pauses(self, pauses: HostPauses) -> None:
+        """A host that asks one for quiet has asked all: pages, threads, and workers."""
+        self.downloader.pauses = pauses
+        if (workers := self.pool.workers) is not None:
+            pauses.on_pause = workers.quiet
+            workers.on_quiet = pauses.pause
+
+    def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
+        try:
+            return self.archive.write(changes)
+        finally:
+            self.pool.flush()
 
     def close(self) -> None:
         """Stop transfers, carry out what is queued, close the ledger."""
-        self.pool.close()
+        self.pool.end()
         self.questions.close()
         self.changes.close()
+        self.pool.close()
         self.archive.close()
         self.transport.close()
 
@@ -108,10 +124,11 @@ def positive(settings: BaseSettings, name: str, default: float) -> float:
     return value
 
 
-def _session_factory(settings: BaseSettings) -> Callable[[], requests.Session]:
-    path = settings.get("MEDIACRAWL_SESSION_FACTORY")
-    factory: Callable[[], requests.Session] = load_object(path) if path else requests.Session
-    return factory
+def transport_of(settings: BaseSettings) -> TransportChoice:
+    """Which transport, and how."""
+    factory = settings.get("MEDIACRAWL_SESSION_FACTORY") or ""
+    path = factory if isinstance(factory, str) else f"{factory.__module__}.{factory.__qualname__}"
+    return TransportChoice(path, _verify(settings), settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"))
 
 
 def _verify(settings: BaseSettings) -> bool | str:

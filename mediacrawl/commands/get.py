@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from concurrent.futures import Future
 
-    from mediacrawl.download.request import Fetched
+    from mediacrawl.download.request import Fetched, Outcome
 
 _OWNER = "get"
 
@@ -108,7 +110,7 @@ class _Run:
 
     def snapshot(self) -> Snapshot:
         pool, report = self._works.pool, self._report
-        active = list(pool.active.values())
+        active = pool.active
         fetched = pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
         return Snapshot(time.monotonic(), report.settled, report.wanted, fetched, active)
 
@@ -121,15 +123,22 @@ class _Run:
         print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
         return True
 
-    def _submit(self, request: TransferRequest) -> Future[Fetched]:
+    def _submit(self, request: TransferRequest) -> Future[list[Outcome]]:
         self._works.changes.submit(Want(_entry(request)))
-        return self._works.pool.submit(request, self._name or name_in_url(request.url))
+        named = replace(request, name=self._name or name_in_url(request.url))
+        return self._works.pool.submit([named], math.inf)
 
     def _settle(
-        self, request: TransferRequest, future: Future[Fetched], left: dict[TransferRequest, Future[Fetched]]
+        self,
+        request: TransferRequest,
+        future: Future[list[Outcome]],
+        left: dict[TransferRequest, Future[list[Outcome]]],
     ) -> None:
         try:
-            self._publish(request, future.result())
+            (outcome,) = future.result()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self._publish(request, outcome)
         except PartInUse:
             print(f"{shown_url(request.url)}: another process is fetching it, waiting", file=sys.stderr)
             time.sleep(1.0)

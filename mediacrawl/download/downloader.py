@@ -6,6 +6,7 @@ The loop is thin. `plan.decide` says what an answer means; this file carries it 
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -21,22 +22,24 @@ from mediacrawl.errors import (
     ConnectFailed,
     DigestMismatch,
     HttpStatusError,
+    MachineError,
+    MediacrawlError,
     TooLarge,
     TransferBroken,
     TransferError,
     shown_url,
 )
 from mediacrawl.headers import Validators, digests_from_headers
-from mediacrawl.store.partfile import PartInUse, PartRecord
+from mediacrawl.store.partfile import PartFile, PartInUse, PartRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mediacrawl.download.plan import Decision, Head
+    from mediacrawl.download.request import Outcome
     from mediacrawl.download.transport import Answer, Transport
     from mediacrawl.headers import Digest
     from mediacrawl.store.local import LocalStore
-    from mediacrawl.store.partfile import PartFile
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
@@ -55,14 +58,14 @@ class Downloader:
         policy: Policy | None = None,
         *,
         pauses: HostPauses | None = None,
-        is_brought: Callable[[str], bool] = lambda _key: False,
+        brought: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
         self.pauses = pauses or HostPauses()
-        self.is_brought = is_brought
+        self.brought = brought
         self.clock = clock
 
     def fetch(
@@ -77,21 +80,82 @@ class Downloader:
             TransferError: it did not arrive. What had arrived is kept where a later run can use it.
             Interrupted: `cancel` was set; the same.
             MachineError: the disk; the same.
-            PartInUse: another process fetches this very key, or has brought it meanwhile (`is_brought` says so).
+            PartInUse: another process fetches this very key, or has brought it meanwhile (`brought` says so).
 
         After a crash at any point the part is either resumable or counts as nothing.
         """
-        part = self.store.parts.open(request.key)
+        (outcome,) = self.fetch_all([request], cancel or Cancel(), lambda _: progress or Progress(""))
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def fetch_all(
+        self,
+        requests: Sequence[TransferRequest],
+        cancel: Cancel,
+        progress_of: Callable[[TransferRequest], Progress],
+        budget_s: float = math.inf,
+    ) -> list[Outcome]:
+        """Bring files one after another, and sync them together: the same as `fetch` for each, only cheaper.
+
+        Returns:
+            What `fetch` returns or raises, for the first so many: once `budget_s` is used up, none is begun.
+        """
+        parts = self._take(requests)
+        outcomes: list[Outcome] = []
+        until = self.clock() + budget_s
+        for request, part in zip(requests, parts, strict=True):
+            if outcomes and self.clock() >= until:
+                if not isinstance(part, BaseException):
+                    part.close()
+                continue
+            outcomes.append(
+                part if isinstance(part, BaseException) else self._bring(request, part, cancel, progress_of)
+            )
+        return self._synced(outcomes)
+
+    def _take(self, requests: Sequence[TransferRequest]) -> list[PartFile | BaseException]:
+        """Their parts, locked; then one question for all, whether another process has brought them meanwhile."""
+        parts: list[PartFile | BaseException] = []
+        for request in requests:
+            try:
+                parts.append(self.store.parts.open(request.key))
+            except (PartInUse, MediacrawlError) as error:
+                parts.append(error)
+        brought = self.brought([request.key for request in requests if request.revalidate is None])
+        for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
+            if request.key in brought and not isinstance(part, BaseException):
+                part.close()
+                parts[number] = PartInUse(str(part.path))
+        return parts
+
+    def _bring(
+        self,
+        request: TransferRequest,
+        part: PartFile,
+        cancel: Cancel,
+        progress_of: Callable[[TransferRequest], Progress],
+    ) -> Outcome:
         try:
-            if request.revalidate is None and self.is_brought(request.key):
-                raise PartInUse(str(part.path))
-            fetched = _Transfer(self, request, part, cancel or Cancel(), progress or Progress("")).run()
-        except BaseException:
+            fetched = _Transfer(self, request, part, cancel, progress_of(request)).run()
+        except BaseException as error:
             part.close()
-            raise
+            return error
         if fetched.part is None:
             part.close()
         return fetched
+
+    def _synced(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
+        parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
+        try:
+            if self.policy.sync:
+                self.store.parts.sync_all(parts)
+        except MachineError as error:
+            for part in parts:
+                part.close()
+            return [error if isinstance(o, Fetched) and o.part is not None else o for o in outcomes]
+        return outcomes
 
 
 class _Transfer:
@@ -320,7 +384,7 @@ class _Transfer:
         )
 
     def _finish(self) -> Fetched:
-        """Hash what was not hashed on the way, compare with every promise, sync."""
+        """Hash what was not hashed on the way, and compare with every promise. `fetch_all` syncs it."""
         record = self._part.record
         assert record is not None
         self._part.note_whole()
@@ -330,7 +394,6 @@ class _Transfer:
             if not self._hash.matches(digest, self._part.blocks(size_bytes)):
                 self._set_aside(digest)
                 return self.run()
-        self._part.sync()
         return Fetched(
             self._part,
             status=int(record.head.get("status", 200)),

@@ -8,44 +8,51 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.request import Cancel, Outcome, Progress, TransferRequest
 from mediacrawl.errors import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mediacrawl.download.downloader import Downloader
 
 
 class TransferPool:
-    """At most `size` transfers at a time; threads start when they are needed.
+    """At most `size` batches of transfers at a time, each over one connection; threads start when they are needed.
 
     The threads are daemons: a process that ends does not wait for a connection that hangs. What they have written
     is on the disk, and what they have recorded is never more than that.
 
     Attributes:
         active: the progress of each transfer under way, for who draws bars.
+        fetched_bytes: by transfers that have ended.
     """
 
     def __init__(self, downloader: Downloader, size: int) -> None:
         self._downloader = downloader
         self._size = size
         self._cancel = Cancel()
-        self._queue: queue.SimpleQueue[tuple[TransferRequest, Progress, Future[Fetched]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
-        self.active: dict[int, Progress] = {}
+        self._under_way: dict[int, Progress] = {}
         self.fetched_bytes = 0
 
     @property
     def stopping(self) -> bool:
         return self._cancel.is_set
 
-    def submit(self, request: TransferRequest, name: str) -> Future[Fetched]:
-        """Fetch as soon as a thread is free. The future raises what `Downloader.fetch` raises."""
-        future: Future[Fetched] = Future()
+    @property
+    def active(self) -> list[Progress]:
+        return list(self._under_way.values())
+
+    def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
+        """Fetch one after another as soon as a thread is free, see `Downloader.fetch_all`."""
+        future: Future[list[Outcome]] = Future()
         if self._cancel.is_set:  # after `close` no thread would come for it
             future.set_exception(Interrupted("stopped before it began"))
             return future
-        self._queue.put((request, Progress(name), future))
+        self._queue.put((requests, budget_s, future))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
             thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{len(self._threads)}")
             self._threads.append(thread)
@@ -57,10 +64,10 @@ class TransferPool:
         self._cancel.set()
         self._downloader.transport.abort()
 
-    def close(self, grace_s: float = 2.0) -> None:
-        """Stop, and wait for the threads, but not longer than that in all."""
+    def close(self, until: float | None = None) -> None:
+        """Stop, and wait for the threads, but not longer than until that monotonic time."""
         self.stop()
-        until = time.monotonic() + grace_s
+        until = time.monotonic() + 2.0 if until is None else until
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -75,19 +82,29 @@ class TransferPool:
             del job
             self._idle.release()
 
-    def _run(self, request: TransferRequest, progress: Progress, future: Future[Fetched]) -> None:
+    def _run(self, requests: Sequence[TransferRequest], budget_s: float, future: Future[list[Outcome]]) -> None:
         if not future.set_running_or_notify_cancel():
             return  # nobody waits for it any more
         if self._cancel.is_set:
             future.set_exception(Interrupted("stopped before it began"))
             return
-        self.active[id(progress)] = progress
         try:
-            fetched = self._downloader.fetch(request, cancel=self._cancel, progress=progress)
+            future.set_result(self._downloader.fetch_all(requests, self._cancel, self._begin, budget_s))
         except BaseException as error:
             future.set_exception(error)
-        else:
-            future.set_result(fetched)
         finally:
+            self._end()
+
+    def _begin(self, request: TransferRequest) -> Progress:
+        """One transfer at a time for each thread."""
+        self._end()
+        progress = self._under_way[threading.get_ident()] = Progress(request.name)
+        return progress
+
+    def _end(self) -> None:
+        progress = self._under_way.pop(threading.get_ident(), None)
+        if progress is not None:
             self.fetched_bytes += progress.fetched_bytes
-            del self.active[id(progress)]
+
+
+_Job = tuple["Sequence[TransferRequest]", float, "Future[list[Outcome]]"]

@@ -12,9 +12,9 @@ from mediacrawl.headers import Validators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mediacrawl.headers import Digest
-    from mediacrawl.store.partfile import PartFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class TransferRequest:
         allow_redirects: follow 3xx.
         accept_html: an HTML page is what is wanted.
         connections: how many a large file may use at once; None takes the policy's.
+        name: for a progress bar.
     """
 
     key: str
@@ -46,6 +47,24 @@ class TransferRequest:
     allow_redirects: bool = True
     accept_html: bool = False
     connections: int | None = None
+    name: str = ""
+
+
+class HeldPart(Protocol):
+    """A whole part that waits for its name, locked; in this process or in another."""
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are."""
+        ...
+
+    def published(self) -> bool:
+        """The bytes have their final name. Whether a record was removed, which is to be made durable."""
+        ...
+
+    def close(self) -> None:
+        """Unlock it; what nobody has published stays for the next run."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +83,7 @@ class Fetched:
         latency_s: from asking to the head of the last answer; None when nothing was asked.
     """
 
-    part: PartFile | None
+    part: HeldPart | None
     status: int
     url: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -74,6 +93,10 @@ class Fetched:
     saved_bytes: int = 0
     fetched_bytes: int = 0
     latency_s: float | None = None
+
+
+Outcome = Fetched | BaseException
+"""What came of one of many transfers."""
 
 
 @dataclass(slots=True)

@@ -40,12 +40,16 @@ class HostPauses:
     """Hosts that said 429 or 503 with Retry-After: nobody asks them anything until then.
 
     Shared by all transfers, and by the pages of the crawl. Forgets what is over.
+
+    Attributes:
+        on_pause: told of each that is longer than what was known.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
+        self.on_pause: Callable[[str, float], None] = lambda _host, _seconds: None
 
     def pause(self, host: str, seconds: float) -> None:
         """Quiet for at least that long from now on."""
@@ -53,7 +57,11 @@ class HostPauses:
         with self._lock:
             if len(self._until) >= _MAX_HOSTS:
                 self._until = {h: until for h, until in self._until.items() if until > now}
-            self._until[host] = max(self._until.get(host, 0.0), now + seconds)
+            is_longer = now + seconds > self._until.get(host, 0.0)
+            if is_longer:
+                self._until[host] = now + seconds
+        if is_longer:
+            self.on_pause(host, seconds)
 
     def remaining_s(self, host: str) -> float:
         """Seconds to wait before the next request to that host."""

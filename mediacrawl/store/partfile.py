@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mediacrawl.errors import disk_error
-from mediacrawl.store.sync import sync_folders
+from mediacrawl.store.sync import sync_files, sync_folders
 from mediacrawl.store.wholes import LeftLogs, WholeLog, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
 CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
@@ -161,6 +161,17 @@ class PartFolder:
     def _path(self, key: str) -> Path:
         return self.folder / f"{self.name(key)}.part"
 
+    def sync_all(self, parts: Sequence[PartFile]) -> None:
+        """Everything of whole parts on the disk, before the renames that publish them.
+
+        Raises:
+            StoreUnwritable, DiskFull: some of it may not be there.
+        """
+        for _ in parts:
+            self.at_step("file-sync")
+        with _disk_errors(self.folder):
+            sync_files([part.fileno() for part in parts])
+
     def sync(self) -> None:
         """Make it durable that the records of published parts are gone, see `PartFile.published`."""
         with _disk_errors(self.folder):
@@ -224,6 +235,10 @@ class PartFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def fileno(self) -> int:
+        """The descriptor of the bytes."""
+        return self._fd
 
     @property
     def have(self) -> int:
@@ -326,12 +341,6 @@ class PartFile:
         while offset < stop and (block := self.read(offset, min(stop, offset + block_bytes))):
             yield block
             offset += len(block)
-
-    def sync(self) -> None:
-        """Everything on the disk, before the rename that publishes it."""
-        self._folder.at_step("file-sync")
-        with _disk_errors(self.path):
-            os.fsync(self._fd)
 
     def discard(self) -> None:
         """Forget the bytes; the file itself goes when the part is closed.

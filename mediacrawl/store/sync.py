@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _DISK_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
@@ -28,3 +29,31 @@ def sync_folders(folders: Iterable[Path]) -> None:
                 raise
         finally:
             os.close(fd)
+
+
+def sync_files(fds: Sequence[int]) -> None:
+    """Fsync many files together: all are on their way to the disk before the first is waited for, so that one
+    commit of the file system's journal serves for all (ext4: half the time).
+
+    Raises:
+        OSError: the disk has failed.
+    """
+    if len(fds) > 1 and _SYNC_FILE_RANGE is not None:
+        for fd in fds:
+            _SYNC_FILE_RANGE(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)  # only a hint: what fails here fails again below
+    for fd in fds:
+        os.fsync(fd)
+
+
+_SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2): begin to write, and do not wait
+
+
+def _sync_file_range() -> Any:
+    """The call of Linux that Python has no name for; None elsewhere."""
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return call
+
+
+_SYNC_FILE_RANGE = _sync_file_range()

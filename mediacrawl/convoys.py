@@ -1,0 +1,224 @@
+"""Media that go together: the first takes Scrapy's whole way, the others follow it over the same connection.
+
+What Scrapy's downloader does for one request costs more than to fetch a small file. Of what it does, nearly all
+is the same for every file of a site: user agent, default headers, credentials, proxy, and the place in the slot. So
+while more files of a site are wanted than it has connections, several of them share one pass: robots.txt is asked
+for each, the rest is as the first has it. A file takes Scrapy's way alone where that would not be the same:
+
+- with a delay, AutoThrottle, an HTTP cache, `DOWNLOAD_SLOTS`, a downloader middleware that is not Scrapy's own, or
+  somebody who listens to what the downloader tells of each request;
+- with cookies, a method, meta or flags of its own;
+- where robots.txt says no.
+
+A convoy is as long as what its site brings in a quarter of a second, so large or slow files travel alone too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydispatch import dispatcher
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.http.request import NO_CALLBACK
+
+from mediacrawl.bridge import CONVOY_S, WANTED, GivenUp, Wanted
+from mediacrawl.download.request import Fetched
+from mediacrawl.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scrapy.crawler import Crawler
+
+    from mediacrawl.bridge import Bridge
+    from mediacrawl.download.request import Outcome
+
+LONGEST = 64
+# Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
+_PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
+_PER_REQUEST = (
+    signals.request_reached_downloader,
+    signals.request_left_downloader,
+    signals.response_received,
+    signals.response_downloaded,
+    signals.headers_received,
+    signals.bytes_received,
+)
+
+
+@dataclass(slots=True, eq=False)
+class Traveller:
+    """One wanted file on its way.
+
+    Attributes:
+        request: made when it comes to lead, unless it is there already.
+        arrived: called once, with what came of it.
+    """
+
+    wanted: Wanted
+    arrived: Callable[[Outcome], None]
+    request: Request | None = None
+    offsite: bool = False
+
+    def lead(self) -> Request:
+        """As Scrapy wants it."""
+        if self.request is None:
+            meta = {"allow_offsite": True} if self.offsite else {}
+            self.request = Request(
+                self.wanted.url, headers=dict(self.wanted.headers), meta=meta, callback=NO_CALLBACK
+            )
+            self.request.meta.update(dont_retry=True, dont_cache=True)
+        self.request.meta[WANTED] = self.wanted
+        return self.request
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """Those of one site that wait. `file_s`: what one took of late; 0 while nothing is known."""
+
+    waiting: deque[Traveller] = field(default_factory=deque)
+    leading: int = 0
+    file_s: float = 0.0
+
+
+class Convoys:
+    """Sends travellers on their way, a few convoys for each site at a time."""
+
+    def __init__(self, crawler: Crawler, bridge: Bridge, concurrent: int) -> None:
+        self._crawler = crawler
+        self._bridge = bridge
+        self._robots = crawler.get_downloader_middleware(RobotsTxtMiddleware)
+        self._lines: dict[tuple[str, bool], _Line] = {}
+        per_site = crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
+        self._per_site = min(per_site, concurrent) if per_site > 0 else concurrent
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.may_form = _may_form(crawler)
+
+    def may_join(self, request: Request) -> bool:
+        """Whether a pipeline's request is like any other of its site."""
+        return (
+            self.may_form
+            and request.method == "GET"
+            and not (request.body or request.cookies or request.flags or "Cookie" in request.headers)
+            and all(name in _PLAIN_META or name.startswith("media_") for name in request.meta)
+        )
+
+    def add(self, travellers: Sequence[Traveller]) -> None:
+        """Each is on its way as soon as there is room; `arrived` tells of it."""
+        for traveller in travellers:
+            parts = urlsplit(traveller.wanted.url)
+            key = f"{parts.scheme}://{parts.netloc}", traveller.offsite
+            line = self._lines.get(key)
+            if line is None:
+                line = self._lines[key] = _Line()
+            line.waiting.append(traveller)
+            if line.leading < self._per_site and len(line.waiting) == 1:
+                # Not at once: those that are added in the same turn of the loop may go together.
+                asyncio.get_running_loop().call_soon(self._send, key, line)
+
+    def _send(self, key: tuple[str, bool], line: _Line) -> None:
+        while line.waiting and line.leading < self._per_site:
+            size = self._size(line)
+            convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting)))]
+            line.leading += 1
+            task = asyncio.ensure_future(self._travel(line, convoy))
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._through(key, line, done))
+        if not line.waiting and not line.leading:
+            self._lines.pop(key, None)
+
+    def _size(self, line: _Line) -> int:
+        if not line.file_s:
+            return 1
+        fair = math.ceil(len(line.waiting) / (self._per_site - line.leading))
+        return max(1, min(LONGEST, fair, int(CONVOY_S / line.file_s)))
+
+    def _through(self, key: tuple[str, bool], line: _Line, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        line.leading -= 1
+        self._send(key, line)
+
+    async def _travel(self, line: _Line, convoy: list[Traveller]) -> None:
+        first, *others = convoy
+        request, wanted = first.lead(), first.wanted
+        followers = await self._obedient(request, others)
+        wanted.followers = [follower.wanted for follower in followers]
+        outcome: Outcome
+        try:
+            assert self._crawler.engine is not None
+            response = await self._crawler.engine.download_async(request)
+            outcome = wanted.fetched or RuntimeError(f"a downloader middleware answered: {response}")
+        except BaseException as error:
+            outcome = error
+        begun = len(wanted.outcomes)
+        if begun or wanted.fetched:
+            line.file_s = wanted.elapsed_s / (1 + begun)
+        self._count(request, wanted)
+        first.arrived(outcome)
+        for follower, result in zip(followers, wanted.outcomes, strict=False):
+            follower.arrived(result)
+        left = [traveller for traveller in others if traveller not in followers[:begun]]
+        if self._bridge.stopping:
+            for traveller in left:
+                traveller.arrived(Interrupted(traveller.wanted.url))
+        else:
+            line.waiting.extendleft(reversed(left))
+
+    async def _obedient(self, request: Request, others: list[Traveller]) -> list[Traveller]:
+        """Those that robots.txt does not mind. The others are asked about when they lead, and refused."""
+        if self._robots is None or not others:
+            return others
+        try:
+            parser = await self._robots.robot_parser(request)
+        except GivenUp:
+            return []
+        if parser is None:
+            return others
+        return [traveller for traveller in others if parser.allowed(traveller.wanted.url, self._agent(traveller))]
+
+    def _agent(self, traveller: Traveller) -> str:
+        """The name that robots.txt is asked for, as Scrapy's middleware chooses it."""
+        assert self._robots is not None
+        own = {name.lower(): value for name, value in traveller.wanted.headers}
+        agent = self._robots._robotstxt_useragent  # noqa: SLF001
+        return agent or own.get("user-agent") or self._robots._default_useragent  # noqa: SLF001
+
+    def _count(self, request: Request, wanted: Wanted) -> None:
+        """The followers in Scrapy's statistics, as if each had taken the whole way."""
+        fetched = [outcome for outcome in wanted.outcomes if isinstance(outcome, Fetched)]
+        if not wanted.outcomes:
+            return
+        stats = self._crawler.stats
+        stats.inc_value("downloader/request_count", len(wanted.outcomes))
+        stats.inc_value("downloader/request_method_count/GET", len(wanted.outcomes))
+        stats.inc_value("downloader/response_count", len(fetched))
+        stats.inc_value("response_received_count", len(fetched))
+        for status in {outcome.status for outcome in fetched}:
+            count = sum(outcome.status == status for outcome in fetched)
+            stats.inc_value(f"downloader/response_status_count/{status}", count)
+
+
+def _may_form(crawler: Crawler) -> bool:
+    settings = crawler.settings
+    assert crawler.engine is not None
+    middlewares: Any = crawler.engine.downloader.middleware.middlewares
+    return (
+        not (settings.getfloat("DOWNLOAD_DELAY") or settings.getbool("AUTOTHROTTLE_ENABLED"))
+        and not (settings.getbool("HTTPCACHE_ENABLED") or settings.getdict("DOWNLOAD_SLOTS"))
+        and not settings.getint("CLOSESPIDER_PAGECOUNT")
+        and all(type(middleware).__module__.startswith("scrapy.downloadermiddlewares.") for middleware in middlewares)
+        and not any(_is_listened_to(crawler, signal) for signal in _PER_REQUEST)
+    )
+
+
+def _is_listened_to(crawler: Crawler, signal: object) -> bool:
+    """By somebody who is not Scrapy's own, nor ours."""
+    receivers = dispatcher.liveReceivers(dispatcher.getAllReceivers(crawler.signals.sender, signal))
+    modules = [str(getattr(receiver, "__module__", "")) for receiver in receivers]
+    return any(not module.startswith(("scrapy.", "mediacrawl.")) for module in modules)

@@ -1,0 +1,127 @@
+"""What a crawl and its worker processes say to each other: plain records, pickled, in both directions.
+
+A worker trusts the process that has started it, and nobody else has its socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.download.request import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mediacrawl.download.policy import Policy
+    from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
+    from mediacrawl.download.transports import TransportChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """To a worker, first: what it is to work on, and how."""
+
+    root: Path
+    policy: Policy
+    transport: TransportChoice
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """To a worker: fetch these one after another, for at most so many seconds."""
+
+    number: int
+    requests: Sequence[TransferRequest]
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """To a worker: these parts have their names (True), or are to be let go of."""
+
+    parts: Sequence[tuple[int, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a worker: end all transfers, keeping what has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """In both directions: a host asked for quiet for so many seconds."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """From a worker: what came of the first requests of a batch. Parts are tickets."""
+
+    number: int
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """From a worker: how far its transfers are."""
+
+    active: Sequence[Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class MayFollow:
+    """From a worker: whether a redirect of this request may be followed to that URL."""
+
+    number: int
+    request: TransferRequest
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """To a worker: None, or why not."""
+
+    number: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Stands for a part that a worker holds."""
+
+    number: int
+    path: Path
+
+
+class RemotePart:
+    """A part that a worker holds, as the crawl sees it: a `HeldPart`."""
+
+    def __init__(self, ticket: Ticket, release: Callable[[int, bool], None]) -> None:
+        self.path = ticket.path
+        self._ticket = ticket
+        self._release: Callable[[int, bool], None] | None = release
+
+    def published(self) -> bool:
+        """False: the worker removes the record, and makes that durable."""
+        self._let_go(is_published=True)
+        return False
+
+    def close(self) -> None:
+        self._let_go(is_published=False)
+
+    def _let_go(self, *, is_published: bool) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release(self._ticket.number, is_published)
+
+
+def with_part(outcome: Outcome, exchange: Callable[[Any], HeldPart]) -> Outcome:
+    """The outcome with another stand-in for its part."""
+    if not isinstance(outcome, Fetched) or outcome.part is None:
+        return outcome
+    return replace(outcome, part=exchange(outcome.part))

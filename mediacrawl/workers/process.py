@@ -1,0 +1,182 @@
+"""A worker process: batches in, outcomes out. Ends with the process that has started it, however that ends.
+
+python -m mediacrawl.workers.process SOCKET-NUMBER
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from mediacrawl.archive import LEDGER_NAME, Archive
+from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.request import Cancel, Fetched, Progress
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.transports import make_transport
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.store.local import LocalStore
+from mediacrawl.store.partfile import PartFile, PartInUse
+from mediacrawl.workers.messages import (
+    Answered,
+    Arrived,
+    Batch,
+    Quiet,
+    Release,
+    Setup,
+    Stop,
+    Ticket,
+    UnderWay,
+    with_part,
+)
+
+if TYPE_CHECKING:
+    from mediacrawl.download.request import HeldPart, Outcome, TransferRequest
+
+_TELL_EVERY_S = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Carries out what the crawl says, in a few threads."""
+
+    def __init__(self, connection: Connection, setup: Setup) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._setup = setup
+        store = LocalStore(setup.root)
+        self._archive = Archive(store, Ledger(store.hidden / LEDGER_NAME, read_only=True))
+        self._pauses = HostPauses()
+        self._pauses.on_pause = lambda host, seconds: self._send(Quiet(host, seconds))
+        self._transport = make_transport(setup.transport)
+        self._downloader = Downloader(
+            store, self._transport, setup.policy, pauses=self._pauses, brought=self._archive.brought
+        )
+        self._cancel = Cancel()
+        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads = 0
+        self._active: dict[int, Progress] = {}
+        self._held: dict[int, PartFile] = {}
+        self._numbers = itertools.count()
+        self._questions: dict[int, queue.SimpleQueue[str | None]] = {}
+
+    def serve(self) -> None:
+        """Until the crawl hangs up; then let go of everything."""
+        threading.Thread(target=self._tell, daemon=True, name="tell").start()
+        try:
+            while True:
+                self._carry_out(self._connection.recv())
+        except (EOFError, OSError):
+            pass
+        self._stop()
+        for part in list(self._held.values()):
+            part.close()
+        self._archive.close()
+
+    def _carry_out(self, message: object) -> None:
+        match message:
+            case Batch():
+                self._batches.put(message)
+                if not self._idle.acquire(blocking=False) and self._threads < self._setup.threads:
+                    self._threads += 1
+                    threading.Thread(target=self._work, daemon=True, name=f"transfer-{self._threads}").start()
+            case Release():
+                self._release(message)
+            case Quiet():
+                self._pauses.pause(message.host, message.seconds)
+            case Answered():
+                self._questions[message.number].put(message.reason)
+            case Stop():
+                self._stop()
+
+    def _release(self, message: Release) -> None:
+        recorded = False
+        for number, is_published in message.parts:
+            part = self._held.pop(number)
+            if is_published:
+                recorded |= part.published()
+            else:
+                part.close()
+        if recorded:
+            self._archive.store.parts.sync()
+
+    def _stop(self) -> None:
+        self._cancel.set()
+        self._transport.abort()
+        for answer in list(self._questions.values()):
+            answer.put("stopping")
+
+    def _work(self) -> None:
+        while True:
+            batch = self._batches.get()
+            outcomes = self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+            self._active.pop(threading.get_ident(), None)
+            self._send(Arrived(batch.number, [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]))
+            self._idle.release()
+
+    def _progress(self, request: TransferRequest) -> Progress:
+        """One transfer at a time for each thread."""
+        progress = self._active[threading.get_ident()] = Progress(request.name)
+        return progress
+
+    def _ticket(self, part: HeldPart) -> HeldPart:
+        assert isinstance(part, PartFile)
+        number = next(self._numbers)
+        self._held[number] = part
+        return Ticket(number, part.path)  # type: ignore[return-value]
+
+    def _tell(self) -> None:
+        """How far the transfers are, for progress bars; nothing while nothing lasts."""
+        while True:
+            time.sleep(_TELL_EVERY_S)
+            self._send(UnderWay([progress for progress in list(self._active.values()) if progress.have_bytes]))
+
+    def _send(self, message: object) -> None:
+        with self._sending:
+            try:
+                self._connection.send(message)
+            except OSError:  # the crawl has died, and this process is about to
+                self._cancel.set()
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """A mistake of ours may be anything; of that goes what a log would show."""
+    if isinstance(outcome, Fetched | MediacrawlError | PartInUse):
+        return outcome
+    return RuntimeError("".join(traceback.format_exception(outcome)))
+
+
+def die_with_parent() -> None:
+    """Linux kills this process when the one that has started it is gone; elsewhere the end of the socket tells."""
+    parent = os.getppid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    connection = Connection(int(sys.argv[1]))
+    try:
+        setup = connection.recv()
+    except EOFError:
+        return
+    Worker(connection, setup).serve()
+
+
+if __name__ == "__main__":
+    main()
