@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.exchange import Exchange
+from mediacrawl.download.exchange import Exchange, anywhere
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
@@ -32,6 +32,7 @@ from mediacrawl.store.partfile import PartInUse, PartRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.plan import Decision, Head
     from mediacrawl.download.transport import Answer, Transport
     from mediacrawl.headers import Digest
@@ -56,6 +57,7 @@ class Downloader:
         *,
         pauses: HostPauses | None = None,
         is_brought: Callable[[str], bool] = lambda _key: False,
+        may_follow: MayFollow = anywhere,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -63,6 +65,7 @@ class Downloader:
         self.policy = policy or Policy()
         self.pauses = pauses or HostPauses()
         self.is_brought = is_brought
+        self.may_follow = may_follow
         self.clock = clock
 
     def fetch(
@@ -404,4 +407,5 @@ class _Transfer:
             timeout_s=self._request.timeout_s or self._policy.stall_s,
             max_pause_s=self._policy.backoff.max_retry_after_s,
             note=self._note,
+            may_follow=self._owner.may_follow,
         )
