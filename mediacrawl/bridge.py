@@ -152,12 +152,10 @@ class Bridge:
         if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
             return None  # the connection itself is refused, and no robots.txt is asked for there
         sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
-        answer = _Answer()
-        question = self._answer(answer, Request(shown_url(url), headers=sent))
+        answer, target = _Answer(), Request(shown_url(url), headers=sent)
         try:
-            self._loop.call_soon_threadsafe(self._ask, question)
+            self._loop.call_soon_threadsafe(lambda: self._ask(self._answer(answer, target)))
         except RuntimeError:  # the loop is closed
-            question.close()
             raise Interrupted(request.url) from None
         with cancel.watch(answer):
             try:
@@ -174,6 +172,8 @@ class Bridge:
 
     async def _answer(self, answer: _Answer, target: Request) -> None:
         try:
+            if self.stopping:
+                raise Interrupted(target.url)
             why_not = await self._why_not(target)
         except Exception as error:
             if answer.set_running_or_notify_cancel():

@@ -254,6 +254,46 @@ def test_a_finished_file_that_is_gone_or_of_another_size_is_wanted_again(archive
     assert state_of(archive, "key") == state
 
 
+def test_a_file_of_another_size_loses_its_name_and_is_kept(archive, caplog):
+    publish(archive, {"a": ("s/a.jpg", b"whole"), "b": ("s/b.jpg", b"whole")})
+    (archive.store.root / "s/a.jpg").write_bytes(b"cut")
+    (archive.store.root / "s/b.jpg").unlink()
+    assert [row.state for row in archive.known(["a", "b"])] == [PENDING, PENDING]
+    assert on_disk(archive.store) == {}
+    (kept,) = archive.store.quarantine.iterdir()
+    assert kept.read_bytes() == b"cut"
+    (line,) = caplog.messages
+    assert "s/a.jpg" in line
+    assert str(kept) in line
+    assert [row.path for row in publish(archive, {"a": ("x", b"whole"), "b": ("y", b"whole")})] == [
+        "s/a.jpg",
+        "s/b.jpg",
+    ]
+
+
+def test_what_another_process_publishes_meanwhile_is_neither_lost_nor_set_aside(archive, monkeypatch):
+    """It had claimed the path, or was through, before this one could say that the file is another."""
+    publish(archive, {key: (f"{key}.jpg", b"old") for key in ("claimed", "done", "forgotten")})
+    there = archive._is_there
+
+    def meanwhile(entry):
+        monkeypatch.setattr(archive, "_is_there", there)
+        for key in ("claimed", "done"):
+            claimed = Entry(key, "http://h/", path=f"{key}.jpg", size_bytes=5, sha256=sha256(b"newer"))
+            archive.ledger.claim(claimed)
+            (archive.store.root / f"{key}.jpg").write_bytes(b"newer")
+            if key == "done":
+                archive.ledger.finish([claimed], 5.0)
+        archive.forget(["forgotten"], files=True)
+        return there(entry)
+
+    monkeypatch.setattr(archive, "_is_there", meanwhile)
+    rows = archive.known(["claimed", "done", "forgotten"])
+    assert [row and row.state for row in rows] == [PUBLISHING, DONE, None]
+    assert on_disk(archive.store) == {"claimed.jpg": b"newer", "done.jpg": b"newer"}
+    assert not archive.store.quarantine.exists()
+
+
 def test_a_repaired_file_has_the_name_it_had(archive):
     publish(archive, {"key": ("a.jpg", b"whole")})
     (archive.store.root / "a.jpg").write_bytes(b"damaged file")
