@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.request import Fetched
     from mediacrawl.store.local import LocalStore
+
+logger = logging.getLogger(__name__)
 
 LEDGER_NAME = "ledger.sqlite3"
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
@@ -94,16 +97,50 @@ class Archive:
         self.ledger.close()
 
     def known(self, keys: Sequence[str]) -> list[Entry | None]:
-        """The rows of these keys. A file that is gone, or has another size, is not done any more.
+        """The rows of these keys. A file that is gone, or has another size, is not done any more; what has another
+        size is set aside, as it may be long until the whole file stands there.
 
         Costs one question to the ledger and one stat for each finished file; no file is read.
         """
         found = self.ledger.lookup(keys)
-        lost = [key for key, entry in found.items() if entry.state == DONE and not self._is_there(entry)]
+        lost = [entry for entry in found.values() if entry.state == DONE and not self._is_there(entry)]
         if lost:
-            self.ledger.lose(lost)
-            found.update({key: replace(found[key], state=PENDING) for key in lost})
+            for entry in lost:
+                del found[entry.key]
+            found |= self._lose(lost)
         return [found.get(key) for key in keys]
+
+    def _lose(self, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """Done no more; those that another process has published or forgotten meanwhile are as it has left them.
+
+        Within a transaction nobody claims a path. The file goes first: a row that is done while its file is gone is
+        lost by the next question.
+        """
+        with self.ledger.transaction():
+            rows = self.ledger.lookup([entry.key for entry in entries])
+            lost = [entry for entry in entries if rows.get(entry.key) == entry and not self._is_there(entry)]
+            for entry in lost:
+                if aside := self.store.set_aside(entry.path or ""):
+                    logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
+            self.store.at_step("ledger-lose")
+            self.ledger.lose([entry.key for entry in lost])
+        return rows | {entry.key: replace(entry, state=PENDING) for entry in lost}
+
+    def damage(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
+        """A file is not what its row says: it is set aside, and wanted again under the same path.
+
+        `identity` is that of the file when it was looked at. False if row or file are not those any more: then
+        nothing was done, and who asked has to look again. A crash in between leaves a row that is done, and no file,
+        as in `known`.
+        """
+        with self.ledger.transaction():
+            row = self.ledger.lookup([entry.key]).get(entry.key)
+            if row != entry or self.store.identity(entry.path or "") != identity:
+                return False
+            self.store.set_aside(entry.path or "")
+            self.store.at_step("ledger-damage")
+            self.ledger.damage(entry.key, reason)
+        return True
 
     def brought(self, keys: Sequence[str]) -> set[str]:
         """Which of them another process has published since this one asked, or is just publishing.

@@ -19,12 +19,14 @@ import base64
 import logging
 import math
 import time
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
-from scrapy import signals
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
@@ -33,20 +35,19 @@ from twisted.python.failure import Failure
 
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.download.sockets import is_public
-from mediacrawl.errors import MachineError, shown_url
+from mediacrawl.download.sockets import is_public, leads_to_public
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.headers import retry_after_s
 from mediacrawl.report import Report
 from mediacrawl.wiring import number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from scrapy import Request
     from scrapy.crawler import Crawler
 
-    from mediacrawl.download.request import Outcome
+    from mediacrawl.download.request import Cancel, Outcome
     from mediacrawl.headers import Digest, Validators
     from mediacrawl.wiring import Works
 
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 WANTED = "mediacrawl_wanted"  # the key in Request.meta
 CONVOY_S = 0.25  # then what has not begun takes its turn again
 _SOON_S = 0.05
+_ASKED_ENOUGH_S = 30.0  # then a transfer gives up its place, so that whoever waits for that can go on
 _BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
 
 
@@ -84,6 +86,7 @@ class Wanted:
     revalidate: Validators | None = None
     allow_redirects: bool = True
     accept_html: bool = False
+    ask_before_redirect: bool = True
     timeout_s: float | None = None
     fetched: Fetched | None = None
     followers: Sequence[Wanted] = ()
@@ -130,6 +133,9 @@ class Bridge:
         self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
         self.block_private = crawler.settings.getbool("MEDIACRAWL_BLOCK_PRIVATE")
         self.works: list[Works] = []
+        self._robots: RobotsTxtMiddleware | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     @classmethod
     def of(cls, crawler: Crawler) -> Bridge:
@@ -142,6 +148,8 @@ class Bridge:
         assert engine is not None
         if isinstance(engine.downloader.handlers, _Handlers):
             return
+        self._loop = asyncio.get_running_loop()
+        self._robots = self._crawler.get_downloader_middleware(RobotsTxtMiddleware)
         downloader: Any = engine.downloader
         page_maxsize_bytes = int(number(self._crawler.settings, "MEDIACRAWL_PAGE_MAXSIZE"))
         downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
@@ -155,6 +163,76 @@ class Bridge:
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call this once when a stop begins, before anything is given up."""
         self._on_stop.append(callback)
+
+    def may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
+        """Why a transfer may not be redirected to `url`, None if it may: the crawl's robots.txt middleware is asked,
+        as it is for pages. For transfer threads, see `Downloader.may_follow`.
+
+        Raises:
+            RedirectUnasked: learn the robots.txt of its target first, without a transfer that holds a place.
+            Interrupted: the crawl stops, or has ended.
+        """
+        if self._robots is None or self._loop is None:
+            return None
+        if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
+            return None  # the connection itself is refused, and no robots.txt is asked for there
+        sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
+        answer, target = _Answer(), Request(shown_url(url), headers=sent)
+        try:
+            self._loop.call_soon_threadsafe(lambda: self._ask(self._answer(answer, target)))
+        except RuntimeError:  # the loop is closed
+            raise Interrupted(request.url) from None
+        with cancel.watch(answer):
+            try:
+                return answer.result(_ASKED_ENOUGH_S)
+            except CancelledError:
+                raise Interrupted(request.url) from None
+            except TimeoutError:
+                raise _unasked(url) from None
+
+    async def learn_robots(self, url: str) -> None:
+        """Have the robots.txt of a URL's host asked for, if it is not known yet."""
+        if self._robots is not None and not self.stopping:
+            await asyncio.shield(self._ask(self._robots.robot_parser(Request(url))))
+
+    async def _answer(self, answer: _Answer, target: Request) -> None:
+        try:
+            if self.stopping:
+                raise Interrupted(target.url)
+            why_not = await self._why_not(target)
+        except Exception as error:
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+        else:
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(why_not)
+
+    async def _why_not(self, target: Request) -> str | None:
+        assert self._robots is not None
+        # A task of its own, that nobody cancels: others may wait for the same robots.txt.
+        learning = self._ask(self._robots.robot_parser(target))
+        await asyncio.sleep(0)  # now it is done, if the robots.txt is known
+        if not learning.done() and self._holds_media(target):
+            raise _unasked(target.url)
+        await asyncio.shield(learning)
+        try:
+            await self._robots.process_request(target)
+        except IgnoreRequest as error:
+            return str(error)
+        return None
+
+    def _ask(self, question: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(question)
+        self._asking.add(task)  # a loop holds its tasks weakly
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    def _holds_media(self, request: Request) -> bool:
+        """Whether media have places in a request's slot: who waits for one while holding one may wait for ever."""
+        assert self._crawler.engine is not None
+        downloader = self._crawler.engine.downloader
+        slot = downloader.slots.get(downloader.get_slot_key(request))
+        return slot is not None and any(WANTED in active.meta for active in slot.active)
 
     def _item_through(self, response: Any) -> None:
         if response is None:
@@ -260,6 +338,17 @@ class Bridge:
         of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
         if of_spider and not isinstance(failure.value, IgnoreRequest):
             self.report.count_page_failure(shown_url(request.url), in_words(failure.value))
+
+
+class _Answer(Future["str | None"]):
+    """What a transfer thread waits for; a stop ends that."""
+
+    def abort(self) -> None:
+        self.cancel()
+
+
+def _unasked(target: str) -> RedirectUnasked:
+    return RedirectUnasked(target, "the robots.txt of a redirect's target is not known yet", target=target)
 
 
 class _Handlers:
@@ -373,6 +462,7 @@ def _transfer(
         revalidate=wanted.revalidate,
         max_bytes=max_bytes,
         allow_redirects=wanted.allow_redirects,
+        ask_before_redirect=wanted.ask_before_redirect,
         accept_html=wanted.accept_html,
         name=wanted.name,
     )

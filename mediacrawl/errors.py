@@ -15,6 +15,8 @@ MediacrawlError
     ├── TransferBroken         the connection broke, stalled or ended early
     ├── HttpStatusError        the server answered with an error status
     ├── RedirectRefused        a loop, too many, or to where we do not go
+    │   ├── RedirectForbidden      to where the crawl may not ask: robots.txt
+    │   └── RedirectUnasked        whether it may, is found out meanwhile: come again
     ├── WrongContent           an HTML page where media was expected
     ├── DigestMismatch         whole, but not what was promised
     └── TooLarge               more than the maximal size
@@ -161,6 +163,22 @@ class HttpStatusError(TransferError):
 
 class RedirectRefused(TransferError):
     """A redirect loop, too many redirects, or a redirect to where we do not go."""
+
+
+class RedirectForbidden(RedirectRefused):
+    """A redirect to what the crawl may not ask for. As with a wanted URL, the next run asks whether it may now."""
+
+
+class RedirectUnasked(RedirectRefused):
+    """Whether the target may be asked for is not known yet, and the transfer stands in the way of the question.
+
+    Attributes:
+        target: what has to be asked about before the transfer is begun again.
+    """
+
+    def __init__(self, url: str, reason: str, *, target: str = "") -> None:
+        super().__init__(url, reason)
+        self.target = target
 
 
 class WrongContent(TransferError):

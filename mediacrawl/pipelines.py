@@ -24,13 +24,15 @@ from w3lib.url import canonicalize_url
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, headers_of, in_words, let_go, response_of
 from mediacrawl.convoys import Convoys, Traveller
-from mediacrawl.download.exchange import origin_of
+from mediacrawl.download.exchange import MAX_REDIRECTS, origin_of
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
     MediacrawlError,
     NotFetchable,
+    RedirectForbidden,
+    RedirectUnasked,
     TransferError,
     UsageProblem,
     shown_url,
@@ -126,6 +128,7 @@ class MediaFilesPipeline(FilesPipeline):
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
         self._works.share_pauses(self._bridge.pauses)
+        self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
         self._bridge.install()
 
@@ -191,7 +194,7 @@ class MediaFilesPipeline(FilesPipeline):
             if self._bridge.stopping:
                 raise Interrupted(request.url)
             try:
-                return await self._known_or_fetched(request, info, item)
+                return await self._redirected(request, info, item)
             except PartInUse:  # another process brings it: ask the ledger again when it is through
                 await asyncio.sleep(_IN_USE_WAIT_S)
             except (Interrupted, MediaError):
@@ -207,6 +210,14 @@ class MediaFilesPipeline(FilesPipeline):
                 if isinstance(outcome, TwistedFailure):
                     outcome.raiseException()
                 return cast("FileInfo", outcome)
+
+    async def _redirected(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+        for _ in range(MAX_REDIRECTS):
+            try:
+                return await self._known_or_fetched(request, info, item)
+            except RedirectUnasked as error:  # its place is free now
+                await self._bridge.learn_robots(error.target)
+        return await self._known_or_fetched(request, info, item)
 
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         known = await ensure_awaitable(self.media_to_download(request, info, item=item))
@@ -298,6 +309,7 @@ class MediaFilesPipeline(FilesPipeline):
             revalidate=revalidate,
             allow_redirects=self.allow_redirects,
             accept_html=is_page_name(request.url),
+            ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
             timeout_s=request.meta.get("download_timeout"),
         )
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
@@ -335,7 +347,7 @@ class MediaFilesPipeline(FilesPipeline):
             permanent=getattr(error, "permanent", False),
         )
         self._open_works().changes.submit(Failure(failed))
-        if isinstance(error, IgnoreRequest):
+        if isinstance(error, IgnoreRequest | RedirectForbidden):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
             known = isinstance(error, MediacrawlError | OSError | FileException)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from scrapy.settings import BaseSettings
 
+    from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.ledger.ledger import Entry
 
@@ -61,6 +62,12 @@ class Works:
         if (workers := self.pool.workers) is not None:
             pauses.on_pause = workers.quiet
             workers.on_quiet = pauses.pause
+
+    def ask_before_redirects(self, may_follow: MayFollow) -> None:
+        """Threads and workers follow redirects only to where this lets them."""
+        self.downloader.may_follow = may_follow
+        if self.pool.workers is not None:
+            self.pool.workers.may_follow = may_follow
 
     def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         try:

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 from archive_job import JOB, LARGE, NEW, OLD, RESULT, UPDATED, etag_of, fetch, publish, run, sha256
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recording import Recording
 
 from mediacrawl.archive import LEDGER_NAME, Archive, Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.errors import MediacrawlError, NameTaken, StoreUnwritable
@@ -252,6 +255,85 @@ def test_a_finished_file_that_is_gone_or_of_another_size_is_wanted_again(archive
     change(archive.store.root / "a.jpg")
     assert [row.state for row in archive.known(["key"])] == [state]
     assert state_of(archive, "key") == state
+
+
+def test_a_file_of_another_size_loses_its_name_and_is_kept(archive, caplog):
+    publish(archive, {"a": ("s/a.jpg", b"whole"), "b": ("s/b.jpg", b"whole")})
+    (archive.store.root / "s/a.jpg").write_bytes(b"cut")
+    (archive.store.root / "s/b.jpg").unlink()
+    assert [row.state for row in archive.known(["a", "b"])] == [PENDING, PENDING]
+    assert on_disk(archive.store) == {}
+    (kept,) = archive.store.quarantine.iterdir()
+    assert kept.read_bytes() == b"cut"
+    (line,) = caplog.messages
+    assert "s/a.jpg" in line
+    assert str(kept) in line
+    assert [row.path for row in publish(archive, {"a": ("x", b"whole"), "b": ("y", b"whole")})] == [
+        "s/a.jpg",
+        "s/b.jpg",
+    ]
+
+
+def test_what_another_process_publishes_meanwhile_is_neither_lost_nor_set_aside(archive, monkeypatch):
+    """It had claimed the path, or was through, before this one could say that the file is another."""
+    publish(archive, {key: (f"{key}.jpg", b"old") for key in ("claimed", "done", "forgotten")})
+    there = archive._is_there
+
+    def meanwhile(entry):
+        monkeypatch.setattr(archive, "_is_there", there)
+        for key in ("claimed", "done"):
+            claimed = Entry(key, "http://h/", path=f"{key}.jpg", size_bytes=5, sha256=sha256(b"newer"))
+            archive.ledger.claim(claimed)
+            (archive.store.root / f"{key}.jpg").write_bytes(b"newer")
+            if key == "done":
+                archive.ledger.finish([claimed], 5.0)
+        archive.forget(["forgotten"], files=True)
+        return there(entry)
+
+    monkeypatch.setattr(archive, "_is_there", meanwhile)
+    rows = archive.known(["claimed", "done", "forgotten"])
+    assert [row and row.state for row in rows] == [PUBLISHING, DONE, None]
+    assert on_disk(archive.store) == {"claimed.jpg": b"newer", "done.jpg": b"newer"}
+    assert not archive.store.quarantine.exists()
+
+
+def lose(archive, _row):
+    archive.known(["key"])
+
+
+def damage(archive, row):
+    assert archive.damage(row, "altered", archive.store.identity("a.jpg"))
+
+
+@pytest.mark.parametrize("notice", [lose, damage])
+def test_after_a_power_cut_a_row_that_is_wanted_again_has_no_wrong_bytes_under_its_name(tmp_path, notice):
+    states = set()
+    with Recording(tmp_path / "disk") as recording:
+        archive = Archive.open(LocalStore(tmp_path / "disk"))
+        publish(archive, {"key": ("a.jpg", b"whole")})
+        fd = os.open(archive.store.root / "a.jpg", os.O_RDWR)
+        os.ftruncate(fd, 3)
+        os.fsync(fd)
+        os.close(fd)
+        begin = len(recording.events)
+        notice(archive, *archive.ledger.entries())
+        archive.close()
+    recording.assert_nothing_unseen()
+    for number, found in enumerate(recording.cuts(random.Random(1))):
+        if found.events <= begin:
+            continue
+        folder = tmp_path / f"cut-{number}"
+        found.materialise(folder)
+        archive = Archive.open(LocalStore(folder))
+        (row,) = archive.ledger.entries()
+        there = (folder / "a.jpg").exists()
+        states.add((row.state, there))
+        assert row.state == DONE or not there
+        (again,) = archive.known(["key"])
+        assert again.state in {PENDING, FAILED}
+        assert on_disk(archive.store) == {}
+        archive.close()
+    assert {(DONE, True), (DONE, False)} < states
 
 
 def test_a_repaired_file_has_the_name_it_had(archive):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mediacrawl.store.local import LocalStore
 
 _BLOCK_BYTES = 1024 * 1024
+_ADOPTED = "file:"
+_LOOKS = 5  # at a file that is written all the time; the file that is fetched instead will replace it
 
 
 class Command(crawl.Command, StoreCommand):
@@ -48,34 +50,35 @@ class Command(crawl.Command, StoreCommand):
         if args:
             raise UsageError("verify takes no argument; choose the store with -s FILES_STORE=FOLDER")
         with self.archive(create=opts.adopt) as archive:
-            damaged = 0 if archive is None else self._check(archive, repair=opts.repair)
+            damaged, aside = (0, 0) if archive is None else self._check(archive, repair=opts.repair)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)
-            print(f"damaged {damaged}, {unknown}")
+            where = f" ({aside} set aside in {self.store().quarantine})" if aside else ""
+            print(f"damaged {damaged}{where}, {unknown}")
         if damaged and opts.repair:
             opts.spargs["damaged"] = "1"
             self.crawl(RetrySpider, opts)
         elif damaged:
             self.exitcode = EXIT_FAILED
 
-    def _check(self, archive: Archive, *, repair: bool) -> int:
-        damaged = 0
+    def _check(self, archive: Archive, *, repair: bool) -> tuple[int, int]:
+        """How many are damaged, and how many of them were set aside."""
+        damaged = aside = 0
         total_bytes = archive.ledger.counts()["bytes"]
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
             for row in archive.ledger.entries(DONE, FAILED, PENDING):
                 if row.path is None:
                     continue  # was never there
-                entry, state = _compared_now(archive, row, bar)
+                entry, state, moved = _repaired(archive, row, bar) if repair else _found(archive, row, bar)
                 if state is None:
                     if entry.state in {FAILED, PENDING}:  # somebody has put it back
                         archive.ledger.settle(entry.key, DONE, time.time())
                     continue
                 damaged += 1
+                aside += moved
                 with tqdm.external_write_mode(file=sys.stdout):
                     print(f"{state}: {entry.path} ({entry.url})")
-                if repair:
-                    archive.ledger.damage(entry.key, state)
-        return damaged
+        return damaged, aside
 
     def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
         """List them; what to say about them at the end."""
@@ -86,6 +89,26 @@ class Command(crawl.Command, StoreCommand):
             adopted += adopt and why_not is None
             print(f"unknown: {_shown(name)}" + (f" (not adopted: {why_not})" if why_not else ""))
         return f"unknown {unknown}" + (f" ({adopted} adopted)" if adopt else "")
+
+
+def _found(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None, bool]:
+    return *_compared_now(archive, row, bar), False
+
+
+def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None, bool]:
+    """What is damaged loses its name and is wanted again; the last value says whether there was a file to move."""
+    for _ in range(_LOOKS):
+        identity = archive.store.identity(row.path or "")
+        entry, state = _compared_now(archive, row, bar)
+        if state is None:
+            return entry, state, False
+        if entry.url.startswith(_ADOPTED):  # nobody can fetch it again, and its owner may have changed it
+            archive.ledger.damage(entry.key, state)
+            return entry, state, False
+        if archive.damage(entry, state, identity):
+            return entry, state, identity is not None
+    archive.ledger.damage(entry.key, str(state))
+    return entry, state, False
 
 
 def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None]:
@@ -152,7 +175,9 @@ def _adopt(archive: Archive, name: str) -> str | None:
             size_bytes += len(block)
     except OSError as error:
         return str(error.strerror)
-    entry = Entry(f"file:{name}", f"file:{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest())
+    entry = Entry(
+        f"{_ADOPTED}{name}", f"{_ADOPTED}{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest()
+    )
     with archive.ledger.transaction():
         if archive.ledger.owner_of(name) is not None:
             return "another file has the same name but for upper and lower case"

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.exchange import Exchange
+from mediacrawl.download.exchange import Exchange, anywhere
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
@@ -35,6 +35,7 @@ from mediacrawl.store.partfile import PartFile, PartInUse, PartRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.plan import Decision, Head
     from mediacrawl.download.request import Outcome
     from mediacrawl.download.transport import Answer, Transport
@@ -59,6 +60,7 @@ class Downloader:
         *,
         pauses: HostPauses | None = None,
         brought: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
+        may_follow: MayFollow = anywhere,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -66,6 +68,7 @@ class Downloader:
         self.policy = policy or Policy()
         self.pauses = pauses or HostPauses()
         self.brought = brought
+        self.may_follow = may_follow
         self.clock = clock
 
     def fetch(
@@ -103,9 +106,9 @@ class Downloader:
         """
         parts = self._take(requests)
         outcomes: list[Outcome] = []
-        until = self.clock() + budget_s
+        until = math.inf if budget_s == math.inf else self.clock() + budget_s
         for request, part in zip(requests, parts, strict=True):
-            if outcomes and self.clock() >= until:
+            if outcomes and until < math.inf and self.clock() >= until:
                 if not isinstance(part, BaseException):
                     part.close()
                 continue
@@ -468,4 +471,5 @@ class _Transfer:
             timeout_s=self._request.timeout_s or self._policy.stall_s,
             max_pause_s=self._policy.backoff.max_retry_after_s,
             note=self._note,
+            may_follow=self._owner.may_follow,
         )

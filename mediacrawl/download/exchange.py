@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from mediacrawl.download.plan import Head
-from mediacrawl.errors import HttpStatusError, NotFetchable, RedirectRefused, TransferError, shown_url
+from mediacrawl.errors import (
+    HttpStatusError,
+    NotFetchable,
+    RedirectForbidden,
+    RedirectRefused,
+    TransferError,
+    shown_url,
+)
 from mediacrawl.headers import ContentRange, Validators, media_type, retry_after_s
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
@@ -20,6 +27,9 @@ if TYPE_CHECKING:
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.download.transport import Answer, Transport
 
+    # Why a transfer may not be redirected to a URL; None if it may. Blocks; ends at once when it is cancelled.
+    MayFollow = Callable[[TransferRequest, str, Cancel], str | None]
+
 REDIRECTS = {301, 302, 303, 307, 308}
 MAX_REDIRECTS = 20
 # What an ask sets itself, or what belongs to one connection (RFC 9110 7.6.1).
@@ -28,6 +38,10 @@ _OURS = {
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
 _ONE_ORIGIN_ONLY = {"cookie", "authorization"}
+
+
+def anywhere(_request: TransferRequest, _target: str, _cancel: Cancel) -> None:
+    """Every redirect may be followed."""
 
 
 class Exchange:
@@ -43,6 +57,7 @@ class Exchange:
         timeout_s: float,
         max_pause_s: float = float("inf"),
         note: Callable[[str], None] = lambda _text: None,
+        may_follow: MayFollow = anywhere,
     ) -> None:
         self._request = request
         self._transport = transport
@@ -51,6 +66,7 @@ class Exchange:
         self._timeout_s = timeout_s
         self._max_pause_s = max_pause_s
         self._note = note
+        self._may_follow = may_follow
         self._origin = origin_of(request.url)
         self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
@@ -83,6 +99,14 @@ class Exchange:
                 raise HttpStatusError(url, answer.status, answer.reason)
             self._keep_cookies(url, answer)
             url = self._target(url, target, seen)
+            self._check_allowed(url)
+
+    def _check_allowed(self, target: str) -> None:
+        if not self._request.ask_before_redirect:
+            return
+        why_not = self._may_follow(self._request, target, self._cancel)
+        if why_not is not None:
+            raise RedirectForbidden(self._request.url, f"redirect to {shown_url(target)}: {why_not}")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
         # http libraries decode header bytes as latin-1; servers send UTF-8.

@@ -31,6 +31,7 @@ class TransferRequest:
         revalidate: the validators of the file that is there already; 304 then ends the transfer.
         max_bytes: refuse more; None takes the policy's, 0 is no limit.
         allow_redirects: follow 3xx.
+        ask_before_redirect: follow them only to where `Downloader.may_follow` lets it.
         accept_html: an HTML page is what is wanted.
         connections: how many a large file may use at once; None takes the policy's.
         name: for a progress bar.
@@ -45,6 +46,7 @@ class TransferRequest:
     revalidate: Validators | None = None
     max_bytes: int | None = None
     allow_redirects: bool = True
+    ask_before_redirect: bool = True
     accept_html: bool = False
     connections: int | None = None
     name: str = ""

@@ -94,6 +94,15 @@ def is_public(address: str) -> bool:
     return (mapped or ip).is_global and not ip.is_multicast
 
 
+def leads_to_public(host: str) -> bool:
+    """Whether all that a name stands for now is public; what stands for nothing is not. May block."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(is_public(str(address[0])) for *_, address in found)
+
+
 class GuardedAdapter(HTTPAdapter):
     """Requests' own adapter, over watched connections. A proxy is trusted to know where it connects to."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediacrawl.errors import NameTaken, StoreUnwritable, disk_error
 from mediacrawl.store.partfile import PartFolder
+from mediacrawl.store.paths import numbered, safe_name
 from mediacrawl.store.sync import sync_folders
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ class LocalStore:
         root: the folder, absolute.
         hidden: `root/.mediacrawl`: parts, quarantine and the ledger.
         parts: the part files.
-        quarantine: bytes whose digest was wrong, kept for a look.
+        quarantine: bytes whose digest was wrong, or that were altered in the store, kept for a look.
     """
 
     def __init__(self, root: str | os.PathLike[str], at_step: Callable[[str], None] | None = None) -> None:
@@ -62,6 +65,16 @@ class LocalStore:
             return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - asked for every known file
         except (OSError, ValueError):
             return None
+
+    def identity(self, name: str) -> tuple[int, ...] | None:
+        """Tells a published file from what replaces it, and from itself before a change; None when there is none."""
+        try:
+            found = self.path(name).stat()
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def sha256(self, name: str) -> str | None:
         """Of a published file, in hex; it is read for that. None when it cannot be."""
@@ -110,6 +123,32 @@ class LocalStore:
             self.path(name).unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, self.path(name)) from None
+
+    def set_aside(self, name: str) -> Path | None:
+        """Move what stands at a name into the quarantine, durably; returns where it is, None if there is no file.
+
+        Whoever calls this sees to it that nobody publishes there meanwhile, or sets aside.
+
+        Raises:
+            StoreUnwritable, DiskFull: it stands where it was, or in the quarantine.
+        """
+        if self.identity(name) is None:
+            return None
+        path = self.path(name)
+        key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # files of one name, out of many folders
+        wished = safe_name(f"{key}-{path.name}")
+        names = (numbered(wished, number) if number > 1 else wished for number in count(1))
+        target = next(self.quarantine / free for free in names if not os.path.lexists(self.quarantine / free))
+        try:
+            new = self._make_folder(self.quarantine)
+            self.at_step("aside-rename")
+            path.rename(target)
+            self.at_step("aside-sync")
+            sync_folders([*new, self.quarantine])  # its new name first
+            sync_folders([path.parent])
+        except OSError as error:
+            raise disk_error(error, target) from None
+        return target
 
     def sync(self, folders: Iterable[Path]) -> None:
         """Make the names in these folders durable.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.policy import Policy
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
     from mediacrawl.download.transports import TransportChoice
+    from mediacrawl.errors import MediacrawlError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ class MayFollow:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """To a worker: None, or why not."""
+    """To a worker: None, or why not; an error is raised by who asked."""
 
     number: int
-    reason: str | None
+    answer: str | MediacrawlError | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted
+from mediacrawl.download.exchange import anywhere
+from mediacrawl.download.request import Cancel, Fetched
+from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.workers import messages
 from mediacrawl.workers.messages import (
     Answered,
     Arrived,
     Batch,
-    MayFollow,
     Quiet,
     Release,
     RemotePart,
@@ -35,6 +36,7 @@ from mediacrawl.workers.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
 
 _RELEASE_FROM = 32  # parts: fewer wait for the next message
@@ -62,7 +64,8 @@ class WorkerPool:
         self._stopped = False
         self.fetched_bytes = 0
         self.on_quiet: Callable[[str, float], None] = lambda _host, _seconds: None
-        self.may_follow: Callable[[TransferRequest, str], str | None] = lambda _request, _url: None
+        self.may_follow: MayFollow = anywhere
+        self.cancel = Cancel()
 
     @property
     def active(self) -> list[Progress]:
@@ -96,6 +99,7 @@ class WorkerPool:
         """Ask every transfer to end now, keeping what has arrived. Does not wait."""
         with self._lock:
             self._stopped = True
+        self.cancel.set()
         for worker in self._workers:
             worker.send(Stop())
 
@@ -186,11 +190,16 @@ class _Remote:
                 self.flush()
             case Quiet():
                 self._pool.on_quiet(message.host, message.seconds)
-            case MayFollow():
+            case messages.MayFollow():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
 
-    def _answer(self, question: MayFollow) -> None:
-        self.send(Answered(question.number, self._pool.may_follow(question.request, question.url)))
+    def _answer(self, question: messages.MayFollow) -> None:
+        answer: str | MediacrawlError | None
+        try:
+            answer = self._pool.may_follow(question.request, question.url, self._pool.cancel)
+        except MediacrawlError as error:
+            answer = error
+        self.send(Answered(question.number, answer))
 
     def _part(self, ticket: Ticket) -> HeldPart:
         return RemotePart(ticket, self._release)

@@ -22,7 +22,7 @@ from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.request import Cancel, Fetched, Progress
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transports import make_transport
-from mediacrawl.errors import MediacrawlError
+from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.partfile import PartFile, PartInUse
@@ -30,6 +30,7 @@ from mediacrawl.workers.messages import (
     Answered,
     Arrived,
     Batch,
+    MayFollow,
     Quiet,
     Release,
     Setup,
@@ -59,7 +60,12 @@ class Worker:
         self._pauses.on_pause = lambda host, seconds: self._send(Quiet(host, seconds))
         self._transport = make_transport(setup.transport)
         self._downloader = Downloader(
-            store, self._transport, setup.policy, pauses=self._pauses, brought=self._archive.brought
+            store,
+            self._transport,
+            setup.policy,
+            pauses=self._pauses,
+            brought=self._archive.brought,
+            may_follow=self._may_follow,
         )
         self._cancel = Cancel()
         self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
@@ -68,7 +74,7 @@ class Worker:
         self._active: dict[int, Progress] = {}
         self._held: dict[int, PartFile] = {}
         self._numbers = itertools.count()
-        self._questions: dict[int, queue.SimpleQueue[str | None]] = {}
+        self._questions: dict[int, queue.SimpleQueue[str | MediacrawlError | None]] = {}
 
     def serve(self) -> None:
         """Until the crawl hangs up; then let go of everything."""
@@ -95,7 +101,7 @@ class Worker:
             case Quiet():
                 self._pauses.pause(message.host, message.seconds)
             case Answered():
-                self._questions[message.number].put(message.reason)
+                self._questions[message.number].put(message.answer)
             case Stop():
                 self._stop()
 
@@ -114,7 +120,7 @@ class Worker:
         self._cancel.set()
         self._transport.abort()
         for answer in list(self._questions.values()):
-            answer.put("stopping")
+            answer.put(Interrupted("stopped: what has arrived is kept"))
 
     def _work(self) -> None:
         while True:
@@ -128,6 +134,20 @@ class Worker:
         """One transfer at a time for each thread."""
         progress = self._active[threading.get_ident()] = Progress(request.name)
         return progress
+
+    def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
+        """What robots.txt says of a redirect's target only the crawl knows."""
+        number, answers = next(self._numbers), queue.SimpleQueue[str | MediacrawlError | None]()
+        self._questions[number] = answers
+        try:
+            cancel.check()
+            self._send(MayFollow(number, request, url))
+            answer = answers.get()
+        finally:
+            del self._questions[number]
+        if isinstance(answer, MediacrawlError):
+            raise answer
+        return answer
 
     def _ticket(self, part: HeldPart) -> HeldPart:
         assert isinstance(part, PartFile)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
-from crawling import files_in, run, sha256
+from crawling import Running, environment, files_in, run, sha256
+from origin import status
 
 from mediacrawl.archive import Archive
 from mediacrawl.commands import verify
@@ -294,13 +297,14 @@ def test_repair_fetches_what_is_damaged_and_nothing_else_with_its_name_referer_a
 
     done = run(tmp_path, "verify", "--repair")
     assert done.status == 1, str(done)
-    assert done.out.splitlines()[-1] == "damaged 3, unknown 0"
+    quarantine = tmp_path / "store" / ".mediacrawl" / "quarantine"
+    assert done.out.splitlines()[-1] == f"damaged 3 (2 set aside in {quarantine}), unknown 0"
     assert set(media(origin)) == {"/a.jpg", "/b.jpg", "/d.jpg"}
     assert origin.requests_for("/a.jpg")[0].headers["referer"] == "http://127.0.0.1/page"
     assert {name: digest for name, digest in done.store.items() if name != "urllist/127.0.0.1/d.jpg"} == {
         name: digest for name, digest in listed.items() if name != "urllist/127.0.0.1/d.jpg"
     }
-    assert (folder / "d.jpg").stat().st_size == 10  # what is not what the list promised is not published
+    assert not (folder / "d.jpg").exists()  # nor is it published, what is not what the list promised
     assert f"{origin.url('/d.jpg')}: " in done.err
 
     origin.add("/d.jpg", BODIES["d.jpg"], content_type=JPEG)
@@ -315,3 +319,192 @@ def test_repair_fetches_what_is_damaged_and_nothing_else_with_its_name_referer_a
 def test_repair_of_what_is_whole_does_nothing(command, filled, origin):
     assert command("verify", "--repair").out == "damaged 0, unknown 0\n"
     assert origin.requests == []
+
+
+# --- a repair that fails ------------------------------------------------------------------------------
+
+
+def aside(root):
+    """What is set aside, by the name it had."""
+    folder = root / ".mediacrawl" / "quarantine"
+    paths = folder.iterdir() if folder.exists() else ()
+    return {path.name.partition("-")[2]: path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_whose_repair_fails_has_no_name_any_more_and_its_bytes_are_kept(
+    command, filled, origin, tmp_path, damage
+):
+    path = filled.path("a.jpg")
+    DAMAGES[damage](path)
+    wrong = {"a.jpg": path.read_bytes()} if path.exists() else {}
+    origin.fault("/a.jpg", status(404, times=2))
+    others = {name: digest for name, digest in filled.all.items() if name != filled.name("a.jpg")}
+
+    for found, said in ((damage, f" (1 set aside in {filled.root}/.mediacrawl/quarantine)"), ("missing", "")):
+        done = run(tmp_path, "verify", "--repair")
+        assert done.status == 1, str(done)
+        assert done.out.splitlines() == [
+            f"{found}: {filled.name('a.jpg')} ({filled.url('a.jpg')})",
+            f"damaged 1{said if wrong else ''}, unknown 0",
+        ]
+        assert (done.store, aside(filled.root)) == (others, wrong)
+        again = command("verify")
+        assert (again.status, again.out.splitlines()[0]) == (
+            1,
+            f"missing: {filled.name('a.jpg')} ({filled.url('a.jpg')})",
+        )
+
+    done = run(tmp_path, "verify", "--repair")
+    assert (done.status, done.store, aside(filled.root)) == (0, filled.all, wrong), str(done)
+    assert command("verify").out == "damaged 0, unknown 0\n"
+
+
+def test_what_is_damaged_again_is_set_aside_beside_what_was_before(filled, origin, tmp_path):
+    for size in (10, 20):
+        os.truncate(filled.path("a.jpg"), size)
+        assert run(tmp_path, "verify", "--repair").status == 0
+    assert sorted(map(len, aside(filled.root).values())) == [10, 20]
+
+
+def test_without_repair_a_damaged_file_stays_where_it_is(command, filled):
+    alter(filled.path("a.jpg"))
+    before = files_in(filled.root)
+    assert command("verify").status == 1
+    assert (files_in(filled.root), aside(filled.root)) == (before, {})
+
+
+def test_a_folder_in_the_place_of_a_file_is_not_set_aside(filled, tmp_path):
+    filled.path("a.jpg").unlink()
+    filled.path("a.jpg").mkdir()
+    assert run(tmp_path, "verify", "--repair").status == 1
+    assert filled.path("a.jpg").is_dir()
+
+
+def test_an_altered_file_that_nobody_can_fetch_stays_where_it_is(command, tmp_path):
+    path = tmp_path / "store" / "mine.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    command("verify", "--adopt")
+    path.write_bytes(b"mine, by a better photographer")
+    done = run(tmp_path, "verify", "--repair")
+    assert (done.status, done.out.splitlines()[-1]) == (1, "damaged 1, unknown 0")
+    assert path.read_bytes() == b"mine, by a better photographer"
+
+
+def put_back(filled, _ledger):
+    filled.path("a.jpg").write_bytes(BODIES["a.jpg"])
+
+
+def replaced(filled, ledger):
+    row = ledger.find(filled.url("a.jpg"))
+    claimed = Entry(row.key, row.url, path=row.path, size_bytes=3, sha256=sha256(b"new"))
+    ledger.claim(claimed)
+    filled.path("a.jpg").unlink()
+    filled.path("a.jpg").write_bytes(b"new")
+    ledger.finish([claimed], 5.0)
+
+
+def being_replaced(filled, ledger):
+    row = ledger.find(filled.url("a.jpg"))
+    ledger.claim(Entry(row.key, row.url, path=row.path, size_bytes=3, sha256=sha256(b"new")))
+
+
+@pytest.mark.parametrize("meanwhile", [put_back, replaced, being_replaced])
+@pytest.mark.parametrize("when", ["before the row is looked at", "after it"])
+def test_only_the_file_that_was_read_is_set_aside(filled, ledger, monkeypatch, meanwhile, when):
+    alter(filled.path("a.jpg"))
+    archive = Archive.open(LocalStore(filled.root))
+    compared, lookup, done = verify.compared, archive.ledger.lookup, []
+
+    def and_then(found):
+        if not done:
+            done.append(meanwhile(filled, ledger))
+        return found
+
+    if when == "after it":
+        monkeypatch.setattr(archive.ledger, "lookup", lambda keys: and_then(lookup(keys)))
+    else:
+        monkeypatch.setattr(verify, "compared", lambda *words: and_then(compared(*words)))
+    damage = verify.Command()._check(archive, repair=True)
+    expected = b"new" if meanwhile is replaced else filled.path("a.jpg").read_bytes()
+    archive.close()
+    assert done
+    assert (damage, aside(filled.root)) == ((0, 0), {})
+    assert filled.path("a.jpg").read_bytes() == expected
+
+
+def test_a_file_that_is_written_all_the_time_is_wanted_again_and_the_command_ends(filled, ledger, monkeypatch):
+    compared, looks = verify.compared, []
+
+    def and_written(store, entry, bar):
+        found = compared(store, entry, bar)
+        if entry.url == filled.url("a.jpg"):
+            looks.append(found)
+            with filled.path("a.jpg").open("ab") as file:
+                file.write(b"x")
+        return found
+
+    monkeypatch.setattr(verify, "compared", and_written)
+    filled.path("a.jpg").write_bytes(b"")
+    archive = Archive.open(LocalStore(filled.root))
+    assert verify.Command()._check(archive, repair=True) == (1, 0)
+    archive.close()
+    assert 1 < len(looks) < 10
+    assert ledger.find(filled.url("a.jpg")).state == FAILED
+
+
+# `mediacrawl.cli.main`, but for a store that kills the process when it comes to a step.
+_DYING = """
+import os, signal, sys
+from mediacrawl.store.local import LocalStore
+
+step = sys.argv.pop(1)
+
+
+def at_step(reached):
+    if reached == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+genuine = LocalStore.__init__
+LocalStore.__init__ = lambda store, root: genuine(store, root, at_step)
+from mediacrawl.cli import main
+main()
+"""
+
+
+def killed_at(step, folder, *words):
+    command, *rest = words
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DYING, step, command, "-s", "FILES_STORE=store", *rest],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with Running(process, folder, None) as running:
+        assert running.wait().status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("step", "found"), [("rename", "truncated"), ("sync", "missing"), ("ledger", "missing")])
+@pytest.mark.parametrize("words", [("verify", "--repair"), ("get", "a.jpg")], ids=" ".join)
+def test_after_a_kill_at_any_step_the_same_command_ends_right(command, filled, words, step, found):
+    folder = filled.root.parent
+    os.truncate(filled.path("a.jpg"), 10)
+    steps = {"rename": "aside-rename", "sync": "aside-sync", "ledger": "ledger-damage"}
+    if words[0] == "get":
+        words = ("get", filled.url("a.jpg"))
+        steps["ledger"] = "ledger-lose"
+    killed_at(steps[step], folder, *words)
+    assert filled.path("a.jpg").exists() == (found == "truncated")
+    assert len(aside(filled.root)) == (found != "truncated")
+    done = command("verify")
+    assert (done.status, done.out.partition(":")[0]) == (1, found)
+
+    done = run(folder, *words)
+
+    assert (done.status, done.store) == (0, filled.all), str(done)
+    assert aside(filled.root) == {"a.jpg": BODIES["a.jpg"][:10]}
+    assert command("verify").out == "damaged 0, unknown 0\n"

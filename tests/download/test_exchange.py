@@ -5,11 +5,18 @@ from __future__ import annotations
 import pytest
 from fetching import Hurry
 
-from mediacrawl.download.exchange import Exchange, content_length, head_of, origin_of
+from mediacrawl.download.exchange import Exchange, anywhere, content_length, head_of, origin_of
 from mediacrawl.download.plan import Ask, Head, Manner, whole_ask
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import HttpStatusError, Interrupted, NotFetchable, RedirectRefused, TransferError
+from mediacrawl.errors import (
+    HttpStatusError,
+    Interrupted,
+    NotFetchable,
+    RedirectForbidden,
+    RedirectRefused,
+    TransferError,
+)
 from mediacrawl.headers import ContentRange, ETag, Validators
 from mediacrawl.urls import Origin
 
@@ -50,7 +57,15 @@ class ScriptedAnswer:
 
 
 def exchange(
-    script, url="http://a/1", *, cancel=None, pauses=None, max_pause_s=300.0, note=lambda _text: None, **more
+    script,
+    url="http://a/1",
+    *,
+    cancel=None,
+    pauses=None,
+    max_pause_s=300.0,
+    note=lambda _text: None,
+    may_follow=anywhere,
+    **more,
 ):
     transport = Scripted(script)
     made = Exchange(
@@ -61,6 +76,7 @@ def exchange(
         timeout_s=7.0,
         max_pause_s=max_pause_s,
         note=note,
+        may_follow=may_follow,
     )
     return made, transport
 
@@ -107,6 +123,31 @@ def test_a_location_is_read_as_browsers_do(location, target):
 @pytest.mark.parametrize("status", [300, 304, 305, 306])
 def test_other_statuses_of_the_three_hundreds_lead_nowhere(status):
     assert led_to({"http://a/1": [(status, {"location": "/2"})]}) == ["http://a/1"]
+
+
+def test_each_redirect_is_followed_only_where_it_may_be():
+    targets = []
+
+    def may_follow(request, target, cancel):
+        assert (request.url, cancel.is_set) == ("http://a/1", False)
+        targets.append(target)
+        return "not there" if target == "http://b/3" else None
+
+    assert led_to({"http://a/1": [OK]}, may_follow=may_follow) == ["http://a/1"]
+    assert targets == []
+
+    made, transport = exchange({"http://a/1": [to("/2")], "http://a/2": [to("//b/3")]}, may_follow=may_follow)
+    with pytest.raises(RedirectForbidden) as caught, made.ask(whole_ask()):
+        pass
+    assert targets == ["http://a/2", "http://b/3"]
+    assert caught.value.reason == "redirect to http://b/3: not there"
+    assert (caught.value.transient, caught.value.permanent) == (False, False)
+    assert (len(transport.asked), transport.open) == (2, 0)
+
+
+def test_a_request_need_not_ask_before_it_is_redirected():
+    script = {"http://a/1": [to("/2")], "http://a/2": [OK]}
+    assert led_to(script, may_follow=lambda *_: "nowhere", ask_before_redirect=False) == ["http://a/1", "http://a/2"]
 
 
 def test_a_loop_is_noticed_and_every_answer_closed():

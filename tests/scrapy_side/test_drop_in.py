@@ -110,6 +110,17 @@ def test_redirects_are_refused_unless_allowed_for_all_or_for_the_class(build, ba
     assert ("handle_httpstatus_all" in request.meta) is not allowed
 
 
+@pytest.mark.parametrize(("base", "followed"), [(FilesPipeline, []), (MediaFilesPipeline, ["/a.jpg"])])
+def test_a_redirect_out_of_the_allowed_domains_is_followed(crawls, origin, tmp_path, base, followed):
+    with Origin("localhost") as other:
+        other.add("/a.jpg", BODY, content_type="image/jpeg")
+        moved = origin.redirect("/a.jpg", other.url("/a.jpg"))
+        spider = items_spider(item_of(moved), allowed_domains=["127.0.0.1"])
+        settings = {"ITEM_PIPELINES": {base: 1}, "MEDIA_ALLOW_REDIRECTS": True}
+        crawls.crawl(tmp_path, spider, settings, project=None)
+        assert [request.path for request in other.requests] == followed
+
+
 @BOTH
 @pytest.mark.parametrize("store", ["path", "uri"])
 def test_a_store_is_a_path_or_a_file_uri(build, base, tmp_path, store):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 
 import pytest
-from crawling import item_of, items_spider, sha256
+from crawling import assert_plain, item_of, items_spider, run, sha256, start
 from origin import Answer, Origin, set_cookie, slow, status
 from scrapy import Request, Spider
+from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
+from mediacrawl import bridge
 from mediacrawl.bridge import Bridge
+from mediacrawl.download import sockets
+from mediacrawl.download.request import Cancel, TransferRequest
+from mediacrawl.errors import Interrupted
+from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.site import SiteSpider
 from mediacrawl.wiring import policy_of
 
@@ -297,3 +304,175 @@ def test_a_file_that_is_refused_for_a_day_fails_and_is_asked_for_again_tomorrow(
     second = crawl(spider, {"ROBOTSTXT_OBEY": False})
     assert second.status == 0
     assert set(second.store.values()) == {sha256(BODY)}
+
+
+# --- where redirects lead ---------------------------------------------------------------------------
+
+
+def asked(origin):
+    return [request.path for request in origin.requests]
+
+
+def redirected(origin, other, paths=("/a.jpg",)):
+    """Media of `origin` that are on `other` by now; the URL of each."""
+    for path in paths:
+        other.add(path, BODY + path.encode(), content_type=JPEG)
+        origin.redirect(path, other.url(path))
+    return [origin.url(path) for path in paths]
+
+
+def test_robots_txt_of_where_a_redirect_leads_forbids_it(crawl, origin, other, caplog):
+    other.robots("User-agent: *\nDisallow: /\n")
+    (url,) = redirected(origin, other)
+    crawled = crawl(items_spider(item_of(url)))
+    assert asked(origin) == ["/robots.txt", "/a.jpg"]
+    assert asked(other) == ["/robots.txt"]
+    reason = f"redirect to {other.url('/a.jpg')}: Forbidden by robots.txt"
+    assert crawled.errors == [{"url": url, "reason": reason}]
+    assert (crawled.status, crawled.store) == (1, {})
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    other.robots("User-agent: *\nDisallow:\n")  # not for good, as with a wanted URL
+    assert crawl(items_spider(item_of(url))).status == 0
+
+
+def test_robots_txt_of_where_redirects_lead_is_asked_once_and_lets_them_pass(crawl, origin, other):
+    other.robots("User-agent: *\nDisallow: /private\n")
+    urls = redirected(origin, other, [f"/{number}.jpg" for number in range(6)])
+    crawled = crawl(items_spider(*map(item_of, urls)))
+    assert (crawled.status, crawled.report.new) == (0, 6)
+    assert other.requests[0].path == "/robots.txt"
+    assert sorted(asked(other)) == sorted(["/robots.txt", *(f"/{number}.jpg" for number in range(6))])
+    assert len(asked(origin)) == 7
+
+
+def test_a_redirect_within_a_site_is_asked_for_too_at_each_step(crawl, origin, other):
+    origin.robots("User-agent: *\nDisallow: /private/\n")
+    origin.redirect("/a.jpg", "/private/a.jpg")
+    origin.redirect("/b.jpg", other.url("/b.jpg"))
+    other.redirect("/b.jpg", origin.url("/private/b.jpg"))
+    for path in ("/private/a.jpg", "/private/b.jpg"):
+        origin.add(path, BODY, content_type=JPEG)
+    crawled = crawl(items_spider(item_of(origin.url("/a.jpg"), origin.url("/b.jpg"))))
+    assert sorted(asked(origin)) == ["/a.jpg", "/b.jpg", "/robots.txt"]
+    assert [error["reason"].rpartition(": ")[2] for error in crawled.errors] == ["Forbidden by robots.txt"] * 2
+
+
+@pytest.mark.parametrize(
+    ("named", "status_"),
+    [
+        (({"USER_AGENT": "archive/2"}, {}), 1),
+        (({"USER_AGENT": "other/2"}, {}), 0),
+        (({"USER_AGENT": "other/2"}, {"User-Agent": "archive/3"}), 1),
+        (({"USER_AGENT": "archive/2"}, {"User-Agent": "other/3"}), 0),
+        (({"USER_AGENT": "other/2", "ROBOTSTXT_USER_AGENT": "archive"}, {}), 1),
+    ],
+)
+def test_a_redirect_is_asked_for_in_the_name_of_the_request(crawl, origin, other, named, status_):
+    other.robots("User-agent: archive\nDisallow: /\n")
+    (url,) = redirected(origin, other)
+    settings, headers = named
+    assert crawl(items_spider(item_of(url, headers=headers)), settings).status == status_
+
+
+class Disobedient(MediaFilesPipeline):
+    def get_media_requests(self, item, info):
+        return [Request(url, meta={"dont_obey_robotstxt": True}) for url in item["file_urls"]]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ROBOTSTXT_OBEY": False}, {"ITEM_PIPELINES": {Disobedient: 1}}], ids=["setting", "meta"]
+)
+def test_a_redirect_is_not_asked_for_where_robots_txt_is_not_to_be_obeyed(crawl, origin, other, settings):
+    other.robots("User-agent: *\nDisallow: /\n")
+    (url,) = redirected(origin, other)
+    assert crawl(items_spider(item_of(url)), settings).status == 0
+    assert (asked(origin), asked(other)) == (["/a.jpg"], ["/a.jpg"])
+
+
+def test_media_without_a_redirect_ask_for_nothing_more(crawl, origin, monkeypatch):
+    monkeypatch.setattr(Bridge, "may_follow", lambda *_: pytest.fail("asked"))
+    origin.add("/a.jpg", BODY, content_type=JPEG)
+    assert crawl(items_spider(item_of(origin.url("/a.jpg")))).status == 0
+    assert asked(origin) == ["/robots.txt", "/a.jpg"]
+
+
+def test_a_redirect_whose_robots_txt_needs_the_place_of_the_transfer_gives_it_up_meanwhile(crawl, origin):
+    """Two ports of one host: Scrapy has one slot for both."""
+    urls = [origin.url(f"/{number}.jpg") for number in range(3)]
+    with Origin() as port:
+        port.robots("User-agent: *\nDisallow: /1.jpg\n")
+        redirected(origin, port, [f"/{number}.jpg" for number in range(3)])
+        crawled = crawl(items_spider(*map(item_of, urls)), ONE | {"MEDIACRAWL_CONCURRENT_TRANSFERS": 1})
+        assert sorted(asked(port)) == ["/0.jpg", "/2.jpg", "/robots.txt"]
+        assert max(origin.peak, port.peak) == 1
+    assert (crawled.report.new, crawled.report.failed) == (2, 1)
+    assert max(Counter(asked(origin)).values()) <= 2, "again only where its place was needed"
+
+
+def test_who_waits_too_long_for_a_robots_txt_gives_up_the_place_and_comes_again(crawl, origin, other, monkeypatch):
+    monkeypatch.setattr(bridge, "_ASKED_ENOUGH_S", 0.05)
+    (url,) = redirected(origin, other)
+    learning = threading.Event()
+    learn = Bridge.learn_robots
+
+    def learn_robots(self, target):
+        learning.set()
+        return learn(self, target)
+
+    def late(_request):
+        assert learning.wait(10)
+        return Answer(200, [("Content-Type", "text/plain")], b"")
+
+    monkeypatch.setattr(Bridge, "learn_robots", learn_robots)
+
+    other.on("/robots.txt", late)
+    assert crawl(items_spider(item_of(url))).status == 0
+    assert asked(origin) == ["/robots.txt", "/a.jpg", "/a.jpg"]
+    assert asked(other) == ["/robots.txt", "/a.jpg"]
+
+
+def test_a_robots_txt_that_cannot_be_had_forbids_no_redirect(crawl, origin, other):
+    (url,) = redirected(origin, other)
+    assert crawl(items_spider(item_of(url))).status == 0
+    assert other.requests_for("/robots.txt")[0].status == 404
+
+
+def test_no_robots_txt_is_asked_for_at_a_private_address(crawl, origin, monkeypatch):
+    def is_public(address):
+        return address == "127.0.0.1"
+
+    for module in (bridge, sockets):
+        monkeypatch.setattr(module, "is_public", is_public)
+    with Origin("127.0.0.2") as private:
+        (url,) = redirected(origin, private)
+        crawled = crawl(items_spider(item_of(url)), {"MEDIACRAWL_BLOCK_PRIVATE": True})
+        assert asked(private) == []
+    assert "127.0.0.2 is not a public address" in crawled.errors[0]["reason"]
+
+
+def test_a_stop_ends_the_wait_for_a_robots_txt(origin, other, tmp_path):
+    other.page("/robots.txt", "", delay_s=3600)
+    (url,) = redirected(origin, other)
+    (tmp_path / "urls.txt").write_text(url)
+    words = ("crawl", "urllist", "-a", "file=urls.txt")
+    with start(tmp_path, *words) as running:
+        other.wait_for(lambda: other.requests_for("/robots.txt"), 30)
+        running.interrupt()
+        done = running.wait()
+    assert_plain(done)
+    assert (done.status, done.store) == (3, {})
+    assert done.seconds < 10
+    assert asked(other) == ["/robots.txt"]
+
+    other.robots("")
+    assert run(tmp_path, *words).status == 0
+
+
+def test_after_the_end_of_the_loop_a_redirect_is_an_interruption():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    ended = Bridge(Crawler(Spider, Settings()))
+    ended._loop, ended._robots = loop, object()
+    with pytest.raises(Interrupted):
+        ended.may_follow(TransferRequest("key", "http://a/"), "http://b/", Cancel())
