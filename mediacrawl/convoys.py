@@ -213,11 +213,11 @@ def _may_form(crawler: Crawler) -> bool:
         and not (settings.getbool("HTTPCACHE_ENABLED") or settings.getdict("DOWNLOAD_SLOTS"))
         and not settings.getint("CLOSESPIDER_PAGECOUNT")
         and all(type(middleware).__module__.startswith("scrapy.downloadermiddlewares.") for middleware in middlewares)
-        and not any(_is_listened_to(crawler, signal) for signal in _PER_REQUEST)
+        and not any(is_listened_to(crawler, signal) for signal in _PER_REQUEST)
     )
 
 
-def _is_listened_to(crawler: Crawler, signal: object) -> bool:
+def is_listened_to(crawler: Crawler, signal: object) -> bool:
     """By somebody who is not Scrapy's own, nor ours."""
     receivers = dispatcher.liveReceivers(dispatcher.getAllReceivers(crawler.signals.sender, signal))
     modules = [str(getattr(receiver, "__module__", "")) for receiver in receivers]

@@ -31,6 +31,16 @@ class Row:
     referer: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_plain(self) -> bool:
+        """A URL and nothing else."""
+        return not (self.filename or self.sha256 or self.md5 or self.referer or self.headers or "@" in self.url)
+
+    def item(self) -> dict[str, Any]:
+        """As the pipeline wants it."""
+        facts = {name: value for name in COLUMNS[1:] if (value := getattr(self, name))}
+        return {"file_urls": [self.url], **facts}
+
 
 @dataclass(frozen=True, slots=True)
 class BadLine:

@@ -19,7 +19,6 @@ from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
-from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, headers_of, in_words, let_go, response_of
@@ -45,6 +44,7 @@ from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
 from mediacrawl.wishes import (
     digests_of,
     hide_credentials,
+    key_of_url,
     note_options,
     request_for,
     wish_of,
@@ -52,6 +52,7 @@ from mediacrawl.wishes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from os import PathLike
     from typing import Self
 
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_IN_USE_WAIT_S = 0.5
+IN_USE_WAIT_S = 0.5
 _DAY_S = 86_400.0
 
 
@@ -103,6 +104,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
         self._convoys: Convoys | None = None
+        self.before_close: list[Callable[[], Awaitable[None]]] = []
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
         self._recent = Recent()
@@ -132,8 +134,10 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge.works.append(self._works)
         self._bridge.install()
 
-    def close_spider(self, spider: Any = None) -> None:
+    async def close_spider(self, spider: Any = None) -> None:
         """Carry out what is queued, and close the ledger."""
+        for is_through in self.before_close:
+            await is_through()
         if self._works is not None:
             self._works.close()
 
@@ -196,7 +200,7 @@ class MediaFilesPipeline(FilesPipeline):
             try:
                 return await self._redirected(request, info, item)
             except PartInUse:  # another process brings it: ask the ledger again when it is through
-                await asyncio.sleep(_IN_USE_WAIT_S)
+                await asyncio.sleep(IN_USE_WAIT_S)
             except (Interrupted, MediaError):
                 raise
             except MachineError as error:
@@ -235,7 +239,7 @@ class MediaFilesPipeline(FilesPipeline):
     async def _downloaded(self, request: Request, wanted: Wanted) -> Response:
         """Alone through Scrapy's downloader, or together with others of its site."""
         assert self.crawler.engine is not None
-        if not self._open_convoys().may_join(request):
+        if not self.convoys.may_join(request):
             return await self.crawler.engine.download_async(request)
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
 
@@ -247,7 +251,7 @@ class MediaFilesPipeline(FilesPipeline):
             else:
                 future.set_exception(outcome)
 
-        self._open_convoys().add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
+        self.convoys.add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
         wanted.fetched = await future
         return response_of(request, wanted.fetched)
 
@@ -259,7 +263,7 @@ class MediaFilesPipeline(FilesPipeline):
         of_spider = getattr(self.crawler.spider, "media_key", None)
         if key is None and of_spider is not None:
             key = of_spider(request.url)
-        return str(key or canonicalize_url(shown_url(request.url)))
+        return str(key or key_of_url(request.url))
 
     def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
         """A request for each URL of the item.
@@ -284,34 +288,20 @@ class MediaFilesPipeline(FilesPipeline):
         self, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo | None:
         """Ask the ledger; None means that it is to be fetched, and prepares the request for that."""
-        works = self._open_works()
+        works = self.works
         key = self.media_key(request)
         origin_of(request.url)  # raises for what is no http or https URL, before anything is asked
         if request.method != "GET":
             raise NotFetchable(request.url, f"only GET can be resumed, not {request.method}")
         entry = await asyncio.wrap_future(works.questions.submit(key))
         done = entry is not None and entry.state == DONE
-        if entry is not None and done and not self._is_expired(entry):
+        if entry is not None and done and not self.is_expired(entry):
             return self._present(request, entry)
         if entry is not None and entry.state == FAILED:
-            self._refuse_known_failure(request, entry)
+            self.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
         if not done:
             works.changes.submit(Want(self._entry(request, key)))
-        revalidate = validators_of(entry) if entry is not None and done else None
-        request.meta[WANTED] = Wanted(
-            key,
-            works,
-            url=request.url,
-            headers=headers_of(request),
-            max_bytes=request.meta.get("download_maxsize"),
-            name=file_name(request.url, filename=request.meta.get("media_filename")),
-            digests=digests_of(request),
-            revalidate=revalidate,
-            allow_redirects=self.allow_redirects,
-            accept_html=is_page_name(request.url),
-            ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
-            timeout_s=request.meta.get("download_timeout"),
-        )
+        request.meta[WANTED] = self.wanted(request, key, entry if done else None)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
         request.meta.update(dont_retry=True, dont_cache=True)
         return None
@@ -324,7 +314,7 @@ class MediaFilesPipeline(FilesPipeline):
         fetched = wanted.fetched
         if fetched is None:  # a middleware answered instead of the network
             raise TransferError(request.url, "a downloader middleware answered, and not the network")
-        works, entry = self._open_works(), self._entry(request, wanted.key)
+        works, entry = self.works, self._entry(request, wanted.key)
         if fetched.part is None:
             await asyncio.wrap_future(works.changes.submit(Unchanged(entry)))
             known = await asyncio.wrap_future(works.questions.submit(wanted.key))
@@ -333,7 +323,7 @@ class MediaFilesPipeline(FilesPipeline):
         path = self.file_path(request, response=response, info=info, item=item)
         change = Publish(replace(entry, path=path), fetched)
         published = await asyncio.wrap_future(works.changes.submit(change))
-        return self._arrived(request, published, wanted)
+        return self._arrived(request, published, fetched)
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
@@ -346,7 +336,7 @@ class MediaFilesPipeline(FilesPipeline):
             reason=reason,
             permanent=getattr(error, "permanent", False),
         )
-        self._open_works().changes.submit(Failure(failed))
+        self.works.changes.submit(Failure(failed))
         if isinstance(error, IgnoreRequest | RedirectForbidden):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
@@ -388,12 +378,16 @@ class MediaFilesPipeline(FilesPipeline):
 
     # Details
 
-    def _open_convoys(self) -> Convoys:
+    @property
+    def convoys(self) -> Convoys:
+        """Those of this crawl."""
         if self._convoys is None:
-            self._convoys = Convoys(self.crawler, self._bridge, self._open_works().concurrent)
+            self._convoys = Convoys(self.crawler, self._bridge, self.works.concurrent)
         return self._convoys
 
-    def _open_works(self) -> Works:
+    @property
+    def works(self) -> Works:
+        """Store, ledger and transfers; there from `open_spider` on."""
         assert self._works is not None
         return self._works
 
@@ -417,35 +411,62 @@ class MediaFilesPipeline(FilesPipeline):
             raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
         return urls
 
-    def _refuse_known_failure(self, request: Request, entry: Entry) -> None:
-        """Not again what failed in this run already, nor what is known to fail for good."""
+    def wanted(self, request: Request, key: str, done: Entry | None) -> Wanted:
+        """What a transfer needs to know. `done` is the row of a file that is there, to be revalidated."""
+        return Wanted(
+            key,
+            self.works,
+            url=request.url,
+            headers=headers_of(request),
+            max_bytes=request.meta.get("download_maxsize"),
+            name=file_name(request.url, filename=request.meta.get("media_filename")),
+            digests=digests_of(request),
+            revalidate=validators_of(done) if done is not None else None,
+            allow_redirects=self.allow_redirects,
+            accept_html=is_page_name(request.url),
+            ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
+            timeout_s=request.meta.get("download_timeout"),
+        )
+
+    def refuse_known_failure(self, url: str, entry: Entry, *, again: bool) -> None:
+        """Raise `MediaError` for what failed in this run already, and for what is known to fail for good."""
         failed_at = entry.checked_at or 0.0
         if failed_at >= self._started_at:
             self._bridge.report.wanted -= 1  # counted once
-            raise MediaError(shown_url(request.url), entry.reason or "failed")
-        if request.meta.get("media_again"):
+            raise MediaError(shown_url(url), entry.reason or "failed")
+        if again:
             return
         if entry.permanent and time.time() - failed_at < self._retry_permanent_s:
             day = time.strftime("%Y-%m-%d", time.localtime(failed_at + self._retry_permanent_s))
             reason = f"{entry.reason} (known, not asked for again before {day})"
-            self._bridge.report.count_failure(shown_url(request.url), reason)
-            raise MediaError(shown_url(request.url), reason)
+            self._bridge.report.count_failure(shown_url(url), reason)
+            raise MediaError(shown_url(url), reason)
 
-    def _is_expired(self, entry: Entry) -> bool:
+    def is_expired(self, entry: Entry) -> bool:
+        """Whether a finished file is to be revalidated."""
         return time.time() - (entry.checked_at or 0.0) > self.expires * _DAY_S
 
     def _present(self, request: Request, entry: Entry) -> FileInfo:
-        if self._recent.add(entry.key):
+        self.count_present(entry.key)
+        return self._info(request, entry, "uptodate")
+
+    def count_present(self, key: str) -> None:
+        """A file that needed nothing."""
+        if self._recent.add(key):
             self._bridge.report.present += 1
         else:
             self._bridge.report.wanted -= 1  # two pages show the same picture: counted once
         self.inc_stats("uptodate")
-        return self._info(request, entry, "uptodate")
 
-    def _arrived(self, request: Request, entry: Entry, wanted: Wanted) -> FileInfo:
-        fetched, report = wanted.fetched, self._bridge.report
-        assert fetched is not None
-        self._recent.add(entry.key)
+    def _arrived(self, request: Request, entry: Entry, fetched: Fetched) -> FileInfo:
+        status = self.count_arrived(entry.key, fetched)
+        logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
+        return self._info(request, entry, status)
+
+    def count_arrived(self, key: str, fetched: Fetched) -> str:
+        """A file that has its name now: its status."""
+        report = self._bridge.report
+        self._recent.add(key)
         resumed = fetched.saved_bytes > 0
         report.new += not resumed
         report.resumed += resumed
@@ -455,8 +476,7 @@ class MediaFilesPipeline(FilesPipeline):
         self.inc_stats(status)
         self.crawler.stats.inc_value("mediacrawl/fetched_bytes", fetched.fetched_bytes)
         self.crawler.stats.inc_value("mediacrawl/saved_bytes", fetched.saved_bytes)
-        logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
-        return self._info(request, entry, status)
+        return status
 
     @staticmethod
     def _info(request: Request, entry: Entry, status: str) -> FileInfo:

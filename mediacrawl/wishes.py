@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +11,7 @@ from scrapy import Request
 from scrapy.http import Headers
 from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
+from w3lib.url import canonicalize_url
 
 from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
@@ -26,6 +28,17 @@ _OPTIONS = {
 }
 # Of these, what the ledger keeps, so that a retry asks for the same.
 _WISHES = ("filename", "sha256", "md5", "referer")
+
+
+# What canonicalize_url gives back as it is: nothing to sort, to unquote or to fold.
+_CANONICAL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9][0-9]*)?/[A-Za-z0-9._~/-]*", re.ASCII)
+
+
+def key_of_url(url: str) -> str:
+    """What identifies a file without a key of its own: the canonical URL, without credentials."""
+    if _CANONICAL.fullmatch(url):  # most are: fifty microseconds for each line of a list
+        return url
+    return canonicalize_url(shown_url(url))
 
 
 def request_for(url: str) -> Request:

@@ -12,44 +12,64 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.bridge import Bridge
+from mediacrawl.bulk import Bulk
 from mediacrawl.errors import UsageProblem
-from mediacrawl.lists import COLUMNS, BadLine, Row, read_list
+from mediacrawl.lists import BadLine, Row, read_list
 from mediacrawl.spiders.base import refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import TextIO
 
-_BLOCK_ROWS = 200
+_BLOCK_ROWS = 500
 
 
 class UrlListSpider(Spider):
-    """Arguments: `file`. Lists are described in the README; each line becomes an item with one URL."""
+    """Arguments: `file`, see the README; `items`, `all` or `none`: whether each line becomes an item with one URL.
+
+    Without `items` they do where a feed, another pipeline or a signal handler would see them; else lines take a
+    shorter way, see `bulk`.
+    """
 
     name = "urllist"
     media_offsite = True
 
-    def __init__(self, name: str | None = None, file: str = "", **arguments: Any) -> None:
+    def __init__(self, name: str | None = None, file: str = "", items: str = "", **arguments: Any) -> None:
         """Raises `UsageProblem` for a list that cannot be read, before anything is fetched."""
-        refuse_unknown(arguments, "file")
+        refuse_unknown(arguments, "file", "items")
         super().__init__(name)
         if not file:
             raise UsageProblem("the urllist spider needs a list: scrapy crawl urllist -a file=urls.txt (- for stdin)")
+        if items not in {"", "all", "none"}:
+            raise UsageProblem(f"items={items}: choose from all, none")
         self._file = file
+        self._items = items
         with _opened(file):
             pass
 
     async def start(self) -> AsyncIterator[Any]:
         """Read on as there is room; a bad line is reported with its number."""
+        bulk = Bulk.of(self.crawler, self._items)
+        async for rows in self._blocks():
+            if bulk is None:
+                for row in rows:
+                    yield row.item()
+            elif bulk.stopping:
+                return
+            else:
+                await bulk.take(rows)
+        if bulk is not None:
+            await bulk.drain()
+
+    async def _blocks(self) -> AsyncIterator[list[Row]]:
         block_rows = 1 if self._file == "-" else _BLOCK_ROWS  # a pipe may be slow
         with _opened(self._file) as stream:
             rows = read_list(stream)
             while block := await asyncio.to_thread(lambda: list(islice(rows, block_rows))):
-                for row in block:
-                    if isinstance(row, BadLine):
-                        self._report(row)
-                    else:
-                        yield _item(row)
+                for bad in block:
+                    if isinstance(bad, BadLine):
+                        self._report(bad)
+                yield [row for row in block if isinstance(row, Row)]
 
     def _report(self, line: BadLine) -> None:
         where = f"{self._file}:{line.number}"
@@ -57,14 +77,6 @@ class UrlListSpider(Spider):
         report = Bridge.of(self.crawler).report
         report.wanted += 1
         report.count_failure(where, "bad line")
-
-
-def _item(row: Row) -> dict[str, Any]:
-    item: dict[str, Any] = {"file_urls": [row.url]}
-    for name in COLUMNS[1:]:
-        if value := getattr(row, name):
-            item[name] = value
-    return item
 
 
 @contextmanager
