@@ -68,7 +68,7 @@ def _speed(workload: str, than: str, ours: str = peers.OURS, figure: str = "wall
 def _single() -> Iterator[Bar]:
     def bar(kind: str, bound: float, than: str, ours: str) -> Bar:
         work = "2 GiB, sha256 and fsync off" if ours == peers.OURS_BARE else "2 GiB, sha256 and fsync on"
-        return Bar("single", kind, work, f"{bound:g} × {than}", bound, _speed("single", than, ours))
+        return Bar("single", kind, work, f"{bound:g} times {than}", bound, _speed("single", than, ours))
 
     yield bar(MUST, 0.65, peers.CURL_NULL, peers.OURS_BARE)
     yield bar(MUST, 2, peers.ARIA_ONE, peers.OURS_BARE)
@@ -76,16 +76,16 @@ def _single() -> Iterator[Bar]:
     yield bar(AIM, 1, peers.WGET2, peers.OURS_BARE)
     yield bar(MUST, 1, peers.ARIA_ONE, peers.OURS)
     hidden = _speed("single", peers.OURS_BARE)
-    yield Bar("single", AIM, "2 GiB, sha256 and fsync on", "both hidden: 0.95 × the run without", 0.95, hidden)
+    yield Bar("single", AIM, "2 GiB, sha256 and fsync on", "both hidden: 0.95 times the run without", 0.95, hidden)
 
 
 def _small() -> Iterator[Bar]:
     for bound, than in ((3, peers.SCRAPY), (2, peers.IMG2DATASET), (2.5, peers.GALLERY_DL)):
         work = "10,000 small files, ledger and sha256"
-        yield Bar("small", MUST, work, f"{bound:g} × {than}", bound, _speed("small", than))
+        yield Bar("small", MUST, work, f"{bound:g} times {than}", bound, _speed("small", than))
     for kind, than in ((MUST, peers.ARIA_16), (AIM, peers.WGET2_16), (AIM, peers.CURL_16)):
         work = "100,000 small files, fastest transport"
-        yield Bar("many", kind, work, f"1 × {than}", 1, _fastest("many", than))
+        yield Bar("many", kind, work, f"1 times {than}", 1, _fastest("many", than))
 
 
 def _fastest(workload: str, than: str) -> Callable[[Results, str], float | None]:
@@ -104,8 +104,10 @@ def _limit(sizes: Sizes) -> Iterator[Bar]:
         workload = f"limit-{size_bytes // MIB}-{segments}"
         for figure, of in (("wall_s", "whole run"), ("window_s", "transfer window")):
             work = f"per-connection limit, {size_bytes // MIB:,} MiB, {segments} segments, {of}"
-            yield Bar("limit", MUST, work, f"1 × {than}", 1, _speed(workload, than, figure=figure))
-            yield Bar("limit", AIM, work, "0.95 of the ideal", 0.95, _of_ideal(workload, size_bytes, segments, figure))
+            yield Bar("limit", MUST, work, f"1 times {than}", 1, _speed(workload, than, figure=figure))
+            yield Bar(
+                "limit", AIM, work, "0.95 of the ideal", 0.95, _of_ideal(workload, size_bytes, segments, figure)
+            )
 
 
 def _of_ideal(workload: str, size_bytes: int, segments: int, figure: str) -> Callable[[Results, str], float | None]:
@@ -128,7 +130,7 @@ def _forty() -> Iterator[Bar]:
     ):
         connections = 32 if ours == peers.OURS_32 else 16
         named = f"{work}, {connections} connections"
-        yield Bar("forty", kind, named, f"1 × {than}", 1, _speed("forty", than, ours))
+        yield Bar("forty", kind, named, f"1 times {than}", 1, _speed("forty", than, ours))
 
 
 def _second(sizes: Sizes) -> Iterator[Bar]:
@@ -152,7 +154,7 @@ def _second(sizes: Sizes) -> Iterator[Bar]:
 
     work = f"second run, {few:,} finished"
     yield Bar("second", MUST, work, "no request", 0, requests, at_most=True)
-    yield Bar("second", MUST, work, f"3 × {peers.SCRAPY}, whole process", 3, _speed("second-few", peers.SCRAPY))
+    yield Bar("second", MUST, work, f"3 times {peers.SCRAPY}, whole process", 3, _speed("second-few", peers.SCRAPY))
     work = f"second run, {lots:,} finished"
     yield Bar("second", MUST, work, "20,000 URLs/s after start", 20_000, urls_per_s)
     yield Bar("second", AIM, work, "50,000 URLs/s after start", 50_000, urls_per_s)
@@ -162,7 +164,7 @@ def _second(sizes: Sizes) -> Iterator[Bar]:
 def _site() -> Iterator[Bar]:
     work = "500 pages, 5,000 images, `crawl site`"
     for kind, bound in ((MUST, 1.5), (AIM, 3)):
-        yield Bar("site", kind, work, f"{bound:g} × {peers.SCRAPY}", bound, _speed("site", peers.SCRAPY))
+        yield Bar("site", kind, work, f"{bound:g} times {peers.SCRAPY}", bound, _speed("site", peers.SCRAPY))
 
 
 def cost_per_file_s(results: Results, place: str, count: int) -> float | None:
@@ -197,7 +199,9 @@ def _cost(sizes: Sizes) -> Iterator[Bar]:
 def _start() -> Iterator[Bar]:
     for command in ("scrapy status", "scrapy get --help"):
         for base in ("scrapy version", "scrapy version, in the project"):
-            yield Bar("start", MUST, f"`{command}`", f"within 1.3 of `{base}`", 1.3, _slower(command, base), at_most=True)
+            yield Bar(
+                "start", MUST, f"`{command}`", f"within 1.3 of `{base}`", 1.3, _slower(command, base), at_most=True
+            )
 
 
 def _slower(command: str, base: str) -> Callable[[Results, str], float | None]:

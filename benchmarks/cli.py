@@ -22,7 +22,7 @@ from benchmarks.results import Results
 from benchmarks.rooms import Room
 from benchmarks.runner import Runner
 from benchmarks.server import Nginx, nginx_path
-from benchmarks.workloads import FULL, GROUPS, SMALL, Served, Sizes, Workload
+from benchmarks.workloads import FULL, GROUPS, SMALL, Scene, Served, Sizes, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,14 +69,14 @@ class _Harness:
         data = root / "data"
         data.mkdir()
         with Nginx(root / "nginx", data) as server:
-            served = Served(data, server)
+            scene = Scene(Served(data, server), self._sizes, self._tools)
             warm_up = self._options.scale == "full"
             runner = Runner(server, self._rooms, self.results, self._repeat, warm_up, _say)
             for name in self._options.only or GROUPS:
-                for workload in GROUPS[name](served, self._sizes, self._tools):
+                for workload in GROUPS[name](scene):
                     self._workloads.append(workload)
                     runner.run(workload)
-                served.drop_large()
+                scene.served.drop_large()
                 self._write()
 
     def remove(self) -> None:
@@ -118,14 +118,15 @@ class _Harness:
         memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         early = ", ".join(f"{room.removed_early} on {room.kind}" for room in self._rooms if room.removed_early)
         minutes = (time.time() - self._started_at) / 60
+        warm_up = " after one round that does not count" if options.scale == "full" else ""
+        date = time.strftime("%Y-%m-%d", time.localtime(self._started_at))
+        system = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, Linux {platform.release()}"
+        kinds = ", ".join(room.kind for room in self._rooms)
         return [
-            f"{time.strftime('%Y-%m-%d', time.localtime(self._started_at))}, {minutes:.0f} minutes, scale"
-            f" {options.scale}, medians of {self._repeat}"
-            + (" after one round that does not count" if options.scale == "full" else ""),
-            f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, Linux {platform.release()}, Python"
-            f" {platform.python_version()}; server and client share the cores, over loopback",
-            f"file systems: {', '.join(room.kind for room in self._rooms)}; the server reads from {self._served.kind}",
-            "folders of small files removed before the end, for want of room: " + (early or "none"),
+            f"{date}, {minutes:.0f} minutes, scale {options.scale}, medians of {self._repeat}{warm_up}",
+            f"{system}, Python {platform.python_version()}; server and client share the cores, over loopback",
+            f"file systems: {kinds}; the server reads from {self._served.kind}",
+            f"folders of small files removed before the end, for want of room: {early or 'none'}",
             *_versions(self._tools),
         ]
 
@@ -136,7 +137,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, metavar="N", help="counted rounds; 5, with --scale small 1")
     parser.add_argument("--scale", choices=("full", "small"), default="full", help="small: a smoke test")
     parser.add_argument(
-        "--file-system", choices=("tmpfs", "ext4", "both"), default="both", help="ext4: that of --work-dir, whatever it is"
+        "--file-system",
+        choices=("tmpfs", "ext4", "both"),
+        default="both",
+        help="ext4: that of --work-dir, whatever it is",
     )
     parser.add_argument("--work-dir", type=Path, default=HERE / ".work", help="folder on a disk; %(default)s")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="virtual environment with gallery-dl and others")

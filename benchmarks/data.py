@@ -64,11 +64,15 @@ def small_files(folder: Path, url: str, count: int, sizes_bytes: tuple[int, int]
 def large_files(folder: Path, url: str, count: int, size_bytes: int) -> Wanted:
     """Files of that size; no two blocks of 1 MiB are alike, so that a misplaced one is seen."""
     folder.mkdir(parents=True)
-    files = {f"large-{number}.bin": _large_file(folder / f"large-{number}.bin", size_bytes) for number in range(count)}
+    files = {
+        f"large-{number}.bin": _large_file(folder / f"large-{number}.bin", size_bytes) for number in range(count)
+    }
     return Wanted(tuple(f"{url}/{name}" for name in files), files)
 
 
-def site(folder: Path, url: str, pages: int, images_per_page: int, sizes_bytes: tuple[int, int]) -> tuple[str, Wanted]:
+def site(
+    folder: Path, url: str, pages: int, images_per_page: int, sizes_bytes: tuple[int, int]
+) -> tuple[str, Wanted]:
     """A gallery of pages with `rel=next`. Gives the first page's URL, and the images."""
     images = small_files(folder / "images", f"{url}/images", pages * images_per_page, sizes_bytes)
     names = list(images.files)
@@ -112,14 +116,14 @@ _PIXEL = (
     + _chunk(b"IEND", b"")
 )
 
-_WORDS = "morning light over the harbour with boats that wait for wind and a dog asleep on warm stone".split()
+_PROSE = "morning light over the harbour with boats that wait for wind and a dog asleep on warm stone"
 
 
 def _page(number: int, images: list[str], following: str | None) -> str:
     """About 10 kB of what pages are made of."""
     chance = random.Random(number)
     figures = "\n".join(
-        f'<figure class="card"><a href="images/{name}"><img src="images/{name}" alt="{name}" width="1" height="1"></a>'
+        f'<figure class="card"><a href="images/{name}"><img src="images/{name}" alt="{name}"></a>'
         f"<figcaption>{_text(chance, 80)}</figcaption></figure>"
         for name in images
     )
@@ -132,4 +136,4 @@ def _page(number: int, images: list[str], following: str | None) -> str:
 
 
 def _text(chance: random.Random, words: int) -> str:
-    return " ".join(chance.choices(_WORDS, k=words))
+    return " ".join(chance.choices(_PROSE.split(), k=words))

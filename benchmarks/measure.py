@@ -107,12 +107,12 @@ def _tree(pid: int) -> Iterator[int]:
     """The process and all below it. A process may end while one looks."""
     yield pid
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return
     for thread in threads:
         try:
-            children = Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii").split()
+            children = (thread / "children").read_text(encoding="ascii").split()
         except OSError:
             continue
         for child in children:

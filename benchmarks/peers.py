@@ -6,12 +6,12 @@ import importlib
 import importlib.util
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from benchmarks.data import Wanted
 
@@ -84,6 +84,7 @@ class Contender:
         by_name: it keeps the names of files.
         beside: endings of what it writes beside the files.
         cwd: where it runs; without it in the job's scratch folder.
+        env: what its environment has beyond that of all.
         check: what is wrong with the run, by job and output, in place of looking at the files.
         wanted: what it brings in that round, if not what the workload says.
         kept: name of a folder that all its rounds share: the first fills it and does not count.
@@ -97,6 +98,7 @@ class Contender:
     by_name: bool = True
     beside: tuple[str, ...] = ()
     cwd: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Job, Path], str | None] | None = None
     wanted: Callable[[int], Wanted] | None = None
     kept: str | None = None
@@ -206,6 +208,7 @@ def img2dataset(tools: Tools) -> Contender:
             "output_format": "files",
             "disable_all_reencoding": True,
             "encode_format": "png",
+            "encode_quality": 6,
             "compute_hash": None,
             "processes_count": 2,
             "thread_count": 16,
@@ -214,7 +217,9 @@ def img2dataset(tools: Tools) -> Contender:
         }
         return [f"--{name}={value}" for name, value in options.items()]
 
-    return tools.contender("img2dataset", IMG2DATASET, arguments, by_name=False, beside=(".json", ".txt", ".parquet"))
+    beside = (".json", ".txt", ".parquet")
+    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # it asks the package index otherwise
+    return tools.contender("img2dataset", IMG2DATASET, arguments, by_name=False, beside=beside, env=quiet)
 
 
 def aria2c_list(tools: Tools, *more: str, name: str = ARIA_16, kept: str | None = None) -> Contender:
@@ -225,12 +230,12 @@ def aria2c_list(tools: Tools, *more: str, name: str = ARIA_16, kept: str | None 
     return tools.contender("aria2c", name, arguments, kept=kept)
 
 
-def wget2_list(tools: Tools, kept: str | None = None) -> Contender:
+def wget2_list(tools: Tools, name: str = WGET2_16, kept: str | None = None) -> Contender:
     def arguments(job: Job) -> list[str]:
         again = ["-nc"] if kept else []
         return [*_WGET2, "--max-threads=16", *again, "-P", str(job.folder), "-i", str(job.list_file())]
 
-    return tools.contender("wget2", WGET2_16, arguments, kept=kept)
+    return tools.contender("wget2", name, arguments, kept=kept)
 
 
 def curl_list(tools: Tools) -> Contender:
@@ -240,11 +245,12 @@ def curl_list(tools: Tools) -> Contender:
     return tools.contender("curl", CURL_16, arguments)
 
 
-def wget_list(tools: Tools) -> Contender:
+def wget_list(tools: Tools, name: str = "wget", kept: str | None = None) -> Contender:
     def arguments(job: Job) -> list[str]:
-        return ["-q", "-P", str(job.folder), "-i", str(job.list_file())]
+        again = ["-nc"] if kept else []
+        return ["-q", *again, "-P", str(job.folder), "-i", str(job.list_file())]
 
-    return tools.contender("wget", "wget", arguments)
+    return tools.contender("wget", name, arguments, kept=kept)
 
 
 def ours_list(
@@ -273,7 +279,7 @@ def ours_site(start_url: str, name: str = OURS, connections: int = 32, **argumen
     """`arguments` are those of the spider."""
 
     def argv(job: Job) -> list[str]:
-        given = {
+        given: dict[str, object] = {
             "CONCURRENT_REQUESTS": connections,
             "CONCURRENT_REQUESTS_PER_DOMAIN": connections,
             "MEDIACRAWL_CONCURRENT_TRANSFERS": connections,
@@ -307,7 +313,7 @@ def missing_setting(*names: str) -> str | None:
     """Why a variant cannot run: this version has no such setting, or what it needs is not installed."""
     settings = importlib.import_module("mediacrawl.settings")
     for name in names:
-        if not hasattr(settings, name):
+        if name.startswith("MEDIACRAWL_") and not hasattr(settings, name):
             return f"this version has no setting {name}"
     if "MEDIACRAWL_TRANSPORT" in names and importlib.util.find_spec("pycurl") is None:
         return "pycurl is not installed"

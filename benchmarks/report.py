@@ -53,11 +53,11 @@ def written(
 
 
 _EXPLANATION = """\
-Each run is checked: count, size and sha256 of each file. A run that did not finish, or whose files are not all there and
-right, has no time. All take turns, one round after the other. CPU is user and system time of the process and its
-children. Memory is the largest sum of resident memory over these, sampled; pages that they share count for each. "× as
-fast" is the other's median divided by ours: above 1, ours is faster. Requests are what the server saw; the transfer
-window is from the start of the first request to the end of the last, as the server saw it."""
+Each run is checked: count, size and sha256 of each file. A run that did not finish, or whose files are not all there
+and right, has no time. All take turns, one round after the other. CPU is user and system time of the process and its
+children. Memory is the largest sum of resident memory over these, sampled; pages that they share count for each.
+"Times as fast" is the other's median divided by ours: above 1, ours is faster. Requests are what the server saw; the
+transfer window is from the start of the first request to the end of the last, as the server saw it."""
 
 
 def _bars_table(kind: str, bars: Sequence[Bar], results: Results, places: Sequence[str]) -> str:
@@ -82,8 +82,12 @@ def _section(workload: Workload, results: Results, circumstances: Circumstances)
 def workload_table(workload: Workload, results: Results, place: str) -> str:
     """One line for each contender that took part, the fastest first."""
     present = [contender for contender in workload.contenders if contender.missing is None]
-    ours = [contender.name for contender in present if contender.ours] if workload.compare else []
-    columns = [*_columns(workload), *(f"{name}: × as fast" for name in ours)]
+    ours = (
+        [contender.name for contender in present if contender.ours and contender.wanted is None]
+        if workload.compare
+        else []
+    )
+    columns = [*_columns(workload), *(f"{name}: times as fast" for name in ours)]
     if not workload.compare:
         ordered = present
     else:

@@ -85,7 +85,9 @@ def kind_of(path: Path, mounts: Iterable[str] | None = None) -> str:
     """The type of the file system that a path is on, by the longest mount point above it."""
     lines = mounts if mounts is not None else Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
     found = [(Path(line.split()[1].replace("\\040", " ")), line.split()[2]) for line in lines]
-    above = [(len(point.parts), number, kind) for number, (point, kind) in enumerate(found) if path.is_relative_to(point)]
+    above = [
+        (len(point.parts), number, kind) for number, (point, kind) in enumerate(found) if path.is_relative_to(point)
+    ]
     return max(above)[2] if above else "unknown"
 
 

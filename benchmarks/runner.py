@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import check, measure, rooms
-from benchmarks.peers import Contender, Job
+from benchmarks.peers import Job
 from benchmarks.results import Key, Measurement, Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from benchmarks.measure import Usage
+    from benchmarks.peers import Contender
     from benchmarks.rooms import Room
     from benchmarks.server import Nginx
     from benchmarks.workloads import Workload
@@ -92,7 +93,9 @@ class Runner:
         rooms.warm_memory(job.wanted.size_bytes)
         self.server.seen()
         usage = measure.run(
-            measure.Command(argv, contender.cwd or job.scratch, _environment(job.scratch)), output, workload.timeout_s
+            measure.Command(argv, contender.cwd or job.scratch, _environment(job.scratch) | dict(contender.env)),
+            output,
+            workload.timeout_s,
         )
         seen = self.server.seen()
         fault = _fault(contender, job, usage, output)

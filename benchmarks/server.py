@@ -8,10 +8,10 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -47,7 +47,7 @@ http {{
         location /limited/ {{
             alias {data}/;
             limit_rate {limit};
-            sendfile_max_chunk 512k;
+            sendfile_max_chunk 256k;
         }}
     }}
 }}

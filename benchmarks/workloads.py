@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks import data, peers
 from benchmarks.data import MIB, Wanted
-from benchmarks.peers import Contender, Tools
 from benchmarks.server import LIMIT_BYTES_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from benchmarks.peers import Contender, Tools
     from benchmarks.server import Nginx
+    from mediacrawl.ledger.ledger import Entry
 
 _PICTURE_BYTES = (10 * 1024, 30 * 1024)
 _TINY_BYTES = (100, 200)
@@ -126,53 +127,66 @@ class Served:
             shutil.rmtree(self.folder / name)
 
 
-def single(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a group is made of."""
+
+    served: Served
+    sizes: Sizes
+    tools: Tools
+
+
+def single(scene: Scene) -> list[Workload]:
     """One large file through one connection."""
     contenders = [
-        peers.curl_null(tools),
-        peers.curl_file(tools),
-        peers.wget2_one(tools),
-        peers.aria2c_segments(tools, 1, peers.ARIA_ONE),
+        peers.curl_null(scene.tools),
+        peers.curl_file(scene.tools),
+        peers.wget2_one(scene.tools),
+        peers.aria2c_segments(scene.tools, 1, peers.ARIA_ONE),
         peers.ours_get(1, peers.OURS_BARE, MEDIACRAWL_SYNC=False, MEDIACRAWL_SHA256=False),
         peers.ours_get(1),
     ]
-    title = f"One file of {sizes.single_bytes // MIB:,} MiB, one connection"
-    return [Workload("single", title, contenders, served.large(1, sizes.single_bytes), "bytes")]
+    title = f"One file of {scene.sizes.single_bytes // MIB:,} MiB, one connection"
+    return [Workload("single", title, contenders, scene.served.large(1, scene.sizes.single_bytes), "bytes")]
 
 
-def small(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def small(scene: Scene) -> list[Workload]:
     """Small files, everybody."""
     contenders = [
         peers.scrapy_list(),
-        peers.gallery_dl(tools),
-        peers.img2dataset(tools),
-        peers.aria2c_list(tools),
-        peers.wget2_list(tools),
-        peers.curl_list(tools),
-        peers.wget_list(tools),
+        peers.gallery_dl(scene.tools),
+        peers.img2dataset(scene.tools),
+        peers.aria2c_list(scene.tools),
+        peers.wget2_list(scene.tools),
+        peers.curl_list(scene.tools),
+        peers.wget_list(scene.tools),
         peers.ours_list(),
         peers.ours_curl_list(),
     ]
-    return [Workload("small", f"{sizes.small:,} files of 10-30 KiB", contenders, served.small(sizes.small))]
+    wanted = scene.served.small(scene.sizes.small)
+    return [Workload("small", f"{len(wanted.urls):,} files of 10-30 KiB", contenders, wanted)]
 
 
-def many(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def many(scene: Scene) -> list[Workload]:
     """Ten times as many, the fast ones."""
     contenders = [
-        peers.aria2c_list(tools),
-        peers.wget2_list(tools),
-        peers.curl_list(tools),
+        peers.aria2c_list(scene.tools),
+        peers.wget2_list(scene.tools),
+        peers.curl_list(scene.tools),
         peers.ours_list(),
         peers.ours_curl_list(),
     ]
-    return [Workload("many", f"{sizes.many:,} files of 10-30 KiB", contenders, served.small(sizes.many))]
+    wanted = scene.served.small(scene.sizes.many)
+    return [Workload("many", f"{len(wanted.urls):,} files of 10-30 KiB", contenders, wanted)]
 
 
-def limit(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def limit(scene: Scene) -> list[Workload]:
     """One file from a server that limits each connection. The large one only with the most segments: it lasts."""
-    first, *larger = sizes.limited_bytes
-    workloads = [_limited(served, tools, first, segments) for segments in sizes.segments]
-    return workloads + [_limited(served, tools, size_bytes, sizes.segments[-1]) for size_bytes in larger]
+    first, *larger = scene.sizes.limited_bytes
+    workloads = [_limited(scene.served, scene.tools, first, segments) for segments in scene.sizes.segments]
+    return workloads + [
+        _limited(scene.served, scene.tools, size_bytes, scene.sizes.segments[-1]) for size_bytes in larger
+    ]
 
 
 def _limited(served: Served, tools: Tools, size_bytes: int, segments: int) -> Workload:
@@ -191,32 +205,32 @@ def _limited(served: Served, tools: Tools, size_bytes: int, segments: int) -> Wo
     )
 
 
-def forty(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def forty(scene: Scene) -> list[Workload]:
     """Several large files with that limit. Who may open more connections gets more: so 16 and 32 both."""
-    more = {"CONCURRENT_REQUESTS": 32, "MEDIACRAWL_CONCURRENT_TRANSFERS": 32}
     contenders = [
         peers.scrapy_list(16, peers.SCRAPY_16),
         peers.scrapy_list(),
-        peers.wget2_list(tools),
-        peers.aria2c_list(tools, "-x4", name=peers.ARIA_FORTY),
-        peers.aria2c_list(tools, "-x4", "-s4", "-k1M", name="aria2c -j16 -x4 -s4 -k1M"),
+        peers.wget2_list(scene.tools),
+        peers.aria2c_list(scene.tools, "-x4", name=peers.ARIA_FORTY),
+        peers.aria2c_list(scene.tools, "-x4", "-s4", "-k1M", name="aria2c -j16 -x4 -s4 -k1M"),
         peers.ours_list(),
-        peers.ours_list(peers.OURS_32, 32, **more),
+        peers.ours_list(peers.OURS_32, 32, CONCURRENT_REQUESTS=32, MEDIACRAWL_CONCURRENT_TRANSFERS=32),
     ]
-    title = f"{sizes.forty} files of {sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
-    wanted = served.large(sizes.forty, sizes.forty_bytes, limited=True)
+    title = f"{scene.sizes.forty} files of {scene.sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
+    wanted = scene.served.large(scene.sizes.forty, scene.sizes.forty_bytes, limited=True)
     return [Workload("forty", title, contenders, wanted, "bytes")]
 
 
-def second(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def second(scene: Scene) -> list[Workload]:
     """Everything is there already. The list of one line, in the same store, is what the start alone costs."""
-    few, lots = sizes.second
-    few_wanted, lots_wanted = served.small(few), served.tiny(lots)
+    few, lots = scene.sizes.second
+    few_wanted, lots_wanted = scene.served.small(few), scene.served.tiny(lots)
     contenders = [
         peers.scrapy_list(kept="scrapy"),
-        peers.gallery_dl(tools, kept="gallery-dl"),
-        peers.aria2c_list(tools, kept="aria2c", name="aria2c -j16 -c"),
-        peers.wget2_list(tools, kept="wget2"),
+        peers.gallery_dl(scene.tools, kept="gallery-dl"),
+        peers.aria2c_list(scene.tools, kept="aria2c", name="aria2c -j16 -c"),
+        peers.wget2_list(scene.tools, name="wget2 --max-threads=16 -nc", kept="wget2"),
+        peers.wget_list(scene.tools, name="wget -nc", kept="wget"),
         *_second_ours(few_wanted),
     ]
     title = "Second run, {:,} finished files"
@@ -231,24 +245,24 @@ def _second_ours(wanted: Wanted) -> list[Contender]:
     return [peers.ours_list(kept="ours"), peers.ours_list(ONE_LINE, kept="ours", wanted=lambda _: one)]
 
 
-def site(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def site(scene: Scene) -> list[Workload]:
     """Pages with images; once with the XPaths that the peer's spider has, once as a user types it."""
-    start_url, images = served.site(sizes.pages, sizes.images_per_page)
-    by_xpath = {"name": "mediacrawl, given XPaths", "media": "//figure//img", "next": '//a[@rel="next"]'}
+    start_url, images = scene.served.site(scene.sizes.pages, scene.sizes.images_per_page)
     contenders = [
         peers.scrapy_site(start_url),
         peers.ours_site(start_url),
-        peers.ours_site(start_url, **by_xpath),
+        peers.ours_site(start_url, "mediacrawl, given XPaths", media="//figure//img", next='//a[@rel="next"]'),
     ]
-    return [Workload("site", f"Crawl of {sizes.pages} pages with {len(images.urls):,} images", contenders, images)]
+    title = f"Crawl of {scene.sizes.pages} pages with {len(images.urls):,} images"
+    return [Workload("site", title, contenders, images)]
 
 
-def cost(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def cost(scene: Scene) -> list[Workload]:
     """Ours alone: does a file cost more when there are many, or when the ledger is long?"""
-    counts = (1, *sizes.cost_files)
-    by_files = [_cost_of(served, count) for count in counts]
-    by_rows = [_cost_beside(served, rows, sizes.ledger_new) for rows in sizes.ledger_rows]
-    new = f"{sizes.ledger_new:,} new files of 10-30 KiB"
+    counts = (1, *scene.sizes.cost_files)
+    by_files = [_cost_of(scene.served, count) for count in counts]
+    by_rows = [_cost_beside(scene.served, rows, scene.sizes.ledger_new) for rows in scene.sizes.ledger_rows]
+    new = f"{scene.sizes.ledger_new:,} new files of 10-30 KiB"
     return [
         Workload("cost-files", "Cost against work: files of 10-30 KiB", by_files, compare=False),
         Workload("cost-ledger", f"Cost against work: {new}, rows in the ledger before", by_rows, compare=False),
@@ -300,7 +314,7 @@ def write_ledger(folder: Path, rows: int) -> None:
         ledger.close()
 
 
-def _ledger_row(number: int) -> object:
+def _ledger_row(number: int) -> Entry:
     from mediacrawl.ledger.ledger import Entry  # noqa: PLC0415
 
     url = f"http://archive.example/{number // 1000:04}/{number:07}.jpg"
@@ -317,7 +331,7 @@ def _ledger_row(number: int) -> object:
     )
 
 
-def start(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
+def start(_scene: Scene) -> list[Workload]:
     """How long a command takes that does nothing."""
     contenders = [
         peers.scrapy_start("scrapy version", "version", in_project=False),
@@ -328,6 +342,6 @@ def start(served: Served, sizes: Sizes, tools: Tools) -> list[Workload]:
     return [Workload("start", "Start-up", contenders, unit="", compare=False)]
 
 
-GROUPS: dict[str, Callable[[Served, Sizes, Tools], list[Workload]]] = {
+GROUPS: dict[str, Callable[[Scene], list[Workload]]] = {
     function.__name__: function for function in (single, small, many, limit, forty, second, site, cost, start)
 }
