@@ -136,17 +136,14 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), metavar="NAME", help=f"of {', '.join(GROUPS)}")
     parser.add_argument("--repeat", type=int, metavar="N", help="counted rounds; 5, with --scale small 1")
     parser.add_argument("--scale", choices=("full", "small"), default="full", help="small: a smoke test")
-    parser.add_argument(
-        "--file-system",
-        choices=("tmpfs", "ext4", "both"),
-        default="both",
-        help="ext4: that of --work-dir, whatever it is",
-    )
+    where = parser.add_argument("--file-system", choices=("tmpfs", "ext4", "both"))
+    where.help = "ext4: that of --work-dir, whatever it is; both, with --scale small tmpfs"
     parser.add_argument("--work-dir", type=Path, default=HERE / ".work", help="folder on a disk; %(default)s")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="virtual environment with gallery-dl and others")
     parser.add_argument("--out", type=Path, default=HERE, help="where results.md and the plots go; %(default)s")
     parser.add_argument("--keep", action="store_true", help="leave what was fetched")
     options = parser.parse_args(argv)
+    options.file_system = options.file_system or {"full": "both", "small": "tmpfs"}[options.scale]
     if options.repeat is not None and options.repeat < 1:
         parser.error("--repeat must be at least 1")
     return options

@@ -96,10 +96,12 @@ class _Memory:
 
     def _watch(self) -> None:
         wait_s = 0.005  # the shortest commands end before the second sample otherwise
-        while not self._ended.wait(wait_s):
+        while True:
             sizes_bytes = [_resident_bytes(pid) for pid in _tree(self._pid)]
             self.peak_tree_bytes = max(self.peak_tree_bytes, sum(sizes_bytes))
             self.peak_process_bytes = max(self.peak_process_bytes, *sizes_bytes)
+            if self._ended.wait(wait_s):
+                return
             wait_s = min(_SAMPLE_EVERY_S, wait_s * 2)
 
 

@@ -30,7 +30,8 @@ class Runner:
 
     Attributes:
         repeat: counted rounds.
-        warm_up: whether one round more comes first and does not count. Second runs always have it: it is their first.
+        warm_up: whether the machine is made ready before each run, and one more round comes first, uncounted.
+            Second runs always have that round: it is their first.
         say: shows a line of progress.
     """
 
@@ -89,9 +90,9 @@ class Runner:
     def _measured(self, workload: Workload, contender: Contender, job: Job) -> Measurement:
         argv = contender.argv(job)
         output = job.scratch / "output.txt"
-        os.sync()  # what the run before has left to write is not this one's
-        rooms.warm_memory(job.wanted.size_bytes)
-        self.server.seen()
+        if self.warm_up:
+            os.sync()  # what the run before has left to write is not this one's
+            rooms.warm_memory(job.wanted.size_bytes)
         usage = measure.run(
             measure.Command(argv, contender.cwd or job.scratch, _environment(job.scratch) | dict(contender.env)),
             output,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 LIMIT_BYTES_PER_S = 10 * 1024 * 1024
-_LOG_FLUSH_S = 0.1
+_LOG_FLUSH_S = 0.05
 _START_S = 10.0
 
 # `sendfile_max_chunk`: without it the first megabytes of each limited answer come at once.
@@ -111,7 +111,7 @@ class Nginx:
 
     def seen(self) -> Seen:
         """What was seen since this was called last."""
-        time.sleep(3 * _LOG_FLUSH_S)
+        time.sleep(3 * _LOG_FLUSH_S)  # every run waits for it before: nothing else writes the log
         log = self._folder / "access.log"
         with log.open("rb") as stream:
             stream.seek(self._log_at_bytes)
