@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -33,8 +34,9 @@ _PACKAGES = ("scrapy", "requests", "urllib3", "pycurl")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 when everything ran, 1 when some run has no time, 2 for wrong usage."""
+    """Exit status 0 when everything ran, 1 when some run has no time, 2 for wrong usage or no server, 3 interrupted."""
     options = _options(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     harness = _Harness(options)
     try:
         harness.run()

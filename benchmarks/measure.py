@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,17 +62,29 @@ def run(command: Command, output: Path, timeout_s: float) -> Usage:
             start_new_session=True,
         )
         memory = _Memory(process.pid)
-        alarm = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))
+        alarm = threading.Timer(timeout_s, _kill, [process])
         alarm.start()
         memory.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - started
-        alarm.cancel()
-        memory.stop()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C: it is in a session of its own and has not seen it
+            _kill(process)
+            process.wait()
+            raise
+        finally:
+            wall_s = time.perf_counter() - started
+            alarm.cancel()
+            memory.stop()
         process.returncode = os.waitstatus_to_exitcode(status)
     return Usage(
         process.returncode, wall_s, usage.ru_utime + usage.ru_stime, memory.peak_tree_bytes, memory.peak_process_bytes
     )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all its children."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Memory:

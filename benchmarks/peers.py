@@ -335,6 +335,7 @@ def _scrapy_peer(spider: str, job: Job, connections: int) -> list[str]:
         "FILES_STORE": job.folder,
         "CONCURRENT_REQUESTS": connections,
         "CONCURRENT_REQUESTS_PER_DOMAIN": connections,
+        "CONCURRENT_ITEMS": connections,  # Scrapy 2.19 exceeds the other two when many requests come at once
     }
     options = [option for name, value in given.items() for option in ("-s", f"{name}={value}")]
     return [sys.executable, "-m", "scrapy", "crawl", *options, spider]

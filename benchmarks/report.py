@@ -98,7 +98,19 @@ def workload_table(workload: Workload, results: Results, place: str) -> str:
 def _columns(workload: Workload) -> list[str]:
     rate = {"files": ["files/s"], "bytes": ["MB/s"], "": []}[workload.unit]
     window = ["window s", "of the ideal: run", "window"] if workload.ideal_s else []
-    return ["", "median s", "min-max s", *rate, *window, "CPU s", "peak MiB, tree", "largest process", "requests"]
+    connections = ["connections"] if workload.limited else []
+    return [
+        "",
+        "median s",
+        "min-max s",
+        *rate,
+        *window,
+        *connections,
+        "CPU s",
+        "peak MiB, tree",
+        "largest process",
+        "requests",
+    ]
 
 
 def _row(workload: Workload, contender: Contender, results: Results, place: str, ours: Sequence[str]) -> list[str]:
@@ -116,6 +128,7 @@ def _row(workload: Workload, contender: Contender, results: Results, place: str,
         f"{number(time_s.least)}-{number(time_s.most)}",
         *rate,
         *(_window(workload, contender, results, key) if workload.ideal_s else []),
+        *([number(results.median(key, "connections"))] if workload.limited else []),
         number(results.median(key, "cpu_s")),
         *memory,
         number(results.median(key, "requests")),

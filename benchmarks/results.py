@@ -14,6 +14,7 @@ class Measurement:
     Attributes:
         requests: that the server saw.
         window_s: from the start of the first request to the end of the last, as the server saw it.
+        connections: the most requests that the server saw at once.
         fault: what was wrong, in words.
     """
 
@@ -23,6 +24,7 @@ class Measurement:
     peak_process_bytes: int
     requests: int
     window_s: float | None
+    connections: int = 0
     fault: str | None = None
 
 

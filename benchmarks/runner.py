@@ -107,6 +107,7 @@ class Runner:
             usage.peak_process_bytes,
             seen.requests,
             seen.window_s,
+            seen.connections,
             fault,
         )
 

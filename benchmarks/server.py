@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ class Seen:
     Attributes:
         requests: all, whatever the answer.
         window_s: from the start of the first request to the end of the last; None without requests.
+        connections: the most requests under way at once; times are rounded to 1 ms, so for long ones only.
     """
 
     requests: int
     window_s: float | None
+    connections: int = 0
 
 
 def nginx_path() -> str | None:
@@ -148,7 +151,14 @@ def seen_in(lines: list[str]) -> Seen:
     times = [(float(end), float(took)) for end, took, _ in (line.split(" ", 2) for line in lines)]
     if not times:
         return Seen(0, None)
-    return Seen(len(times), max(end for end, _ in times) - min(end - took for end, took in times))
+    window_s = max(end for end, _ in times) - min(end - took for end, took in times)
+    return Seen(len(times), window_s, _most_at_once(times))
+
+
+def _most_at_once(times: list[tuple[float, float]]) -> int:
+    """Whoever ends in the millisecond in which another begins was there before it."""
+    events = [(round(1000 * end), -1) for end, _ in times] + [(round(1000 * (end - took)), 1) for end, took in times]
+    return max(accumulate(change for _, change in sorted(events)))
 
 
 def _free_port() -> int:

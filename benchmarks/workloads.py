@@ -71,6 +71,7 @@ class Workload:
         title: heading of the table.
         unit: what the rate counts, `files` or `bytes`; empty: no rate.
         ideal_s: what the limit of each connection would allow, by contender.
+        limited: whether each connection is, so that their number matters.
         compare: whether the table sets ours against the others.
         timeout_s: what takes longer is killed, and has no time.
     """
@@ -81,8 +82,9 @@ class Workload:
     wanted: Wanted = NOTHING
     unit: str = "files"
     ideal_s: dict[str, float] = field(default_factory=dict)
+    limited: bool = False
     compare: bool = True
-    timeout_s: float = 900.0
+    timeout_s: float = 1800.0
 
 
 class Served:
@@ -202,6 +204,7 @@ def _limited(served: Served, tools: Tools, size_bytes: int, segments: int) -> Wo
         served.large(1, size_bytes, limited=True),
         "bytes",
         {contender.name: size_bytes / (segments * LIMIT_BYTES_PER_S) for contender in contenders},
+        limited=True,
     )
 
 
@@ -218,7 +221,7 @@ def forty(scene: Scene) -> list[Workload]:
     ]
     title = f"{scene.sizes.forty} files of {scene.sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
     wanted = scene.served.large(scene.sizes.forty, scene.sizes.forty_bytes, limited=True)
-    return [Workload("forty", title, contenders, wanted, "bytes")]
+    return [Workload("forty", title, contenders, wanted, "bytes", limited=True)]
 
 
 def second(scene: Scene) -> list[Workload]:

@@ -146,7 +146,7 @@ def test_numbers_have_three_figures(value, text):
 
 def test_what_the_server_saw():
     seen = server.seen_in(["100.500 0.400 206 10 /a", "101.000 0.950 206 10 /b", "100.700 0.100 404 1 /robots.txt"])
-    assert (seen.requests, seen.window_s) == (3, pytest.approx(0.95))
+    assert (seen.requests, seen.window_s, seen.connections) == (3, pytest.approx(0.95), 2)
     assert server.seen_in([]) == server.Seen(0, None)
 
 
@@ -197,3 +197,9 @@ def test_a_run_is_measured_with_its_children(tmp_path):
 def test_a_run_that_does_not_end_is_killed(tmp_path):
     command = measure.Command([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path)
     assert measure.run(command, tmp_path / "output.txt", 0.2).status == -9
+
+
+def test_the_server_counts_requests_that_are_under_way_at_once():
+    after_another = ["100.400 0.400 200 1 /a", "100.800 0.400 200 1 /b"]
+    assert server.seen_in(after_another).connections == 1
+    assert server.seen_in([*after_another, "100.500 0.200 200 1 /c"]).connections == 2
