@@ -34,7 +34,7 @@ _PACKAGES = ("scrapy", "requests", "urllib3", "pycurl")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 when everything ran, 1 when some run has no time, 2 for wrong usage or no server, 3 interrupted."""
+    """Exit status 0: everything ran, 1: some run has no time, 2: wrong usage or no server, 3: interrupted."""
     options = _options(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     harness = _Harness(options)
