@@ -1,0 +1,341 @@
+"""Who takes part, and with which command line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.data import Wanted
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRAPY_PEER = Path(__file__).resolve().parent / "scrapy_peer"
+
+# Names that the bars ask for.
+CURL_NULL = "curl -o /dev/null"
+ARIA_ONE = "aria2c -x1"
+WGET2 = "wget2"
+WGET2_16 = "wget2 --max-threads=16"
+ARIA_16 = "aria2c -j16"
+ARIA_SEGMENTS = "aria2c -x{n} -s{n} -k1M"
+ARIA_FORTY = "aria2c -j16 -x4"
+CURL_16 = "curl -Z --parallel-max 16"
+AXEL = "axel -n{n}"
+SCRAPY = "Scrapy FilesPipeline"
+SCRAPY_16 = "Scrapy FilesPipeline, 16 connections"
+GALLERY_DL = "gallery-dl"
+IMG2DATASET = "img2dataset"
+OURS = "mediacrawl"
+OURS_CURL = "mediacrawl, curl transport"
+OURS_BARE = "mediacrawl, no sha256, no fsync"
+OURS_32 = "mediacrawl, 32 connections"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one contender.
+
+    Attributes:
+        wanted: what is to be brought.
+        folder: where to; it exists.
+        scratch: for lists, output and configuration; it exists.
+    """
+
+    wanted: Wanted
+    folder: Path
+    scratch: Path
+
+    @property
+    def url(self) -> str:
+        """The first, or only, one."""
+        return self.wanted.urls[0]
+
+    def list_file(self) -> Path:
+        """One URL a line."""
+        path = self.scratch / "urls.txt"
+        path.write_text("".join(f"{url}\n" for url in self.wanted.urls), encoding="utf-8")
+        return path
+
+    def curl_config(self) -> Path:
+        """URLs and where each goes, for `curl -K`."""
+        path = self.scratch / "curl.txt"
+        pairs = zip(self.wanted.urls, self.wanted.files, strict=True)
+        lines = (f'url = "{url}"\noutput = "{self.folder / name}"\n' for url, name in pairs)
+        path.write_text("".join(lines), encoding="utf-8")
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One line of a table.
+
+    Attributes:
+        name: as the table shows it.
+        argv: the command line of a job; writes the lists that it names, which is not timed.
+        ours: whether it is this project.
+        missing: why it cannot take part here, if so.
+        by_name: it keeps the names of files.
+        beside: endings of what it writes beside the files.
+        cwd: where it runs; without it in the job's scratch folder.
+        env: what its environment has beyond that of all.
+        check: what is wrong with the run, by job and output, in place of looking at the files.
+        wanted: what it brings in that round, if not what the workload says.
+        kept: name of a folder that all its rounds share: the first fills it and does not count.
+        prepare: called once with that folder.
+    """
+
+    name: str
+    argv: Callable[[Job], list[str]]
+    ours: bool = False
+    missing: str | None = None
+    by_name: bool = True
+    beside: tuple[str, ...] = ()
+    cwd: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Job, Path], str | None] | None = None
+    wanted: Callable[[int], Wanted] | None = None
+    kept: str | None = None
+    prepare: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Finds programs in `folder`, if there is one, and on PATH."""
+
+    folder: Path | None = None
+
+    def find(self, program: str) -> str | None:
+        """The path of a program."""
+        for folder in (self.folder / "bin", self.folder) if self.folder else ():
+            if found := shutil.which(program, path=str(folder)):
+                return found
+        return shutil.which(program)
+
+    def contender(self, program: str, name: str, arguments: Callable[[Job], list[str]], **facts: object) -> Contender:
+        """A contender that runs this program."""
+        path = self.find(program)
+        missing = None if path else f"{program} is not installed"
+        return Contender(name, lambda job: [path or program, *arguments(job)], missing=missing, **facts)  # type: ignore[arg-type]
+
+
+# One file
+
+
+def curl_null(tools: Tools) -> Contender:
+    """The machine's limit: nothing is written."""
+
+    def arguments(job: Job) -> list[str]:
+        return ["-sf", "-o", "/dev/null", "-w", "%{size_download}", job.url]
+
+    def check(job: Job, output: Path) -> str | None:
+        came = output.read_text(encoding="utf-8", errors="replace")
+        return None if came == str(job.wanted.size_bytes) else f"{came} bytes came"
+
+    return tools.contender("curl", CURL_NULL, arguments, check=check)
+
+
+def curl_file(tools: Tools) -> Contender:
+    return tools.contender("curl", "curl -o FILE", lambda job: ["-sf", "-o", str(_file(job)), job.url])
+
+
+def wget2_one(tools: Tools) -> Contender:
+    return tools.contender("wget2", WGET2, lambda job: [*_WGET2, "-P", str(job.folder), job.url])
+
+
+def aria2c_segments(tools: Tools, segments: int, name: str = ARIA_SEGMENTS) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        return [*_ARIA2C, f"-x{segments}", f"-s{segments}", "-k1M", "-d", str(job.folder), job.url]
+
+    return tools.contender("aria2c", name.format(n=segments), arguments)
+
+
+def axel(tools: Tools, segments: int) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        return ["-q", "-n", str(segments), "-o", str(_file(job)), job.url]
+
+    return tools.contender("axel", AXEL.format(n=segments), arguments)
+
+
+def ours_get(segments: int, name: str = OURS, **settings: object) -> Contender:
+    def argv(job: Job) -> list[str]:
+        return [*_ours("get", job, settings), "-n", str(segments), job.url]
+
+    return Contender(name, argv, ours=True, missing=missing_setting(*settings))
+
+
+# Lists
+
+
+def scrapy_list(connections: int = 32, name: str = SCRAPY, kept: str | None = None) -> Contender:
+    """FilesPipeline, tuned: see scrapy_peer/peer/settings.py."""
+
+    def argv(job: Job) -> list[str]:
+        return [*_scrapy_peer("list", job, connections), "-a", f"file={job.list_file()}"]
+
+    return Contender(name, argv, by_name=False, cwd=SCRAPY_PEER, kept=kept)
+
+
+def scrapy_site(start_url: str, connections: int = 32) -> Contender:
+    def argv(job: Job) -> list[str]:
+        return [*_scrapy_peer("gallery", job, connections), "-a", f"url={start_url}"]
+
+    return Contender(SCRAPY, argv, by_name=False, cwd=SCRAPY_PEER)
+
+
+def gallery_dl(tools: Tools, kept: str | None = None) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        options = ["--config-ignore", "-q", "--no-mtime", "-D", str(job.folder), "-f", "{filename}.{extension}"]
+        return [*options, "--input-file", str(job.list_file())]
+
+    return tools.contender("gallery-dl", GALLERY_DL, arguments, kept=kept)
+
+
+def img2dataset(tools: Tools) -> Contender:
+    """Two processes of 16 threads; pictures are kept as they come, neither read nor resized."""
+
+    def arguments(job: Job) -> list[str]:
+        options = {
+            "url_list": job.list_file(),
+            "output_folder": job.folder / "shards",
+            "input_format": "txt",
+            "output_format": "files",
+            "disable_all_reencoding": True,
+            "encode_format": "png",
+            "encode_quality": 6,
+            "compute_hash": None,
+            "processes_count": 2,
+            "thread_count": 16,
+            "number_sample_per_shard": max(1, min(1000, len(job.wanted.urls) // 4)),
+            "enable_wandb": False,
+        }
+        return [f"--{name}={value}" for name, value in options.items()]
+
+    beside = (".json", ".txt", ".parquet")
+    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # it asks the package index otherwise
+    return tools.contender("img2dataset", IMG2DATASET, arguments, by_name=False, beside=beside, env=quiet)
+
+
+def aria2c_list(tools: Tools, *more: str, name: str = ARIA_16, kept: str | None = None) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        again = ["-c"] if kept else []
+        return [*_ARIA2C, "-j16", *more, *again, "-d", str(job.folder), "-i", str(job.list_file())]
+
+    return tools.contender("aria2c", name, arguments, kept=kept)
+
+
+def wget2_list(tools: Tools, name: str = WGET2_16, kept: str | None = None) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        again = ["-nc"] if kept else []
+        return [*_WGET2, "--max-threads=16", *again, "-P", str(job.folder), "-i", str(job.list_file())]
+
+    return tools.contender("wget2", name, arguments, kept=kept)
+
+
+def curl_list(tools: Tools) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        return ["-sf", "-Z", "--parallel-max", "16", "-K", str(job.curl_config())]
+
+    return tools.contender("curl", CURL_16, arguments)
+
+
+def wget_list(tools: Tools, name: str = "wget", kept: str | None = None) -> Contender:
+    def arguments(job: Job) -> list[str]:
+        again = ["-nc"] if kept else []
+        return ["-q", *again, "-P", str(job.folder), "-i", str(job.list_file())]
+
+    return tools.contender("wget", name, arguments, kept=kept)
+
+
+def ours_list(
+    name: str = OURS,
+    connections: int = 16,
+    *,
+    kept: str | None = None,
+    wanted: Callable[[int], Wanted] | None = None,
+    prepare: Callable[[Path], None] | None = None,
+    **settings: object,
+) -> Contender:
+    def argv(job: Job) -> list[str]:
+        given = {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
+        return [*_ours("crawl", job, given), "urllist", "-a", f"file={job.list_file()}"]
+
+    missing = missing_setting(*settings)
+    return Contender(name, argv, ours=True, missing=missing, kept=kept, wanted=wanted, prepare=prepare)
+
+
+def ours_curl_list() -> Contender:
+    """The second transport."""
+    return ours_list(OURS_CURL, MEDIACRAWL_TRANSPORT="curl")
+
+
+def ours_site(start_url: str, name: str = OURS, connections: int = 32, **arguments: str) -> Contender:
+    """`arguments` are those of the spider."""
+
+    def argv(job: Job) -> list[str]:
+        given: dict[str, object] = {
+            "CONCURRENT_REQUESTS": connections,
+            "CONCURRENT_REQUESTS_PER_DOMAIN": connections,
+            "MEDIACRAWL_CONCURRENT_TRANSFERS": connections,
+        }
+        spider = {"url": start_url, **arguments}
+        return [*_ours("crawl", job, given), "site", *(f"-a{key}={value}" for key, value in spider.items())]
+
+    return Contender(name, argv, ours=True)
+
+
+# Starts
+
+
+def scrapy_start(name: str, *arguments: str, in_project: bool, ours: bool = False) -> Contender:
+    """A command that brings nothing; in the project it sees a store without files."""
+
+    def argv(job: Job) -> list[str]:
+        store = ["-s", f"FILES_STORE={job.folder}"] if in_project and "--help" not in arguments else []
+        return [sys.executable, "-m", "scrapy", *arguments, *store]
+
+    return Contender(name, argv, ours=ours, cwd=ROOT if in_project else None)
+
+
+# Plumbing
+
+_WGET2 = ["-q", "--no-robots", "--no-xattr"]
+_ARIA2C = ["--no-conf", "-q", "--file-allocation=none", "--auto-file-renaming=false", "--summary-interval=0"]
+
+
+def missing_setting(*names: str) -> str | None:
+    """Why a variant cannot run: this version has no such setting, or what it needs is not installed."""
+    settings = importlib.import_module("mediacrawl.settings")
+    for name in names:
+        if name.startswith("MEDIACRAWL_") and not hasattr(settings, name):
+            return f"this version has no setting {name}"
+    if "MEDIACRAWL_TRANSPORT" in names and importlib.util.find_spec("pycurl") is None:
+        return "pycurl is not installed"
+    return None
+
+
+def _file(job: Job) -> Path:
+    return job.folder / next(iter(job.wanted.files))
+
+
+def _ours(command: str, job: Job, settings: dict[str, object]) -> list[str]:
+    given = {"FILES_STORE": job.folder, **settings}
+    options = [option for name, value in given.items() for option in ("-s", f"{name}={value}")]
+    return [sys.executable, "-m", "mediacrawl", command, *options]
+
+
+def _scrapy_peer(spider: str, job: Job, connections: int) -> list[str]:
+    given = {
+        "FILES_STORE": job.folder,
+        "CONCURRENT_REQUESTS": connections,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": connections,
+        "CONCURRENT_ITEMS": connections,  # Scrapy 2.19 exceeds the other two when many requests come at once
+    }
+    options = [option for name, value in given.items() for option in ("-s", f"{name}={value}")]
+    return [sys.executable, "-m", "scrapy", "crawl", *options, spider]

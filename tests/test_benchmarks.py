@@ -1,0 +1,205 @@
+"""The pure parts of benchmarks/: what counts as a right run, and the figures made of it. No server, no peers."""
+
+import hashlib
+import sys
+
+import pytest
+
+from benchmarks import bars, data, measure, report, rooms, server
+from benchmarks.check import fault_of_files
+from benchmarks.peers import Contender
+from benchmarks.results import Key, Measurement, Results
+from benchmarks.workloads import FULL, SMALL, Workload, write_ledger
+
+
+def facts(body):
+    return data.Facts(len(body), hashlib.sha256(body).digest())
+
+
+WANTED = {"a.png": facts(b"aaa"), "b.png": facts(b"bbb")}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("x/a.png", "x/b.png", ".mediacrawl/parts/c.part"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name[-5:-4].encode() * 3)
+    return tmp_path
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_what_is_all_there_has_no_fault(folder, by_name):
+    assert fault_of_files(folder, WANTED, by_name=by_name) is None
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_missing_file_is_a_fault(folder, by_name):
+    (folder / "x/b.png").unlink()
+    assert fault_of_files(folder, WANTED, by_name=by_name)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize("body", [b"bbc", b"bb", b"", b"aaa"])
+def test_a_wrong_file_is_a_fault(folder, by_name, body):
+    (folder / "x/b.png").write_bytes(body)
+    assert fault_of_files(folder, WANTED, by_name=by_name)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_file_too_many_is_a_fault(folder, by_name):
+    (folder / "c.png").write_bytes(b"c")
+    assert fault_of_files(folder, WANTED, by_name=by_name) == "3 files are there instead of 2"
+
+
+def test_a_store_that_is_kept_may_have_more(folder):
+    (folder / "c.png").write_bytes(b"c")
+    assert fault_of_files(folder, WANTED, exact=False) is None
+
+
+def test_what_a_tool_writes_beside_the_files_is_passed_over(folder):
+    (folder / "a.json").write_bytes(b"{}")
+    assert fault_of_files(folder, WANTED, by_name=False, beside=(".json",)) is None
+
+
+def test_renamed_files_are_known_by_their_digest(folder):
+    (folder / "x/a.png").rename(folder / "0123.png")
+    assert fault_of_files(folder, WANTED, by_name=False) is None
+
+
+def run(wall_s, **more):
+    return Measurement(wall_s, more.pop("cpu_s", 0.5), 2**20, 2**20, more.pop("requests", 1), None, **more)
+
+
+@pytest.fixture
+def results():
+    results = Results()
+    results.runs[Key("small", "tmpfs", "mediacrawl")] = [run(2.0), run(1.0), run(9.0)]
+    results.runs[Key("small", "tmpfs", "wget2")] = [run(4.0), run(0.1, fault="b.png has a wrong sha256"), run(6.0)]
+    results.runs[Key("small", "tmpfs", "curl")] = [run(0.1, fault="2 of 2 files are missing, a.png first")]
+    return results
+
+
+def test_the_median_is_of_the_runs_that_are_right(results):
+    assert results.median(Key("small", "tmpfs", "mediacrawl")) == 2.0
+    assert results.median(Key("small", "tmpfs", "wget2")) == 5.0
+    assert results.median(Key("small", "tmpfs", "curl")) is None
+    assert results.median(Key("small", "tmpfs", "nobody")) is None
+
+
+def test_ratios_are_of_medians(results):
+    ours = Key("small", "tmpfs", "mediacrawl")
+    assert results.times_as_fast(ours, "wget2") == 2.5
+    assert results.times_as_fast(ours, "curl") is None
+
+
+def test_the_table_has_ratios_and_what_has_no_time(results):
+    contenders = [Contender(name, lambda _: []) for name in ("curl", "wget2")]
+    contenders.append(Contender("mediacrawl", lambda _: [], ours=True))
+    workload = Workload("small", "Two files", contenders, data.Wanted(("u/a.png", "u/b.png"), WANTED))
+    circumstances = report.Circumstances([], ["tmpfs"], 3)
+    lines = report.written(results, [workload], bars.all_bars(FULL), circumstances, []).splitlines()
+    (ours,) = (line for line in lines if line.startswith("| **mediacrawl**"))
+    (wget2,) = (line for line in lines if line.startswith("| wget2"))
+    assert [cell.strip() for cell in ours.split("|")[2:5]] == ["2", "1-9", "1"]
+    assert wget2.endswith("| 2.50 |")
+    assert any(line.startswith("| curl | no time |") for line in lines)
+    assert "wget2: 1 of 3 runs have no time: `b.png has a wrong sha256`" in lines
+    assert any(line.endswith("| no figure |") for line in lines if "img2dataset" in line)
+
+
+def bar(group, wording):
+    (found,) = (
+        one for one in bars.all_bars(FULL) if (one.group, one.kind) == (group, "must") and wording in one.wording
+    )
+    return found
+
+
+def test_a_bar_is_reached_or_not():
+    results = Results()
+    results.runs[Key("second-few", "ext4", "mediacrawl")] = [run(1.0, requests=0), run(1.0, requests=1)]
+    results.runs[Key("second-few", "ext4", "Scrapy FilesPipeline")] = [run(3.0)]
+    requests, speed = bar("second", "no request"), bar("second", "FilesPipeline")
+    assert (requests.figure(results, "ext4"), requests.reached(requests.figure(results, "ext4"))) == (1, False)
+    assert (speed.figure(results, "ext4"), speed.reached(speed.figure(results, "ext4"))) == (3.0, True)
+    assert speed.reached(speed.figure(results, "tmpfs")) is None
+
+
+def test_urls_per_second_are_without_the_start():
+    results = Results()
+    results.runs[Key("second-lots", "tmpfs", "mediacrawl")] = [run(8.5)]
+    results.runs[Key("second-lots", "tmpfs", "mediacrawl, list of one line")] = [run(0.5)]
+    assert bar("second", "URLs/s").figure(results, "tmpfs") == pytest.approx(199_999 / 8)
+
+
+def test_every_bar_can_be_asked_without_results():
+    assert {one.figure(Results(), "tmpfs") for sizes in (FULL, SMALL) for one in bars.all_bars(sizes)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (0, "0"), (0.12345, "0.123"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1,234"), (3.0, "3")],
+)
+def test_numbers_have_three_figures(value, text):
+    assert report.number(value) == text
+
+
+def test_what_the_server_saw():
+    seen = server.seen_in(["100.500 0.400 206 10 /a", "101.000 0.950 206 10 /b", "100.700 0.100 404 1 /robots.txt"])
+    assert (seen.requests, seen.window_s, seen.connections) == (3, pytest.approx(0.95), 2)
+    assert server.seen_in([]) == server.Seen(0, None)
+
+
+def test_the_file_system_is_that_of_the_longest_mount_point(tmp_path):
+    mounts = ["/dev/a / ext4 rw 0 0", f"none {tmp_path} tmpfs rw 0 0", f"/dev/b {tmp_path}/b xfs rw 0 0"]
+    assert rooms.kind_of(tmp_path / "b" / "c", mounts) == "xfs"
+    assert rooms.kind_of(tmp_path / "bc", mounts) == "tmpfs"
+    assert rooms.kind_of(tmp_path.parent, mounts) == "ext4"
+
+
+def test_folders_of_small_files_stay_and_those_of_large_ones_go(tmp_path):
+    room = rooms.Room.below(tmp_path)
+    few_large = data.Wanted(("u/a",), {"a": data.Facts(64 * data.MIB, b"")})
+    small, large = room.new_folder("run"), room.new_folder("run")
+    room.end(small, data.Wanted((), WANTED))
+    room.end(large, few_large)
+    assert (small.exists(), large.exists()) == (True, False)
+    room.make_room(2**62)
+    assert (small.exists(), room.removed_early) == (False, 1)
+
+
+def test_small_files_are_the_same_each_time_and_all_differ(tmp_path):
+    first, second = (data.small_files(tmp_path / name, "http://x", 20, (100, 200)) for name in ("1", "2"))
+    assert first == second
+    assert len({one.sha256 for one in first.files.values()}) == 20
+    assert fault_of_files(tmp_path / "1", first.files) is None
+    assert first.part(2, 4).urls == ("http://x/000002.png", "http://x/000003.png")
+
+
+def test_a_ledger_is_written_through_its_own_interface(tmp_path):
+    from mediacrawl.ledger.ledger import Ledger
+
+    write_ledger(tmp_path, 25)
+    ledger = Ledger(next(tmp_path.rglob("ledger.sqlite3")), read_only=True)
+    assert ledger.counts()["done"] == 25
+    ledger.close()
+
+
+def test_a_run_is_measured_with_its_children(tmp_path):
+    grow = "x = bytearray(60_000_000); import time; time.sleep(0.3)"
+    code = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', {grow!r}]).returncode + 3)"
+    usage = measure.run(measure.Command([sys.executable, "-c", code], tmp_path), tmp_path / "output.txt", 30)
+    assert usage.status == 3
+    assert usage.wall_s > 0.3
+    assert usage.peak_tree_bytes > usage.peak_process_bytes > 60_000_000
+
+
+def test_a_run_that_does_not_end_is_killed(tmp_path):
+    command = measure.Command([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path)
+    assert measure.run(command, tmp_path / "output.txt", 0.2).status == -9
+
+
+def test_the_server_counts_requests_that_are_under_way_at_once():
+    after_another = ["100.400 0.400 200 1 /a", "100.800 0.400 200 1 /b"]
+    assert server.seen_in(after_another).connections == 1
+    assert server.seen_in([*after_another, "100.500 0.200 200 1 /c"]).connections == 2
