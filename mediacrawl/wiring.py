@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from scrapy.settings import BaseSettings
 
+    from mediacrawl.download.curl import CurlTransport
+    from mediacrawl.download.transport import Transport
     from mediacrawl.ledger.ledger import Entry
 
 DEFAULT_STORE = "downloads"
@@ -43,11 +45,7 @@ class Works:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         self.archive = Archive.open(store)
-        self.transport = RequestsTransport(
-            _session_factory(settings),
-            verify=_verify(settings),
-            block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
-        )
+        self.transport = transport_of(settings)
         self.downloader = Downloader(store, self.transport, policy, is_brought=self.archive.is_brought)
         self.pool = TransferPool(self.downloader, concurrent)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -106,6 +104,32 @@ def positive(settings: BaseSettings, name: str, default: float) -> float:
     if value == 0:
         raise UsageProblem(f"{name}={value:g} must be more than 0")
     return value
+
+
+def transport_of(settings: BaseSettings) -> Transport:
+    """What fetches. Raises `UsageProblem` for one that is not there, or not known."""
+    verify, block_private = _verify(settings), settings.getbool("MEDIACRAWL_BLOCK_PRIVATE")
+    match settings.get("MEDIACRAWL_TRANSPORT", "requests"):
+        case "requests":
+            return RequestsTransport(_session_factory(settings), verify=verify, block_private=block_private)
+        case "curl":
+            if settings.get("MEDIACRAWL_SESSION_FACTORY"):
+                raise UsageProblem(
+                    "MEDIACRAWL_SESSION_FACTORY makes sessions of requests: not with MEDIACRAWL_TRANSPORT=curl"
+                )
+            return _curl_class()(verify=verify, block_private=block_private)
+        case other:
+            raise UsageProblem(f"MEDIACRAWL_TRANSPORT={other}: must be requests or curl")
+
+
+def _curl_class() -> type[CurlTransport]:
+    try:
+        from mediacrawl.download.curl import CurlTransport
+    except ImportError as error:  # not there, or without the library that it needs
+        raise UsageProblem(
+            f"MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]' ({error})"
+        ) from None
+    return CurlTransport
 
 
 def _session_factory(settings: BaseSettings) -> Callable[[], requests.Session]:

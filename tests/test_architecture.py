@@ -62,10 +62,12 @@ OUTSIDE = {
     "django": {"server"},
     "requests": {
         "download.transport",
+        "download.curl",  # URLs and headers go out as it would send them
         "download.sockets",
         "wiring",
     },  # wiring: the type of the default session factory
     "urllib3": {"download.transport", "download.sockets"},
+    "pycurl": {"download.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
     "w3lib": {"extract"} | SCRAPY_SIDE,

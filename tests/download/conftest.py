@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from fetching import Rig
+from fetching import TRANSPORTS, Rig, transport_class
 from origin import Origin
 
 
+@pytest.fixture(params=TRANSPORTS)
+def transport_kind(request):
+    """The class of a transport: each test that takes it runs with all of them."""
+    return transport_class(request.param)
+
+
 @pytest.fixture
-def rig(tmp_path, origin):
-    running = Rig(tmp_path / "store", origin)
+def rig(tmp_path, origin, transport_kind):
+    running = Rig(tmp_path / "store", origin, transport_kind())
     yield running
     running.close()
 

@@ -25,6 +25,8 @@ from mediacrawl.store.partfile import PartFile, PartRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mediacrawl.download.transport import Transport
+
 AT_ONCE = Backoff(base_s=0.001, max_s=0.001)
 KEY = "the wanted file"
 
@@ -101,12 +103,25 @@ class Arrived:
     data: bytes
 
 
+TRANSPORTS = ["requests", "curl"]
+
+
+def transport_class(name: str) -> type:
+    """The class of a transport by its setting; skips where its package is missing."""
+    if name == "curl":
+        pytest.importorskip("pycurl")
+        from mediacrawl.download.curl import CurlTransport
+
+        return CurlTransport
+    return RequestsTransport
+
+
 class Rig:
-    def __init__(self, root, origin: Origin) -> None:
+    def __init__(self, root, origin: Origin, transport: Transport) -> None:
         self.origin = origin
         self.archive = Archive.open(LocalStore(root))
         self.store = self.archive.store
-        self.transport = RequestsTransport()
+        self.transport = transport
 
     def close(self) -> None:
         self.transport.close()
