@@ -44,8 +44,8 @@ class Works:
     def __init__(self, settings: BaseSettings, store: LocalStore) -> None:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
-        self.archive = Archive.open(store)
         self.transport = transport_of(settings)
+        self.archive = Archive.open(store)
         self.downloader = Downloader(store, self.transport, policy, is_brought=self.archive.is_brought)
         self.pool = TransferPool(self.downloader, concurrent)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -114,9 +114,7 @@ def transport_of(settings: BaseSettings) -> Transport:
             return RequestsTransport(_session_factory(settings), verify=verify, block_private=block_private)
         case "curl":
             if settings.get("MEDIACRAWL_SESSION_FACTORY"):
-                raise UsageProblem(
-                    "MEDIACRAWL_SESSION_FACTORY makes sessions of requests: not with MEDIACRAWL_TRANSPORT=curl"
-                )
+                raise UsageProblem("MEDIACRAWL_TRANSPORT=curl has no sessions: leave MEDIACRAWL_SESSION_FACTORY out")
             return _curl_class()(verify=verify, block_private=block_private)
         case other:
             raise UsageProblem(f"MEDIACRAWL_TRANSPORT={other}: must be requests or curl")
@@ -124,7 +122,7 @@ def transport_of(settings: BaseSettings) -> Transport:
 
 def _curl_class() -> type[CurlTransport]:
     try:
-        from mediacrawl.download.curl import CurlTransport
+        from mediacrawl.download.curl import CurlTransport  # noqa: PLC0415  its package is optional
     except ImportError as error:  # not there, or without the library that it needs
         raise UsageProblem(
             f"MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]' ({error})"
