@@ -34,7 +34,7 @@ from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, Trans
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_BUFFER_BYTES = 64 * 1024  # one step of libcurl fills it ten times at most: that bounds a block and the memory
+_BUFFER_BYTES = 16 * 1024  # one step of libcurl fills it 44 times at most: that bounds blocks and memory
 _BLOCK_BYTES = 1024 * 1024
 _DRAINED_BYTES = 16 * 1024
 _KEPT_CONNECTIONS = 8  # idle ones of each line
@@ -64,9 +64,11 @@ class CurlTransport:
         self._free: list[_Line] = []  # the one that was used last stands at the end
         self.is_stopped = False
         self._closed = False
-        self._last_headers: tuple[dict[str, str], list[bytes]] = {}, []  # mostly the next ones are the same
+        self._last_headers = dict[str, str](), _header_lines({})  # mostly the next ones are the same
 
     def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> CurlAnswer:
+        if self.is_stopped:
+            raise TransferBroken(url, _STOPPED)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
         except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
@@ -214,12 +216,9 @@ class CurlAnswer:
         length = self.headers.get("content-length", "")
         if not length.isdecimal() or int(length) > _DRAINED_BYTES:
             return
-        kept: list[bytes] = []
-        with suppress(TransferError):
-            while not line.is_over and not self._transport.is_stopped:
-                self._wait(line)
-                kept += line.taken()
-        line.body[:0] = kept
+        until = time.monotonic() + self._timeout_s
+        while not line.is_over and not self._transport.is_stopped and time.monotonic() < until:
+            line.step(until)
 
     def _check_size(self, head: list[bytes]) -> None:
         """Servers whose head has no end are known, and a head is held in memory."""
@@ -265,11 +264,10 @@ class _Patience:
         if now < until:
             return until
         connecting_s = self._line.connecting_s
-        if connecting_s is None:
-            return now + self._timeout_s
-        sent_at = self._began_at + connecting_s
-        silent_at = max(self._heard_at, sent_at) + self._timeout_s
-        late_at = sent_at + HEAD_TIMEOUTS * self._timeout_s
+        late_at = self._began_at + connecting_s + HEAD_TIMEOUTS * self._timeout_s
+        if connecting_s == 0.0 and now < late_at:
+            return late_at
+        silent_at = max(self._heard_at, self._began_at + connecting_s) + self._timeout_s
         if now >= silent_at:
             raise TransferBroken(self._url, _silence(self._timeout_s))
         if now >= late_at:
@@ -384,9 +382,9 @@ class _Line:
         self._wake.close()
 
     @property
-    def connecting_s(self) -> float | None:
-        """How long it took until the request could be sent; None while it cannot."""
-        return self._easy.getinfo(pycurl.PRETRANSFER_TIME) or None
+    def connecting_s(self) -> float:
+        """How long it took until the request could be sent; 0 while it cannot."""
+        return float(self._easy.getinfo(pycurl.PRETRANSFER_TIME))
 
     @property
     def errno(self) -> int:
@@ -406,7 +404,7 @@ class _Line:
         if what == pycurl.POLL_REMOVE:
             self._poll.unregister(fd)
         else:
-            self._poll.register(fd, _EVENTS[what])
+            self._poll.register(fd, _EVENTS.get(what, 0))
 
     def _schedule(self, wait_ms: int) -> None:
         """How libcurl says when to call it again though nothing has come; -1 is never."""
