@@ -1,14 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from fetching import TRANSPORTS, Rig, transport_class
+from fetching import Rig
 from origin import Origin
-
-
-@pytest.fixture(params=TRANSPORTS)
-def transport_kind(request):
-    """The class of a transport: each test that takes it runs with all of them."""
-    return transport_class(request.param)
 
 
 @pytest.fixture

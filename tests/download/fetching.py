@@ -15,7 +15,6 @@ from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.ledger import Entry
@@ -101,19 +100,6 @@ class Arrived:
 
     fetched: Fetched
     data: bytes
-
-
-TRANSPORTS = ["requests", "curl"]
-
-
-def transport_class(name: str) -> type:
-    """The class of a transport by its setting; skips where its package is missing."""
-    if name == "curl":
-        pytest.importorskip("pycurl")
-        from mediacrawl.download.curl import CurlTransport
-
-        return CurlTransport
-    return RequestsTransport
 
 
 class Rig:
