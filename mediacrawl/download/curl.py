@@ -175,7 +175,7 @@ class CurlAnswer:
         line = self._line
         assert line is not None
         patience = None
-        while not line.head_is_whole():
+        while (head := _final_head(line.head)) is None:
             if line.is_over:
                 raise self._failure(line)
             if self._transport.is_stopped:
@@ -184,8 +184,8 @@ class CurlAnswer:
             line.step(patience.until(len(line.head)))
             if len(line.head) > _MAX_HEADERS:
                 self._check_size(line.head)
-        self._check_size(line.head)
-        self.status, self.reason, self.headers = _parsed(line.head)
+        self._check_size(head)
+        self.status, self.reason, self.headers = _parsed(head)
         self._check_lengths()
         if 300 <= self.status < 400:
             self._drain(line)
@@ -222,7 +222,7 @@ class CurlAnswer:
 
     def _check_size(self, head: list[bytes]) -> None:
         """Servers whose head has no end are known, and a head is held in memory."""
-        if len(head) > _MAX_HEADERS and len(_last_head(head)) > _MAX_HEADERS + 2:  # the status, and the empty line
+        if len(head) > _MAX_HEADERS + 1:  # the status
             raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
         if head and max(map(len, head)) > _MAX_LINE_BYTES:
             raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
@@ -348,14 +348,6 @@ class _Line:
             self._due_at = _FOR_EVER
             self._act(pycurl.SOCKET_TIMEOUT, 0)
 
-    def head_is_whole(self) -> bool:
-        """Whether the empty line has come that ends a head, and not that of an interim answer (RFC 9110 15.2)."""
-        if self.body:
-            return True
-        if not self.head or self.head[-1] not in _LINE_ENDS:
-            return False
-        return _last_head(self.head)[0].split(b" ", 1)[-1][:1] != b"1"
-
     def taken(self) -> list[bytes]:
         """What has come of the body, in few pieces."""
         data = b"".join(self.body) if len(self.body) > 1 else self.body[0] if self.body else b""
@@ -475,10 +467,11 @@ def _set_verify(easy: Any, verify: bool | str) -> None:
         easy.setopt(pycurl.PROXY_CAPATH if is_folder else pycurl.PROXY_CAINFO, path)
 
 
-# What needs no work: nothing to quote, no credentials, no fragment, a host of small letters.
+# What needs no work: nothing to quote or to unquote, no credentials, no fragment, a host of small letters.
+_QUOTED = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"  # what is not unreserved (RFC 3986 2.3)
+_CHARACTERS = rf"[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:{_QUOTED}[A-Za-z0-9_~.!$&'()*+,;=:@/-]*)*"
 _PLAIN_URL = re.compile(
-    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?"
-    r"/[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~.!$&'()*+,;=:@/?-]*)?"
+    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?" rf"/{_CHARACTERS}(?:\?{_CHARACTERS})?"
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PLAIN_VALUE = re.compile(r"(?:[!-~\xa1-\xff][ -~\xa1-\xff]*)?")
@@ -520,17 +513,20 @@ def _header_line(name: str, value: str) -> bytes:
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
 
 
-def _last_head(lines: list[bytes]) -> list[bytes]:
-    """The lines from the last status line on: interim answers have heads of their own."""
-    if lines.count(b"\r\n") + lines.count(b"\n") < 2:
-        return lines
-    start = next(at for at in range(len(lines) - 1, -1, -1) if at == 0 or lines[at].startswith(b"HTTP/"))
-    return lines[start:]
+def _final_head(lines: list[bytes]) -> list[bytes] | None:
+    """The lines of a head that is whole and not that of an interim answer (RFC 9110 15.2), without the empty one."""
+    start = 0
+    for at, line in enumerate(lines):
+        if line in _LINE_ENDS:
+            if not lines[start].partition(b" ")[2].startswith(b"1"):
+                return lines[start:at]
+            start = at + 1
+    return None
 
 
 def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
     """Status, reason and headers of a whole head."""
-    text = b"".join(_last_head(lines)).decode("latin-1")
+    text = b"".join(lines).decode("latin-1")
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)
     # Not splitlines: in latin-1 there are more line ends than in a head.
