@@ -40,7 +40,7 @@ _DRAINED_BYTES = 16 * 1024
 _KEPT_CONNECTIONS = 8  # idle ones of each line
 _MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # as http.client has them
 _SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl that pycurl has no names for
-_FOR_READING = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
+_READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
 _EVENTS = {
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
@@ -71,9 +71,9 @@ class CurlTransport:
             raise TransferBroken(url, _STOPPED)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
+            line = self._take(sent_url)
         except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
-        line = self._take(sent_url)
         answer = CurlAnswer(self, line, url, timeout_s)
         try:
             line.begin(sent_url, sent_headers, proxy, timeout_s)
@@ -343,7 +343,7 @@ class _Line:
                     self._woken.recv(4096)
             elif not self.is_over:
                 # An error or a hang-up is found by reading.
-                self._act(fd, _FOR_READING.get(event, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
+                self._act(fd, _READY.get(event, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
         if not self.is_over and self._due_at <= time.monotonic():
             self._due_at = _FOR_EVER
             self._act(pycurl.SOCKET_TIMEOUT, 0)
@@ -483,9 +483,8 @@ def _is_plain(headers: Mapping[str, str]) -> bool:
 
 def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
     """As libcurl takes them, and nothing that it would add."""
-    given = {name.lower() for name in headers}
-    unwanted = [f"{name}:".encode() for name in ("User-Agent", "Accept") if name.lower() not in given]
-    return [_header_line(name, value) for name, value in headers.items()] + unwanted
+    unwanted = {name.lower(): f"{name}:".encode() for name in ("User-Agent", "Accept")}
+    return list((unwanted | {name.lower(): _header_line(name, value) for name, value in headers.items()}).values())
 
 
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
@@ -536,7 +535,7 @@ def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        name, value = name.lower(), value.strip()
+        name, value = name.lower(), value.strip(" \t\r")  # and not what else is blank in latin-1
         if name in headers:
             value = headers[name] + ("\n" if name == "set-cookie" else ", ") + value
         headers[name] = value
@@ -565,7 +564,7 @@ _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 def _error(line: _Line, url: str, timeout_s: float) -> TransferError:
     """What libcurl says, in the words that `translated` has for it."""
     code, words = line.code, " ".join(line.words.split())[:200]
-    if line.refused:
+    if code == _NO_CONNECTION and line.refused:  # and no other address of that name answered
         return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
         return NotFetchable(url, "not a URL that can be fetched")
@@ -594,6 +593,8 @@ def _unconnected(line: _Line, url: str, words: str) -> str:
 def _broken_reason(line: _Line, code: int, words: str) -> str:
     if code == _PARTIAL:
         return _ENDED
+    if "Content-Length" in words:
+        return "the connection broke: the Content-Length is no length"
     if line.errno in {errno.ECONNRESET, errno.EPIPE} or "reset by peer" in words:
         return "the server reset the connection"
     return f"the connection broke: {words or 'no reason given'}"

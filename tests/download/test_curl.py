@@ -141,7 +141,7 @@ def test_odd_heads_are_read_for_what_they_mean(transport, origin):
     answer.close()
     assert (answer.status, answer.reason) == (404, "Not Found")
     assert answer.headers["x-folded"] == "a b"
-    assert answer.headers["x-empty"] == ""
+    assert (answer.headers["x-empty"], answer.headers["x-é"]) == ("", "\x85 c")
 
 
 def test_what_trails_a_body_is_no_header(transport, origin):
