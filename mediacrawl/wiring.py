@@ -132,10 +132,15 @@ def positive(settings: BaseSettings, name: str, default: float) -> float:
 
 
 def transport_of(settings: BaseSettings) -> TransportChoice:
-    """Which transport, and how."""
+    """Which transport, and how. Raises `UsageProblem` for one that is not known."""
     factory = settings.get("MEDIACRAWL_SESSION_FACTORY") or ""
     path = factory if isinstance(factory, str) else f"{factory.__module__}.{factory.__qualname__}"
-    return TransportChoice(path, _verify(settings), settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"))
+    return TransportChoice(
+        settings.get("MEDIACRAWL_TRANSPORT") or "requests",
+        session_factory=path,
+        verify=_verify(settings),
+        block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
+    )
 
 
 def _verify(settings: BaseSettings) -> bool | str:

@@ -5,7 +5,8 @@
     trial.run(folder)
     trial.assert_through(folder)
 
-Run as a script, it kills itself at the steps of such a job: `fetch_job.py ROOT PREPARED BATCHES_AS_JSON`. It leaves
+Run as a script, it kills itself at the steps of such a job: `fetch_job.py ROOT PREPARED BATCHES_AS_JSON TRANSPORT`.
+It leaves
 `ROOT/<step>-<n>`, a copy of the prepared store that was killed when it came to the step for the n-th time.
 """
 
@@ -20,6 +21,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from transports import transport_class
 
 from mediacrawl.archive import Archive, Publish, Unchanged, Want, validators_of
 from mediacrawl.download import segments, transport
@@ -113,10 +116,12 @@ class File:
     connections: int | None = None
 
 
-def run(folder: Path, batches: list[list[File]], at_step=None) -> dict[str, Fetched]:
+def run(
+    folder: Path, batches: list[list[File]], at_step=None, transport_kind: type = RequestsTransport
+) -> dict[str, Fetched]:
     """Bring what is not there, ask whether the rest has changed; each batch is published at once."""
     archive = Archive.open(LocalStore(folder, at_step=at_step))
-    wire = RequestsTransport()
+    wire = transport_kind()
     downloader = Downloader(archive.store, wire, Policy(backoff=Backoff(base_s=0.001, max_s=0.001)))
     fetched: dict[str, Fetched] = {}
     try:
@@ -162,6 +167,7 @@ class Trial:
     origin: Origin
     job: dict[str, Wanted]
     batches: list[list[str]] = field(default_factory=list)
+    transport_kind: type = RequestsTransport
 
     @property
     def files(self) -> list[list[File]]:
@@ -184,7 +190,7 @@ class Trial:
         before = {path: wanted.before for path, wanted in self.job.items() if wanted.before is not None}
         for path, body in before.items():
             body.put(self.origin, path)
-        run(folder, [[self._file(path) for path in before]])
+        run(folder, [[self._file(path) for path in before]], None, self.transport_kind)
         store = LocalStore(folder)
         for path, wanted in self.job.items():
             if wanted.part_of is not None:
@@ -198,7 +204,7 @@ class Trial:
 
     def run(self, folder: Path, at_step: Callable[[str], None] | None = None) -> dict[str, Fetched]:
         """By path on the origin."""
-        fetched = run(folder, self.files, at_step)
+        fetched = run(folder, self.files, at_step, self.transport_kind)
         return {path: fetched[self.origin.url(path)] for path in self.job}
 
     # What must hold
@@ -295,11 +301,11 @@ class DieAt:
             os._exit(KILLED)
 
 
-def killed(folder: Path, batches: list[list[File]], at_step: DieAt) -> bool:
+def killed(folder: Path, batches: list[list[File]], at_step: DieAt, transport_kind: type) -> bool:
     """Run in a process of its own; False if it was through before the step came so often."""
     pid = os.fork()  # this script has a single thread
     if pid == 0:
-        run(folder, batches, at_step)
+        run(folder, batches, at_step, transport_kind)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status not in (0, KILLED):
@@ -307,13 +313,13 @@ def killed(folder: Path, batches: list[list[File]], at_step: DieAt) -> bool:
     return status == KILLED
 
 
-def kill_at_each_step(root: Path, prepared: Path, batches: list[list[File]]) -> None:
+def kill_at_each_step(root: Path, prepared: Path, batches: list[list[File]], transport_kind: type) -> None:
     """The first time, the second, and so on, until the job does not come there so often. A few of many writes do."""
     for step in STEPS:
         number = 1
         while True:
             folder = Path(shutil.copytree(prepared, root / f"{step}-{number}"))
-            if not killed(folder, batches, DieAt(step, number)):
+            if not killed(folder, batches, DieAt(step, number), transport_kind):
                 shutil.rmtree(folder)
                 break
             number += number if step in _MANY else 1
@@ -322,7 +328,10 @@ def kill_at_each_step(root: Path, prepared: Path, batches: list[list[File]]) -> 
 if __name__ == "__main__":
     for module, name, value in SMALL_IS_LARGE:
         setattr(module, name, value)
-    root, prepared, batches = sys.argv[1:]
+    root, prepared, batches, name = sys.argv[1:]
     kill_at_each_step(
-        Path(root), Path(prepared), [[File(*facts) for facts in batch] for batch in json.loads(batches)]
+        Path(root),
+        Path(prepared),
+        [[File(*facts) for facts in batch] for batch in json.loads(batches)],
+        transport_class(name),
     )

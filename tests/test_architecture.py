@@ -1,6 +1,7 @@
 """The rooms of the package, and the arrows between them: down only, as DESIGN draws them."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -62,10 +63,12 @@ OUTSIDE = {
     "django": {"server"},
     "requests": {
         "download.transport",
+        "download.curl",  # URLs and headers go out as it would send them
         "download.sockets",
         "wiring",
     },  # wiring: the type of the default session factory
     "urllib3": {"download.transport", "download.sockets"},
+    "pycurl": {"download.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
     "w3lib": {"extract"} | SCRAPY_SIDE,
@@ -197,7 +200,8 @@ def test_an_arrow_that_points_down_is_none_of_our_business(module, source):
 
 def test_what_is_below_the_line_runs_without_what_is_above():
     """Not only as it is written: each module is imported where these packages are missing."""
-    below = sorted(f"mediacrawl.{module}" for module in modules() if room_of(module) in LOWER)
+    optional = set() if importlib.util.find_spec("pycurl") else {"download.curl"}
+    below = sorted(f"mediacrawl.{module}" for module in set(modules()) - optional if room_of(module) in LOWER)
     missing = ["scrapy", "twisted", "django", "itemadapter"]
     code = (
         "import importlib, sys\n"

@@ -19,6 +19,7 @@ import fetch_job
 import pytest
 from fetch_job import KIB, STEPS, Trial, Version, Wanted
 from origin import Origin, limit_per_connection
+from transports import TRANSPORTS, transport_class
 
 from mediacrawl.archive import LEDGER_NAME, Archive
 from mediacrawl.errors import DiskFull, StoreUnwritable
@@ -44,16 +45,16 @@ def _small_is_large(monkeypatch):
     fetch_job.small_is_large(monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def killed(request, tmp_path_factory):
     """The job, and the folder of the stores that kills left: `<step>-<n>`."""
     root, prepared = tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("prepared") / "store"
     with Origin() as origin, pytest.MonkeyPatch.context() as patches:
         fetch_job.small_is_large(patches)
-        trial = Trial(origin, JOB, BATCHES)
+        trial = Trial(origin, JOB, BATCHES, transport_class(request.param))
         trial.prepare(prepared)
         batches = json.dumps([[astuple(file) for file in batch] for batch in trial.files])
-        command = [sys.executable, fetch_job.__file__, str(root), str(prepared), batches]
+        command = [sys.executable, fetch_job.__file__, str(root), str(prepared), batches, request.param]
         said = subprocess.run(command, capture_output=True, check=False, text=True, timeout=300)
         assert (said.returncode, said.stderr) == (0, "")
         trial.calm()

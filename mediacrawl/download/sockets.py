@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOOK_EVERY_S = 0.5
-_HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
+HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
 
 class PrivateAddress(OSError):
@@ -45,7 +45,7 @@ class HeadWatch:
             yield
             return
         with self._lock:
-            self._waiting[id(sock)] = time.monotonic() + _HEAD_TIMEOUTS * timeout_s, sock
+            self._waiting[id(sock)] = time.monotonic() + HEAD_TIMEOUTS * timeout_s, sock
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, daemon=True, name="head-watch")
                 self._thread.start()

@@ -6,8 +6,8 @@ from origin import Origin
 
 
 @pytest.fixture
-def rig(tmp_path, origin):
-    running = Rig(tmp_path / "store", origin)
+def rig(tmp_path, origin, transport_kind):
+    running = Rig(tmp_path / "store", origin, transport_kind())
     yield running
     running.close()
 

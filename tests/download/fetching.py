@@ -15,7 +15,6 @@ from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.ledger import Entry
@@ -24,6 +23,8 @@ from mediacrawl.store.partfile import PartFile, PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mediacrawl.download.transport import Transport
 
 AT_ONCE = Backoff(base_s=0.001, max_s=0.001)
 KEY = "the wanted file"
@@ -102,11 +103,11 @@ class Arrived:
 
 
 class Rig:
-    def __init__(self, root, origin: Origin) -> None:
+    def __init__(self, root, origin: Origin, transport: Transport) -> None:
         self.origin = origin
         self.archive = Archive.open(LocalStore(root))
         self.store = self.archive.store
-        self.transport = RequestsTransport()
+        self.transport = transport
 
     def close(self) -> None:
         self.transport.close()

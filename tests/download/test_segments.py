@@ -262,14 +262,13 @@ def test_a_part_with_gaps_of_a_resource_that_changed_is_dropped_as_a_whole(rig):
 
 
 _KILLED = """
-import os, signal, sys
+import importlib, os, signal, sys
 from mediacrawl.download import segments
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.request import TransferRequest
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.store.local import LocalStore
 
-root, url, key, at = sys.argv[1:]
+root, url, key, at, room, kind = sys.argv[1:]
 segments._SPLIT_BYTES = 1024 * 1024
 steps = 0
 
@@ -284,17 +283,20 @@ def at_step(step):
 
 store = LocalStore(root, at_step=at_step)
 store.open()
-Downloader(store, RequestsTransport()).fetch(TransferRequest(key, url, connections=4))
+transport = getattr(importlib.import_module(room), kind)()
+Downloader(store, transport).fetch(TransferRequest(key, url, connections=4))
 """
 
 
 @pytest.mark.parametrize("at", [1, 6])
-def test_a_kill_amid_segments_leaves_no_hole_in_the_file(tmp_path, origin, at):
+def test_a_kill_amid_segments_leaves_no_hole_in_the_file(tmp_path, origin, transport_kind, at):
     url = origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
     root = tmp_path / "killed"
-    child = subprocess.run([sys.executable, "-c", _KILLED, str(root), url, KEY, str(at)], timeout=60, check=False)
+    made = [transport_kind.__module__, transport_kind.__name__]
+    command = [sys.executable, "-c", _KILLED, str(root), url, KEY, str(at), *made]
+    child = subprocess.run(command, timeout=60, check=False)
     assert child.returncode == -signal.SIGKILL
-    rig = Rig(root, origin)
+    rig = Rig(root, origin, transport_kind())
     try:
         with rig.store.parts.open(KEY) as part:
             assert part.written_bytes < TOTAL

@@ -9,20 +9,19 @@ from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.sockets import HeadWatch, is_public
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import AddressRefused, TooLarge, TransferBroken
 from mediacrawl.store.local import LocalStore
 
 
 @pytest.fixture
-def fetch(tmp_path):
+def fetch(tmp_path, transport_kind):
     """A way to fetch with a policy, and with or without private addresses."""
     opened = []
 
     def fetch_(url, *, block_private=False, **policy):
         store = LocalStore(tmp_path / "store")
         store.open()
-        transport = RequestsTransport(block_private=block_private)
+        transport = transport_kind(block_private=block_private)
         opened.append(transport)
         downloader = Downloader(store, transport, Policy(backoff=Backoff(times=1, base_s=0.001), **policy))
         fetched = downloader.fetch(TransferRequest(url, url))

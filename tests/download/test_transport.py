@@ -28,8 +28,8 @@ BODY = Pattern(700_000, 1)
 
 
 @pytest.fixture
-def transport():
-    made = RequestsTransport()
+def transport(transport_kind):
+    made = transport_kind()
     yield made
     made.close()
 
@@ -218,10 +218,10 @@ RAW = {
 @pytest.mark.parametrize(("raw", "reason"), RAW.values(), ids=RAW.keys())
 def test_whatever_a_server_sends_is_an_error_in_words_or_a_body(transport, origin, raw, reason):
     url = origin.on("/a", lambda _: raw)
-    if reason is None:
+    if reason is None and isinstance(transport, RequestsTransport):
         assert read(transport, url, decode=True) == b""  # as http.client reads it: no length, no body
     else:
-        with pytest.raises(TransferBroken, match=reason):
+        with pytest.raises(TransferBroken, match=reason or "broke"):
             read(transport, url, decode=True)
 
 

@@ -1,0 +1,444 @@
+"""What is libcurl's own: driven by who waits, woken by who stops; TLS, HTTP/2, and what goes out."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import ipaddress
+import itertools
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from origin import Pattern, slow, stall_after
+from transports import TRANSPORTS, transport_class
+
+from mediacrawl.errors import ConnectFailed, TransferBroken
+
+curl = pytest.importorskip("mediacrawl.download.curl", exc_type=ImportError)
+
+LONG_S = 3600.0
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+def transport():
+    made = curl.CurlTransport()
+    yield made
+    made.close()
+
+
+def get(transport, url, headers=None, *, proxy=None, timeout_s=30.0):
+    return transport.get(url, headers or {}, proxy=proxy, timeout_s=timeout_s)
+
+
+def read(transport, url, **more):
+    answer = get(transport, url, **more)
+    try:
+        return b"".join(answer.blocks(decode=False))
+    finally:
+        answer.close()
+
+
+@contextlib.contextmanager
+def serving(*talks):
+    """A server that lets each of the functions have one connection, in turn."""
+
+    def run():
+        for talk in talks:
+            sock, _ = listener.accept()
+            with sock, contextlib.suppress(OSError):
+                talk(sock)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(30)
+
+
+# --- a stop ---------------------------------------------------------------------------------------
+
+
+def test_a_stop_wakes_who_waits_for_a_head_and_is_for_good(transport, origin):
+    url = origin.add("/a", b"x", delay_s=60)
+    threading.Timer(0.05, transport.abort).start()
+    began = time.monotonic()
+    with pytest.raises(TransferBroken, match="stopped"):
+        get(transport, url, timeout_s=LONG_S)
+    assert time.monotonic() - began < 5
+    with pytest.raises(TransferBroken, match="stopped"):
+        get(transport, url)
+    assert len(origin.requests) == 1
+
+
+def test_a_stop_wakes_who_waits_for_a_connection(transport):
+    def say_nothing(sock):
+        threading.Timer(0.05, transport.abort).start()
+        while sock.recv(4096):
+            pass
+
+    with serving(say_nothing) as port, pytest.raises(TransferBroken, match="stopped"):
+        get(transport, f"https://127.0.0.1:{port}/", timeout_s=LONG_S)
+
+
+def test_a_stop_ends_the_wait_for_the_short_body_of_a_redirect(transport):
+    def say_half(sock):
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 9\r\n\r\nhalf")
+        threading.Timer(0.05, transport.abort).start()
+        while sock.recv(4096):
+            pass
+
+    with serving(say_half) as port:
+        answer = get(transport, f"http://127.0.0.1:{port}/", timeout_s=LONG_S)
+        answer.close()
+    assert answer.status == 302
+
+
+def test_an_abort_says_so_after_all_that_has_come(transport, origin):
+    answer = get(transport, origin.add("/a", Pattern(700_000, 1), faults=[stall_after(1000)]), timeout_s=LONG_S)
+    blocks, came = answer.blocks(decode=False), b""
+    while len(came) < 1000:
+        came += next(blocks)
+    answer.abort()
+    with pytest.raises(TransferBroken, match="ended before the whole body had come"):
+        next(blocks)
+    answer.close()
+
+
+def test_a_stop_of_heads_leaves_a_body_to_come_to_its_end(transport, origin):
+    body = Pattern(2_000_000, 1)
+    answer = get(transport, origin.add("/a", body, faults=[slow(20_000_000)]))
+    transport.abort()
+    assert b"".join(answer.blocks(decode=False)) == body.read()
+    answer.close()
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+
+def test_interim_answers_are_passed_over(transport, origin):
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    answer = get(transport, origin.on("/a", lambda _: interim + OK))
+    assert (answer.status, answer.headers) == (200, {"content-length": "2"})
+    assert b"".join(answer.blocks(decode=False)) == b"ok"
+    answer.close()
+
+
+def test_odd_heads_are_read_for_what_they_mean(transport, origin):
+    raw = b"HTTP/1.1 404\r\nX-Folded: a\r\n  b\r\nX-\xe9:  \x85 c \t\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n"
+    answer = get(transport, origin.on("/a", lambda _: raw))
+    answer.close()
+    assert (answer.status, answer.reason) == (404, "Not Found")
+    assert answer.headers["x-folded"] == "a b"
+    assert (answer.headers["x-empty"], answer.headers["x-é"]) == ("", "\x85 c")
+
+
+def test_what_trails_a_body_is_no_header(transport, origin):
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nETag: late\r\n\r\n"
+    answer = get(transport, origin.on("/a", lambda _: raw))
+    assert b"".join(answer.blocks(decode=False)) == b"ok"
+    assert "etag" not in answer.headers
+    answer.close()
+
+
+def test_a_header_line_without_end_is_an_error(transport, origin):
+    raw = b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(TransferBroken, match="broke"):
+        get(transport, origin.on("/a", lambda _: raw))
+
+
+def test_a_head_that_drips_is_given_up(transport):
+    def drip(sock):
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 200 OK\r\n")
+        for number in range(600):
+            sock.sendall(b"X-%d: 1\r\n" % number)
+            time.sleep(0.05)
+
+    began = time.monotonic()
+    with serving(drip) as port, pytest.raises(TransferBroken, match="no whole head within 1 s"):
+        get(transport, f"http://127.0.0.1:{port}/", timeout_s=0.5)
+    assert time.monotonic() - began < 20
+
+
+# --- what goes out ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/a b", "/a%20b"),
+        ("/é?q=ü", "/%C3%A9?q=%C3%BC"),
+        ("/%7Ea/%2F%e4%E4", "/~a/%2F%E4%E4"),
+        ("/a%20b%E4?q=%26", "/a%20b%E4?q=%26"),
+        ("/%zz", "/%25zz"),
+        ("/a/../b/./c", "/b/c"),
+        ("/a?b=[1]&c=|", "/a?b=%5B1%5D&c=%7C"),
+        ("/a#b", "/a"),
+        ("?a=1", "/?a=1"),
+        ("", "/"),
+    ],
+)
+def test_both_transports_ask_for_the_same(kind, origin, path, target):
+    transport = transport_class(kind)()
+    answer = get(transport, f"http://{origin.netloc}{path}")
+    answer.close()
+    transport.close()
+    assert origin.requests[0].target == target
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_both_transports_send_the_same_credentials(kind, origin):
+    transport = transport_class(kind)()
+    url = origin.add("/a", b"ok").replace("://", "://m%C3%A9:p%40w@")
+    assert read(transport, url, headers={"Authorization": "Bearer 1"}) == b"ok"
+    transport.close()
+    assert origin.requests[0].headers["authorization"] == "Basic bek6cEB3"
+
+
+def test_nothing_is_added_and_an_empty_header_is_sent(transport, origin):
+    url = origin.add("/a", b"ok")
+    read(transport, url)
+    read(transport, url, headers={"X-Empty": "", "Accept": "image/*"})
+    read(transport, url)
+    sent = [request.headers for request in origin.requests]
+    host = {"host": origin.netloc}
+    assert sent == [host, host | {"x-empty": "", "accept": "image/*"}, host]
+
+
+# --- connections ------------------------------------------------------------------------------------
+
+
+def test_answers_that_are_open_at_a_time_do_not_mix(transport, origin):
+    bodies = [Pattern(3_000_000, seed) for seed in range(3)]
+    answers = [get(transport, origin.add(f"/{n}", body)) for n, body in enumerate(bodies)]
+    blocks = [answer.blocks(decode=False) for answer in answers]
+    came = [b"".join(block for block in turn if block) for turn in zip(*itertools.zip_longest(*blocks), strict=True)]
+    for answer in answers:
+        answer.close()
+    assert came == [body.read() for body in bodies]
+    assert origin.connections == 3
+
+
+def test_many_threads_share_few_connections(transport, origin):
+    body = Pattern(30_000, 1)
+    url, wrong = origin.add("/a", body), []
+
+    def work():
+        for _ in range(25):
+            came = read(transport, url)
+            wrong.extend([came] if came != body.read() else [])
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (wrong, len(origin.requests)) == ([], 200)
+    assert origin.connections <= 8
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_no_error(transport):
+    def once(sock):
+        sock.recv(4096)
+        sock.sendall(OK)
+
+    with serving(once, once) as port:
+        assert [read(transport, f"http://127.0.0.1:{port}/") for _ in range(2)] == [b"ok", b"ok"]
+
+
+def open_files():
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def test_after_a_close_nothing_is_left_open(origin):
+    url = origin.add("/a", Pattern(700_000, 1))
+    before = open_files()
+    transport = curl.CurlTransport()
+    read(transport, url)
+    answer = get(transport, url)
+    transport.close()  # while an answer is open: it is closed when that is
+    assert b"".join(answer.blocks(decode=False)) == Pattern(700_000, 1).read()
+    answer.close()
+    origin.close()
+    assert open_files() <= before
+
+
+def test_a_reader_that_is_slow_holds_little_in_memory(transport, origin):
+    answer = get(transport, origin.add("/a", Pattern(50_000_000, 1)))
+    line, blocks = answer._line, answer.blocks(decode=False)
+    for _ in range(5):
+        next(blocks)
+        assert sum(map(len, line.body)) <= 1024 * 1024
+    answer.close()
+
+
+def test_a_public_address_is_connected_to_and_a_proxy_is_trusted(origin, monkeypatch):
+    transport = curl.CurlTransport(block_private=True)
+    origin.on("/b", lambda _: OK)
+    assert read(transport, "http://nowhere.invalid/b", proxy=f"http://{origin.netloc}") == b"ok"
+    monkeypatch.setattr(curl, "is_public", lambda address: address == "127.0.0.1")
+    assert read(transport, origin.add("/a", b"ok")) == b"ok"
+    transport.close()
+
+
+# --- TLS, proxies for it, HTTP/2 ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Paths of a self-signed certificate for this machine, and of its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = dt.datetime.now(dt.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(names, critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "key.pem").write_bytes(pem)
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def over_tls(certificate, talk):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def run(sock):
+        with context.wrap_socket(sock, server_side=True) as secured:
+            talk(secured)
+
+    return run
+
+
+def answer_ok(sock):
+    sock.recv(4096)
+    sock.sendall(OK)
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("verify", [True, False, "path"])
+def test_a_certificate_counts_if_it_is_to(kind, certificate, verify):
+    transport = transport_class(kind)(verify=str(certificate[0]) if verify == "path" else verify)
+    with serving(over_tls(certificate, answer_ok)) as port:
+        url = f"https://127.0.0.1:{port}/"
+        if verify is True:
+            with pytest.raises(ConnectFailed, match=r"TLS failed: .*certificate"):
+                read(transport, url)
+        else:
+            assert read(transport, url) == b"ok"
+    transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_tunnel_through_a_proxy_leaves_no_trace_in_the_head(kind, certificate):
+    asked = []
+
+    def tunnel(sock):
+        asked.append(sock.recv(4096))
+        sock.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: 1\r\n\r\n")
+        over_tls(certificate, answer_ok)(sock)
+
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    with serving(tunnel) as port:
+        answer = get(transport, "https://127.0.0.1:1/", {"Cookie": "c=1"}, proxy=f"http://me:pw@127.0.0.1:{port}")
+        assert b"".join(answer.blocks(decode=False)) == b"ok"
+        answer.close()
+    transport.close()
+    assert (answer.status, answer.headers) == (200, {"content-length": "2"})
+    assert asked[0].startswith(b"CONNECT 127.0.0.1:1 ")
+    assert b"Proxy-Authorization: Basic bWU6cHc=" in asked[0]
+    assert b"Cookie" not in asked[0]
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_proxy_that_refuses_says_so(kind):
+    def refuse(sock):
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    transport = transport_class(kind)()
+    with serving(refuse) as port, pytest.raises(ConnectFailed, match=r"the proxy failed: .*407"):
+        get(transport, "https://127.0.0.1:1/", proxy=f"http://me:pw@127.0.0.1:{port}")
+    transport.close()
+
+
+_NGINX = """
+{user} daemon off; worker_processes 1; pid {folder}/pid; error_log stderr;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; default_type video/mp4;
+  client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+  uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  server {{
+    listen 127.0.0.1:{port} ssl http2;
+    ssl_certificate {certificate}; ssl_certificate_key {key}; root {folder}/files;
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def http2(certificate, tmp_path):
+    """The URL of a folder that is served over HTTP/2, and the folder."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("there is no nginx")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (tmp_path / "files").mkdir()
+    conf = tmp_path / "nginx.conf"
+    facts = {"folder": tmp_path, "port": port, "certificate": certificate[0], "key": certificate[1]}
+    conf.write_text(_NGINX.format(**facts, user="" if os.geteuid() else "user root;"))
+    server = subprocess.Popen([nginx, "-c", conf, "-p", tmp_path], stderr=subprocess.DEVNULL)
+    while server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.01)
+    if server.poll() is not None:
+        pytest.skip("nginx does not start")
+    yield f"https://127.0.0.1:{port}", tmp_path / "files"
+    server.terminate()
+    server.wait()
+
+
+def test_http_2_brings_the_same_bytes_and_words(http2, certificate):
+    url, folder = http2
+    body = Pattern(5_000_000, 1).read()
+    (folder / "a.mp4").write_bytes(body)
+    transport = curl.CurlTransport(verify=str(certificate[0]))
+    answer = get(transport, f"{url}/a.mp4", {"Range": "bytes=1000000-", "X-A": "1"})
+    line = answer._line
+    assert line.head[0].startswith(b"HTTP/2 206")
+    assert (answer.status, answer.reason) == (206, "Partial Content")
+    assert answer.headers["content-range"] == "bytes 1000000-4999999/5000000"
+    assert b"".join(answer.blocks(decode=False)) == body[1_000_000:]
+    answer.close()
+    half = get(transport, f"{url}/a.mp4")
+    next(half.blocks(decode=False))
+    half.close()  # ends its stream, not the connection
+    missing = get(transport, f"{url}/none")
+    assert (missing.status, missing.reason) == (404, "Not Found")
+    missing.close()
+    transport.close()

@@ -1,0 +1,16 @@
+"""The transports by name: what is promised of one is tested of all."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediacrawl.download.transport import RequestsTransport
+
+TRANSPORTS = ["requests", "curl"]
+
+
+def transport_class(name: str) -> type:
+    """Skips the test where the package is missing."""
+    if name == "requests":
+        return RequestsTransport
+    return pytest.importorskip("mediacrawl.download.curl", exc_type=ImportError).CurlTransport
