@@ -58,7 +58,7 @@ def fetch(archive: Archive, url: str, data: bytes) -> Fetched:
             part.mark((start, stop))
             if stop > RECORDED_FROM_BYTES // 4:
                 part.checkpoint()
-    part.sync()
+    archive.store.parts.sync_all([part])
     return Fetched(
         part,
         status=200,

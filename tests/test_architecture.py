@@ -31,14 +31,17 @@ LOWER = {
     "naming": {"headers", "store.paths"},
     "progress": {"report", "download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
+    "workers": {"errors", "download", "store", "ledger", "archive"},
     "demo": {"headers"},
 }
 # Above it: each room may know all that is below the line, and the rooms before it.
 UPPER = [
     "wiring",
     "bridge",
+    "convoys",
     "wishes",
     "pipelines",
+    "bulk",
     "scheduler",
     "middlewares",
     "extensions",
@@ -60,13 +63,13 @@ OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
+    "pydispatch": SCRAPY_SIDE,
     "django": {"server"},
     "requests": {
         "download.transport",
         "download.curl",  # URLs and headers go out as it would send them
         "download.sockets",
-        "wiring",
-    },  # wiring: the type of the default session factory
+    },
     "urllib3": {"download.transport", "download.sockets"},
     "pycurl": {"download.curl"},
     "lxml": {"extract"},

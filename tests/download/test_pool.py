@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import CancelledError
+from dataclasses import replace
 
 import pytest
 from fetching import AT_ONCE
@@ -12,7 +14,8 @@ from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.errors import Interrupted, TransferBroken
+from mediacrawl.errors import HttpStatusError, Interrupted, TransferBroken
+from mediacrawl.store.partfile import PartInUse
 
 WAIT_S = 30  # for what comes at once; only a test that fails waits for it
 
@@ -32,6 +35,15 @@ class Fake:
 
     def abort(self):
         self.aborts += 1
+
+    def fetch_all(self, requests, cancel, progress_of, _budget_s):
+        return [self.outcome(request, cancel, progress_of(request)) for request in requests]
+
+    def outcome(self, request, cancel, progress):
+        try:
+            return self.fetch(request, cancel=cancel, progress=progress)
+        except Exception as error:
+            return error
 
     def fetch(self, request, *, cancel, progress):
         with self.lock:
@@ -57,6 +69,30 @@ class Fake:
         self.go.release(count)
 
 
+class Submitted:
+    """One transfer of a pool, as a future of its own."""
+
+    def __init__(self, future):
+        self.future = future
+
+    def __getattr__(self, name):
+        return getattr(self.future, name)
+
+    def result(self, timeout_s):
+        (outcome,) = self.future.result(timeout_s)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def submit(pool, request, name):
+    return Submitted(pool.submit([replace(request, name=name)], math.inf))
+
+
+def close(pool, grace_s=WAIT_S):
+    pool.close(time.monotonic() + grace_s)
+
+
 @pytest.fixture
 def fake():
     return Fake()
@@ -66,7 +102,7 @@ def fake():
 def pool(fake):
     running = TransferPool(fake, 3)
     yield running
-    running.close(WAIT_S)
+    close(running)
     assert not any(thread.is_alive() for thread in running._threads)
 
 
@@ -75,7 +111,7 @@ def want(key="a"):
 
 
 def test_at_most_so_many_run_at_once_and_all_get_their_turn(pool, fake):
-    futures = [pool.submit(want(str(n)), str(n)) for n in range(10)]
+    futures = [submit(pool, want(str(n)), str(n)) for n in range(10)]
     fake.wait_begun(3)
     assert not fake.begun.acquire(blocking=False)
     assert len(pool.active) == 3
@@ -87,14 +123,14 @@ def test_at_most_so_many_run_at_once_and_all_get_their_turn(pool, fake):
 def test_threads_start_when_they_are_needed_and_are_used_again(pool, fake):
     fake.release(5)
     for n in range(5):
-        pool.submit(want(), str(n)).result(WAIT_S)
+        submit(pool, want(), str(n)).result(WAIT_S)
         assert pool._idle.acquire(timeout=WAIT_S)  # wait until it is idle again, and give that back
         pool._idle.release()
     assert len(fake.threads) == 1
 
 
 def test_as_many_threads_as_there_is_work_for(pool, fake):
-    first, second = pool.submit(want(), "1"), pool.submit(want(), "2")
+    first, second = submit(pool, want(), "1"), submit(pool, want(), "2")
     fake.wait_begun(2)
     assert len(pool._threads) == 2
     fake.release(2)
@@ -103,37 +139,37 @@ def test_as_many_threads_as_there_is_work_for(pool, fake):
 
 def test_threads_do_not_keep_a_process_from_ending(pool, fake):
     fake.release(1)
-    pool.submit(want(), "1").result(WAIT_S)
+    submit(pool, want(), "1").result(WAIT_S)
     assert all(thread.daemon for thread in pool._threads)
 
 
 def test_who_draws_bars_sees_what_is_under_way_under_its_name(pool, fake):
-    future = pool.submit(want(), "holiday.jpg")
+    future = submit(pool, want(), "holiday.jpg")
     fake.wait_begun(1)
-    assert [progress.name for progress in pool.active.values()] == ["holiday.jpg"]
+    assert [progress.name for progress in pool.active] == ["holiday.jpg"]
     fake.release(1)
     future.result(WAIT_S)
-    pool.close(WAIT_S)
-    assert pool.active == {}
+    close(pool)
+    assert pool.active == []
     assert pool.fetched_bytes == 5
 
 
 def test_an_error_comes_through_the_future_and_the_thread_goes_on(pool, fake):
     fake.release(2)
     with pytest.raises(TransferBroken, match="broken"):
-        pool.submit(want("bad"), "1").result(WAIT_S)
-    assert pool.submit(want(), "2").result(WAIT_S).status == 304
-    pool.close(WAIT_S)
+        submit(pool, want("bad"), "1").result(WAIT_S)
+    assert submit(pool, want(), "2").result(WAIT_S).status == 304
+    close(pool)
     assert pool.fetched_bytes == 10
 
 
 def test_a_stop_ends_what_runs_and_what_waits_and_what_comes_later(pool, fake):
-    futures = [pool.submit(want(str(n)), str(n)) for n in range(8)]
+    futures = [submit(pool, want(str(n)), str(n)) for n in range(8)]
     fake.wait_begun(3)
     assert not pool.stopping
     pool.stop()
     assert pool.stopping
-    futures.append(pool.submit(want(), "later"))
+    futures.append(submit(pool, want(), "later"))
     for future in futures:
         with pytest.raises(Interrupted):
             future.result(WAIT_S)
@@ -143,16 +179,16 @@ def test_a_stop_ends_what_runs_and_what_waits_and_what_comes_later(pool, fake):
 
 def test_what_is_submitted_after_close_is_not_left_waiting(pool, fake):
     fake.release(1)
-    pool.submit(want(), "1").result(WAIT_S)
-    pool.close(WAIT_S)
+    submit(pool, want(), "1").result(WAIT_S)
+    close(pool)
     with pytest.raises(Interrupted):
-        pool.submit(want(), "2").result(WAIT_S)
+        submit(pool, want(), "2").result(WAIT_S)
 
 
 def test_what_nobody_waits_for_any_more_is_not_fetched(pool, fake):
-    running = [pool.submit(want(str(n)), str(n)) for n in range(3)]
+    running = [submit(pool, want(str(n)), str(n)) for n in range(3)]
     fake.wait_begun(3)
-    given_up, wanted = pool.submit(want("given up"), "4"), pool.submit(want("wanted"), "5")
+    given_up, wanted = submit(pool, want("given up"), "4"), submit(pool, want("wanted"), "5")
     assert given_up.cancel()
     fake.release(4)
     assert all(future.result(WAIT_S) for future in [*running, wanted])
@@ -162,7 +198,7 @@ def test_what_nobody_waits_for_any_more_is_not_fetched(pool, fake):
 
 
 def test_what_runs_cannot_be_given_up_by_its_future(pool, fake):
-    future = pool.submit(want(), "1")
+    future = submit(pool, want(), "1")
     fake.wait_begun(1)
     assert not future.cancel()
     fake.release(1)
@@ -180,7 +216,7 @@ def real(rig):
     yield make
     rig.origin.close()  # ends what hangs
     for pool in pools:
-        pool.close(WAIT_S)
+        close(pool)
 
 
 def test_many_files_arrive_over_a_few_connections(rig, real):
@@ -188,7 +224,7 @@ def test_many_files_arrive_over_a_few_connections(rig, real):
     bodies = {f"/{n}": Pattern(50_000 + n, n) for n in range(40)}
     faults = {path: [drop_after(10_000)] if number % 3 == 0 else [] for number, path in enumerate(bodies)}
     urls = {path: rig.origin.add(path, body, faults=faults[path]) for path, body in bodies.items()}
-    futures = {path: pool.submit(TransferRequest(path, url), path) for path, url in urls.items()}
+    futures = {path: submit(pool, TransferRequest(path, url), path) for path, url in urls.items()}
     for path, future in futures.items():
         fetched = future.result(WAIT_S)
         assert fetched.sha256 == bodies[path].sha256()
@@ -200,14 +236,14 @@ def test_many_files_arrive_over_a_few_connections(rig, real):
 
 def test_a_stop_ends_transfers_that_are_stuck_in_the_middle_or_wait_to_try_again(rig, real):
     pool = real(size=2, backoff=Backoff(base_s=3600.0, max_s=3600.0))
-    stuck = pool.submit(
-        TransferRequest("a", rig.origin.add("/a", Pattern(700_000), faults=[stall_after(300_000)])), "a"
+    stuck = submit(
+        pool, TransferRequest("a", rig.origin.add("/a", Pattern(700_000), faults=[stall_after(300_000)])), "a"
     )
-    broken = pool.submit(
-        TransferRequest("b", rig.origin.add("/b", Pattern(700_000), faults=[drop_after(300_000)])), "b"
+    broken = submit(
+        pool, TransferRequest("b", rig.origin.add("/b", Pattern(700_000), faults=[drop_after(300_000)])), "b"
     )
     rig.origin.wait_for(lambda: [r.status for r in rig.origin.requests] == [200, 200])
-    pool.close(WAIT_S)
+    close(pool)
     for future in (stuck, broken):
         with pytest.raises(Interrupted):
             future.result(0)
@@ -224,10 +260,10 @@ def test_close_wakes_up_a_thread_that_waits_for_a_head(rig, real):
     url = rig.origin.add("/a", b"x", delay_s=3600)
     rig.origin.everywhere(Fault("asked", 0, silent))
     pool = real(size=1)
-    future = pool.submit(TransferRequest("a", url), "a")
+    future = submit(pool, TransferRequest("a", url), "a")
     assert asked.wait(WAIT_S)
     began = time.monotonic()
-    pool.close(WAIT_S)
+    close(pool)
     assert time.monotonic() - began < WAIT_S / 3
     with pytest.raises(Interrupted):
         future.result(0)
@@ -242,12 +278,39 @@ def test_close_waits_no_longer_than_its_grace_for_a_transfer_that_does_not_end(p
         cancel.check()
 
     monkeypatch.setattr(fake, "fetch", fetch)
-    future = pool.submit(want(), "a")
+    future = submit(pool, want(), "a")
     fake.wait_begun(1)
     began = time.monotonic()
-    pool.close(grace_s=0.05)
+    close(pool, grace_s=0.05)
     assert time.monotonic() - began < WAIT_S / 3
     assert not future.done()
     hangs.set()
     with pytest.raises(Interrupted):
         future.result(WAIT_S)
+
+
+def test_many_that_are_submitted_together_go_over_one_connection_in_their_order(rig, real):
+    urls = {path: rig.origin.add(path, Pattern(1000, n)) for n, path in enumerate(["/a", "/b", "/c"])}
+    future = real().submit([TransferRequest(path, url) for path, url in urls.items()], math.inf)
+    for path, fetched in zip(urls, future.result(WAIT_S), strict=True):
+        rig.publish(fetched, path)
+    assert [request.path for request in rig.origin.requests] == ["/a", "/b", "/c"]
+    assert len({request.client_port for request in rig.origin.requests}) == 1
+
+
+def test_what_had_no_time_to_begin_is_left_to_others_and_leaves_nothing_behind(rig, real):
+    url = rig.origin.add("/a", Pattern(1000))
+    future = real().submit([TransferRequest(str(n), url) for n in range(3)], 0.0)
+    (fetched,) = future.result(WAIT_S)
+    rig.publish(fetched, "a")
+    assert rig.leftovers() == []
+
+
+def test_one_that_fails_does_not_hold_up_those_behind_it(rig, real):
+    good, gone = rig.origin.add("/a", Pattern(1000)), rig.origin.url("/missing")
+    requests = [TransferRequest("1", gone), TransferRequest("2", good), TransferRequest("2", good)]
+    missing, fetched, twice = real(backoff=AT_ONCE).submit(requests, math.inf).result(WAIT_S)
+    assert isinstance(missing, HttpStatusError)
+    assert fetched.size_bytes == 1000
+    assert isinstance(twice, PartInUse)  # the same file: who asked for it first has it
+    rig.publish(fetched, "a")

@@ -654,7 +654,11 @@ def test_a_full_disk_is_said_in_one_line(parts, monkeypatch, call):
     with monkeypatch.context() as patched:
         patched.setattr(partfile.os, call, full)
         with pytest.raises(DiskFull, match="nothing is lost, free some space"):
-            {"pwrite": lambda: part.write_at(10, b"x"), "fdatasync": part.checkpoint, "fsync": part.sync}[call]()
+            {
+                "pwrite": lambda: part.write_at(10, b"x"),
+                "fdatasync": part.checkpoint,
+                "fsync": lambda: parts.sync_all([part]),
+            }[call]()
     part.close()
 
 
