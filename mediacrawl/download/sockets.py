@@ -11,8 +11,10 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -104,6 +106,18 @@ class GuardedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+        self.pool = lru_cache(maxsize=requests.adapters.DEFAULT_POOLSIZE)(self._pool)
+
+    def close(self) -> None:
+        self.pool.cache_clear()
+        super().close()
+
+    def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
+        """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
+        request = requests.Request("GET", origin).prepare()
+        pool = self.get_connection_with_tls_context(request, verify)
+        self.cert_verify(pool, request.url, verify, None)
+        return pool
 
 
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
