@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -22,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_S = 0.5
 _HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
@@ -120,10 +122,28 @@ class GuardedAdapter(HTTPAdapter):
         return pool
 
 
+class _WideResponse(HTTPResponse):
+    """Reads a head and the body of a small file from the system in one go, not in steps of 8 KiB."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_WideSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _WideSocket:
+    """As much of a socket as an `HTTPResponse` uses."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> Any:
+        return self._sock.makefile(mode, _BUFFER_BYTES)
+
+
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard:
         sock: Any
         timeout: Any
+        response_class = _WideResponse
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
