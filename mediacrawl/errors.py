@@ -39,10 +39,12 @@ EXIT_MACHINE = 4
 
 def shown_url(url: str) -> str:
     """The URL as a log, a ledger column or a message may show it: without user name and password."""
+    if "@" not in url:
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:
-        return url.rpartition("@")[2] if "@" in url else url
+        return url.rpartition("@")[2]
     if "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

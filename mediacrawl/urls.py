@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
+_BLANK = re.compile(r"\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +23,16 @@ class Origin:
     @classmethod
     def of(cls, url: str) -> Origin | None:
         """None for what is not an http or https URL with a host."""
-        try:
-            parts = urlsplit(url)
-            default = DEFAULT_PORTS[parts.scheme]
-            port = default if parts.port is None else parts.port
-        except (ValueError, KeyError):
-            return None
-        if not parts.hostname or not port or any(character.isspace() for character in url):
-            return None
-        return cls(parts.scheme, parts.hostname, port)
+        beginning = _BEGINNING.match(url)
+        return None if beginning is None or _BLANK.search(url) else _origin_of(beginning[0])
+
+
+@lru_cache(maxsize=256)  # asked for several times in each transfer, and many files come from one host
+def _origin_of(beginning: str) -> Origin | None:
+    try:
+        parts = urlsplit(beginning)
+        default = DEFAULT_PORTS[parts.scheme]
+        port = default if parts.port is None else parts.port
+    except (ValueError, KeyError):
+        return None
+    return Origin(parts.scheme, parts.hostname, port) if parts.hostname and port else None

@@ -16,7 +16,7 @@ from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_a
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.download.segments import Crew, Share
+from mediacrawl.download.segments import Alone, Crew, Share
 from mediacrawl.download.verify import SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectFailed,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
+_NO_STOP = Cancel()  # of those that give none: nobody sets it
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
 
@@ -87,7 +88,7 @@ class Downloader:
 
         After a crash at any point the part is either resumable or counts as nothing.
         """
-        (outcome,) = self.fetch_all([request], cancel or Cancel(), lambda _: progress or Progress(""))
+        (outcome,) = self.fetch_all([request], cancel or _NO_STOP, lambda _: progress or Progress(""))
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -373,13 +374,16 @@ class _Transfer:
         self._progress.total_bytes = self._part.record.complete_length if self._part.record else None
         self._check_size(self._progress.have_bytes)
 
-    def _crew(self, front: Share, head: Head) -> Crew:
+    def _crew(self, front: Share, head: Head) -> Crew | Alone:
         """Helpers for this body: none unless it is large, and its version is certain."""
+        policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
+        if policy.connections <= 1:
+            return Alone()
         return Crew(
             front,
             self._part,
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
-            self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused),
+            policy,
             new_exchange=self._new_exchange,
             count=self._count,
             cancel=self._cancel,

@@ -174,6 +174,8 @@ class Exchange:
 
     def _signed(self, url: str, origin: Origin) -> str:
         """With the user name and password of the wanted URL, where a redirect within its origin left them out."""
+        if "@" not in self._request.url:
+            return url
         parts = urlsplit(url)
         user, at, _ = urlsplit(self._request.url).netloc.rpartition("@")
         if not at or origin != self._origin or "@" in parts.netloc:

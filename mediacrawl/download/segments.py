@@ -93,6 +93,16 @@ class Share:
             return rear
 
 
+class Alone:
+    """A crew of nobody."""
+
+    def consider(self) -> None: ...
+
+    def join(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Crew:
     """The helpers of one body."""
 

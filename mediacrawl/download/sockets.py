@@ -11,8 +11,11 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -20,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_S = 0.5
 HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
@@ -113,12 +117,42 @@ class GuardedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+        self.pool = lru_cache(maxsize=requests.adapters.DEFAULT_POOLSIZE)(self._pool)
+
+    def close(self) -> None:
+        self.pool.cache_clear()
+        super().close()
+
+    def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
+        """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
+        request = requests.Request("GET", origin).prepare()
+        pool = self.get_connection_with_tls_context(request, verify)
+        self.cert_verify(pool, request.url, verify, None)
+        return pool
+
+
+class _WideResponse(HTTPResponse):
+    """Reads a head and the body of a small file from the system in one go, not in steps of 8 KiB."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_WideSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _WideSocket:
+    """As much of a socket as an `HTTPResponse` uses."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> Any:
+        return self._sock.makefile(mode, _BUFFER_BYTES)
 
 
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard:
         sock: Any
         timeout: Any
+        response_class = _WideResponse
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]

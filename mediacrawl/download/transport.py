@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import http.client
+import re
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.utils import check_header_validity
 
 from mediacrawl.download.coding import decoded
 from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, PrivateAddress
@@ -86,6 +89,7 @@ class RequestsTransport:
         block_private: bool = False,
     ) -> None:
         self._factory = session_factory
+        self._goes_straight = session_factory is requests.Session  # nobody has a say but we
         self._block_private = block_private
         self._watch = HeadWatch()
         self._verify = verify
@@ -94,19 +98,14 @@ class RequestsTransport:
         self._lock = threading.Lock()
 
     def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
+        session = self._session()
         try:
-            response = self._session().get(
-                url,
-                headers=dict(headers),
-                stream=True,
-                allow_redirects=False,
-                timeout=timeout_s,
-                verify=self._verify,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
-            )
+            if self._goes_straight and not proxy:
+                answer = _straight(session, url, headers, verify=self._verify, timeout_s=timeout_s)
+            else:
+                answer = _through(session, url, headers, proxy, verify=self._verify, timeout_s=timeout_s)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
-        answer = _RequestsAnswer(response, url, timeout_s)
         if 300 <= answer.status < 400:
             answer.drain()
         return answer
@@ -147,26 +146,112 @@ class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignor
         return False
 
 
+def _through(
+    session: requests.Session,
+    url: str,
+    headers: Mapping[str, str],
+    proxy: str | None,
+    *,
+    verify: bool | str,
+    timeout_s: float,
+) -> _RequestsAnswer:
+    """One GET of a session: through a proxy, or of a session that somebody else has made."""
+    response = session.get(
+        url,
+        headers=dict(headers),
+        stream=True,
+        allow_redirects=False,
+        timeout=timeout_s,
+        verify=verify,
+        proxies={"http": proxy, "https": proxy} if proxy else {},
+    )
+    answer = _RequestsAnswer(response.raw, response.close, url, timeout_s)
+    answer.status = response.status_code
+    answer.reason = response.reason or ""
+    answer.headers = {name.lower(): value for name, value in response.headers.items()}
+    with suppress(AttributeError):  # a session of another kind
+        answer.split_cookies(response.raw.headers)
+    return answer
+
+
+def _straight(
+    session: requests.Session, url: str, headers: Mapping[str, str], *, verify: bool | str, timeout_s: float
+) -> _RequestsAnswer:
+    """The same GET with the work left out that a session does for each: what it would send, over the pool that it
+    would take, with the call that its adapter would make.
+    """
+    origin, target, sent = _prepared(url, headers)
+    adapter = session.get_adapter(origin)
+    assert isinstance(adapter, GuardedAdapter)
+    raw = adapter.pool(origin, verify).urlopen(
+        "GET",
+        target,
+        headers=sent,
+        redirect=False,
+        assert_same_host=False,
+        preload_content=False,
+        decode_content=False,
+        retries=adapter.max_retries,
+        timeout=_timeout(timeout_s),
+    )
+    answer = _RequestsAnswer(raw, raw.release_conn, url, timeout_s)
+    answer.status = raw.status
+    answer.reason = raw.reason or ""
+    answer.headers = {name.lower(): value for name, value in raw.headers.itermerged()}
+    answer.split_cookies(raw.headers)
+    return answer
+
+
+# Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
+_PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
+_PLAIN_URL = re.compile(
+    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[0-9]{{1,5}})?)"
+    rf"(/(?!/)(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
+)
+
+
+def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, str, Mapping[str, str]]:
+    """Origin, request target and headers, as `requests` prepares them: it refuses what would break out of a line."""
+    plain = _PLAIN_URL.fullmatch(url)
+    if plain is None:
+        request = requests.Request("GET", url, headers=dict(headers)).prepare()
+        parts = urlsplit(request.url or "")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url, request.headers
+    named = {name.lower(): (name, value) for name, value in headers.items()}
+    for header in named.values():
+        check_header_validity(header)
+    return plain[1], plain[2], dict(named.values())
+
+
+@lru_cache(maxsize=16)
+def _timeout(timeout_s: float) -> urllib3.Timeout:
+    return urllib3.Timeout(connect=timeout_s, read=timeout_s)
+
+
 class _RequestsAnswer:
     """See `Answer`."""
 
-    def __init__(self, response: requests.Response, url: str, timeout_s: float) -> None:
-        self._response = response
+    status: int
+    reason: str
+    headers: dict[str, str]
+
+    def __init__(self, raw: Any, release: Callable[[], None], url: str, timeout_s: float) -> None:
+        self._raw = raw
+        self._release = release
         self._timeout_s = timeout_s
         self.url = url
-        self.status = response.status_code
-        self.reason = response.reason or ""
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        with suppress(AttributeError):  # a session of another kind
-            if cookies := response.raw.headers.getlist("set-cookie"):
-                self.headers["set-cookie"] = "\n".join(cookies)
+
+    def split_cookies(self, raw_headers: Any) -> None:
+        """Repeated Set-Cookie fields apart."""
+        if cookies := raw_headers.getlist("set-cookie"):
+            self.headers["set-cookie"] = "\n".join(cookies)
 
     def blocks(self, *, decode: bool) -> Iterator[bytes]:
         blocks = self._raw_blocks()
         return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
 
     def _raw_blocks(self) -> Iterator[bytes]:
-        raw = self._response.raw
+        raw = self._raw
         try:
             # read1, not read: a block is handed on as soon as it is there, so that slow servers show progress,
             # a stop is seen at once, and a stall is noticed.
@@ -178,19 +263,19 @@ class _RequestsAnswer:
     def drain(self) -> None:
         """Read a body that nobody wants, if it is short: then the connection can be used for the next request."""
         with suppress(Exception):
-            if (self._response.raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
-                self._response.raw.read(_DRAINED_BYTES)
+            if (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
+                self._raw.read(_DRAINED_BYTES)
 
     def abort(self) -> None:
         with suppress(Exception):
-            self._response.raw.shutdown()
+            self._raw.shutdown()
 
     def close(self) -> None:
         with suppress(Exception):
             # A body that was not read to its end would be drained or would poison the next request.
-            if not self._response.raw.isclosed():
-                self._response.raw.close()
-        self._response.close()
+            if not self._raw.isclosed():
+                self._raw.close()
+        self._release()
 
 
 def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_tz
+from functools import lru_cache
 
 # email.utils was made for mail: it takes comments, line ends and the digits of every script.
 _LOOKS_LIKE_A_DATE = re.compile(r"[A-Za-z0-9 ,:+-]{1,64}")
@@ -26,6 +27,7 @@ def http_date(value: str | None) -> float | None:
         return None
 
 
+@lru_cache(maxsize=1024)  # one answer's dates are asked for again and again, and many answers share them
 def _instant(text: str) -> float | None:
     parts = parsedate_tz(text)
     if parts is None:

@@ -57,11 +57,15 @@ def digest_from_hex(algorithm: str, text: str) -> Digest | None:
 
 
 def _members(form: re.Pattern[str], value: str | None) -> list[Digest | None]:
-    matches = (form.fullmatch(part.strip(" \t")) for part in (value or "").split(","))
+    if not value:
+        return []
+    matches = (form.fullmatch(part.strip(" \t")) for part in value.split(","))
     return [_digest_from_base64(match[1], match[2]) for match in matches if match]
 
 
 def _digest_from_base64(algorithm: str, text: str) -> Digest | None:
+    if not text:
+        return None
     # RFC 8941 4.2.7: a parser should not fail because the padding is missing.
     padded = text + "=" * (-len(text) % 4)
     try:

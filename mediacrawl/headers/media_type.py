@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - RFC 9110 5.6.2, not a secret
@@ -104,6 +105,7 @@ def _own_table() -> mimetypes.MimeTypes:
 _TABLE = _own_table()
 
 
+@lru_cache(maxsize=64)  # a site sends few of them, and each is asked for several times
 def media_type(value: str | None) -> str | None:
     """Give `type/subtype` in lower case, without parameters; None if that is not what it is."""
     match = _ESSENCE.fullmatch((value or "").strip(" \t"))

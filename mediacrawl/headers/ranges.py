@@ -38,7 +38,9 @@ class ContentRange:
     @classmethod
     def from_header(cls, value: str | None) -> ContentRange | None:
         """Read `Content-Range`; None for another unit and for all that RFC 9110 14.4 calls invalid."""
-        match = _CONTENT_RANGE.fullmatch((value or "").strip(" \t"))
+        if value is None:
+            return None
+        match = _CONTENT_RANGE.fullmatch(value.strip(" \t"))
         if match is None:
             return None
         first, last, total, total_if_unsatisfied = match.groups()

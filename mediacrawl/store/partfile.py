@@ -29,6 +29,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -76,6 +77,10 @@ class PartRecord:
         """Length of what is there without a gap from the first byte on."""
         return self.ranges[0][1] if self.ranges and self.ranges[0][0] == 0 else 0
 
+    def of(self, ranges: tuple[Range, ...], *, in_order: bool) -> PartRecord:
+        """The same facts with other ranges. Not `dataclasses.replace`, which is slow: this is done for each block."""
+        return PartRecord(self.validators, self.complete_length, self.head, ranges, self.resumable, in_order)
+
 
 def boot_id() -> str:
     """A name for this run of the machine; empty where the system does not tell, then no part is trusted."""
@@ -87,6 +92,8 @@ def boot_id() -> str:
 
 def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
     """The union of `ranges` and `new`, ascending and merged."""
+    if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # most of the time: the next block
+        return ((ranges[0][0], max(ranges[0][1], new[1])),)
     merged: list[Range] = []
     for start, stop in sorted((*ranges, new)):
         if start >= stop:
@@ -217,16 +224,18 @@ class PartFile:
     def __init__(self, folder: PartFolder, path: Path) -> None:
         self._folder = folder
         self.path = path
-        self._record_path = path.with_suffix(".json")
+        self._name = os.fspath(path)
         self._lock = threading.RLock()  # segments of one file are written by several threads
-        self._fd = self._open_locked()
+        self._fd, is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
         self._unsynced_bytes = 0
         self._recorded = False
         self._volume: Any = None  # of the log that tells that it is whole
-        self.record = self._load()
-        # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
-        os.ftruncate(self._fd, self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
+        self.record: PartRecord | None = None
+        if not is_new:  # else there are no bytes that a record could count
+            self.record = self._load()
+            # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
+            self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +248,10 @@ class PartFile:
     def fileno(self) -> int:
         """The descriptor of the bytes."""
         return self._fd
+
+    @cached_property
+    def _record_path(self) -> Path:
+        return self.path.with_suffix(".json")
 
     @property
     def have(self) -> int:
@@ -269,8 +282,8 @@ class PartFile:
         """
         with _disk_errors(self.path):
             self._drop_record()
-            os.ftruncate(self._fd, 0)
-        self.record = replace(record, ranges=(), in_order=True)
+            self._truncate(0)
+        self.record = record.of((), in_order=True)
         self._unsynced_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
@@ -304,7 +317,7 @@ class PartFile:
         """Count a range that was written; a checkpoint follows when one is due."""
         with self._lock:
             assert self.record is not None
-            self.record = replace(self.record, ranges=add_range(self.record.ranges, written))
+            self.record = self.record.of(add_range(self.record.ranges, written), in_order=self.record.in_order)
             self._unsynced_bytes += written[1] - written[0]
             due = time.monotonic() - self._checkpoint_at >= CHECKPOINT_S
             if due and (self._recorded or self._unsynced_bytes >= RECORDED_FROM_BYTES):
@@ -380,7 +393,7 @@ class PartFile:
             self.path.rename(target)
             os.close(self._fd)
             self._fd = -1  # what another process may begin here now is not ours to close or to remove
-            self._fd = self._open_locked()
+            self._fd, _ = self._open_locked()
         self.record = None
         return target
 
@@ -403,7 +416,7 @@ class PartFile:
         """Durably, before the bytes change: a record that a power cut brings back would count others."""
         self._forget_line()
         with suppress(FileNotFoundError):
-            self._record_path.unlink()
+            os.unlink(f"{self._name.removesuffix('.part')}.json")  # noqa: PTH108 - asked for every file, mostly in vain
             sync_folders([self._folder.folder])
         self._recorded = False
 
@@ -411,23 +424,36 @@ class PartFile:
         enough = self.is_whole or self.written_bytes >= RECORDED_FROM_BYTES
         return bool(self.record and self.record.resumable and enough)
 
-    def _open_locked(self) -> int:
+    def _truncate(self, size_bytes: int) -> None:
+        if os.fstat(self._fd).st_size != size_bytes:
+            os.ftruncate(self._fd, size_bytes)
+
+    def _open_locked(self) -> tuple[int, bool]:
+        """The file, and whether it was made here and now."""
         while True:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd, is_new = self._open()
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held = os.fstat(fd)
                 if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
                     self.path.unlink()
-                elif held.st_ino == self.path.stat().st_ino:
-                    return fd
+                elif held.st_ino == os.stat(self._name).st_ino:  # noqa: PTH116 - asked for every file
+                    return fd, is_new
             except BlockingIOError:
                 os.close(fd)
                 raise PartInUse(str(self.path)) from None
             except FileNotFoundError:
                 pass  # published by the other process between our open and our lock: begin with a new one
             os.close(fd)
+
+    def _open(self) -> tuple[int, bool]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with suppress(FileExistsError):
+            try:
+                return os.open(self._name, flags | os.O_EXCL, 0o644), True
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self._name, flags, 0o644), False
 
     def _load(self) -> PartRecord | None:
         """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".log"
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _FULL_BYTES = 256 * 1024  # then another log is begun, so that the old one can go
 _NUMBERS = itertools.count()
 
@@ -52,7 +53,7 @@ class WholeLog:
         Raises:
             OSError: the disk.
         """
-        line = json.dumps([name, identity(fd), record], separators=(",", ":")).encode() + b"\n"
+        line = _to_json([name, identity(fd), record]).encode() + b"\n"
         with self._lock:
             if self._now is None or self._now.written_bytes >= _FULL_BYTES:
                 if self._now is not None:
