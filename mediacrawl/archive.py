@@ -19,11 +19,10 @@ from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Entry, Ledger
 from mediacrawl.store.partfile import PartInUse
-from mediacrawl.store.paths import numbered, safe_relative_path
+from mediacrawl.store.paths import fold, numbered, safe_relative_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mediacrawl.download.request import Fetched
     from mediacrawl.store.local import LocalStore
@@ -164,7 +163,8 @@ class Archive:
             self.ledger.want((c.entry for c in changes if isinstance(c, Want)), now)
             self.ledger.fail((c.entry for c in changes if isinstance(c, Failure)), now)
             self.ledger.refresh((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
-            claims = [self._claim(c) if isinstance(c, Publish) else c.entry for c in changes]
+            claimed = self._claims([change for change in changes if isinstance(change, Publish)])
+            claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
         results, folders = self._rename(changes, claims)
         if folders:
             self.store.sync(folders)
@@ -216,38 +216,37 @@ class Archive:
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
 
-    def _claim(self, change: Publish) -> Entry:
-        fetched = change.fetched
-        entry = replace(
-            change.entry,
-            path=self._free_path(change.entry),
-            size_bytes=fetched.size_bytes,
-            sha256=fetched.sha256,
-            validators=json.dumps(fetched.validators.to_dict()),
-            content_type=fetched.headers.get("content-type"),
-            http_status=fetched.status,
-            state=DONE,
-        )
-        self.ledger.claim(entry)
-        return entry
+    def _claims(self, publishes: Sequence[Publish]) -> Iterator[Entry]:
+        """A path for each, in the ledger; a few questions for all of them."""
+        paths = self._paths([change.entry for change in publishes])
+        claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
+        self.ledger.claim(*claims)
+        return iter(claims)
 
-    def _free_path(self, entry: Entry) -> str:
-        """The path that this key has already, else the wished one, else one like it that nobody has."""
-        row = self.ledger.lookup([entry.key]).get(entry.key)
-        if row is not None and row.path is not None:
-            return row.path
-        wished = safe_relative_path(entry.path or "file")
-        for number in range(1, _NUMBERED_UP_TO):
-            path = wished if number == 1 else numbered(wished, number)
-            if self.ledger.owner_of(path) is None and not self.store.taken(path):
+    def _paths(self, entries: Sequence[Entry]) -> Iterator[str]:
+        """For each key the path that it has already, else the wished one, else one like it that nobody has."""
+        rows = self.ledger.lookup([entry.key for entry in entries])
+        own = [row.path if (row := rows.get(entry.key)) is not None else None for entry in entries]
+        wished = [safe_relative_path(entry.path or "file") for entry in entries]
+        folded = [fold(path) for path in wished]
+        taken = self.ledger.taken(folded)
+        for entry, path, wish, wish_folded in zip(entries, own, wished, folded, strict=True):
+            if path is None:
+                is_free = wish_folded not in taken and not self.store.taken(wish)
+                path = wish if is_free else self._numbered(wish, entry.key, taken)  # noqa: PLW2901
+            taken.add(fold(path))
+            yield path
+
+    def _numbered(self, wished: str, key: str, taken: set[str]) -> str:
+        for number in range(2, _NUMBERED_UP_TO):
+            path = numbered(wished, number)
+            if fold(path) not in taken and self.ledger.owner_of(path) is None and not self.store.taken(path):
                 return path
-        return numbered(wished, int(hashlib.sha256(entry.key.encode()).hexdigest()[:12], 16))
+        return numbered(wished, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
 
-    def _rename(
-        self, changes: Sequence[Change], claims: Iterable[Entry]
-    ) -> tuple[list[Entry | Exception], set[Path]]:
+    def _rename(self, changes: Sequence[Change], claims: Iterable[Entry]) -> tuple[list[Entry | Exception], set[str]]:
         results: list[Entry | Exception] = []
-        folders: set[Path] = set()
+        folders: set[str] = set()
         for change, entry in zip(changes, claims, strict=True):
             try:
                 if isinstance(change, Publish):
@@ -259,6 +258,20 @@ class Archive:
                 self.ledger.settle(entry.key, PENDING, self._clock())
                 results.append(error)
         return results, folders
+
+
+def _claimed(change: Publish, path: str) -> Entry:
+    fetched = change.fetched
+    return replace(
+        change.entry,
+        path=path,
+        size_bytes=fetched.size_bytes,
+        sha256=fetched.sha256 or None,
+        validators=json.dumps(fetched.validators.to_dict()),
+        content_type=fetched.headers.get("content-type"),
+        http_status=fetched.status,
+        state=DONE,
+    )
 
 
 def validators_of(entry: Entry) -> Validators:

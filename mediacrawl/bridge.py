@@ -9,7 +9,8 @@ It works on the engine's instance, so that a project that only swaps its `FilesP
 - `downloader.handlers`: the hand-over, and quiet for hosts that asked for it;
 - `downloader.fetch`: everything in flight can be given up at once, so that a stop takes seconds;
 - `downloader.needs_backout`: long files do not take the places of pages;
-- `engine.close_spider_async`: all ways of stopping pass here, and nothing tells of it earlier.
+- `engine.close_spider_async`: all ways of stopping pass here, and nothing tells of it earlier;
+- the robots.txt middleware's `robot_parser`: what it says is told to all who wait for it.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ class Bridge:
             return
         self._loop = asyncio.get_running_loop()
         self._robots = self._crawler.get_downloader_middleware(RobotsTxtMiddleware)
+        if self._robots is not None:
+            _ask_once(self._robots)
         downloader: Any = engine.downloader
         page_maxsize_bytes = int(number(self._crawler.settings, "MEDIACRAWL_PAGE_MAXSIZE"))
         downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
@@ -349,6 +352,26 @@ class _Answer(Future["str | None"]):
 
 def _unasked(target: str) -> RedirectUnasked:
     return RedirectUnasked(target, "the robots.txt of a redirect's target is not known yet", target=target)
+
+
+def _ask_once(robots: Any) -> None:
+    """Who waits for a robots.txt that is on its way gets what it says. By itself the middleware (2.19) tells only the
+    first two; everybody else is told that there is none, and goes where it is not to go.
+    """
+    ask = robots.robot_parser
+    asking: dict[str, asyncio.Task[Any]] = {}
+
+    async def robot_parser(request: Request) -> Any:
+        site = urlsplit(request.url).netloc
+        known = robots._parsers.get(site, asking)  # noqa: SLF001 - asking: not known yet
+        if known is not asking and not isinstance(known, Deferred):
+            return known
+        if site not in asking:
+            asking[site] = asyncio.ensure_future(ask(request))
+            asking[site].add_done_callback(lambda _: asking.pop(site))
+        return await asyncio.shield(asking[site])
+
+    robots.robot_parser = robot_parser
 
 
 class _Handlers:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
@@ -180,6 +179,7 @@ class Bulk:
             results = await asyncio.wrap_future(self._pipeline.works.changes.submit_all(changes))
         except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
             results = [Interrupted("closed")] * len(fetched)
+        new: list[tuple[str, Fetched]] = []
         for (traveller, outcome), result in zip(fetched, results, strict=True):
             if isinstance(result, Exception):
                 let_go(outcome)
@@ -188,20 +188,20 @@ class Bulk:
             if outcome.part is None:
                 self._pipeline.count_present(traveller.wanted.key)
             else:
-                self._pipeline.count_arrived(traveller.wanted.key, outcome)
+                new.append((traveller.wanted.key, outcome))
             self._end(traveller)
+        self._pipeline.count_arrived(new)
 
     def _change(self, traveller: Traveller, fetched: Fetched) -> Change:
-        entry = self._entry(traveller)
         if fetched.part is None:
-            return Unchanged(entry)
+            return Unchanged(self._entry(traveller))
         filename = traveller.request.meta.get("media_filename") if traveller.request else None
         path = wished_path(self._spider, traveller.wanted.url, fetched.headers, filename)
-        return Publish(replace(entry, path=path), fetched)
+        return Publish(self._entry(traveller, path), fetched)
 
-    def _entry(self, traveller: Traveller) -> Entry:
+    def _entry(self, traveller: Traveller, path: str | None = None) -> Entry:
         wish = wish_of(traveller.request) if traveller.request else None
-        return Entry(traveller.wanted.key, traveller.wanted.url, spider=self._spider, wish=wish)
+        return Entry(traveller.wanted.key, traveller.wanted.url, spider=self._spider, wish=wish, path=path)
 
     def _fail(self, traveller: Traveller, error: BaseException) -> None:
         match error:

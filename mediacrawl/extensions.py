@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mediacrawl")
 # Who logs a page that could not be fetched with a traceback.
-_LOUD = ("scrapy.core.scraper", "scrapy.downloadermiddlewares.robotstxt", "scrapy.downloadermiddlewares.retry")
+_LOUD = (
+    "scrapy.core.scraper",
+    "scrapy.downloadermiddlewares.robotstxt",
+    "scrapy.downloadermiddlewares.retry",
+    "tldextract",  # asks for the list of public suffixes when a cookie names a domain
+)
 _NETWORK = (
     OSError,
     exceptions.CannotResolveHostError,

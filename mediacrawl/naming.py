@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -50,14 +51,17 @@ def wished_path(owner: str, url: str, headers: Mapping[str, str] | None = None, 
         host = urlsplit(url).hostname or "local"
     except ValueError:
         host = "local"
-    return safe_relative_path(f"{safe_name(owner)}/{safe_name(host)}/{file_name(url, headers, filename)}")
+    return safe_relative_path(f"{_safe_folder(owner)}/{_safe_folder(host)}/{file_name(url, headers, filename)}")
+
+
+_safe_folder = lru_cache(256)(safe_name)
 
 
 def _with_extension(name: str, content_type: str | None, *, keep: bool) -> str:
     """Add the extension of the content type where the name has none that says what it is."""
-    suffix = PurePosixPath(name).suffix.lower()
     if kind_of_path(name) is not None or content_type is None:
         return name
+    suffix = PurePosixPath(name).suffix.lower()
     extension = extension_for(content_type)
     if extension is None or suffix == extension:
         return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -52,7 +53,7 @@ from mediacrawl.wishes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from os import PathLike
     from typing import Self
 
@@ -459,24 +460,27 @@ class MediaFilesPipeline(FilesPipeline):
         self.inc_stats("uptodate")
 
     def _arrived(self, request: Request, entry: Entry, fetched: Fetched) -> FileInfo:
-        status = self.count_arrived(entry.key, fetched)
+        self.count_arrived([(entry.key, fetched)])
+        status = _status_of(fetched)
         logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
         return self._info(request, entry, status)
 
-    def count_arrived(self, key: str, fetched: Fetched) -> str:
-        """A file that has its name now: its status."""
+    def count_arrived(self, files: Sequence[tuple[str, Fetched]]) -> None:
+        """Files that have their names now."""
         report = self._bridge.report
-        self._recent.add(key)
-        resumed = fetched.saved_bytes > 0
-        report.new += not resumed
-        report.resumed += resumed
-        report.new_bytes += fetched.size_bytes
-        report.saved_bytes += fetched.saved_bytes
-        status = "resumed" if resumed else "downloaded"
-        self.inc_stats(status)
-        self.crawler.stats.inc_value("mediacrawl/fetched_bytes", fetched.fetched_bytes)
-        self.crawler.stats.inc_value("mediacrawl/saved_bytes", fetched.saved_bytes)
-        return status
+        for key, fetched in files:
+            self._recent.add(key)
+            resumed = fetched.saved_bytes > 0
+            report.new += not resumed
+            report.resumed += resumed
+            report.new_bytes += fetched.size_bytes
+            report.saved_bytes += fetched.saved_bytes
+        stats = self.crawler.stats
+        for status, count in Counter(_status_of(fetched) for _, fetched in files).items():
+            stats.inc_value("file_count", count)
+            stats.inc_value(f"file_status_count/{status}", count)
+        stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))
+        stats.inc_value("mediacrawl/saved_bytes", sum(fetched.saved_bytes for _, fetched in files))
 
     @staticmethod
     def _info(request: Request, entry: Entry, status: str) -> FileInfo:
@@ -489,6 +493,10 @@ class MediaFilesPipeline(FilesPipeline):
             middleware = self.crawler.get_spider_middleware(RefererMiddleware)
             if middleware is not None:
                 middleware.get_processed_request(request, Response(page))
+
+
+def _status_of(fetched: Fetched) -> str:
+    return "resumed" if fetched.saved_bytes else "downloaded"
 
 
 def _error_info(failure: Any) -> dict[str, str]:

@@ -20,7 +20,9 @@ def filename_from_disposition(value: str | None) -> str | None:
     `filename*` goes before `filename` (RFC 6266 4.3). The name is raw: it may hold a path, control
     characters, anything; `store.paths` makes it safe.
     """
-    names = [found for key, found in _parameters(value or "") if key.lower() == "filename"]
+    if not value:
+        return None
+    names = [found for key, found in _parameters(value) if key.lower() == "filename"]
     extended = (_extended(found) for found in names if isinstance(found, tuple))
     plain = (_plain(found) for found in names if isinstance(found, str))
     return next((name for name in (*extended, *plain) if name), None)

@@ -106,6 +106,7 @@ _TABLE = _own_table()
 
 
 @lru_cache(maxsize=64)  # a site sends few of them, and each is asked for several times
+@lru_cache(256)
 def media_type(value: str | None) -> str | None:
     """Give `type/subtype` in lower case, without parameters; None if that is not what it is."""
     match = _ESSENCE.fullmatch((value or "").strip(" \t"))
@@ -135,6 +136,10 @@ def kind_of_type(mime: str | None) -> str | None:
 
 def kind_of_path(path: str) -> str | None:
     """Give "image", "audio" or "video" by the extension alone, or None. A path, not a URL: no query."""
-    extension = PurePosixPath(path).suffix.lower()
+    return _kind_of_extension(PurePosixPath(path).suffix.lower())
+
+
+@lru_cache(256)
+def _kind_of_extension(extension: str) -> str | None:
     standard, common = _TABLE.types_map[True], _TABLE.types_map[False]
     return kind_of_type(standard.get(extension) or common.get(extension))

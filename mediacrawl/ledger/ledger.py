@@ -190,6 +190,15 @@ class Ledger:
         rows = self._all("SELECT key FROM files WHERE folded = ?", (fold(path),))
         return rows[0][0] if rows else None
 
+    def taken(self, folded: Sequence[str]) -> set[str]:
+        """Which of these paths, as `fold` gives them, belong to some key."""
+        found: set[str] = set()
+        for start in range(0, len(folded), _MAX_VARIABLES):
+            batch = folded[start : start + _MAX_VARIABLES]
+            marks = ",".join("?" * len(batch))
+            found.update(row[0] for row in self._all(f"SELECT folded FROM files WHERE folded IN ({marks})", batch))  # noqa: S608
+        return found
+
     def find(self, *names: str) -> Entry | None:
         """The first row whose key or URL is one of these."""
         for column in ("key", "url"):
@@ -216,10 +225,10 @@ class Ledger:
             ((*_wanted(e), now) for e in entries),
         )
 
-    def claim(self, entry: Entry) -> None:
-        """Give a path to a key, state `publishing`. The path must be free, see `owner_of`.
+    def claim(self, *entries: Entry) -> None:
+        """Give paths to keys, state `publishing`. Each path must be free, see `owner_of` and `taken`.
 
-        The row has the facts of the new file from now on, so that they are right after a crash too.
+        The rows have the facts of the new files from now on, so that they are right after a crash too.
         """
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, path, folded, size_bytes, sha256, validators,"
@@ -228,12 +237,13 @@ class Ledger:
             " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
             " validators = excluded.validators, content_type = excluded.content_type,"
             " http_status = excluded.http_status",
-            [
+            (
                 (
                     *(*_wanted(entry), entry.path, fold(entry.path or ""), entry.size_bytes, entry.sha256),
                     *(entry.validators, entry.content_type, entry.http_status),
                 )
-            ],
+                for entry in entries
+            ),
         )
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import stat
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 HIDDEN = ".mediacrawl"
+_PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no part of it is empty or begins with a dot
+_MOST_KNOWN = 10_000  # folders of which it is not asked each time whether they are there
 
 
 class LocalStore:
@@ -33,6 +36,8 @@ class LocalStore:
 
     def __init__(self, root: str | os.PathLike[str], at_step: Callable[[str], None] | None = None) -> None:
         self.root = Path(root).absolute()
+        self._root = str(self.root).rstrip("/")
+        self._known_folders: set[str] = set()
         self.hidden = self.root / HIDDEN
         self.quarantine = self.hidden / "quarantine"
         self.at_step = at_step or (lambda _step: None)
@@ -97,25 +102,44 @@ class LocalStore:
 
     def taken(self, name: str) -> bool:
         """Whether something stands at that name, be it a folder or a dangling link."""
-        return os.path.lexists(self.path(name))
+        return os.path.lexists(self._text(name))
 
-    def rename_in(self, part: Path, name: str) -> Path:
+    def _text(self, name: str) -> str:
+        """The same as `path`, as text: for what is asked of every file."""
+        if not _PLAIN_PATH.fullmatch(name):
+            return str(self.path(name))
+        return f"{self._root}/{name}"
+
+    def rename_in(self, part: Path, name: str) -> str:
         """Give a synced part its final name, atomically; returns the folder that is to be synced.
 
         Raises:
             NameTaken, StoreUnwritable, DiskFull: the part is still where it was.
         """
-        target = self.path(name)
+        target = self._text(name)
+        folder = target.rpartition("/")[0]
         try:
-            new = self._make_folder(target.parent)
+            new = self._folder_for(folder)
             self.at_step("file-rename")
-            part.replace(target)
+            try:
+                os.replace(part, target)  # noqa: PTH105 - of every file
+            except FileNotFoundError:  # somebody has removed a folder that was there
+                new = self._make_folder(Path(folder))
+                os.replace(part, target)  # noqa: PTH105
             sync_folders(new)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise NameTaken(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
         except OSError as error:
             raise disk_error(error, target) from None
-        return target.parent
+        self._known_folders.add(folder)
+        return folder
+
+    def _folder_for(self, folder: str) -> list[Path]:
+        if folder in self._known_folders:
+            return []
+        if len(self._known_folders) >= _MOST_KNOWN:
+            self._known_folders.clear()
+        return self._make_folder(Path(folder))
 
     def remove(self, name: str) -> None:
         """Remove a published file; one that is not there is no error."""
@@ -150,7 +174,7 @@ class LocalStore:
             raise disk_error(error, target) from None
         return target
 
-    def sync(self, folders: Iterable[Path]) -> None:
+    def sync(self, folders: Iterable[Path | str]) -> None:
         """Make the names in these folders durable.
 
         Raises:

@@ -23,6 +23,7 @@ _UNWANTED = frozenset({"Cc", "Cf", "Cs"})  # control, format (bidi overrides are
 _RESERVED = re.compile(
     r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(?:\..*)?", re.IGNORECASE
 )
+_SAFE = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*(?<!\.)", re.ASCII)
 _EXTENSION = re.compile(r"(?<=.)(?:\.tar)?\.[0-9A-Za-z]{1,12}\Z", re.ASCII)
 
 
@@ -35,6 +36,8 @@ def safe_name(name: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
     """
     if max_bytes < _SMALLEST_NAME_BYTES:
         raise ValueError(f"max_bytes must be at least {_SMALLEST_NAME_BYTES}, not {max_bytes}")
+    if len(name) <= _SMALLEST_NAME_BYTES and _SAFE.fullmatch(name) and not _RESERVED.fullmatch(name):
+        return name  # as it is, like most
     text = "".join(_safe_character(character) for character in unicodedata.normalize("NFC", name))
     # Again, since letters that stood apart may have met.
     text = re.sub(" +", " ", unicodedata.normalize("NFC", text)).strip(" ." + _JOINERS)
@@ -72,6 +75,8 @@ def fold(path: str) -> str:
     NTFS and APFS ignore case, APFS and HFS+ the Unicode form, HFS+ the joiners too. Two paths with
     different keys may live side by side anywhere. The key is for comparing, not for opening.
     """
+    if path.isascii():
+        return path.lower()
     bare = path.translate(dict.fromkeys(map(ord, _JOINERS)))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", bare).casefold())
 
@@ -100,6 +105,9 @@ def _fitted(name: str, tail: str, max_bytes: int) -> str:
 
 def _folders_that_fit(folders: list[str]) -> str:
     """Leaves room for the longest name, so that `numbered` always has it."""
+    together = "".join(f"{folder}/" for folder in folders)
+    if 4 * len(together) <= MAX_PATH_BYTES - MAX_NAME_BYTES:  # no character has more than four bytes
+        return together
     taken = ""
     for folder in folders:
         if _size(taken + folder + "/") > MAX_PATH_BYTES - MAX_NAME_BYTES:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _DISK_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 
 
-def sync_folders(folders: Iterable[Path]) -> None:
+def sync_folders(folders: Iterable[Path | str]) -> None:
     """Fsync each folder once. A file system that cannot (some network ones) is let be.
 
     Raises:

@@ -106,7 +106,7 @@ class WorkerPool:
     def close(self, until: float) -> None:
         """Hang up; what has not ended by that monotonic time is killed, which loses nothing."""
         self.stop()
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.hang_up(until)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -163,21 +163,23 @@ class _Remote:
         self.flush()
         with suppress(OSError):
             _shut_down(self._connection)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.05, until - time.monotonic()))
-        self._process.kill()
-        self._process.wait()
-        self._thread.join(1.0)
+        self._thread.join(max(0.05, until - time.monotonic()))
+        self._process.kill()  # if it is still there
+        self._thread.join()
         self._connection.close()
 
     def _listen(self) -> None:
-        with suppress(EOFError, OSError):
-            while True:
-                self._hear(self._connection.recv())
-        self._pool.died(self)
-        batches, self.batches = self.batches, {}
-        for future in batches.values():
-            future.set_exception(WorkerDied("a worker process has died"))
+        try:
+            with suppress(EOFError, OSError):
+                while True:
+                    self._hear(self._connection.recv())
+        finally:
+            self._process.kill()  # nobody would hear it any more
+            self._process.wait()
+            self._pool.died(self)
+            batches, self.batches = self.batches, {}
+            for future in batches.values():
+                future.set_exception(WorkerDied("a worker process has died"))
 
     def _hear(self, message: object) -> None:
         match message:

@@ -20,12 +20,17 @@ def site(origin):
     return origin
 
 
-@pytest.fixture
-def crawl(crawls, tmp_path):
+@pytest.fixture(params=["all", "none"], ids=["as items", "in bulk"])
+def crawl(crawls, tmp_path, request):
+    """Both ways of a line: what it does must not depend on which it takes."""
+
     def crawl(text, **more):
         path = tmp_path / "list"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return crawls.crawl(tmp_path, UrlListSpider, file=str(path), **more)
+        return crawls.crawl(tmp_path, UrlListSpider, file=str(path), items=request.param, **more)
+
+    crawl.as_items = request.param == "all"
+    return crawl
 
     return crawl
 
@@ -88,9 +93,11 @@ def test_a_digest_that_is_wrong_fails_that_file_with_the_reason_and_no_other(cra
     crawled = crawl(f"url,{name}\n{site.url('/a.jpg')},{wrong}\n{site.url('/b.jpg')},\n")
     assert crawled.status == 1
     assert in_names(crawled) == {"b.jpg": sha256(B)}
-    (error,) = crawled.errors
-    assert error["url"] == site.url("/a.jpg")
-    assert wrong in error["reason"]
+    if crawl.as_items:
+        (error,) = crawled.errors
+        assert error["url"] == site.url("/a.jpg")
+        assert wrong in error["reason"]
+    assert any(wrong in example for example in crawled.report.examples)
     assert len(site.requests_for("/a.jpg")) == 2  # once more, as the bytes may have been damaged on the way
 
 
@@ -111,7 +118,9 @@ def test_user_and_password_of_a_line_are_sent_and_show_nowhere(crawl, site, tmp_
     with caplog.at_level("DEBUG"):
         crawled = crawl(site.url("/a.jpg").replace("//", "//me:secret@"))
     assert crawled.status == 0
-    assert crawled.items[0]["file_urls"] == [crawled.files[0]["url"]] == [site.url("/a.jpg")]
+    if crawl.as_items:
+        assert crawled.items[0]["file_urls"] == [crawled.files[0]["url"]] == [site.url("/a.jpg")]
+    assert crawled.report.new == 1
     (tmp_path / "list").unlink()
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for text in (caplog.text, str(crawled.items), written.decode("latin-1")):

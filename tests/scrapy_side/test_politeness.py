@@ -476,3 +476,21 @@ def test_after_the_end_of_the_loop_a_redirect_is_an_interruption():
     ended._loop, ended._robots = loop, object()
     with pytest.raises(Interrupted):
         ended.may_follow(TransferRequest("key", "http://a/"), "http://b/", Cancel())
+
+
+def test_pages_and_media_that_wait_for_one_robots_txt_all_obey_it(crawls, tmp_path, origin):
+    """Scrapy 2.19 by itself tells only the first two of them what it says."""
+    origin.add("/robots.txt", b"User-agent: *\nDisallow: /private/\n", content_type="text/plain")
+    urls = [origin.add(f"/private/{n}.jpg", b"x", content_type="image/jpeg") for n in range(8)]
+
+    class Pages(Spider):
+        name = "pages"
+
+        async def start(self):
+            yield item_of(*urls)
+            for number in range(8):
+                yield Request(origin.url(f"/private/{number}.html"))
+
+    crawled = crawls.crawl(tmp_path, Pages)
+    assert [request.path for request in origin.requests] == ["/robots.txt"]
+    assert crawled.report.failed == 8

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_the_size_of_a_file_is_asked_of_the_disk(store):
 
 
 def test_a_published_file_stands_at_its_name_in_folders_that_were_made_for_it(store, part):
-    folder = store.rename_in(part, "a/b/c.jpg")
+    folder = Path(store.rename_in(part, "a/b/c.jpg"))
     assert folder == store.root / "a" / "b"
     assert (folder / "c.jpg").read_bytes() == b"whole"
     assert not part.exists()
@@ -149,7 +150,7 @@ def test_every_folder_whose_entries_changed_is_synced(store, part, monkeypatch):
     monkeypatch.setattr(local, "sync_folders", synced.extend)
     store.sync([store.rename_in(part, "a/b/c/d.jpg")])
     root = store.root
-    assert set(synced) == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
+    assert {Path(folder) for folder in synced} == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
 
 
 def test_a_new_version_takes_the_place_of_the_old_one(store, part):
@@ -190,7 +191,7 @@ def test_a_file_system_that_cannot_sync_a_folder_is_let_be(tmp_path, monkeypatch
 
 
 def test_a_removed_file_is_gone_and_its_neighbours_are_not(store, part):
-    folder = store.rename_in(part, "a/b.jpg")
+    folder = Path(store.rename_in(part, "a/b.jpg"))
     (folder / "c.jpg").write_bytes(b"c")
     store.remove("a/b.jpg")
     store.remove("a/b.jpg")
@@ -209,3 +210,14 @@ def test_names_are_the_published_files_and_no_others(store, part):
     (store.root / "a" / HIDDEN).write_bytes(b"only a name")
     (store.hidden / "ledger.sqlite3").write_bytes(b"")
     assert sorted(store.names()) == [f"a/{HIDDEN}", "a/b.jpg", "c.jpg"]
+
+
+def test_a_folder_that_somebody_removed_is_made_again(store, part, tmp_path):
+    store.rename_in(part, "a/b/c.jpg")
+    (store.root / "a" / "b" / "c.jpg").unlink()
+    (store.root / "a" / "b").rmdir()
+    (store.root / "a").rmdir()
+    other = tmp_path / "other.part"
+    other.write_bytes(b"other")
+    store.rename_in(other, "a/b/d.jpg")
+    assert (store.root / "a" / "b" / "d.jpg").read_bytes() == b"other"

@@ -1,0 +1,43 @@
+"""What the tests of worker processes share."""
+
+from __future__ import annotations
+
+import time
+
+from mediacrawl.archive import Archive, Publish
+from mediacrawl.download.policy import Policy
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.retry import Backoff
+from mediacrawl.download.transports import TransportChoice
+from mediacrawl.ledger.ledger import Entry
+from mediacrawl.store.local import LocalStore
+from mediacrawl.workers.messages import Setup
+from mediacrawl.workers.pool import WorkerPool
+
+WAIT_S = 60
+
+
+class Team:
+    """A store, and worker processes that fetch into it."""
+
+    def __init__(self, folder, transport=None, processes=1, threads=2):
+        self.store = LocalStore(folder)
+        self.archive = Archive.open(self.store)
+        policy = Policy(backoff=Backoff(base_s=0.001, max_s=0.001))
+        setup = Setup(self.store.root, policy, transport or TransportChoice(), threads)
+        self.pool = WorkerPool(setup, processes)
+
+    def fetch(self, *urls, budget_s=float("inf"), **more):
+        requests = [TransferRequest(url, url, **more) for url in urls]
+        return self.pool.submit(requests, budget_s).result(WAIT_S)
+
+    def publish(self, outcomes, urls):
+        changes = [
+            Publish(Entry(url, url, path=url.rpartition("/")[2]), fetched)
+            for url, fetched in zip(urls, outcomes, strict=True)
+        ]
+        return self.archive.write(changes)
+
+    def close(self):
+        self.pool.close(time.monotonic() + WAIT_S)
+        self.archive.close()
