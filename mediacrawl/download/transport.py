@@ -205,7 +205,7 @@ def _straight(
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
 _PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
 _PLAIN_URL = re.compile(
-    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[0-9]{{1,5}})?)"
+    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
     rf"(/(?!/)(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
 )
 
