@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BLOCK_BYTES = 512 * 1024
-# A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed: so its memory
-# would come anew from the system for each block, page by page, which costs more than to read it. Once a larger one has
-# been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
-bytes(4 * BLOCK_BYTES)
+# A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
+# memory would come anew from the system for each block, page by page, which costs more than to read it. Once a larger
+# one has been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
+_ = bytes(4 * BLOCK_BYTES)
+del _
 _DRAINED_BYTES = 16 * 1024
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
