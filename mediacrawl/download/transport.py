@@ -24,7 +24,12 @@ from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, Trans
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 512 * 1024
+# A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
+# memory would come anew from the system for each block, page by page, which costs more than to read it. Once a larger
+# one has been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
+_ = bytes(4 * BLOCK_BYTES)
+del _
 _DRAINED_BYTES = 16 * 1024
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
@@ -205,7 +210,7 @@ def _straight(
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
 _PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
 _PLAIN_URL = re.compile(
-    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[0-9]{{1,5}})?)"
+    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
     rf"(/(?!/)(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
 )
 

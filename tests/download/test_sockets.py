@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+from http.client import HTTPException, HTTPResponse
 
 import pytest
 from origin import body_without_end, headers_without_end, one_byte_per_s, redirect
 
+from mediacrawl.download import sockets
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.download.retry import Backoff
@@ -122,3 +124,65 @@ def test_a_stop_cuts_heads_that_are_waited_for():
         watch.cut_all()
         assert ours.recv(1) == b""
     watch.close()
+
+
+HEADS = {
+    "usual": b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: x, y\r\nETag: "a"\r\n\r\nabcde',
+    "no reason": b"HTTP/1.1 206\r\ncontent-length:3\r\n\r\nabc",
+    "a long reason": b"HTTP/1.1 404  Not  Found \r\nContent-Length:\t 3\r\n\r\nabc",
+    "to be closed": b"HTTP/1.1 200 OK\r\nConnection: foo, Close\r\nContent-Length: 3\r\n\r\nabc",
+    "closed twice": b"HTTP/1.1 200 OK\r\nConnection: foo\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+    "kept": b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    "an empty field": b"HTTP/1.1 200 OK\r\nX-A:\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc",
+    "blanks behind": b"HTTP/1.1 200 OK\r\nX-A: a  \r\nContent-Length: 3 \r\n\r\nabc",
+    "a blank before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\nX-A: a\r\n\r\nabc",
+    "folded": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 3\r\n\r\nabc",
+    "bare line ends": b"HTTP/1.1 200 OK\nContent-Length: 3\nX-A: b\n\nabc\r\n\r\n",
+    "bare carriage return": b"HTTP/1.1 200 OK\r\nX-A: a\rContent-Length: 9\r\nContent-Length: 3\r\n\r\nabc",
+    "latin": b"HTTP/1.1 200 OK\r\nX-A: \xe9\r\nContent-Length: 3\r\n\r\nabc",
+    "a control": b"HTTP/1.1 200 OK\r\nX-A: a\x0bb\r\nContent-Length: 3\r\n\r\nabc",
+    "no colon": b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 3\r\n\r\nabc",
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+    "a list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc",
+    "a length below zero": b"HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\nabc",
+    "a length in hex": b"HTTP/1.1 200 OK\r\nContent-Length: 0x3\r\n\r\nabc",
+    "no length": b"HTTP/1.1 200 OK\r\nX-A: a\r\n\r\nabc",
+    "no content": b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\nabc",
+    "not modified": b"HTTP/1.1 304 No\r\nContent-Length: 3\r\n\r\nabc",
+    "continue": b"HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+    "an older version": b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    "many fields": b"HTTP/1.1 200 OK\r\n" + b"X-A: a\r\n" * 101 + b"Content-Length: 3\r\n\r\nabc",
+    "cut short": b"HTTP/1.1 200 OK\r\nContent-Length: 3",
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-server\r\nContent-Length: 3\r\n\r\nabc",
+    "a status too long": b"HTTP/1.1 2000 OK\r\nContent-Length: 3\r\n\r\nabc",
+}
+
+
+def facts_of(kind, raw):
+    """What a response class makes of an answer, its error included."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(raw)
+        theirs.shutdown(socket.SHUT_WR)
+        response = kind(ours, method="GET")
+        try:
+            response.begin()
+            fields = [(name, value.strip(" \t")) for name, value in response.msg.items()]  # as urllib3 does
+            facts = response.version, response.status, response.reason, response.length, response.chunked
+            return *facts, response.will_close, fields, repr(response.msg.defects), response.read()
+        except HTTPException as error:
+            return repr(error)
+        finally:
+            response.close()
+
+
+@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
+def test_a_head_is_read_as_the_standard_library_reads_it(raw):
+    assert facts_of(sockets._QuickResponse, raw) == facts_of(HTTPResponse, raw)
+
+
+@pytest.mark.parametrize("name", ["usual", "no reason", "to be closed", "kept", "an empty field"])
+def test_a_usual_head_is_not_parsed_as_an_email(name):
+    assert sockets._plain_head(HEADS[name]) is not None

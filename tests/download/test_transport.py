@@ -8,6 +8,8 @@ import threading
 
 import pytest
 import requests
+from hypothesis import example, given
+from hypothesis import strategies as st
 from origin import (
     Pattern,
     chunked,
@@ -21,6 +23,7 @@ from origin import (
     truncate_chunked,
 )
 
+from mediacrawl.download import transport as transport_module
 from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import ConnectFailed, NotFetchable, TransferBroken
 
@@ -290,3 +293,60 @@ def test_a_header_that_cannot_be_sent_is_an_error_and_not_sent(transport, origin
     with pytest.raises((TransferBroken, NotFetchable)):
         get(transport, origin.add("/a", b"x"), headers=headers.items())
     assert origin.requests == []
+
+
+_FORMS = st.from_regex(
+    r"https?://[a-zA-Z0-9.*-]{1,6}(:[0-9]{1,5})?(/[a-zA-Z0-9 %.?#@:;=&'\"\[\]|~é/-]{0,12})?", fullmatch=True
+)
+
+
+@given(_FORMS)
+@example("http://a/b/../c")
+@example("http://a//b")
+@example("http://a/b?")
+@example("http://a/%7eb")
+@example("http://a/b?c?d=/.&e")
+@example("http://a:99999/")
+def test_a_plain_url_is_what_requests_makes_of_it(url):
+    plain = transport_module._PLAIN_URL.fullmatch(url)
+    if plain is not None:
+        try:
+            request = requests.Request("GET", url).prepare()
+        except requests.exceptions.InvalidURL:  # found out again when the pool is made
+            with pytest.raises(requests.exceptions.InvalidURL):
+                requests.Request("GET", plain[1]).prepare()
+            return
+        assert request.url == url == plain[1] + plain[2]
+        assert request.path_url == plain[2]
+
+
+@pytest.mark.parametrize(
+    "path", ["/a b", "/ä", "/a%7Eb", "/a/../b", "/a?", "/a#b", "/a?b=c d", "//a", "/a%zz", "/", "/a.b?c=/./d", "?a"]
+)
+def test_what_is_asked_for_is_the_same_whoever_made_the_session(transport, origin, path):
+    class Theirs(requests.Session):
+        pass
+
+    theirs = RequestsTransport(Theirs)
+    for each in (transport, theirs):
+        for url in (f"http://{origin.netloc}{path}", f"http://me:p%40w@{origin.netloc}{path}"):
+            get(each, url, headers={"Cookie": "a", "X-A": "b", "cookie": "c"}.items()).close()
+    theirs.close()
+    asked = [(request.target, request.headers) for request in origin.requests]
+    assert asked[:2] == asked[2:]
+    assert asked[1][1]["authorization"] == "Basic bWU6cEB3"
+
+
+def test_a_session_of_another_kind_is_asked_itself(origin):
+    asked = []
+
+    class Theirs(requests.Session):
+        def get(self, url, **more):
+            asked.append(url)
+            return super().get(url, **more)
+
+    transport = RequestsTransport(Theirs)
+    url = origin.add("/a", b"x")
+    assert read(transport, url) == b"x"
+    assert asked == [url]
+    transport.close()
