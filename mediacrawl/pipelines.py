@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -475,10 +474,8 @@ class MediaFilesPipeline(FilesPipeline):
             report.resumed += resumed
             report.new_bytes += fetched.size_bytes
             report.saved_bytes += fetched.saved_bytes
+            self.inc_stats(_status_of(fetched))
         stats = self.crawler.stats
-        for status, count in Counter(_status_of(fetched) for _, fetched in files).items():
-            stats.inc_value("file_count", count)
-            stats.inc_value(f"file_status_count/{status}", count)
         stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))
         stats.inc_value("mediacrawl/saved_bytes", sum(fetched.saved_bytes for _, fetched in files))
 

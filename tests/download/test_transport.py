@@ -323,15 +323,16 @@ def test_a_plain_url_is_what_requests_makes_of_it(url):
 @pytest.mark.parametrize(
     "path", ["/a b", "/ä", "/a%7Eb", "/a/../b", "/a?", "/a#b", "/a?b=c d", "//a", "/a%zz", "/", "/a.b?c=/./d", "?a"]
 )
-def test_what_is_asked_for_is_the_same_whoever_made_the_session(transport, origin, path):
+def test_what_is_asked_for_is_the_same_whoever_made_the_session(origin, path):
     class Theirs(requests.Session):
         pass
 
-    theirs = RequestsTransport(Theirs)
-    for each in (transport, theirs):
+    ours, theirs = RequestsTransport(), RequestsTransport(Theirs)
+    for each in (ours, theirs):
         for url in (f"http://{origin.netloc}{path}", f"http://me:p%40w@{origin.netloc}{path}"):
             get(each, url, headers={"Cookie": "a", "X-A": "b", "cookie": "c"}.items()).close()
     theirs.close()
+    ours.close()
     asked = [(request.target, request.headers) for request in origin.requests]
     assert asked[:2] == asked[2:]
     assert asked[1][1]["authorization"] == "Basic bWU6cEB3"

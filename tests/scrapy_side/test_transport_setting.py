@@ -8,21 +8,26 @@ import pytest
 from scrapy.settings import Settings
 
 from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import UsageProblem
 from mediacrawl.store.local import LocalStore
 from mediacrawl.wiring import Works, transport_of
 
 
+def made(settings):
+    return make_transport(transport_of(settings))
+
+
 def test_it_is_requests_unless_something_else_is_asked_for():
     for settings in ({}, {"MEDIACRAWL_TRANSPORT": "requests"}):
-        transport = transport_of(Settings(settings))
+        transport = made(Settings(settings))
         assert type(transport) is RequestsTransport
         transport.close()
 
 
 def test_it_is_libcurl_if_that_is_asked_for():
     curl = pytest.importorskip("mediacrawl.download.curl")
-    transport = transport_of(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
+    transport = made(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
     assert type(transport) is curl.CurlTransport
     transport.close()
 
@@ -31,7 +36,7 @@ def test_it_is_libcurl_if_that_is_asked_for():
 def test_no_request_is_sent_to_a_private_address_if_that_is_asked_for(kind, origin):
     if kind == "curl":
         pytest.importorskip("pycurl")
-    transport = transport_of(Settings({"MEDIACRAWL_TRANSPORT": kind, "MEDIACRAWL_BLOCK_PRIVATE": True}))
+    transport = made(Settings({"MEDIACRAWL_TRANSPORT": kind, "MEDIACRAWL_BLOCK_PRIVATE": True}))
     with pytest.raises(Exception, match=r"127\.0\.0\.1 is not a public address"):
         transport.get(origin.add("/a", b"x"), {}, proxy=None, timeout_s=30.0)
     transport.close()
@@ -42,7 +47,7 @@ def test_a_missing_package_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycurl", None)
     monkeypatch.delitem(sys.modules, "mediacrawl.download.curl", raising=False)
     with pytest.raises(UsageProblem) as caught:
-        transport_of(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
+        made(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
     assert str(caught.value).startswith("MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]'")
     assert "\n" not in str(caught.value)
 
