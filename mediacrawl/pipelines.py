@@ -100,6 +100,7 @@ class MediaFilesPipeline(FilesPipeline):
     store: LocalStore  # type: ignore[assignment]
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
+        self._durable = crawler.settings.getbool("MEDIACRAWL_SYNC", True)
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
@@ -118,7 +119,7 @@ class MediaFilesPipeline(FilesPipeline):
         return cls(crawler.settings["FILES_STORE"] or DEFAULT_STORE, crawler=crawler)
 
     def _get_store(self, uri: str) -> LocalStore:  # type: ignore[override]
-        return store_of(uri)
+        return store_of(uri, durable=self._durable)
 
     def open_spider(self, spider: Any = None) -> None:
         """Open the store. A store that cannot be used closes the crawl before any request."""

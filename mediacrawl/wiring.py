@@ -50,7 +50,7 @@ class Works:
         self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)
         self.concurrent = concurrent
         processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
-        setup = Setup(store.root, policy, choice, math.ceil(concurrent / max(1, processes)))
+        setup = Setup(store.root, store.parts.durable, policy, choice, math.ceil(concurrent / max(1, processes)))
         workers = WorkerPool(setup, processes) if processes else None
         self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -85,12 +85,12 @@ class Works:
         self.transport.close()
 
 
-def store_of(uri: str) -> LocalStore:
+def store_of(uri: str, *, durable: bool = True) -> LocalStore:
     """The store that a `FILES_STORE` names; nothing is created yet."""
     scheme, separator, rest = uri.partition("://")
     if separator and scheme != "file":
         raise UsageProblem(f"FILES_STORE={uri}: only a folder on this machine can be a store, not {scheme}://")
-    return LocalStore(rest if separator else uri)
+    return LocalStore(rest if separator else uri, durable=durable)
 
 
 def policy_of(settings: BaseSettings) -> Policy:
@@ -109,6 +109,7 @@ def policy_of(settings: BaseSettings) -> Policy:
             max_retry_after_s=number(settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
         ),
         segments=SegmentPolicy(connections, segment_from_bytes),
+        sha256=settings.getbool("MEDIACRAWL_SHA256", True),
     )
 
 

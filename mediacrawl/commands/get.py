@@ -65,7 +65,10 @@ class Command(ScrapyCommand):
         requests = _requests(args, opts, self.settings.get("USER_AGENT"))
         report = Report()
         try:
-            store = store_of(self.settings.get("FILES_STORE") or DEFAULT_STORE)
+            store = store_of(
+                self.settings.get("FILES_STORE") or DEFAULT_STORE,
+                durable=self.settings.getbool("MEDIACRAWL_SYNC", True),
+            )
             works = Works(self.settings, store)
         except MediacrawlError as error:
             print(f"scrapy get: {error}", file=sys.stderr)

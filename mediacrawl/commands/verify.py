@@ -137,7 +137,7 @@ def compared(store: LocalStore, entry: Entry, bar: tqdm[Any]) -> str | None:
             bar.update(len(block))
     except OSError as error:
         return f"unreadable, {error.strerror}"
-    return None if digest.hexdigest() == entry.sha256 else "altered"
+    return None if entry.sha256 in {None, digest.hexdigest()} else "altered"
 
 
 def _blocks(store: LocalStore, name: str) -> Iterator[bytes]:

@@ -153,8 +153,7 @@ class Downloader:
         """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
         parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
         try:
-            if self.policy.sync:
-                self.store.parts.sync_all(parts)
+            self.store.parts.sync_all(parts)
         except MachineError as error:
             for part in parts:
                 part.close()
@@ -180,7 +179,7 @@ class _Transfer:
         self._promised: set[Digest] = set(request.digests)
         if part.record is not None:
             self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
-        self._hash = RunningHash()
+        self._hash = RunningHash(wanted=self._policy.sha256)
         self._unchanged: Fetched | None = None
         self._refetched = False  # once for a wrong digest
         self._went_original = False
@@ -260,7 +259,7 @@ class _Transfer:
 
     def _start_over(self) -> None:
         self._saved_bytes = 0
-        self._hash = RunningHash()
+        self._hash = RunningHash(wanted=self._policy.sha256)
         self._promised = set(self._request.digests)
 
     def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
@@ -426,7 +425,7 @@ class _Transfer:
 
     def _hash_prefix(self) -> None:
         """Hash what stands on the disk behind the running hash's place."""
-        while (start := self._hash.hashed_bytes) < (have := self._part.have):
+        while self._policy.sha256 and (start := self._hash.hashed_bytes) < (have := self._part.have):
             self._cancel.check()
             self._hash.update(start, self._part.read(start, min(have, start + 1024 * 1024)))
 

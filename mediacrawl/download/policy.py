@@ -22,7 +22,6 @@ class Policy:
         stall_bytes: fewer in a window and the transfer reconnects.
         max_bytes: a larger file is refused and its part removed; 0 is no limit.
         segments: when a large file is fetched over several connections.
-        sync: fsync a file before it gets its name; without, a power cut may leave one that is not whole.
         sha256: hash each file; without, only digests that were promised are computed.
     """
 
@@ -31,7 +30,6 @@ class Policy:
     max_bytes: int = 0
     backoff: Backoff = field(default_factory=Backoff)
     segments: SegmentPolicy = field(default_factory=SegmentPolicy)
-    sync: bool = True
     sha256: bool = True
 
 

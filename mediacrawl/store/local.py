@@ -34,14 +34,20 @@ class LocalStore:
         quarantine: bytes whose digest was wrong, or that were altered in the store, kept for a look.
     """
 
-    def __init__(self, root: str | os.PathLike[str], at_step: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        at_step: Callable[[str], None] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
         self.root = Path(root).absolute()
         self._root = str(self.root).rstrip("/")
         self._known_folders: set[str] = set()
         self.hidden = self.root / HIDDEN
         self.quarantine = self.hidden / "quarantine"
         self.at_step = at_step or (lambda _step: None)
-        self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step)
+        self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step, durable=durable)
 
     def open(self) -> None:
         """Create the folders and try to write. What a killed process left is not touched: see `Archive.open`.

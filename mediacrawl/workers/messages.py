@@ -25,6 +25,7 @@ class Setup:
     """To a worker, first: what it is to work on, and how."""
 
     root: Path
+    durable: bool
     policy: Policy
     transport: TransportChoice
     threads: int

@@ -39,6 +39,7 @@ from mediacrawl.workers.messages import (
     UnderWay,
     with_part,
 )
+from mediacrawl.workers.room import Room
 
 if TYPE_CHECKING:
     from mediacrawl.download.request import HeldPart, Outcome, TransferRequest
@@ -54,7 +55,7 @@ class Worker:
         self._connection = connection
         self._sending = threading.Lock()
         self._setup = setup
-        store = LocalStore(setup.root)
+        store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, Ledger(store.hidden / LEDGER_NAME, read_only=True))
         self._pauses = HostPauses()
         self._pauses.on_pause = lambda host, seconds: self._send(Quiet(host, seconds))
@@ -68,6 +69,7 @@ class Worker:
             may_follow=self._may_follow,
         )
         self._cancel = Cancel()
+        self._room = Room(setup.threads)
         self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
@@ -118,6 +120,7 @@ class Worker:
 
     def _stop(self) -> None:
         self._cancel.set()
+        self._room.open()
         self._transport.abort()
         for answer in list(self._questions.values()):
             answer.put(Interrupted("stopped: what has arrived is kept"))
@@ -125,7 +128,8 @@ class Worker:
     def _work(self) -> None:
         while True:
             batch = self._batches.get()
-            outcomes = self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+            with self._room:
+                outcomes = self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
             self._active.pop(threading.get_ident(), None)
             self._send(Arrived(batch.number, [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]))
             self._idle.release()

@@ -24,7 +24,7 @@ class Team:
         self.store = LocalStore(folder)
         self.archive = Archive.open(self.store)
         policy = Policy(backoff=Backoff(base_s=0.001, max_s=0.001))
-        setup = Setup(self.store.root, policy, transport or TransportChoice(), threads)
+        setup = Setup(self.store.root, True, policy, transport or TransportChoice(), threads)
         self.pool = WorkerPool(setup, processes)
 
     def fetch(self, *urls, budget_s=float("inf"), **more):
