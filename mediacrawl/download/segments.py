@@ -63,6 +63,7 @@ class Share:
     def __init__(self, start: int, stop: int | None) -> None:
         self.start = start
         self.stop = stop
+        self.taken = start  # up to here bytes have come, though they may not be written yet
         self.lock = threading.Lock()
 
     @property
@@ -71,12 +72,14 @@ class Share:
 
     @property
     def missing_bytes(self) -> int:
-        return 0 if self.stop is None else max(0, self.stop - self.start)
+        return 0 if self.stop is None else max(0, self.stop - self.taken)
 
     def room(self, wanted_bytes: int) -> int:
         """How many of so many bytes belong to this share; after this call they cannot be taken back."""
         with self.lock:
-            return wanted_bytes if self.stop is None else min(wanted_bytes, max(0, self.stop - self.start))
+            room = wanted_bytes if self.stop is None else min(wanted_bytes, max(0, self.stop - self.start))
+            self.taken = self.start + room
+            return room
 
     def advance(self, written_bytes: int) -> None:
         with self.lock:
@@ -87,7 +90,7 @@ class Share:
         with self.lock:
             if self.missing_bytes < 2 * _SPLIT_BYTES or self.stop is None:
                 return None
-            middle = self.start + self.missing_bytes // 2
+            middle = self.taken + self.missing_bytes // 2
             rear = Share(middle, self.stop)
             self.stop = middle
             return rear

@@ -36,7 +36,7 @@ def at_step(reached):
 
 
 genuine = LocalStore.__init__
-LocalStore.__init__ = lambda store, root: genuine(store, root, at_step)
+LocalStore.__init__ = lambda store, root, **more: genuine(store, root, at_step, **more)
 from mediacrawl.cli import main
 main()
 """
