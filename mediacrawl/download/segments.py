@@ -72,7 +72,7 @@ class Share:
 
     @property
     def missing_bytes(self) -> int:
-        return 0 if self.stop is None else max(0, self.stop - self.taken)
+        return 0 if self.stop is None else max(0, self.stop - self.start)
 
     def room(self, wanted_bytes: int) -> int:
         """How many of so many bytes belong to this share; after this call they cannot be taken back."""
@@ -88,9 +88,10 @@ class Share:
     def split(self) -> Share | None:
         """Give the rear half away, None when that is not worth it."""
         with self.lock:
-            if self.missing_bytes < 2 * _SPLIT_BYTES or self.stop is None:
+            start = max(self.start, self.taken)
+            if self.stop is None or self.stop - start < 2 * _SPLIT_BYTES:
                 return None
-            middle = self.taken + self.missing_bytes // 2
+            middle = start + (self.stop - start) // 2
             rear = Share(middle, self.stop)
             self.stop = middle
             return rear
