@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediacrawl.download import verify
 from mediacrawl.download.verify import RunningHash, refuse_html
 from mediacrawl.errors import WrongContent
 from mediacrawl.headers import Digest
@@ -27,6 +28,18 @@ def test_the_hash_is_always_that_of_the_bytes_it_counts(writes):
     for start, length in writes:
         running.update(start, data[start : start + length])
     assert running.sha256_hex == hashlib.sha256(data[: running.hashed_bytes]).hexdigest()
+
+
+@given(st.lists(st.binary(max_size=50), max_size=60), st.integers(0, 200))
+def test_what_is_hashed_beside_the_transfer_is_hashed_in_its_order(blocks, begins):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(verify, "BESIDE_FROM_BYTES", begins)
+        running, offset = RunningHash(), 0
+        for block in blocks:
+            running.update(offset, block)
+            offset += len(block)
+        assert running.sha256_hex == hashlib.sha256(b"".join(blocks)).hexdigest()
+        assert running.matches(Digest("sha256", hashlib.sha256(b"".join(blocks)).digest()), iter(()))
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])

@@ -122,6 +122,20 @@ def test_what_a_dead_worker_had_is_brought_by_threads(origin, team):
     transport.close()
 
 
+def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch, caplog):
+    team = team()
+    monkeypatch.setattr("mediacrawl.workers.pool.sys.executable", "false")  # ends at once
+    urls, transport = add(origin, 12), RequestsTransport()
+    transfers = Transfers(TransferPool(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0)
+    for url in urls:
+        team.publish(transfers.submit([TransferRequest(url, url)], 10.0).result(WAIT_S), [url])
+    assert len(files_in(team.store.root)) == 12
+    assert [record.getMessage() for record in caplog.records if "again and again" in record.getMessage()] != []
+    assert team.pool._workers == []
+    transfers.end()
+    transport.close()
+
+
 def test_a_few_files_start_no_process(origin, team):
     team = team()
     urls = add(origin, 3)
