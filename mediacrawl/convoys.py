@@ -27,9 +27,9 @@ from scrapy import Request, signals
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http.request import NO_CALLBACK
 
-from mediacrawl.bridge import CONVOY_S, WANTED, GivenUp, Wanted
+from mediacrawl.bridge import CONVOY_S, WANTED, Wanted
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted
+from mediacrawl.errors import Interrupted, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -153,7 +153,7 @@ class Convoys:
         try:
             assert self._crawler.engine is not None
             response = await self._crawler.engine.download_async(request)
-            outcome = wanted.fetched or RuntimeError(f"a downloader middleware answered: {response}")
+            outcome = wanted.fetched or TransferError(response.url, "a middleware answered, and not the network")
         except BaseException as error:
             outcome = error
         begun = len(wanted.outcomes)
@@ -176,7 +176,7 @@ class Convoys:
             return others
         try:
             parser = await self._robots.robot_parser(request)
-        except GivenUp:
+        except Exception:  # given up, or a mistake of somebody: each is asked about alone
             return []
         if parser is None:
             return others
