@@ -205,7 +205,7 @@ def test_what_a_checkpoint_has_counted_is_not_lost_to_the_next_one(bench):
 
 def _no_file_sync(patches):
     """Rename what is not on the disk yet."""
-    patches.setattr(PartFile, "sync", lambda _part: None)
+    patches.setattr(PartFolder, "sync_all", lambda _folder, _parts: None)
 
 
 def _record_first(patches):
