@@ -174,11 +174,14 @@ class Bulk:
                 self._fail(traveller, outcome)
 
     async def _publish(self, fetched: list[tuple[Traveller, Fetched]]) -> None:
-        changes = [self._change(traveller, outcome) for traveller, outcome in fetched]
+        results: list[Entry | Exception]
         try:
+            changes = [self._change(traveller, outcome) for traveller, outcome in fetched]
             results = await asyncio.wrap_future(self._pipeline.works.changes.submit_all(changes))
         except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
             results = [Interrupted("closed")] * len(fetched)
+        except Exception as error:  # each line ends, whatever happens
+            results = [error] * len(fetched)
         new: list[tuple[str, Fetched]] = []
         for (traveller, outcome), result in zip(fetched, results, strict=True):
             if isinstance(result, Exception):
@@ -227,6 +230,8 @@ class Bulk:
         if isinstance(entry, Entry) and entry.state == DONE:
             self._pipeline.count_present(traveller.wanted.key)
             self._end(traveller)
+        elif isinstance(entry, Exception):
+            self._fail(traveller, entry)
         else:
             self._go_again(traveller)
 

@@ -126,7 +126,13 @@ class Downloader:
                 parts.append(self.store.parts.open(request.key))
             except (PartInUse, MediacrawlError) as error:
                 parts.append(error)
-        brought = self.brought([request.key for request in requests if request.revalidate is None])
+        try:
+            brought = self.brought([request.key for request in requests if request.revalidate is None])
+        except MediacrawlError as error:
+            for part in parts:
+                if not isinstance(part, BaseException):
+                    part.close()
+            return [error] * len(requests)
         for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
             if request.key in brought and not isinstance(part, BaseException):
                 part.close()

@@ -87,12 +87,12 @@ class WorkerPool:
 
     def quiet(self, host: str, seconds: float) -> None:
         """Tell all workers."""
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.send(Quiet(host, seconds))
 
     def flush(self) -> None:
         """Let go of the parts that have been published."""
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.flush()
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class WorkerPool:
         with self._lock:
             self._stopped = True
         self.cancel.set()
-        for worker in self._workers:
+        for worker in list(self._workers):
             worker.send(Stop())
 
     def close(self, until: float) -> None:

@@ -103,7 +103,8 @@ class Worker:
             case Quiet():
                 self._pauses.pause(message.host, message.seconds)
             case Answered():
-                self._questions[message.number].put(message.answer)
+                if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
+                    answers.put(message.answer)
             case Stop():
                 self._stop()
 
@@ -128,11 +129,18 @@ class Worker:
     def _work(self) -> None:
         while True:
             batch = self._batches.get()
-            with self._room:
-                outcomes = self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+            outcomes = self._outcomes(batch)
             self._active.pop(threading.get_ident(), None)
             self._send(Arrived(batch.number, [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]))
             self._idle.release()
+
+    def _outcomes(self, batch: Batch) -> list[Outcome]:
+        """Whatever happens, who asked hears of it."""
+        try:
+            with self._room:
+                return self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+        except BaseException as error:
+            return [error] * len(batch.requests)
 
     def _progress(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""

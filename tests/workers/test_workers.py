@@ -26,6 +26,7 @@ from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.download.transports import TransportChoice
 from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
 from mediacrawl.store.partfile import PartInUse
+from mediacrawl.workers.messages import Answered
 from mediacrawl.workers.pool import WorkerDied
 from mediacrawl.workers.transfers import Transfers
 
@@ -294,3 +295,24 @@ def test_ctrl_c_is_for_the_crawl_and_not_for_its_workers(origin, team):
 def test_an_error_is_the_same_in_another_process(error):
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_a_ledger_that_cannot_be_asked_fails_the_batch_and_lets_its_parts_go(origin, team):
+    """And does not leave who asked for it waiting for ever."""
+    team = team()
+    urls = add(origin, 3)
+    team.publish(team.fetch(urls[0]), urls[:1])
+    team.archive.ledger._db.execute("ALTER TABLE files RENAME TO gone")
+    outcomes = team.fetch(*urls[1:])
+    assert [type(outcome) for outcome in outcomes] == [errors.StoreUnwritable] * 2
+    team.archive.ledger._db.execute("ALTER TABLE gone RENAME TO files")
+    team.publish(team.fetch(*urls[1:]), urls[1:])
+
+
+def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(origin, team):
+    team = team()
+    urls = add(origin, 2)
+    team.publish(team.fetch(urls[0]), urls[:1])
+    team.pool._workers[0].send(Answered(12345, None))
+    team.publish(team.fetch(urls[1]), urls[1:])
+    assert len(team.pool._workers) == 1
