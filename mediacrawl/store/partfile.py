@@ -211,8 +211,8 @@ class PartFolder:
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in list(entries):
                 path = Path(entry.path)
-                if path.suffix == ".tmp" and _is_old(path):
-                    path.unlink(missing_ok=True)
+                if path.suffix == ".tmp":
+                    self._sweep_torn(path)
                 elif path.suffix == ".part" and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, path):
                         pass  # closing a part writes its record, or removes what is worth nothing
@@ -221,6 +221,19 @@ class PartFolder:
                     bodiless = True
         if bodiless:
             self.sync()
+
+    @staticmethod
+    def _sweep_torn(record: Path) -> None:
+        """A record whose process died before the rename. Who writes one holds the lock of its part."""
+        try:
+            with record.with_suffix(".part").open("rb") as part:
+                fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                record.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # another process may be just about to rename it
+        except FileNotFoundError:  # nor is there a part, but another process may be about to begin it
+            if _is_old(record):
+                record.unlink(missing_ok=True)
 
 
 def _is_old(path: Path, age_s: float = 60.0) -> bool:

@@ -575,6 +575,19 @@ def test_the_sweep_takes_what_nothing_can_use_and_nothing_else(parts):
     assert set(parts.folder.iterdir()) == kept | {fresh, parts.folder / "notes.txt"}
 
 
+def test_the_sweep_takes_a_record_that_a_kill_has_torn_a_moment_ago(parts):
+    written(parts, (0, KEPT)).close()
+    torn = parts.folder / f"{parts.name(KEY)}.tmp"
+    torn.write_bytes(b"{")
+    with parts.open(KEY):
+        after(parts, "this boot").sweep()
+        assert torn.exists()  # its part is locked: somebody may be writing it
+    after(parts, "this boot").sweep()
+    assert not torn.exists()
+    with after(parts, "this boot").open(KEY) as again:
+        assert again.have == KEPT
+
+
 def test_the_sweep_leaves_a_part_alone_that_is_being_fetched(parts):
     with parts.open(KEY) as part:
         part.begin(PartRecord())
