@@ -22,6 +22,7 @@ import math
 import time
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -409,7 +410,7 @@ class _Handlers:
         wanted.fetched = first
         # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
         request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
-        return response_of(request, first)
+        return MediaResponse(request, first)
 
     async def _page(self, request: Request) -> Response:
         pauses = self._bridge.pauses
@@ -435,14 +436,24 @@ class _Handlers:
         return getattr(self._handlers, name)
 
 
-def response_of(request: Request, fetched: Fetched) -> Response:
-    """The head of what has arrived; the body is on the disk."""
-    return Response(
-        fetched.url or request.url,
-        status=fetched.status,
-        headers={name: [value] for name, value in fetched.headers.items()},
-        request=request,
-    )
+class MediaResponse(Response):
+    """The head of what has arrived; the body is on the disk.
+
+    Attributes:
+        fields: the same as `headers`: lower-case names, text. Most files are named without the making of `headers`.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, request: Request, fetched: Fetched) -> None:
+        super().__init__(fetched.url or request.url, fetched.status, request=request)
+        self.fields = fetched.headers
+
+    @property
+    def headers(self) -> Headers:
+        if self._headers is None:
+            self._headers = Headers({name: [value] for name, value in self.fields.items()})
+        return self._headers
 
 
 def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
@@ -452,8 +463,9 @@ def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
     headers, proxy = dict(headers_of(request)), _proxy(request)
     own = {name.lower() for name, _ in wanted.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
+    over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have the same headers of their own
     first = _transfer(wanted, request.url, tuple(headers.items()), proxy, request.meta.get("download_maxsize"))
-    return [first, *(_transfer(w, w.url, _over(of_site, w.headers), proxy, w.max_bytes) for w in wanted.followers)]
+    return [first, *(_transfer(w, w.url, over(w.headers), proxy, w.max_bytes) for w in wanted.followers)]
 
 
 def headers_of(request: Request) -> tuple[tuple[str, str], ...]:

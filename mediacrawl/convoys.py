@@ -10,7 +10,8 @@ for each, the rest is as the first has it. A file takes Scrapy's way alone where
 - with cookies, a method, meta or flags of its own;
 - where robots.txt says no.
 
-A convoy is as long as what its site brings in a quarter of a second, so large or slow files travel alone too.
+A convoy takes as many as its site brings in a quarter of a second, so large or slow files travel alone too. Files
+that come at once are not spread over all connections: a few go faster one after another.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from mediacrawl.download.request import Outcome
 
 LONGEST = 64
+SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
+_KEPT_LINES = 256
+_NEWS = 0.3  # the weight of the last convoy in what a file takes
 # Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
 _PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
 _PER_REQUEST = (
@@ -80,11 +84,23 @@ class Traveller:
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    """Those of one site that wait. `file_s`: what one took of late; 0 while nothing is known."""
+    """Those of one site that wait.
+
+    Attributes:
+        leading: convoys that are under way.
+        file_s: what one took of late; 0 while nothing is known.
+    """
 
     waiting: deque[Traveller] = field(default_factory=deque)
     leading: int = 0
     file_s: float = 0.0
+
+    def learn(self, outcomes: Sequence[Outcome | None]) -> None:
+        """What those of a convoy took; one that was slow by chance does not count for much."""
+        took_s = [outcome.took_s for outcome in outcomes if isinstance(outcome, Fetched)]
+        if took_s:
+            new_s = sum(took_s) / len(took_s)
+            self.file_s += (new_s - self.file_s) * (_NEWS if self.file_s else 1)
 
 
 class Convoys:
@@ -130,14 +146,15 @@ class Convoys:
             task = asyncio.ensure_future(self._travel(line, convoy))
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._through(key, line, done))
-        if not line.waiting and not line.leading:
-            self._lines.pop(key, None)
+        if not line.waiting and not line.leading and len(self._lines) > _KEPT_LINES:
+            self._lines.pop(key, None)  # else what was learnt of the site is of use when its next page comes
 
     def _size(self, line: _Line) -> int:
         if not line.file_s:
             return 1
         fair = math.ceil(len(line.waiting) / (self._per_site - line.leading))
-        return max(1, min(LONGEST, fair, int(CONVOY_S / line.file_s)))
+        worth_it = int(SHORTEST_S / line.file_s)
+        return max(1, min(LONGEST, max(fair, worth_it), int(CONVOY_S / line.file_s)))
 
     def _through(self, key: tuple[str, bool], line: _Line, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -157,8 +174,7 @@ class Convoys:
         except BaseException as error:
             outcome = error
         begun = len(wanted.outcomes)
-        if begun or wanted.fetched:
-            line.file_s = wanted.elapsed_s / (1 + begun)
+        line.learn([wanted.fetched, *wanted.outcomes])
         self._count(request, wanted)
         first.arrived(outcome)
         for follower, result in zip(followers, wanted.outcomes, strict=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from mediacrawl.store.paths import safe_name, safe_relative_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# A URL whose last segment is as it stands there.
+_PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Programs, not formats: what they answer with decides.
 _PROGRAMS = {".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action"}
 
@@ -33,6 +36,8 @@ def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str 
 
 def name_in_url(url: str) -> str:
     """The last segment of the path, or the host's name where there is none."""
+    if (plain := _PLAIN_NAME.fullmatch(url)) is not None:
+        return plain[1]
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from itemadapter import ItemAdapter
@@ -21,7 +22,7 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
-from mediacrawl.bridge import WANTED, Bridge, GivenUp, Wanted, headers_of, in_words, let_go, response_of
+from mediacrawl.bridge import WANTED, Bridge, GivenUp, MediaResponse, Wanted, headers_of, in_words, let_go
 from mediacrawl.convoys import Convoys, Traveller
 from mediacrawl.download.exchange import MAX_REDIRECTS, origin_of
 from mediacrawl.download.request import Fetched
@@ -37,9 +38,10 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.ledger.ledger import DONE, FAILED, Entry
-from mediacrawl.naming import file_name, is_page_name, wished_path
+from mediacrawl.naming import is_page_name, name_in_url, wished_path
 from mediacrawl.report import Recent
 from mediacrawl.store.partfile import PartInUse
+from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
 from mediacrawl.wishes import (
     digests_of,
@@ -109,6 +111,8 @@ class MediaFilesPipeline(FilesPipeline):
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
         self._recent = Recent()
+        # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
+        self._says_files = crawler.settings.get("LOG_LEVEL") in {"DEBUG", str(logging.DEBUG), logging.DEBUG}
         self._retry_permanent_s = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
@@ -254,7 +258,7 @@ class MediaFilesPipeline(FilesPipeline):
 
         self.convoys.add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
         wanted.fetched = await future
-        return response_of(request, wanted.fetched)
+        return MediaResponse(request, wanted.fetched)
 
     # What Scrapy's media pipelines let a project override
 
@@ -282,7 +286,7 @@ class MediaFilesPipeline(FilesPipeline):
             note_options(request, adapter, single=single)
             if single and isinstance(headers := adapter.get("headers"), dict):
                 request.headers.update(headers)
-            self._add_referer(request)
+        self._add_referers(requests)
         return requests
 
     async def media_to_download(  # type: ignore[override]
@@ -294,14 +298,14 @@ class MediaFilesPipeline(FilesPipeline):
         origin_of(request.url)  # raises for what is no http or https URL, before anything is asked
         if request.method != "GET":
             raise NotFetchable(request.url, f"only GET can be resumed, not {request.method}")
-        entry = await asyncio.wrap_future(works.questions.submit(key))
+        entry = await works.questions.ask(key)
         done = entry is not None and entry.state == DONE
         if entry is not None and done and not self.is_expired(entry):
             return self._present(request, entry)
         if entry is not None and entry.state == FAILED:
             self.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
         if not done:
-            works.changes.submit(Want(self._entry(request, key)))
+            works.changes.tell(Want(self._entry(request, key)))
         request.meta[WANTED] = self.wanted(request, key, entry if done else None)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
         request.meta.update(dont_retry=True, dont_cache=True)
@@ -317,13 +321,13 @@ class MediaFilesPipeline(FilesPipeline):
             raise TransferError(request.url, "a downloader middleware answered, and not the network")
         works, entry = self.works, self._entry(request, wanted.key)
         if fetched.part is None:
-            await asyncio.wrap_future(works.changes.submit(Unchanged(entry)))
-            known = await asyncio.wrap_future(works.questions.submit(wanted.key))
+            await works.changes.ask(Unchanged(entry))
+            known = await works.questions.ask(wanted.key)
             assert known is not None
             return self._present(request, known)
         path = self.file_path(request, response=response, info=info, item=item)
         change = Publish(replace(entry, path=path), fetched)
-        published = await asyncio.wrap_future(works.changes.submit(change))
+        published = await works.changes.ask(change)
         return self._arrived(request, published, fetched)
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
@@ -337,7 +341,7 @@ class MediaFilesPipeline(FilesPipeline):
             reason=reason,
             permanent=getattr(error, "permanent", False),
         )
-        self.works.changes.submit(Failure(failed))
+        self.works.changes.tell(Failure(failed))
         if isinstance(error, IgnoreRequest | RedirectForbidden):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
@@ -360,7 +364,9 @@ class MediaFilesPipeline(FilesPipeline):
         What an override returns is made safe, and numbered if another URL has that path already.
         """
         headers = {}
-        if response is not None:
+        if isinstance(response, MediaResponse):
+            headers = response.fields
+        elif response is not None:
             headers = {
                 name.decode("latin-1").lower(): values[0].decode("latin-1")
                 for name, values in response.headers.items()
@@ -420,7 +426,7 @@ class MediaFilesPipeline(FilesPipeline):
             url=request.url,
             headers=headers_of(request),
             max_bytes=request.meta.get("download_maxsize"),
-            name=file_name(request.url, filename=request.meta.get("media_filename")),
+            name=request.meta.get("media_filename") or name_in_url(request.url),
             digests=digests_of(request),
             revalidate=validators_of(done) if done is not None else None,
             allow_redirects=self.allow_redirects,
@@ -462,7 +468,8 @@ class MediaFilesPipeline(FilesPipeline):
     def _arrived(self, request: Request, entry: Entry, fetched: Fetched) -> FileInfo:
         self.count_arrived([(entry.key, fetched)])
         status = _status_of(fetched)
-        logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
+        if self._says_files:
+            logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
         return self._info(request, entry, status)
 
     def count_arrived(self, files: Sequence[tuple[str, Fetched]]) -> None:
@@ -484,13 +491,32 @@ class MediaFilesPipeline(FilesPipeline):
     def _info(request: Request, entry: Entry, status: str) -> FileInfo:
         return FileInfo(url=request.url, path=entry.path or "", checksum=entry.sha256, status=status)
 
-    def _add_referer(self, request: Request) -> None:
-        if referer := request.meta.get("media_referer"):
-            request.headers.setdefault("Referer", referer)
-        elif page := request.meta.get("media_page"):
-            middleware = self.crawler.get_spider_middleware(RefererMiddleware)
-            if middleware is not None:
-                middleware.get_processed_request(request, Response(page))
+    def _add_referers(self, requests: Sequence[Request]) -> None:
+        """What the item says, else the page as far as the policy lets it."""
+        known: dict[tuple[str, Origin | None], bytes | None] = {}
+        for request in requests:
+            if referer := request.meta.get("media_referer"):
+                request.headers.setdefault("Referer", referer)
+            elif page := request.meta.get("media_page"):
+                # Scrapy's policies look at no more of the target than its origin.
+                place = page, Origin.of(request.url)
+                if place not in known or not self._stock_policy:
+                    self._add_page(request, page)
+                    known[place] = request.headers.get("Referer")
+                elif (referer := known[place]) is not None:
+                    request.headers.setdefault("Referer", referer)
+
+    def _add_page(self, request: Request, page: str) -> None:
+        if self._referers is not None:
+            self._referers.get_processed_request(request, Response(page))
+
+    @cached_property
+    def _referers(self) -> RefererMiddleware | None:
+        return self.crawler.get_spider_middleware(RefererMiddleware)
+
+    @cached_property
+    def _stock_policy(self) -> bool:
+        return self._referers is None or self._referers.default_policy.__module__ == RefererMiddleware.__module__
 
 
 def _status_of(fetched: Fetched) -> str:

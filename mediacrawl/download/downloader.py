@@ -191,6 +191,7 @@ class _Transfer:
         self._went_original = False
         self._probes = 0
         self._counting = threading.Lock()
+        self._began = owner.clock()
 
     def run(self) -> Fetched:
         """Try until it is whole, or until trying is pointless."""
@@ -239,6 +240,7 @@ class _Transfer:
                         shown_url(answer.url),
                         answer.headers,
                         latency_s=self._exchange.latency_s,
+                        took_s=self._owner.clock() - self._began,
                     )
                     return None
                 case Action.COMPLETE:
@@ -417,6 +419,7 @@ class _Transfer:
             saved_bytes=self._saved_bytes,
             fetched_bytes=self._progress.fetched_bytes,
             latency_s=self._exchange.latency_s,
+            took_s=self._owner.clock() - self._began,
         )
 
     def _set_aside(self, digest: Digest) -> None:

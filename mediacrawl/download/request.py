@@ -83,6 +83,7 @@ class Fetched:
         saved_bytes: were on the disk before this transfer and did not travel again.
         fetched_bytes: travelled.
         latency_s: from asking to the head of the last answer; None when nothing was asked.
+        took_s: from the beginning to the last byte.
     """
 
     part: HeldPart | None
@@ -95,6 +96,7 @@ class Fetched:
     saved_bytes: int = 0
     fetched_bytes: int = 0
     latency_s: float | None = None
+    took_s: float = 0.0
 
 
 Outcome = Fetched | BaseException

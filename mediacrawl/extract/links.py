@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -17,6 +18,9 @@ _ENDS = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\n\r")
 # The letters that a URL may have as they are: nothing to encode, so the slow way can be spared.
 _PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,4})?/(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+# Below the folder of a page, without anything that stands for something else: no `.`, `..`, `//`, scheme or query.
+_BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
+_FOLDER = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,4})?)(/(?:[\w~-][\w.~-]*/)*)[\w.~-]*(?:\?[^#]*)?", re.ASCII)
 _SCHEMES = ("http", "https")
 
 
@@ -65,11 +69,20 @@ def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
     link = _forward(link.strip(_ENDS).translate(_INSIDE))
     if not link or link.startswith("#"):
         return None
+    if _BELOW.fullmatch(link) and (folder := _folder_of(base)):  # most links: a third of the time of the whole way
+        return f"{folder[0]}{link}" if link[0] == "/" else f"{folder[0]}{folder[1]}{link}"
     try:
         url = urldefrag(urljoin(base, link)).url
         return url if _PLAIN.fullmatch(url) else _safe(url, encoding)
     except ValueError:  # a bad IPv6 address or port, a host that NFKC turns into something else
         return None
+
+
+@lru_cache(maxsize=16)
+def _folder_of(base: str) -> tuple[str, str] | None:
+    """Origin and folder of a page whose URL is as plain as most."""
+    plain = _FOLDER.fullmatch(base)
+    return (plain[1], plain[2]) if plain else None
 
 
 def _safe(url: str, encoding: str) -> str | None:

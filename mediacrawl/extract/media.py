@@ -46,6 +46,7 @@ _LAZY_SRC = (
 )
 # These may as well be the address of a page, so they count only if they end like a picture.
 _MAYBE_SRC = ("data-url", "data-image")
+_INSTEAD_OF_SRC = frozenset((*_LAZY_SRC, *_MAYBE_SRC))
 _META_KINDS = {
     **dict.fromkeys(("og:image", "og:image:url", "og:image:secure_url"), "image"),
     **dict.fromkeys(("og:video", "og:video:url", "og:video:secure_url"), "video"),
@@ -137,16 +138,18 @@ def _picture_links(elements: list[Element]) -> Iterator[str]:
 
 def _candidates(element: Element) -> Iterator[Candidate]:
     for name in _LAZY_SRCSET:
-        yield from parse_srcset(element.get(name, ""))
+        if value := element.get(name):
+            yield from parse_srcset(value)
     yield from map(Candidate, _source_links(element))
 
 
 def _source_links(element: Element) -> Iterator[str]:
     """The lazy attributes before `src`, a placeholder beside them. `data-lazy="true"` is only a flag."""
-    values = (element.get(name, "") for name in _LAZY_SRC)
-    yield from (value for value in values if "/" in value or "." in value)
-    maybe = (element.get(name, "") for name in _MAYBE_SRC)
-    yield from (value for value in maybe if value and _path_kind(value))
+    if not _INSTEAD_OF_SRC.isdisjoint(element.keys()):
+        values = (element.get(name, "") for name in _LAZY_SRC)
+        yield from (value for value in values if "/" in value or "." in value)
+        maybe = (element.get(name, "") for name in _MAYBE_SRC)
+        yield from (value for value in maybe if value and _path_kind(value))
     yield element.get("src", "")
 
 

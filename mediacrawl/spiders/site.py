@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
@@ -13,6 +13,8 @@ class SiteSpider(MediaSpider):
     """Arguments: `url` (several with blanks between), and `media`, `next`, `follow`, `kinds` as in the base."""
 
     name = "site"
+    # A page gives one item; Scrapy makes as many tasks for each page, whether there is something to do or not.
+    custom_settings: ClassVar[dict[str, Any]] = {"CONCURRENT_ITEMS": 4}
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
         refuse_unknown(arguments, "url", *ARGUMENTS)

@@ -1,17 +1,42 @@
 from __future__ import annotations
 
+from urllib.parse import urldefrag, urljoin
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsel import Selector
 
-from mediacrawl.extract.links import Page
+from mediacrawl.extract import links
+from mediacrawl.extract.links import Page, absolute
 
 URL = "https://host.example/gallery/page.html?p=1"
 
 
 def page(html="", url=URL, encoding="utf-8"):
     return Page.from_selector(Selector(text=html), url, encoding)
+
+
+@given(
+    base=st.sampled_from(
+        [
+            "http://h.example/",
+            "https://h:81/a/b.html",
+            "http://h/a/",
+            "http://h/~u/x?y=/z/",
+            "http://h/a//b",
+            "http://h/../a/b",
+        ]
+    ),
+    link=st.lists(
+        st.sampled_from(["a", "b.jpg", "..", ".", "/", "//", "x:y", "~", "-", "?", "#", "%20", "_", "ä"])
+    ).map("".join),
+)
+def test_the_short_way_of_plain_links_leads_to_the_same_place(base, link):
+    expected = urldefrag(urljoin(base, link)).url
+    resolved = absolute(base, link)
+    plain = links._PLAIN.fullmatch(expected) and link and link[0] != "#"
+    assert not plain or resolved == expected
 
 
 @pytest.mark.parametrize(
