@@ -449,7 +449,7 @@ class MediaResponse(Response):
         super().__init__(fetched.url or request.url, fetched.status, request=request)
         self.fields = fetched.headers
 
-    @property
+    @property  # type: ignore[misc]
     def headers(self) -> Headers:
         if self._headers is None:
             self._headers = Headers({name: [value] for name, value in self.fields.items()})

@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from http.client import HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -22,7 +22,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 _BUFFER_BYTES = 64 * 1024
 _LOOK_EVERY_S = 0.5
@@ -141,6 +142,7 @@ class _QuickResponse(HTTPResponse):
     """
 
     fp: Any
+    is_plain = False
     _method: str | None
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
@@ -151,6 +153,7 @@ class _QuickResponse(HTTPResponse):
         if plain is None:
             super().begin()
             return
+        self.is_plain = True
         size_bytes, self.status, self.reason, fields = plain
         self.fp.read(size_bytes)
         self.code = self.status
@@ -161,6 +164,18 @@ class _QuickResponse(HTTPResponse):
         self.chunked = False
         self.length = int(self.headers["content-length"])
         self.will_close = "close" in self.headers.get("connection", "").lower()
+
+    def settle_length(self) -> None:
+        """One length, however often it is said (RFC 9110 8.6). `http.client` takes the first, or none; where urllib3
+        reads, it sees to that.
+        """
+        if self.is_plain or self.chunked:
+            return
+        lengths = {item.strip() for item in ",".join(self.headers.get_all("Content-Length", [])).split(",")}
+        if len(lengths) > 1:
+            raise HTTPException("Content-Length contained different values")
+        if self.length is None and _LENGTH.fullmatch(length := lengths.pop()):
+            self.length = int(length)
 
 
 # RFC 9112 4 and 5, of the answers that have a body whose length is known.
@@ -189,6 +204,89 @@ def _plain_head(arrived: bytes) -> tuple[int, int, str, list[tuple[str, str]]] |
     return len(head) + len(end), int(status[1]), (status[2] or "").strip(), fields
 
 
+class Exchanged:
+    """One GET over a connection of a pool, and its answer, as `http.client` reads it: what urllib3 does beyond that
+    costs more than a small file.
+
+    Attributes:
+        status, reason: of the head.
+        fields: its names and values, as they came.
+    """
+
+    def __init__(self, pool: HTTPConnectionPool, request: bytes, timeout_s: float) -> None:
+        """Send, and read the head. Raises what `http.client`, ssl and urllib3's connections raise."""
+        self._pool = pool
+        self._connection: Any = pool._get_conn()  # noqa: SLF001 - an idle one that lives, or a new one
+        self._raw: Any = None
+        try:
+            self._ask(request, timeout_s)
+        except BaseException:
+            self.close()
+            self.release()
+            raise
+
+    def _ask(self, request: bytes, timeout_s: float) -> None:
+        connection = self._connection
+        connection.timeout = timeout_s
+        self._pool._validate_conn(connection)  # noqa: SLF001 - connects where TLS is to be checked
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(timeout_s)
+        self._sock = connection.sock
+        with suppress(BrokenPipeError):  # the answer to half a request may be there
+            connection.sock.sendall(request)
+        self._raw = _QuickResponse(self._sock, method="GET")
+        with connection.watched():
+            self._raw.begin()
+        self._raw.settle_length()
+        self.status: int = self._raw.status
+        self.reason: str = self._raw.reason or ""
+
+    @property
+    def fields(self) -> Iterable[tuple[str, str]]:
+        fields: Iterable[tuple[str, str]] = self._raw.headers.items()
+        return fields
+
+    @property
+    def length_remaining(self) -> int | None:
+        """What is to come of the body, in bytes; None where only its end will tell."""
+        length_bytes: int | None = self._raw.length
+        return length_bytes
+
+    def read1(self, size_bytes: int, *, decode_content: bool = False) -> bytes:
+        """As much as is there, once something is; nothing at the end. `IncompleteRead` where that is too early."""
+        block: bytes = self._raw.read1(size_bytes)
+        if block:
+            return block
+        if self._raw.length:
+            raise IncompleteRead(b"", self._raw.length)
+        self._raw.close()
+        return b""
+
+    def read(self, size_bytes: int) -> None:
+        """Throw away so much of the body."""
+        self._raw.read(size_bytes)
+
+    def shutdown(self) -> None:
+        _cut(self._sock)
+
+    def isclosed(self) -> bool:
+        """Whether the body was read to its end, and the connection can be used again."""
+        return not self._raw.will_close and (self._raw.length == 0 or self._raw.isclosed())
+
+    def close(self) -> None:
+        """Not to be used again: what is left of the body would be taken for the next answer."""
+        self._connection.close()
+
+    def release(self) -> None:
+        """The connection goes back to its pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._raw is not None:
+                self._raw.close()
+            self._pool._put_conn(connection)  # noqa: SLF001
+
+
 class _WideSocket:
     """As much of a socket as an `HTTPResponse` uses."""
 
@@ -211,8 +309,12 @@ def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HT
                 _check_peer(self.sock)
 
         def getresponse(self) -> Any:
-            with watch.watching(self.sock, self.timeout):
+            with self.watched():
                 return super().getresponse()  # type: ignore[misc]
+
+        def watched(self) -> AbstractContextManager[None]:
+            """While its head is read."""
+            return watch.watching(self.sock, self.timeout)
 
     class Plain(Guard, HTTPConnection):
         pass

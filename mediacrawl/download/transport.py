@@ -6,6 +6,7 @@ import errno
 import http.client
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,11 +19,12 @@ import urllib3
 from requests.utils import check_header_validity
 
 from mediacrawl.download.coding import decoded
-from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, PrivateAddress
+from mediacrawl.download.sockets import Exchanged, GuardedAdapter, HeadWatch, PrivateAddress
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 BLOCK_BYTES = 512 * 1024
 # A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
@@ -163,7 +165,7 @@ def _through(
     """One GET of a session: through a proxy, or of a session that somebody else has made."""
     response = session.get(
         url,
-        headers=dict(headers),
+        headers={"User-Agent": urllib3.util.SKIP_HEADER, **headers},  # none of urllib3's own
         stream=True,
         allow_redirects=False,
         timeout=timeout_s,
@@ -183,28 +185,27 @@ def _straight(
     session: requests.Session, url: str, headers: Mapping[str, str], *, verify: bool | str, timeout_s: float
 ) -> _RequestsAnswer:
     """The same GET with the work left out that a session does for each: what it would send, over the pool that it
-    would take, with the call that its adapter would make.
+    would take.
     """
-    origin, target, sent = _prepared(url, headers)
+    origin, request = _prepared(url, headers)
     adapter = session.get_adapter(origin)
     assert isinstance(adapter, GuardedAdapter)
-    raw = adapter.pool(origin, verify).urlopen(
-        "GET",
-        target,
-        headers=sent,
-        redirect=False,
-        assert_same_host=False,
-        preload_content=False,
-        decode_content=False,
-        retries=adapter.max_retries,
-        timeout=_timeout(timeout_s),
-    )
-    answer = _RequestsAnswer(raw, raw.release_conn, url, timeout_s)
+    raw = Exchanged(adapter.pool(origin, verify), request, timeout_s)
+    answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
     answer.status = raw.status
-    answer.reason = raw.reason or ""
-    answer.headers = {name.lower(): value for name, value in raw.headers.itermerged()}
-    answer.split_cookies(raw.headers)
+    answer.reason = raw.reason
+    answer.headers = _merged(raw.fields)
     return answer
+
+
+def _merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Lower-case names; repeated fields together, as `Answer` says."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        between = "\n" if key == "set-cookie" else ", "
+        headers[key] = f"{headers[key]}{between}{value}" if key in headers else value
+    return headers
 
 
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
@@ -215,22 +216,39 @@ _PLAIN_URL = re.compile(
 )
 
 
-def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, str, Mapping[str, str]]:
-    """Origin, request target and headers, as `requests` prepares them: it refuses what would break out of a line."""
+def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """Origin and request (RFC 9112 3), as `requests` prepares it: it refuses what would break out of a line."""
     plain = _PLAIN_URL.fullmatch(url)
-    if plain is None:
+    if plain is not None:
+        origin, target, fields = plain[1], plain[2], _fields(tuple(headers.items()))
+    else:
         request = requests.Request("GET", url, headers=dict(headers)).prepare()
         parts = urlsplit(request.url or "")
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url, request.headers
-    named = {name.lower(): (name, value) for name, value in headers.items()}
+        origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url
+        fields = _fields(tuple(request.headers.items()))
+        if _BREAKS_OUT.search(target):
+            raise requests.exceptions.InvalidURL("a blank in the request target")
+    return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
+
+
+_BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
+
+
+@lru_cache(maxsize=64)
+def _host_of(origin: str) -> bytes:
+    """With the port, unless it goes without saying (RFC 9110 7.2)."""
+    scheme, _, netloc = origin.partition("://")
+    return netloc.removesuffix(f":{DEFAULT_PORTS.get(scheme)}").encode("ascii")
+
+
+@lru_cache(maxsize=64)  # those of all files of a site, or of a page of it, are the same
+def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Lines of a head; of those with one name the last counts."""
+    named = {"accept-encoding": ("Accept-Encoding", "identity")}
+    named |= {name.lower(): (name, value) for name, value in headers}
     for header in named.values():
         check_header_validity(header)
-    return plain[1], plain[2], dict(named.values())
-
-
-@lru_cache(maxsize=16)
-def _timeout(timeout_s: float) -> urllib3.Timeout:
-    return urllib3.Timeout(connect=timeout_s, read=timeout_s)
+    return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
 
 
 class _RequestsAnswer:
@@ -300,7 +318,7 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
         lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
     ),
     (
-        (requests.exceptions.SSLError, urllib3.exceptions.SSLError),
+        (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
         lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
     ),
     (

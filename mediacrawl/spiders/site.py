@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
@@ -14,7 +14,7 @@ class SiteSpider(MediaSpider):
 
     name = "site"
     # A page gives one item; Scrapy makes as many tasks for each page, whether there is something to do or not.
-    custom_settings: ClassVar[dict[str, Any]] = {"CONCURRENT_ITEMS": 4}
+    custom_settings = {"CONCURRENT_ITEMS": 4}  # noqa: RUF012 - as Scrapy declares it
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
         refuse_unknown(arguments, "url", *ARGUMENTS)
