@@ -187,6 +187,7 @@ class _Transfer:
             self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
         self._hash = RunningHash(wanted=self._policy.sha256)
         self._unchanged: Fetched | None = None
+        self._validators: Validators | None = None  # of the version that a body from its first byte on has begun
         self._refetched = False  # once for a wrong digest
         self._went_original = False
         self._probes = 0
@@ -267,7 +268,8 @@ class _Transfer:
 
     def _start_over(self) -> None:
         self._saved_bytes = 0
-        self._hash = RunningHash(wanted=self._policy.sha256)
+        if self._hash.hashed_bytes:
+            self._hash = RunningHash(wanted=self._policy.sha256)
         self._promised = set(self._request.digests)
 
     def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
@@ -316,6 +318,7 @@ class _Transfer:
             raise TransferBroken(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
         self._start_over()
+        self._validators = head.validators
         self._note_promises(answer, head)
         kept = {name: answer.headers[name] for name in (*_KEPT_HEADERS, *_DIGEST_HEADERS) if name in answer.headers}
         self._part.begin(
@@ -401,6 +404,7 @@ class _Transfer:
         """Hash what was not hashed on the way, and compare with every promise. `fetch_all` syncs it."""
         record = self._part.record
         assert record is not None
+        validators = self._validators
         self._part.note_whole()
         size_bytes = self._part.have
         self._hash_prefix()
@@ -415,7 +419,7 @@ class _Transfer:
             headers=dict(record.head.get("headers", {})),
             size_bytes=size_bytes,
             sha256=self._hash.sha256_hex,
-            validators=Validators.from_dict(record.validators),
+            validators=Validators.from_dict(record.validators) if validators is None else validators,
             saved_bytes=self._saved_bytes,
             fetched_bytes=self._progress.fetched_bytes,
             latency_s=self._exchange.latency_s,

@@ -143,6 +143,7 @@ class _QuickResponse(HTTPResponse):
 
     fp: Any
     is_plain = False
+    fields: list[tuple[str, str]]
     _method: str | None
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
@@ -153,17 +154,24 @@ class _QuickResponse(HTTPResponse):
         if plain is None:
             super().begin()
             return
-        self.is_plain = True
-        size_bytes, self.status, self.reason, fields = plain
+        self.is_plain, self.will_close = True, False
+        size_bytes, self.status, self.reason, self.fields = plain
         self.fp.read(size_bytes)
         self.code = self.status
         self.version = 11
-        self.headers = self.msg = HTTPMessage()
-        for name, value in fields:
-            self.headers.set_raw(name, value)
         self.chunked = False
-        self.length = int(self.headers["content-length"])
-        self.will_close = "close" in self.headers.get("connection", "").lower()
+        for name, value in self.fields:
+            match name.lower():
+                case "content-length":
+                    self.length = int(value)
+                case "connection":
+                    self.will_close = "close" in value.lower()
+        self._note_headers()
+
+    def _note_headers(self) -> None:
+        self.headers = self.msg = HTTPMessage()
+        for name, value in self.fields:
+            self.headers.set_raw(name, value)
 
     def settle_length(self) -> None:
         """One length, however often it is said (RFC 9110 8.6). `http.client` takes the first, or none; where urllib3
@@ -204,6 +212,13 @@ def _plain_head(arrived: bytes) -> tuple[int, int, str, list[tuple[str, str]]] |
     return len(head) + len(end), int(status[1]), (status[2] or "").strip(), fields
 
 
+class _BareResponse(_QuickResponse):
+    """Of a plain head it keeps `fields`, and no `headers`."""
+
+    def _note_headers(self) -> None:
+        pass
+
+
 class Exchanged:
     """One GET over a connection of a pool, and its answer, as `http.client` reads it: what urllib3 does beyond that
     costs more than a small file.
@@ -235,7 +250,7 @@ class Exchanged:
         self._sock = connection.sock
         with suppress(BrokenPipeError):  # the answer to half a request may be there
             connection.sock.sendall(request)
-        self._raw = _QuickResponse(self._sock, method="GET")
+        self._raw = _BareResponse(self._sock, method="GET")
         with connection.watched():
             self._raw.begin()
         self._raw.settle_length()
@@ -244,8 +259,8 @@ class Exchanged:
 
     @property
     def fields(self) -> Iterable[tuple[str, str]]:
-        fields: Iterable[tuple[str, str]] = self._raw.headers.items()
-        return fields
+        raw: _BareResponse = self._raw
+        return raw.fields if raw.is_plain else raw.headers.items()
 
     @property
     def length_remaining(self) -> int | None:

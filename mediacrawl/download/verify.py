@@ -35,7 +35,7 @@ class RunningHash:
         """Without being wanted it only counts."""
         self._sha256 = hashlib.sha256() if wanted else None
         self._waiting: deque[bytes] = deque()
-        self._changed = threading.Condition()
+        self._changed: threading.Condition | None = None  # small files need none
         self._under_way = False
         self.hashed_bytes = 0
 
@@ -58,29 +58,32 @@ class RunningHash:
             self._hash_beside(data)
 
     def _hash_beside(self, data: bytes) -> None:
-        with self._changed:
+        changed = self._changed = self._changed or threading.Condition()
+        with changed:
             while len(self._waiting) >= _MOST_WAITING:
-                self._changed.wait()
+                changed.wait()
             self._waiting.append(data)
             if not self._under_way:
                 self._under_way = True
-                _hashers().submit(self._work_off)
+                _hashers().submit(self._work_off, changed)
 
-    def _work_off(self) -> None:
+    def _work_off(self, changed: threading.Condition) -> None:
         assert self._sha256 is not None
         while True:
-            with self._changed:
+            with changed:
                 if not self._waiting:
                     self._under_way = False
-                    self._changed.notify_all()
+                    changed.notify_all()
                     return
                 data = self._waiting[0]
             self._sha256.update(data)
-            with self._changed:
+            with changed:
                 self._waiting.popleft()
-                self._changed.notify_all()
+                changed.notify_all()
 
     def _settle(self) -> None:
+        if self._changed is None:
+            return
         with self._changed:
             while self._under_way:
                 self._changed.wait()
