@@ -261,9 +261,13 @@ class Archive:
 
 
 def _claimed(change: Publish, path: str) -> Entry:
-    fetched = change.fetched
-    return replace(
-        change.entry,
+    entry, fetched = change.entry, change.fetched
+    return Entry(  # `dataclasses.replace` costs as much as all else here
+        entry.key,
+        entry.url,
+        page=entry.page,
+        spider=entry.spider,
+        wish=entry.wish,
         path=path,
         size_bytes=fetched.size_bytes,
         sha256=fetched.sha256 or None,

@@ -17,7 +17,8 @@ ROOT = Path(mediacrawl.__file__).parent
 LOWER = {
     "errors": set(),
     "urls": set(),
-    "headers": set(),
+    "records": set(),
+    "headers": {"records"},
     "batcher": set(),
     "gate": set(),
     "store.paths": set(),
@@ -25,13 +26,13 @@ LOWER = {
     "ledger": {"errors", "store.paths"},
     "frontier": {"errors"},
     "extract": {"errors", "headers", "urls"},
-    "download": {"errors", "headers", "urls", "store"},
+    "download": {"errors", "headers", "urls", "store", "records"},
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
     "naming": {"headers", "store.paths"},
     "progress": {"report", "download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
-    "workers": {"errors", "download", "store", "ledger", "archive"},
+    "workers": {"errors", "download", "store", "ledger", "archive", "records"},
     "demo": {"headers"},
 }
 # Above it: each room may know all that is below the line, and the rooms before it.

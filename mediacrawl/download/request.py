@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
+from mediacrawl.records import quickly_pickled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class TransferRequest:
     """One wanted file.
@@ -69,6 +71,7 @@ class HeldPart(Protocol):
         ...
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What came of a transfer.

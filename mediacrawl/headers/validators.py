@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mediacrawl.headers.dates import http_date
+from mediacrawl.records import quickly_pickled
 
 # RFC 9110 8.8.3: etagc is any visible character but the quote, and obs-text. W/ is case-sensitive.
 _ETAGC = r"[\x21\x23-\x7e\x80-\xff]*"
@@ -26,6 +27,7 @@ class Agreement(enum.Enum):
     UNKNOWN = "unknown"
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class ETag:
     """An entity tag without its quotes. Raises ValueError for what no header can carry."""
@@ -55,6 +57,7 @@ class ETag:
         return self.opaque == other.opaque
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Validators:
     """What a response said about its version.

@@ -247,11 +247,11 @@ class Ledger:
         )
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:
-        """The files of these entries stand at their paths."""
+        """The files of these entries stand at their paths. The rows have the rest since `claim`."""
         self._many(
-            "UPDATE files SET state = 'done', validators = ?, content_type = ?, http_status = ?, reason = NULL,"
-            " attempts = 0, permanent = 0, finished_at = ?, checked_at = ? WHERE key = ?",
-            ((e.validators, e.content_type, e.http_status, now, now, e.key) for e in entries),
+            "UPDATE files SET state = 'done', reason = NULL, attempts = 0, permanent = 0, finished_at = ?,"
+            " checked_at = ? WHERE key = ?",
+            ((now, now, entry.key) for entry in entries),
         )
 
     def settle(self, key: str, state: str, now: float) -> None:

@@ -5,14 +5,16 @@ A worker trusts the process that has started it, and nobody else has its socket.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.download.request import Fetched
+from mediacrawl.records import quickly_pickled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from mediacrawl.download.policy import Policy
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
@@ -92,19 +94,20 @@ class Answered:
     answer: str | MediacrawlError | None
 
 
+@quickly_pickled
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Stands for a part that a worker holds."""
 
     number: int
-    path: Path
+    path: str
 
 
 class RemotePart:
     """A part that a worker holds, as the crawl sees it: a `HeldPart`."""
 
     def __init__(self, ticket: Ticket, release: Callable[[int, bool], None]) -> None:
-        self.path = ticket.path
+        self.path = Path(ticket.path)
         self._ticket = ticket
         self._release: Callable[[int, bool], None] | None = release
 
@@ -122,8 +125,11 @@ class RemotePart:
             release(self._ticket.number, is_published)
 
 
+_all_but_part = attrgetter(*(field.name for field in fields(Fetched)[1:]))
+
+
 def with_part(outcome: Outcome, exchange: Callable[[Any], HeldPart]) -> Outcome:
     """The outcome with another stand-in for its part."""
     if not isinstance(outcome, Fetched) or outcome.part is None:
         return outcome
-    return replace(outcome, part=exchange(outcome.part))
+    return Fetched(exchange(outcome.part), *_all_but_part(outcome))  # a third of what `dataclasses.replace` costs
