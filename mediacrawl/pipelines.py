@@ -320,15 +320,14 @@ class MediaFilesPipeline(FilesPipeline):
         fetched = wanted.fetched
         if fetched is None:  # a middleware answered instead of the network
             raise TransferError(request.url, "a downloader middleware answered, and not the network")
-        works, entry = self.works, self._entry(request, wanted.key)
+        works = self.works
         if fetched.part is None:
-            await works.changes.ask(Unchanged(entry))
+            await works.changes.ask(Unchanged(self._entry(request, wanted.key)))
             known = await works.questions.ask(wanted.key)
             assert known is not None
             return self._present(request, known)
         path = self.file_path(request, response=response, info=info, item=item)
-        change = Publish(replace(entry, path=path), fetched)
-        published = await works.changes.ask(change)
+        published = await works.changes.ask(Publish(self._entry(request, wanted.key, path), fetched))
         return self._arrived(request, published, fetched)
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
@@ -399,13 +398,14 @@ class MediaFilesPipeline(FilesPipeline):
         assert self._works is not None
         return self._works
 
-    def _entry(self, request: Request, key: str) -> Entry:
+    def _entry(self, request: Request, key: str, path: str | None = None) -> Entry:
         return Entry(
             key,
             shown_url(request.url),
             page=request.meta.get("media_page"),
             spider=self._owner(request),
             wish=wish_of(request),
+            path=path,
         )
 
     def _owner(self, request: Request) -> str:

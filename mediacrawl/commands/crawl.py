@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
 
+_DOORS = {
+    "scrapy.extensions.remote_control.RemoteControl": "REMOTE_CONTROL_ENABLED",
+    "scrapy.extensions.telnet.TelnetConsole": "TELNETCONSOLE_ENABLED",
+}
+
+
 class Command(crawl.Command):
     """Exit status: 0 all there, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
 
@@ -32,6 +39,7 @@ class Command(crawl.Command):
         assert self.crawler_process is not None
         if self._refuses_job():
             return
+        self._start_lightly()
         try:
             crawler = self._create_crawler(spider)
         except KeyError:
@@ -55,6 +63,16 @@ class Command(crawl.Command):
             print(f"scrapy crawl: {disk_error(error, f'the job folder {folder}')}", file=sys.stderr)
             self.exitcode = EXIT_MACHINE
         return bool(self.exitcode)
+
+    def _start_lightly(self) -> None:
+        """A sixth of the start of a crawl that would otherwise find nothing to do."""
+        assert self.settings is not None
+        # Scrapy 2.19 imports what its doors need (aiohttp, conch) before it sees that they are to stay shut.
+        shut = [door for door, switch in _DOORS.items() if not self.settings.getbool(switch)]
+        extensions = {path: order for path, order in self.settings["EXTENSIONS_BASE"].items() if path not in shut}
+        self.settings.set("EXTENSIONS_BASE", extensions, "cmdline")
+        # This module looks at the source of each caller while it is imported: here they are few.
+        import_module("scrapy.core.downloader.contextfactory")
 
     def _note_error(self, task: asyncio.Task[None]) -> None:
         """What a user can cause is one line; anything else keeps its traceback, which asyncio writes."""

@@ -6,6 +6,7 @@ thread for ever. And the address that counts is the one really connected to, not
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import re
 import socket
@@ -153,6 +154,8 @@ class _QuickResponse(HTTPResponse):
         plain = _plain_head(self.fp.peek()) if self.headers is None and self._method == "GET" else None
         if plain is None:
             super().begin()
+            if self.fp is not None and self.fp.has_ended:
+                raise HTTPException("the connection ended within the head of the answer")
             return
         self.is_plain, self.will_close = True, False
         size_bytes, self.status, self.reason, self.fields = plain
@@ -309,7 +312,20 @@ class _WideSocket:
         self._sock = sock
 
     def makefile(self, mode: str) -> Any:
-        return self._sock.makefile(mode, _BUFFER_BYTES)
+        return _HeadReader(self._sock.makefile(mode, 0), _BUFFER_BYTES)
+
+
+class _HeadReader(io.BufferedReader):
+    """Knows whether there was a line to read. `http.client` takes an end within a head for the end of the head, and
+    then a file without length and without a byte for a whole one.
+    """
+
+    has_ended = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.has_ended = self.has_ended or not line
+        return line
 
 
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:

@@ -18,13 +18,7 @@ STATS_DUMP = False
 TELNETCONSOLE_ENABLED = False
 REMOTE_CONTROL_ENABLED = False
 MEMUSAGE_ENABLED = False
-EXTENSIONS = {
-    "scrapy.extensions.corestats.CoreStats": None,
-    "scrapy.extensions.logstats.LogStats": None,
-    "scrapy.extensions.throttle.AutoThrottle": None,
-    "scrapy.extensions.memusage.MemoryUsage": None,
-    "scrapy.extensions.feedexport.FeedExporter": None,
-}
+EXTENSIONS_BASE = {}  # those that are switched off are imported all the same
 
 ROBOTSTXT_OBEY = False
 COOKIES_ENABLED = False
