@@ -136,9 +136,7 @@ def kind_of_type(mime: str | None) -> str | None:
 def kind_of_path(path: str) -> str | None:
     """Give "image", "audio" or "video" by the extension alone, or None. A path, not a URL: no query."""
     name = path.rstrip("/").rpartition("/")[2]
-    dot = name.rfind(
-        "."
-    )  # as `PurePath.suffix` has it, which costs ten times as much, and this is asked for each link
+    dot = name.rfind(".")  # as `PurePath.suffix` has it, at a tenth of the cost: this is asked of each link
     return _kind_of_extension(name[dot:].lower()) if 0 < dot < len(name) - 1 else None
 
 

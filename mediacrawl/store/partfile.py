@@ -209,11 +209,12 @@ class PartFolder:
     def _sweep(self) -> None:
         bodiless = False
         with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            for entry in list(entries):
-                path = Path(entry.path)
+            left = [Path(entry.path) for entry in entries]
+            for path in left:
                 if path.suffix == ".tmp":
-                    self._sweep_torn(path)
-                elif path.suffix == ".part" and not path.with_suffix(".json").exists():
+                    self._sweep_torn(path)  # before its part, whose lock says that nobody is writing it
+            for path in left:
+                if path.suffix == ".part" and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, path):
                         pass  # closing a part writes its record, or removes what is worth nothing
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():

@@ -153,7 +153,6 @@ HEADS = {
     "continue": b"HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
     "an older version": b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc",
     "many fields": b"HTTP/1.1 200 OK\r\n" + b"X-A: a\r\n" * 101 + b"Content-Length: 3\r\n\r\nabc",
-    "cut short": b"HTTP/1.1 200 OK\r\nContent-Length: 3",
     "nothing": b"",
     "no HTTP": b"SSH-2.0-server\r\nContent-Length: 3\r\n\r\nabc",
     "a status too long": b"HTTP/1.1 2000 OK\r\nContent-Length: 3\r\n\r\nabc",
@@ -181,6 +180,16 @@ def facts_of(kind, raw):
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_is_read_as_the_standard_library_reads_it(raw):
     assert facts_of(sockets._QuickResponse, raw) == facts_of(HTTPResponse, raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 3", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX: 1\r\n"],
+    ids=["within a line", "behind the first", "behind a field"],
+)
+def test_a_head_that_was_cut_short_is_no_head(raw):
+    assert "within the head" in facts_of(sockets._QuickResponse, raw)
+    assert "within the head" not in facts_of(HTTPResponse, raw)  # which takes it for one
 
 
 @pytest.mark.parametrize("name", ["usual", "no reason", "to be closed", "kept", "an empty field"])

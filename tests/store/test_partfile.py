@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -573,6 +574,23 @@ def test_the_sweep_takes_what_nothing_can_use_and_nothing_else(parts):
     (parts.folder / "notes.txt").write_bytes(b"mine")
     parts.sweep()
     assert set(parts.folder.iterdir()) == kept | {fresh, parts.folder / "notes.txt"}
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+def test_the_sweep_takes_the_first_record_of_a_part_that_a_kill_has_torn(parts, monkeypatch, downwards):
+    written(parts, (0, KEPT)).close()
+    part = parts.folder / f"{parts.name(KEY)}.part"
+    part.with_suffix(".json").rename(part.with_suffix(".tmp"))
+    scandir = os.scandir
+
+    @contextmanager
+    def ordered(folder):
+        with scandir(folder) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=downwards)
+
+    monkeypatch.setattr(os, "scandir", ordered)
+    after(parts, "this boot").sweep()
+    assert list(parts.folder.iterdir()) == []
 
 
 def test_the_sweep_takes_a_record_that_a_kill_has_torn_a_moment_ago(parts):
