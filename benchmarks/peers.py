@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ ARIA_FORTY = "aria2c -j16 -x4"
 CURL_16 = "curl -Z --parallel-max 16"
 AXEL = "axel -n{n}"
 SCRAPY = "Scrapy FilesPipeline"
+SCRAPY_STOCK = "Scrapy FilesPipeline, nothing switched off"
 SCRAPY_16 = "Scrapy FilesPipeline, 16 connections"
 GALLERY_DL = "gallery-dl"
 IMG2DATASET = "img2dataset"
@@ -189,6 +191,11 @@ def scrapy_site(start_url: str, connections: int = 32) -> Contender:
     return Contender(SCRAPY, argv, by_name=False, cwd=SCRAPY_PEER)
 
 
+def stock(contender: Contender) -> Contender:
+    """The same spider in a project as it begins, only with as many connections."""
+    return replace(contender, name=SCRAPY_STOCK, env={"SCRAPY_SETTINGS_MODULE": "peer.stock"})
+
+
 def gallery_dl(tools: Tools, kept: str | None = None) -> Contender:
     def arguments(job: Job) -> list[str]:
         options = ["--config-ignore", "-q", "--no-mtime", "-D", str(job.folder), "-f", "{filename}.{extension}"]
@@ -288,6 +295,23 @@ def ours_site(start_url: str, name: str = OURS, connections: int = 32, **argumen
         return [*_ours("crawl", job, given), "site", *(f"-a{key}={value}" for key, value in spider.items())]
 
     return Contender(name, argv, ours=True)
+
+
+def ours_in_peer(start_url: str) -> Contender:
+    """The peer's own project and spider; only the pipeline is another."""
+    swapped = {
+        "ITEM_PIPELINES": json.dumps({"mediacrawl.pipelines.MediaFilesPipeline": 1}),
+        "MEDIACRAWL_CONCURRENT_TRANSFERS": 32,
+    }
+    options = [option for name, value in swapped.items() for option in ("-s", f"{name}={value}")]
+    peer = scrapy_site(start_url)
+    return replace(
+        peer,
+        name="mediacrawl, the peer's spider and settings",
+        argv=lambda job: [*peer.argv(job), *options],
+        ours=True,
+        by_name=True,
+    )
 
 
 # Starts

@@ -156,6 +156,7 @@ def small(scene: Scene) -> list[Workload]:
     """Small files, everybody."""
     contenders = [
         peers.scrapy_list(),
+        peers.stock(peers.scrapy_list()),
         peers.gallery_dl(scene.tools),
         peers.img2dataset(scene.tools),
         peers.aria2c_list(scene.tools),
@@ -253,8 +254,10 @@ def site(scene: Scene) -> list[Workload]:
     start_url, images = scene.served.site(scene.sizes.pages, scene.sizes.images_per_page)
     contenders = [
         peers.scrapy_site(start_url),
+        peers.stock(peers.scrapy_site(start_url)),
         peers.ours_site(start_url),
         peers.ours_site(start_url, "mediacrawl, given XPaths", media="//figure//img", next='//a[@rel="next"]'),
+        peers.ours_in_peer(start_url),
     ]
     title = f"Crawl of {scene.sizes.pages} pages with {len(images.urls):,} images"
     return [Workload("site", title, contenders, images)]
