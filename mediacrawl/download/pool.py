@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.request import Cancel, Outcome, Progress, TransferRequest
+from mediacrawl.download.room import Room
 from mediacrawl.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class TransferPool:
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._under_way: dict[int, Progress] = {}
+        self._worked_s = 0.0  # by its threads: what else this process does is not theirs to wait for
+        self._room = Room(size, work=lambda: self._worked_s)
         self.fetched_bytes = 0
 
     @property
@@ -62,6 +65,7 @@ class TransferPool:
     def stop(self) -> None:
         """Ask every transfer to end now, keeping what has arrived. Does not wait."""
         self._cancel.set()
+        self._room.open()
         self._downloader.transport.abort()
 
     def close(self, until: float | None = None) -> None:
@@ -89,11 +93,20 @@ class TransferPool:
             future.set_exception(Interrupted("stopped before it began"))
             return
         try:
-            future.set_result(self._downloader.fetch_all(requests, self._cancel, self._begin, budget_s))
+            with self._room:
+                outcomes = self._fetch_all(requests, budget_s)
+            future.set_result(outcomes)
         except BaseException as error:
             future.set_exception(error)
         finally:
             self._end()
+
+    def _fetch_all(self, requests: Sequence[TransferRequest], budget_s: float) -> list[Outcome]:
+        began_s = time.thread_time()
+        try:
+            return self._downloader.fetch_all(requests, self._cancel, self._begin, budget_s)
+        finally:
+            self._worked_s += time.thread_time() - began_s
 
     def _begin(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""

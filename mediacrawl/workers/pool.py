@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import socket
 import subprocess
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
 
+logger = logging.getLogger(__name__)
+
+MOST_DEATHS = 5
 _RELEASE_FROM = 32  # parts: fewer wait for the next message
 
 
@@ -53,6 +57,7 @@ class WorkerPool:
         on_quiet: told of hosts that asked a worker for quiet.
         may_follow: asked whether a redirect may be followed; called in a thread of its own, may take its time.
         fetched_bytes: of transfers that have ended.
+        deaths: of processes; one that dies again and again (killed for its memory, say) is not started for ever.
     """
 
     def __init__(self, setup: Setup, processes: int) -> None:
@@ -63,6 +68,7 @@ class WorkerPool:
         self._numbers = itertools.count()
         self._stopped = False
         self.fetched_bytes = 0
+        self.deaths = 0
         self.on_quiet: Callable[[str, float], None] = lambda _host, _seconds: None
         self.may_follow: MayFollow = anywhere
         self.cancel = Cancel()
@@ -79,11 +85,24 @@ class WorkerPool:
             if self._stopped:
                 future.set_exception(Interrupted("stopped before it began"))
                 return future
-            while len(self._workers) < self._size:
-                self._workers.append(_Remote(self, self._setup))
-            worker = min(self._workers, key=lambda w: len(w.batches))
+            self._fill_up()
+            if not self._workers:
+                future.set_exception(WorkerDied("worker processes die again and again"))
+                return future
+            worker = min(self._workers, key=lambda w: (not w.is_ready, len(w.batches)))
             worker.begin(Batch(next(self._numbers), requests, budget_s), future)
         return future
+
+    def start(self) -> bool:
+        """Start those that are not there. Whether one is ready: until then others are quicker."""
+        with self._lock:
+            if not self._stopped:
+                self._fill_up()
+            return any(worker.is_ready for worker in self._workers)
+
+    def _fill_up(self) -> None:
+        while len(self._workers) < self._size and self.deaths < MOST_DEATHS:
+            self._workers.append(_Remote(self, self._setup))
 
     def quiet(self, host: str, seconds: float) -> None:
         """Tell all workers."""
@@ -118,6 +137,9 @@ class WorkerPool:
         """Its place is free."""
         with self._lock, suppress(ValueError):
             self._workers.remove(worker)
+            self.deaths += not self._stopped
+            if self.deaths == MOST_DEATHS:
+                logger.warning("Worker processes die again and again: the rest is fetched by this one")
 
 
 class _Remote:
@@ -129,6 +151,7 @@ class _Remote:
         self._released: list[tuple[int, bool]] = []
         self.batches: dict[int, Future[list[Outcome]]] = {}
         self.active: Sequence[Progress] = ()
+        self.is_ready = False
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this very Python, this very package
@@ -172,7 +195,9 @@ class _Remote:
         try:
             with suppress(EOFError, OSError):
                 while True:
-                    self._hear(self._connection.recv())
+                    message = self._connection.recv()
+                    self.is_ready = True
+                    self._hear(message)
         finally:
             self._process.kill()  # nobody would hear it any more
             self._process.wait()

@@ -21,6 +21,7 @@ from mediacrawl.archive import LEDGER_NAME, Archive
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.request import Cancel, Fetched, Progress
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.room import Room
 from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.ledger.ledger import Ledger
@@ -39,7 +40,6 @@ from mediacrawl.workers.messages import (
     UnderWay,
     with_part,
 )
-from mediacrawl.workers.room import Room
 
 if TYPE_CHECKING:
     from mediacrawl.download.request import HeldPart, Outcome, TransferRequest
@@ -168,10 +168,10 @@ class Worker:
         return Ticket(number, str(part.path))  # type: ignore[return-value]
 
     def _tell(self) -> None:
-        """How far the transfers are, for progress bars; nothing while nothing lasts."""
+        """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
         while True:
-            time.sleep(_TELL_EVERY_S)
             self._send(UnderWay([progress for progress in list(self._active.values()) if progress.have_bytes]))
+            time.sleep(_TELL_EVERY_S)
 
     def _send(self, message: object) -> None:
         with self._sending:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -16,10 +14,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.pool import TransferPool
     from mediacrawl.download.request import Outcome, Progress, TransferRequest
 
-logger = logging.getLogger(__name__)
-
-_MOST_DEATHS = 5
-WORKERS_FROM = 64  # files: processes take a third of a second each to start
+WORKERS_FROM = 64  # files: processes take a third of a second to start; until they are there, threads go on
 _GRACE_S = 2.0
 
 
@@ -33,8 +28,7 @@ class Transfers:
     def __init__(self, threads: TransferPool, workers: WorkerPool | None, workers_from: int = WORKERS_FROM) -> None:
         self.threads = threads
         self.workers = workers
-        self._left_to_threads: float = workers_from
-        self._deaths = 0
+        self._left_to_threads = workers_from
 
     @property
     def active(self) -> list[Progress]:
@@ -48,7 +42,7 @@ class Transfers:
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
         """Fetch one after another over one connection, see `Downloader.fetch_all`."""
-        if self.workers is None or self._left_to_threads > 0:
+        if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)
         future: Future[list[Outcome]] = Future()
@@ -56,7 +50,6 @@ class Transfers:
         def through(inner: Future[list[Outcome]]) -> None:
             error = inner.exception()
             if isinstance(error, WorkerDied):  # whatever it was that killed it: here is another try
-                self._note_death()
                 self.threads.submit(requests, budget_s).add_done_callback(through)
             elif error is not None:
                 future.set_exception(error)
@@ -65,13 +58,6 @@ class Transfers:
 
         self.workers.submit(requests, budget_s).add_done_callback(through)
         return future
-
-    def _note_death(self) -> None:
-        """Processes that die again and again (killed for their memory, say) are not started for ever."""
-        self._deaths += 1
-        if self._deaths == _MOST_DEATHS:
-            logger.warning("Worker processes die again and again: the rest is fetched by this one")
-            self._left_to_threads = math.inf
 
     def flush(self) -> None:
         """Let go of the parts that have been published."""

@@ -14,6 +14,7 @@ from scrapy import signals
 from mediacrawl.convoys import Convoys
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.workers import transfers
+from mediacrawl.workers.pool import WorkerPool
 
 MANY = 150
 
@@ -59,6 +60,7 @@ def test_many_files_of_a_site_go_together_over_no_more_connections_than_are_allo
 @pytest.mark.parametrize("processes", [0, 2])
 def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, convoys, monkeypatch, processes):
     monkeypatch.setattr(transfers, "WORKERS_FROM", 10)
+    monkeypatch.setattr(WorkerPool, "start", lambda _: True)
     settings = {"ROBOTSTXT_OBEY": False, "MEDIACRAWL_PROCESSES": processes}
     crawled = crawls.crawl(tmp_path, pages(urls), settings)
     assert max(convoys) > 1
@@ -122,6 +124,7 @@ def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
     crawls, tmp_path, origin, urls, convoys, monkeypatch, processes
 ):
     monkeypatch.setattr(transfers, "WORKERS_FROM", 0)
+    monkeypatch.setattr(WorkerPool, "start", lambda _: True)
     origin.add("/robots.txt", b"User-agent: *\nDisallow: /private/\n", content_type="text/plain")
     allowed, private = origin.add("/x/a.png", b"a"), origin.add("/private/a.png", b"b")
     for number in range(0, MANY, 10):

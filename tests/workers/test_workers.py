@@ -27,7 +27,7 @@ from mediacrawl.download.transports import TransportChoice
 from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.workers.messages import Answered
-from mediacrawl.workers.pool import WorkerDied
+from mediacrawl.workers.pool import MOST_DEATHS, WorkerDied
 from mediacrawl.workers.transfers import Transfers
 
 
@@ -114,11 +114,12 @@ def test_what_a_dead_worker_had_is_brought_by_threads(origin, team):
     transport = RequestsTransport()
     threads = TransferPool(Downloader(team.store, transport, Policy()), 1)
     transfers = Transfers(threads, team.pool, workers_from=0)
+    team.publish(team.fetch(origin.add("/0.jpg", b"0")), ["/0.jpg"])  # now there is one that is ready
     future = transfers.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
     team.pool._workers[0]._process.kill()
     team.publish(future.result(WAIT_S), [url])
-    assert files_in(team.store.root) == {"a.jpg": Pattern(300_000).sha256()}
+    assert files_in(team.store.root)["a.jpg"] == Pattern(300_000).sha256()
     transfers.end()
     transport.close()
 
@@ -130,9 +131,29 @@ def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch
     transfers = Transfers(TransferPool(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0)
     for url in urls:
         team.publish(transfers.submit([TransferRequest(url, url)], 10.0).result(WAIT_S), [url])
+        for worker in list(team.pool._workers):
+            worker._thread.join(WAIT_S)
+    assert team.pool.deaths == MOST_DEATHS
     assert len(files_in(team.store.root)) == 12
     assert [record.getMessage() for record in caplog.records if "again and again" in record.getMessage()] != []
     assert team.pool._workers == []
+    transfers.end()
+    transport.close()
+
+
+def test_threads_go_on_until_a_process_is_ready(origin, team, monkeypatch):
+    team = team()
+    urls, transport = add(origin, 3), RequestsTransport()
+    threads = TransferPool(Downloader(team.store, transport, Policy()), 1)
+    transfers = Transfers(threads, team.pool, workers_from=0)
+    took = []
+    for pool in (threads, team.pool):
+        monkeypatch.setattr(pool, "submit", lambda *given, pool=pool, do=pool.submit: took.append(pool) or do(*given))
+    outcomes = transfers.submit([TransferRequest(urls[0], urls[0])], 10.0).result(WAIT_S)
+    outcomes += team.fetch(urls[1])  # straight to the process
+    outcomes += transfers.submit([TransferRequest(urls[2], urls[2])], 10.0).result(WAIT_S)
+    assert took == [threads, team.pool, team.pool]
+    team.publish(outcomes, urls)
     transfers.end()
     transport.close()
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mediacrawl.workers.room import BUSY, IDLE, LOOK_EVERY_S, Room
+from mediacrawl.download.room import BUSY, IDLE, LOOK_EVERY_S, Room
 
 WAIT_S = 30
 
