@@ -45,7 +45,8 @@ from mediacrawl.report import Report
 from mediacrawl.wiring import number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from typing import Self
 
     from scrapy.crawler import Crawler
 
@@ -410,7 +411,7 @@ class _Handlers:
         wanted.fetched = first
         # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
         request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
-        return MediaResponse(request, first)
+        return MediaResponse.of(request, first)
 
     async def _page(self, request: Request) -> Response:
         pauses = self._bridge.pauses
@@ -440,20 +441,33 @@ class MediaResponse(Response):
     """The head of what has arrived; the body is on the disk.
 
     Attributes:
-        fields: the same as `headers`: lower-case names, text. Most files are named without the making of `headers`.
+        fields: the headers, lower-case names and text, until somebody asks for `headers`: they are made then, and
+            may be changed. Most files get their names without.
     """
 
     __slots__ = ("fields",)
 
-    def __init__(self, request: Request, fetched: Fetched) -> None:
-        super().__init__(fetched.url or request.url, fetched.status, request=request)
-        self.fields = fetched.headers
+    def __init__(self, *args: Any, fields: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields = fields
 
-    @property  # type: ignore[misc]
+    @classmethod
+    def of(cls, request: Request, fetched: Fetched) -> Self:
+        return cls(fetched.url or request.url, fetched.status, request=request, fields=fetched.headers)
+
+    @property
     def headers(self) -> Headers:
+        if self.fields is not None:
+            fields, self.fields = self.fields, None
+            self._headers = Headers({name: [value] for name, value in fields.items()}, encoding="latin-1")
         if self._headers is None:
-            self._headers = Headers({name: [value] for name, value in self.fields.items()})
+            self._headers = Headers()
         return self._headers
+
+    @headers.setter
+    def headers(self, value: Any) -> None:
+        self.fields = None
+        self._headers = value if isinstance(value, Headers) else Headers(value or {})
 
 
 def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:

@@ -31,6 +31,7 @@ from scrapy.http.request import NO_CALLBACK
 from mediacrawl.bridge import CONVOY_S, WANTED, Wanted
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import Interrupted, TransferError
+from mediacrawl.headers import kind_of_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +55,9 @@ _PER_REQUEST = (
     signals.headers_received,
     signals.bytes_received,
 )
+
+
+_Place = tuple[str, bool, bool]  # origin, whether offsite is allowed, whether its files are of those that last
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +101,7 @@ class _Line:
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a convoy took; one that was slow by chance does not count for much."""
-        took_s = [outcome.took_s for outcome in outcomes if isinstance(outcome, Fetched)]
+        took_s = [min(outcome.took_s, CONVOY_S) for outcome in outcomes if isinstance(outcome, Fetched)]
         if took_s:
             new_s = sum(took_s) / len(took_s)
             self.file_s += (new_s - self.file_s) * (_NEWS if self.file_s else 1)
@@ -110,7 +114,7 @@ class Convoys:
         self._crawler = crawler
         self._bridge = bridge
         self._robots = crawler.get_downloader_middleware(RobotsTxtMiddleware)
-        self._lines: dict[tuple[str, bool], _Line] = {}
+        self._lines: dict[_Place, _Line] = {}
         per_site = crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
         self._per_site = min(per_site, concurrent) if per_site > 0 else concurrent
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,7 +133,9 @@ class Convoys:
         """Each is on its way as soon as there is room; `arrived` tells of it."""
         for traveller in travellers:
             parts = urlsplit(traveller.wanted.url)
-            key = f"{parts.scheme}://{parts.netloc}", traveller.offsite
+            # Songs and videos by themselves: a picture behind a film would wait for its end.
+            lasts = kind_of_path(parts.path) in {"audio", "video"}
+            key = f"{parts.scheme}://{parts.netloc}", traveller.offsite, lasts
             line = self._lines.get(key)
             if line is None:
                 line = self._lines[key] = _Line()
@@ -138,7 +144,7 @@ class Convoys:
                 # Not at once: those that are added in the same turn of the loop may go together.
                 asyncio.get_running_loop().call_soon(self._send, key, line)
 
-    def _send(self, key: tuple[str, bool], line: _Line) -> None:
+    def _send(self, key: _Place, line: _Line) -> None:
         while line.waiting and line.leading < self._per_site:
             size = self._size(line)
             convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting)))]
@@ -156,7 +162,7 @@ class Convoys:
         worth_it = int(SHORTEST_S / line.file_s)
         return max(1, min(LONGEST, max(fair, worth_it), int(CONVOY_S / line.file_s)))
 
-    def _through(self, key: tuple[str, bool], line: _Line, task: asyncio.Task[None]) -> None:
+    def _through(self, key: _Place, line: _Line, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         line.leading -= 1
         self._send(key, line)
@@ -164,6 +170,7 @@ class Convoys:
     async def _travel(self, line: _Line, convoy: list[Traveller]) -> None:
         first, *others = convoy
         request, wanted = first.lead(), first.wanted
+        wanted.fetched, wanted.outcomes = None, []  # it may have travelled before
         followers = await self._obedient(request, others)
         wanted.followers = [follower.wanted for follower in followers]
         outcome: Outcome

@@ -54,7 +54,7 @@ from mediacrawl.wishes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from os import PathLike
     from typing import Self
 
@@ -112,8 +112,8 @@ class MediaFilesPipeline(FilesPipeline):
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
         self._started_at = time.time()
         self._recent = Recent()
-        # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
-        self._says_files = crawler.settings.get("LOG_LEVEL") in {"DEBUG", str(logging.DEBUG), logging.DEBUG}
+        self._says_files = True
+        self._noting: set[asyncio.Future[Entry]] = set()
         self._retry_permanent_s = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
@@ -135,6 +135,8 @@ class MediaFilesPipeline(FilesPipeline):
             self._bridge.report.fatal = error
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
+        # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
+        self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
         self._works.share_pauses(self._bridge.pauses)
         self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
@@ -155,6 +157,8 @@ class MediaFilesPipeline(FilesPipeline):
         requests = list(arg_to_iter(self.get_media_requests(item, info)))
         self._bridge.report.wanted += len(requests)
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
+        if self._noting:  # a page must not count as done before it is known what became of its files
+            await asyncio.gather(*self._noting, return_exceptions=True)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -259,7 +263,7 @@ class MediaFilesPipeline(FilesPipeline):
 
         self.convoys.add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
         wanted.fetched = await future
-        return MediaResponse(request, wanted.fetched)
+        return MediaResponse.of(request, wanted.fetched)
 
     # What Scrapy's media pipelines let a project override
 
@@ -341,7 +345,9 @@ class MediaFilesPipeline(FilesPipeline):
             reason=reason,
             permanent=getattr(error, "permanent", False),
         )
-        self.works.changes.tell(Failure(failed))
+        noted = self.works.changes.ask(Failure(failed))
+        self._noting.add(noted)
+        noted.add_done_callback(self._noted)
         if isinstance(error, IgnoreRequest | RedirectForbidden):
             logger.debug("File not asked for: %s: %s", url, reason)
         else:
@@ -350,6 +356,11 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge.report.count_failure(url, reason)
         self.inc_stats("failed")
         raise MediaError(url, reason)
+
+    def _noted(self, noted: asyncio.Future[Entry]) -> None:
+        self._noting.discard(noted)
+        if not noted.cancelled():
+            noted.exception()  # seen: the failure itself was told
 
     def file_path(
         self,
@@ -363,8 +374,8 @@ class MediaFilesPipeline(FilesPipeline):
 
         What an override returns is made safe, and numbered if another URL has that path already.
         """
-        headers = {}
-        if isinstance(response, MediaResponse):
+        headers: Mapping[str, str] = {}
+        if isinstance(response, MediaResponse) and response.fields is not None:
             headers = response.fields
         elif response is not None:
             headers = {
@@ -501,7 +512,7 @@ class MediaFilesPipeline(FilesPipeline):
             elif page := request.meta.get("media_page"):
                 # Scrapy's policies look at no more of the target than its origin.
                 place = page, Origin.of(request.url)
-                if place not in known or not self._stock_policy:
+                if place not in known or not self._has_stock_policy:
                     self._add_page(request, page)
                     known[place] = request.headers.get("Referer")
                 elif (referer := known[place]) is not None:
@@ -516,8 +527,9 @@ class MediaFilesPipeline(FilesPipeline):
         return self.crawler.get_spider_middleware(RefererMiddleware)
 
     @cached_property
-    def _stock_policy(self) -> bool:
-        return self._referers is None or self._referers.default_policy.__module__ == RefererMiddleware.__module__
+    def _has_stock_policy(self) -> bool:
+        stock = RefererMiddleware.__module__
+        return type(self._referers) is RefererMiddleware and self._referers.default_policy.__module__ == stock
 
 
 def _status_of(fetched: Fetched) -> str:

@@ -166,6 +166,8 @@ class _AboveBars:
 
 
 def _fitted(name: str, width: int = 24) -> str:
+    """Short; and what would steer a terminal, or turn its text around, shown as what it is: servers make up names."""
+    name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return name if len(name) <= width else f"{name[: width - 9]}…{name[-8:]}"
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from mediacrawl import progress
 from mediacrawl.download.request import Progress
 from mediacrawl.progress import Display, Snapshot, command_line
 
@@ -276,3 +277,9 @@ def test_the_command_can_be_pasted_again_and_tells_no_password(monkeypatch, argv
     monkeypatch.setattr(sys, "orig_argv", argv)
     assert command_line() == shown
     assert "s3" not in command_line()
+
+
+def test_a_name_that_a_server_has_made_up_does_not_steer_the_terminal():
+    shown = progress._fitted("\x1b]0;x\x07\n\u202egpj.mp4")
+    assert shown == "�]0;x���gpj.mp4"
+    assert progress._fitted("Ünïcödé – 日本.jpg") == "Ünïcödé – 日本.jpg"

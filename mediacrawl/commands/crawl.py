@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from scrapy import Spider
+    from scrapy.settings import BaseSettings
 
 
 _DOORS = {
@@ -39,11 +40,11 @@ class Command(crawl.Command):
         assert self.crawler_process is not None
         if self._refuses_job():
             return
-        self._start_lightly()
         try:
             crawler = self._create_crawler(spider)
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
+        _start_lightly(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
@@ -64,16 +65,6 @@ class Command(crawl.Command):
             self.exitcode = EXIT_MACHINE
         return bool(self.exitcode)
 
-    def _start_lightly(self) -> None:
-        """A sixth of the start of a crawl that would otherwise find nothing to do."""
-        assert self.settings is not None
-        # Scrapy 2.19 imports what its doors need (aiohttp, conch) before it sees that they are to stay shut.
-        shut = [door for door, switch in _DOORS.items() if not self.settings.getbool(switch)]
-        extensions = {path: order for path, order in self.settings["EXTENSIONS_BASE"].items() if path not in shut}
-        self.settings.set("EXTENSIONS_BASE", extensions, "cmdline")
-        # This module looks at the source of each caller while it is imported: here they are few.
-        import_module("scrapy.core.downloader.contextfactory")
-
     def _note_error(self, task: asyncio.Task[None]) -> None:
         """What a user can cause is one line; anything else keeps its traceback, which asyncio writes."""
         if task.cancelled():
@@ -83,6 +74,16 @@ class Command(crawl.Command):
             task.exception()  # seen
             print(f"{self.crawler_process and 'scrapy crawl'}: {error}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
+
+
+def _start_lightly(settings: BaseSettings) -> None:
+    """A quarter less to wait for before the first request."""
+    # Scrapy 2.19 imports what its doors need (aiohttp, conch) before it sees that they are to stay shut.
+    shut = [door for door, switch in _DOORS.items() if not settings.getbool(switch)]
+    extensions = {path: order for path, order in settings["EXTENSIONS_BASE"].items() if path not in shut}
+    settings.set("EXTENSIONS_BASE", extensions, "cmdline")
+    # This module looks at the source of each caller while it is imported: here they are few.
+    import_module("scrapy.core.downloader.contextfactory")
 
 
 def _is_usage(error: BaseException) -> bool:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
 from mediacrawl.urls import Origin
+
+if TYPE_CHECKING:
+    from scrapy.settings import BaseSettings
 
 
 class SiteSpider(MediaSpider):
     """Arguments: `url` (several with blanks between), and `media`, `next`, `follow`, `kinds` as in the base."""
 
     name = "site"
-    # A page gives one item; Scrapy makes as many tasks for each page, whether there is something to do or not.
-    custom_settings = {"CONCURRENT_ITEMS": 4}  # noqa: RUF012 - as Scrapy declares it
+
+    @classmethod
+    def update_settings(cls, settings: BaseSettings) -> None:
+        """A page gives one item; Scrapy makes that many tasks for each page, whether they have work or not."""
+        settings.set("CONCURRENT_ITEMS", 4, "default")  # what a project says counts
+        super().update_settings(settings)
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
         refuse_unknown(arguments, "url", *ARGUMENTS)

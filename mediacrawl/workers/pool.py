@@ -137,7 +137,9 @@ class WorkerPool:
         """Its place is free."""
         with self._lock, suppress(ValueError):
             self._workers.remove(worker)
-            self.deaths += not self._stopped
+            if self._stopped:
+                return
+            self.deaths += 1
             if self.deaths == MOST_DEATHS:
                 logger.warning("Worker processes die again and again: the rest is fetched by this one")
 

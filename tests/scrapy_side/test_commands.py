@@ -253,3 +253,17 @@ def test_mediacrawl_is_itself_in_the_folder_of_another_project(tmp_path):
     assert done.status == 0, str(done)
     assert {"demo", "site", "urllist"} <= set(done.out.split())
     assert [path.name for path in Path(tmp_path).iterdir()] == ["scrapy.cfg"]
+
+
+@pytest.mark.parametrize("in_spider", [True, False])
+def test_a_door_that_a_spider_or_a_user_opens_is_open(tmp_path, in_spider):
+    settings = 'custom_settings = {"TELNETCONSOLE_ENABLED": True}' if in_spider else ""
+    (tmp_path / "spiders").mkdir()
+    (tmp_path / "spiders" / "__init__.py").touch()
+    (tmp_path / "spiders" / "door.py").write_text(
+        f"import scrapy\nclass Door(scrapy.Spider):\n    name = 'door'\n    start_urls = []\n    {settings}\n"
+    )
+    given = {"SPIDER_MODULES": "spiders", "LOG_LEVEL": "INFO", "TELNETCONSOLE_PORT": "0"}
+    for more, is_open in (({}, in_spider), ({"TELNETCONSOLE_ENABLED": True}, True)):
+        done = run(tmp_path, "crawl", "door", settings=given | more)
+        assert ("Telnet console listening" in done.err) is is_open

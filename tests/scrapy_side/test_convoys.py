@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from crawling import basic_auth, item_of, items_spider, run, start
 from origin import Pattern, redirect, status
-from scrapy import signals
+from scrapy import Request, Spider, signals
 
 from mediacrawl.convoys import Convoys
 from mediacrawl.pipelines import MediaFilesPipeline
@@ -240,3 +241,45 @@ def test_an_interrupted_convoy_goes_on_with_the_next_run(origin, tmp_path, urls)
     again = run(tmp_path, *words)
     assert again.status == 0, str(again)
     assert len(again.store) == MANY
+
+
+def test_a_picture_does_not_wait_for_the_end_of_a_film(crawls, tmp_path, origin, urls):
+    def pictures():
+        return len({request.path for request in media(origin)})
+
+    def film(_request):  # ends when all pictures have been asked for
+        origin.wait_for(lambda: pictures() == MANY, timeout_s=30)
+        return b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 4\r\n\r\nfilm"
+
+    items = [item_of(*urls[at : at + 10]) for at in range(0, 100, 10)]  # then the site is known to be fast
+    last = item_of(origin.on("/film.mp4", film), *urls[100:])
+
+    class FilmLast(Spider):
+        name = "items"
+
+        async def start(self):
+            yield Request("data:,")
+
+        async def parse(self, _response):
+            for item in items:
+                yield item
+            await asyncio.to_thread(origin.wait_for, lambda: pictures() == 100)
+            yield last
+
+    crawled = crawls.crawl(tmp_path, FilmLast, {"ROBOTSTXT_OBEY": False})
+    assert crawled.status == 0
+    assert len(crawled.store) == MANY + 1
+
+
+def test_who_travels_again_has_nothing_of_the_last_time(crawls, tmp_path, urls, monkeypatch):
+    stale = []
+    travel = Convoys._travel
+
+    async def noted(self, line, convoy):
+        convoy[0].wanted.outcomes = [ValueError("of the last time")]
+        await travel(self, line, convoy)
+        stale.extend(outcome for outcome in convoy[0].wanted.outcomes if isinstance(outcome, ValueError))
+
+    monkeypatch.setattr(Convoys, "_travel", noted)
+    assert crawls.crawl(tmp_path, pages(urls), {"ROBOTSTXT_OBEY": False}).status == 0
+    assert stale == []

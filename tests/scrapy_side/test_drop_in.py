@@ -15,13 +15,14 @@ import attrs
 import pytest
 from crawling import Crawls, basic_auth, files_in, item_of, items_spider, settings_of, sha256
 from itemadapter import ItemAdapter
-from origin import Origin, dead_port, stall_after
+from origin import Origin, Pattern, dead_port, stall_after
 from scrapy import Field, Item, Request, Spider
 from scrapy.crawler import Crawler
 from scrapy.exceptions import DropItem
 from scrapy.http import Response
 from scrapy.pipelines.files import FilesPipeline
 from scrapy.pipelines.media import FileException
+from scrapy.spidermiddlewares.referer import RefererMiddleware
 from twisted.python.failure import Failure
 
 from mediacrawl.errors import UsageProblem
@@ -585,3 +586,69 @@ def test_a_request_of_another_method_fails_instead_of_being_sent_as_get(crawl, o
     (item,) = crawl(requesting(method="POST", body=b"x=1"), item_of(url)).items
     assert item["file_errors"] == [{"url": url, "reason": "only GET can be resumed, not POST"}]
     assert origin.requests == []
+
+
+class Replaces:
+    """Downloader middlewares of projects that look at, or change, the answer."""
+
+    def process_response(self, request, response):
+        return response.replace(url=f"{response.url}?seen") if request.url.endswith(".jpg") else response
+
+
+class Sets:
+    def process_response(self, request, response):
+        response.headers = dict(response.headers)
+        return response
+
+
+class Names:
+    def process_response(self, request, response):
+        response.headers["Content-Disposition"] = 'attachment; filename="better.jpg"'
+        return response
+
+
+@pytest.mark.parametrize(("middleware", "name"), [(Replaces, "f"), (Sets, "f"), (Names, "better")])
+def test_a_middleware_may_change_the_answer_as_any_other(crawls, tmp_path, origin, middleware, name):
+    url = origin.add("/f.jpg", Pattern(500, 1), content_type="image/jpeg")
+    settings = {"DOWNLOADER_MIDDLEWARES": {middleware: 950}, "ROBOTSTXT_OBEY": False}
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(url), of_page=True), settings)
+    assert [path.rpartition("/")[2] for path in crawled.store] == [f"{name}.jpg"]
+
+
+class Looks(MediaFilesPipeline):
+    async def media_downloaded(self, response, request, info, *, item=None):
+        response.headers["Content-Disposition"] = 'attachment; filename="better.jpg"'
+        return await super().media_downloaded(response, request, info, item=item)
+
+
+class Copies(MediaFilesPipeline):
+    def file_path(self, request, response=None, info=None, *, item=None):
+        assert response is None or response.headers["Content-Type"] == b"image/jpeg"
+        return super().file_path(request, response and response.copy(), info, item=item)
+
+
+@pytest.mark.parametrize(("pipeline", "name"), [(Looks, "better"), (Copies, "f")])
+def test_a_project_may_look_at_the_answer_as_at_any_other(crawls, tmp_path, origin, pipeline, name):
+    url = origin.add("/f.jpg", Pattern(500, 1), content_type="image/jpeg")
+    settings = {"ITEM_PIPELINES": {pipeline: 1}, "ROBOTSTXT_OBEY": False}
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(url), of_page=True), settings)
+    assert [path.rpartition("/")[2] for path in crawled.store] == [f"{name}.jpg"]
+
+
+class Viewer(RefererMiddleware):
+    """Each picture comes from a page of its own."""
+
+    def get_processed_request(self, request, response):
+        if request.url.endswith(".jpg"):
+            request.headers.setdefault("Referer", request.url.replace(".jpg", ".html"))
+        return request
+
+
+def test_a_referer_of_a_project_is_asked_for_each_file(crawls, tmp_path, origin):
+    urls = [origin.add(f"/{n}.jpg", Pattern(500, n), content_type="image/jpeg") for n in range(3)]
+    spider = items_spider(item_of(*urls, page=origin.url("/p")), of_page=True)
+    settings = {"SPIDER_MIDDLEWARES": {RefererMiddleware: None, Viewer: 700}, "ROBOTSTXT_OBEY": False}
+    assert crawls.crawl(tmp_path, spider, settings).status == 0
+    for n in range(3):
+        (request,) = origin.requests_for(f"/{n}.jpg")
+        assert request.headers["referer"] == origin.url(f"/{n}.html")

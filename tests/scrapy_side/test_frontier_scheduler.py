@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from crawling import assert_plain, item_of, run, sha256, start
 from origin import stall_after, status
@@ -9,8 +11,9 @@ from scrapy import Request, Spider
 from scrapy.core.scheduler import Scheduler
 from scrapy.exceptions import IgnoreRequest
 
+from mediacrawl.archive import Archive, Failure
 from mediacrawl.errors import JobInUse
-from mediacrawl.frontier.frontier import describe
+from mediacrawl.frontier.frontier import Frontier, describe
 from mediacrawl.spiders.site import SiteSpider
 
 
@@ -35,6 +38,26 @@ def chain(origin, length, delay_s=0.0):
 
 def paths(origin):
     return [request.path for request in origin.requests]
+
+
+def test_a_page_is_not_done_before_the_failure_of_its_file_is_in_the_ledger(crawl, origin, monkeypatch):
+    origin.page("/0", '<img src="/gone.jpg"><a rel="next" href="/1">Next</a>')
+    origin.page("/1", '<a rel="next" href="/2">Next</a>')
+    origin.page("/2", "the end")
+    events, ledger = [], threading.Event()
+    write, done = Archive.write, Frontier.done
+
+    def written(self, changes):
+        if any(isinstance(change, Failure) for change in changes):
+            ledger.wait(0.5)  # longer than it takes to go on to the next page
+            events.append("failure")
+        return write(self, changes)
+
+    monkeypatch.setattr(Archive, "write", written)
+    monkeypatch.setattr(Frontier, "done", lambda self, ids: events.extend(ids := list(ids)) or done(self, ids))
+    assert crawl(SiteSpider, url=origin.url("/0")).status == 1
+    of_page_0 = min(event for event in events if event != "failure")
+    assert events.index("failure") < events.index(of_page_0)
 
 
 def test_start_pages_are_not_asked_for_again_in_a_job_that_goes_on(crawl, origin):
