@@ -24,7 +24,9 @@ class Origin:
     def of(cls, url: str) -> Origin | None:
         """None for what is not an http or https URL with a host."""
         beginning = _BEGINNING.match(url)
-        return None if beginning is None or _BLANK.search(url) else _origin_of(beginning[0])
+        if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # which others take for a slash
+            return None
+        return _origin_of(beginning[0])
 
 
 @lru_cache(maxsize=256)  # asked for several times in each transfer, and many files come from one host

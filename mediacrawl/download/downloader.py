@@ -345,9 +345,10 @@ class _Transfer:
         return itertools.chain([beginning], blocks)
 
     def _arriving(self, answer: Answer, *, decode: bool) -> Iterator[bytes]:
-        """A body as it comes, until it stalls or a stop is asked for; each block is handed on before that is seen."""
+        """A body as it comes, until it stalls or a stop is asked for. What comes after an abort may be anything."""
         stall = Stall(self._policy, self._request.url, self._owner.clock)
         for block in answer.blocks(decode=decode):
+            self._cancel.check()
             yield block
             self._cancel.check()
             stall.seen(len(block))

@@ -216,7 +216,7 @@ class Crew:
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             for block in answer.blocks(decode=False):
-                if self._over.is_set:
+                if self._over.is_set or self._cancel.is_set:  # what comes after an abort may be anything
                     return
                 data = block[: share.room(len(block))]
                 self._part.write_at(share.start, data)

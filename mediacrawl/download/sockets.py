@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from http import HTTPStatus
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,15 @@ class HeadWatch:
 
 
 def _cut(sock: Any) -> None:
-    """Not close: the thread that reads must see an end, not a number that another file has got meanwhile."""
+    """Not close: the thread that reads must see an end, not a number that another file has got meanwhile.
+
+    Nor the method of an `SSLSocket`: that one takes its TLS away first, and who reads gets ciphertext for a body.
+    """
     with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        if isinstance(sock, socket.socket):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        else:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def is_public(address: str) -> bool:
@@ -176,12 +183,34 @@ class _QuickResponse(HTTPResponse):
         for name, value in self.fields:
             self.headers.set_raw(name, value)
 
-    def settle_length(self) -> None:
-        """One length, however often it is said (RFC 9110 8.6). `http.client` takes the first, or none; where urllib3
-        reads, it sees to that.
+    def _read_status(self) -> tuple[str, int, str]:
+        """Of the final answer: there may be interim ones before it (RFC 9110 15.2), not only 100."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise HTTPException("101 Switching Protocols, which nobody asked for")
+            if not 101 < status < 200:
+                return version, status, reason
+            while self.fp.readline(_LONGEST_LINE).strip(b"\r\n"):
+                pass
+
+    def settle_framing(self) -> None:
+        """How the body ends (RFC 9112 6.3), where `http.client` does not look closely. Where urllib3 reads, it does.
+
+        One length, however often it is said (RFC 9110 8.6): `http.client` takes the first, or none. And a coding but
+        `chunked` would be kept as if it were the file, as would `chunked` with a blank behind it.
         """
-        if self.is_plain or self.chunked:
+        if self.is_plain:
             return
+        codings = [
+            item.strip().lower() for item in ",".join(self.headers.get_all("Transfer-Encoding", [])).split(",")
+        ]
+        if codings == ["chunked"]:
+            self.chunked, self.chunk_left, self.length = True, None, None
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+            return
+        if set(codings) - {"", "identity"}:
+            raise HTTPException(f"Transfer-Encoding {', '.join(codings)}, which nobody asked for")
         lengths = {item.strip() for item in ",".join(self.headers.get_all("Content-Length", [])).split(",")}
         if len(lengths) > 1:
             raise HTTPException("Content-Length contained different values")
@@ -189,6 +218,8 @@ class _QuickResponse(HTTPResponse):
             self.length = int(length)
 
 
+_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")  # RFC 9112 5.2
+_LONGEST_LINE = 65_536
 # RFC 9112 4 and 5, of the answers that have a body whose length is known.
 _STATUS_LINE = re.compile(r"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*))?")
 _FIELD_LINE = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*((?:[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*)?)")
@@ -233,9 +264,10 @@ class Exchanged:
 
     def __init__(self, pool: HTTPConnectionPool, request: bytes, timeout_s: float) -> None:
         """Send, and read the head. Raises what `http.client`, ssl and urllib3's connections raise."""
-        self._pool = pool
+        self._pool: Any = pool
         self._connection: Any = pool._get_conn()  # noqa: SLF001 - an idle one that lives, or a new one
         self._raw: Any = None
+        self._has_ended = False
         try:
             self._ask(request, timeout_s)
         except BaseException:
@@ -256,14 +288,16 @@ class Exchanged:
         self._raw = _BareResponse(self._sock, method="GET")
         with connection.watched():
             self._raw.begin()
-        self._raw.settle_length()
+        self._raw.settle_framing()
         self.status: int = self._raw.status
         self.reason: str = self._raw.reason or ""
 
     @property
     def fields(self) -> Iterable[tuple[str, str]]:
         raw: _BareResponse = self._raw
-        return raw.fields if raw.is_plain else raw.headers.items()
+        if raw.is_plain:
+            return raw.fields
+        return [(name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items()]
 
     @property
     def length_remaining(self) -> int | None:
@@ -273,24 +307,34 @@ class Exchanged:
 
     def read1(self, size_bytes: int, *, decode_content: bool = False) -> bytes:
         """As much as is there, once something is; nothing at the end. `IncompleteRead` where that is too early."""
-        block: bytes = self._raw.read1(size_bytes)
+        block: bytes
+        if self._raw.chunked:  # what is between the chunks may drip, and tell of nothing
+            with self._connection.watched():
+                block = self._raw.read1(size_bytes)
+        else:
+            block = self._raw.read1(size_bytes)
         if block:
             return block
         if self._raw.length:
             raise IncompleteRead(b"", self._raw.length)
+        self._has_ended = True
         self._raw.close()
         return b""
 
     def read(self, size_bytes: int) -> None:
-        """Throw away so much of the body."""
-        self._raw.read(size_bytes)
+        """Throw away so much of the body, if it comes in time."""
+        with self._connection.watched():
+            self._raw.read(size_bytes)
 
     def shutdown(self) -> None:
-        _cut(self._sock)
+        if self._connection is not None:  # else it may be somebody else's by now
+            _cut(self._sock)
 
     def isclosed(self) -> bool:
-        """Whether the body was read to its end, and the connection can be used again."""
-        return not self._raw.will_close and (self._raw.length == 0 or self._raw.isclosed())
+        """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
+        raw = self._raw
+        in_step = self._has_ended or (raw.length == 0 and not raw.chunked)
+        return in_step and not raw.will_close and not getattr(self._sock, "pending", int)()
 
     def close(self) -> None:
         """Not to be used again: what is left of the body would be taken for the next answer."""
@@ -302,7 +346,8 @@ class Exchanged:
         if connection is not None:
             if self._raw is not None:
                 self._raw.close()
-            self._pool._put_conn(connection)  # noqa: SLF001
+            pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
+            pool._put_conn(connection)  # noqa: SLF001
 
 
 class _WideSocket:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import requests
 import urllib3
@@ -101,7 +102,7 @@ class RequestsTransport:
         self._watch = HeadWatch()
         self._verify = verify
         self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._sessions: WeakSet[requests.Session] = WeakSet()  # those of threads that live
         self._lock = threading.Lock()
 
     def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
@@ -124,7 +125,7 @@ class RequestsTransport:
     def close(self) -> None:
         self._watch.close()
         with self._lock:
-            for session in self._sessions:
+            for session in list(self._sessions):
                 session.close()
             self._sessions.clear()
 
@@ -142,7 +143,7 @@ class RequestsTransport:
                 if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not somebody's own
                     session.mount(prefix, GuardedAdapter(self._watch, block_private=self._block_private))
             with self._lock:
-                self._sessions.append(session)
+                self._sessions.add(session)
         return session
 
 
@@ -231,6 +232,7 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
 
 
+_LINE_END = re.compile(r"[\r\n\0]")
 _BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -238,7 +240,13 @@ _BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
 def _host_of(origin: str) -> bytes:
     """With the port, unless it goes without saying (RFC 9110 7.2)."""
     scheme, _, netloc = origin.partition("://")
-    return netloc.removesuffix(f":{DEFAULT_PORTS.get(scheme)}").encode("ascii")
+    netloc = _ZONE.sub("]", netloc.removesuffix(f":{DEFAULT_PORTS.get(scheme)}"))
+    host, colon, port = netloc.rpartition(":") if _PORT.search(netloc) else (netloc, "", "")
+    return f"{host.removesuffix('.')}{colon}{port}".encode("ascii")
+
+
+_ZONE = re.compile(r"%25[^\]]*\]")  # of a link-local address: for this machine alone (RFC 6874 3)
+_PORT = re.compile(r":[0-9]*$")
 
 
 @lru_cache(maxsize=64)  # those of all files of a site, or of a page of it, are the same
@@ -246,8 +254,11 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
     """Lines of a head; of those with one name the last counts."""
     named = {"accept-encoding": ("Accept-Encoding", "identity")}
     named |= {name.lower(): (name, value) for name, value in headers}
+    named.pop("host", None)  # it follows from the URL
     for header in named.values():
         check_header_validity(header)
+        if _LINE_END.search("".join(header)):  # requests before 2.34 let one through at the end of a value
+            raise requests.exceptions.InvalidHeader(f"a line end in the header {header[0]!r}")
     return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
 
 

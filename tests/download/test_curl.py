@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from origin import Pattern, slow, stall_after
 from transports import TRANSPORTS, transport_class
 
+from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import ConnectFailed, TransferBroken
 
 curl = pytest.importorskip("mediacrawl.download.curl", exc_type=ImportError)
@@ -442,3 +443,103 @@ def test_http_2_brings_the_same_bytes_and_words(http2, certificate):
     assert (missing.status, missing.reason) == (404, "Not Found")
     missing.close()
     transport.close()
+
+
+# --- what comes after a broken answer, and before a whole one -----------------------------------------
+
+FORGED = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+
+
+def says(*pieces):
+    """Answers a request with these bytes, then listens until the other side hangs up."""
+
+    def talk(sock):
+        sock.recv(4096)
+        for piece in pieces:
+            sock.sendall(piece)
+        while sock.recv(4096):
+            pass
+
+    return talk
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_what_follows_a_chunk_without_size_is_no_answer_to_the_next(kind):
+    transport = transport_class(kind)()
+    broken = says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", FORGED)
+    with serving(broken, answer_ok) as port:
+        with pytest.raises(TransferBroken):
+            read(transport, f"http://127.0.0.1:{port}/a")
+        assert read(transport, f"http://127.0.0.1:{port}/b") == b"ok"
+        transport.close()
+
+
+def test_what_follows_a_body_within_one_record_of_tls_is_no_answer_to_the_next(certificate):
+    transport = RequestsTransport(verify=str(certificate[0]))  # libcurl 7.88 takes it for one
+    body = b"a" * 200_000  # read in blocks of its own; what follows comes with its last bytes
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 200005\r\n\r\n"
+    more = over_tls(certificate, says(head + body, b"abcde" + FORGED))
+    with serving(more, over_tls(certificate, answer_ok)) as port:
+        assert len(read(transport, f"https://127.0.0.1:{port}/a")) == 200_005
+        assert read(transport, f"https://127.0.0.1:{port}/b") == b"ok"
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_interim_answers_that_come_one_by_one_are_passed_over(kind):
+    transport = transport_class(kind)()
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    with serving(says(b"HTTP/1.1 102 Processing\r\n\r\n", early, OK)) as port:
+        answer = get(transport, f"http://127.0.0.1:{port}/a")
+        assert (answer.status, b"".join(answer.blocks(decode=False))) == (200, b"ok")
+        answer.close()
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_blank_behind_chunked_changes_nothing(kind):
+    transport = transport_class(kind)()
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked \r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    with serving(says(raw)) as port:
+        assert read(transport, f"http://127.0.0.1:{port}/a") == b"ok"
+        transport.close()
+
+
+@pytest.mark.parametrize("more", [b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: x"])
+def test_a_transfer_coding_that_nobody_asked_for_is_not_taken_for_the_file(more):
+    transport = RequestsTransport()
+    with serving(says(b"HTTP/1.1 200 OK\r\n" + more + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")) as port:
+        with pytest.raises(TransferBroken, match="broke"):
+            read(transport, f"http://127.0.0.1:{port}/a")
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_a_folded_field_is_one_line(kind):
+    transport = transport_class(kind)()
+    raw = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\n b=2\r\nContent-Length: 0\r\n\r\n"
+    with serving(says(raw)) as port:
+        answer = get(transport, f"http://127.0.0.1:{port}/a")
+        answer.close()
+        transport.close()
+    assert answer.headers["set-cookie"] == "a=1 b=2"
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+def test_an_abort_gives_no_ciphertext_for_a_body(kind, certificate):
+    """`SSLSocket.shutdown` takes the TLS away, and what is still to be read comes as it came over the wire."""
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    pieces = [b"a" * 16_000] * 60
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n"
+    came = b""
+    with serving(over_tls(certificate, says(head, *pieces))) as port:
+        answer = get(transport, f"https://127.0.0.1:{port}/a")
+        blocks = answer.blocks(decode=False)
+        came += next(blocks)
+        answer.abort()
+        with contextlib.suppress(TransferBroken):
+            for block in blocks:
+                came += block
+        answer.close()
+        transport.close()
+    assert set(came) == {ord("a")}

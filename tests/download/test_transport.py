@@ -291,7 +291,9 @@ def test_what_is_no_url_is_not_fetchable(transport, url):
         get(transport, url)
 
 
-@pytest.mark.parametrize("headers", [{"X-A": "a\nb"}, {"X-A": "\u20ac"}, {"X\n": "a"}, {"X-A": "a\r\nHost: b"}])
+@pytest.mark.parametrize(
+    "headers", [{"X-A": "a\nb"}, {"X-A": "a\n"}, {"X-A": "\u20ac"}, {"X\n": "a"}, {"X-A": "a\r\nHost: b"}]
+)
 def test_a_header_that_cannot_be_sent_is_an_error_and_not_sent(transport, origin, headers):
     with pytest.raises((TransferBroken, NotFetchable)):
         get(transport, origin.add("/a", b"x"), headers=headers.items())
