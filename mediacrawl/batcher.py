@@ -31,8 +31,6 @@ class Batcher(Generic[Q, A]):
         self._lock = threading.Lock()
         self._closed = False
         self._said: list[tuple[Q, asyncio.Future[A] | None]] = []
-        self._is_due = False
-        self._later: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -56,26 +54,16 @@ class Batcher(Generic[Q, A]):
         self._say(question, answer)
         return answer
 
-    def tell(self, question: Q, *, within_s: float = 0.0) -> None:
-        """The same, where nobody waits for the answer. It goes with the next one that is asked, or when its time is
-        over; what was said before is answered before.
-        """
-        self._say(question, None, within_s)
+    def tell(self, question: Q) -> None:
+        """The same, where nobody waits for the answer; what was said before is answered before."""
+        self._say(question, None)
 
-    def _say(self, question: Q, answer: asyncio.Future[A] | None, within_s: float = 0.0) -> None:
+    def _say(self, question: Q, answer: asyncio.Future[A] | None) -> None:
+        if not self._said:
+            asyncio.get_running_loop().call_soon(self._hand_over)
         self._said.append((question, answer))
-        loop = asyncio.get_running_loop()
-        if not within_s and not self._is_due:
-            self._is_due = True
-            loop.call_soon(self._hand_over)
-        elif within_s and self._later is None:
-            self._later = loop.call_later(within_s, self._hand_over)
 
     def _hand_over(self) -> None:
-        self._is_due = False
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         if not self._said:
             return
         said, self._said = self._said, []

@@ -68,7 +68,6 @@ logger = logging.getLogger(__name__)
 
 IN_USE_WAIT_S = 0.5
 _DAY_S = 86_400.0
-_WANT_WITHIN_S = 0.05  # until the ledger knows of it; a page counts as done later than that
 
 
 class MediaError(FileException):
@@ -310,7 +309,7 @@ class MediaFilesPipeline(FilesPipeline):
         if entry is not None and entry.state == FAILED:
             self.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
         if not done:
-            works.changes.tell(Want(self._entry(request, key)), within_s=_WANT_WITHIN_S)
+            works.changes.tell(Want(self._entry(request, key)))
         request.meta[WANTED] = self.wanted(request, key, entry if done else None)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
         request.meta.update(dont_retry=True, dont_cache=True)

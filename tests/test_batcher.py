@@ -190,31 +190,9 @@ def test_what_is_asked_in_one_turn_of_the_loop_is_one_batch_and_each_gets_its_an
     assert batches == [[0, 1, 13, 2], [5]]
 
 
-def test_what_may_be_told_later_goes_with_the_next_question_before_it():
-    async def work(batcher):
-        batcher.tell(1, within_s=3600)
-        await asyncio.sleep(0)
-        batcher.tell(2, within_s=3600)
-        return await batcher.ask(3)
-
-    assert in_a_loop(work) == (6, [[1, 2, 3]])
-
-
-def test_what_may_be_told_later_is_told_when_its_time_is_over():
-    async def work(batcher):
-        told = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        answer = batcher._answer
-        batcher._answer = lambda questions: (loop.call_soon_threadsafe(told.set), answer(questions))[1]
-        batcher.tell(1, within_s=0.001)
-        await told.wait()
-
-    assert in_a_loop(work)[1] == [[1]]
-
-
 def test_what_was_told_is_not_lost_by_closing():
     async def work(batcher):
-        batcher.tell(1, within_s=3600)
+        batcher.tell(1)
         batcher.tell(2)
 
     assert in_a_loop(work)[1] == [[1, 2]]
