@@ -157,7 +157,10 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge.report.wanted += len(requests)
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
         if self._noting:  # a page must not count as done before it is known what became of its files
-            await asyncio.gather(*self._noting, return_exceptions=True)
+            for noted in await asyncio.gather(*self._noting, return_exceptions=True):
+                if isinstance(noted, MachineError):
+                    self._bridge.stop_for(noted)
+                    raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):

@@ -42,7 +42,7 @@ MEDIACRAWL_RETRY_AFTER_MAX_S = 300.0  # a server that asks for more is not waite
 MEDIACRAWL_RETRY_PERMANENT_DAYS = 30.0  # what is gone for good (404, 410, …) is not asked for again before
 MEDIACRAWL_VERIFY_TLS = True  # or the path of a bundle of certificates
 MEDIACRAWL_BLOCK_PRIVATE = False  # refuse pages and media at addresses that are not public
-MEDIACRAWL_TRANSPORT = "requests"  # or "curl": faster with small files, and HTTP/2; needs pycurl
+MEDIACRAWL_TRANSPORT = "requests"  # or "curl": HTTP/2; needs pycurl
 MEDIACRAWL_SESSION_FACTORY = None  # dotted path of a callable that makes a `requests.Session`
 
 # Sizes in bytes. Media may be large, a page that is larger is no page.

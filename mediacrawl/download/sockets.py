@@ -200,7 +200,7 @@ class _QuickResponse(HTTPResponse):
         One length, however often it is said (RFC 9110 8.6): `http.client` takes the first, or none. And a coding but
         `chunked` would be kept as if it were the file, as would `chunked` with a blank behind it.
         """
-        if self.is_plain:
+        if self.is_plain or str(self.status) in _NO_BODY:
             return
         codings = [
             item.strip().lower() for item in ",".join(self.headers.get_all("Transfer-Encoding", [])).split(",")

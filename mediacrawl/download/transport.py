@@ -166,7 +166,7 @@ def _through(
     """One GET of a session: through a proxy, or of a session that somebody else has made."""
     response = session.get(
         url,
-        headers={"User-Agent": urllib3.util.SKIP_HEADER, **headers},  # none of urllib3's own
+        headers=dict(headers),
         stream=True,
         allow_redirects=False,
         timeout=timeout_s,
@@ -232,6 +232,8 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
 
 
+# As a session sends it, where the crawl says nothing.
+_USER_AGENT = f"python-urllib3/{urllib3.__version__}"  # type: ignore[attr-defined]
 _LINE_END = re.compile(r"[\r\n\0]")
 _BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
 
@@ -252,7 +254,7 @@ _PORT = re.compile(r":[0-9]*$")
 @lru_cache(maxsize=64)  # those of all files of a site, or of a page of it, are the same
 def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
     """Lines of a head; of those with one name the last counts."""
-    named = {"accept-encoding": ("Accept-Encoding", "identity")}
+    named = {"accept-encoding": ("Accept-Encoding", "identity"), "user-agent": ("User-Agent", _USER_AGENT)}
     named |= {name.lower(): (name, value) for name, value in headers}
     named.pop("host", None)  # it follows from the URL
     for header in named.values():

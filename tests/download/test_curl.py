@@ -514,6 +514,16 @@ def test_a_transfer_coding_that_nobody_asked_for_is_not_taken_for_the_file(more)
         transport.close()
 
 
+@pytest.mark.parametrize("more", [b"Content-Length: 3\r\nContent-Length: 4", b"Transfer-Encoding: chunked"])
+def test_how_a_body_would_end_does_not_matter_where_there_is_none(more):
+    transport = RequestsTransport()
+    with serving(says(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n" + more + b"\r\n\r\n")) as port:
+        answer = get(transport, f"http://127.0.0.1:{port}/a")
+        answer.close()
+        transport.close()
+    assert (answer.status, answer.headers["etag"]) == (304, "x")
+
+
 @pytest.mark.parametrize("kind", TRANSPORTS)
 def test_a_folded_field_is_one_line(kind):
     transport = transport_class(kind)()

@@ -12,7 +12,7 @@ from scrapy.core.scheduler import Scheduler
 from scrapy.exceptions import IgnoreRequest
 
 from mediacrawl.archive import Archive, Failure
-from mediacrawl.errors import JobInUse
+from mediacrawl.errors import DiskFull, JobInUse
 from mediacrawl.frontier.frontier import Frontier, describe
 from mediacrawl.spiders.site import SiteSpider
 
@@ -58,6 +58,24 @@ def test_a_page_is_not_done_before_the_failure_of_its_file_is_in_the_ledger(craw
     assert crawl(SiteSpider, url=origin.url("/0")).status == 1
     of_page_0 = min(event for event in events if event != "failure")
     assert events.index("failure") < events.index(of_page_0)
+
+
+def test_a_page_is_not_done_where_the_failure_of_its_file_cannot_be_noted(crawl, origin, tmp_path, monkeypatch):
+    origin.page("/0", '<img src="/gone.jpg">')
+    write = Archive.write
+
+    def full(self, changes):
+        if any(isinstance(change, Failure) for change in changes):
+            raise DiskFull("no room for the ledger")
+        return write(self, changes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archive, "write", full)
+        assert crawl(SiteSpider, url=origin.url("/0")).status == 4
+    assert describe(tmp_path / "job")["pages_pending"] == 1
+    origin.forget()
+    again = crawl(SiteSpider, url=origin.url("/0"))
+    assert (again.status, paths(origin)) == (1, ["/0", "/gone.jpg"])
 
 
 def test_start_pages_are_not_asked_for_again_in_a_job_that_goes_on(crawl, origin):
