@@ -21,6 +21,7 @@ import logging
 import math
 import time
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,8 @@ class Wanted:
 
     def release(self) -> None:
         """Let go of a part that nobody will publish: it stays for the next run."""
-        if self.fetched is not None and self.fetched.part is not None:
-            self.fetched.part.close()
+        if self.fetched is not None:
+            let_go(self.fetched)
 
     def give_up(self) -> None:
         """The same for it and its followers, of which nobody will hear."""
@@ -109,9 +110,10 @@ class Wanted:
 
 
 def let_go(outcome: Outcome) -> None:
-    """Unlock the part of a transfer, if there is one."""
+    """Unlock the part of a transfer, if there is one. A disk that has no room for its record costs its bytes."""
     if isinstance(outcome, Fetched) and outcome.part is not None:
-        outcome.part.close()
+        with suppress(MachineError):
+            outcome.part.close()
 
 
 class Bridge:

@@ -1,249 +1,299 @@
-"""Lines of a list that nobody needs as items: asked, fetched and noted in blocks.
+"""Files of which nothing but the URL is to be known: asked, fetched and noted in blocks.
 
-What Scrapy does for one item costs more than to skip a finished file, or to fetch a small one. So where no feed and
-no other pipeline would see them, the lines of a list take a shorter way to the same ledger, the same transfers and
-the same report:
+What Scrapy does for one request costs more than to skip a finished file, or to fetch a small one. So the media of an
+item that says no more about them, and the lines of a list that nobody needs as items, take a shorter way to the same
+ledger, the same transfers and the same books:
 
-    list ──block──▶ ledger: done? ──▶ convoys ──convoy──▶ ledger ──▶ report
+    item, list ──block──▶ ledger: done? ──▶ convoys ──convoy──▶ ledger ──▶ books ──▶ item
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from scrapy import signals
-from scrapy.http.request import NO_CALLBACK
-from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl.archive import Change, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import Bridge, GivenUp, Wanted, let_go
-from mediacrawl.convoys import Traveller, is_listened_to
+from mediacrawl.convoys import Traveller
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked
-from mediacrawl.ledger.ledger import DONE, FAILED, Entry
-from mediacrawl.naming import is_page_name, wished_path
-from mediacrawl.pipelines import IN_USE_WAIT_S, MediaError, MediaFilesPipeline
+from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RedirectUnasked
+from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.naming import is_page_name, name_in_url, wished_path
 from mediacrawl.store.partfile import PartInUse
-from mediacrawl.wishes import key_of_url, wish_of, without_credentials
+from mediacrawl.tally import MediaError, info_of, status_of
+from mediacrawl.wishes import wanted_of, wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from scrapy import Request
     from scrapy.crawler import Crawler
+    from scrapy.pipelines.media import FileInfo
 
+    from mediacrawl.convoys import Convoys
     from mediacrawl.download.request import Outcome
-    from mediacrawl.lists import Row
+    from mediacrawl.tally import Tally
+    from mediacrawl.wiring import Works
 
 logger = logging.getLogger(__name__)
 
+IN_USE_WAIT_S = 0.5
 MOST_UNDER_WAY = 4096  # lines whose files have not arrived: what memory holds
-_ITEM_SIGNALS = (signals.item_scraped, signals.item_dropped, signals.item_error)
+
+UnderWay = dict[str, "asyncio.Future[FileInfo]"]  # by key: who wants the same file waits for the first to bring it
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A file that is wanted.
+
+    Attributes:
+        headers: of its request alone.
+        page: where the link was found.
+        request: where it is to be asked for in a way of its own, else None.
+    """
+
+    key: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    page: str | None = None
+    request: Request | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Errand(Traveller):
+    """A wish on its way.
+
+    Attributes:
+        page: where the link was found.
+        done: the row of a version that is there, to be revalidated.
+    """
+
+    page: str | None = None
+    done: Entry | None = None
 
 
 class Bulk:
-    """The short way of one crawl's lines."""
+    """The short way of one pipeline's files.
 
-    def __init__(self, crawler: Crawler, pipeline: MediaFilesPipeline) -> None:
-        self._pipeline = pipeline
+    Args:
+        under_way: shared with those that take the long way.
+        allow_redirects: whether media may be redirected.
+        offsite: whether files may lie on other hosts than the spider's.
+    """
+
+    def __init__(
+        self,
+        crawler: Crawler,
+        works: Works,
+        convoys: Convoys,
+        tally: Tally,
+        under_way: UnderWay,
+        *,
+        allow_redirects: bool,
+    ) -> None:
+        self._works = works
+        self._convoys = convoys
+        self._tally = tally
+        self._under_way = under_way
+        self._allow_redirects = allow_redirects
         self._bridge = Bridge.of(crawler)
         self._spider = str(crawler.spider.name if crawler.spider else "files")
-        self._under_way: set[str] = set()
+        self._offsite = bool(getattr(crawler.spider, "media_offsite", False))
+        self._loop = asyncio.get_running_loop()
+        self._mine = 0  # of those under way
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._arrived: list[tuple[Traveller, Outcome]] = []
-        pipeline.before_close.append(self.drain)
-
-    @classmethod
-    def of(cls, crawler: Crawler, items: str = "") -> Bulk | None:
-        """None where each line is to become an item: with `items` "all", or by itself where somebody would see it."""
-        pipeline = crawler.get_item_pipeline(MediaFilesPipeline)
-        if type(pipeline) is not MediaFilesPipeline or getattr(crawler.spider, "media_key", None) or items == "all":
-            return None  # a project has its own way
-        if not pipeline.convoys.may_form or (not items and _is_watched(crawler)):
-            return None
-        return cls(crawler, pipeline)
+        self._arrived: list[tuple[_Errand, Outcome]] = []
 
     @property
     def stopping(self) -> bool:
         """Nothing is taken any more."""
         return self._bridge.stopping
 
-    async def take(self, rows: Sequence[Row]) -> None:
-        """See to these lines; comes back when there is room for more."""
-        lines = self._lines(rows)
-        self._bridge.report.wanted += len(lines)
-        travellers, wants = [], []
-        for (key, (row, request)), entry in zip(lines.items(), await self._known(list(lines)), strict=True):
-            traveller = self._settle(key, row, request, entry)
-            if traveller is None:
-                continue
-            travellers.append(traveller)
-            if traveller.wanted.revalidate is None:
-                wants.append(Want(self._entry(traveller)))
-        self._pipeline.works.changes.submit_all(wants)
-        self._set_out(travellers)
-        while len(self._under_way) > MOST_UNDER_WAY and not self.stopping:
+    # In
+
+    def bring(self, wishes: Sequence[Wish]) -> list[asyncio.Future[FileInfo]]:
+        """For an item: the files as they will be there, in this order; who waits for one must not cancel it.
+
+        Each raises `MediaError` if it does not come, `Interrupted` if the crawl stops before.
+        """
+        fresh: dict[str, Wish] = {}
+        for wish in wishes:
+            if wish.key not in self._under_way:
+                fresh[wish.key] = wish
+                self._promise(wish.key)
+        self._bridge.report.wanted += len(fresh)
+        waiting = [self._under_way[wish.key] for wish in wishes]
+        if fresh:
+            self._begin(self._ask(list(fresh.values())))
+        return waiting
+
+    async def _ask(self, wishes: Sequence[Wish]) -> None:
+        entries: list[Entry | Exception | None]
+        try:
+            entries = await self._known([wish.key for wish in wishes])
+        except asyncio.CancelledError:  # the crawl has closed
+            entries = [Interrupted("closed")] * len(wishes)
+        self._set_out(zip(wishes, entries, strict=True))
+
+    async def take(self, wishes: Iterable[Wish]) -> None:
+        """For a list: nobody waits for its lines. Comes back when there is room for more."""
+        fresh: dict[str, Wish] = {}
+        for wish in wishes:
+            if wish.key not in self._under_way:
+                fresh.setdefault(wish.key, wish)
+        self._bridge.report.wanted += len(fresh)
+        unfinished = []
+        for wish, entry in zip(fresh.values(), await self._known(list(fresh)), strict=True):
+            if isinstance(entry, Entry) and self._tally.is_finished(entry):
+                self._tally.present(wish.key)
+            else:
+                unfinished.append((wish, entry))
+                self._promise(wish.key)
+        self._set_out(unfinished)
+        while self._mine > MOST_UNDER_WAY and not self.stopping:
             await self._next_change()
 
     async def drain(self) -> None:
-        """Until each line is through."""
-        while self._under_way or self._tasks:
+        """Until each is through."""
+        while self._mine or self._tasks:
             await self._next_change()
 
-    # Out: which lines want a transfer
-
-    def _lines(self, rows: Sequence[Row]) -> dict[str, tuple[Row, Request | None]]:
-        """By key; a line whose file is on its way already is passed over."""
-        lines: dict[str, tuple[Row, Request | None]] = {}
-        for row in rows:
-            request = None if row.is_plain else self._request(row)
-            key = key_of_url(row.url) if request is None else self._pipeline.media_key(request)
-            if key not in self._under_way:
-                lines.setdefault(key, (row, request))
-        return lines
-
-    def _request(self, row: Row) -> Request:
-        """A line that says more than a URL: with all that an item would ask for."""
-        (request,) = self._pipeline.get_media_requests(row.item(), self._pipeline.spiderinfo)
-        request = without_credentials(request)
-        request.callback = NO_CALLBACK
-        return request
-
     async def _known(self, keys: list[str]) -> list[Entry | Exception | None]:
-        return await asyncio.wrap_future(self._pipeline.works.questions.submit_all(keys)) if keys else []
+        return await asyncio.wrap_future(self._works.questions.submit_all(keys)) if keys else []
 
-    def _settle(
-        self, key: str, row: Row, request: Request | None, entry: Entry | Exception | None
-    ) -> Traveller | None:
-        """None for a line that needs no transfer: it is counted."""
-        pipeline = self._pipeline
-        done = entry if isinstance(entry, Entry) and entry.state == DONE else None
+    # Out
+
+    def _set_out(self, wishes: Iterable[tuple[Wish, Entry | Exception | None]]) -> None:
+        """Those that want a transfer are on their way, the others are through."""
+        errands = [errand for wish, entry in wishes if (errand := self._settle(wish, entry)) is not None]
+        wants = [Want(self._entry(errand)) for errand in errands if errand.done is None]
+        self._works.changes.submit_all(wants)
+        self._convoys.add(errands)
+
+    def _settle(self, wish: Wish, entry: Entry | Exception | None) -> _Errand | None:
         try:
             if isinstance(entry, Exception):
                 raise entry
-            if done is not None and not pipeline.is_expired(done):
-                pipeline.count_present(key)
+            if self.stopping:
+                raise Interrupted(wish.url)
+            if entry is not None and self._tally.is_finished(entry):
+                self._tally.present(wish.key)
+                self._end(wish.key, info_of(wish.url, entry, "uptodate"))
                 return None
-            if entry is not None and entry.state == FAILED:
-                pipeline.refuse_known_failure(row.url, entry, again=False)
-        except MachineError as error:
-            self._bridge.stop_for(error)
+            self._tally.refuse_known_failure(wish.url, entry)
+        except (MediacrawlError, MediaError) as error:
+            self._give_up(wish.key, error)
             return None
-        except MediaError:
-            return None
-        wanted = self._plain(key, row.url, done) if request is None else pipeline.wanted(request, key, done)
-        return self._traveller(wanted, request)
+        done = entry if entry is not None and entry.state == DONE else None
+        return _Errand(self._wanted(wish, done), self._arrive, wish.request, self._offsite, wish.page, done)
 
-    def _plain(self, key: str, url: str, done: Entry | None) -> Wanted:
+    def _wanted(self, wish: Wish, done: Entry | None) -> Wanted:
+        if wish.request is not None:
+            return wanted_of(wish.request, wish.key, self._works, done, allow_redirects=self._allow_redirects)
         return Wanted(
-            key,
-            self._pipeline.works,
-            url=url,
-            name=url.rpartition("/")[2],
+            wish.key,
+            self._works,
+            url=wish.url,
+            headers=wish.headers,
+            name=name_in_url(wish.url),
             revalidate=validators_of(done) if done is not None else None,
-            allow_redirects=self._pipeline.allow_redirects,
-            accept_html=is_page_name(url),
+            allow_redirects=self._allow_redirects,
+            accept_html=is_page_name(wish.url),
         )
 
-    def _traveller(self, wanted: Wanted, request: Request | None) -> Traveller:
-        traveller = Traveller(wanted, lambda outcome: self._arrive(traveller, outcome), request, offsite=True)
-        return traveller
+    # Back
 
-    def _set_out(self, travellers: list[Traveller]) -> None:
-        self._under_way.update(traveller.wanted.key for traveller in travellers)
-        self._pipeline.convoys.add(travellers)
-
-    # Back: what came of them
-
-    def _arrive(self, traveller: Traveller, outcome: Outcome) -> None:
+    def _arrive(self, errand: Traveller, outcome: Outcome) -> None:
+        assert isinstance(errand, _Errand)
         if not self._arrived:  # those of one convoy are noted together
-            asyncio.get_running_loop().call_soon(self._note_arrived)
-        self._arrived.append((traveller, outcome))
+            self._loop.call_soon(self._note_arrived)
+        self._arrived.append((errand, outcome))
 
     def _note_arrived(self) -> None:
         arrived, self._arrived = self._arrived, []
-        fetched = [(t, o) for t, o in arrived if isinstance(o, Fetched)]
+        fetched = [(e, o) for e, o in arrived if isinstance(o, Fetched)]
         if fetched:
             self._begin(self._publish(fetched))
-        for traveller, outcome in arrived:
+        for errand, outcome in arrived:
             if not isinstance(outcome, Fetched):
-                self._fail(traveller, outcome)
+                self._fail(errand, outcome)
 
-    async def _publish(self, fetched: list[tuple[Traveller, Fetched]]) -> None:
+    async def _publish(self, fetched: list[tuple[_Errand, Fetched]]) -> None:
         results: list[Entry | Exception]
         try:
-            changes = [self._change(traveller, outcome) for traveller, outcome in fetched]
-            results = await asyncio.wrap_future(self._pipeline.works.changes.submit_all(changes))
+            changes = [self._change(errand, outcome) for errand, outcome in fetched]
+            results = await asyncio.wrap_future(self._works.changes.submit_all(changes))
         except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
             results = [Interrupted("closed")] * len(fetched)
-        except Exception as error:  # each line ends, whatever happens
+        except Exception as error:  # each is through, whatever happens
             results = [error] * len(fetched)
-        new: list[tuple[str, Fetched]] = []
-        for (traveller, outcome), result in zip(fetched, results, strict=True):
-            if isinstance(result, Exception):
+        new: list[tuple[Entry, Fetched]] = []
+        for (errand, outcome), entry in zip(fetched, results, strict=True):
+            if isinstance(entry, Exception):
                 let_go(outcome)
-                self._fail(traveller, result)
-                continue
-            if outcome.part is None:
-                self._pipeline.count_present(traveller.wanted.key)
+                self._fail(errand, entry)
+            elif errand.done is not None and outcome.part is None:
+                self._tally.present(errand.wanted.key)
+                self._end(errand.wanted.key, info_of(errand.wanted.url, errand.done, "uptodate"))
             else:
-                new.append((traveller.wanted.key, outcome))
-            self._end(traveller)
-        self._pipeline.count_arrived(new)
+                new.append((entry, outcome))
+                self._end(errand.wanted.key, info_of(errand.wanted.url, entry, status_of(outcome)))
+        self._tally.arrived(new)
 
-    def _change(self, traveller: Traveller, fetched: Fetched) -> Change:
+    def _change(self, errand: _Errand, fetched: Fetched) -> Change:
         if fetched.part is None:
-            return Unchanged(self._entry(traveller))
-        filename = traveller.request.meta.get("media_filename") if traveller.request else None
-        path = wished_path(self._spider, traveller.wanted.url, fetched.headers, filename)
-        return Publish(self._entry(traveller, path), fetched)
+            return Unchanged(self._entry(errand))
+        filename = errand.request.meta.get("media_filename") if errand.request else None
+        path = wished_path(self._spider, errand.wanted.url, fetched.headers, filename)
+        return Publish(self._entry(errand, path), fetched)
 
-    def _entry(self, traveller: Traveller, path: str | None = None) -> Entry:
-        wish = wish_of(traveller.request) if traveller.request else None
-        return Entry(traveller.wanted.key, traveller.wanted.url, spider=self._spider, wish=wish, path=path)
+    def _entry(self, errand: _Errand, path: str | None = None) -> Entry:
+        wanted = errand.wanted
+        wish = wish_of(errand.request) if errand.request is not None else None
+        return Entry(wanted.key, wanted.url, page=errand.page, spider=self._spider, wish=wish, path=path)
 
-    def _fail(self, traveller: Traveller, error: BaseException) -> None:
+    def _fail(self, errand: _Errand, error: BaseException) -> None:
         match error:
             case PartInUse():
-                self._begin(self._ask_again(traveller))
+                self._begin(self._ask_again(errand))
             case RedirectUnasked():
-                self._begin(self._learn(traveller, error.target))
-            case MachineError():
-                self._bridge.stop_for(error)
-                self._end(traveller)
-            case Interrupted() | GivenUp() | asyncio.CancelledError():
-                self._end(traveller)
+                self._begin(self._learn(errand, error.target))
+            case MediaError() | MachineError() | Interrupted() | GivenUp() | asyncio.CancelledError():
+                self._give_up(errand.wanted.key, error)
             case _:
-                with suppress(MediaError):
-                    failure = TwistedFailure(error)
-                    self._pipeline.media_failed(failure, traveller.lead(), self._pipeline.spiderinfo)
-                self._end(traveller)
+                self._end(errand.wanted.key, self._tally.failed(self._entry(errand), error))
 
-    async def _ask_again(self, traveller: Traveller) -> None:
+    def _give_up(self, key: str, error: BaseException) -> None:
+        """Without a word in the ledger: it is wanted as before."""
+        if isinstance(error, MachineError):
+            self._bridge.stop_for(error)
+        self._end(key, error if isinstance(error, MediaError) else Interrupted(str(error)))
+
+    async def _ask_again(self, errand: _Errand) -> None:
         """Another process brings it: ask the ledger again when it is through."""
         await asyncio.sleep(IN_USE_WAIT_S)
-        (entry,) = await self._known([traveller.wanted.key])
-        if isinstance(entry, Entry) and entry.state == DONE:
-            self._pipeline.count_present(traveller.wanted.key)
-            self._end(traveller)
-        elif isinstance(entry, Exception):
-            self._fail(traveller, entry)
+        (entry,) = await self._known([errand.wanted.key])
+        if isinstance(entry, Exception):
+            self._fail(errand, entry)
+        elif entry is not None and entry.state == DONE:
+            self._tally.present(errand.wanted.key)
+            self._end(errand.wanted.key, info_of(errand.wanted.url, entry, "uptodate"))
         else:
-            self._go_again(traveller)
+            self._go_again(errand)
 
-    async def _learn(self, traveller: Traveller, target: str) -> None:
+    async def _learn(self, errand: _Errand, target: str) -> None:
         await self._bridge.learn_robots(target)
-        self._go_again(traveller)
+        self._go_again(errand)
 
-    def _go_again(self, traveller: Traveller) -> None:
+    def _go_again(self, errand: _Errand) -> None:
         if self.stopping:
-            self._end(traveller)
+            self._give_up(errand.wanted.key, Interrupted(errand.wanted.url))
         else:
-            self._pipeline.convoys.add([traveller])
+            self._convoys.add([errand])
 
     # Details
 
@@ -256,23 +306,22 @@ class Bulk:
         self._tasks.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("A list's lines were not noted: %s", error, exc_info=error)
+            logger.error("Files were not noted: %s", error, exc_info=error)
 
-    def _end(self, traveller: Traveller) -> None:
-        self._under_way.discard(traveller.wanted.key)
+    def _promise(self, key: str) -> None:
+        self._under_way[key] = self._loop.create_future()
+        self._mine += 1
+
+    def _end(self, key: str, result: FileInfo | Exception) -> None:
+        shared = self._under_way.pop(key)
+        self._mine -= 1
+        if isinstance(result, Exception):
+            shared.set_exception(result)
+            shared.exception()  # seen: nobody may be waiting
+        else:
+            shared.set_result(result)
         self._changed.set()
 
     async def _next_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
-
-
-def _is_watched(crawler: Crawler) -> bool:
-    """Whether items would be seen by a feed, by another pipeline, or by who listens to what becomes of them."""
-    settings = crawler.settings
-    return bool(
-        settings.getdict("FEEDS")
-        or settings.getint("CLOSESPIDER_ITEMCOUNT")
-        or len([name for name, order in settings.getdict("ITEM_PIPELINES").items() if order is not None]) > 1
-        or any(is_listened_to(crawler, signal) for signal in _ITEM_SIGNALS)
-    )

@@ -66,11 +66,11 @@ class Traveller:
 
     Attributes:
         request: made when it comes to lead, unless it is there already.
-        arrived: called once, with what came of it.
+        arrived: called once, with it and what came of it.
     """
 
     wanted: Wanted
-    arrived: Callable[[Outcome], None]
+    arrived: Callable[[Traveller, Outcome], None]
     request: Request | None = None
     offsite: bool = False
 
@@ -183,13 +183,13 @@ class Convoys:
         begun = len(wanted.outcomes)
         line.learn([wanted.fetched, *wanted.outcomes])
         self._count(request, wanted)
-        first.arrived(outcome)
+        first.arrived(first, outcome)
         for follower, result in zip(followers, wanted.outcomes, strict=False):
-            follower.arrived(result)
+            follower.arrived(follower, result)
         left = [traveller for traveller in others if traveller not in followers[:begun]]
         if self._bridge.stopping:
             for traveller in left:
-                traveller.arrived(Interrupted(traveller.wanted.url))
+                traveller.arrived(traveller, Interrupted(traveller.wanted.url))
         else:
             line.waiting.extendleft(reversed(left))
 

@@ -4,84 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from itemadapter import ItemAdapter
-from scrapy.exceptions import CloseSpider, DropItem, IgnoreRequest
+from scrapy import Request
+from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.pipelines.files import FilesPipeline
-from scrapy.pipelines.media import FileException, FileInfo, FileInfoOrError, MediaPipeline
+from scrapy.pipelines.media import FileInfo, FileInfoOrError, MediaPipeline
 from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
-from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
+from mediacrawl.archive import Publish, Unchanged, Want
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, MediaResponse, Wanted, headers_of, in_words, let_go
+from mediacrawl.bulk import IN_USE_WAIT_S, Bulk, UnderWay, Wish
 from mediacrawl.convoys import Convoys, Traveller
 from mediacrawl.download.exchange import MAX_REDIRECTS, origin_of
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
-    MediacrawlError,
     NotFetchable,
-    RedirectForbidden,
     RedirectUnasked,
     TransferError,
     UsageProblem,
     shown_url,
 )
-from mediacrawl.ledger.ledger import DONE, FAILED, Entry
-from mediacrawl.naming import is_page_name, name_in_url, wished_path
-from mediacrawl.report import Recent
+from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.naming import wished_path
 from mediacrawl.store.partfile import PartInUse
+from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
 from mediacrawl.wishes import (
-    digests_of,
     hide_credentials,
     key_of_url,
     note_options,
+    plain_url,
     request_for,
+    says_more,
+    wanted_of,
     wish_of,
     without_credentials,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
     from typing import Self
 
-    from scrapy import Request
     from scrapy.crawler import Crawler
 
     from mediacrawl.download.request import Outcome
     from mediacrawl.store.local import LocalStore
 
 logger = logging.getLogger(__name__)
-
-IN_USE_WAIT_S = 0.5
-_DAY_S = 86_400.0
-
-
-class MediaError(FileException):
-    """A file that did not arrive, as `item_completed` sees it.
-
-    Attributes:
-        url: without credentials.
-        reason: a few words.
-    """
-
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url}: {reason}")
-        self.url = url
-        self.reason = reason
 
 
 class MediaFilesPipeline(FilesPipeline):
@@ -106,14 +88,9 @@ class MediaFilesPipeline(FilesPipeline):
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
-        self._convoys: Convoys | None = None
-        self.before_close: list[Callable[[], Awaitable[None]]] = []
-        self._under_way: dict[str, asyncio.Future[FileInfo]] = {}
-        self._started_at = time.time()
-        self._recent = Recent()
-        self._says_files = True
-        self._noting: set[asyncio.Future[Entry]] = set()
-        self._retry_permanent_s = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * _DAY_S
+        self._tally: Tally | None = None
+        self._under_way: UnderWay = {}
+        self._retry_permanent_days = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
 
@@ -134,8 +111,13 @@ class MediaFilesPipeline(FilesPipeline):
             self._bridge.report.fatal = error
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
-        # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
-        self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
+        self._tally = Tally(
+            self.crawler,
+            self._works,
+            expires_days=self.expires,
+            retry_permanent_days=self._retry_permanent_days,
+            count_status=self.inc_stats,
+        )
         self._works.share_pauses(self._bridge.pauses)
         self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
@@ -143,24 +125,20 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def close_spider(self, spider: Any = None) -> None:
         """Carry out what is queued, and close the ledger."""
-        for is_through in self.before_close:
-            await is_through()
-        if self._works is not None:
-            self._works.close()
+        if self._works is None:
+            return
+        if "bulk" in self.__dict__ and self.bulk is not None:
+            await self.bulk.drain()
+        self._works.close()
 
     # The way of one item
 
     async def process_item(self, item: Any, spider: Any = None) -> Any:
         """Fetch what the item wants; the item comes back when each file is there, or is known not to come."""
-        info = self.spiderinfo
-        requests = list(arg_to_iter(self.get_media_requests(item, info)))
-        self._bridge.report.wanted += len(requests)
-        outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
-        if self._noting:  # a page must not count as done before it is known what became of its files
-            for noted in await asyncio.gather(*self._noting, return_exceptions=True):
-                if isinstance(noted, MachineError):
-                    self._bridge.stop_for(noted)
-                    raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
+        outcomes = await self._outcomes(item, self.spiderinfo)
+        # A page must not count as done before it is known what became of its files.
+        if not await self.tally.all_noted():
+            raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -170,7 +148,41 @@ class MediaFilesPipeline(FilesPipeline):
             else:
                 results.append((True, outcome))
         hide_credentials(ItemAdapter(item), self.files_urls_field)
-        return self.item_completed(results, item, info)
+        return self.item_completed(results, item, self.spiderinfo)
+
+    async def _outcomes(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[FileInfo | BaseException]:
+        """What came of each file, in the order of the item."""
+        wishes = self._plain_wishes(ItemAdapter(item))
+        if wishes is None:
+            requests = list(arg_to_iter(self.get_media_requests(item, info)))
+            self._bridge.report.wanted += len(requests)
+            return await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
+        assert self.bulk is not None
+        files = self.bulk.bring(wishes)
+        if files:
+            await asyncio.wait(files)
+        return [
+            file.exception() or FileInfo(**(file.result() | {"url": wish.url}))
+            for wish, file in zip(wishes, files, strict=True)
+        ]
+
+    def _plain_wishes(self, adapter: ItemAdapter) -> list[Wish] | None:
+        """The files of an item that can take the short way; None where each is to have a request of its own."""
+        if self.bulk is None or says_more(adapter):
+            return None
+        page = adapter.get("page")
+        if page and not self._has_stock_policy:
+            return None
+        wishes = []
+        referers: dict[Origin | None, tuple[tuple[str, str], ...]] = {}
+        for raw in self._urls(adapter):
+            if (url := plain_url(raw)) is None:
+                return None
+            origin = Origin.of(url)
+            if origin not in referers:
+                referers[origin] = self._referer(url, str(page)) if page else ()
+            wishes.append(Wish(key_of_url(url), url, referers[origin], str(page) if page else None))
+        return wishes
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
@@ -255,7 +267,7 @@ class MediaFilesPipeline(FilesPipeline):
             return await self.crawler.engine.download_async(request)
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
 
-        def arrived(outcome: Outcome) -> None:
+        def arrived(_: Traveller, outcome: Outcome) -> None:
             if future.done():  # nobody waits for it any more
                 let_go(outcome)
             elif isinstance(outcome, Fetched):
@@ -306,14 +318,13 @@ class MediaFilesPipeline(FilesPipeline):
         if request.method != "GET":
             raise NotFetchable(request.url, f"only GET can be resumed, not {request.method}")
         entry = await works.questions.ask(key)
-        done = entry is not None and entry.state == DONE
-        if entry is not None and done and not self.is_expired(entry):
+        if entry is not None and self.tally.is_finished(entry):
             return self._present(request, entry)
-        if entry is not None and entry.state == FAILED:
-            self.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
-        if not done:
+        self.tally.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
+        done = entry if entry is not None and entry.state == DONE else None
+        if done is None:
             works.changes.tell(Want(self._entry(request, key)))
-        request.meta[WANTED] = self.wanted(request, key, entry if done else None)
+        request.meta[WANTED] = wanted_of(request, key, works, done, allow_redirects=self.allow_redirects)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
         request.meta.update(dont_retry=True, dont_cache=True)
         return None
@@ -334,35 +345,13 @@ class MediaFilesPipeline(FilesPipeline):
             return self._present(request, known)
         path = self.file_path(request, response=response, info=info, item=item)
         published = await works.changes.ask(Publish(self._entry(request, wanted.key, path), fetched))
-        return self._arrived(request, published, fetched)
+        self.tally.arrived([(published, fetched)])
+        return info_of(request.url, published, status_of(fetched))
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
-        error = failure.value
-        url = shown_url(request.url)
-        reason = error.reason if isinstance(error, TransferError) else in_words(error)
-        failed = replace(
-            self._entry(request, self.media_key(request)),
-            http_status=getattr(error, "http_status", None),
-            reason=reason,
-            permanent=getattr(error, "permanent", False),
-        )
-        noted = self.works.changes.ask(Failure(failed))
-        self._noting.add(noted)
-        noted.add_done_callback(self._noted)
-        if isinstance(error, IgnoreRequest | RedirectForbidden):
-            logger.debug("File not asked for: %s: %s", url, reason)
-        else:
-            known = isinstance(error, MediacrawlError | OSError | FileException)
-            logger.error("File failed: %s: %s", url, reason, exc_info=None if known else error)
-        self._bridge.report.count_failure(url, reason)
-        self.inc_stats("failed")
-        raise MediaError(url, reason)
-
-    def _noted(self, noted: asyncio.Future[Entry]) -> None:
-        self._noting.discard(noted)
-        if not noted.cancelled():
-            noted.exception()  # seen: the failure itself was told
+        assert failure.value is not None
+        raise self.tally.failed(self._entry(request, self.media_key(request)), failure.value)
 
     def file_path(
         self,
@@ -398,12 +387,31 @@ class MediaFilesPipeline(FilesPipeline):
 
     # Details
 
-    @property
+    @cached_property
     def convoys(self) -> Convoys:
         """Those of this crawl."""
-        if self._convoys is None:
-            self._convoys = Convoys(self.crawler, self._bridge, self.works.concurrent)
-        return self._convoys
+        return Convoys(self.crawler, self._bridge, self.works.concurrent)
+
+    @cached_property
+    def bulk(self) -> Bulk | None:
+        """The short way, None where a project has one of its own."""
+        has_own = type(self) is not MediaFilesPipeline or getattr(self.crawler.spider, "media_key", None)
+        if has_own or not self.convoys.may_form:
+            return None
+        return Bulk(
+            self.crawler,
+            self.works,
+            self.convoys,
+            self.tally,
+            self._under_way,
+            allow_redirects=self.allow_redirects,
+        )
+
+    @property
+    def tally(self) -> Tally:
+        """The books; there from `open_spider` on."""
+        assert self._tally is not None
+        return self._tally
 
     @property
     def works(self) -> Works:
@@ -432,78 +440,15 @@ class MediaFilesPipeline(FilesPipeline):
             raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
         return urls
 
-    def wanted(self, request: Request, key: str, done: Entry | None) -> Wanted:
-        """What a transfer needs to know. `done` is the row of a file that is there, to be revalidated."""
-        return Wanted(
-            key,
-            self.works,
-            url=request.url,
-            headers=headers_of(request),
-            max_bytes=request.meta.get("download_maxsize"),
-            name=request.meta.get("media_filename") or name_in_url(request.url),
-            digests=digests_of(request),
-            revalidate=validators_of(done) if done is not None else None,
-            allow_redirects=self.allow_redirects,
-            accept_html=is_page_name(request.url),
-            ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
-            timeout_s=request.meta.get("download_timeout"),
-        )
-
-    def refuse_known_failure(self, url: str, entry: Entry, *, again: bool) -> None:
-        """Raise `MediaError` for what failed in this run already, and for what is known to fail for good."""
-        failed_at = entry.checked_at or 0.0
-        if failed_at >= self._started_at:
-            self._bridge.report.wanted -= 1  # counted once
-            raise MediaError(shown_url(url), entry.reason or "failed")
-        if again:
-            return
-        if entry.permanent and time.time() - failed_at < self._retry_permanent_s:
-            day = time.strftime("%Y-%m-%d", time.localtime(failed_at + self._retry_permanent_s))
-            reason = f"{entry.reason} (known, not asked for again before {day})"
-            self._bridge.report.count_failure(shown_url(url), reason)
-            raise MediaError(shown_url(url), reason)
-
-    def is_expired(self, entry: Entry) -> bool:
-        """Whether a finished file is to be revalidated."""
-        return time.time() - (entry.checked_at or 0.0) > self.expires * _DAY_S
-
     def _present(self, request: Request, entry: Entry) -> FileInfo:
-        self.count_present(entry.key)
-        return self._info(request, entry, "uptodate")
+        self.tally.present(entry.key)
+        return info_of(request.url, entry, "uptodate")
 
-    def count_present(self, key: str) -> None:
-        """A file that needed nothing."""
-        if self._recent.add(key):
-            self._bridge.report.present += 1
-        else:
-            self._bridge.report.wanted -= 1  # two pages show the same picture: counted once
-        self.inc_stats("uptodate")
-
-    def _arrived(self, request: Request, entry: Entry, fetched: Fetched) -> FileInfo:
-        self.count_arrived([(entry.key, fetched)])
-        status = _status_of(fetched)
-        if self._says_files:
-            logger.debug("File (%s): %s -> %s", status, shown_url(request.url), entry.path)
-        return self._info(request, entry, status)
-
-    def count_arrived(self, files: Sequence[tuple[str, Fetched]]) -> None:
-        """Files that have their names now."""
-        report = self._bridge.report
-        for key, fetched in files:
-            self._recent.add(key)
-            resumed = fetched.saved_bytes > 0
-            report.new += not resumed
-            report.resumed += resumed
-            report.new_bytes += fetched.size_bytes
-            report.saved_bytes += fetched.saved_bytes
-            self.inc_stats(_status_of(fetched))
-        stats = self.crawler.stats
-        stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))
-        stats.inc_value("mediacrawl/saved_bytes", sum(fetched.saved_bytes for _, fetched in files))
-
-    @staticmethod
-    def _info(request: Request, entry: Entry, status: str) -> FileInfo:
-        return FileInfo(url=request.url, path=entry.path or "", checksum=entry.sha256, status=status)
+    def _referer(self, url: str, page: str) -> tuple[tuple[str, str], ...]:
+        """The header, as far as the policy lets it."""
+        request = Request(url)
+        self._add_page(request, page)
+        return headers_of(request)
 
     def _add_referers(self, requests: Sequence[Request]) -> None:
         """What the item says, else the page as far as the policy lets it."""
@@ -532,10 +477,6 @@ class MediaFilesPipeline(FilesPipeline):
     def _has_stock_policy(self) -> bool:
         stock = RefererMiddleware.__module__
         return type(self._referers) is RefererMiddleware and self._referers.default_policy.__module__ == stock
-
-
-def _status_of(fetched: Fetched) -> str:
-    return "resumed" if fetched.saved_bytes else "downloaded"
 
 
 def _error_info(failure: Any) -> dict[str, str]:

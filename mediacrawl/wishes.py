@@ -13,19 +13,26 @@ from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 from w3lib.url import canonicalize_url
 
+from mediacrawl.archive import validators_of
+from mediacrawl.bridge import Wanted, headers_of
 from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
+from mediacrawl.naming import is_page_name, name_in_url
+from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
 
     from mediacrawl.headers import Digest
+    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.wiring import Works
 
 # What an item with a single URL may say about it, and where the request carries it.
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
     for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
 }
+_MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 # Of these, what the ledger keeps, so that a retry asks for the same.
 _WISHES = ("filename", "sha256", "md5", "referer")
 
@@ -47,6 +54,13 @@ def request_for(url: str) -> Request:
         return Request(url, callback=NO_CALLBACK)
     except (ValueError, TypeError):
         return Request(f"about:invalid#{shown_url(str(url))}", callback=NO_CALLBACK)
+
+
+def plain_url(url: object) -> str | None:
+    """The URL as a request would have it; None for what is no http or https URL, or has credentials."""
+    if not isinstance(url, str) or Origin.of(url) is None or shown_url(url) != url:
+        return None
+    return url if _CANONICAL.fullmatch(url) else request_for(url).url
 
 
 def without_credentials(request: Request) -> Request:
@@ -73,6 +87,29 @@ def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> Non
     for name, meta_name in _OPTIONS.items():
         if (value := adapter.get(name)) and (single or name == "page"):
             request.meta[meta_name] = str(value)
+
+
+def says_more(adapter: ItemAdapter) -> bool:
+    """Whether an item says more about its files than their URLs and where they were found."""
+    return any(adapter.get(name) for name in _MORE)
+
+
+def wanted_of(request: Request, key: str, works: Works, done: Entry | None, *, allow_redirects: bool) -> Wanted:
+    """What a transfer needs to know. `done` is the row of a file that is there, to be revalidated."""
+    return Wanted(
+        key,
+        works,
+        url=request.url,
+        headers=headers_of(request),
+        max_bytes=request.meta.get("download_maxsize"),
+        name=request.meta.get("media_filename") or name_in_url(request.url),
+        digests=digests_of(request),
+        revalidate=validators_of(done) if done is not None else None,
+        allow_redirects=allow_redirects,
+        accept_html=is_page_name(request.url),
+        ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
+        timeout_s=request.meta.get("download_timeout"),
+    )
 
 
 def wish_of(request: Request) -> str | None:

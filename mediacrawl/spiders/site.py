@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scrapy.settings import SETTINGS_PRIORITIES
+
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
 from mediacrawl.urls import Origin
@@ -20,7 +22,8 @@ class SiteSpider(MediaSpider):
     @classmethod
     def update_settings(cls, settings: BaseSettings) -> None:
         """A page gives one item; Scrapy makes that many tasks for each page, whether they have work or not."""
-        settings.set("CONCURRENT_ITEMS", 4, "default")  # what a project says counts
+        # What a project says counts. Not "default": Scrapy puts its own defaults over that, once more.
+        settings.set("CONCURRENT_ITEMS", 4, SETTINGS_PRIORITIES["default"] + 1)
         super().update_settings(settings)
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:

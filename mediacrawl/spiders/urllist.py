@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.bulk import Bulk
 from mediacrawl.errors import UsageProblem
+from mediacrawl.lines import Lines
 from mediacrawl.lists import BadLine, Row, read_list
 from mediacrawl.spiders.base import refuse_unknown
 
@@ -28,7 +28,7 @@ class UrlListSpider(Spider):
     """Arguments: `file`, see the README; `items`, `all` or `none`: whether each line becomes an item with one URL.
 
     Without `items` they do where a feed, another pipeline or a signal handler would see them; else lines take a
-    shorter way, see `bulk`.
+    shorter way, see `lines`.
     """
 
     name = "urllist"
@@ -49,17 +49,17 @@ class UrlListSpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """Read on as there is room; a bad line is reported with its number."""
-        bulk = Bulk.of(self.crawler, self._items)
+        lines = Lines.of(self.crawler, self._items)
         async for rows in self._blocks():
-            if bulk is None:
+            if lines is None:
                 for row in rows:
                     yield row.item()
-            elif bulk.stopping:
+            elif lines.stopping:
                 return
             else:
-                await bulk.take(rows)
-        if bulk is not None:
-            await bulk.drain()
+                await lines.take(rows)
+        if lines is not None:
+            await lines.drain()
 
     async def _blocks(self) -> AsyncIterator[list[Row]]:
         block_rows = 1 if self._file == "-" else _BLOCK_ROWS  # a pipe may be slow
