@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
-from mediacrawl.store.paths import safe_name, safe_relative_path
+from mediacrawl.store.paths import safe_folders, safe_name
+from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +53,13 @@ def is_page_name(url: str) -> bool:
 
 def wished_path(owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
     """`<owner>/<host>/<name>`, each part safe. `owner` is the spider's name."""
-    try:
-        host = urlsplit(url).hostname or "local"
-    except ValueError:
-        host = "local"
-    return safe_relative_path(f"{_safe_folder(owner)}/{_safe_folder(host)}/{file_name(url, headers, filename)}")
+    origin = Origin.of(url)
+    return _safe_folders(owner, origin.host if origin is not None else "local") + file_name(url, headers, filename)
 
 
-_safe_folder = lru_cache(256)(safe_name)
+@lru_cache(256)
+def _safe_folders(owner: str, host: str) -> str:
+    return safe_folders(f"{safe_name(owner)}/{safe_name(host)}")
 
 
 def _with_extension(name: str, content_type: str | None, *, keep: bool) -> str:

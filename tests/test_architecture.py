@@ -29,7 +29,7 @@ LOWER = {
     "download": {"errors", "headers", "urls", "store", "records"},
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
-    "naming": {"headers", "store.paths"},
+    "naming": {"headers", "store.paths", "urls"},
     "progress": {"report", "download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
     "workers": {"errors", "download", "store", "ledger", "archive", "records"},

@@ -21,6 +21,7 @@ a link to the large picture is taken as well as the large one: which is wanted i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -55,6 +56,7 @@ _META_KINDS = {
     "twitter:player:stream": "video",
 }
 _PLAYER_TYPES = ("text/html", "application/xhtml", "application/x-shockwave-flash")
+_PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; asked of each link
 _LINK_ATTRIBUTES = ("href", "src", "content", "poster", "data", "data-url", "data-href", "value")
 
 
@@ -259,10 +261,8 @@ def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
 
 
 def _path_kind(link: str) -> str | None:
-    try:
-        return kind_of_path(urlsplit(link).path)
-    except ValueError:
-        return None
+    match = _PATH.match(link)
+    return kind_of_path(match[1]) if match else None
 
 
 def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:

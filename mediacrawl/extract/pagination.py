@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
 
-# The signs that a link is the next page, the surest first. A double arrow often leads to the last page.
-_REL, _TEXT, _LABEL, _CLASS, _ALT, _ARROW, _DOUBLE_ARROW = range(7)
+# How a link says that it is the next page, the surest first. A double arrow often leads to the last page.
+_TEXT, _LABEL, _CLASS, _ALT, _ARROW, _DOUBLE_ARROW = range(6)
 _SMALL = 40  # elements; a link with more inside does not say just "next". Also keeps nested links linear.
 _LONGEST = 100  # letters, for the same reason
 _NEAR = 4  # ancestors or neighbours that are looked at
@@ -47,16 +47,31 @@ def find_next(page: Page) -> str | None:
     arrow only in a pager. Never the page itself, a disabled link, or one that says previous or last. Outside
     a pager a sign that leads to several places is none (each teaser has its own "weiter"). Never raises.
     """
+    for tag in ("link", "a"):  # a <link> is for all of the page, an <a> may be the next comment
+        for element in page.root.iter(tag):
+            url = _other(page, element) if _has_rel_next(element) and not _is_disabled(element) else None
+            if url:
+                return url
     found: dict[tuple[int, bool], list[str]] = {}
-    for element in page.root.iter("link", "a"):
+    for element in page.root.iter("a"):
         key = _sign(element)
-        url = page.resolve(element.get("href")) if key else None
-        if key and url and url != page.url:
+        url = _other(page, element) if key else None
+        if key and url:
             found.setdefault(key, []).append(url)
-    for (sign, outside), urls in sorted(found.items()):
-        if sign == _REL or not outside or len(set(urls)) == 1:
+    for (_, outside), urls in sorted(found.items()):
+        if not outside or len(set(urls)) == 1:
             return urls[0]
     return None
+
+
+def _other(page: Page, element: Element) -> str | None:
+    """Where it leads, if that is not here."""
+    url = page.resolve(element.get("href"))
+    return None if url == page.url else url
+
+
+def _has_rel_next(element: Element) -> bool:
+    return "next" in element.get("rel", "").lower().split()
 
 
 def links_by_xpath(page: Page, expression: str, name: str = "xpath") -> list[str]:
@@ -77,17 +92,14 @@ def _links(result: Any) -> Iterator[str]:
         yield from islice(filter(None, map(result.get, _LINK_ATTRIBUTES)), 1)
 
 
-def _sign(element: Element) -> tuple[int, bool] | None:
-    """How surely the element leads to the next page, as a sort key: its sign, and if outside a pager."""
-    if not element.get("href"):
+def _sign(anchor: Element) -> tuple[int, bool] | None:
+    """How surely the link leads to the next page, as a sort key: its sign, and if outside a pager."""
+    if not anchor.get("href") or _has_rel_next(anchor):
         return None
-    if "next" in element.get("rel", "").lower().split():
-        # Also in the order: a <link> is for all of the page, an <a> may be the next comment.
-        return None if _is_disabled(element) else (_REL, element.tag == "a")
-    sign = _anchor_sign(element) if element.tag == "a" else None
-    if sign is None or _is_disabled(element):
+    sign = _anchor_sign(anchor)
+    if sign is None or _is_disabled(anchor):
         return None
-    outside = not _in_pager(element)
+    outside = not _in_pager(anchor)
     return None if outside and sign in (_ARROW, _DOUBLE_ARROW) else (sign, outside)
 
 

@@ -336,6 +336,5 @@ def _wanted(entry: Entry) -> tuple[str | None, ...]:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    facts: dict[str, Any] = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    facts["permanent"] = bool(facts["permanent"])
-    return Entry(**facts)
+    *before, permanent, wanted_at, finished_at, checked_at = row  # in the order of the columns
+    return Entry(*before, bool(permanent), wanted_at, finished_at, checked_at)

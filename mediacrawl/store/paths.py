@@ -51,9 +51,17 @@ def safe_relative_path(path: str) -> str:
 
     At most 1000 bytes of UTF-8: folders that no longer fit are left out, the file's own name stays.
     """
-    parts = [part for part in _SEPARATORS.split(path) if part.strip(" .")]
-    *folders, name = [safe_name(part) for part in parts] or [_NAMELESS]
+    *folders, name = _safe_parts(path) or [_NAMELESS]
     return _folders_that_fit(folders) + name
+
+
+def safe_folders(path: str) -> str:
+    """The same for folders alone, with a "/" behind each: whatever `safe_name` gives may follow."""
+    return _folders_that_fit(_safe_parts(path))
+
+
+def _safe_parts(path: str) -> list[str]:
+    return [safe_name(part) for part in _SEPARATORS.split(path) if part.strip(" .")]
 
 
 def numbered(path: str, n: int) -> str:
