@@ -63,6 +63,9 @@ _COLUMNS = (
 )
 
 
+_PERMANENT = _COLUMNS.split(", ").index("permanent")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One row. Times are seconds since the epoch; `url` and `page` carry no credentials.
@@ -336,5 +339,6 @@ def _wanted(entry: Entry) -> tuple[str | None, ...]:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    *before, permanent, wanted_at, finished_at, checked_at = row  # in the order of the columns
-    return Entry(*before, bool(permanent), wanted_at, finished_at, checked_at)
+    values = list(row)  # in the order of the columns
+    values[_PERMANENT] = bool(values[_PERMANENT])
+    return Entry(*values)
