@@ -11,7 +11,9 @@ for each, the rest is as the first has it. A file takes Scrapy's way alone where
 - where robots.txt says no.
 
 A convoy takes as many as its site brings in a quarter of a second, so large or slow files travel alone too. Files
-that come at once are not spread over all connections: a few go faster one after another.
+that come at once are not spread over all connections: a few go faster one after another. So another convoy sets out
+only when those that wait would take longer than a moment behind the ones under way, or have waited that long; and of
+a site that nothing is known of, two go ahead. What is under way at a kill is small by that, too.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 LONGEST = 64
 SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
+_UNKNOWN_S = 0.02  # the same of a site that nothing is known of, where two have gone ahead
+_AHEAD = 2
 _KEPT_LINES = 256
 _NEWS = 0.3  # the weight of the last convoy in what a file takes
 # Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
@@ -66,6 +70,7 @@ class Traveller:
 
     Attributes:
         request: made when it comes to lead, unless it is there already.
+        since_s: when it began to wait, by the clock of the loop.
         arrived: called once, with it and what came of it.
     """
 
@@ -73,6 +78,7 @@ class Traveller:
     arrived: Callable[[Traveller, Outcome], None]
     request: Request | None = None
     offsite: bool = False
+    since_s: float = field(default=0.0, init=False)
 
     def lead(self) -> Request:
         """As Scrapy wants it."""
@@ -92,12 +98,16 @@ class _Line:
 
     Attributes:
         leading: convoys that are under way.
+        is_due: it is looked at in this turn of the loop.
+        alarm: when the first of those that wait will have waited long enough.
         file_s: what one took of late; 0 while nothing is known.
     """
 
     waiting: deque[Traveller] = field(default_factory=deque)
     leading: int = 0
     file_s: float = 0.0
+    is_due: bool = False
+    alarm: asyncio.TimerHandle | None = None
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a convoy took; one that was slow by chance does not count for much."""
@@ -131,7 +141,10 @@ class Convoys:
 
     def add(self, travellers: Sequence[Traveller]) -> None:
         """Each is on its way as soon as there is room; `arrived` tells of it."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
         for traveller in travellers:
+            traveller.since_s = now_s
             parts = urlsplit(traveller.wanted.url)
             # Songs and videos by themselves: a picture behind a film would wait for its end.
             lasts = kind_of_path(parts.path) in {"audio", "video"}
@@ -140,12 +153,17 @@ class Convoys:
             if line is None:
                 line = self._lines[key] = _Line()
             line.waiting.append(traveller)
-            if line.leading < self._per_site and len(line.waiting) == 1:
+            if line.leading < self._per_site and not line.is_due:
+                line.is_due = True
                 # Not at once: those that are added in the same turn of the loop may go together.
-                asyncio.get_running_loop().call_soon(self._send, key, line)
+                loop.call_soon(self._send, key, line)
 
     def _send(self, key: _Place, line: _Line) -> None:
+        line.is_due = False
         while line.waiting and line.leading < self._per_site:
+            if (wait_s := self._wait_s(line)) > 0:
+                self._send_later(key, line, wait_s)
+                break
             size = self._size(line)
             convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting)))]
             line.leading += 1
@@ -154,6 +172,24 @@ class Convoys:
             task.add_done_callback(lambda done: self._through(key, line, done))
         if not line.waiting and not line.leading and len(self._lines) > _KEPT_LINES:
             self._lines.pop(key, None)  # else what was learnt of the site is of use when its next page comes
+
+    @staticmethod
+    def _wait_s(line: _Line) -> float:
+        """How long the first in line may wait for one of the convoys that are under way to take it up."""
+        if not line.leading or (not line.file_s and line.leading < _AHEAD):
+            return 0
+        if line.file_s and len(line.waiting) * line.file_s >= SHORTEST_S * line.leading:
+            return 0
+        waited_s = asyncio.get_running_loop().time() - line.waiting[0].since_s
+        return (SHORTEST_S if line.file_s else _UNKNOWN_S) - waited_s
+
+    def _send_later(self, key: _Place, line: _Line, wait_s: float) -> None:
+        if line.alarm is None:
+            line.alarm = asyncio.get_running_loop().call_later(wait_s, self._ring, key, line)
+
+    def _ring(self, key: _Place, line: _Line) -> None:
+        line.alarm = None
+        self._send(key, line)
 
     def _size(self, line: _Line) -> int:
         if not line.file_s:

@@ -19,8 +19,8 @@ class Room:
 
     Threads that work at the same time make each other slow in CPython: every call to the system hands the interpreter
     over, and small files are hardly anything but such calls (four threads took twice the time of one for the same
-    files). Threads that wait for the network do not. So while the process is at work most of the time, ever fewer are
-    let in, down to one; while it mostly waits, ever more again.
+    files). Threads that wait for the network do not. So while the process is at work most of the time, half as many
+    are let in each time, down to one; while it mostly waits, one more again.
 
     Args:
         most: threads at a time; as many at first.
@@ -71,7 +71,7 @@ class Room:
         busy = (worked - self._looked_at[1]) / elapsed_s
         self._looked_at = now, worked
         if busy > BUSY:
-            self.limit = max(1, self.limit - 1)
+            self.limit = max(1, self.limit // 2)
         elif busy < IDLE and self.limit < self._most:
             self.limit += 1
             self._changed.notify()
