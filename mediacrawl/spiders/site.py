@@ -11,7 +11,9 @@ from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
-    from scrapy.settings import BaseSettings
+    from typing import Self
+
+    from scrapy.crawler import Crawler
 
 
 class SiteSpider(MediaSpider):
@@ -20,11 +22,14 @@ class SiteSpider(MediaSpider):
     name = "site"
 
     @classmethod
-    def update_settings(cls, settings: BaseSettings) -> None:
-        """A page gives one item; Scrapy makes that many tasks for each page, whether they have work or not."""
-        # What a project says counts. Not "default": Scrapy puts its own defaults over that, once more.
-        settings.set("CONCURRENT_ITEMS", 4, SETTINGS_PRIORITIES["default"] + 1)
-        super().update_settings(settings)
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        """Scrapy makes a hundred tasks for each page, whether they have work or not. A page gives one item, and one
+        request: with `follow` many, which all should be stored before any of them is under way.
+        """
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        if not spider.follow:  # what a project says counts; Scrapy puts its own defaults over a "default" once more
+            crawler.settings.set("CONCURRENT_ITEMS", 4, SETTINGS_PRIORITIES["default"] + 1)
+        return spider
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
         refuse_unknown(arguments, "url", *ARGUMENTS)
