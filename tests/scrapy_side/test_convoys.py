@@ -8,8 +8,8 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
-from crawling import basic_auth, item_of, items_spider, run, start
-from origin import Pattern, redirect, status
+from crawling import BIG, basic_auth, item_of, items_spider, run, start
+from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
 from mediacrawl.convoys import Convoys
@@ -223,6 +223,16 @@ def test_a_large_file_does_not_hold_up_those_behind_it(crawls, tmp_path, origin,
     monkeypatch.setattr("mediacrawl.convoys.CONVOY_S", 0.0)
     assert crawls.crawl(tmp_path, pages(urls[:60])).status == 0
     assert set(convoys) == {1}
+
+
+def test_of_a_site_that_is_slow_as_many_are_under_way_as_are_allowed(origin, tmp_path):
+    """Two go ahead, and the others do not wait for these to end."""
+    urls = [origin.add(f"/{n}.jpg", BIG, content_type="image/jpeg", faults=[stall_after(10)]) for n in range(8)]
+    page = origin.page("/", "".join(f'<img src="{url}">' for url in urls))
+    with start(tmp_path, "crawl", "site", "-a", f"url={page}", settings={"ROBOTSTXT_OBEY": False}) as running:
+        origin.wait_for(lambda: sum(request.stalled for request in origin.requests) == 8, timeout_s=30)
+        running.interrupt()
+        assert running.wait().status == 3
 
 
 def test_an_interrupted_convoy_goes_on_with_the_next_run(origin, tmp_path, urls):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
+
 import pytest
-from crawling import basic_auth, sha256, together
+from crawling import basic_auth, run, sha256, together
 from origin import Origin, dead_port, require_header
 
 from mediacrawl.errors import UsageProblem
@@ -230,3 +232,18 @@ def test_a_start_page_that_cannot_be_fetched_is_told_and_exits_with_1(origin, tm
     assert "HTTP 404" in missing.err
     assert "secret" not in missing.err
     assert "refused" in dead.err.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "places"),
+    [
+        ([], {}, "4"),
+        ([], {"CONCURRENT_ITEMS": 7}, "7"),
+        (["-a", "follow=//a/@href"], {}, None),  # as Scrapy has it
+    ],
+)
+def test_a_page_has_places_for_the_one_item_that_it_gives(origin, tmp_path, arguments, settings, places):
+    words = ["crawl", "site", "-a", f"url={origin.page('/', '<p>Nothing</p>')}", *arguments]
+    done = run(tmp_path, *words, settings={"LOG_LEVEL": "INFO", **settings})
+    said = re.search(r"'CONCURRENT_ITEMS': '?(\d+)", done.err)
+    assert (said and said[1]) == places, str(done)

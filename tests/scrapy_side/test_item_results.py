@@ -121,6 +121,23 @@ def test_one_file_that_many_items_want_is_fetched_once_and_counted_once(crawl, o
     assert (crawled.report.wanted, crawled.report.new, crawled.report.present) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("plain_first", [True, False])
+def test_one_that_is_wanted_with_and_without_a_name_of_its_own_is_fetched_once(crawl, origin, plain_first):
+    url = origin.add("/a.jpg", BODY, content_type="image/jpeg", delay_s=0.1)
+    items = [item_of(url), item_of(url, filename="named.jpg")]
+    crawled = crawl(*(items if plain_first else reversed(items)))
+    assert asked(origin) == 1
+    assert {file["path"] for file in crawled.files} == {NAME if plain_first else "items/127.0.0.1/named.jpg"}
+    assert [len(item["files"]) for item in crawled.items] == [1, 1]
+    assert (crawled.report.wanted, crawled.report.new, crawled.report.present) == (1, 1, 0)
+
+
+def test_two_items_do_not_share_what_they_are_told(crawl, url):
+    first, second = crawl(item_of(url), item_of(url)).items
+    first["files"][0]["path"] = "changed"
+    assert second["files"][0]["path"] == NAME
+
+
 def test_the_order_of_the_files_is_the_order_of_the_urls(crawl, origin):
     urls = [
         origin.add(f"/{number}.jpg", BODY, content_type="image/jpeg", delay_s=0.02 * (5 - number))
