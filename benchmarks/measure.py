@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SAMPLE_EVERY_S = 0.05
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SAMPLE_EVERY_S = 0.2  # more often, and what is measured would have to share its cores with who measures
+_SIZE = re.compile(r"^Vm(RSS|HWM):\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Usage:
         status: exit status; negative: the signal that ended it.
         wall_s: from before the start to after the end.
         cpu_s: user and system, of the process and all its children that have ended.
-        peak_tree_bytes: the largest sum of resident memory over the process and its children, sampled every 50 ms;
+        peak_tree_bytes: the largest sum of resident memory over the process and its children, sampled every 200 ms;
             pages that they share count for each.
-        peak_process_bytes: the largest resident memory of one of these processes.
+        peak_process_bytes: the largest resident memory that one of these processes ever had.
     """
 
     status: int
@@ -110,9 +111,9 @@ class _Memory:
     def _watch(self) -> None:
         wait_s = 0.005  # the shortest commands end before the second sample otherwise
         while True:
-            sizes_bytes = [_resident_bytes(pid) for pid in _tree(self._pid)]
-            self.peak_tree_bytes = max(self.peak_tree_bytes, sum(sizes_bytes))
-            self.peak_process_bytes = max(self.peak_process_bytes, *sizes_bytes)
+            sizes = [_resident_bytes(pid) for pid in _tree(self._pid)]
+            self.peak_tree_bytes = max(self.peak_tree_bytes, sum(now_bytes for now_bytes, _ in sizes))
+            self.peak_process_bytes = max(self.peak_process_bytes, *(most_bytes for _, most_bytes in sizes))
             if self._ended.wait(wait_s):
                 return
             wait_s = min(_SAMPLE_EVERY_S, wait_s * 2)
@@ -134,8 +135,11 @@ def _tree(pid: int) -> Iterator[int]:
             yield from _tree(int(child))
 
 
-def _resident_bytes(pid: int) -> int:
+def _resident_bytes(pid: int) -> tuple[int, int]:
+    """Now, and the most since it was started."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0, 0
+    sizes = dict(_SIZE.findall(status))
+    return int(sizes.get("RSS", 0)) * 1024, int(sizes.get("HWM", 0)) * 1024
