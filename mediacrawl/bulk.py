@@ -18,7 +18,7 @@ from mediacrawl.archive import Change, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import Bridge, GivenUp, Wanted, let_go
 from mediacrawl.convoys import Traveller
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RedirectUnasked
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import is_page_name, name_in_url, wished_path
 from mediacrawl.store.partfile import PartInUse
@@ -26,7 +26,7 @@ from mediacrawl.tally import MediaError, info_of, status_of
 from mediacrawl.wishes import wanted_of, wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 
     from scrapy import Request
     from scrapy.crawler import Crawler
@@ -62,17 +62,17 @@ class Wish:
     request: Request | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class _Errand(Traveller):
     """A wish on its way.
 
     Attributes:
-        page: where the link was found.
+        wish: what it is for.
         done: the row of a version that is there, to be revalidated.
     """
 
-    page: str | None = None
-    done: Entry | None = None
+    wish: Wish
+    done: Entry | None
 
 
 class Bulk:
@@ -148,7 +148,9 @@ class Bulk:
         self._bridge.report.wanted += len(fresh)
         unfinished = []
         for wish, entry in zip(fresh.values(), await self._known(list(fresh)), strict=True):
-            if isinstance(entry, Entry) and self._tally.is_finished(entry):
+            if wish.key in self._under_way:  # an item wanted it meanwhile
+                self._bridge.report.wanted -= 1
+            elif isinstance(entry, Entry) and self._tally.is_finished(entry):
                 self._tally.present(wish.key)
             else:
                 unfinished.append((wish, entry))
@@ -170,7 +172,7 @@ class Bulk:
     def _set_out(self, wishes: Iterable[tuple[Wish, Entry | Exception | None]]) -> None:
         """Those that want a transfer are on their way, the others are through."""
         errands = [errand for wish, entry in wishes if (errand := self._settle(wish, entry)) is not None]
-        wants = [Want(self._entry(errand)) for errand in errands if errand.done is None]
+        wants = [Want(self._entry(errand.wish)) for errand in errands if errand.done is None]
         self._works.changes.submit_all(wants)
         self._convoys.add(errands)
 
@@ -185,11 +187,11 @@ class Bulk:
                 self._end(wish.key, info_of(wish.url, entry, "uptodate"))
                 return None
             self._tally.refuse_known_failure(wish.url, entry)
-        except (MediacrawlError, MediaError) as error:
-            self._give_up(wish.key, error)
+            done = entry if entry is not None and entry.state == DONE else None
+            return _Errand(self._wanted(wish, done), self._arrive, wish.request, self._offsite, wish=wish, done=done)
+        except Exception as error:  # each is through, whatever happens
+            self._fail(wish, error)
             return None
-        done = entry if entry is not None and entry.state == DONE else None
-        return _Errand(self._wanted(wish, done), self._arrive, wish.request, self._offsite, wish.page, done)
 
     def _wanted(self, wish: Wish, done: Entry | None) -> Wanted:
         if wish.request is not None:
@@ -220,7 +222,7 @@ class Bulk:
             self._begin(self._publish(fetched))
         for errand, outcome in arrived:
             if not isinstance(outcome, Fetched):
-                self._fail(errand, outcome)
+                self._come_to_nothing(errand.wish, outcome)
 
     async def _publish(self, fetched: list[tuple[_Errand, Fetched]]) -> None:
         results: list[Entry | Exception]
@@ -235,7 +237,7 @@ class Bulk:
         for (errand, outcome), entry in zip(fetched, results, strict=True):
             if isinstance(entry, Exception):
                 let_go(outcome)
-                self._fail(errand, entry)
+                self._come_to_nothing(errand.wish, entry)
             elif errand.done is not None and outcome.part is None:
                 self._tally.present(errand.wanted.key)
                 self._end(errand.wanted.key, info_of(errand.wanted.url, errand.done, "uptodate"))
@@ -246,54 +248,45 @@ class Bulk:
 
     def _change(self, errand: _Errand, fetched: Fetched) -> Change:
         if fetched.part is None:
-            return Unchanged(self._entry(errand))
+            return Unchanged(self._entry(errand.wish))
         filename = errand.request.meta.get("media_filename") if errand.request else None
         path = wished_path(self._spider, errand.wanted.url, fetched.headers, filename)
-        return Publish(self._entry(errand, path), fetched)
+        return Publish(self._entry(errand.wish, path), fetched)
 
-    def _entry(self, errand: _Errand, path: str | None = None) -> Entry:
-        wanted = errand.wanted
-        wish = wish_of(errand.request) if errand.request is not None else None
-        return Entry(wanted.key, wanted.url, page=errand.page, spider=self._spider, wish=wish, path=path)
+    def _entry(self, wish: Wish, path: str | None = None) -> Entry:
+        more = wish_of(wish.request) if wish.request is not None else None
+        return Entry(wish.key, wish.url, page=wish.page, spider=self._spider, wish=more, path=path)
 
-    def _fail(self, errand: _Errand, error: BaseException) -> None:
+    def _come_to_nothing(self, wish: Wish, error: BaseException) -> None:
+        """A transfer has not brought it: now, or for good."""
         match error:
-            case PartInUse():
-                self._begin(self._ask_again(errand))
+            case PartInUse():  # another process brings it: ask the ledger again when it is through
+                self._begin(self._ask_again(wish, asyncio.sleep(IN_USE_WAIT_S)))
             case RedirectUnasked():
-                self._begin(self._learn(errand, error.target))
-            case MediaError() | MachineError() | Interrupted() | GivenUp() | asyncio.CancelledError():
-                self._give_up(errand.wanted.key, error)
+                self._begin(self._ask_again(wish, self._bridge.learn_robots(error.target)))
             case _:
-                self._end(errand.wanted.key, self._tally.failed(self._entry(errand), error))
+                self._fail(wish, error)
 
-    def _give_up(self, key: str, error: BaseException) -> None:
-        """Without a word in the ledger: it is wanted as before."""
-        if isinstance(error, MachineError):
-            self._bridge.stop_for(error)
-        self._end(key, error if isinstance(error, MediaError) else Interrupted(str(error)))
-
-    async def _ask_again(self, errand: _Errand) -> None:
-        """Another process brings it: ask the ledger again when it is through."""
-        await asyncio.sleep(IN_USE_WAIT_S)
-        (entry,) = await self._known([errand.wanted.key])
-        if isinstance(entry, Exception):
-            self._fail(errand, entry)
-        elif entry is not None and entry.state == DONE:
-            self._tally.present(errand.wanted.key)
-            self._end(errand.wanted.key, info_of(errand.wanted.url, entry, "uptodate"))
+    async def _ask_again(self, wish: Wish, before: Awaitable[None]) -> None:
+        try:
+            await before
+        except BaseException as error:
+            self._fail(wish, error)
         else:
-            self._go_again(errand)
+            await self._ask([wish])
 
-    async def _learn(self, errand: _Errand, target: str) -> None:
-        await self._bridge.learn_robots(target)
-        self._go_again(errand)
-
-    def _go_again(self, errand: _Errand) -> None:
-        if self.stopping:
-            self._give_up(errand.wanted.key, Interrupted(errand.wanted.url))
-        else:
-            self._convoys.add([errand])
+    def _fail(self, wish: Wish, error: BaseException) -> None:
+        """It is through. Of what the crawl did not come to the ledger has no word: it is wanted as before."""
+        match error:
+            case MediaError():
+                self._end(wish.key, error)
+            case MachineError():
+                self._bridge.stop_for(error)
+                self._end(wish.key, Interrupted(str(error)))
+            case Interrupted() | GivenUp() | asyncio.CancelledError():
+                self._end(wish.key, Interrupted(wish.url))
+            case _:
+                self._end(wish.key, self._tally.failed(self._entry(wish), error))
 
     # Details
 

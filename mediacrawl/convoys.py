@@ -84,9 +84,8 @@ class Traveller:
         """As Scrapy wants it."""
         if self.request is None:
             meta = {"allow_offsite": True} if self.offsite else {}
-            self.request = Request(
-                self.wanted.url, headers=dict(self.wanted.headers), meta=meta, callback=NO_CALLBACK
-            )
+            headers = {name: value.encode("latin-1") for name, value in self.wanted.headers}  # the bytes that it had
+            self.request = Request(self.wanted.url, headers=headers, meta=meta, callback=NO_CALLBACK)
             self.request.meta.update(dont_retry=True, dont_cache=True)
         self.request.meta[WANTED] = self.wanted
         return self.request
@@ -170,8 +169,9 @@ class Convoys:
             task = asyncio.ensure_future(self._travel(line, convoy))
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._through(key, line, done))
-        if not line.waiting and not line.leading and len(self._lines) > _KEPT_LINES:
-            self._lines.pop(key, None)  # else what was learnt of the site is of use when its next page comes
+        is_idle = not line.waiting and not line.leading and self._lines.get(key) is line
+        if is_idle and len(self._lines) > _KEPT_LINES:
+            del self._lines[key]  # else what was learnt of the site is of use when its next page comes
 
     @staticmethod
     def _wait_s(line: _Line) -> float:

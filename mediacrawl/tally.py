@@ -72,6 +72,7 @@ class Tally:
         self._started_at = time.time()
         self._recent = Recent()
         self._noting: set[asyncio.Future[Entry]] = set()
+        self._all_noted = True
         # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
 
@@ -149,16 +150,16 @@ class Tally:
 
     def _noted(self, noted: asyncio.Future[Entry]) -> None:
         self._noting.discard(noted)
-        if not noted.cancelled():
-            noted.exception()  # seen: the failure itself was told
+        if not noted.cancelled() and isinstance(error := noted.exception(), MachineError):
+            self._all_noted = False
+            self._bridge.stop_for(error)
 
     async def all_noted(self) -> bool:
         """Wait until the ledger has every failure. False if it could not take one: then the crawl is stopped."""
-        for noted in await asyncio.gather(*self._noting, return_exceptions=True) if self._noting else ():
-            if isinstance(noted, MachineError):
-                self._bridge.stop_for(noted)
-                return False
-        return True
+        if self._noting:
+            await asyncio.wait(self._noting)
+            await asyncio.sleep(0)  # until `_noted` has seen them
+        return self._all_noted
 
 
 def status_of(fetched: Fetched) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
 _BLANK = re.compile(r"\s")
+_BEHIND_BRACKET = re.compile(r"\](?!:\d*$|$)")  # of an IPv6 address only a port may follow (RFC 3986 3.2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Origin:
         """None for what is not an http or https URL with a host."""
         beginning = _BEGINNING.match(url)
         if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # which others take for a slash
+            return None
+        if "]" in beginning[0] and _BEHIND_BRACKET.search(beginning[0]):
             return None
         return _origin_of(beginning[0])
 

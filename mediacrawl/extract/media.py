@@ -57,6 +57,7 @@ _META_KINDS = {
 }
 _PLAYER_TYPES = ("text/html", "application/xhtml", "application/x-shockwave-flash")
 _PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; asked of each link
+_BREAKS = str.maketrans("", "", "\t\r\n")  # which no URL has, and browsers leave out
 _LINK_ATTRIBUTES = ("href", "src", "content", "poster", "data", "data-url", "data-href", "value")
 
 
@@ -261,7 +262,7 @@ def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
 
 
 def _path_kind(link: str) -> str | None:
-    match = _PATH.match(link)
+    match = _PATH.match(link.translate(_BREAKS))
     return kind_of_path(match[1]) if match else None
 
 
