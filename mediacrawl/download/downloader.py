@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
+_HASHED_AT_ONCE = 4 * 1024 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
@@ -190,8 +191,9 @@ class _Transfer:
         self._validators: Validators | None = None  # of the version that a body from its first byte on has begun
         self._refetched = False  # once for a wrong digest
         self._went_original = False
+        self._begun_anew = False  # after some of it had come
         self._probes = 0
-        self._counting = threading.Lock()
+        self._counting, self._hashing = threading.Lock(), threading.Lock()
         self._began = owner.clock()
 
     def run(self) -> Fetched:
@@ -289,7 +291,7 @@ class _Transfer:
                 return self._drop()
             blocks = rest
         stop = min(body.stop, self._part.gap_stop or body.stop)
-        self._receive(blocks, Share(self._part.have, stop), head)
+        self._receive(answer, blocks, Share(self._part.have, stop), head)
         # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
         return None
 
@@ -317,6 +319,8 @@ class _Transfer:
         if head.content_length is None and "content-length" in answer.headers and not framed:
             raise TransferBroken(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
+        # What this run has brought is lost: the second time it would be so again, and so on for ever.
+        self._begun_anew = self._begun_anew or self._progress.fetched_bytes > 0
         self._start_over()
         self._validators = head.validators
         self._note_promises(answer, head)
@@ -329,7 +333,7 @@ class _Transfer:
                 resumable=not head.is_encoded,
             )
         )
-        self._receive(blocks, Share(0, total), head)
+        self._receive(answer, blocks, Share(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)
 
@@ -355,28 +359,53 @@ class _Transfer:
         # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
         self._cancel.check()
 
-    def _receive(self, blocks: Iterator[bytes], share: Share, head: Head) -> None:
+    def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
         try:
             for block in blocks:
-                self._write(block[: share.room(len(block))], share)
-                if share.is_full:
+                if self._fill(share, block, crew):
                     break
                 crew.consider()
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
-            crew.join()
+            if isinstance(crew, Crew):
+                answer.close()  # what else it holds is brought by others, and the connections are counted
+                crew.join()
         finally:
             crew.stop()
+
+    def _fill(self, share: Share, block: bytes, crew: Crew | Alone) -> bool:
+        """Whether the share is full, and does not go on."""
+        while True:
+            data = block[: share.room(len(block))]
+            self._write(data, share)
+            if not share.is_full:
+                return False
+            if not crew.goes_on():
+                return True
+            block = block[len(data) :]
 
     def _write(self, data: bytes, share: Share) -> None:
         """Bytes of the front share: written, counted and hashed in one go."""
         self._part.write_at(share.start, data)
-        self._hash.update(share.start, data)
+        if self._hashing.acquire(blocking=False):  # else they are read again by who is at it
+            try:
+                self._hash.update(share.start, data)
+            finally:
+                self._hashing.release()
         self._part.mark((share.start, share.start + len(data)))
         share.advance(len(data))
         self._count(len(data))
+
+    def _count_and_hash(self, new_bytes: int) -> None:
+        """A helper's bytes. What has come to stand without a gap is hashed meanwhile, a little for each block."""
+        self._count(new_bytes)
+        if self._hashing.acquire(blocking=False):
+            try:
+                self._hash_prefix(_HASHED_AT_ONCE)
+            finally:
+                self._hashing.release()
 
     def _count(self, new_bytes: int) -> None:
         with self._counting:  # helpers count too
@@ -388,7 +417,7 @@ class _Transfer:
     def _crew(self, front: Share, head: Head) -> Crew | Alone:
         """Helpers for this body: none unless it is large, and its version is certain."""
         policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
-        if policy.connections <= 1:
+        if policy.connections <= 1 or self._begun_anew:
             return Alone()
         return Crew(
             front,
@@ -396,7 +425,7 @@ class _Transfer:
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
             policy,
             new_exchange=self._new_exchange,
-            count=self._count,
+            count=self._count_and_hash,
             cancel=self._cancel,
             clock=self._owner.clock,
         )
@@ -437,9 +466,10 @@ class _Transfer:
         self._refetched = True
         self._start_over()
 
-    def _hash_prefix(self) -> None:
-        """Hash what stands on the disk behind the running hash's place."""
-        while self._policy.sha256 and (start := self._hash.hashed_bytes) < (have := self._part.have):
+    def _hash_prefix(self, at_most: float = math.inf) -> None:
+        """Hash what stands on the disk behind the running hash's place; about so many bytes of it."""
+        until = self._hash.hashed_bytes + at_most
+        while self._policy.sha256 and (start := self._hash.hashed_bytes) < min(have := self._part.have, until):
             self._cancel.check()
             self._hash.update(start, self._part.read(start, min(have, start + 1024 * 1024)))
 
