@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.exchange import Exchange, anywhere
+from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
@@ -362,11 +363,17 @@ class _Transfer:
     def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
+        unseen = not self._policy.sha256 and not head.is_encoded  # by us; its beginning was looked at
         try:
             for block in blocks:
                 if self._fill(share, block, crew):
                     break
                 crew.consider()
+                if unseen:
+                    unseen = False
+                    self._splice(answer, share, crew)
+                    if share.is_full and not crew.goes_on():
+                        break
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
             if isinstance(crew, Crew):
@@ -374,6 +381,17 @@ class _Transfer:
                 crew.join()
         finally:
             crew.stop()
+
+    def _splice(self, answer: Answer, share: Share, crew: Crew | Alone) -> None:
+        """The rest of a body that nobody looks at, from connection to disk within the kernel, where that can be."""
+        stall = Stall(self._policy, self._request.url, self._owner.clock)
+        with open_pipe() as (source, sink):
+            while not share.is_full and (moved := answer.splice(sink, share.room(PIPE_BYTES))):
+                self._cancel.check()
+                stall.seen(moved)
+                self._part.splice_at(share.start, source, moved)
+                self._note_written(moved, share)
+                crew.consider()
 
     def _fill(self, share: Share, block: bytes, crew: Crew | Alone) -> bool:
         """Whether the share is full, and does not go on."""
@@ -394,9 +412,12 @@ class _Transfer:
                 self._hash.update(share.start, data)
             finally:
                 self._hashing.release()
-        self._part.mark((share.start, share.start + len(data)))
-        share.advance(len(data))
-        self._count(len(data))
+        self._note_written(len(data), share)
+
+    def _note_written(self, new_bytes: int, share: Share) -> None:
+        self._part.mark((share.start, share.start + new_bytes))
+        share.advance(new_bytes)
+        self._count(new_bytes)
 
     def _count_and_hash(self, new_bytes: int) -> None:
         """A helper's bytes. What has come to stand without a gap is hashed meanwhile, a little for each block."""

@@ -21,6 +21,7 @@ process is gone with it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -326,6 +327,22 @@ class PartFile:
                 written = os.pwrite(self._fd, view, offset)
                 offset += written
                 view = view[written:]
+
+    def splice_at(self, offset: int, pipe: int, size_bytes: int) -> None:
+        """Write so much out of a pipe at an offset, without counting it yet. Not behind a gap."""
+        self._folder.at_step("part-write")
+        with _disk_errors(self.path):
+            while size_bytes:
+                try:
+                    moved = os.splice(pipe, self._fd, size_bytes, offset_dst=offset)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    data = os.read(pipe, size_bytes)  # a file system that cannot
+                    self.write_at(offset, data)
+                    moved = len(data)
+                offset += moved
+                size_bytes -= moved
 
     def _leave_order(self) -> None:
         """Say in the record that the size of the file counts no more, before it grows over a gap.
