@@ -11,8 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.exchange import Exchange, anywhere
+from mediacrawl.download.exchange import Exchange, anywhere, origin_of
 from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
+from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
@@ -69,6 +70,7 @@ class Downloader:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
+        self.places = HostPlaces(self.policy.per_host)
         self.pauses = pauses or HostPauses()
         self.brought = brought
         self.may_follow = may_follow
@@ -149,7 +151,9 @@ class Downloader:
         progress_of: Callable[[TransferRequest], Progress],
     ) -> Outcome:
         try:
-            fetched = _Transfer(self, request, part, cancel, progress_of(request)).run()
+            transfer = _Transfer(self, request, part, cancel, progress_of(request))
+            with self.places.taken(transfer.host):
+                fetched = transfer.run()
         except BaseException as error:
             part.close()
             return error
@@ -183,6 +187,7 @@ class _Transfer:
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._exchange = self._new_exchange()
+        self.host = origin_of(request.url).host
         self._saved_bytes = part.written_bytes
         self._promised: set[Digest] = set(request.digests)
         if part.record is not None:
@@ -449,6 +454,8 @@ class _Transfer:
             count=self._count_and_hash,
             cancel=self._cancel,
             clock=self._owner.clock,
+            places=self._owner.places if self._request.connections is None else None,  # a wish is a wish
+            host=self.host,
         )
 
     def _finish(self) -> Fetched:

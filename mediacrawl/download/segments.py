@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Ask, Manner
 from mediacrawl.download.request import Cancel
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
@@ -107,6 +108,10 @@ class Share:
             self.stop = stop
 
 
+class _Crowded(Exception):
+    """A helper has left its place to another file."""
+
+
 class Alone:
     """A crew of nobody."""
 
@@ -134,8 +139,12 @@ class Crew:
         count: Callable[[int], None],
         cancel: Cancel,
         clock: Callable[[], float] = time.monotonic,
+        places: HostPlaces | None = None,
+        host: str = "",
     ) -> None:
         self._front = front
+        self._places = places or HostPlaces()
+        self._host = host
         self._shares = [front]  # somebody brings them
         self._left: list[Share] = []  # nobody does, ascending
         self._part = part
@@ -177,7 +186,7 @@ class Crew:
     def join(self) -> None:
         """Called when the front's connection is free: lend a hand, then wait for the helpers."""
         if self._threads:
-            self._help(self._next())
+            self._help(self._next(), is_front=True)
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.2)
@@ -207,6 +216,9 @@ class Crew:
             self._may_grow = False
             return
         self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
+        if not self._places.take_free(self._host):
+            self._may_grow = not self._all_at_once  # perhaps there is one later
+            return
         if self._all_at_once and not self._threads:
             rest = self._front.split(self._piece_bytes(self._front.missing_bytes))
             self._left = [rest] if rest else []
@@ -215,6 +227,7 @@ class Crew:
     def _add(self) -> None:
         share = self._next()
         if share is None:
+            self._places.leave(self._host)
             self._may_grow = False
             return
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
@@ -246,13 +259,16 @@ class Crew:
     def _piece_bytes(self, missing_bytes: int) -> int:
         return max(4 * _SPLIT_BYTES, missing_bytes // (2 * self._policy.connections))
 
-    def _help(self, share: Share | None) -> None:
-        """Bring one share, then what is next, until there is nothing to take."""
+    def _help(self, share: Share | None, *, is_front: bool = False) -> None:
+        """Bring one share, then what is next, until there is nothing to take, or a helper's place is needed."""
+        has_place = not is_front  # that of the front is not ours to leave
         try:
             while share is not None and not self._over.is_set:
-                self._bring(share)
+                self._bring(share, is_front=is_front)
                 self._end(share)
                 share = self._next()
+        except _Crowded:
+            has_place = False
         except MachineError as error:
             self._error = error
             self._over.set()
@@ -261,6 +277,8 @@ class Crew:
         finally:
             if share is not None:
                 self._end(share)
+            if has_place:
+                self._places.leave(self._host)
             self._answered.set()
 
     def _end(self, share: Share) -> None:
@@ -270,7 +288,7 @@ class Crew:
             if share.missing_bytes:
                 self._left = sorted([*self._left, share], key=lambda s: s.start)
 
-    def _bring(self, share: Share) -> None:
+    def _bring(self, share: Share, *, is_front: bool) -> None:
         if_range = self._validators.if_range()
         assert if_range is not None
         span = range_header(share.start, share.stop)
@@ -290,6 +308,8 @@ class Crew:
                 self._count(len(data))
                 if share.is_full:
                     return
+                if not is_front and self._places.leave_crowd(self._host):
+                    raise _Crowded
         raise TransferError("", "a segment ended early")
 
     def _is_mine(self, head: Head, share: Share) -> bool:

@@ -382,6 +382,36 @@ def test_helpers_send_the_headers_of_the_request(rig):
     assert all(request.status == 206 for request in helpers(rig))
 
 
+def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
+    quick = SegmentPolicy(8, 2 * MIB, measure_s=0.01, gain=0.01)
+    arrived = rig.bring(url, downloader=rig.downloader(segments=quick, per_host=2))
+    assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
+    assert len({request.client_port for request in rig.origin.requests if request.number < 2}) == 2
+    assert rig.origin.peak <= 3  # it may notice late that the front has hung up
+
+
+def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
+    """What it had still to bring it gives back."""
+    body = Pattern(8 * TOTAL, 1)  # more than the system's buffers hold
+    downloader = rig.downloader(segments=SegmentPolicy(2, 2 * MIB, measure_s=0.0, gain=0.01), per_host=2)
+    front = stall_after(MIB).when(lambda request: not of_helper(request))
+    rear = stall_after(MIB).when(of_helper)
+    url = rig.origin.add("/a", body, faults=[front, rear])
+    fetched = []
+    first = threading.Thread(target=lambda: fetched.append(rig.fetch(url, downloader=downloader)))
+    first.start()
+    rig.origin.wait_for(lambda: sum(request.stalled for request in rig.origin.requests) == 2)
+    with downloader.places.taken("127.0.0.1"):
+        assert downloader.places.take_free("127.0.0.1") is False
+        rig.origin.release()
+        first.join(30)
+        assert rig.publish(fetched[0]) == body.read()
+    assert downloader.places.take_free("127.0.0.1")
+    helper = helpers(rig)[0]
+    assert helper.body_bytes_sent < helper.body_bytes_meant
+
+
 # --- the crew by itself, with a clock -----------------------------------------------------------------
 
 
