@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mediacrawl.archive import Archive, Change
@@ -50,7 +51,8 @@ class Works:
         self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)
         self.concurrent = concurrent
         processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
-        setup = Setup(store.root, store.parts.durable, policy, choice, math.ceil(concurrent / max(1, processes)))
+        share = replace(policy, per_host=math.ceil(policy.per_host / max(1, processes)))
+        setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(concurrent / max(1, processes)))
         workers = WorkerPool(setup, processes) if processes else None
         self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -109,6 +111,7 @@ def policy_of(settings: BaseSettings) -> Policy:
             max_retry_after_s=number(settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
         ),
         segments=SegmentPolicy(connections, segment_from_bytes),
+        per_host=int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN")),
         sha256=settings.getbool("MEDIACRAWL_SHA256", True),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
@@ -109,7 +110,7 @@ class _Run:
                 if future.done():
                     del left[request]
                     self._settle(request, future, left)
-            time.sleep(min(self.display.every_s, 0.1) if left else 0)
+            wait(left.values(), min(self.display.every_s, 0.1), FIRST_COMPLETED)
 
     def snapshot(self) -> Snapshot:
         pool, report = self._works.pool, self._report

@@ -156,6 +156,9 @@ class CurlAnswer:
         blocks = self._raw_blocks()
         return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
 
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        return None  # libcurl reads its connections itself
+
     def abort(self) -> None:
         self._aborted = True
         if line := self._line:

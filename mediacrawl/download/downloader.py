@@ -11,7 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.exchange import Exchange, anywhere
+from mediacrawl.download.exchange import Exchange, anywhere, origin_of
+from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
+from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
+_HASHED_AT_ONCE = 4 * 1024 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
 _KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
@@ -67,6 +70,7 @@ class Downloader:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
+        self.places = HostPlaces(self.policy.per_host)
         self.pauses = pauses or HostPauses()
         self.brought = brought
         self.may_follow = may_follow
@@ -147,7 +151,9 @@ class Downloader:
         progress_of: Callable[[TransferRequest], Progress],
     ) -> Outcome:
         try:
-            fetched = _Transfer(self, request, part, cancel, progress_of(request)).run()
+            transfer = _Transfer(self, request, part, cancel, progress_of(request))
+            with self.places.taken(transfer.host):
+                fetched = transfer.run()
         except BaseException as error:
             part.close()
             return error
@@ -181,6 +187,7 @@ class _Transfer:
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._exchange = self._new_exchange()
+        self.host = origin_of(request.url).host
         self._saved_bytes = part.written_bytes
         self._promised: set[Digest] = set(request.digests)
         if part.record is not None:
@@ -190,8 +197,9 @@ class _Transfer:
         self._validators: Validators | None = None  # of the version that a body from its first byte on has begun
         self._refetched = False  # once for a wrong digest
         self._went_original = False
+        self._begun_anew = False  # after some of it had come
         self._probes = 0
-        self._counting = threading.Lock()
+        self._counting, self._hashing = threading.Lock(), threading.Lock()
         self._began = owner.clock()
 
     def run(self) -> Fetched:
@@ -289,7 +297,7 @@ class _Transfer:
                 return self._drop()
             blocks = rest
         stop = min(body.stop, self._part.gap_stop or body.stop)
-        self._receive(blocks, Share(self._part.have, stop), head)
+        self._receive(answer, blocks, Share(self._part.have, stop), head)
         # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
         return None
 
@@ -317,6 +325,8 @@ class _Transfer:
         if head.content_length is None and "content-length" in answer.headers and not framed:
             raise TransferBroken(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
+        # What this run has brought is lost: the second time it would be so again, and so on for ever.
+        self._begun_anew = self._begun_anew or self._progress.fetched_bytes > 0
         self._start_over()
         self._validators = head.validators
         self._note_promises(answer, head)
@@ -329,7 +339,7 @@ class _Transfer:
                 resumable=not head.is_encoded,
             )
         )
-        self._receive(blocks, Share(0, total), head)
+        self._receive(answer, blocks, Share(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)
 
@@ -355,28 +365,73 @@ class _Transfer:
         # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
         self._cancel.check()
 
-    def _receive(self, blocks: Iterator[bytes], share: Share, head: Head) -> None:
+    def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
+        unseen = not self._policy.sha256 and not head.is_encoded  # by us; its beginning was looked at
         try:
             for block in blocks:
-                self._write(block[: share.room(len(block))], share)
-                if share.is_full:
+                if self._fill(share, block, crew):
                     break
                 crew.consider()
+                if unseen:
+                    unseen = False
+                    self._splice(answer, share, crew)
+                    if share.is_full and not crew.goes_on():
+                        break
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
-            crew.join()
+            if isinstance(crew, Crew):
+                answer.close()  # what else it holds is brought by others, and the connections are counted
+                crew.join()
         finally:
             crew.stop()
+
+    def _splice(self, answer: Answer, share: Share, crew: Crew | Alone) -> None:
+        """The rest of a body that nobody looks at, from connection to disk within the kernel, where that can be."""
+        stall = Stall(self._policy, self._request.url, self._owner.clock)
+        with open_pipe() as (source, sink):
+            while not share.is_full and (moved := answer.splice(sink, share.room(PIPE_BYTES))):
+                self._cancel.check()
+                stall.seen(moved)
+                self._part.splice_at(share.start, source, moved)
+                self._note_written(moved, share)
+                crew.consider()
+
+    def _fill(self, share: Share, block: bytes, crew: Crew | Alone) -> bool:
+        """Whether the share is full, and does not go on."""
+        while True:
+            data = block[: share.room(len(block))]
+            self._write(data, share)
+            if not share.is_full:
+                return False
+            if not crew.goes_on():
+                return True
+            block = block[len(data) :]
 
     def _write(self, data: bytes, share: Share) -> None:
         """Bytes of the front share: written, counted and hashed in one go."""
         self._part.write_at(share.start, data)
-        self._hash.update(share.start, data)
-        self._part.mark((share.start, share.start + len(data)))
-        share.advance(len(data))
-        self._count(len(data))
+        if self._hashing.acquire(blocking=False):  # else they are read again by who is at it
+            try:
+                self._hash.update(share.start, data)
+            finally:
+                self._hashing.release()
+        self._note_written(len(data), share)
+
+    def _note_written(self, new_bytes: int, share: Share) -> None:
+        self._part.mark((share.start, share.start + new_bytes))
+        share.advance(new_bytes)
+        self._count(new_bytes)
+
+    def _count_and_hash(self, new_bytes: int) -> None:
+        """A helper's bytes. What has come to stand without a gap is hashed meanwhile, a little for each block."""
+        self._count(new_bytes)
+        if self._hashing.acquire(blocking=False):
+            try:
+                self._hash_prefix(_HASHED_AT_ONCE)
+            finally:
+                self._hashing.release()
 
     def _count(self, new_bytes: int) -> None:
         with self._counting:  # helpers count too
@@ -388,7 +443,7 @@ class _Transfer:
     def _crew(self, front: Share, head: Head) -> Crew | Alone:
         """Helpers for this body: none unless it is large, and its version is certain."""
         policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
-        if policy.connections <= 1:
+        if policy.connections <= 1 or self._begun_anew:
             return Alone()
         return Crew(
             front,
@@ -396,9 +451,11 @@ class _Transfer:
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
             policy,
             new_exchange=self._new_exchange,
-            count=self._count,
+            count=self._count_and_hash,
             cancel=self._cancel,
             clock=self._owner.clock,
+            places=self._owner.places if self._request.connections is None else None,  # a wish is a wish
+            host=self.host,
         )
 
     def _finish(self) -> Fetched:
@@ -437,9 +494,10 @@ class _Transfer:
         self._refetched = True
         self._start_over()
 
-    def _hash_prefix(self) -> None:
-        """Hash what stands on the disk behind the running hash's place."""
-        while self._policy.sha256 and (start := self._hash.hashed_bytes) < (have := self._part.have):
+    def _hash_prefix(self, at_most: float = math.inf) -> None:
+        """Hash what stands on the disk behind the running hash's place; about so many bytes of it."""
+        until = self._hash.hashed_bytes + at_most
+        while self._policy.sha256 and (start := self._hash.hashed_bytes) < min(have := self._part.have, until):
             self._cancel.check()
             self._hash.update(start, self._part.read(start, min(have, start + 1024 * 1024)))
 

@@ -22,6 +22,7 @@ class Policy:
         stall_bytes: fewer in a window and the transfer reconnects.
         max_bytes: a larger file is refused and its part removed; 0 is no limit.
         segments: when a large file is fetched over several connections.
+        per_host: connections to a host, beyond which no file takes a further one; 0 is no limit.
         sha256: hash each file; without, only digests that were promised are computed.
     """
 
@@ -30,6 +31,7 @@ class Policy:
     max_bytes: int = 0
     backoff: Backoff = field(default_factory=Backoff)
     segments: SegmentPolicy = field(default_factory=SegmentPolicy)
+    per_host: int = 0
     sha256: bool = True
 
 

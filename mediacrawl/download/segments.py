@@ -4,18 +4,23 @@ The front share is read by the transfer itself. Helpers take the rear half of th
 connection of its own, as long as every further one makes the whole faster: a server that limits each connection
 gives more to more of them, another does not, and then there is at most one helper.
 
+Where a number of connections was wished for, all come at once, and take pieces from the front on, ever smaller ones:
+so the file grows mostly in order, and can be hashed meanwhile; and in the end all are busy till shortly before it.
+
 One strong validator holds for all: a helper sends it as If-Range and wants a 206 with exactly its range. A helper
-that gets anything else gives up; what it leaves is a gap that the transfer asks for like any other missing part.
+that gets anything else gives up, and its piece back: another helper takes it, or the front goes on over it. What is
+left in the end is a gap that the transfer asks for like any other missing part. Until the first helper has got such
+an answer there is no other, and the front does not end: a server that knows no ranges costs nothing.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Ask, Manner
 from mediacrawl.download.request import Cancel
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Validators
     from mediacrawl.store.partfile import PartFile
 
-_SPLIT_BYTES = 4 * 1024 * 1024  # a smaller share is not worth another connection
+_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class SegmentPolicy:
             return SegmentPolicy(1)
         if connections is None:
             return self
-        return SegmentPolicy(connections, min(self.from_bytes, 2 * _SPLIT_BYTES), 0.0, 0.0)
+        return SegmentPolicy(connections, min(self.from_bytes, 4 * _SPLIT_BYTES), 0.0, 0.0)
 
 
 class Share:
@@ -85,22 +90,35 @@ class Share:
         with self.lock:
             self.start += written_bytes
 
-    def split(self) -> Share | None:
-        """Give the rear half away, None when that is not worth it."""
+    def split(self, kept_bytes: int | None = None) -> Share | None:
+        """Give the rear away: half of it, or what is behind so many bytes. None when that is not worth it."""
         with self.lock:
             start = max(self.start, self.taken)
             if self.stop is None or self.stop - start < 2 * _SPLIT_BYTES:
                 return None
-            middle = start + (self.stop - start) // 2
+            half = (self.stop - start) // 2
+            middle = start + (half if kept_bytes is None else min(half, kept_bytes))
             rear = Share(middle, self.stop)
             self.stop = middle
             return rear
+
+    def extend(self, stop: int) -> None:
+        """Take over what follows."""
+        with self.lock:
+            self.stop = stop
+
+
+class _Crowded(Exception):
+    """A helper has left its place to another file."""
 
 
 class Alone:
     """A crew of nobody."""
 
     def consider(self) -> None: ...
+
+    def goes_on(self) -> bool:
+        return False
 
     def join(self) -> None: ...
 
@@ -121,8 +139,14 @@ class Crew:
         count: Callable[[int], None],
         cancel: Cancel,
         clock: Callable[[], float] = time.monotonic,
+        places: HostPlaces | None = None,
+        host: str = "",
     ) -> None:
-        self._shares = [front]
+        self._front = front
+        self._places = places or HostPlaces()
+        self._host = host
+        self._shares = [front]  # somebody brings them
+        self._left: list[Share] = []  # nobody does, ascending
         self._part = part
         self._validators = validators
         self._policy = policy
@@ -133,6 +157,8 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._over = Cancel()
         self._lock = threading.Lock()
+        self._growing = threading.Lock()
+        self._answered = threading.Event()  # the first helper knows what comes of it
         self._error: MachineError | None = None
         self._may_grow = policy.connections > 1 and validators.if_range() is not None
         self._measured_at = clock()
@@ -140,24 +166,27 @@ class Crew:
         self._speed = 0.0
 
     def consider(self) -> None:
-        """Called after each block: add a helper when it is time to, and worth it."""
-        if not self._may_grow:
-            return
-        elapsed_s = self._clock() - self._measured_at
-        if elapsed_s < self._policy.measure_s:
-            return
-        done = self._part.written_bytes
-        speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
-        missing = sum(share.missing_bytes for share in self._shares)
-        pays = not self._threads or speed >= self._speed * self._policy.gain
-        if missing < self._policy.from_bytes or not pays or len(self._threads) + 1 >= self._policy.connections:
-            self._may_grow = False
-            return
-        self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
-        self._add()
+        """Called after each block: add a helper when it is time to, and worth it. Raises what a disk did to one."""
+        if self._error is not None:
+            raise self._error
+        if self._may_grow and not (self._threads and self._all_at_once):  # else the first helper adds the others
+            with self._growing:
+                self._grow()
+
+    def goes_on(self) -> bool:
+        """Whether the front share, which is full, has got more: what follows on it, and nobody brings."""
+        while self._threads and not self._answered.wait(0.2):
+            self._cancel.check()
+        with self._lock:
+            if not self._left or self._left[0].start != self._front.stop:
+                return False
+            self._front.extend(self._take().stop or 0)
+            return True
 
     def join(self) -> None:
-        """Wait for the helpers, lending a hand is their own matter: each takes over from the slowest."""
+        """Called when the front's connection is free: lend a hand, then wait for the helpers."""
+        if self._threads:
+            self._help(self._next(), is_front=True)
         for thread in self._threads:
             while thread.is_alive():
                 thread.join(0.2)
@@ -171,42 +200,95 @@ class Crew:
         for thread in self._threads:
             thread.join()
 
+    @property
+    def _all_at_once(self) -> bool:
+        return self._policy.gain == 0
+
+    def _grow(self) -> None:
+        elapsed_s = self._clock() - self._measured_at
+        if not self._may_grow or elapsed_s < self._policy.measure_s:
+            return
+        done = self._part.written_bytes
+        speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
+        missing = sum(share.missing_bytes for share in (*self._shares, *self._left))
+        pays = not self._threads or speed >= self._speed * self._policy.gain
+        if missing < self._policy.from_bytes or not pays or len(self._threads) + 1 >= self._policy.connections:
+            self._may_grow = False
+            return
+        self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
+        if not self._places.take_free(self._host):
+            self._may_grow = not self._all_at_once  # perhaps there is one later
+            return
+        if self._all_at_once and not self._threads:
+            rest = self._front.split(self._piece_bytes(self._front.missing_bytes))
+            self._left = [rest] if rest else []
+        self._add()
+
     def _add(self) -> None:
-        share = self._largest_split()
+        share = self._next()
         if share is None:
+            self._places.leave(self._host)
             self._may_grow = False
             return
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only now, as `stop` can join none that has not begun
 
-    def _largest_split(self) -> Share | None:
+    def _add_all(self) -> None:
+        """By the first helper, once it knows that the server does as it should."""
+        self._answered.set()
+        while self._all_at_once and self._may_grow:
+            with self._growing:
+                self._grow()
+
+    def _next(self) -> Share | None:
+        """What nobody brings, else the rear half of the largest share."""
         with self._lock:
-            rear = max(self._shares, key=lambda share: share.missing_bytes).split()
-            if rear is not None:
-                self._shares.append(rear)
-            return rear
+            share = self._take() if self._left else max(self._shares, key=lambda s: s.missing_bytes).split()
+            if share is not None:
+                self._shares.append(share)
+            return share
 
-    def _help(self, share: Share | None) -> None:
-        """Bring one share, then half of the largest that is left, until there is nothing to take."""
+    def _take(self) -> Share:
+        """The first piece of what nobody brings: the less is left, the smaller."""
+        share = self._left[0]
+        rest = share.split(self._piece_bytes(sum(share.missing_bytes for share in self._left)))
+        self._left[:1] = [rest] if rest else []
+        return share
+
+    def _piece_bytes(self, missing_bytes: int) -> int:
+        return max(4 * _SPLIT_BYTES, missing_bytes // (2 * self._policy.connections))
+
+    def _help(self, share: Share | None, *, is_front: bool = False) -> None:
+        """Bring one share, then what is next, until there is nothing to take, or a helper's place is needed."""
+        has_place = not is_front  # that of the front is not ours to leave
         try:
             while share is not None and not self._over.is_set:
-                self._bring(share)
-                share = self._largest_split()
+                self._bring(share, is_front=is_front)
+                self._end(share)
+                share = self._next()
+        except _Crowded:
+            has_place = False
         except MachineError as error:
             self._error = error
+            self._over.set()
         except (TransferError, Interrupted, MediacrawlError):
-            pass  # the gap stays, the transfer asks for it
+            self._may_grow = False  # the server has had enough, or does not do as it should
         finally:
             if share is not None:
-                self._abandon(share)
+                self._end(share)
+            if has_place:
+                self._places.leave(self._host)
+            self._answered.set()
 
-    def _abandon(self, share: Share) -> None:
-        """Nobody waits for, or takes from, a share that nobody brings."""
-        with self._lock, suppress(ValueError):
+    def _end(self, share: Share) -> None:
+        """Nobody brings it any more: what is missing of it is there to take."""
+        with self._lock:
             self._shares.remove(share)
+            if share.missing_bytes:
+                self._left = sorted([*self._left, share], key=lambda s: s.start)
 
-    def _bring(self, share: Share) -> None:
+    def _bring(self, share: Share, *, is_front: bool) -> None:
         if_range = self._validators.if_range()
         assert if_range is not None
         span = range_header(share.start, share.stop)
@@ -215,6 +297,7 @@ class Crew:
         with self._new_exchange().ask(ask) as (answer, head), self._over.watch(answer):
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
+            self._add_all()
             for block in answer.blocks(decode=False):
                 if self._over.is_set or self._cancel.is_set:  # what comes after an abort may be anything
                     return
@@ -225,6 +308,8 @@ class Crew:
                 self._count(len(data))
                 if share.is_full:
                     return
+                if not is_front and self._places.leave_crowd(self._host):
+                    raise _Crowded
         raise TransferError("", "a segment ended early")
 
     def _is_mine(self, head: Head, share: Share) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import os
 import re
+import select
 import socket
 import threading
 import time
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _BUFFER_BYTES = 64 * 1024
+_DO_NOT_WAIT = 2  # splice(2): SPLICE_F_NONBLOCK
 _LOOK_EVERY_S = 0.5
 HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
@@ -320,6 +323,28 @@ class Exchanged:
         self._has_ended = True
         self._raw.close()
         return b""
+
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        """Move what is there of the body, once something is, into an empty pipe, and return how much. None where that
+        cannot be: TLS, chunks, no length. `IncompleteRead` at an end that is too early.
+
+        Only after a `read1` of more bytes than the buffer has: that one leaves nothing in it (`io.BufferedReader`).
+        """
+        raw, sock = self._raw, self._sock
+        if raw.chunked or not raw.length or type(sock) is not socket.socket or not hasattr(os, "splice"):
+            return None
+        readable = select.poll()
+        readable.register(sock, select.POLLIN)
+        while True:
+            with suppress(BlockingIOError):
+                moved = os.splice(sock.fileno(), pipe, min(raw.length, at_most), flags=_DO_NOT_WAIT)
+                break
+            if not readable.poll(1000 * (sock.gettimeout() or 0)):
+                raise TimeoutError
+        if not moved:
+            raise IncompleteRead(b"", raw.length)
+        raw.length -= moved
+        return moved
 
     def read(self, size_bytes: int) -> None:
         """Throw away so much of the body, if it comes in time."""

@@ -59,6 +59,17 @@ class Answer(Protocol):
         """
         ...
 
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        """Move what is there of the body into an empty pipe, without looking at it; after the first of its blocks.
+
+        Returns:
+            How many bytes; None where this cannot be done, and then `blocks` goes on.
+
+        Raises:
+            TransferBroken: as `blocks`.
+        """
+        ...
+
     def abort(self) -> None:
         """Wake up a thread that reads; from any thread."""
         ...
@@ -293,6 +304,14 @@ class _RequestsAnswer:
             # a stop is seen at once, and a stall is noticed.
             while block := raw.read1(BLOCK_BYTES, decode_content=False):
                 yield block
+        except (*_BROKEN, ValueError, AttributeError) as error:
+            raise translated(error, self.url, self._timeout_s) from None
+
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        if not isinstance(self._raw, Exchanged):
+            return None
+        try:
+            return self._raw.splice(pipe, at_most)
         except (*_BROKEN, ValueError, AttributeError) as error:
             raise translated(error, self.url, self._timeout_s) from None
 

@@ -21,6 +21,7 @@ process is gone with it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mediacrawl.errors import disk_error
-from mediacrawl.store.sync import sync_files, sync_folders
+from mediacrawl.store.sync import begin_writing, sync_files, sync_folders
 from mediacrawl.store.wholes import LeftLogs, WholeLog, identity
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
+_WRITE_EVERY_BYTES = 8 * 1024 * 1024  # so much is sent on its way before a sync waits for it
 RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
 _VERSION = 1  # of a record
 
@@ -253,7 +255,7 @@ class PartFile:
         self._lock = threading.RLock()  # segments of one file are written by several threads
         self._fd, is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
-        self._unsynced_bytes = 0
+        self._unsynced_bytes = self._begun_bytes = 0
         self._recorded = False
         self._volume: Any = None  # of the log that tells that it is whole
         self.record: PartRecord | None = None
@@ -309,7 +311,7 @@ class PartFile:
             self._drop_record()
             self._truncate(0)
         self.record = record.of((), in_order=True)
-        self._unsynced_bytes = 0
+        self._unsynced_bytes = self._begun_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
             self._write_record()  # before the first byte, so that even a kill right now can be resumed
@@ -325,6 +327,22 @@ class PartFile:
                 written = os.pwrite(self._fd, view, offset)
                 offset += written
                 view = view[written:]
+
+    def splice_at(self, offset: int, pipe: int, size_bytes: int) -> None:
+        """Write so much out of a pipe at an offset, without counting it yet. Not behind a gap."""
+        self._folder.at_step("part-write")
+        with _disk_errors(self.path):
+            while size_bytes:
+                try:
+                    moved = os.splice(pipe, self._fd, size_bytes, offset_dst=offset)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    data = os.read(pipe, size_bytes)  # a file system that cannot
+                    self.write_at(offset, data)
+                    moved = len(data)
+                offset += moved
+                size_bytes -= moved
 
     def _leave_order(self) -> None:
         """Say in the record that the size of the file counts no more, before it grows over a gap.
@@ -347,6 +365,9 @@ class PartFile:
             due = time.monotonic() - self._checkpoint_at >= CHECKPOINT_S
             if due and (self._recorded or self._unsynced_bytes >= RECORDED_FROM_BYTES):
                 self.checkpoint()
+            elif self._unsynced_bytes - self._begun_bytes >= _WRITE_EVERY_BYTES and self._folder.durable:
+                self._begun_bytes = self._unsynced_bytes
+                begin_writing(self._fd)
 
     def checkpoint(self) -> None:
         """Make all that is counted durable, then say so in the record."""
@@ -356,7 +377,7 @@ class PartFile:
                 os.fdatasync(self._fd)
         self._write_record()
         self._checkpoint_at = time.monotonic()
-        self._unsynced_bytes = 0
+        self._unsynced_bytes = self._begun_bytes = 0
 
     def note_length(self, complete_length: int) -> None:
         """The complete length has become known: from a Content-Range, or because the body has ended."""

@@ -38,11 +38,19 @@ def sync_files(fds: Sequence[int]) -> None:
     Raises:
         OSError: the disk has failed.
     """
-    if len(fds) > 1 and _SYNC_FILE_RANGE is not None:
+    if len(fds) > 1:
         for fd in fds:
-            _SYNC_FILE_RANGE(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)  # only a hint: what fails here fails again below
+            begin_writing(fd)
     for fd in fds:
         os.fsync(fd)
+
+
+def begin_writing(fd: int) -> None:
+    """Send what a file has in memory on its way to the disk, so that a sync has less to wait for. Only a hint: it
+    promises nothing, and what fails here fails again in the sync.
+    """
+    if _SYNC_FILE_RANGE is not None:
+        _SYNC_FILE_RANGE(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
 _SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2): begin to write, and do not wait

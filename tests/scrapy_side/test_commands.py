@@ -89,7 +89,7 @@ def test_get_uses_several_connections_where_it_may(command, origin):
     url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(12_000_000)])
     done = command("get", "-s", "MEDIACRAWL_SEGMENT_FROM_BYTES=1000000", "-n", "3", url)
     assert done.store == {"get/127.0.0.1/b.mp4": BIG.sha256()}
-    assert 1 < origin.peak <= 3
+    assert 1 < origin.peak <= 4  # it may notice late that the first one has hung up, for the next to come
 
 
 def test_get_uses_one_connection_where_it_is_told(command, origin):

@@ -704,3 +704,21 @@ def test_the_boot_is_named_where_the_system_tells_it(monkeypatch, tmp_path):
     assert boot_id() == boot_id()
     monkeypatch.setattr(partfile, "Path", lambda _: tmp_path / "missing")
     assert boot_id() == ""
+
+
+# --- on the way to the disk --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("durable", "times"), [(True, 3), (False, 0)])
+def test_what_has_come_is_sent_to_the_disk_now_and_then_before_a_sync_waits_for_it(
+    parts, monkeypatch, durable, times
+):
+    sent = []
+    monkeypatch.setattr(partfile, "begin_writing", sent.append)
+    monkeypatch.setattr(partfile, "_WRITE_EVERY_BYTES", 2 * KEPT)
+    monkeypatch.setattr(partfile, "CHECKPOINT_S", 1e9)  # none is due
+    parts.durable = durable
+    with written(parts, *((start * KEPT, (start + 1) * KEPT) for start in range(7))) as part:
+        assert sent == times * [part.fileno()]
+        recorded = json.loads(part.path.with_suffix(".json").read_text())
+        assert recorded["ranges"] == [], "what is on its way is not there yet"

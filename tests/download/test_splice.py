@@ -1,0 +1,134 @@
+"""Bodies that nobody looks at, from the connection to the disk within the kernel: the files are the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+from fetching import KEY, When, stop_after
+from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after
+
+from mediacrawl.download.retry import Backoff
+from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.errors import DiskFull, Interrupted, TransferBroken, WrongContent
+
+MIB = 1024 * 1024
+TOTAL = 8 * MIB
+BODY = Pattern(TOTAL, 1)
+NO_RETRY = Backoff(times=0)
+TAG = f'"p1-{TOTAL}"'
+
+
+@pytest.fixture
+def spliced(monkeypatch):
+    """Bytes that were moved into files."""
+    moved = []
+    genuine = os.splice
+
+    def splice(*ends, **more):
+        count = genuine(*ends, **more)
+        if "offset_dst" in more:
+            moved.append(count)
+        return count
+
+    monkeypatch.setattr(os, "splice", splice)
+    return moved
+
+
+def fetch(rig, url, *, policy=None, **more):
+    return rig.fetch(url, downloader=rig.downloader(sha256=False, **(policy or {})), **more)
+
+
+def bring(rig, url, **more):
+    return rig.publish(fetch(rig, url, **more), more.get("key", KEY))
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_the_file_is_right_and_its_bytes_were_not_looked_at(rig, spliced, connections):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000)])
+    assert bring(rig, url, connections=connections) == BODY.read()
+    assert bool(spliced) == isinstance(rig.transport, RequestsTransport)
+
+
+def test_the_connection_is_used_again(rig):
+    url = rig.origin.add("/a", BODY)
+    for number in range(3):
+        assert bring(rig, url, connections=1, key=f"{number}") == BODY.read()
+    assert len({request.client_port for request in rig.origin.requests}) == 1
+
+
+def test_a_file_that_is_to_be_hashed_is_looked_at(rig, spliced):
+    assert rig.bring(rig.origin.add("/a", BODY), connections=1).data == BODY.read()
+    assert not spliced
+
+
+def test_a_digest_that_was_promised_is_still_compared(rig):
+    url = rig.origin.add("/a", BODY, headers={"Content-MD5": "1B2M2Y8AsgTpgAmY7PhCfg=="})
+    with pytest.raises(Exception, match="md5 is not the promised"):
+        fetch(rig, url, connections=1)
+
+
+def test_chunks_are_not_taken_for_the_file(rig):
+    url = rig.origin.add("/a", BODY, faults=[chunked(times=None)])
+    assert bring(rig, url, connections=1) == BODY.read()
+
+
+def test_a_body_that_breaks_off_is_resumed(rig):
+    url = rig.origin.add("/a", BODY, faults=[drop_after(3 * MIB), drop_after(MIB)])
+    fetched = fetch(rig, url, connections=1)
+    assert fetched.fetched_bytes == TOTAL
+    assert rig.publish(fetched) == BODY.read()
+    assert [ask[0] for ask in rig.asks("/a")] == [None, f"bytes={3 * MIB}-", f"bytes={4 * MIB}-"]
+
+
+def test_a_part_is_resumed(rig):
+    url = rig.origin.add("/a", BODY)
+    rig.plant(BODY.read(0, 3 * MIB), total=TOTAL, etag=TAG)
+    fetched = fetch(rig, url, connections=1)
+    assert (fetched.saved_bytes, fetched.fetched_bytes) == (3 * MIB, 5 * MIB)
+    assert rig.publish(fetched) == BODY.read()
+
+
+def test_a_page_is_not_taken_for_a_file(rig):
+    url = rig.origin.add("/a", b"<!DOCTYPE html>" + BODY.read(), content_type="video/mp4")
+    with pytest.raises(WrongContent):
+        fetch(rig, url, connections=1)
+
+
+def test_a_stop_ends_it_and_keeps_what_has_come(rig):
+    url = rig.origin.add("/a", BODY, faults=[stall_after(3 * MIB)])
+    stopped = threading.Event()
+    with stop_after(stopped) as cancel, pytest.raises(Interrupted):
+        fetch(rig, url, connections=1, cancel=cancel, progress=When(3 * MIB, stopped.set))
+    rig.origin.release()
+    assert rig.planted_bytes() == 3 * MIB
+    assert bring(rig, url, connections=1) == BODY.read()
+
+
+def test_silence_is_noticed(rig):
+    url = rig.origin.add("/a", BODY, faults=[stall_after(3 * MIB, times=None)])
+    with pytest.raises(TransferBroken, match=r"no byte for 0\.2 s"):
+        fetch(rig, url, connections=1, timeout_s=0.2, policy={"backoff": NO_RETRY})
+    rig.origin.release()
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSPC], ids=errno.errorcode.get)
+def test_a_disk_that_cannot_is_written_to_and_one_that_is_full_says_so(rig, monkeypatch, code):
+    if not isinstance(rig.transport, RequestsTransport):
+        pytest.skip("it moves nothing")
+    genuine = os.splice
+
+    def splice(*ends, **more):
+        if "offset_dst" in more:
+            raise OSError(code, os.strerror(code))
+        return genuine(*ends, **more)
+
+    monkeypatch.setattr(os, "splice", splice)
+    url = rig.origin.add("/a", BODY)
+    if code == errno.EINVAL:
+        assert bring(rig, url, connections=1) == BODY.read()
+    else:
+        with pytest.raises(DiskFull):
+            fetch(rig, url, connections=1)
