@@ -114,8 +114,7 @@ class Downloader:
         until = math.inf if budget_s == math.inf else self.clock() + budget_s
         for request, part in zip(requests, parts, strict=True):
             if outcomes and until < math.inf and self.clock() >= until:
-                if not isinstance(part, BaseException):
-                    part.close()
+                _let_go(part)
                 continue
             outcomes.append(
                 part if isinstance(part, BaseException) else self._bring(request, part, cancel, progress_of)
@@ -134,12 +133,11 @@ class Downloader:
             brought = self.brought([request.key for request in requests if request.revalidate is None])
         except MediacrawlError as error:
             for part in parts:
-                if not isinstance(part, BaseException):
-                    part.close()
+                _let_go(part)
             return [error] * len(requests)
         for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
             if request.key in brought and not isinstance(part, BaseException):
-                part.close()
+                _let_go(part)
                 parts[number] = PartInUse(str(part.path))
         return parts
 
@@ -155,11 +153,8 @@ class Downloader:
             with self.places.taken(transfer.host):
                 fetched = transfer.run()
         except BaseException as error:
-            part.close()
-            return error
-        if fetched.part is None:
-            part.close()
-        return fetched
+            return _let_go(part) or error
+        return (_let_go(part) if fetched.part is None else None) or fetched
 
     def _synced(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
@@ -168,9 +163,19 @@ class Downloader:
             self.store.parts.sync_all(parts)
         except MachineError as error:
             for part in parts:
-                part.close()
+                _let_go(part)
             return [error if isinstance(o, Fetched) and o.part is not None else o for o in outcomes]
         return outcomes
+
+
+def _let_go(part: PartFile | BaseException) -> MachineError | None:
+    """Unlock a part. What the disk has against that is told, and not raised: the others of a batch go on."""
+    if isinstance(part, PartFile):
+        try:
+            part.close()
+        except MachineError as error:
+            return error
+    return None
 
 
 class _Transfer:

@@ -34,13 +34,16 @@ def crawl(crawls, tmp_path, settings, *items):
     return crawls.crawl(tmp_path, items_spider(*items), settings)
 
 
-def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(crawls, tmp_path, url, way, monkeypatch):
+def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
+    crawls, tmp_path, url, way, monkeypatch, caplog
+):
     def known(_self, _keys):
         raise RuntimeError("odd")
 
     monkeypatch.setattr(Archive, "known", known)
     crawled = crawl(crawls, tmp_path, way, item_of(url))
     assert [error["reason"] for error in crawled.errors] == ["odd"]
+    caplog.clear()  # of a mistake of ours the traceback is told
 
 
 def test_a_failure_that_cannot_be_noted_stops_the_crawl_also_while_others_last(
