@@ -1,0 +1,42 @@
+"""Several files one after another: what happens to one leaves the others alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.errors import DiskFull
+from mediacrawl.store.partfile import PartFile
+
+COUNT = 3
+BODY = b"film" * 100_000  # large enough for a record
+
+
+@pytest.mark.parametrize("failing", range(COUNT))
+def test_a_part_that_a_full_disk_cannot_close_keeps_no_other_locked(rig, monkeypatch, failing):
+    requests = [TransferRequest(f"k{n}", rig.origin.add(f"/{n}.mp4", BODY)) for n in range(COUNT)]
+    full = rig.store.parts.name(f"k{failing}")
+    write_at, close = PartFile.write_at, PartFile.close
+
+    def no_room(part, offset, data):
+        if full in part.path.name:
+            raise DiskFull("no space left")
+        write_at(part, offset, data)
+
+    def closed(part):
+        close(part)
+        if full in part.path.name:
+            raise DiskFull("no space left for the record")
+
+    monkeypatch.setattr(PartFile, "write_at", no_room)
+    monkeypatch.setattr(PartFile, "close", closed)
+    outcomes = rig.downloader().fetch_all(requests, Cancel(), lambda _: Progress(""))
+    monkeypatch.undo()
+    assert [type(outcome) for outcome in outcomes] == [
+        DiskFull if number == failing else Fetched for number in range(COUNT)
+    ]
+    for outcome in outcomes:
+        if isinstance(outcome, Fetched):
+            outcome.part.close()
+    for request in requests:
+        rig.store.parts.open(request.key).close()  # raises PartInUse if it is locked
