@@ -81,7 +81,6 @@ class Bulk:
     Args:
         under_way: shared with those that take the long way.
         allow_redirects: whether media may be redirected.
-        offsite: whether files may lie on other hosts than the spider's.
     """
 
     def __init__(
@@ -173,7 +172,8 @@ class Bulk:
         """Those that want a transfer are on their way, the others are through."""
         errands = [errand for wish, entry in wishes if (errand := self._settle(wish, entry)) is not None]
         wants = [Want(self._entry(errand.wish)) for errand in errands if errand.done is None]
-        self._works.changes.submit_all(wants)
+        if wants:  # else it would be a transaction for nothing
+            self._works.changes.submit_all(wants)
         self._convoys.add(errands)
 
     def _settle(self, wish: Wish, entry: Entry | Exception | None) -> _Errand | None:

@@ -157,8 +157,7 @@ class Tally:
     async def all_noted(self) -> bool:
         """Wait until the ledger has every failure. False if it could not take one: then the crawl is stopped."""
         if self._noting:
-            await asyncio.wait(self._noting)
-            await asyncio.sleep(0)  # until `_noted` has seen them
+            await asyncio.wait(self._noting)  # `_noted` has seen them by then: it was called before
         return self._all_noted
 
 

@@ -162,22 +162,23 @@ REFUSALS = {
 @pytest.mark.parametrize("failure", BREAKS.values(), ids=BREAKS.keys())
 @pytest.mark.parametrize("connections", [2, 4])
 def test_what_a_helper_leaves_is_brought_by_others(rig, failure, connections):
+    assert_brought_once(rig, failure, connections)
+    assert helpers(rig)
+
+
+def assert_brought_once(rig, failure, connections):
+    """Whole, and no byte twice, though helpers meet with these faults."""
     faults = [limit_per_connection(60_000_000), *(fault.when(of_helper) for fault in failure)]
     url = rig.origin.add("/a", BODY, faults=faults)
     arrived = rig.bring(url, connections=connections)
     assert arrived.data == BODY.read()
     assert arrived.fetched.fetched_bytes == TOTAL
-    assert helpers(rig)
 
 
 @pytest.mark.parametrize("failure", REFUSALS.values(), ids=REFUSALS.keys())
 @pytest.mark.parametrize("connections", [2, 4])
 def test_where_the_first_helper_is_refused_the_front_goes_on_alone(rig, failure, connections):
-    faults = [limit_per_connection(60_000_000), *(fault.when(of_helper) for fault in failure)]
-    url = rig.origin.add("/a", BODY, faults=faults)
-    arrived = rig.bring(url, connections=connections)
-    assert arrived.data == BODY.read()
-    assert arrived.fetched.fetched_bytes == TOTAL
+    assert_brought_once(rig, failure, connections)
     assert len(helpers(rig)) == 1
     assert not [request for request in rig.origin.requests[1:] if not of_helper(request)]
 

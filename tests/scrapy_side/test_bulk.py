@@ -46,6 +46,14 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
     caplog.clear()  # of a mistake of ours the traceback is told
 
 
+def test_what_is_there_already_writes_nothing(crawls, tmp_path, url, way, monkeypatch):
+    crawl(crawls, tmp_path, way, item_of(url))
+    written = []
+    monkeypatch.setattr(Archive, "write", lambda _self, changes: written.append(changes) or [])
+    assert crawl(crawls, tmp_path, way, item_of(url)).files[0]["status"] == "uptodate"
+    assert written == []
+
+
 def test_a_failure_that_cannot_be_noted_stops_the_crawl_also_while_others_last(
     crawls, tmp_path, origin, way, monkeypatch
 ):
