@@ -156,6 +156,14 @@ class CurlAnswer:
         blocks = self._raw_blocks()
         return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
 
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        line = self._line
+        if line is None or not line.is_over or line.code or sum(map(len, line.body)) != size_bytes:
+            return None
+        body = b"".join(line.body)
+        line.body.clear()
+        return body
+
     def splice(self, pipe: int, at_most: int) -> int | None:
         return None  # libcurl reads its connections itself
 

@@ -5,6 +5,7 @@ The loop is thin. `plan.decide` says what an answer means; this file carries it 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import threading
@@ -48,9 +49,11 @@ _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
 _HASHED_AT_ONCE = 4 * 1024 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
+_LONG_DIGITS = 8  # of a length: nothing that long comes along with a head
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
-_KEPT_HEADERS = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length")
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
+_KEPT = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length", *_DIGEST_HEADERS)
+_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", *_DIGEST_HEADERS})
 
 
 class Downloader:
@@ -178,6 +181,21 @@ def _let_go(part: PartFile | BaseException) -> MachineError | None:
     return None
 
 
+def _record_of(answer: Answer, validators: Validators, total: int | None, *, resumable: bool = True) -> PartRecord:
+    """What a part begins with."""
+    headers = answer.headers
+    return PartRecord(
+        validators=validators.to_dict(),
+        complete_length=total,
+        head={
+            "status": answer.status,
+            "url": shown_url(answer.url),
+            "headers": {name: headers[name] for name in _KEPT if name in headers},
+        },
+        resumable=resumable,
+    )
+
+
 class _Transfer:
     """The state of one transfer."""
 
@@ -210,8 +228,13 @@ class _Transfer:
     def run(self) -> Fetched:
         """Try until it is whole, or until trying is pointless."""
         failures, best = 0, self._part.written_bytes
+        is_new = self._part.record is None and self._request.revalidate is None and not self._request.digests
         while True:
             try:
+                if is_new:
+                    is_new = False
+                    if (fetched := self._at_once()) is not None:
+                        return fetched
                 self._arrive()
                 return self._unchanged or self._finish()
             except TransferError as error:
@@ -219,6 +242,44 @@ class _Transfer:
                 best = max(best, self._part.written_bytes)
                 failures += 1
                 self._wait_or_raise(error, failures)
+
+    def _at_once(self) -> Fetched | None:
+        """The short way of a small file: its answer leaves no question open, and its body came along with the head.
+
+        None: the answer is open, and goes the long way from its head on. That one does the same, for any answer.
+        """
+        answer = self._exchange.open(whole_ask())
+        length = answer.headers.get("content-length", "")
+        if answer.status != 200 or not _OPEN_QUESTIONS.isdisjoint(answer.headers):
+            return None
+        body = answer.at_hand(int(length)) if length.isdecimal() and len(length) < _LONG_DIGITS else None
+        if body is None:
+            return None
+        try:
+            self._cancel.check()
+            if not self._request.accept_html:
+                refuse_html(self._request.url, answer.headers.get("content-type"), body)
+            self._check_size(len(body))
+            validators = Validators.from_headers(answer.headers)
+            record = _record_of(answer, validators, len(body))
+            self._part.fill(record, body)
+        finally:
+            answer.close()
+        progress = self._progress
+        progress.fetched_bytes += len(body)
+        progress.have_bytes = progress.total_bytes = len(body)
+        return Fetched(
+            self._part,
+            answer.status,
+            record.head["url"],
+            record.head["headers"],
+            size_bytes=len(body),
+            sha256=hashlib.sha256(body).hexdigest() if self._policy.sha256 else "",
+            validators=validators,
+            fetched_bytes=progress.fetched_bytes,
+            latency_s=self._exchange.latency_s,
+            took_s=self._owner.clock() - self._began,
+        )
 
     def _arrive(self) -> None:
         """Ask until nothing is missing, or the origin says that nothing has changed."""
@@ -335,15 +396,7 @@ class _Transfer:
         self._start_over()
         self._validators = head.validators
         self._note_promises(answer, head)
-        kept = {name: answer.headers[name] for name in (*_KEPT_HEADERS, *_DIGEST_HEADERS) if name in answer.headers}
-        self._part.begin(
-            PartRecord(
-                validators=head.validators.to_dict(),
-                complete_length=total,
-                head={"status": head.status, "url": shown_url(answer.url), "headers": kept},
-                resumable=not head.is_encoded,
-            )
-        )
+        self._part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
         self._receive(answer, blocks, Share(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -20,7 +21,7 @@ from mediacrawl.headers import ContentRange, Validators, media_type, retry_after
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mediacrawl.download.plan import Ask
     from mediacrawl.download.request import Cancel, TransferRequest
@@ -68,8 +69,16 @@ class Exchange:
         self._note = note
         self._may_follow = may_follow
         self._origin = origin_of(request.url)
+        self._opened: Answer | None = None
         self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
+
+    def open(self, ask: Ask) -> Answer:
+        """Send a first ask and read the head of the answer, whatever it says: for a look at it. An `ask` that follows
+        gets this answer; if none does, close it. Raises as `ask` does.
+        """
+        self._opened = self._get(self._request.url, ask)
+        return self._opened
 
     @contextmanager
     def ask(self, ask: Ask) -> Iterator[tuple[Answer, Head]]:
@@ -90,7 +99,8 @@ class Exchange:
         url = self._request.url
         seen: set[tuple[str, str]] = {(url, "")}
         while True:
-            answer = self._get(url, ask)
+            opened, self._opened = self._opened, None
+            answer = opened or self._get(url, ask)
             if answer.status not in REDIRECTS:
                 return answer
             answer.close()
@@ -158,7 +168,9 @@ class Exchange:
         answer.close()
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
 
-    def _headers(self, origin: Origin, ask: Ask) -> dict[str, str]:
+    def _headers(self, origin: Origin, ask: Ask) -> Mapping[str, str]:
+        if not (ask.headers or self._cookies) and origin == self._origin:
+            return _usual_headers(self._request.headers)
         foreign = origin != self._origin
         headers = {
             name: value
@@ -194,6 +206,12 @@ class Exchange:
             name, equals, value = line.partition(";")[0].partition("=")
             if equals and name.strip():
                 self._cookies.setdefault(origin_of(url).host, {})[name.strip()] = value.strip()
+
+
+@lru_cache(64)  # those of all files of a site, or of a page of it, are the same
+def _usual_headers(wished: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Of an ask for the whole that goes where it was meant to go."""
+    return {name: value for name, value in wished if name.lower() not in _OURS} | {"Accept-Encoding": "identity"}
 
 
 def head_of(answer: Answer, *, redirected: bool) -> Head:

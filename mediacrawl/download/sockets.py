@@ -9,16 +9,17 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
+import queue
 import re
 import select
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from http import HTTPStatus
-from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -26,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
 _BUFFER_BYTES = 64 * 1024
@@ -49,32 +50,32 @@ class HeadWatch:
         self._over = threading.Event()
         self._stopped = False
 
-    @contextmanager
-    def watching(self, sock: Any, timeout_s: float | None) -> Iterator[None]:
+    def watching(self, sock: Any, timeout_s: float | None) -> AbstractContextManager[None]:
         """While the block runs, `sock` is cut when the time is over."""
         if sock is None or not timeout_s:
-            yield
-            return
+            return nullcontext()
+        return _Watched(self, sock, time.monotonic() + HEAD_TIMEOUTS * timeout_s)
+
+    def begin(self, sock: Any, until: float) -> None:
+        self._waiting[id(sock)] = until, sock  # before the look at `_stopped`: a stop sees it, or is seen
+        if self._thread is None:
+            self._start()
+        if self._stopped:
+            _cut(sock)
+
+    def end(self, sock: Any) -> None:
+        self._waiting.pop(id(sock), None)
+
+    def _start(self) -> None:
         with self._lock:
-            self._waiting[id(sock)] = time.monotonic() + HEAD_TIMEOUTS * timeout_s, sock
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, daemon=True, name="head-watch")
                 self._thread.start()
-            stopped = self._stopped
-        if stopped:  # the stop came between its request and this
-            _cut(sock)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting.pop(id(sock), None)
 
     def cut_all(self) -> None:
         """A stop, for good: nobody waits for a head any more, nor begins to."""
-        with self._lock:
-            self._stopped = True
-            waiting = list(self._waiting.values())
-        for _, sock in waiting:
+        self._stopped = True
+        for _, sock in list(self._waiting.values()):
             _cut(sock)
 
     def close(self) -> None:
@@ -83,10 +84,24 @@ class HeadWatch:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_EVERY_S):
             now = time.monotonic()
-            with self._lock:
-                late = [sock for until, sock in self._waiting.values() if until < now]
-            for sock in late:
-                _cut(sock)
+            for until, sock in list(self._waiting.values()):
+                if until < now:
+                    _cut(sock)
+
+
+class _Watched:
+    """A block in which a head is waited for."""
+
+    __slots__ = ("_sock", "_until", "_watch")
+
+    def __init__(self, watch: HeadWatch, sock: Any, until: float) -> None:
+        self._watch, self._sock, self._until = watch, sock, until
+
+    def __enter__(self) -> None:
+        self._watch.begin(self._sock, self._until)
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.end(self._sock)
 
 
 def _cut(sock: Any) -> None:
@@ -145,46 +160,19 @@ class GuardedAdapter(HTTPAdapter):
         return pool
 
 
-class _QuickResponse(HTTPResponse):
-    """The standard library's, but for the cost of a small file.
-
-    A head and its body are read from the system in one go, not in steps of 8 KiB. And a head that leaves no question
-    open is not sent through the parser for e-mail; every other one is.
-    """
+class _CarefulResponse(HTTPResponse):
+    """The standard library's, where it does not look closely, and with larger steps."""
 
     fp: Any
-    is_plain = False
-    fields: list[tuple[str, str]]
-    _method: str | None
 
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(_WideSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, sock: Any, *args: Any, arrived: bytes = b"", **kwargs: Any) -> None:
+        """`arrived` has been read from the socket already."""
+        super().__init__(_WideSocket(sock, arrived), *args, **kwargs)  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        plain = _plain_head(self.fp.peek()) if self.headers is None and self._method == "GET" else None
-        if plain is None:
-            super().begin()
-            if self.fp is not None and self.fp.has_ended:
-                raise HTTPException("the connection ended within the head of the answer")
-            return
-        self.is_plain, self.will_close = True, False
-        size_bytes, self.status, self.reason, self.fields = plain
-        self.fp.read(size_bytes)
-        self.code = self.status
-        self.version = 11
-        self.chunked = False
-        for name, value in self.fields:
-            match name.lower():
-                case "content-length":
-                    self.length = int(value)
-                case "connection":
-                    self.will_close = "close" in value.lower()
-        self._note_headers()
-
-    def _note_headers(self) -> None:
-        self.headers = self.msg = HTTPMessage()
-        for name, value in self.fields:
-            self.headers.set_raw(name, value)
+        super().begin()
+        if self.fp is not None and self.fp.has_ended:
+            raise HTTPException("the connection ended within the head of the answer")
 
     def _read_status(self) -> tuple[str, int, str]:
         """Of the final answer: there may be interim ones before it (RFC 9110 15.2), not only 100."""
@@ -203,7 +191,7 @@ class _QuickResponse(HTTPResponse):
         One length, however often it is said (RFC 9110 8.6): `http.client` takes the first, or none. And a coding but
         `chunked` would be kept as if it were the file, as would `chunked` with a blank behind it.
         """
-        if self.is_plain or str(self.status) in _NO_BODY:
+        if str(self.status) in _NO_BODY:
             return
         codings = [
             item.strip().lower() for item in ",".join(self.headers.get_all("Transfer-Encoding", [])).split(",")
@@ -223,54 +211,80 @@ class _QuickResponse(HTTPResponse):
 
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")  # RFC 9112 5.2
 _LONGEST_LINE = 65_536
-# RFC 9112 4 and 5, of the answers that have a body whose length is known.
-_STATUS_LINE = re.compile(r"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*))?")
-_FIELD_LINE = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*((?:[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*)?)")
 _NO_BODY = {"204", "304"}  # whatever their Content-Length says (RFC 9110 6.4.1)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_PLAIN_FIELDS = 64
+# RFC 9112 4 and 5. No value ends with a blank.
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*+))?\r\n"
+    rb"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)++)\r\n"
+)
 
 
-def _plain_head(arrived: bytes) -> tuple[int, int, str, list[tuple[str, str]]] | None:
-    """Its size, status, reason and fields, if all of it is there and two readers cannot read it in two ways."""
-    head, end, _ = arrived.partition(b"\r\n\r\n")
-    if not end or not head.isascii():
+class PlainHead(NamedTuple):
+    """A head that leaves no question open: two readers cannot read it in two ways, and the body has a length."""
+
+    size_bytes: int
+    status: int
+    reason: str
+    headers: dict[str, str]
+    content_length: int
+    will_close: bool
+
+
+def plain_head(arrived: bytes) -> PlainHead | None:
+    """The head that bytes begin with, if all of it is there and it is a plain one."""
+    match = _PLAIN_HEAD.match(arrived)
+    if match is None:
         return None
-    first, *lines = head.decode("ascii").split("\r\n")
-    status = _STATUS_LINE.fullmatch(first)
-    fields = [(match[1], match[2]) for line in lines if (match := _FIELD_LINE.fullmatch(line))]
-    if status is None or status[1] in _NO_BODY or len(fields) != len(lines) or len(lines) > _MAX_PLAIN_FIELDS:
+    code, reason, lines = match[1].decode(), (match[2] or b"").decode(), match[3].decode()
+    fields = [line.partition(":") for line in lines.split("\r\n")[:-1]]
+    headers = merged((name, value.lstrip(" \t")) for name, _, value in fields)
+    length = headers.get("content-length", "")
+    closes = headers.get("connection", "")
+    if code in _NO_BODY or "transfer-encoding" in headers or not _LENGTH.fullmatch(length):
         return None
-    names = [name.lower() for name, _ in fields]
-    if names.count("content-length") != 1 or names.count("connection") > 1 or "transfer-encoding" in names:
+    if "," in closes or len(fields) > _MAX_PLAIN_FIELDS:
         return None
-    if not _LENGTH.fullmatch(fields[names.index("content-length")][1]):
-        return None
-    return len(head) + len(end), int(status[1]), (status[2] or "").strip(), fields
+    return PlainHead(match.end(), int(code), reason.strip(), headers, int(length), "close" in closes.lower())
 
 
-class _BareResponse(_QuickResponse):
-    """Of a plain head it keeps `fields`, and no `headers`."""
-
-    def _note_headers(self) -> None:
-        pass
+def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Lower-case names; repeated fields together, as `Answer` says."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in headers:
+            between = "\n" if key == "set-cookie" else ", "
+            headers[key] = f"{headers[key]}{between}{value}"
+        else:
+            headers[key] = value
+    return headers
 
 
 class Exchanged:
-    """One GET over a connection of a pool, and its answer, as `http.client` reads it: what urllib3 does beyond that
-    costs more than a small file.
+    """One GET over a connection of a pool, and its answer.
+
+    A head that leaves no question open is not sent through the parser for e-mail, nor its body through three layers
+    of buffers: what those and urllib3 do costs more than a small file. Every other answer is read by `http.client`.
 
     Attributes:
         status, reason: of the head.
-        fields: its names and values, as they came.
+        headers: as `Answer` has them.
     """
+
+    status: int
+    reason: str
+    headers: dict[str, str]
 
     def __init__(self, pool: HTTPConnectionPool, request: bytes, timeout_s: float) -> None:
         """Send, and read the head. Raises what `http.client`, ssl and urllib3's connections raise."""
         self._pool: Any = pool
         self._connection: Any = pool._get_conn()  # noqa: SLF001 - an idle one that lives, or a new one
-        self._raw: Any = None
-        self._has_ended = False
+        self._raw: _CarefulResponse | None = None  # of an answer that is not plain
+        self._arrived = b""  # of the body, with the head
+        self._missing_bytes = 0  # of the body, those that nobody has got
+        self._has_ended = self._will_close = False
         try:
             self._ask(request, timeout_s)
         except BaseException:
@@ -284,72 +298,99 @@ class Exchanged:
         self._pool._validate_conn(connection)  # noqa: SLF001 - connects where TLS is to be checked
         if connection.sock is None:
             connection.connect()
-        connection.sock.settimeout(timeout_s)
-        self._sock = connection.sock
-        with suppress(BrokenPipeError):  # the answer to half a request may be there
-            connection.sock.sendall(request)
-        self._raw = _BareResponse(self._sock, method="GET")
+        sock = self._sock = connection.sock
+        if sock.gettimeout() != timeout_s:
+            sock.settimeout(timeout_s)
+        try:  # noqa: SIM105 - costs nothing
+            sock.sendall(request)
+        except BrokenPipeError:  # the answer to half a request may be there
+            pass
         with connection.watched():
-            self._raw.begin()
-        self._raw.settle_framing()
-        self.status: int = self._raw.status
-        self.reason: str = self._raw.reason or ""
+            arrived = sock.recv(_BUFFER_BYTES)
+            head = plain_head(arrived)
+            if head is None:
+                self._read_carefully(arrived)
+                return
+        size_bytes, self.status, self.reason, self.headers, self._missing_bytes, self._will_close = head
+        self._arrived = arrived[size_bytes:]
+        if len(self._arrived) > self._missing_bytes:  # what is behind it answers nothing
+            self._arrived, self._will_close = self._arrived[: self._missing_bytes], True
 
-    @property
-    def fields(self) -> Iterable[tuple[str, str]]:
-        raw: _BareResponse = self._raw
-        if raw.is_plain:
-            return raw.fields
-        return [(name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items()]
+    def _read_carefully(self, arrived: bytes) -> None:
+        raw = self._raw = _CarefulResponse(self._sock, method="GET", arrived=arrived)
+        raw.begin()
+        raw.settle_framing()
+        self.status = raw.status
+        self.reason = raw.reason or ""
+        self.headers = merged((name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items())
 
     @property
     def length_remaining(self) -> int | None:
         """What is to come of the body, in bytes; None where only its end will tell."""
-        length_bytes: int | None = self._raw.length
-        return length_bytes
+        return self._missing_bytes if self._raw is None else self._raw.length
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        """The whole body, if it has so many bytes and all of them came along with the head."""
+        if self._raw is not None or not size_bytes == self._missing_bytes == len(self._arrived):
+            return None
+        body, self._arrived, self._missing_bytes = self._arrived, b"", 0
+        return body
 
     def read1(self, size_bytes: int, *, decode_content: bool = False) -> bytes:
         """As much as is there, once something is; nothing at the end. `IncompleteRead` where that is too early."""
-        block: bytes
-        if self._raw.chunked:  # what is between the chunks may drip, and tell of nothing
-            with self._connection.watched():
-                block = self._raw.read1(size_bytes)
+        if self._raw is not None:
+            return self._read1_carefully(self._raw, size_bytes)
+        if not self._missing_bytes:
+            return b""
+        if self._arrived:
+            block, self._arrived = self._arrived[:size_bytes], self._arrived[size_bytes:]
         else:
-            block = self._raw.read1(size_bytes)
+            block = self._sock.recv(min(size_bytes, self._missing_bytes))
+        if not block:
+            raise IncompleteRead(b"", self._missing_bytes)
+        self._missing_bytes -= len(block)
+        return block
+
+    def _read1_carefully(self, raw: _CarefulResponse, size_bytes: int) -> bytes:
+        if raw.chunked:  # what is between the chunks may drip, and tell of nothing
+            with self._connection.watched():
+                block = raw.read1(size_bytes)
+        else:
+            block = raw.read1(size_bytes)
         if block:
             return block
-        if self._raw.length:
-            raise IncompleteRead(b"", self._raw.length)
+        if raw.length:
+            raise IncompleteRead(b"", raw.length)
         self._has_ended = True
-        self._raw.close()
+        raw.close()
         return b""
 
     def splice(self, pipe: int, at_most: int) -> int | None:
         """Move what is there of the body, once something is, into an empty pipe, and return how much. None where that
-        cannot be: TLS, chunks, no length. `IncompleteRead` at an end that is too early.
-
-        Only after a `read1` of more bytes than the buffer has: that one leaves nothing in it (`io.BufferedReader`).
+        cannot be: TLS, chunks, no length, bytes that came along with the head. `IncompleteRead` at an end that is too
+        early.
         """
-        raw, sock = self._raw, self._sock
-        if raw.chunked or not raw.length or type(sock) is not socket.socket or not hasattr(os, "splice"):
+        sock, missing_bytes = self._sock, self._missing_bytes
+        if not missing_bytes or self._arrived or type(sock) is not socket.socket or not hasattr(os, "splice"):
             return None
         readable = select.poll()
         readable.register(sock, select.POLLIN)
         while True:
             with suppress(BlockingIOError):
-                moved = os.splice(sock.fileno(), pipe, min(raw.length, at_most), flags=_DO_NOT_WAIT)
+                moved = os.splice(sock.fileno(), pipe, min(missing_bytes, at_most), flags=_DO_NOT_WAIT)
                 break
             if not readable.poll(1000 * (sock.gettimeout() or 0)):
                 raise TimeoutError
         if not moved:
-            raise IncompleteRead(b"", raw.length)
-        raw.length -= moved
+            raise IncompleteRead(b"", missing_bytes)
+        self._missing_bytes -= moved
         return moved
 
     def read(self, size_bytes: int) -> None:
         """Throw away so much of the body, if it comes in time."""
         with self._connection.watched():
-            self._raw.read(size_bytes)
+            while size_bytes > 0 and (block := self.read1(size_bytes)):
+                size_bytes -= len(block)
 
     def shutdown(self) -> None:
         if self._connection is not None:  # else it may be somebody else's by now
@@ -358,8 +399,11 @@ class Exchanged:
     def isclosed(self) -> bool:
         """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
         raw = self._raw
-        in_step = self._has_ended or (raw.length == 0 and not raw.chunked)
-        return in_step and not raw.will_close and not getattr(self._sock, "pending", int)()
+        if raw is None:
+            in_step, will_close = not self._missing_bytes, self._will_close
+        else:
+            in_step, will_close = self._has_ended or (raw.length == 0 and not raw.chunked), raw.will_close
+        return in_step and not will_close and not getattr(self._sock, "pending", int)()
 
     def close(self) -> None:
         """Not to be used again: what is left of the body would be taken for the next answer."""
@@ -375,14 +419,41 @@ class Exchanged:
             pool._put_conn(connection)  # noqa: SLF001
 
 
+class _Begun(io.RawIOBase):
+    """A socket of which a little has been read already."""
+
+    def __init__(self, arrived: bytes, rest: Any) -> None:
+        super().__init__()
+        self._arrived = arrived
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if not self._arrived:
+            read: int | None = self._rest.readinto(buffer)
+            return read
+        block, self._arrived = self._arrived[: len(buffer)], self._arrived[len(buffer) :]
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._rest.close()
+        super().close()
+
+
 class _WideSocket:
     """As much of a socket as an `HTTPResponse` uses."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, arrived: bytes) -> None:
         self._sock = sock
+        self._arrived = arrived
 
     def makefile(self, mode: str) -> Any:
-        return _HeadReader(self._sock.makefile(mode, 0), _BUFFER_BYTES)
+        raw = self._sock.makefile(mode, 0)
+        return _HeadReader(_Begun(self._arrived, raw) if self._arrived else raw, _BUFFER_BYTES)
 
 
 class _HeadReader(io.BufferedReader):
@@ -398,16 +469,47 @@ class _HeadReader(io.BufferedReader):
         return line
 
 
+class _Idle:
+    """The idle connections of a pool, the last one first: `queue.LifoQueue` without its locks. Nobody waits for one,
+    and the methods of a list are safe between threads.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._items: list[Any] = []
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: Any, block: bool = True) -> None:
+        if len(self._items) >= self._maxsize:
+            raise queue.Full
+        self._items.append(item)
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard:
         sock: Any
         timeout: Any
-        response_class: Any = _QuickResponse
+        response_class: Any = _CarefulResponse
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
             if block_private:
                 _check_peer(self.sock)
+            self._readable = select.poll()
+            self._readable.register(self.sock, select.POLLIN)
+
+        @property
+        def is_connected(self) -> bool:
+            """Asked before each request: nobody has hung up, or said something, meanwhile."""
+            return self.sock is not None and not self._readable.poll(0)
 
         def getresponse(self) -> Any:
             with self.watched():
@@ -425,9 +527,11 @@ def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HT
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Plain
+        QueueCls = _Idle  # type: ignore[assignment]
 
     class TLSPool(HTTPSConnectionPool):
         ConnectionCls = TLS
+        QueueCls = _Idle  # type: ignore[assignment]
 
     return {"http": Pool, "https": TLSPool}
 

@@ -25,7 +25,7 @@ from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, Trans
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 BLOCK_BYTES = 512 * 1024
 # A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
@@ -56,6 +56,12 @@ class Answer(Protocol):
 
         Raises:
             TransferBroken: broken, silent for longer than the timeout, or shorter than Content-Length.
+        """
+        ...
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        """The whole body as it was sent, if it has so many bytes and all are here already, else None, and `blocks`
+        gives them. Does not block.
         """
         ...
 
@@ -206,18 +212,8 @@ def _straight(
     answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
     answer.status = raw.status
     answer.reason = raw.reason
-    answer.headers = _merged(raw.fields)
+    answer.headers = raw.headers
     return answer
-
-
-def _merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Lower-case names; repeated fields together, as `Answer` says."""
-    headers: dict[str, str] = {}
-    for name, value in fields:
-        key = name.lower()
-        between = "\n" if key == "set-cookie" else ", "
-        headers[key] = f"{headers[key]}{between}{value}" if key in headers else value
-    return headers
 
 
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
@@ -306,6 +302,9 @@ class _RequestsAnswer:
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
             raise translated(error, self.url, self._timeout_s) from None
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        return self._raw.at_hand(size_bytes) if isinstance(self._raw, Exchanged) else None
 
     def splice(self, pipe: int, at_most: int) -> int | None:
         if not isinstance(self._raw, Exchanged):

@@ -316,6 +316,14 @@ class PartFile:
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
             self._write_record()  # before the first byte, so that even a kill right now can be resumed
 
+    def fill(self, record: PartRecord, data: bytes) -> None:
+        """Begin, write and note the whole of a small file, whose length the record has."""
+        self.begin(record)
+        self.write_at(0, data)
+        if data:
+            self.mark((0, len(data)))
+        self.note_whole()
+
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write at an offset without counting it yet."""
         if offset > self.have:

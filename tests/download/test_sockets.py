@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 from http.client import HTTPException, HTTPResponse
 
@@ -165,8 +166,8 @@ def facts_of(kind, raw):
     with ours, theirs:
         theirs.sendall(raw)
         theirs.shutdown(socket.SHUT_WR)
-        response = kind(ours, method="GET")
         try:
+            response = kind(ours, method="GET")
             response.begin()
             fields = [(name, value.strip(" \t")) for name, value in response.msg.items()]  # as urllib3 does
             facts = response.version, response.status, response.reason, response.length, response.chunked
@@ -179,7 +180,27 @@ def facts_of(kind, raw):
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_is_read_as_the_standard_library_reads_it(raw):
-    assert facts_of(sockets._QuickResponse, raw) == facts_of(HTTPResponse, raw)
+    assert facts_of(sockets._CarefulResponse, raw) == facts_of(HTTPResponse, raw)
+
+
+@pytest.mark.parametrize("arrived", [1, 20, 64])
+@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
+def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(raw, arrived):
+    def begun(sock, method):
+        return sockets._CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
+
+    assert facts_of(begun, raw) == facts_of(HTTPResponse, raw)
+
+
+@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
+def test_a_plain_head_is_what_the_standard_library_reads(raw):
+    head = sockets.plain_head(raw)
+    if head is None:
+        return
+    version, status, reason, length, chunked, will_close, fields, defects, body = facts_of(HTTPResponse, raw)
+    assert (version, chunked, defects) == (11, False, "[]")
+    assert head == (head.size_bytes, status, reason, sockets.merged(fields), length, will_close)
+    assert raw[head.size_bytes :][: head.content_length] == body
 
 
 @pytest.mark.parametrize(
@@ -188,10 +209,68 @@ def test_a_head_is_read_as_the_standard_library_reads_it(raw):
     ids=["within a line", "behind the first", "behind a field"],
 )
 def test_a_head_that_was_cut_short_is_no_head(raw):
-    assert "within the head" in facts_of(sockets._QuickResponse, raw)
+    assert sockets.plain_head(raw) is None
+    assert "within the head" in facts_of(sockets._CarefulResponse, raw)
     assert "within the head" not in facts_of(HTTPResponse, raw)  # which takes it for one
 
 
-@pytest.mark.parametrize("name", ["usual", "no reason", "to be closed", "kept", "an empty field"])
+PLAIN = ["usual", "no reason", "a long reason", "kept", "an empty field"]
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_usual_head_is_not_parsed_as_an_email(name):
-    assert sockets._plain_head(HEADS[name]) is not None
+    assert sockets.plain_head(HEADS[name]) is not None
+
+
+@pytest.mark.parametrize("name", sorted(HEADS.keys() - set(PLAIN)))
+def test_a_head_that_leaves_a_question_open_is_not_plain(name):
+    assert sockets.plain_head(HEADS[name]) is None
+
+
+class Pool:
+    """As much of a pool as one exchange uses; the connection is there already."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.timeout = None
+        self.is_closed = False
+
+    def _get_conn(self):
+        return self
+
+    def _put_conn(self, connection):
+        pass
+
+    def _validate_conn(self, connection):
+        pass
+
+    def watched(self):
+        return contextlib.nullcontext()
+
+    def close(self):
+        self.is_closed = True
+
+
+def exchanged(raw):
+    """What comes of one answer: its body in blocks, and whether the connection can be used again."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(raw)
+        exchange = sockets.Exchanged(Pool(ours), b"GET / HTTP/1.1\r\n\r\n", 5.0)
+        blocks = []
+        while block := exchange.read1(1024):
+            blocks.append(block)
+        return b"".join(blocks), exchange.isclosed()
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [(b"abc", True), (b"abcdef", False)],
+    ids=["nothing behind it", "something behind it"],
+)
+def test_what_is_behind_a_body_is_not_taken_for_the_next_answer(body, again):
+    assert exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body) == (b"abc", again)
+
+
+def test_a_body_in_small_steps_is_whole():
+    assert exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000) == (b"x" * 5000, True)
