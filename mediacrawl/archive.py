@@ -252,7 +252,7 @@ class Archive:
                 if isinstance(change, Publish):
                     assert change.fetched.part is not None
                     assert entry.path is not None
-                    folders.add(self.store.rename_in(change.fetched.part.path, entry.path))
+                    folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
                 results.append(entry)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, PENDING, self._clock())

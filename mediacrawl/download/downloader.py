@@ -10,9 +10,10 @@ import itertools
 import math
 import threading
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.exchange import Exchange, anywhere, origin_of
+from mediacrawl.download.exchange import Exchange, anywhere
 from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
 from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
@@ -141,7 +142,7 @@ class Downloader:
         for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
             if request.key in brought and not isinstance(part, BaseException):
                 _let_go(part)
-                parts[number] = PartInUse(str(part.path))
+                parts[number] = PartInUse(part.file)
         return parts
 
     def _bring(
@@ -153,8 +154,11 @@ class Downloader:
     ) -> Outcome:
         try:
             transfer = _Transfer(self, request, part, cancel, progress_of(request))
-            with self.places.taken(transfer.host):
+            self.places.take(transfer.host)
+            try:
                 fetched = transfer.run()
+            finally:
+                self.places.leave(transfer.host)
         except BaseException as error:
             return _let_go(part) or error
         return (_let_go(part) if fetched.part is None else None) or fetched
@@ -210,12 +214,11 @@ class _Transfer:
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._exchange = self._new_exchange()
-        self.host = origin_of(request.url).host
+        self.host = self._exchange.origin.host
         self._saved_bytes = part.written_bytes
         self._promised: set[Digest] = set(request.digests)
         if part.record is not None:
             self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
-        self._hash = RunningHash(wanted=self._policy.sha256)
         self._unchanged: Fetched | None = None
         self._validators: Validators | None = None  # of the version that a body from its first byte on has begun
         self._refetched = False  # once for a wrong digest
@@ -340,10 +343,13 @@ class _Transfer:
         self._start_over()
         return whole_ask()
 
+    @cached_property
+    def _hash(self) -> RunningHash:
+        return RunningHash(wanted=self._policy.sha256)
+
     def _start_over(self) -> None:
         self._saved_bytes = 0
-        if self._hash.hashed_bytes:
-            self._hash = RunningHash(wanted=self._policy.sha256)
+        self.__dict__.pop("_hash", None)
         self._promised = set(self._request.digests)
 
     def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:

@@ -46,7 +46,12 @@ def anywhere(_request: TransferRequest, _target: str, _cancel: Cancel) -> None:
 
 
 class Exchange:
-    """Asks for one wanted file, as often as the transfer needs it."""
+    """Asks for one wanted file, as often as the transfer needs it.
+
+    Attributes:
+        origin: of the URL that is wanted.
+        latency_s: from the last ask to the head of its answer; None when nothing was asked.
+    """
 
     def __init__(
         self,
@@ -68,7 +73,7 @@ class Exchange:
         self._max_pause_s = max_pause_s
         self._note = note
         self._may_follow = may_follow
-        self._origin = origin_of(request.url)
+        self.origin = origin_of(request.url)
         self._opened: Answer | None = None
         self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
@@ -141,7 +146,7 @@ class Exchange:
         return target
 
     def _get(self, url: str, ask: Ask) -> Answer:
-        origin = origin_of(url)
+        origin = self.origin if url == self._request.url else origin_of(url)
         if (pause_s := self._pauses.remaining_s(origin.host)) > 0:
             if pause_s > self._max_pause_s:
                 raise TransferError(url, f"{origin.host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
@@ -169,9 +174,9 @@ class Exchange:
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
 
     def _headers(self, origin: Origin, ask: Ask) -> Mapping[str, str]:
-        if not (ask.headers or self._cookies) and origin == self._origin:
+        if not (ask.headers or self._cookies) and origin == self.origin:
             return _usual_headers(self._request.headers)
-        foreign = origin != self._origin
+        foreign = origin != self.origin
         headers = {
             name: value
             for name, value in self._request.headers
@@ -190,7 +195,7 @@ class Exchange:
             return url
         parts = urlsplit(url)
         user, at, _ = urlsplit(self._request.url).netloc.rpartition("@")
-        if not at or origin != self._origin or "@" in parts.netloc:
+        if not at or origin != self.origin or "@" in parts.netloc:
             return url
         return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
 

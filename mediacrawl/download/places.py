@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class HostPlaces:
@@ -22,15 +17,10 @@ class HostPlaces:
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
-    @contextmanager
-    def taken(self, host: str) -> Iterator[None]:
-        """A place for a file, free or not."""
+    def take(self, host: str) -> None:
+        """A place for a file, free or not; then it is to `leave`."""
         with self._lock:
             self._taken[host] += 1
-        try:
-            yield
-        finally:
-            self.leave(host)
 
     def take_free(self, host: str) -> bool:
         """A place for a helper, if there is one; then it is to `leave`."""

@@ -13,7 +13,6 @@ from mediacrawl.records import quickly_pickled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mediacrawl.headers import Digest
 
@@ -58,7 +57,7 @@ class HeldPart(Protocol):
     """A whole part that waits for its name, locked; in this process or in another."""
 
     @property
-    def path(self) -> Path:
+    def file(self) -> str:
         """Where the bytes are."""
         ...
 
@@ -72,9 +71,9 @@ class HeldPart(Protocol):
 
 
 @quickly_pickled
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fetched:
-    """What came of a transfer.
+    """What came of a transfer. Of these only the part changes hands, see `workers.messages`.
 
     Attributes:
         part: whole, verified and synced, still locked: publish it, then `discard` and `close` it. None when the

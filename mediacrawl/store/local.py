@@ -116,7 +116,7 @@ class LocalStore:
             return str(self.path(name))
         return f"{self._root}/{name}"
 
-    def rename_in(self, part: Path, name: str) -> str:
+    def rename_in(self, part: str, name: str) -> str:
         """Give a synced part its final name, atomically; returns the folder that is to be synced.
 
         Raises:

@@ -124,6 +124,7 @@ class PartFolder:
     ) -> None:
         """Without `durable` nothing is synced: a kill costs the same, but a power cut all of each part."""
         self.folder = folder
+        self._text = str(folder)
         self.durable = durable
         self.boot = boot_id() if boot is None else boot
         self.at_step = at_step
@@ -160,7 +161,7 @@ class PartFolder:
             MachineError: the folder cannot be written.
         """
         try:
-            return PartFile(self, self._path(key))
+            return PartFile(self, f"{self._text}/{self.name(key)}.part")
         except OSError as error:
             raise disk_error(error, self.folder) from None
 
@@ -217,7 +218,7 @@ class PartFolder:
                     self._sweep_torn(path)  # before its part, whose lock says that nobody is writing it
             for path in left:
                 if path.suffix == ".part" and not path.with_suffix(".json").exists():
-                    with suppress(PartInUse), PartFile(self, path):
+                    with suppress(PartInUse), PartFile(self, str(path)):
                         pass  # closing a part writes its record, or removes what is worth nothing
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
                     path.unlink(missing_ok=True)
@@ -246,12 +247,16 @@ def _is_old(path: Path, age_s: float = 60.0) -> bool:
 
 
 class PartFile:
-    """One part, open and locked. Not for two threads, but for `write_at` and `mark`, which segments share."""
+    """One part, open and locked. Not for two threads, but for `write_at` and `mark`, which segments share.
 
-    def __init__(self, folder: PartFolder, path: Path) -> None:
+    Attributes:
+        file: where the bytes are.
+    """
+
+    def __init__(self, folder: PartFolder, path: str) -> None:
         self._folder = folder
-        self.path = path
-        self._name = os.fspath(path)
+        self.file = path
+        self._stem = path.removesuffix(".part")
         self._lock = threading.RLock()  # segments of one file are written by several threads
         self._fd, is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
@@ -277,8 +282,18 @@ class PartFile:
         return self._fd
 
     @cached_property
+    def path(self) -> Path:
+        """The same as `file`."""
+        return Path(self.file)
+
+    @property
+    def name(self) -> str:
+        """What the part is called, without suffix."""
+        return self._stem.rpartition("/")[2]
+
+    @cached_property
     def _record_path(self) -> Path:
-        return self.path.with_suffix(".json")
+        return Path(f"{self._stem}.json")
 
     @property
     def have(self) -> int:
@@ -307,7 +322,7 @@ class PartFile:
 
         The old record goes first: if the process dies in between, the part counts as nothing.
         """
-        with _disk_errors(self.path):
+        with _disk_errors(self.file):
             self._drop_record()
             self._truncate(0)
         self.record = record.of((), in_order=True)
@@ -320,8 +335,8 @@ class PartFile:
         """Begin, write and note the whole of a small file, whose length the record has."""
         self.begin(record)
         self.write_at(0, data)
-        if data:
-            self.mark((0, len(data)))
+        self.record = record.of(((0, len(data)),) if data else (), in_order=True)
+        self._unsynced_bytes = len(data)
         self.note_whole()
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
@@ -330,7 +345,7 @@ class PartFile:
             self._leave_order()
         self._folder.at_step("part-write")
         view = memoryview(data)
-        with _disk_errors(self.path):
+        with _disk_errors(self.file):
             while view:
                 written = os.pwrite(self._fd, view, offset)
                 offset += written
@@ -339,7 +354,7 @@ class PartFile:
     def splice_at(self, offset: int, pipe: int, size_bytes: int) -> None:
         """Write so much out of a pipe at an offset, without counting it yet. Not behind a gap."""
         self._folder.at_step("part-write")
-        with _disk_errors(self.path):
+        with _disk_errors(self.file):
             while size_bytes:
                 try:
                     moved = os.splice(pipe, self._fd, size_bytes, offset_dst=offset)
@@ -380,7 +395,7 @@ class PartFile:
     def checkpoint(self) -> None:
         """Make all that is counted durable, then say so in the record."""
         self._folder.at_step("part-sync")
-        with _disk_errors(self.path):
+        with _disk_errors(self.file):
             if self._folder.durable:
                 os.fdatasync(self._fd)
         self._write_record()
@@ -396,8 +411,8 @@ class PartFile:
         """Every byte is here: after a kill none of them is fetched again, also without a record."""
         if self._recorded or self._volume is not None or self.record is None or not self.record.resumable:
             return
-        with _disk_errors(self.path):
-            self._volume = self._folder.wholes.note(self.path.stem, self._fd, self._facts())
+        with _disk_errors(self.file):
+            self._volume = self._folder.wholes.note(self.name, self._fd, self._facts())
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes of a half-open range; shorter at the end of the file."""
@@ -470,9 +485,11 @@ class PartFile:
     def _drop_record(self) -> None:
         """Durably, before the bytes change: a record that a power cut brings back would count others."""
         self._forget_line()
-        with suppress(FileNotFoundError):
-            os.unlink(f"{self._name.removesuffix('.part')}.json")  # noqa: PTH108 - asked for every file, mostly in vain
+        try:
+            os.unlink(f"{self._stem}.json")  # noqa: PTH108 - asked for every file, mostly in vain
             sync_folders([self._folder.folder])
+        except FileNotFoundError:
+            pass
         self._recorded = False
 
     def _worth_keeping(self) -> bool:
@@ -492,11 +509,11 @@ class PartFile:
                 held = os.fstat(fd)
                 if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
                     self.path.unlink()
-                elif held.st_ino == os.stat(self._name).st_ino:  # noqa: PTH116 - asked for every file
+                elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - asked for every file
                     return fd, is_new
             except BlockingIOError:
                 os.close(fd)
-                raise PartInUse(str(self.path)) from None
+                raise PartInUse(self.file) from None
             except FileNotFoundError:
                 pass  # published by the other process between our open and our lock: begin with a new one
             os.close(fd)
@@ -505,10 +522,10 @@ class PartFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with suppress(FileExistsError):
             try:
-                return os.open(self._name, flags | os.O_EXCL, 0o644), True
+                return os.open(self.file, flags | os.O_EXCL, 0o644), True
             except FileNotFoundError:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(self._name, flags, 0o644), False
+        return os.open(self.file, flags, 0o644), False
 
     def _load(self) -> PartRecord | None:
         """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""
@@ -525,7 +542,7 @@ class PartFile:
 
     def _load_line(self) -> PartRecord | None:
         """What the log of a dead process says of this very file."""
-        line = self._folder.left.records.get(self.path.stem) if self._folder.left else None
+        line = self._folder.left.records.get(self.name) if self._folder.left else None
         if line is None or line[0] != identity(self._fd):
             return None
         try:
@@ -593,7 +610,7 @@ def _record_of(raw: dict[str, Any]) -> PartRecord:
 class _disk_errors:  # noqa: N801 - reads as a statement
     """Turn an OSError of the block into one line for a person."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path | str) -> None:
         self._where = where
 
     def __enter__(self) -> None:

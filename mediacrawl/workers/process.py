@@ -165,7 +165,7 @@ class Worker:
         assert isinstance(part, PartFile)
         number = next(self._numbers)
         self._held[number] = part
-        return Ticket(number, str(part.path))  # type: ignore[return-value]
+        return Ticket(number, part.file)  # type: ignore[return-value]
 
     def _tell(self) -> None:
         """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from mediacrawl.download.places import HostPlaces
+
+
+@contextmanager
+def taken(places, host):
+    places.take(host)
+    yield
+    places.leave(host)
 
 
 def test_a_file_gets_a_place_in_any_case_and_a_helper_only_a_free_one():
     places = HostPlaces(2)
-    with places.taken("a"):
+    with taken(places, "a"):
         assert places.take_free("a")
         assert not places.take_free("a")
         assert places.take_free("b")
-        with places.taken("a"):
+        with taken(places, "a"):
             assert not places.take_free("a")
 
 
 def test_as_many_helpers_leave_as_have_to():
     places = HostPlaces(2)
-    with places.taken("a"):
+    with taken(places, "a"):
         assert places.take_free("a")
         assert not places.leave_crowd("a")
-        with places.taken("a"):
+        with taken(places, "a"):
             assert places.leave_crowd("a")
             assert not places.leave_crowd("a")
             assert not places.take_free("a")

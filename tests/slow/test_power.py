@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fetch_job
@@ -29,7 +30,6 @@ from mediacrawl.store.sync import sync_folders
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
-    from pathlib import Path
 
     from origin import Origin
     from recording import Cut
@@ -251,7 +251,7 @@ def _no_claim(patches):
         for change in changes:
             if isinstance(change, Publish):
                 name = JOB[change.entry.url[change.entry.url.index("/", 8) :]].path
-                data = change.fetched.part.path.read_bytes()
+                data = Path(change.fetched.part.file).read_bytes()
                 archive.store.path(name).parent.mkdir(parents=True, exist_ok=True)
                 archive.store.path(name).write_bytes(data)
         return genuine(archive, changes)
