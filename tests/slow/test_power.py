@@ -22,7 +22,7 @@ from origin import drop_after, ignore_range, limit_per_connection, wrong_digest
 from recording import Recording
 
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.store import partfile
+from mediacrawl.store import partfile, sync
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.partfile import PartFile, PartFolder, PartRecord
 from mediacrawl.store.sync import sync_folders
@@ -77,6 +77,7 @@ def quick_disk():
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(os, "fsync", lambda _fd: None)
         patches.setattr(os, "fdatasync", lambda _fd: None)
+        patches.setattr(sync, "_sync_file_system", lambda _fd: True)
         patches.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=_NoSync, **k))
         yield
 
