@@ -145,15 +145,16 @@ class Bulk:
             if wish.key not in self._under_way:
                 fresh.setdefault(wish.key, wish)
         self._bridge.report.wanted += len(fresh)
-        unfinished = []
+        finished, unfinished = [], []
         for wish, entry in zip(fresh.values(), await self._known(list(fresh)), strict=True):
             if wish.key in self._under_way:  # an item wanted it meanwhile
                 self._bridge.report.wanted -= 1
             elif isinstance(entry, Entry) and self._tally.is_finished(entry):
-                self._tally.present(wish.key)
+                finished.append(wish.key)
             else:
                 unfinished.append((wish, entry))
                 self._promise(wish.key)
+        self._tally.present(*finished)
         self._set_out(unfinished)
         while self._mine > MOST_UNDER_WAY and not self.stopping:
             await self._next_change()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Tally:
     Args:
         expires_days: then a finished file is revalidated.
         retry_permanent_days: then what has failed for good is asked for again.
-        count_status: gets the status of each file that is there, or "failed".
+        count_status: gets the status of files that are there, or "failed", and how many they are.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Tally:
         *,
         expires_days: float,
         retry_permanent_days: float,
-        count_status: Callable[[str], None],
+        count_status: Callable[[str, int], None],
     ) -> None:
         self._bridge = Bridge.of(crawler)
         self._report = self._bridge.report
@@ -100,27 +101,28 @@ class Tally:
 
     # After: what came of it
 
-    def present(self, key: str) -> None:
-        """A file that needed nothing."""
-        if self._recent.add(key):
-            self._report.present += 1
-        else:
-            self._report.wanted -= 1  # two pages show the same picture: counted once
-        self._count_status("uptodate")
+    def present(self, *keys: str) -> None:
+        """Files that needed nothing."""
+        new = sum(map(self._recent.add, keys))
+        self._report.present += new
+        self._report.wanted -= len(keys) - new  # two pages show the same picture: counted once
+        if keys:
+            self._count_status("uptodate", len(keys))
 
     def arrived(self, files: Sequence[tuple[Entry, Fetched]]) -> None:
         """Files that have their names now."""
         report = self._report
+        statuses = Counter(status_of(fetched) for _, fetched in files)
+        report.new += statuses["downloaded"]
+        report.resumed += statuses["resumed"]
+        for status, count in statuses.items():
+            self._count_status(status, count)
         for entry, fetched in files:
             self._recent.add(entry.key)
-            status = status_of(fetched)
-            report.new += status == "downloaded"
-            report.resumed += status == "resumed"
             report.new_bytes += fetched.size_bytes
             report.saved_bytes += fetched.saved_bytes
-            self._count_status(status)
             if self._says_files:
-                logger.debug("File (%s): %s -> %s", status, entry.url, entry.path)
+                logger.debug("File (%s): %s -> %s", status_of(fetched), entry.url, entry.path)
         self._stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))
         self._stats.inc_value("mediacrawl/saved_bytes", sum(fetched.saved_bytes for _, fetched in files))
 
@@ -145,7 +147,7 @@ class Tally:
             known = isinstance(error, MediacrawlError | OSError | FileException)
             logger.error("File failed: %s: %s", entry.url, reason, exc_info=None if known else error)
         self._report.count_failure(entry.url, reason)
-        self._count_status("failed")
+        self._count_status("failed", 1)
         return MediaError(entry.url, reason)
 
     def _noted(self, noted: asyncio.Future[Entry]) -> None:
