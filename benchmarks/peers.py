@@ -31,6 +31,7 @@ CURL_16 = "curl -Z --parallel-max 16"
 AXEL = "axel -n{n}"
 SCRAPY = "Scrapy FilesPipeline"
 SCRAPY_STOCK = "Scrapy FilesPipeline, nothing switched off"
+SCRAPY_SAME = "Scrapy FilesPipeline, our spider"
 SCRAPY_16 = "Scrapy FilesPipeline, 16 connections"
 GALLERY_DL = "gallery-dl"
 IMG2DATASET = "img2dataset"
@@ -191,6 +192,16 @@ def scrapy_site(start_url: str, connections: int = 32) -> Contender:
     return Contender(SCRAPY, argv, by_name=False, cwd=SCRAPY_PEER)
 
 
+def scrapy_same_site(start_url: str, connections: int = 32) -> Contender:
+    """The spider that ours are measured with, which finds images and next pages by itself, in the tuned project."""
+
+    def argv(job: Job) -> list[str]:
+        crawl = _scrapy_peer("site", job, connections, items=4)
+        return [*crawl, "-a", f"url={start_url}", "-s", "SPIDER_MODULES=mediacrawl.spiders"]
+
+    return Contender(SCRAPY_SAME, argv, by_name=False, cwd=SCRAPY_PEER)
+
+
 def stock(contender: Contender) -> Contender:
     """The same spider in a project as it begins, only with as many connections."""
     return replace(contender, name=SCRAPY_STOCK, env={"SCRAPY_SETTINGS_MODULE": "peer.stock"})
@@ -262,15 +273,17 @@ def wget_list(tools: Tools, name: str = "wget", kept: str | None = None) -> Cont
 
 def ours_list(
     name: str = OURS,
-    connections: int = 16,
+    connections: int | None = None,
     *,
     kept: str | None = None,
     wanted: Callable[[int], Wanted] | None = None,
     prepare: Callable[[Path], None] | None = None,
     **settings: object,
 ) -> Contender:
+    """Without `connections` as it comes: Scrapy's 8 to a host."""
+
     def argv(job: Job) -> list[str]:
-        given = {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
+        given = settings if connections is None else {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
         return [*_ours("crawl", job, given), "urllist", "-a", f"file={job.list_file()}"]
 
     missing = missing_setting(*settings)

@@ -217,7 +217,7 @@ def forty(scene: Scene) -> list[Workload]:
         peers.wget2_list(scene.tools),
         peers.aria2c_list(scene.tools, "-x4", name=peers.ARIA_FORTY),
         peers.aria2c_list(scene.tools, "-x4", "-s4", "-k1M", name="aria2c -j16 -x4 -s4 -k1M"),
-        peers.ours_list(),
+        peers.ours_list(connections=16),
         peers.ours_list(peers.OURS_32, 32, CONCURRENT_REQUESTS=32, MEDIACRAWL_CONCURRENT_TRANSFERS=32),
     ]
     title = f"{scene.sizes.forty} files of {scene.sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
@@ -254,6 +254,7 @@ def site(scene: Scene) -> list[Workload]:
     start_url, images = scene.served.site(scene.sizes.pages, scene.sizes.images_per_page)
     contenders = [
         peers.scrapy_site(start_url),
+        peers.scrapy_same_site(start_url),
         peers.stock(peers.scrapy_site(start_url)),
         peers.ours_site(start_url),
         peers.ours_site(start_url, "mediacrawl, given XPaths", media="//figure//img", next='//a[@rel="next"]'),
