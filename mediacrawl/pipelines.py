@@ -125,7 +125,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     def _count_status(self, status: str, count: int) -> None:
         """`inc_stats`, which a project may have of its own, for many files at once."""
-        if type(self).inc_stats is not FilesPipeline.inc_stats:
+        if getattr(self.inc_stats, "__func__", None) is not FilesPipeline.inc_stats:
             for _ in range(count):
                 self.inc_stats(status)
             return

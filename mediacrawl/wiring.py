@@ -15,6 +15,7 @@ from mediacrawl.download.retry import Backoff
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
 from mediacrawl.errors import UsageProblem
+from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.workers.messages import Setup
 from mediacrawl.workers.pool import WorkerPool
@@ -46,6 +47,7 @@ class Works:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         choice = transport_of(settings)
+        allow_many_files()
         self.transport = make_transport(choice)
         self.archive = Archive.open(store)
         self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)

@@ -113,6 +113,16 @@ class Downloader:
         Returns:
             What `fetch` returns or raises, for the first so many: once `budget_s` is used up, none is begun.
         """
+        return self.synced(self.bring_all(requests, cancel, progress_of, budget_s))
+
+    def bring_all(
+        self,
+        requests: Sequence[TransferRequest],
+        cancel: Cancel,
+        progress_of: Callable[[TransferRequest], Progress],
+        budget_s: float = math.inf,
+    ) -> list[Outcome]:
+        """The first half of `fetch_all`, which keeps a thread at work: the files are here, and not yet synced."""
         parts = self._take(requests)
         outcomes: list[Outcome] = []
         until = math.inf if budget_s == math.inf else self.clock() + budget_s
@@ -123,7 +133,7 @@ class Downloader:
             outcomes.append(
                 part if isinstance(part, BaseException) else self._bring(request, part, cancel, progress_of)
             )
-        return self._synced(outcomes)
+        return outcomes
 
     def _take(self, requests: Sequence[TransferRequest]) -> list[PartFile | BaseException]:
         """Their parts, locked; then one question for all, whether another process has brought them meanwhile."""
@@ -163,8 +173,10 @@ class Downloader:
             return _let_go(part) or error
         return (_let_go(part) if fetched.part is None else None) or fetched
 
-    def _synced(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
+    def synced(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """The second half, which waits for the disk: everything is on it, before the renames that publish it. What
+        cannot be synced has not arrived.
+        """
         parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
         try:
             self.store.parts.sync_all(parts)
@@ -267,7 +279,7 @@ class _Transfer:
             record = _record_of(answer, validators, len(body))
             self._part.fill(record, body)
         finally:
-            answer.close()
+            self._exchange.close()
         progress = self._progress
         progress.fetched_bytes += len(body)
         progress.have_bytes = progress.total_bytes = len(body)

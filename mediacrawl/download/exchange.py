@@ -80,10 +80,16 @@ class Exchange:
 
     def open(self, ask: Ask) -> Answer:
         """Send a first ask and read the head of the answer, whatever it says: for a look at it. An `ask` that follows
-        gets this answer; if none does, close it. Raises as `ask` does.
+        gets this answer; if none does, `close` it. Raises as `ask` does.
         """
         self._opened = self._get(self._request.url, ask)
         return self._opened
+
+    def close(self) -> None:
+        """The answer that was opened is not to be asked for any more."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
     @contextmanager
     def ask(self, ask: Ask) -> Iterator[tuple[Answer, Head]]:

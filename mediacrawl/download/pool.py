@@ -94,17 +94,17 @@ class TransferPool:
             return
         try:
             with self._room:
-                outcomes = self._fetch_all(requests, budget_s)
-            future.set_result(outcomes)
+                outcomes = self._bring_all(requests, budget_s)
+            future.set_result(self._downloader.synced(outcomes))  # others go on meanwhile
         except BaseException as error:
             future.set_exception(error)
         finally:
             self._end()
 
-    def _fetch_all(self, requests: Sequence[TransferRequest], budget_s: float) -> list[Outcome]:
+    def _bring_all(self, requests: Sequence[TransferRequest], budget_s: float) -> list[Outcome]:
         began_s = time.thread_time()
         try:
-            return self._downloader.fetch_all(requests, self._cancel, self._begin, budget_s)
+            return self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
         finally:
             self._worked_s += time.thread_time() - began_s
 

@@ -214,10 +214,11 @@ _LONGEST_LINE = 65_536
 _NO_BODY = {"204", "304"}  # whatever their Content-Length says (RFC 9110 6.4.1)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_PLAIN_FIELDS = 64
-# RFC 9112 4 and 5. No value ends with a blank.
+# RFC 9112 4 and 5. No value ends with a blank. The group of a field is not possessive: CPython before 3.11.5 forgets
+# where the last whole one ended (gh-100061), and would end the head within it.
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*+))?\r\n"
-    rb"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)++)\r\n"
+    rb"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)+)\r\n"
 )
 
 
@@ -238,13 +239,15 @@ def plain_head(arrived: bytes) -> PlainHead | None:
     if match is None:
         return None
     code, reason, lines = match[1].decode(), (match[2] or b"").decode(), match[3].decode()
+    if lines.count("\r\n") > _MAX_PLAIN_FIELDS:
+        return None
     fields = [line.partition(":") for line in lines.split("\r\n")[:-1]]
     headers = merged((name, value.lstrip(" \t")) for name, _, value in fields)
     length = headers.get("content-length", "")
     closes = headers.get("connection", "")
     if code in _NO_BODY or "transfer-encoding" in headers or not _LENGTH.fullmatch(length):
         return None
-    if "," in closes or len(fields) > _MAX_PLAIN_FIELDS:
+    if "," in closes:
         return None
     return PlainHead(match.end(), int(code), reason.strip(), headers, int(length), "close" in closes.lower())
 

@@ -191,7 +191,10 @@ class PartFolder:
         for _ in parts:
             self.at_step("file-sync")
         with _disk_errors(self.folder):
-            sync_files([part.fileno() for part in parts])
+            sync_files([part.fileno() for part in parts if part.is_new])
+            for part in parts:
+                if not part.is_new:  # what became of the bytes of another process only its own file tells
+                    sync_files([part.fileno()])
 
     def sync(self) -> None:
         """Make it durable that the records of published parts are gone, see `PartFile.published`."""
@@ -251,6 +254,7 @@ class PartFile:
 
     Attributes:
         file: where the bytes are.
+        is_new: it was begun here and now.
     """
 
     def __init__(self, folder: PartFolder, path: str) -> None:
@@ -258,13 +262,13 @@ class PartFile:
         self.file = path
         self._stem = path.removesuffix(".part")
         self._lock = threading.RLock()  # segments of one file are written by several threads
-        self._fd, is_new = self._open_locked()
+        self._fd, self.is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
         self._unsynced_bytes = self._begun_bytes = 0
         self._recorded = False
         self._volume: Any = None  # of the log that tells that it is whole
         self.record: PartRecord | None = None
-        if not is_new:  # else there are no bytes that a record could count
+        if not self.is_new:  # else there are no bytes that a record could count
             self.record = self._load()
             # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
             self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
@@ -463,7 +467,7 @@ class PartFile:
             self.path.rename(target)
             os.close(self._fd)
             self._fd = -1  # what another process may begin here now is not ours to close or to remove
-            self._fd, _ = self._open_locked()
+            self._fd, self.is_new = self._open_locked()
         self.record = None
         return target
 

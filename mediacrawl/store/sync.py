@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _DISK_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 _TOGETHER_FROM = 8  # files
-_MOST_DIRTY_BYTES = 64 * 1024 * 1024  # a moment's work for a slow disk
+_MOST_DIRTY_BYTES = 32 * 1024 * 1024  # a moment's work for a slow disk
 _DIRTY_LINES = ("Dirty", "Writeback")
 _DIRTY = re.compile(rf"^(?:{'|'.join(_DIRTY_LINES)}): +(\d+) kB$".encode(), re.MULTILINE)
 _STATFS_BYTES = 1024  # more than any machine's struct statfs has; it begins with the type
@@ -73,10 +73,10 @@ def _sync_file_system(fd: int) -> bool:
 
 @lru_cache(64)
 def _syncs_whole(_device: int, fd: int) -> bool:
-    """Whether syncfs(2) waits for the disk here, and tells of what went wrong: since Linux 5.8, on a disk's own file
+    """Whether syncfs(2) waits for the disk here, and tells of what went wrong: since Linux 5.17, on a disk's own file
     systems; on others (FUSE, say) it may do nothing.
     """
-    if _SYNCFS is None or _linux_version() < (5, 8):
+    if _SYNCFS is None or _linux_version() < (5, 17):
         return False
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     if _LIBC.fstatfs(fd, found):

@@ -25,6 +25,7 @@ from mediacrawl.download.room import Room
 from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.partfile import PartFile, PartInUse
 from mediacrawl.workers.messages import (
@@ -138,7 +139,8 @@ class Worker:
         """Whatever happens, who asked hears of it."""
         try:
             with self._room:
-                return self._downloader.fetch_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+                outcomes = self._downloader.bring_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+            return self._downloader.synced(outcomes)  # others go on meanwhile
         except BaseException as error:
             return [error] * len(batch.requests)
 
@@ -202,6 +204,7 @@ def main() -> None:
     """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
+    allow_many_files()
     connection = Connection(int(sys.argv[1]))
     try:
         setup = connection.recv()

@@ -36,8 +36,11 @@ class Fake:
     def abort(self):
         self.aborts += 1
 
-    def fetch_all(self, requests, cancel, progress_of, _budget_s):
+    def bring_all(self, requests, cancel, progress_of, _budget_s):
         return [self.outcome(request, cancel, progress_of(request)) for request in requests]
+
+    def synced(self, outcomes):
+        return outcomes
 
     def outcome(self, request, cancel, progress):
         try:

@@ -92,7 +92,7 @@ def test_both_ways_lead_to_the_same(rig, answer, asked, monkeypatch):
         url = rig.origin.add("/a.png", **given)
         progress, asks = Progress(""), len(rig.origin.requests)
         told = shape(rig, outcome_of(rig, url, progress, **asked))
-        counted = progress.fetched_bytes, progress.have_bytes, progress.total_bytes
+        counted = progress.fetched_bytes, progress.have_bytes, progress.total_bytes or None
         found.append((told, counted, len(rig.origin.requests) - asks, rig.leftovers()))
         rig.archive.forget([KEY], files=True)
         for name in rig.leftovers():

@@ -135,6 +135,7 @@ HEADS = {
     "closed twice": b"HTTP/1.1 200 OK\r\nConnection: foo\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
     "kept": b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     "an empty field": b"HTTP/1.1 200 OK\r\nX-A:\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc",
+    "a field of blanks": b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: \r\nETag: "a"\r\n\r\nabc',
     "blanks behind": b"HTTP/1.1 200 OK\r\nX-A: a  \r\nContent-Length: 3 \r\n\r\nabc",
     "a blank before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\nX-A: a\r\n\r\nabc",
     "folded": b"HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 3\r\n\r\nabc",

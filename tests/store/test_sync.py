@@ -84,7 +84,7 @@ def test_a_machine_that_does_not_tell_has_too_much(monkeypatch, tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("release", "version"), [("6.18.44-fc", (6, 18)), ("5.8.0", (5, 8)), ("4.19", (4, 19)), ("odd", (0, 0))]
+    ("release", "version"), [("6.18.44-fc", (6, 18)), ("5.17.0", (5, 17)), ("4.19", (4, 19)), ("odd", (0, 0))]
 )
 def test_the_version_of_the_system(monkeypatch, release, version):
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "", release, "", "")))
@@ -93,7 +93,7 @@ def test_the_version_of_the_system(monkeypatch, release, version):
 
 def test_a_system_that_is_too_old_syncs_each(monkeypatch, fds):
     sync._syncs_whole.cache_clear()
-    monkeypatch.setattr(sync, "_linux_version", lambda: (5, 7))
+    monkeypatch.setattr(sync, "_linux_version", lambda: (5, 16))
     assert not sync._syncs_whole(-1, fds[0])
     sync._syncs_whole.cache_clear()
 
