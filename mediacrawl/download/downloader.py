@@ -96,24 +96,10 @@ class Downloader:
 
         After a crash at any point the part is either resumable or counts as nothing.
         """
-        (outcome,) = self.fetch_all([request], cancel or _NO_STOP, lambda _: progress or Progress(""))
+        (outcome,) = self.synced(self.bring_all([request], cancel or _NO_STOP, lambda _: progress or Progress("")))
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
-
-    def fetch_all(
-        self,
-        requests: Sequence[TransferRequest],
-        cancel: Cancel,
-        progress_of: Callable[[TransferRequest], Progress],
-        budget_s: float = math.inf,
-    ) -> list[Outcome]:
-        """Bring files one after another, and sync them together: the same as `fetch` for each, only cheaper.
-
-        Returns:
-            What `fetch` returns or raises, for the first so many: once `budget_s` is used up, none is begun.
-        """
-        return self.synced(self.bring_all(requests, cancel, progress_of, budget_s))
 
     def bring_all(
         self,
@@ -122,7 +108,12 @@ class Downloader:
         progress_of: Callable[[TransferRequest], Progress],
         budget_s: float = math.inf,
     ) -> list[Outcome]:
-        """The first half of `fetch_all`, which keeps a thread at work: the files are here, and not yet synced."""
+        """Bring files one after another; then they are to be `synced` together: the same as `fetch` for each, only
+        cheaper. This keeps a thread at work, while syncing waits for the disk.
+
+        Returns:
+            What `fetch` returns or raises, for the first so many: once `budget_s` is used up, none is begun.
+        """
         parts = self._take(requests)
         outcomes: list[Outcome] = []
         until = math.inf if budget_s == math.inf else self.clock() + budget_s
@@ -174,9 +165,7 @@ class Downloader:
         return (_let_go(part) if fetched.part is None else None) or fetched
 
     def synced(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """The second half, which waits for the disk: everything is on it, before the renames that publish it. What
-        cannot be synced has not arrived.
-        """
+        """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
         parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
         try:
             self.store.parts.sync_all(parts)
@@ -535,7 +524,7 @@ class _Transfer:
         )
 
     def _finish(self) -> Fetched:
-        """Hash what was not hashed on the way, and compare with every promise. `fetch_all` syncs it."""
+        """Hash what was not hashed on the way, and compare with every promise. `Downloader.synced` syncs it."""
         record = self._part.record
         assert record is not None
         validators = self._validators

@@ -50,7 +50,7 @@ class TransferPool:
         return list(self._under_way.values())
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another as soon as a thread is free, see `Downloader.fetch_all`."""
+        """Fetch one after another as soon as a thread is free, see `Downloader.bring_all`."""
         future: Future[list[Outcome]] = Future()
         if self._cancel.is_set:  # after `close` no thread would come for it
             future.set_exception(Interrupted("stopped before it began"))

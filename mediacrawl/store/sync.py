@@ -6,7 +6,6 @@ import ctypes
 import errno
 import os
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,13 +65,12 @@ def _sync_file_system(fd: int) -> bool:
 
     Others may be writing there: it is not tried while much of that is in memory.
     """
-    if not _syncs_whole(os.fstat(fd).st_dev, fd) or _dirty_bytes() > _MOST_DIRTY_BYTES:
+    if not _syncs_whole(fd) or _dirty_bytes() > _MOST_DIRTY_BYTES:
         return False
     return bool(_SYNCFS(fd) == 0)
 
 
-@lru_cache(64)
-def _syncs_whole(_device: int, fd: int) -> bool:
+def _syncs_whole(fd: int) -> bool:
     """Whether syncfs(2) waits for the disk here, and tells of what went wrong: since Linux 5.17, on a disk's own file
     systems; on others (FUSE, say) it may do nothing.
     """

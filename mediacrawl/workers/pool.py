@@ -79,7 +79,7 @@ class WorkerPool:
         return [progress for worker in self._workers for progress in worker.active]
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """See `Downloader.fetch_all`. The future raises `WorkerDied` if the process ends on the way."""
+        """See `Downloader.bring_all`. The future raises `WorkerDied` if the process ends on the way."""
         future: Future[list[Outcome]] = Future()
         with self._lock:
             if self._stopped:

@@ -41,7 +41,7 @@ class Transfers:
         return self.threads.fetched_bytes + (self.workers.fetched_bytes if self.workers else 0)
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another over one connection, see `Downloader.fetch_all`."""
+        """Fetch one after another over one connection, see `Downloader.bring_all`."""
         if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)

@@ -169,7 +169,8 @@ def test_a_record_that_a_dead_process_left_is_gone_before_the_bytes_are_others(r
 def test_the_connection_is_used_again(rig):
     urls = [rig.origin.add(f"/{number}.png", BODY, content_type="image/png") for number in range(5)]
     requests = [TransferRequest(url, url) for url in urls]
-    outcomes = rig.downloader().fetch_all(requests, Cancel(), lambda _: Progress(""))
+    downloader = rig.downloader()
+    outcomes = downloader.synced(downloader.bring_all(requests, Cancel(), lambda _: Progress("")))
     assert all(isinstance(outcome, Fetched) for outcome in outcomes)
     assert len({request.client_port for request in rig.origin.requests}) == 1
     for outcome in outcomes:

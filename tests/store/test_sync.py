@@ -24,7 +24,7 @@ def fds(tmp_path):
 def disk(monkeypatch):
     """What is asked of the system, and settings of what it says."""
     asked = []
-    monkeypatch.setattr(sync, "_syncs_whole", lambda _device, _fd: True)
+    monkeypatch.setattr(sync, "_syncs_whole", lambda _fd: True)
     monkeypatch.setattr(sync, "_dirty_bytes", lambda: 0)
     monkeypatch.setattr(sync, "_SYNCFS", lambda fd: asked.append(("syncfs", fd)) or 0)
     monkeypatch.setattr(os, "fsync", lambda fd: asked.append(("fsync", fd)))
@@ -47,7 +47,7 @@ def test_few_are_synced_one_by_one(disk, fds):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("_syncs_whole", lambda _device, _fd: False), ("_dirty_bytes", lambda: 1 << 30)],
+    [("_syncs_whole", lambda _fd: False), ("_dirty_bytes", lambda: 1 << 30)],
     ids=["a file system that is not known", "others are writing"],
 )
 def test_many_are_synced_one_by_one_too(disk, fds, monkeypatch, name, value):
@@ -92,18 +92,14 @@ def test_the_version_of_the_system(monkeypatch, release, version):
 
 
 def test_a_system_that_is_too_old_syncs_each(monkeypatch, fds):
-    sync._syncs_whole.cache_clear()
     monkeypatch.setattr(sync, "_linux_version", lambda: (5, 16))
-    assert not sync._syncs_whole(-1, fds[0])
-    sync._syncs_whole.cache_clear()
+    assert not sync._syncs_whole(fds[0])
 
 
 @pytest.mark.parametrize(("folder", "expected"), [("/proc/self/status", False), ("/dev/null", False)])
 def test_what_is_no_file_system_of_a_disk_is_not_synced_as_a_whole(folder, expected):
-    sync._syncs_whole.cache_clear()
     fd = os.open(folder, os.O_RDONLY)
     try:
-        assert sync._syncs_whole(-2, fd) is expected
+        assert sync._syncs_whole(fd) is expected
     finally:
         os.close(fd)
-        sync._syncs_whole.cache_clear()
