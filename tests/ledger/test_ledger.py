@@ -265,6 +265,38 @@ def test_rows_are_listed_by_key_and_by_state(ledger):
     assert list(ledger.entries(PUBLISHING)) == []
 
 
+def test_rows_of_several_states_come_by_key(ledger):
+    ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
+    ledger.fail((replace(LOST_LINK, key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
+    rows = list(ledger.entries(FAILED, PENDING))
+    assert [row.key for row in rows] == [f"{n:04}" for n in range(1100)]
+    assert {row.state for row in rows[::3]} == {FAILED}
+
+
+def test_a_row_that_changes_its_state_while_they_are_listed_comes_once(ledger):
+    ledger.fail((replace(LOST_LINK, key=f"{n:04}") for n in range(1100)), 1.0)
+    listed = []
+    for entry in ledger.entries(FAILED, PENDING):
+        listed.append(entry.key)
+        ledger.want([replace(WANTED, key=entry.key)], 2.0)
+        if len(listed) == 10:  # of those that are in hand already
+            ledger.want([replace(WANTED, key="0100")], 2.0)
+    assert listed == [f"{n:04}" for n in range(1100)]
+
+
+def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
+    with ledger.transaction():
+        for n in range(5000):
+            ledger.claim(replace(WHOLE, key=f"{n:04}", path=f"{n}.jpg"))
+        ledger.finish((replace(WHOLE, key=f"{n:04}") for n in range(5000) if n != 2500), 1.0)
+        ledger.fail([replace(LOST_LINK, key="lost")], 1.0)
+    steps = []
+    ledger._db.set_progress_handler(lambda: steps.append(None), 100)
+    assert [row.key for row in ledger.entries(PUBLISHING)] == ["2500"]
+    assert [row.key for row in ledger.entries(FAILED, PUBLISHING, PENDING)] == ["2500", "lost"]
+    assert len(steps) < 50  # instructions of SQLite's machine, in hundreds: a look at each row takes over 5,000
+
+
 def test_rows_may_change_while_they_are_listed(ledger):
     ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
     seen = 0
