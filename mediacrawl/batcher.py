@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -50,6 +52,8 @@ class Batcher(Generic[Q, A]):
         """`submit` for a coroutine. What is asked in one turn of the loop goes to the thread together, and comes back
         together: a hop between threads costs more than most answers.
         """
+        import asyncio  # noqa: PLC0415 - who has no loop does without it, which is a tenth of a start
+
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._say(question, answer)
         return answer
@@ -59,6 +63,8 @@ class Batcher(Generic[Q, A]):
         self._say(question, None)
 
     def _say(self, question: Q, answer: asyncio.Future[A] | None) -> None:
+        import asyncio  # noqa: PLC0415
+
         if not self._said:
             asyncio.get_running_loop().call_soon(self._hand_over)
         self._said.append((question, answer))
@@ -127,6 +133,8 @@ class Batcher(Generic[Q, A]):
 
 
 def _distribute(done: Future[list[Any]], askers: Sequence[asyncio.Future[Any] | None]) -> None:
+    import asyncio  # noqa: PLC0415
+
     answers = [asyncio.CancelledError()] * len(askers) if done.cancelled() else done.result()
     for asker, answer in zip(askers, answers, strict=True):
         if asker is None or asker.done():

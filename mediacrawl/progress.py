@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tqdm import tqdm
-
 from mediacrawl.report import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tqdm import tqdm
 
     from mediacrawl.download.request import Progress
 
@@ -102,6 +102,8 @@ class Display:
 
     def _draw_bars(self, now: Snapshot, speed: float) -> None:
         if self._total is None:
+            from tqdm import tqdm  # noqa: PLC0415 - where there is no terminal, it is not needed
+
             self._total = tqdm(
                 file=self._stream,
                 unit="file",
@@ -117,6 +119,8 @@ class Display:
         self._draw_transfers(now.active)
 
     def _draw_transfers(self, active: Sequence[Progress]) -> None:
+        from tqdm import tqdm  # noqa: PLC0415
+
         room = max(1, min(_MAX_BARS, shutil.get_terminal_size().lines - 3))
         shown = active[:room]
         while len(self._bars) > len(shown):
@@ -155,6 +159,8 @@ class _AboveBars:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        from tqdm import tqdm  # noqa: PLC0415
+
         with tqdm.external_write_mode(file=self._stream):
             return int(self._stream.write(text))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
 
 _EXAMPLES = 10
@@ -15,6 +13,8 @@ _REASONS = 1000
 
 def size_text(size_bytes: float) -> str:
     """A size for a person, in powers of 1000: `1.5MB`."""
+    from tqdm import tqdm  # noqa: PLC0415 - takes as long to import as all of urllib3
+
     return f"{tqdm.format_sizeof(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:.0f}B"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
@@ -24,13 +24,18 @@ from mediacrawl.workers.transfers import Transfers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scrapy.settings import BaseSettings
-
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.ledger.ledger import Entry
 
 DEFAULT_STORE = "downloads"
+
+
+class Settings(Protocol):
+    """Scrapy's settings, or any mapping."""
+
+    def get(self, name: str, default: Any, /) -> Any:
+        """The value of a setting: text, from a command line."""
 
 
 class Works:
@@ -43,7 +48,7 @@ class Works:
         pool: the transfers.
     """
 
-    def __init__(self, settings: BaseSettings, store: LocalStore) -> None:
+    def __init__(self, settings: Settings, store: LocalStore) -> None:
         """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         choice = transport_of(settings)
@@ -97,9 +102,9 @@ def store_of(uri: str, *, durable: bool = True) -> LocalStore:
     return LocalStore(rest if separator else uri, durable=durable)
 
 
-def policy_of(settings: BaseSettings) -> Policy:
+def policy_of(settings: Settings) -> Policy:
     """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
-    polite = number(settings, "DOWNLOAD_DELAY") > 0 or settings.getbool("AUTOTHROTTLE_ENABLED")
+    polite = number(settings, "DOWNLOAD_DELAY") > 0 or flag(settings, "AUTOTHROTTLE_ENABLED")
     connections = 1 if polite else math.ceil(positive(settings, "MEDIACRAWL_CONNECTIONS_PER_FILE", 4))
     segment_from_bytes = int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024))
     return Policy(
@@ -114,22 +119,23 @@ def policy_of(settings: BaseSettings) -> Policy:
         ),
         segments=SegmentPolicy(connections, segment_from_bytes),
         per_host=int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN")),
-        sha256=settings.getbool("MEDIACRAWL_SHA256", True),
+        sha256=flag(settings, "MEDIACRAWL_SHA256", default=True),
     )
 
 
-def number(settings: BaseSettings, name: str, default: float = 0) -> float:
+def number(settings: Settings, name: str, default: float = 0) -> float:
     """A setting that cannot be less than 0. Raises `UsageProblem` with its name for anything else."""
+    given = settings.get(name, default)
     try:
-        value = settings.getfloat(name, default)
+        value = float(given)
     except (TypeError, ValueError):
-        raise UsageProblem(f"{name}={settings.get(name)}: not a number") from None
+        raise UsageProblem(f"{name}={given}: not a number") from None
     if not 0 <= value < math.inf:
         raise UsageProblem(f"{name}={value:g} must be 0 or more")
     return value
 
 
-def positive(settings: BaseSettings, name: str, default: float) -> float:
+def positive(settings: Settings, name: str, default: float) -> float:
     """The same, and 0 makes no sense either."""
     value = number(settings, name, default)
     if value == 0:
@@ -137,21 +143,34 @@ def positive(settings: BaseSettings, name: str, default: float) -> float:
     return value
 
 
-def transport_of(settings: BaseSettings) -> TransportChoice:
+def flag(settings: Settings, name: str, *, default: bool = False) -> bool:
+    """A setting that is on or off, read as Scrapy reads it. Raises `UsageProblem` with its name for anything else."""
+    given = settings.get(name, default)
+    if given in {"True", "true"}:
+        return True
+    if given in {None, "False", "false"}:
+        return False
+    try:
+        return bool(int(given))
+    except (TypeError, ValueError):
+        raise UsageProblem(f"{name}={given}: give True or False") from None
+
+
+def transport_of(settings: Settings) -> TransportChoice:
     """Which transport, and how. Raises `UsageProblem` for one that is not known."""
-    factory = settings.get("MEDIACRAWL_SESSION_FACTORY") or ""
+    factory = settings.get("MEDIACRAWL_SESSION_FACTORY", None) or ""
     path = factory if isinstance(factory, str) else f"{factory.__module__}.{factory.__qualname__}"
     return TransportChoice(
-        settings.get("MEDIACRAWL_TRANSPORT") or "requests",
+        settings.get("MEDIACRAWL_TRANSPORT", None) or "requests",
         session_factory=path,
         verify=_verify(settings),
-        block_private=settings.getbool("MEDIACRAWL_BLOCK_PRIVATE"),
+        block_private=flag(settings, "MEDIACRAWL_BLOCK_PRIVATE"),
     )
 
 
-def _verify(settings: BaseSettings) -> bool | str:
+def _verify(settings: Settings) -> bool | str:
     """True, False, or the path of a bundle of certificates."""
     value = settings.get("MEDIACRAWL_VERIFY_TLS", True)
     if isinstance(value, str) and value.lower() not in {"true", "false", "1", "0", ""}:
         return value
-    return settings.getbool("MEDIACRAWL_VERIFY_TLS", True)
+    return flag(settings, "MEDIACRAWL_VERIFY_TLS", default=True)

@@ -38,6 +38,7 @@ LOWER = {
 # Above it: each room may know all that is below the line, and the rooms before it.
 UPPER = [
     "wiring",
+    "direct",
     "bridge",
     "convoys",
     "wishes",
@@ -61,7 +62,7 @@ UPPER = [
 KNOWN = {room: set(LOWER) | set(UPPER[:number]) for number, room in enumerate(UPPER)} | LOWER
 
 # Who may know what comes from elsewhere. What is not named here (the standard library) anybody may.
-SCRAPY_SIDE = set(UPPER) - {"server"}
+SCRAPY_SIDE = set(UPPER) - {"server", "wiring", "direct"}
 OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,
@@ -77,8 +78,8 @@ OUTSIDE = {
     "pycurl": {"download.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
-    "w3lib": {"extract"} | SCRAPY_SIDE,
-    "tqdm": {"report", "progress", "commands"},
+    "w3lib": {"extract", "direct"} | SCRAPY_SIDE,
+    "tqdm": {"report", "progress", "direct", "commands"},
 }
 
 

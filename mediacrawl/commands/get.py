@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import sys
-import time
-from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies, proxy_bypass
+from typing import TYPE_CHECKING
 
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
-from w3lib.url import canonicalize_url
 
-from mediacrawl.archive import Failure, Publish, Want
-from mediacrawl.download.request import TransferRequest
-from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, TransferError, shown_url
-from mediacrawl.ledger.ledger import DONE, Entry
-from mediacrawl.naming import is_page_name, name_in_url, wished_path
-from mediacrawl.progress import Display, Snapshot, command_line
-from mediacrawl.report import Report, size_text
-from mediacrawl.store.partfile import PartInUse
-from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, store_of
+from mediacrawl import direct
+from mediacrawl.errors import UsageProblem
 
 if TYPE_CHECKING:
     import argparse
-    from concurrent.futures import Future
-
-    from mediacrawl.download.request import Fetched, Outcome
-
-_OWNER = "get"
 
 
 class Command(ScrapyCommand):
@@ -48,165 +28,13 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.add_argument("-o", "--output", metavar="NAME", help="path in the store, for a single URL")
-        parser.add_argument("-U", "--user-agent", metavar="TEXT", help="User-Agent to send")
-        parser.add_argument("--referer", metavar="URL", help="Referer to send")
-        parser.add_argument(
-            "--cookie", metavar="NAME=VALUE", action="append", default=[], help="cookie to send (may be repeated)"
-        )
-        parser.add_argument(
-            "--header", metavar="NAME: VALUE", action="append", default=[], help="header to send (may be repeated)"
-        )
-        parser.add_argument(
-            "-n", "--connections", metavar="N", type=int, help="connections for one large file, at most 16"
-        )
+        direct.add_options(parser)
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         assert self.settings is not None
-        requests = _requests(args, opts, self.settings.get("USER_AGENT"))
-        report = Report()
+        if not args:
+            raise UsageError("give at least one URL")
         try:
-            store = store_of(
-                self.settings.get("FILES_STORE") or DEFAULT_STORE,
-                durable=self.settings.getbool("MEDIACRAWL_SYNC", True),
-            )
-            works = Works(self.settings, store)
-        except MediacrawlError as error:
-            print(f"scrapy get: {error}", file=sys.stderr)
-            self.exitcode = error.exit_status
-            return
-        run = _Run(works, report, opts.output)
-        try:
-            run.all(requests)
-        except KeyboardInterrupt:
-            report.stopped = True
-        except MachineError as error:
-            report.fatal = error
-        finally:
-            works.close()
-            run.display.close(run.snapshot())
-        self.exitcode = report.exit_status
-        if self.exitcode != EXIT_OK:
-            for line in report.lines(command_line()):
-                print(line, file=sys.stderr)
-
-
-class _Run:
-    """The URLs of one command."""
-
-    def __init__(self, works: Works, report: Report, name: str | None) -> None:
-        self._works = works
-        self._report = report
-        self._name = name
-        self.display = Display(sys.stderr, 5.0)
-
-    def all(self, requests: list[TransferRequest]) -> None:
-        """All at once, as many as there are threads."""
-        self._report.wanted = len(requests)
-        left = {r: self._submit(r) for r in requests if not self._is_present(r)}
-        while left:
-            self.display.draw(self.snapshot())
-            for request, future in list(left.items()):
-                if future.done():
-                    del left[request]
-                    self._settle(request, future, left)
-            wait(left.values(), min(self.display.every_s, 0.1), FIRST_COMPLETED)
-
-    def snapshot(self) -> Snapshot:
-        pool, report = self._works.pool, self._report
-        active = pool.active
-        fetched = pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
-        return Snapshot(time.monotonic(), report.settled, report.wanted, fetched, active)
-
-    def _is_present(self, request: TransferRequest) -> bool:
-        """Whether the file is there; then that is counted and said."""
-        (entry,) = self._works.archive.known([request.key])
-        if entry is None or entry.state != DONE:
-            return False
-        self._report.present += 1
-        print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
-        return True
-
-    def _submit(self, request: TransferRequest) -> Future[list[Outcome]]:
-        self._works.changes.submit(Want(_entry(request)))
-        named = replace(request, name=self._name or name_in_url(request.url))
-        return self._works.pool.submit([named], math.inf)
-
-    def _settle(
-        self,
-        request: TransferRequest,
-        future: Future[list[Outcome]],
-        left: dict[TransferRequest, Future[list[Outcome]]],
-    ) -> None:
-        try:
-            (outcome,) = future.result()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            self._publish(request, outcome)
-        except PartInUse:
-            print(f"{shown_url(request.url)}: another process is fetching it, waiting", file=sys.stderr)
-            time.sleep(1.0)
-            if not self._is_present(request):
-                left[request] = self._submit(request)
-        except TransferError as error:
-            self._report.count_failure(error.url, error.reason)
-            failed = _entry(request, http_status=error.http_status, reason=error.reason, permanent=error.permanent)
-            self._works.changes.submit(Failure(failed))
-
-    def _publish(self, request: TransferRequest, fetched: Fetched) -> None:
-        path = self._name or wished_path(_OWNER, request.url, fetched.headers)
-        change = Publish(_entry(request, path=path), fetched)
-        entry = self._works.changes.submit(change).result()
-        resumed = fetched.saved_bytes > 0
-        self._report.new += not resumed
-        self._report.resumed += resumed
-        self._report.new_bytes += fetched.size_bytes
-        self._report.saved_bytes += fetched.saved_bytes
-        saved = f", {size_text(fetched.saved_bytes)} of them were here" if resumed else ""
-        print(f"{self._works.archive.store.root / (entry.path or '')} ({size_text(fetched.size_bytes)}{saved})")
-
-
-def _entry(request: TransferRequest, **facts: Any) -> Entry:
-    return Entry(request.key, shown_url(request.url), spider=_OWNER, **facts)
-
-
-def _requests(urls: list[str], opts: argparse.Namespace, user_agent: str | None) -> list[TransferRequest]:
-    """Raises `UsageError` for what cannot be meant."""
-    if not urls:
-        raise UsageError("give at least one URL")
-    if opts.output and len(urls) > 1:
-        raise UsageError("-o names a single file, and there are several URLs", print_help=False)
-    if opts.connections is not None and not 1 <= opts.connections <= 16:
-        raise UsageError("-n must be between 1 and 16", print_help=False)
-    headers = _headers(opts, user_agent)
-    requests = (_request(url, headers, opts.connections) for url in urls)
-    return list({request.key: request for request in requests}.values())
-
-
-def _request(url: str, headers: tuple[tuple[str, str], ...], connections: int | None) -> TransferRequest:
-    origin = Origin.of(url)
-    if origin is None:
-        raise UsageError(f"{shown_url(url)}: not an http or https URL", print_help=False)
-    proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
-    return TransferRequest(
-        canonicalize_url(shown_url(url)),
-        url,
-        headers=headers,
-        proxy=proxy,
-        connections=connections,
-        accept_html=is_page_name(url),
-    )
-
-
-def _headers(opts: argparse.Namespace, user_agent: str | None) -> tuple[tuple[str, str], ...]:
-    headers = [("User-Agent", opts.user_agent or user_agent or "mediacrawl"), ("Accept", "*/*")]
-    if opts.referer:
-        headers.append(("Referer", opts.referer))
-    if opts.cookie:
-        headers.append(("Cookie", "; ".join(opts.cookie)))
-    for line in opts.header:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise UsageError(f"--header {line!r}: write it as 'Name: value'", print_help=False)
-        headers.append((name.strip(), value.strip()))
-    return tuple(headers)
+            self.exitcode = direct.run(args, opts, self.settings)
+        except UsageProblem as error:
+            raise UsageError(str(error), print_help=False) from None

@@ -173,7 +173,7 @@ class Ledger:
         return found
 
     def entries(self, *states: str) -> Iterator[Entry]:
-        """Every row in one of the states (all without arguments), by key, each once, in blocks, so that memory is flat.
+        """Every row in one of the states (all without arguments), by key, each once, in blocks: memory is flat.
 
         Costs what these rows cost, however many others are done.
         """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from crawling import environment
+import pytest
+from crawling import environment, files_in, sha256
 
 _SCRIPT = """
 import gc
@@ -25,3 +26,46 @@ def test_what_is_imported_at_the_start_is_not_searched_for_garbage_and_what_come
     command = [sys.executable, "-c", _SCRIPT]
     ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("Scrapy ")
+
+
+_WITHOUT = """
+import sys
+sys.modules.update(scrapy=None, twisted=None)
+from mediacrawl.__main__ import main
+
+sys.argv = ["mediacrawl", "get", *sys.argv[1:]]
+main()
+"""
+
+
+def run_without_scrapy(folder, *words):
+    command = [sys.executable, "-c", _WITHOUT, "-s", "FILES_STORE=store", *words]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_get_does_not_wait_for_scrapy(origin, tmp_path):
+    ended = run_without_scrapy(tmp_path, origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == f"{tmp_path}/store/get/127.0.0.1/a.jpg (1.00kB)\n"
+    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"x" * 1000)}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        (),
+        ("-n", "17", "http://127.0.0.1/"),
+        ("-n", "many", "http://127.0.0.1/"),
+        ("-s", "no equals sign", "http://127.0.0.1/"),
+        ("--nolog", "http://127.0.0.1/"),
+        ("--pidfile", "x", "http://127.0.0.1/"),
+        ("--out", "x", "http://127.0.0.1/"),
+        ("ftp://127.0.0.1/",),
+    ],
+)
+def test_get_waits_for_scrapy_where_scrapy_has_to_speak(words, tmp_path):
+    ended = run_without_scrapy(tmp_path, *words)
+    assert ended.returncode == 1
+    assert "No module named 'scrapy.cmdline'" in ended.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -8,7 +9,7 @@ from crawling import Crawls, Done
 from scrapy.downloadermiddlewares import cookies
 from tldextract import TLDExtract
 
-from mediacrawl.cli import main
+from mediacrawl import __main__, cli
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +37,11 @@ def plain_log(caplog):
     assert not loud, [(record.name, record.getMessage(), record.exc_info) for record in loud]
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """`mediacrawl WORDS…` in an empty folder with the store `store`."""
+@pytest.fixture(params=[__main__.main, cli.main], ids=["without Scrapy", "with Scrapy"])
+def command(request, tmp_path, monkeypatch, capsys):
+    """`mediacrawl WORDS…` in an empty folder with the store `store`. `get` does without Scrapy, unless it is Scrapy
+    that was started; both ways are to be one.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "mediacrawl.settings")
 
@@ -47,8 +50,9 @@ def command(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["mediacrawl", name, "-s", f"FILES_STORE={store}", *quick, *words])
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            main()
+            request.param()
         out, err = capsys.readouterr()
         return Done(caught.value.code or 0, out, err, tmp_path, 0)
 
-    return command
+    yield command
+    gc.unfreeze()
