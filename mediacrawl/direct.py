@@ -89,7 +89,8 @@ def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
     report = Report()
     try:
         durable = flag(settings, "MEDIACRAWL_SYNC", default=True)
-        works = Works(settings, store_of(settings.get("FILES_STORE", None) or DEFAULT_STORE, durable=durable))
+        store = store_of(settings.get("FILES_STORE", None) or DEFAULT_STORE, durable=durable)
+        works = Works(settings, store, files=len(requests))
     except MediacrawlError as error:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status

@@ -17,9 +17,7 @@ from mediacrawl.download.transports import TransportChoice, make_transport
 from mediacrawl.errors import UsageProblem
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
-from mediacrawl.workers.messages import Setup
-from mediacrawl.workers.pool import WorkerPool
-from mediacrawl.workers.transfers import Transfers
+from mediacrawl.workers.transfers import WORKERS_FROM, Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.workers.pool import WorkerPool
 
 DEFAULT_STORE = "downloads"
 
@@ -48,8 +47,11 @@ class Works:
         pool: the transfers.
     """
 
-    def __init__(self, settings: Settings, store: LocalStore) -> None:
-        """Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense."""
+    def __init__(self, settings: Settings, store: LocalStore, files: float = math.inf) -> None:
+        """Where no more than so many files can come, there are no workers.
+
+        Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
+        """
         policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
         choice = transport_of(settings)
         allow_many_files()
@@ -58,12 +60,19 @@ class Works:
         self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)
         self.concurrent = concurrent
         processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
-        share = replace(policy, per_host=math.ceil(policy.per_host / max(1, processes)))
-        setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(concurrent / max(1, processes)))
-        workers = WorkerPool(setup, processes) if processes else None
+        workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
         self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
         self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self._write)
+
+    def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerPool:
+        from mediacrawl.workers.messages import Setup  # noqa: PLC0415 - a tenth of all that `get` has to import
+        from mediacrawl.workers.pool import WorkerPool  # noqa: PLC0415
+
+        store = self.archive.store
+        share = replace(policy, per_host=math.ceil(policy.per_host / processes))
+        setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(self.concurrent / processes))
+        return WorkerPool(setup, processes)
 
     def share_pauses(self, pauses: HostPauses) -> None:
         """A host that asks one for quiet has asked all: pages, threads, and workers."""

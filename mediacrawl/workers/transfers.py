@@ -6,13 +6,12 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from mediacrawl.workers.pool import WorkerDied, WorkerPool
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.download.pool import TransferPool
     from mediacrawl.download.request import Outcome, Progress, TransferRequest
+    from mediacrawl.workers.pool import WorkerPool
 
 WORKERS_FROM = 64  # files: processes take a third of a second to start; until they are there, threads go on
 _GRACE_S = 2.0
@@ -45,6 +44,8 @@ class Transfers:
         if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)
+        from mediacrawl.workers.pool import WorkerDied  # noqa: PLC0415 - only once there are workers
+
         future: Future[list[Outcome]] = Future()
 
         def through(inner: Future[list[Outcome]]) -> None:
