@@ -43,7 +43,7 @@ from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_
 from mediacrawl.gate import Gate
 from mediacrawl.headers import retry_after_s
 from mediacrawl.report import Report
-from mediacrawl.wiring import number
+from mediacrawl.wiring import flag, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -136,7 +136,7 @@ class Bridge:
         self.report = Report()
         self.pauses = HostPauses()
         self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
-        self.block_private = crawler.settings.getbool("MEDIACRAWL_BLOCK_PRIVATE")
+        self.block_private = flag(crawler.settings, "MEDIACRAWL_BLOCK_PRIVATE")
         self.works: list[Works] = []
         self._robots: RobotsTxtMiddleware | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -40,7 +40,7 @@ from mediacrawl.naming import wished_path
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, number, store_of
+from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of
 from mediacrawl.wishes import (
     hide_credentials,
     key_of_url,
@@ -84,7 +84,7 @@ class MediaFilesPipeline(FilesPipeline):
     store: LocalStore  # type: ignore[assignment]
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
-        self._durable = crawler.settings.getbool("MEDIACRAWL_SYNC", True)
+        self._durable = flag(crawler.settings, "MEDIACRAWL_SYNC", default=True)
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None

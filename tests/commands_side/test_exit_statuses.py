@@ -29,6 +29,7 @@ RUNS = {
     "an argument that a spider does not know": (("crawl", "site", "-a", "uri={origin}/page"), 2),
     "a list that is not there": (("crawl", "urllist", "-a", "file=nosuch.txt"), 2),
     "a setting that makes no sense": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_STALL_S=soon"), 2),
+    "a switch that is half on": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_SYNC=maybe"), 2),
     "a store that cannot be made": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_STORE={file}/x"), 4),
     "a job folder that cannot be made": (("crawl", "site", "-a", "url={origin}/page", "-s", "JOBDIR={file}/x"), 4),
 }
