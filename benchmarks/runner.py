@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks import check, measure, rooms
+from benchmarks import check, measure
 from benchmarks.peers import Job
 from benchmarks.results import Key, Measurement, Results
 
@@ -64,7 +64,7 @@ class Runner:
         room.make_room(wanted.size_bytes)
         scratch = room.new_folder("run")
         job = Job(wanted, self._folder(workload, contender, room, scratch), scratch)
-        measurement = self._measured(workload, contender, job)
+        measurement = self._measured(workload, contender, room, job)
         counts = turn > 0
         if counts:
             self.results.runs[Key(workload.name, room.kind, contender.name)].append(measurement)
@@ -87,12 +87,12 @@ class Runner:
                 contender.prepare(self._kept[key])
         return self._kept[key]
 
-    def _measured(self, workload: Workload, contender: Contender, job: Job) -> Measurement:
+    def _measured(self, workload: Workload, contender: Contender, room: Room, job: Job) -> Measurement:
         argv = contender.argv(job)
         output = job.scratch / "output.txt"
         if self.warm_up:
             os.sync()  # what the run before has left to write is not this one's
-            rooms.warm_memory(job.wanted.size_bytes)
+            room.warm(job.wanted.size_bytes)
         usage = measure.run(
             measure.Command(argv, contender.cwd or job.scratch, _environment(job.scratch) | dict(contender.env)),
             output,

@@ -56,6 +56,8 @@ def test_the_connection_is_used_again(rig):
     url = rig.origin.add("/a", BODY)
     for number in range(3):
         assert bring(rig, url, connections=1, key=f"{number}") == BODY.read()
+    small = rig.origin.add("/b", b"small")
+    assert bring(rig, small, connections=1, key="small", timeout_s=5) == b"small"
     assert len({request.client_port for request in rig.origin.requests}) == 1
 
 
@@ -97,14 +99,43 @@ def test_a_page_is_not_taken_for_a_file(rig):
         fetch(rig, url, connections=1)
 
 
-def test_a_stop_ends_it_and_keeps_what_has_come(rig):
-    url = rig.origin.add("/a", BODY, faults=[stall_after(3 * MIB)])
+@pytest.mark.parametrize("more", [0, 1, 100_000])
+def test_a_stop_ends_it_and_keeps_what_has_come(rig, more):
+    """Also where that is less than what is else moved in one go."""
+    url = rig.origin.add("/a", BODY, faults=[stall_after(3 * MIB + more)])
     stopped = threading.Event()
     with stop_after(stopped) as cancel, pytest.raises(Interrupted):
-        fetch(rig, url, connections=1, cancel=cancel, progress=When(3 * MIB, stopped.set))
+        fetch(rig, url, connections=1, cancel=cancel, progress=When(3 * MIB + more, stopped.set))
     rig.origin.release()
-    assert rig.planted_bytes() == 3 * MIB
+    assert rig.planted_bytes() == 3 * MIB + more
     assert bring(rig, url, connections=1) == BODY.read()
+
+
+def test_a_body_of_which_some_was_moved_can_be_read_to_its_end(rig):
+    if not isinstance(rig.transport, RequestsTransport):
+        pytest.skip("it moves nothing")
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(100_000_000, times=None)])
+    source, sink = os.pipe()
+    got = b""
+    answer = rig.transport.get(url, {"Accept-Encoding": "identity"}, proxy=None, timeout_s=5)
+    blocks = answer.blocks(decode=False)
+    moved = None
+    while not moved:  # what came along with the head is read first
+        got += next(blocks)
+        moved = answer.splice(sink, 64 * 1024)
+    got += os.read(source, moved)
+    got += b"".join(blocks)
+    answer.close()
+    os.close(source)
+    os.close(sink)
+    assert got == BODY.read()
+
+
+def test_what_comes_slowly_is_moved_as_it_comes(rig, spliced):
+    body = Pattern(1_200_000)
+    url = rig.origin.add("/a", body, faults=[limit_per_connection(2_000_000)])
+    assert bring(rig, url, connections=1) == body.read()
+    assert all(count < 256 * 1024 for count in spliced)
 
 
 def test_silence_is_noticed(rig):
