@@ -64,10 +64,10 @@ class Room:
     def warm(self, need_bytes: int) -> None:
         """Touch as much memory as a run will fill, in the way it will: with a file, which goes again.
 
-        On a virtual machine, memory that is free goes back to the host within seconds, and is slow to touch again: one
-        run would pay for it, another not. So that of the run before is let go first, where it is much; then as much
-        as will be needed is touched, and is free only when the run begins. What a process touches will not do: ext4
-        took 0.34 to 3.5 s for the same 2 GiB after that, and 0.33 s every time after a file.
+        On a virtual machine, memory that is free goes back to the host within seconds, and is slow to touch again:
+        one run would pay for it, another not. So that of the run before is let go first, where it is much; then as
+        much as will be needed is touched, and is free only when the run begins. What a process touches will not do:
+        ext4 took 0.34 to 3.5 s for the same 2 GiB after that, and 0.33 s every time after a file.
         """
         length = min(need_bytes + 256 * MIB, available_memory_bytes() // 2)
         if need_bytes >= _MUCH_BYTES:
