@@ -20,7 +20,15 @@ from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Want
 from mediacrawl.download.request import TransferRequest
-from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, TransferError, UsageProblem, shown_url
+from mediacrawl.errors import (
+    EXIT_OK,
+    MachineError,
+    MediacrawlError,
+    NameTaken,
+    TransferError,
+    UsageProblem,
+    shown_url,
+)
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import is_page_name, name_in_url, wished_path
 from mediacrawl.progress import Display, Snapshot, command_line
@@ -69,9 +77,11 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         pairs = [setting.partition("=") for setting in opts.set]
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
-        return run(urls, opts, ChainMap({name: value for name, _, value in pairs}, dict(settings)))
+        chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
+        requests = _requests(urls, opts, chosen)
     except UsageProblem:
         return None
+    return _brought(requests, opts.output, chosen)
 
 
 class _PlainParser(argparse.ArgumentParser):
@@ -85,7 +95,11 @@ def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
     Raises:
         UsageProblem: an argument cannot be meant. Nothing was done.
     """
-    requests = _requests(urls, opts, settings.get("USER_AGENT", None))
+    return _brought(_requests(urls, opts, settings), opts.output, settings)
+
+
+def _brought(requests: list[TransferRequest], name: str | None, settings: Settings) -> int:
+    """The exit status, once each of them is there or has failed."""
     report = Report()
     try:
         durable = flag(settings, "MEDIACRAWL_SYNC", default=True)
@@ -94,7 +108,7 @@ def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
     except MediacrawlError as error:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status
-    run = _Run(works, report, opts.output)
+    run = _Run(works, report, name)
     try:
         run.all(requests)
     except KeyboardInterrupt:
@@ -169,6 +183,8 @@ class _Run:
             time.sleep(1.0)
             if not self._is_present(request):
                 left[request] = self._submit(request)
+        except NameTaken as error:  # what has come stays for when the name is free
+            self._report.count_failure(shown_url(request.url), str(error))
         except TransferError as error:
             self._report.count_failure(error.url, error.reason)
             failed = _entry(request, http_status=error.http_status, reason=error.reason, permanent=error.permanent)
@@ -191,7 +207,7 @@ def _entry(request: TransferRequest, **facts: Any) -> Entry:
     return Entry(request.key, shown_url(request.url), spider=_OWNER, **facts)
 
 
-def _requests(urls: list[str], opts: argparse.Namespace, user_agent: str | None) -> list[TransferRequest]:
+def _requests(urls: list[str], opts: argparse.Namespace, settings: Settings) -> list[TransferRequest]:
     """Raises `UsageProblem` for what cannot be meant."""
     if not urls:
         raise UsageProblem("give at least one URL")
@@ -199,7 +215,7 @@ def _requests(urls: list[str], opts: argparse.Namespace, user_agent: str | None)
         raise UsageProblem("-o names a single file, and there are several URLs")
     if opts.connections is not None and not 1 <= opts.connections <= 16:
         raise UsageProblem("-n must be between 1 and 16")
-    headers = _headers(opts, user_agent)
+    headers = _headers(opts, settings.get("USER_AGENT", None))
     requests = (_request(url, headers, opts.connections) for url in urls)
     return list({request.key: request for request in requests}.values())
 

@@ -155,10 +155,10 @@ def positive(settings: Settings, name: str, default: float) -> float:
 def flag(settings: Settings, name: str, *, default: bool = False) -> bool:
     """A setting that is on or off, read as Scrapy reads it. Raises `UsageProblem` with its name for anything else."""
     given = settings.get(name, default)
-    if given in {"True", "true"}:
-        return True
-    if given in {None, "False", "false"}:
-        return False
+    try:
+        return {None: False, "True": True, "true": True, "False": False, "false": False}[given]
+    except (KeyError, TypeError):
+        pass
     try:
         return bool(int(given))
     except (TypeError, ValueError):

@@ -433,7 +433,6 @@ class _Transfer:
     def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
-        began_at, began_s = share.start, self._owner.clock()
         unseen = not self._policy.sha256 and not head.is_encoded  # by us; its beginning was looked at
         try:
             for block in blocks:
@@ -447,7 +446,6 @@ class _Transfer:
                         break
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
-            self._owner.places.note_pace(self.host, share.start - began_at, self._owner.clock() - began_s)
             if isinstance(crew, Crew):
                 answer.close()  # what else it holds is brought by others, and the connections are counted
                 crew.join()

@@ -2,9 +2,7 @@
 
 The front share is read by the transfer itself. Helpers take the rear half of the largest share, each over a
 connection of its own, as long as every further one makes the whole faster: a server that limits each connection
-gives more to more of them, another does not, and then there is at most one helper. What one connection brings is
-measured first; where another file of the same host has shown that it is slow, that need not be waited for, and files
-are worth a helper that are not so large.
+gives more to more of them, another does not, and then there is at most one helper.
 
 Where a number of connections was wished for, all come at once, and take pieces from the front on, ever smaller ones:
 so the file grows mostly in order, and can be hashed meanwhile; and in the end all are busy till shortly before it.
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from mediacrawl.store.partfile import PartFile
 
 _SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request
-_SLOW_S = 0.5  # for one connection; less is not worth another
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class SegmentPolicy:
 
     Attributes:
         connections: at most this many, 1 is never more than one.
-        from_bytes: only while at least that much is missing; an eighth of it, if the host is known to be slow.
+        from_bytes: only while at least that much is missing.
         measure_s: how long to look at the speed before and after adding one.
         gain: the speed must grow by this factor for the next one to be added; 0 adds all at once.
     """
@@ -167,7 +164,6 @@ class Crew:
         self._measured_at = clock()
         self._measured_bytes = part.written_bytes
         self._speed = 0.0
-        self._pace = self._places.pace(host)
 
     def consider(self) -> None:
         """Called after each block: add a helper when it is time to, and worth it. Raises what a disk did to one."""
@@ -210,19 +206,16 @@ class Crew:
 
     def _grow(self) -> None:
         elapsed_s = self._clock() - self._measured_at
-        is_slow = self._is_known_to_be_slow()
-        if not self._may_grow or (elapsed_s < self._policy.measure_s and not is_slow):
+        if not self._may_grow or elapsed_s < self._policy.measure_s:
             return
         done = self._part.written_bytes
         speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
         missing = sum(share.missing_bytes for share in (*self._shares, *self._left))
         pays = not self._threads or speed >= self._speed * self._policy.gain
-        is_large = missing >= self._policy.from_bytes or is_slow
-        if not is_large or not pays or len(self._threads) + 1 >= self._policy.connections:
+        if missing < self._policy.from_bytes or not pays or len(self._threads) + 1 >= self._policy.connections:
             self._may_grow = False
             return
-        self._measured_at, self._measured_bytes = self._clock(), done
-        self._speed = self._pace or 0.0 if is_slow else speed
+        self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if not self._places.take_free(self._host):
             self._may_grow = not self._all_at_once  # perhaps there is one later
             return
@@ -230,12 +223,6 @@ class Crew:
             rest = self._front.split(self._piece_bytes(self._front.missing_bytes))
             self._left = [rest] if rest else []
         self._add()
-
-    def _is_known_to_be_slow(self) -> bool:
-        """Whether a first helper is worth while, by what another file has shown."""
-        if self._pace is None or self._threads or self._all_at_once:
-            return False
-        return self._front.missing_bytes >= max(self._policy.from_bytes / 8, self._pace * _SLOW_S)
 
     def _add(self) -> None:
         share = self._next()

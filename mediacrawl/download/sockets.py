@@ -392,6 +392,7 @@ class Exchanged:
             with suppress(BlockingIOError):
                 moved = os.splice(sock.fileno(), pipe, min(missing_bytes, at_most), flags=_DO_NOT_WAIT)
                 break
+            self._wait_for(1)
             if not readable.poll(1000 * (sock.gettimeout() or 0)):
                 raise TimeoutError
         if not moved:
@@ -405,7 +406,8 @@ class Exchanged:
         """How much has to be there for the socket to be readable. Before the end of a body it is 1 again."""
         if size_bytes != self._together_bytes:
             self._together_bytes = size_bytes
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+            with suppress(OSError):  # a system that does not know it moves what is there
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
 
     def read(self, size_bytes: int) -> None:
         """Throw away so much of the body, if it comes in time."""

@@ -435,8 +435,8 @@ def test_the_request_may_have_a_patience_of_its_own(rig):
 
 
 def test_a_trickle_counts_as_a_stall(rig):
-    # Read at the start, as a body and a window begin, and after a block: two windows end, then time stands still.
-    now = itertools.chain([0, 0, 0, 31, 31, 31, 62], itertools.repeat(62))
+    # It is read at the start, as a window begins and after a block: two windows end, then time stands still.
+    now = itertools.chain([0, 0, 31, 31, 62], itertools.repeat(62))
     # What is missing then is more than one block, whatever blocks a transport gives.
     body = Pattern(3_000_000, 1)
     url = rig.origin.add("/a", body, faults=[stall_after(HAVE)])

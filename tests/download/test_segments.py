@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from origin import (
     wrong_total,
 )
 
-from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Head
 from mediacrawl.download.request import Cancel, Progress
 from mediacrawl.download.segments import Crew, SegmentPolicy, Share
@@ -79,7 +77,10 @@ def test_every_segment_is_a_share_of_its_own(rig):
     assert len(set(starts)) == len(starts)
 
 
-def test_a_server_that_limits_nothing_gets_one_helper_at_most(rig):
+def test_a_server_that_limits_nothing_gets_one_helper_at_most(rig, monkeypatch):
+    added = []
+    add = Crew._add
+    monkeypatch.setattr(Crew, "_add", lambda crew: (added.append(crew), add(crew)))
     progress = Progress("")
     url = rig.origin.add("/a", Pattern(4 * TOTAL, 1))
     downloader = rig.downloader(
@@ -88,6 +89,7 @@ def test_a_server_that_limits_nothing_gets_one_helper_at_most(rig):
         stall_s=1e9,
     )
     assert rig.bring(url, downloader=downloader, progress=progress, timeout_s=30).data == Pattern(4 * TOTAL, 1).read()
+    assert len(added) == 1
     assert 2 <= rig.origin.peak <= 3  # it may notice late that the front has hung up
 
 
@@ -398,7 +400,6 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     """What it had still to bring it gives back."""
     body = Pattern(8 * TOTAL, 1)  # more than the system's buffers hold
     downloader = rig.downloader(segments=SegmentPolicy(2, 2 * MIB, measure_s=0.0, gain=0.01), per_host=2)
-    downloader.places = HostPlaces(2, itertools.count().__next__)  # what is free is so for long
     front = stall_after(MIB).when(lambda request: not of_helper(request))
     rear = stall_after(MIB).when(of_helper)
     url = rig.origin.add("/a", body, faults=[front, rear])
@@ -412,7 +413,7 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     first.join(30)
     assert rig.publish(fetched[0]) == body.read()
     downloader.places.leave("127.0.0.1")
-    assert downloader.places._taken == {}
+    assert downloader.places.take_free("127.0.0.1")
     helper = helpers(rig)[0]
     assert helper.body_bytes_sent < helper.body_bytes_meant
 
@@ -452,9 +453,7 @@ STRONG = Validators(ETag("a"))
 class Bench:
     """A crew whose helpers bring nothing: the speed is what the test says it is."""
 
-    def __init__(self, validators=STRONG, missing=10**9, pace=0, **policy):
-        self.places = HostPlaces()
-        self.places.note_pace("h", pace, 1.0)
+    def __init__(self, validators=STRONG, missing=10**9, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
         self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
         self.crew = Crew(
@@ -466,8 +465,6 @@ class Bench:
             count=lambda _n: None,
             cancel=Cancel(),
             clock=lambda: self.now,
-            places=self.places,
-            host="h",
         )
 
     def run(self, *speeds, seconds=2.0):
@@ -512,33 +509,6 @@ def bench():
 )
 def test_a_further_connection_is_added_as_long_as_the_last_one_paid(bench, speeds, count):
     assert bench(connections=4).run(*speeds) == count
-
-
-@pytest.mark.parametrize(
-    ("missing", "from_bytes", "count"),
-    [(8 * MIB, 32 * MIB, 1), (4 * MIB, 32 * MIB, 1), (8 * MIB, 80 * MIB, 0), (4 * MIB - 1, 32 * MIB, 0)],
-)
-@pytest.mark.parametrize("pace", [2 * MIB, 8 * MIB])
-def test_of_a_host_that_is_known_to_be_slow_a_smaller_file_gets_a_helper_at_once(
-    bench, missing, from_bytes, count, pace
-):
-    one = bench(connections=4, missing=missing, from_bytes=from_bytes, pace=pace)
-    assert one.run(100, seconds=0.0) == count
-    assert one.run(pace, pace, pace) == count  # a further one has to pay, and the file to be large
-
-
-def test_what_takes_less_than_half_a_second_gets_none(bench):
-    assert bench(connections=4, missing=8 * MIB, from_bytes=32 * MIB, pace=17 * MIB).run(100, 100, 100) == 0
-
-
-def test_after_a_helper_by_what_is_known_the_next_have_to_pay(bench):
-    one = bench(connections=4, pace=100 * MIB)
-    assert one.run(100, seconds=0.0) == 1
-    assert one.run(100 * MIB, seconds=1.9) == 1
-    assert one.run(200 * MIB, seconds=0.1) == 1
-    one = bench(connections=4, pace=100 * MIB)
-    assert one.run(100 * MIB, seconds=0.0) == 1
-    assert one.run(125 * MIB) == 2
 
 
 def test_nothing_is_decided_before_the_window_is_over(bench):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 
 import pytest
 from fetching import KEY, When, stop_after
 from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after
 
+from mediacrawl.download import sockets
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import DiskFull, Interrupted, TransferBroken, WrongContent
@@ -135,7 +137,24 @@ def test_what_comes_slowly_is_moved_as_it_comes(rig, spliced):
     body = Pattern(1_200_000)
     url = rig.origin.add("/a", body, faults=[limit_per_connection(2_000_000)])
     assert bring(rig, url, connections=1) == body.read()
+    assert bool(spliced) == isinstance(rig.transport, RequestsTransport)
     assert all(count < 256 * 1024 for count in spliced)
+
+
+def test_what_comes_quickly_is_moved_in_larger_pieces(rig, spliced, monkeypatch):
+    if not isinstance(rig.transport, RequestsTransport):
+        pytest.skip("it moves nothing")
+    monkeypatch.setattr(sockets, "_QUICKLY_MS", 10_000)
+    body = Pattern(4 * TOTAL, 1)
+    url = rig.origin.add("/a", body, faults=[limit_per_connection(200_000_000)])
+    assert bring(rig, url, connections=1) == body.read()
+    assert sum(count for count in spliced if count >= 256 * 1024) > 3 * TOTAL
+
+
+def test_where_the_system_cannot_wait_for_more_it_comes_all_the_same(rig, spliced, monkeypatch):
+    monkeypatch.setattr(socket, "SO_RCVLOWAT", 9999)
+    assert bring(rig, rig.origin.add("/a", BODY), connections=1) == BODY.read()
+    assert bool(spliced) == isinstance(rig.transport, RequestsTransport)
 
 
 def test_silence_is_noticed(rig):

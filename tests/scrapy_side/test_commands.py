@@ -127,6 +127,18 @@ def test_get_refuses_what_cannot_be_meant(command, words, says):
     assert done.store == {}
 
 
+def test_get_says_what_stands_in_the_way_of_a_name_and_loses_nothing(command, origin, url, tmp_path):
+    (tmp_path / "store" / "get").mkdir(parents=True)
+    in_the_way = tmp_path / "store" / "get" / "127.0.0.1"
+    in_the_way.write_text("mine")
+    done = command("get", url)
+    assert done.status == 1
+    assert any("get/127.0.0.1/a.jpg cannot be a file's path" in line for line in done.lines), done.err
+    in_the_way.unlink()
+    assert command("get", url).store == {"get/127.0.0.1/a.jpg": sha256(BODY)}
+    assert sum(request.body_bytes_sent for request in origin.requests) == len(BODY)
+
+
 # --- status -----------------------------------------------------------------------------------------
 
 
