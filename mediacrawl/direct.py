@@ -193,7 +193,12 @@ class _Run:
     def _publish(self, request: TransferRequest, fetched: Fetched) -> None:
         path = self._name or wished_path(_OWNER, request.url, fetched.headers)
         change = Publish(_entry(request, path=path), fetched)
-        entry = self._works.changes.submit(change).result()
+        try:
+            entry = self._works.changes.submit(change).result()
+        except NameTaken:  # the part is for whoever tries next
+            assert fetched.part is not None
+            fetched.part.close()
+            raise
         resumed = fetched.saved_bytes > 0
         self._report.new += not resumed
         self._report.resumed += resumed
