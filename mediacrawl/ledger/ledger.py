@@ -175,7 +175,8 @@ class Ledger:
     def entries(self, *states: str) -> Iterator[Entry]:
         """Every row in one of the states (all without arguments), by key, each once, in blocks: memory is flat.
 
-        Costs what these rows cost, however many others are done.
+        Costs what these rows cost, however many others are done. A row that somebody moves from one of several states
+        to another meanwhile may be missed.
         """
         states = states or (PENDING, PUBLISHING, DONE, FAILED)
         if DONE in states:
