@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from scrapy.cmdline import execute
+from scrapy import cmdline
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
@@ -26,7 +28,19 @@ if TYPE_CHECKING:
 def main() -> None:
     """The console script. Exits with the statuses that the README documents."""
     os.environ["SCRAPY_SETTINGS_MODULE"] = "mediacrawl.settings"
-    execute()
+    if (command := _own_command(sys.argv[1:2])) is not None:
+        cmdline._get_commands_dict = lambda *_: command  # noqa: SLF001 - it imports all to find one
+    cmdline.execute()
+
+
+def _own_command(words: list[str]) -> dict[str, ScrapyCommand] | None:
+    """The command of ours that is asked for, by name, as Scrapy keeps them; ours go before Scrapy's."""
+    from mediacrawl import commands  # noqa: PLC0415 - they import this module
+
+    for name in words:
+        if any(module.name == name for module in iter_modules(commands.__path__)):
+            return {name: import_module(f"{commands.__name__}.{name}").Command()}
+    return None
 
 
 class StoreCommand(ScrapyCommand):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from scrapy.commands import crawl
@@ -82,8 +83,19 @@ def _start_lightly(settings: BaseSettings) -> None:
     shut = [door for door, switch in _DOORS.items() if not settings.getbool(switch)]
     extensions = {path: order for path, order in settings["EXTENSIONS_BASE"].items() if path not in shut}
     settings.set("EXTENSIONS_BASE", extensions, "cmdline")
-    # This module looks at the source of each caller while it is imported: here they are few.
-    import_module("scrapy.core.downloader.contextfactory")
+    # This module asks for the module of each caller while it is imported, and `inspect` looks at all that there are.
+    deprecate: Any = import_module("scrapy.utils.deprecate")
+    genuine, deprecate.inspect = (
+        deprecate.inspect,
+        SimpleNamespace(
+            stack=lambda: [None, (sys._getframe(2),)],  # noqa: SLF001
+            getmodule=lambda frame: sys.modules.get(frame.f_globals["__name__"]),
+        ),
+    )
+    try:
+        import_module("scrapy.core.downloader.contextfactory")
+    finally:
+        deprecate.inspect = genuine
 
 
 def _is_usage(error: BaseException) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -281,3 +283,31 @@ def test_a_door_that_a_spider_or_a_user_opens_is_open(tmp_path, in_spider):
     for more, is_open in (({}, in_spider), ({"TELNETCONSOLE_ENABLED": True}, True)):
         done = run(tmp_path, "crawl", "door", settings=given | more)
         assert ("Telnet console listening" in done.err) is is_open
+
+
+def within(folder, *words, tell='"scrapy.commands.shell" in sys.modules'):
+    """Exit status of a command, and what is to be told of its process in the end."""
+    code = "from mediacrawl.__main__ import main\nimport sys\ntry:\n    main()\nexcept SystemExit as end:\n"
+    command = [sys.executable, "-c", f"{code}    print(end.code, {tell})", *words]
+    done = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_to_find_a_command_of_ours_those_of_scrapy_are_not_imported(tmp_path):
+    assert within(tmp_path, "status") == ["0", "False"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["version"], "0"), ([], "0"), (["nonsense"], "2"), (["../crawl"], "2")]
+)
+def test_every_other_command_is_looked_for_as_scrapy_does(tmp_path, words, status):
+    assert within(tmp_path, *words) == [status, "True"]
+
+
+def test_what_scrapy_has_left_behind_says_where_it_is_from(tmp_path):
+    """To find that out is what a crawl spends less on."""
+    of = "sys.modules['scrapy.core.downloader.contextfactory'].ScrapyClientContextFactory.__module__"
+    words = ["crawl", "urllist", "-a", "file=-"]
+    assert within(tmp_path, *words, tell=of) == ["0", "scrapy.core.downloader.contextfactory"]
