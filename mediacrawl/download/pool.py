@@ -37,8 +37,7 @@ class TransferPool:
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._under_way: dict[int, Progress] = {}
-        self._worked_s = 0.0  # by its threads: what else this process does is not theirs to wait for
-        self._room = Room(size, work=lambda: self._worked_s)
+        self._room = Room(size)
         self.fetched_bytes = 0
 
     @property
@@ -94,25 +93,25 @@ class TransferPool:
             return
         try:
             with self._room:
-                outcomes = self._bring_all(requests, budget_s)
+                outcomes = self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
+                self._note()
             future.set_result(self._downloader.synced(outcomes))  # others go on meanwhile
         except BaseException as error:
             future.set_exception(error)
         finally:
             self._end()
 
-    def _bring_all(self, requests: Sequence[TransferRequest], budget_s: float) -> list[Outcome]:
-        began_s = time.thread_time()
-        try:
-            return self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
-        finally:
-            self._worked_s += time.thread_time() - began_s
-
     def _begin(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
+        self._note()
         self._end()
         progress = self._under_way[threading.get_ident()] = Progress(request.name)
         return progress
+
+    def _note(self) -> None:
+        progress = self._under_way.get(threading.get_ident())
+        if progress is not None:
+            self._room.note(progress.fetched_bytes)
 
     def _end(self) -> None:
         progress = self._under_way.pop(threading.get_ident(), None)

@@ -140,14 +140,21 @@ class Worker:
         try:
             with self._room:
                 outcomes = self._downloader.bring_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+                self._note()
             return self._downloader.synced(outcomes)  # others go on meanwhile
         except BaseException as error:
             return [error] * len(batch.requests)
 
     def _progress(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
+        self._note()
         progress = self._active[threading.get_ident()] = Progress(request.name)
         return progress
+
+    def _note(self) -> None:
+        progress = self._active.get(threading.get_ident())
+        if progress is not None:
+            self._room.note(progress.fetched_bytes)
 
     def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
         """What robots.txt says of a redirect's target only the crawl knows."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mediacrawl.download.room import BUSY, IDLE, LOOK_EVERY_S, Room
+from mediacrawl.download.room import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, Room
 
 WAIT_S = 30
 
@@ -30,10 +30,11 @@ def room(time):
     return Room(4, lambda: time.now, lambda: time.worked)
 
 
-def rounds(room, time, share, count):
+def rounds(room, time, share, count, size_bytes=0):
     for _ in range(count):
         with room:
             time.goes_on(share)
+            room.note(size_bytes)
     return room.limit
 
 
@@ -46,6 +47,21 @@ def test_one_that_waits_for_the_network_lets_all_in_again(room, time):
     assert [rounds(room, time, IDLE - 0.1, 1) for _ in range(6)] == [2, 3, 4, 4, 4, 4]
 
 
+def test_large_files_may_keep_it_at_work(room, time):
+    assert rounds(room, time, 1.0, 10, SMALL_BYTES) == 4
+    rounds(room, time, 1.0, 10, SMALL_BYTES - 1)
+    assert [rounds(room, time, 1.0, 1, SMALL_BYTES) for _ in range(4)] == [2, 3, 4, 4]
+
+
+def test_of_each_file_counts_what_it_has_cost_itself(room, time):
+    with room:
+        time.goes_on(10.0)
+        room.note(SMALL_BYTES)
+        time.goes_on(BUSY - 0.1, 100 * LOOK_EVERY_S)
+        room.note(0)
+    assert room.limit == 4
+
+
 def test_between_the_two_nothing_changes(room, time):
     rounds(room, time, 1.0, 1)
     assert rounds(room, time, (BUSY + IDLE) / 2, 20) == 2
@@ -55,6 +71,7 @@ def test_a_moment_says_nothing(room, time):
     for _ in range(20):
         with room:
             time.goes_on(1.0, LOOK_EVERY_S / 100)
+            room.note(0)
     assert room.limit == 4
 
 
@@ -69,6 +86,7 @@ def test_who_has_no_room_waits_for_one_who_leaves(room, time):
     thread = threading.Thread(target=work)
     with room:
         time.goes_on(0.3)  # neither more nor fewer
+        room.note(0)
         thread.start()
         assert not entered.wait(3 * LOOK_EVERY_S)
     assert entered.wait(WAIT_S)
