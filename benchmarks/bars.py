@@ -122,15 +122,15 @@ def _of_ideal(workload: str, size_bytes: int, segments: int, figure: str) -> Cal
 
 def _forty() -> Iterator[Bar]:
     work = "40 files of 8 MiB with that limit"
-    for kind, than, ours in (
-        (MUST, peers.SCRAPY_16, peers.OURS),
-        (MUST, peers.SCRAPY, peers.OURS_32),
-        (MUST, peers.WGET2_16, peers.OURS),
-        (AIM, peers.ARIA_FORTY, peers.OURS),
+    for kind, than, ours, connections in (
+        (MUST, peers.SCRAPY_16, peers.OURS, "16 connections"),
+        (MUST, peers.SCRAPY, peers.OURS_32, "32 connections"),
+        (MUST, peers.WGET2_16, peers.OURS, "16 connections"),
+        (MUST, peers.WGET2_16, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
+        (AIM, peers.ARIA_FORTY, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
+        (AIM, peers.ARIA_64, peers.OURS_64, "64 connections, up to 4 for a file at once"),
     ):
-        connections = 32 if ours == peers.OURS_32 else 16
-        named = f"{work}, {connections} connections"
-        yield Bar("forty", kind, named, f"1 times {than}", 1, _speed("forty", than, ours))
+        yield Bar("forty", kind, f"{work}, {connections}", f"1 times {than}", 1, _speed("forty", than, ours))
 
 
 def _second(sizes: Sizes) -> Iterator[Bar]:

@@ -27,6 +27,7 @@ WGET2_16 = "wget2 --max-threads=16"
 ARIA_16 = "aria2c -j16"
 ARIA_SEGMENTS = "aria2c -x{n} -s{n} -k1M"
 ARIA_FORTY = "aria2c -j16 -x4"
+ARIA_64 = "aria2c -j16 -x4 -s4 -k1M"
 CURL_16 = "curl -Z --parallel-max 16"
 AXEL = "axel -n{n}"
 SCRAPY = "Scrapy FilesPipeline"
@@ -39,6 +40,8 @@ OURS = "mediacrawl"
 OURS_CURL = "mediacrawl, curl transport"
 OURS_BARE = "mediacrawl, no sha256, no fsync"
 OURS_32 = "mediacrawl, 32 connections"
+OURS_FOUR_EACH = "mediacrawl, 16 connections, up to 4 for a file at once"
+OURS_64 = "mediacrawl, 64 connections, up to 4 for a file at once"
 
 
 @dataclass(frozen=True, slots=True)

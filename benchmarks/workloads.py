@@ -210,15 +210,20 @@ def _limited(served: Served, tools: Tools, size_bytes: int, segments: int) -> Wo
 
 
 def forty(scene: Scene) -> list[Workload]:
-    """Several large files with that limit. Who may open more connections gets more: so 16 and 32 both."""
+    """Several large files with that limit. Who may open more connections gets more: so 16, 32 and 64, each beside
+    peers with as many.
+    """
+    each: dict[str, object] = {"MEDIACRAWL_SEGMENT_AFTER_S": 0, "MEDIACRAWL_SEGMENT_FROM_BYTES": 2 * MIB}
     contenders = [
         peers.scrapy_list(16, peers.SCRAPY_16),
         peers.scrapy_list(),
         peers.wget2_list(scene.tools),
         peers.aria2c_list(scene.tools, "-x4", name=peers.ARIA_FORTY),
-        peers.aria2c_list(scene.tools, "-x4", "-s4", "-k1M", name="aria2c -j16 -x4 -s4 -k1M"),
+        peers.aria2c_list(scene.tools, "-x4", "-s4", "-k1M", name=peers.ARIA_64),
         peers.ours_list(connections=16),
         peers.ours_list(peers.OURS_32, 32, CONCURRENT_REQUESTS=32, MEDIACRAWL_CONCURRENT_TRANSFERS=32),
+        peers.ours_list(peers.OURS_FOUR_EACH, 16, **each),
+        peers.ours_list(peers.OURS_64, 64, **each),
     ]
     title = f"{scene.sizes.forty} files of {scene.sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
     wanted = scene.served.large(scene.sizes.forty, scene.sizes.forty_bytes, limited=True)

@@ -30,6 +30,7 @@ DOWNLOAD_DELAY = 0.0  # seconds between two requests to a host
 MEDIACRAWL_CONCURRENT_TRANSFERS = 16  # files at a time, over all hosts
 MEDIACRAWL_CONNECTIONS_PER_FILE = 4  # at most, for a large file whose server limits each connection
 MEDIACRAWL_SEGMENT_FROM_BYTES = 32 * 1024 * 1024  # bytes missing, from which a further connection is considered
+MEDIACRAWL_SEGMENT_AFTER_S = 2.0  # seconds of looking at the speed before each further one; 0: all at once
 MEDIACRAWL_PROCESSES = 2  # that fetch, once a crawl wants more than 64 files; 0 keeps all in one process
 MEDIACRAWL_SYNC = True  # False: faster, and a power cut may leave files that are not whole
 MEDIACRAWL_SHA256 = True  # False: faster, and `verify` looks at sizes only

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mediacrawl.archive import Archive, Change
@@ -70,7 +69,7 @@ class Works:
         from mediacrawl.workers.pool import WorkerPool  # noqa: PLC0415
 
         store = self.archive.store
-        share = replace(policy, per_host=math.ceil(policy.per_host / processes))
+        share = policy._replace(per_host=math.ceil(policy.per_host / processes))
         setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(self.concurrent / processes))
         return WorkerPool(setup, processes)
 
@@ -115,7 +114,6 @@ def policy_of(settings: Settings) -> Policy:
     """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
     polite = number(settings, "DOWNLOAD_DELAY") > 0 or flag(settings, "AUTOTHROTTLE_ENABLED")
     connections = 1 if polite else math.ceil(positive(settings, "MEDIACRAWL_CONNECTIONS_PER_FILE", 4))
-    segment_from_bytes = int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024))
     return Policy(
         stall_s=positive(settings, "MEDIACRAWL_STALL_S", 30.0),
         stall_bytes=int(number(settings, "MEDIACRAWL_STALL_BYTES", 1024)),
@@ -126,7 +124,11 @@ def policy_of(settings: Settings) -> Policy:
             max_s=number(settings, "MEDIACRAWL_BACKOFF_MAX_S", 60.0),
             max_retry_after_s=number(settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
         ),
-        segments=SegmentPolicy(connections, segment_from_bytes),
+        segments=SegmentPolicy(
+            connections,
+            from_bytes=int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024)),
+            measure_s=number(settings, "MEDIACRAWL_SEGMENT_AFTER_S", 2.0),
+        ),
         per_host=int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN")),
         sha256=flag(settings, "MEDIACRAWL_SHA256", default=True),
     )

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SETTLED_S = 0.02  # so long a place that was left is kept for the next file
 
 
 class HostPlaces:
@@ -11,9 +19,11 @@ class HostPlaces:
     seen to that. Helpers come where there is room, and go where others have come.
     """
 
-    def __init__(self, limit: int = 0) -> None:
-        """A limit of 0 is none."""
+    def __init__(self, limit: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """A limit of 0 is none. `clock` is in seconds."""
         self._limit = limit
+        self._clock = clock
+        self._left_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
@@ -25,7 +35,7 @@ class HostPlaces:
     def take_free(self, host: str) -> bool:
         """A place for a helper, if there is one; then it is to `leave`."""
         with self._lock:
-            is_free = not self._limit or self._taken[host] < self._limit
+            is_free = not self._limit or (self._taken[host] < self._limit and self._is_settled(host))
             self._taken[host] += is_free
             return is_free
 
@@ -42,8 +52,14 @@ class HostPlaces:
         """Give a place back."""
         with self._lock:
             self._taken[host] -= 1
-            if not self._taken[host]:
+            if self._taken[host]:
+                self._left_at[host] = self._clock()
+            else:
                 del self._taken[host]
+                self._left_at.pop(host, None)
+
+    def _is_settled(self, host: str) -> bool:
+        return self._clock() - self._left_at.get(host, -math.inf) >= _SETTLED_S
 
     def _is_crowded(self, host: str) -> bool:
         return bool(self._limit) and self._taken[host] > self._limit

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Ask, Manner
@@ -37,15 +36,14 @@ if TYPE_CHECKING:
 _SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentPolicy:
+class SegmentPolicy(NamedTuple):
     """When to use how many connections for one file.
 
     Attributes:
         connections: at most this many, 1 is never more than one.
         from_bytes: only while at least that much is missing.
-        measure_s: how long to look at the speed before and after adding one.
-        gain: the speed must grow by this factor for the next one to be added; 0 adds all at once.
+        measure_s: how long to look at the speed before and after adding one; 0 adds all at once, unseen.
+        gain: the speed must grow by this factor for the next one to be added.
     """
 
     connections: int = 1
@@ -59,7 +57,7 @@ class SegmentPolicy:
             return SegmentPolicy(1)
         if connections is None:
             return self
-        return SegmentPolicy(connections, min(self.from_bytes, 4 * _SPLIT_BYTES), 0.0, 0.0)
+        return SegmentPolicy(connections, min(self.from_bytes, 4 * _SPLIT_BYTES), 0.0)
 
 
 class Share:
@@ -169,7 +167,7 @@ class Crew:
         """Called after each block: add a helper when it is time to, and worth it. Raises what a disk did to one."""
         if self._error is not None:
             raise self._error
-        if self._may_grow and not (self._threads and self._all_at_once):  # else the first helper adds the others
+        if self._may_grow and not (self._all_at_once and self._threads and not self._answered.is_set()):
             with self._growing:
                 self._grow()
 
@@ -202,44 +200,46 @@ class Crew:
 
     @property
     def _all_at_once(self) -> bool:
-        return self._policy.gain == 0
+        return self._policy.measure_s == 0
 
-    def _grow(self) -> None:
+    def _grow(self) -> bool:
+        """Add a helper, if it pays and there is a place; whether it was so."""
         elapsed_s = self._clock() - self._measured_at
         if not self._may_grow or elapsed_s < self._policy.measure_s:
-            return
+            return False
         done = self._part.written_bytes
         speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
         missing = sum(share.missing_bytes for share in (*self._shares, *self._left))
-        pays = not self._threads or speed >= self._speed * self._policy.gain
+        pays = self._all_at_once or not self._threads or speed >= self._speed * self._policy.gain
         if missing < self._policy.from_bytes or not pays or len(self._threads) + 1 >= self._policy.connections:
             self._may_grow = False
-            return
+            return False
         self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
-        if not self._places.take_free(self._host):
-            self._may_grow = not self._all_at_once  # perhaps there is one later
-            return
+        if not self._places.take_free(self._host):  # perhaps there is one later
+            return False
         if self._all_at_once and not self._threads:
             rest = self._front.split(self._piece_bytes(self._front.missing_bytes))
             self._left = [rest] if rest else []
-        self._add()
+        return self._add()
 
-    def _add(self) -> None:
+    def _add(self) -> bool:
         share = self._next()
         if share is None:
             self._places.leave(self._host)
             self._may_grow = False
-            return
+            return False
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
         thread.start()
         self._threads.append(thread)  # only now, as `stop` can join none that has not begun
+        return True
 
     def _add_all(self) -> None:
-        """By the first helper, once it knows that the server does as it should."""
+        """By a helper, once it knows that the server does as it should: those that all come at once."""
         self._answered.set()
-        while self._all_at_once and self._may_grow:
+        may_add = self._all_at_once
+        while may_add:
             with self._growing:
-                self._grow()
+                may_add = self._grow()
 
     def _next(self) -> Share | None:
         """What nobody brings, else the rear half of the largest share."""

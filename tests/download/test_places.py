@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+import pytest
+
 from mediacrawl.download.places import HostPlaces
+
+
+class Clock:
+    """Goes on by a second each time that it is asked."""
+
+    now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
 
 
 @contextmanager
@@ -15,7 +27,7 @@ def taken(places, host):
 
 
 def test_a_file_gets_a_place_in_any_case_and_a_helper_only_a_free_one():
-    places = HostPlaces(2)
+    places = HostPlaces(2, Clock())
     with taken(places, "a"):
         assert places.take_free("a")
         assert not places.take_free("a")
@@ -25,7 +37,7 @@ def test_a_file_gets_a_place_in_any_case_and_a_helper_only_a_free_one():
 
 
 def test_as_many_helpers_leave_as_have_to():
-    places = HostPlaces(2)
+    places = HostPlaces(2, Clock())
     with taken(places, "a"):
         assert places.take_free("a")
         assert not places.leave_crowd("a")
@@ -37,7 +49,7 @@ def test_as_many_helpers_leave_as_have_to():
 
 
 def test_what_was_left_is_forgotten():
-    places = HostPlaces(1)
+    places = HostPlaces(1, Clock())
     assert places.take_free("a")
     places.leave("a")
     assert places.take_free("a")
@@ -47,3 +59,22 @@ def test_without_a_limit_there_is_always_room():
     places = HostPlaces()
     assert all(places.take_free("a") for _ in range(100))
     assert not places.leave_crowd("a")
+
+
+@pytest.mark.parametrize(("waited_s", "is_free"), [(0.0, False), (0.019, False), (0.021, True)])
+def test_a_place_that_a_file_has_left_is_kept_for_the_next_file_for_a_moment(waited_s, is_free):
+    """Else a helper would take it just before that file comes, and have to go again."""
+    now = 0.0
+    places = HostPlaces(2, clock=lambda: now)
+    places.take("a")
+    with taken(places, "a"):
+        pass
+    now += waited_s
+    assert places.take_free("a") is is_free
+
+
+def test_where_all_have_left_there_is_nothing_to_wait_for():
+    places = HostPlaces(2, clock=lambda: 0.0)
+    with taken(places, "a"):
+        pass
+    assert places.take_free("a")

@@ -32,6 +32,7 @@ from origin import (
     wrong_total,
 )
 
+from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Head
 from mediacrawl.download.request import Cancel, Progress
 from mediacrawl.download.segments import Crew, SegmentPolicy, Share
@@ -187,7 +188,7 @@ def test_where_the_first_helper_is_refused_the_front_goes_on_alone(rig, failure,
     assert not [request for request in rig.origin.requests[1:] if not of_helper(request)]
 
 
-@pytest.mark.parametrize("policy", [SegmentPolicy(4, 2 * MIB, 0.0, 0.0), SegmentPolicy(4, 2 * MIB, 0.01)], ids=str)
+@pytest.mark.parametrize("policy", [SegmentPolicy(4, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.01)], ids=str)
 def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), ignore_range(times=None)])
     arrived = rig.bring(url, downloader=rig.downloader(segments=policy))
@@ -399,7 +400,7 @@ def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
 def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     """What it had still to bring it gives back."""
     body = Pattern(8 * TOTAL, 1)  # more than the system's buffers hold
-    downloader = rig.downloader(segments=SegmentPolicy(2, 2 * MIB, measure_s=0.0, gain=0.01), per_host=2)
+    downloader = rig.downloader(segments=SegmentPolicy(2, 2 * MIB, measure_s=1e-6, gain=0.01), per_host=2)
     front = stall_after(MIB).when(lambda request: not of_helper(request))
     rear = stall_after(MIB).when(of_helper)
     url = rig.origin.add("/a", body, faults=[front, rear])
@@ -453,7 +454,7 @@ STRONG = Validators(ETag("a"))
 class Bench:
     """A crew whose helpers bring nothing: the speed is what the test says it is."""
 
-    def __init__(self, validators=STRONG, missing=10**9, **policy):
+    def __init__(self, validators=STRONG, missing=10**9, places=None, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
         self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
         self.crew = Crew(
@@ -465,6 +466,8 @@ class Bench:
             count=lambda _n: None,
             cancel=Cancel(),
             clock=lambda: self.now,
+            places=places,
+            host="h",
         )
 
     def run(self, *speeds, seconds=2.0):
@@ -517,12 +520,29 @@ def test_nothing_is_decided_before_the_window_is_over(bench):
     assert one.run(100, seconds=0.2) == 1
 
 
-def test_a_gain_of_zero_adds_all_at_once(bench):
-    one = bench(connections=4, measure_s=0.0, gain=0.0)
+def test_to_measure_nothing_adds_all_at_once(bench):
+    one = bench(connections=4, measure_s=0.0)
     one.run(1, seconds=0.0)
     assert all(one.came.acquire(timeout=30) for _ in range(3))
     one.run(1, 1, seconds=0.0)
     assert len(one.asked) == 3
+
+
+def test_those_that_come_at_once_come_when_there_is_a_place_and_as_many_as_there_are_places(bench):
+    now = 0.0
+    places = HostPlaces(4, clock=lambda: now)
+    for _ in range(4):  # this file and three others
+        places.take("h")
+    one = bench(connections=4, measure_s=0.0, places=places)
+    assert one.run(1, 1, seconds=0.0) == 0
+    places.leave("h")
+    places.leave("h")
+    assert one.run(1, seconds=0.0) == 0, "the next files come first"
+    now = 1.0
+    one.run(1, seconds=0.0)
+    assert all(one.came.acquire(timeout=30) for _ in range(2))
+    one.run(1, 1, seconds=0.0)
+    assert len(one.asked) == one.helpers == 2
 
 
 @pytest.mark.parametrize(
@@ -550,7 +570,7 @@ def test_a_helper_takes_the_rear_half_of_the_largest_share(bench):
 
 
 def test_helpers_that_come_all_at_once_take_pieces_from_the_front_on_ever_smaller_ones(bench):
-    one = bench(connections=4, measure_s=0.0, gain=0.0, missing=512 * MIB)
+    one = bench(connections=4, measure_s=0.0, missing=512 * MIB)
     one.run(1, seconds=0.0)
     assert all(one.came.acquire(timeout=30) for _ in range(3))
     first = 10**9 - 512 * MIB
@@ -563,8 +583,8 @@ def test_helpers_that_come_all_at_once_take_pieces_from_the_front_on_ever_smalle
         (None, False, SegmentPolicy(4)),
         (None, True, SegmentPolicy(1)),
         (8, True, SegmentPolicy(1)),
-        (8, False, SegmentPolicy(8, 2 * MIB, 0.0, 0.0)),
-        (1, False, SegmentPolicy(1, 2 * MIB, 0.0, 0.0)),
+        (8, False, SegmentPolicy(8, 2 * MIB, 0.0)),
+        (1, False, SegmentPolicy(1, 2 * MIB, 0.0)),
     ],
 )
 def test_the_wish_of_a_request_goes_before_the_policy_and_a_refusal_before_both(wish, refused, expected):

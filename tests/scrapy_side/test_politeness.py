@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from crawling import assert_plain, item_of, items_spider, run, sha256, start
-from origin import Answer, Origin, set_cookie, slow, status
+from origin import Answer, Origin, Pattern, limit_per_connection, set_cookie, slow, status
 from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
@@ -123,6 +123,17 @@ def test_a_delay_between_requests_lies_between_media_too(crawl, origin):
 )
 def test_a_file_has_several_connections_only_where_no_delay_is_asked_for(settings, connections):
     assert policy_of(Settings(settings)).segments.connections == connections
+
+
+def test_connections_of_a_file_that_are_to_come_at_once_count_among_those_of_the_host(crawl, origin):
+    bodies = [Pattern(8 * 1024 * 1024, seed) for seed in (1, 2, 3)]
+    limit = limit_per_connection(20_000_000)
+    urls = [origin.add(f"/{n}.bin", body, faults=[limit]) for n, body in enumerate(bodies)]
+    at_once = {"MEDIACRAWL_SEGMENT_AFTER_S": 0, "MEDIACRAWL_SEGMENT_FROM_BYTES": 2 * 1024 * 1024}
+    crawled = crawl(items_spider(item_of(*urls), of_page=True), at_once | {"CONCURRENT_REQUESTS_PER_DOMAIN": 4})
+    assert sorted(crawled.store.values()) == sorted(sha256(body.read()) for body in bodies)
+    assert [request for request in origin.requests if request.range is not None]
+    assert origin.peak <= 4 + len(urls)  # it may notice late that each front has hung up; without a limit it is 12
 
 
 def test_autothrottle_learns_from_media(crawl, origin):
