@@ -12,8 +12,7 @@ import json
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
@@ -33,30 +32,26 @@ LEDGER_NAME = "ledger.sqlite3"
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """Note that a file is wanted."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """Give a fetched file its name: `entry.path` if that is free, one like it otherwise."""
 
     entry: Entry
     fetched: Fetched
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Note why a file did not arrive."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Unchanged:
+class Unchanged(NamedTuple):
     """Note that the origin still has the version that is there."""
 
     entry: Entry
@@ -123,7 +118,7 @@ class Archive:
                     logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
             self.store.at_step("ledger-lose")
             self.ledger.lose([entry.key for entry in lost])
-        return rows | {entry.key: replace(entry, state=PENDING) for entry in lost}
+        return rows | {entry.key: entry._replace(state=PENDING) for entry in lost}
 
     def damage(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
         """A file is not what its row says: it is set aside, and wanted again under the same path.
@@ -261,13 +256,8 @@ class Archive:
 
 
 def _claimed(change: Publish, path: str) -> Entry:
-    entry, fetched = change.entry, change.fetched
-    return Entry(  # `dataclasses.replace` costs as much as all else here
-        entry.key,
-        entry.url,
-        page=entry.page,
-        spider=entry.spider,
-        wish=entry.wish,
+    fetched = change.fetched
+    return change.entry._replace(
         path=path,
         size_bytes=fetched.size_bytes,
         sha256=fetched.sha256 or None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.archive import Change, Publish, Unchanged, Want, validators_of
 from mediacrawl.bridge import Bridge, GivenUp, Wanted, let_go
@@ -45,8 +45,7 @@ MOST_UNDER_WAY = 4096  # lines whose files have not arrived: what memory holds
 UnderWay = dict[str, "asyncio.Future[FileInfo]"]  # by key: who wants the same file waits for the first to bring it
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """A file that is wanted.
 
     Attributes:

@@ -12,11 +12,8 @@ import sys
 import time
 from collections import ChainMap
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
-
-from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import Failure, Publish, Want
 from mediacrawl.download.request import TransferRequest
@@ -30,7 +27,7 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.ledger.ledger import DONE, Entry
-from mediacrawl.naming import is_page_name, name_in_url, wished_path
+from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
 from mediacrawl.progress import Display, Snapshot, command_line
 from mediacrawl.report import Report, size_text
 from mediacrawl.store.partfile import PartInUse
@@ -164,7 +161,7 @@ class _Run:
 
     def _submit(self, request: TransferRequest) -> Future[list[Outcome]]:
         self._works.changes.submit(Want(_entry(request)))
-        named = replace(request, name=self._name or name_in_url(request.url))
+        named = request._replace(name=self._name or name_in_url(request.url))
         return self._works.pool.submit([named], math.inf)
 
     def _settle(
@@ -231,7 +228,7 @@ def _request(url: str, headers: tuple[tuple[str, str], ...], connections: int | 
         raise UsageProblem(f"{shown_url(url)}: not an http or https URL")
     proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
     return TransferRequest(
-        canonicalize_url(shown_url(url)),
+        key_of_url(url),
         url,
         headers=headers,
         proxy=proxy,

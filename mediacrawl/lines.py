@@ -9,8 +9,9 @@ from scrapy.http.request import NO_CALLBACK
 
 from mediacrawl.bulk import Bulk, Wish
 from mediacrawl.convoys import is_listened_to
+from mediacrawl.naming import key_of_url
 from mediacrawl.pipelines import MediaFilesPipeline
-from mediacrawl.wishes import key_of_url, without_credentials
+from mediacrawl.wishes import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TextIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
 _DELIMITERS = ",;\t"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One wanted file of a list. `number` is its line, from 1."""
 
     number: int
@@ -29,7 +28,7 @@ class Row:
     sha256: str | None = None
     md5: str | None = None
     referer: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @property
     def is_plain(self) -> bool:
@@ -42,8 +41,7 @@ class Row:
         return {"file_urls": [self.url], **facts}
 
 
-@dataclass(frozen=True, slots=True)
-class BadLine:
+class BadLine(NamedTuple):
     """A line that cannot be used, and why."""
 
     number: int

@@ -1,4 +1,4 @@
-"""A name that a person can read: from the list, else Content-Disposition, else the URL."""
+"""What identifies a file, and a name for it that a person can read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from mediacrawl.errors import shown_url
 from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
 from mediacrawl.store.paths import safe_folders, safe_name
 from mediacrawl.urls import Origin
@@ -15,14 +16,30 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What canonicalize_url gives back as it is: nothing to sort, to unquote or to fold.
+_CANONICAL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9][0-9]*)?/[A-Za-z0-9._~/-]*", re.ASCII)
 # A URL whose last segment is as it stands there.
 _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Programs, not formats: what they answer with decides.
 _PROGRAMS = {".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action"}
 
 
+def is_canonical(url: str) -> bool:
+    """Whether a URL is the canonical form of itself for certain. Most are, and to ask for that form is dear."""
+    return _CANONICAL.fullmatch(url) is not None
+
+
+def key_of_url(url: str) -> str:
+    """What identifies a file without a key of its own: the canonical URL, without credentials."""
+    if is_canonical(url):
+        return url
+    from w3lib.url import canonicalize_url  # noqa: PLC0415 - mostly in vain
+
+    return canonicalize_url(shown_url(url))
+
+
 def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
-    """One safe component.
+    """One safe component: from the list, else Content-Disposition, else the URL.
 
     Args:
         url: where the file came from.

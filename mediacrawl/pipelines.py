@@ -36,14 +36,13 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.ledger.ledger import DONE, Entry
-from mediacrawl.naming import wished_path
+from mediacrawl.naming import key_of_url, wished_path
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of
 from mediacrawl.wishes import (
     hide_credentials,
-    key_of_url,
     note_options,
     plain_url,
     request_for,

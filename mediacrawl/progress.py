@@ -7,9 +7,8 @@ import re
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mediacrawl.report import size_text
 
@@ -25,8 +24,7 @@ _MAX_BARS = 16
 _SPEED_OVER_S = 5.0  # a speed over less than this jumps about
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """How far a run is.
 
     Attributes:
@@ -40,7 +38,7 @@ class Snapshot:
     settled: int
     wanted: int
     fetched_bytes: int
-    active: Sequence[Progress] = field(default_factory=tuple)
+    active: Sequence[Progress] = ()
 
 
 class Display:

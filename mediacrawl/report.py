@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
 
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
 
@@ -36,7 +35,6 @@ class Recent:
         return is_new
 
 
-@dataclass(slots=True)
 class Report:
     """Counts of one run. Memory is bounded: reasons are counted, a few examples kept.
 
@@ -50,18 +48,15 @@ class Report:
         stopped: the run ended before it was through.
     """
 
-    wanted: int = 0
-    new: int = 0
-    resumed: int = 0
-    present: int = 0
-    failed: int = 0
-    new_bytes: int = 0
-    saved_bytes: int = 0
-    pages_failed: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-    fatal: MediacrawlError | None = None
-    stopped: bool = False
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.new = self.resumed = self.present = self.failed = 0
+        self.new_bytes = self.saved_bytes = 0
+        self.pages_failed = 0
+        self.reasons: Counter[str] = Counter()
+        self.examples: list[str] = []
+        self.fatal: MediacrawlError | None = None
+        self.stopped = False
 
     @property
     def settled(self) -> int:

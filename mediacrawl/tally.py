@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import IgnoreRequest
@@ -131,8 +130,7 @@ class Tally:
         reason = error.reason if isinstance(error, TransferError) else in_words(error)
         noted = self._works.changes.ask(
             Failure(
-                replace(
-                    entry,
+                entry._replace(
                     http_status=getattr(error, "http_status", None),
                     reason=reason,
                     permanent=getattr(error, "permanent", False),

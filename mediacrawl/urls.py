@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -13,8 +13,7 @@ _BLANK = re.compile(r"\s")
 _BEHIND_BRACKET = re.compile(r"\](?!:\d*$|$)")  # of an IPv6 address only a port may follow (RFC 3986 3.2.2)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Scheme, host and port (RFC 9110 4.3.1). Cookies and credentials stay within one."""
 
     scheme: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -11,13 +10,12 @@ from scrapy import Request
 from scrapy.http import Headers
 from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
-from w3lib.url import canonicalize_url
 
 from mediacrawl.archive import validators_of
 from mediacrawl.bridge import Wanted, headers_of
 from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
-from mediacrawl.naming import is_page_name, name_in_url
+from mediacrawl.naming import is_canonical, is_page_name, name_in_url
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -37,17 +35,6 @@ _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 _WISHES = ("filename", "sha256", "md5", "referer")
 
 
-# What canonicalize_url gives back as it is: nothing to sort, to unquote or to fold.
-_CANONICAL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9][0-9]*)?/[A-Za-z0-9._~/-]*", re.ASCII)
-
-
-def key_of_url(url: str) -> str:
-    """What identifies a file without a key of its own: the canonical URL, without credentials."""
-    if _CANONICAL.fullmatch(url):  # most are: fifty microseconds for each line of a list
-        return url
-    return canonicalize_url(shown_url(url))
-
-
 def request_for(url: str) -> Request:
     """A request, also for what is no URL: that one fails by itself, and not the item with its other files."""
     try:
@@ -60,7 +47,7 @@ def plain_url(url: object) -> str | None:
     """The URL as a request would have it; None for what is no http or https URL, or has credentials."""
     if not isinstance(url, str) or Origin.of(url) is None or shown_url(url) != url:
         return None
-    return url if _CANONICAL.fullmatch(url) else request_for(url).url
+    return url if is_canonical(url) else request_for(url).url
 
 
 def without_credentials(request: Request) -> Request:

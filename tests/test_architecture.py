@@ -17,8 +17,7 @@ ROOT = Path(mediacrawl.__file__).parent
 LOWER = {
     "errors": set(),
     "urls": set(),
-    "records": set(),
-    "headers": {"records"},
+    "headers": set(),
     "batcher": set(),
     "gate": set(),
     "store.paths": set(),
@@ -26,13 +25,13 @@ LOWER = {
     "ledger": {"errors", "store.paths"},
     "frontier": {"errors"},
     "extract": {"errors", "headers", "urls"},
-    "download": {"errors", "headers", "urls", "store", "records"},
+    "download": {"errors", "headers", "urls", "store"},
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
-    "naming": {"headers", "store.paths", "urls"},
+    "naming": {"errors", "headers", "store.paths", "urls"},
     "progress": {"report", "download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
-    "workers": {"errors", "download", "store", "ledger", "archive", "records"},
+    "workers": {"errors", "download", "store", "ledger", "archive"},
     "demo": {"headers"},
 }
 # Above it: each room may know all that is below the line, and the rooms before it.
@@ -78,7 +77,7 @@ OUTSIDE = {
     "pycurl": {"download.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
-    "w3lib": {"extract", "direct"} | SCRAPY_SIDE,
+    "w3lib": {"extract", "naming"} | SCRAPY_SIDE,
     "tqdm": {"report", "progress", "direct", "commands"},
 }
 

@@ -22,6 +22,14 @@ def test_a_size_is_written_for_a_person(size_bytes, text):
     assert size_text(size_bytes) == text
 
 
+def report_of(**facts):
+    report = Report()
+    for name, value in facts.items():
+        assert hasattr(report, name)
+        setattr(report, name, value)
+    return report
+
+
 # Exit status
 
 
@@ -29,14 +37,14 @@ def test_a_size_is_written_for_a_person(size_bytes, text):
     ("report", "status"),
     [
         (Report(), 0),
-        (Report(wanted=3, new=1, resumed=1, present=1), 0),
-        (Report(new=5, failed=1), 1),
-        (Report(new=5, pages_failed=1), 1),
-        (Report(stopped=True), 3),
-        (Report(failed=1, stopped=True), 3),
-        (Report(fatal=UsageProblem("")), 2),
-        (Report(fatal=DiskFull("")), 4),
-        (Report(fatal=JobInUse(""), stopped=True, failed=1), 4),
+        (report_of(wanted=3, new=1, resumed=1, present=1), 0),
+        (report_of(new=5, failed=1), 1),
+        (report_of(new=5, pages_failed=1), 1),
+        (report_of(stopped=True), 3),
+        (report_of(failed=1, stopped=True), 3),
+        (report_of(fatal=UsageProblem("")), 2),
+        (report_of(fatal=DiskFull("")), 4),
+        (report_of(fatal=JobInUse(""), stopped=True, failed=1), 4),
     ],
 )
 def test_the_exit_status_tells_what_to_do(report, status):
@@ -44,7 +52,7 @@ def test_the_exit_status_tells_what_to_do(report, status):
 
 
 def test_a_file_is_settled_whatever_became_of_it():
-    assert Report(wanted=99, new=1, resumed=20, present=300, failed=4000, pages_failed=7).settled == 4321
+    assert report_of(wanted=99, new=1, resumed=20, present=300, failed=4000, pages_failed=7).settled == 4321
 
 
 # Counting
@@ -91,18 +99,18 @@ AGAIN = "scrapy crawl gallery"
 
 
 def test_the_summary_of_a_good_run_is_one_line():
-    report = Report(wanted=4, new=1, resumed=2, present=1, new_bytes=5_000_000, saved_bytes=2_000)
+    report = report_of(wanted=4, new=1, resumed=2, present=1, new_bytes=5_000_000, saved_bytes=2_000)
     assert report.lines(AGAIN) == [
         "new 1, resumed 2, already there 1, failed 0; 5.00MB arrived, 2.00kB of it did not travel again"
     ]
 
 
 def test_a_run_that_found_all_there_claims_nothing_else():
-    assert Report(present=7).lines(AGAIN) == ["new 0, resumed 0, already there 7, failed 0"]
+    assert report_of(present=7).lines(AGAIN) == ["new 0, resumed 0, already there 7, failed 0"]
 
 
 def test_the_summary_of_a_failed_run_says_what_failed_why_and_how_to_go_on():
-    report = Report(new=1, new_bytes=10)
+    report = report_of(new=1, new_bytes=10)
     report.count_failure("http://h/a", "HTTP 404 Not Found")
     report.count_page_failure("http://h/", "HTTP 500")
     lines = report.lines(AGAIN)
@@ -132,9 +140,9 @@ def test_the_summary_stays_short():
 @pytest.mark.parametrize(
     ("report", "last"),
     [
-        (Report(stopped=True), f"interrupted, nothing is lost; go on with: {AGAIN}"),
-        (Report(stopped=True, failed=3), f"interrupted, nothing is lost; go on with: {AGAIN}"),
-        (Report(fatal=DiskFull("no space left for /x"), stopped=True), "stopped: no space left for /x"),
+        (report_of(stopped=True), f"interrupted, nothing is lost; go on with: {AGAIN}"),
+        (report_of(stopped=True, failed=3), f"interrupted, nothing is lost; go on with: {AGAIN}"),
+        (report_of(fatal=DiskFull("no space left for /x"), stopped=True), "stopped: no space left for /x"),
     ],
 )
 def test_the_last_line_says_why_the_run_ended(report, last):

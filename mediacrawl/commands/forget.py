@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
-from w3lib.url import canonicalize_url
 
 from mediacrawl.cli import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, shown_url
 from mediacrawl.ledger.ledger import DONE, FAILED, PENDING
+from mediacrawl.naming import key_of_url
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +49,7 @@ class Command(StoreCommand):
     def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
         found = []
         for url in urls:
-            entry = archive.ledger.find(shown_url(url), canonicalize_url(shown_url(url)))
+            entry = archive.ledger.find(shown_url(url), key_of_url(url))
             if entry is None:
                 self._say_unknown([url])
             else:

@@ -5,21 +5,20 @@ The table in the README and in the tests is this file's contract.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple
 
 from mediacrawl.headers import Agreement, ContentRange, Validators, range_header
 
 OVERLAP_BYTES = 64 * 1024  # asked for again and compared when no validator vouches for the bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """What is on the disk: `[0, have)` of a representation with these validators and this length."""
 
     have: int
     complete_length: int | None = None
-    validators: Validators = field(default_factory=Validators)
+    validators: Validators = Validators()
 
 
 class Manner(Enum):
@@ -30,8 +29,7 @@ class Manner(Enum):
     OVERLAP = auto()  # plain Range from a little before `have`, to compare
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One request. `start` is the first byte asked for."""
 
     manner: Manner
@@ -39,8 +37,7 @@ class Ask:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """How an answer begins, as far as the decision needs it.
 
     Attributes:
@@ -54,7 +51,7 @@ class Head:
     status: int
     content_range: ContentRange | None = None
     content_length: int | None = None
-    validators: Validators = field(default_factory=Validators)
+    validators: Validators = Validators()
     is_encoded: bool = False
     is_multipart: bool = False
     ranges_refused: bool = False
@@ -74,8 +71,7 @@ class Action(Enum):
     REJECT = auto()  # an error status
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """An action and, for the log, why."""
 
     action: Action

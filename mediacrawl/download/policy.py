@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.segments import SegmentPolicy
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How to fetch, the same for all transfers of a crawl.
 
     Attributes:
@@ -29,8 +27,8 @@ class Policy:
     stall_s: float = 30.0
     stall_bytes: int = 1
     max_bytes: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
-    segments: SegmentPolicy = field(default_factory=SegmentPolicy)
+    backoff: Backoff = Backoff()
+    segments: SegmentPolicy = SegmentPolicy()
     per_host: int = 0
     sha256: bool = True
 

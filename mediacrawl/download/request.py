@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
-from mediacrawl.records import quickly_pickled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mediacrawl.headers import Digest
 
 
-@quickly_pickled
-@dataclass(frozen=True, slots=True)
-class TransferRequest:
+class TransferRequest(NamedTuple):
     """One wanted file.
 
     Attributes:
@@ -70,10 +66,8 @@ class HeldPart(Protocol):
         ...
 
 
-@quickly_pickled
-@dataclass(slots=True)
-class Fetched:
-    """What came of a transfer. Of these only the part changes hands, see `workers.messages`.
+class Fetched(NamedTuple):
+    """What came of a transfer.
 
     Attributes:
         part: whole, verified and synced, still locked: publish it, then `discard` and `close` it. None when the
@@ -91,10 +85,10 @@ class Fetched:
     part: HeldPart | None
     status: int
     url: str
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     size_bytes: int = 0
     sha256: str = ""
-    validators: Validators = field(default_factory=Validators)
+    validators: Validators = Validators()
     saved_bytes: int = 0
     fetched_bytes: int = 0
     latency_s: float | None = None
@@ -105,7 +99,6 @@ Outcome = Fetched | BaseException
 """What came of one of many transfers."""
 
 
-@dataclass(slots=True)
 class Progress:
     """Counters of one transfer, written by its thread and read by whoever draws bars.
 
@@ -116,11 +109,14 @@ class Progress:
         note: why it waits, if it does.
     """
 
-    name: str
-    have_bytes: int = 0
-    total_bytes: int | None = None
-    fetched_bytes: int = 0
-    note: str = ""
+    __slots__ = ("fetched_bytes", "have_bytes", "name", "note", "total_bytes")
+
+    def __init__(self, name: str, *, have_bytes: int = 0, total_bytes: int | None = None, note: str = "") -> None:
+        self.name = name
+        self.have_bytes = have_bytes
+        self.total_bytes = total_bytes
+        self.fetched_bytes = 0
+        self.note = note
 
 
 class Abortable(Protocol):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import UsageProblem
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.transport import Transport
 
 
-@dataclass(frozen=True, slots=True)
-class TransportChoice:
+class TransportChoice(NamedTuple):
     """The settings of a transport.
 
     Attributes:

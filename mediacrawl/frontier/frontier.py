@@ -13,8 +13,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable, disk_error
 
@@ -51,8 +50,7 @@ class Kind:
     START = 2  # once for each job, though each run asks for it anew
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A row that was leased."""
 
     id: int

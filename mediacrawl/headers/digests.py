@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +17,7 @@ _REPR_DIGEST = re.compile(rf"([A-Za-z0-9_.*-]+)=:{_B64}:(?:;.*)?")  # RFC 8941 3
 _LEGACY_DIGEST = re.compile(rf"([A-Za-z0-9_-]+)={_B64}")  # RFC 3230 4.3.2
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(NamedTuple):
     """A digest under the name that hashlib has for its algorithm."""
 
     algorithm: str

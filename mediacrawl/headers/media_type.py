@@ -92,16 +92,14 @@ _EXTENSIONS = {
 _SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
 
 
-def _own_table() -> mimetypes.MimeTypes:
+@lru_cache(1)  # made when a file gets its name, which is late
+def _table() -> mimetypes.MimeTypes:
     """A table that is the same on every machine: the shared one of the module reads /etc/mime.types."""
     table = mimetypes.MimeTypes()
     for mime, extensions in _EXTENSIONS.items():
         for extension in extensions:
             table.add_type(mime, extension)
     return table
-
-
-_TABLE = _own_table()
 
 
 @lru_cache(maxsize=64)  # a site sends few of them, and each is asked for several times
@@ -123,7 +121,7 @@ def extension_for(mime: str | None) -> str | None:
         return None
     if essence in _EXTENSIONS:
         return _EXTENSIONS[essence][0]
-    return _TABLE.guess_extension(essence, strict=False)
+    return _table().guess_extension(essence, strict=False)
 
 
 def kind_of_type(mime: str | None) -> str | None:
@@ -142,5 +140,5 @@ def kind_of_path(path: str) -> str | None:
 
 @lru_cache(256)
 def _kind_of_extension(extension: str) -> str | None:
-    standard, common = _TABLE.types_map[True], _TABLE.types_map[False]
+    common, standard = _table().types_map
     return kind_of_type(standard.get(extension) or common.get(extension))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 _MAX_DIGITS = 18  # 10**18 bytes is an exabyte; more is an attack on somebody's integers
 _MAX_RANGES = 32  # RFC 9110 14.2: many small ranges are a known way to exhaust a server
@@ -18,8 +18,13 @@ _RANGE = re.compile(r"bytes=(.*)", re.IGNORECASE | re.ASCII)
 _RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRange:
+class _Range(NamedTuple):
+    start: int | None
+    stop: int | None
+    complete_length: int | None
+
+
+class ContentRange(_Range):
     """Which bytes `[start, stop)` of a representation of `complete_length` bytes a response carries.
 
     `complete_length` is None when the server does not know it (`bytes 0-9/*`). `start` and `stop` are
@@ -27,13 +32,13 @@ class ContentRange:
     for what no header can say.
     """
 
-    start: int | None
-    stop: int | None
-    complete_length: int | None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if not self._is_sayable():
-            raise ValueError(f"no Content-Range can say [{self.start}, {self.stop}) of {self.complete_length}")
+    def __new__(cls, start: int | None, stop: int | None, complete_length: int | None) -> Self:
+        new = super().__new__(cls, start, stop, complete_length)
+        if not new._is_sayable():
+            raise ValueError(f"no Content-Range can say [{start}, {stop}) of {complete_length}")
+        return new
 
     @classmethod
     def from_header(cls, value: str | None) -> ContentRange | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from mediacrawl.headers.dates import http_date
-from mediacrawl.records import quickly_pickled
 
 # RFC 9110 8.8.3: etagc is any visible character but the quote, and obs-text. W/ is case-sensitive.
 _ETAGC = r"[\x21\x23-\x7e\x80-\xff]*"
@@ -27,23 +26,26 @@ class Agreement(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@quickly_pickled
-@dataclass(frozen=True, slots=True)
-class ETag:
-    """An entity tag without its quotes. Raises ValueError for what no header can carry."""
-
+class _Tag(NamedTuple):
     opaque: str
     weak: bool = False
 
-    def __post_init__(self) -> None:
-        if not _OPAQUE.fullmatch(self.opaque):
-            raise ValueError(f"no entity tag can hold {self.opaque!r}")
+
+class ETag(_Tag):
+    """An entity tag without its quotes. Raises ValueError for what no header can carry."""
+
+    __slots__ = ()
+
+    def __new__(cls, opaque: str, weak: bool = False) -> Self:
+        if not _OPAQUE.fullmatch(opaque):
+            raise ValueError(f"no entity tag can hold {opaque!r}")
+        return super().__new__(cls, opaque, weak)
 
     @classmethod
     def from_header(cls, value: str | None) -> ETag | None:
         """Read `ETag`; None for one without quotes, for a list, for anything but RFC 9110 8.8.3."""
         match = _ENTITY_TAG.fullmatch((value or "").strip(" \t"))
-        return cls(opaque=match[2], weak=match[1] is not None) if match else None
+        return cls._make((match[2], match[1] is not None)) if match else None
 
     def to_header(self) -> str:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
@@ -57,9 +59,7 @@ class ETag:
         return self.opaque == other.opaque
 
 
-@quickly_pickled
-@dataclass(frozen=True, slots=True)
-class Validators:
+class Validators(NamedTuple):
     """What a response said about its version.
 
     `last_modified` is the header as it came, since a server may compare it as text (RFC 9110 13.1.5).

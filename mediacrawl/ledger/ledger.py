@@ -18,8 +18,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import DiskFull, StoreUnwritable, shown_url
 from mediacrawl.store.paths import fold
@@ -67,8 +66,7 @@ _COLUMNS = (
 _PERMANENT = _COLUMNS.split(", ").index("permanent")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row. Times are seconds since the epoch; `url` and `page` carry no credentials.
 
     `wish` is what the list asked for beside the URL (file name, digests, referer), as JSON.

@@ -29,17 +29,16 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mediacrawl.errors import disk_error
 from mediacrawl.store.sync import begin_writing, sync_files, sync_folders
 from mediacrawl.store.wholes import LeftLogs, WholeLog, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
@@ -54,8 +53,7 @@ class PartInUse(Exception):
     """Another process is fetching this very file."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartRecord:
+class PartRecord(NamedTuple):
     """What a part began with; a mismatch with a later answer means another version of the resource.
 
     Attributes:
@@ -67,9 +65,9 @@ class PartRecord:
         in_order: False from the first byte on that was written behind a gap: then the size of the file says nothing.
     """
 
-    validators: dict[str, Any] = field(default_factory=dict)
+    validators: Mapping[str, Any] = {}
     complete_length: int | None = None
-    head: dict[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] = {}
     ranges: tuple[Range, ...] = ()
     resumable: bool = True
     in_order: bool = True
@@ -78,10 +76,6 @@ class PartRecord:
     def prefix(self) -> int:
         """Length of what is there without a gap from the first byte on."""
         return self.ranges[0][1] if self.ranges and self.ranges[0][0] == 0 else 0
-
-    def of(self, ranges: tuple[Range, ...], *, in_order: bool) -> PartRecord:
-        """The same facts with other ranges. Not `dataclasses.replace`, which is slow: this is done for each block."""
-        return PartRecord(self.validators, self.complete_length, self.head, ranges, self.resumable, in_order)
 
 
 def boot_id() -> str:
@@ -329,7 +323,7 @@ class PartFile:
         with _disk_errors(self.file):
             self._drop_record()
             self._truncate(0)
-        self.record = record.of((), in_order=True)
+        self.record = record._replace(ranges=(), in_order=True)
         self._unsynced_bytes = self._begun_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
@@ -339,7 +333,7 @@ class PartFile:
         """Begin, write and note the whole of a small file, whose length the record has."""
         self.begin(record)
         self.write_at(0, data)
-        self.record = record.of(((0, len(data)),) if data else (), in_order=True)
+        self.record = record._replace(ranges=((0, len(data)),) if data else (), in_order=True)
         self._unsynced_bytes = len(data)
         self.note_whole()
 
@@ -379,7 +373,7 @@ class PartFile:
         with self._lock:
             if self.record is None or not self.record.in_order:
                 return
-            self.record = replace(self.record, in_order=False)
+            self.record = self.record._replace(in_order=False)
             if self._recorded:
                 self.checkpoint()
 
@@ -387,7 +381,7 @@ class PartFile:
         """Count a range that was written; a checkpoint follows when one is due."""
         with self._lock:
             assert self.record is not None
-            self.record = self.record.of(add_range(self.record.ranges, written), in_order=self.record.in_order)
+            self.record = self.record._replace(ranges=add_range(self.record.ranges, written))
             self._unsynced_bytes += written[1] - written[0]
             due = time.monotonic() - self._checkpoint_at >= CHECKPOINT_S
             if due and (self._recorded or self._unsynced_bytes >= RECORDED_FROM_BYTES):
@@ -409,7 +403,7 @@ class PartFile:
     def note_length(self, complete_length: int) -> None:
         """The complete length has become known: from a Content-Range, or because the body has ended."""
         assert self.record is not None
-        self.record = replace(self.record, complete_length=complete_length)
+        self.record = self.record._replace(complete_length=complete_length)
 
     def note_whole(self) -> None:
         """Every byte is here: after a kill none of them is fetched again, also without a record."""
@@ -542,7 +536,7 @@ class PartFile:
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
         self._recorded = True
-        return replace(record, ranges=self._trusted(record, same_boot=same_boot))
+        return record._replace(ranges=self._trusted(record, same_boot=same_boot))
 
     def _load_line(self) -> PartRecord | None:
         """What the log of a dead process says of this very file."""
@@ -553,7 +547,7 @@ class PartFile:
             record = _record_of(line[1])
         except (ValueError, KeyError, TypeError, OverflowError):
             return None
-        return replace(record, ranges=((0, line[0][1]),)) if record.complete_length == line[0][1] else None
+        return record._replace(ranges=((0, line[0][1]),)) if record.complete_length == line[0][1] else None
 
     def _trusted(self, record: PartRecord, *, same_boot: bool) -> tuple[Range, ...]:
         size = os.fstat(self._fd).st_size

@@ -5,11 +5,9 @@ A worker trusts the process that has started it, and nobody else has its socket.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.download.request import Fetched
-from mediacrawl.records import quickly_pickled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
     from mediacrawl.errors import MediacrawlError
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """To a worker, first: what it is to work on, and how."""
 
     root: Path
@@ -32,8 +29,7 @@ class Setup:
     threads: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """To a worker: fetch these one after another, for at most so many seconds."""
 
     number: int
@@ -41,43 +37,37 @@ class Batch:
     budget_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """To a worker: these parts have their names (True), or are to be let go of."""
 
     parts: Sequence[tuple[int, bool]]
 
 
-@dataclass(frozen=True, slots=True)
 class Stop:
     """To a worker: end all transfers, keeping what has arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
+class Quiet(NamedTuple):
     """In both directions: a host asked for quiet for so many seconds."""
 
     host: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """From a worker: what came of the first requests of a batch. Parts are tickets."""
 
     number: int
     outcomes: Sequence[Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
+class UnderWay(NamedTuple):
     """From a worker: how far its transfers are."""
 
     active: Sequence[Progress]
 
 
-@dataclass(frozen=True, slots=True)
-class MayFollow:
+class MayFollow(NamedTuple):
     """From a worker: whether a redirect of this request may be followed to that URL."""
 
     number: int
@@ -85,17 +75,14 @@ class MayFollow:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """To a worker: None, or why not; an error is raised by who asked."""
 
     number: int
     answer: str | MediacrawlError | None
 
 
-@quickly_pickled
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Stands for a part that a worker holds."""
 
     number: int
@@ -127,5 +114,5 @@ class RemotePart:
 def with_part(outcome: Outcome, exchange: Callable[[Any], HeldPart]) -> Outcome:
     """The same outcome with another stand-in for its part."""
     if isinstance(outcome, Fetched) and outcome.part is not None:
-        outcome.part = exchange(outcome.part)
+        return outcome._replace(part=exchange(outcome.part))
     return outcome

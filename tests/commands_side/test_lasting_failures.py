@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -64,7 +63,7 @@ def runs(tmp_path_factory):
 def rows_in(folder):
     """Path -> the row of what failed."""
     ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
-    rows = {urlsplit(entry.url).path: asdict(entry) for entry in ledger.entries(FAILED)}
+    rows = {urlsplit(entry.url).path: entry._asdict() for entry in ledger.entries(FAILED)}
     ledger.close()
     return rows
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.request import Cancel, Fetched, TransferRequest
 from mediacrawl.errors import Interrupted
 
 
@@ -85,4 +85,3 @@ def test_records_are_plain_values():
     with pytest.raises(AttributeError):
         request.url = "http://other/"
     assert Fetched(None, 304, "http://h/").headers == {}
-    assert Progress("a") == Progress("a", 0, None, 0, "")

@@ -4,7 +4,6 @@ import math
 import threading
 import time
 from concurrent.futures import CancelledError
-from dataclasses import replace
 
 import pytest
 from fetching import AT_ONCE
@@ -89,7 +88,7 @@ class Submitted:
 
 
 def submit(pool, request, name):
-    return Submitted(pool.submit([replace(request, name=name)], math.inf))
+    return Submitted(pool.submit([request._replace(name=name)], math.inf))
 
 
 def close(pool, grace_s=WAIT_S):

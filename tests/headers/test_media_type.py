@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mediacrawl.headers.media_type import (
     _EXTENSIONS,
-    _own_table,
+    _table,
     extension_for,
     is_html,
     kind_of_path,
@@ -126,7 +126,7 @@ def test_every_extension_given_out_is_of_the_kind_of_its_type():
 def test_the_machine_has_no_say(monkeypatch):
     monkeypatch.setitem(mimetypes.types_map, ".zzz", "image/zzz")
     assert kind_of_path("a.zzz") is None
-    assert _own_table().types_map[True].get(".zzz") is None
+    assert _table().types_map[True].get(".zzz") is None
 
 
 @given(st.text())

@@ -2,7 +2,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -12,8 +11,7 @@ from mediacrawl.ledger.ledger import DONE, FAILED, FORMAT, PENDING, PUBLISHING, 
 
 KEY = "http://h/a.jpg"
 WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')
-WHOLE = replace(
-    WANTED,
+WHOLE = WANTED._replace(
     path="gallery/h/a.jpg",
     size_bytes=10,
     sha256="ab" * 32,
@@ -21,7 +19,7 @@ WHOLE = replace(
     content_type="image/jpeg",
     http_status=200,
 )
-LOST_LINK = replace(WANTED, http_status=404, reason="HTTP 404 Not Found", permanent=True)
+LOST_LINK = WANTED._replace(http_status=404, reason="HTTP 404 Not Found", permanent=True)
 
 
 @pytest.fixture
@@ -97,32 +95,32 @@ def test_each_call_brings_a_row_from_one_state_to_the_next(ledger, call, expecte
 
 def test_a_wanted_row_says_where_it_was_found(ledger):
     ledger.want([WANTED], 1.0)
-    assert row(ledger) == replace(WANTED, wanted_at=1.0)
+    assert row(ledger) == WANTED._replace(wanted_at=1.0)
 
 
 def test_a_finished_row_has_all_facts_of_the_file(ledger):
     ledger.want([WANTED], 1.0)
     ledger.claim(WHOLE)
     ledger.finish([WHOLE], 2.0)
-    assert row(ledger) == replace(WHOLE, state=DONE, wanted_at=1.0, finished_at=2.0, checked_at=2.0)
+    assert row(ledger) == WHOLE._replace(state=DONE, wanted_at=1.0, finished_at=2.0, checked_at=2.0)
 
 
 def test_a_file_that_was_published_by_a_run_that_died_has_all_its_facts_too(ledger):
     ledger.claim(WHOLE)
     ledger.settle(KEY, DONE, 2.0)
-    assert row(ledger) == replace(WHOLE, state=DONE, finished_at=2.0, checked_at=2.0)
+    assert row(ledger) == WHOLE._replace(state=DONE, finished_at=2.0, checked_at=2.0)
 
 
 def test_a_file_that_was_not_published_by_a_run_that_died_has_no_date(ledger):
     ledger.claim(WHOLE)
     ledger.settle(KEY, PENDING, 2.0)
-    assert row(ledger) == replace(WHOLE, state=PENDING)
+    assert row(ledger) == WHOLE._replace(state=PENDING)
 
 
 def test_a_finished_file_that_is_wanted_again_keeps_every_fact(ledger):
     bring_to(ledger, DONE)
     before = row(ledger)
-    ledger.want([replace(WANTED, url="http://h/other", page="http://h/2")], 5.0)
+    ledger.want([WANTED._replace(url="http://h/other", page="http://h/2")], 5.0)
     assert row(ledger) == before
 
 
@@ -135,7 +133,7 @@ def test_a_finished_file_whose_newer_version_fails_keeps_every_fact(ledger):
 
 def test_failures_are_counted_with_the_latest_reason(ledger):
     ledger.fail([LOST_LINK], 1.0)
-    ledger.fail([replace(WANTED, reason="connection refused")], 3.0)
+    ledger.fail([WANTED._replace(reason="connection refused")], 3.0)
     entry = row(ledger)
     assert (entry.attempts, entry.reason, entry.http_status, entry.permanent) == (
         2,
@@ -158,7 +156,7 @@ def test_an_unchanged_file_was_checked_just_now_and_is_as_old_as_it_was(ledger):
     bring_to(ledger, DONE)
     before = row(ledger)
     ledger.refresh([KEY], 9.0)
-    assert row(ledger) == replace(before, checked_at=9.0)
+    assert row(ledger) == before._replace(checked_at=9.0)
 
 
 def test_a_lost_file_keeps_its_path(ledger):
@@ -172,7 +170,7 @@ def test_what_is_forgotten_leaves_its_path_to_others(ledger):
     bring_to(ledger, DONE)
     ledger.forget([KEY])
     assert ledger.owner_of(WHOLE.path) is None
-    ledger.claim(replace(WHOLE, key="other"))
+    ledger.claim(WHOLE._replace(key="other"))
     assert ledger.owner_of(WHOLE.path) == "other"
 
 
@@ -187,7 +185,7 @@ def test_what_is_forgotten_leaves_its_path_to_others(ledger):
 )
 def test_no_credentials_reach_the_disk(path, call):
     secret = "s3cr3t"  # not a real one
-    entry = replace(WHOLE, url=f"http://user:{secret}@h/a.jpg", page=f"https://:{secret}@h/p?q=a@b")
+    entry = WHOLE._replace(url=f"http://user:{secret}@h/a.jpg", page=f"https://:{secret}@h/p?q=a@b")
     ledger = Ledger(path)
     call(ledger, entry)
     found = row(ledger)
@@ -203,10 +201,10 @@ def test_no_credentials_reach_the_disk(path, call):
 
 @pytest.mark.parametrize("same", ["gallery/h/é.jpg", "Gallery/H/É.JPG", "gallery/h/e\u0301.jpg"])
 def test_a_path_belongs_to_one_key_also_where_case_and_form_do_not_count(ledger, same):
-    ledger.claim(replace(WHOLE, path="gallery/h/é.jpg"))
+    ledger.claim(WHOLE._replace(path="gallery/h/é.jpg"))
     assert ledger.owner_of(same) == KEY
     with pytest.raises(StoreUnwritable):
-        ledger.claim(replace(WHOLE, key="other", path=same))
+        ledger.claim(WHOLE._replace(key="other", path=same))
     assert row(ledger, "other") is None
 
 
@@ -219,7 +217,7 @@ def test_a_path_that_nobody_claimed_is_free(ledger):
 @pytest.mark.parametrize("state", [PENDING, DONE, FAILED])
 def test_what_the_list_asked_for_is_kept_and_a_later_wish_counts_where_the_file_is_not_there(ledger, state):
     bring_to(ledger, state)
-    ledger.want([replace(WANTED, wish="another")], 2.0)
+    ledger.want([WANTED._replace(wish="another")], 2.0)
     assert row(ledger).wish == ("another" if state == FAILED else WANTED.wish)
 
 
@@ -258,7 +256,7 @@ def test_any_number_of_keys_is_looked_up(ledger):
 
 def test_rows_are_listed_by_key_and_by_state(ledger):
     ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
-    ledger.fail([replace(LOST_LINK, key="0500")], 1.0)
+    ledger.fail([LOST_LINK._replace(key="0500")], 1.0)
     assert [entry.key for entry in ledger.entries()] == [f"{n:04}" for n in range(1100)]
     assert [entry.key for entry in ledger.entries(FAILED)] == ["0500"]
     assert len(list(ledger.entries(PENDING, FAILED))) == 1100
@@ -267,29 +265,29 @@ def test_rows_are_listed_by_key_and_by_state(ledger):
 
 def test_rows_of_several_states_come_by_key(ledger):
     ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
-    ledger.fail((replace(LOST_LINK, key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
+    ledger.fail((LOST_LINK._replace(key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
     rows = list(ledger.entries(FAILED, PENDING))
     assert [row.key for row in rows] == [f"{n:04}" for n in range(1100)]
     assert {row.state for row in rows[::3]} == {FAILED}
 
 
 def test_a_row_that_changes_its_state_while_they_are_listed_comes_once(ledger):
-    ledger.fail((replace(LOST_LINK, key=f"{n:04}") for n in range(1100)), 1.0)
+    ledger.fail((LOST_LINK._replace(key=f"{n:04}") for n in range(1100)), 1.0)
     listed = []
     for entry in ledger.entries(FAILED, PENDING):
         listed.append(entry.key)
-        ledger.want([replace(WANTED, key=entry.key)], 2.0)
+        ledger.want([WANTED._replace(key=entry.key)], 2.0)
         if len(listed) == 10:  # of those that are in hand already
-            ledger.want([replace(WANTED, key="0100")], 2.0)
+            ledger.want([WANTED._replace(key="0100")], 2.0)
     assert listed == [f"{n:04}" for n in range(1100)]
 
 
 def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
     with ledger.transaction():
         for n in range(5000):
-            ledger.claim(replace(WHOLE, key=f"{n:04}", path=f"{n}.jpg"))
-        ledger.finish((replace(WHOLE, key=f"{n:04}") for n in range(5000) if n != 2500), 1.0)
-        ledger.fail([replace(LOST_LINK, key="lost")], 1.0)
+            ledger.claim(WHOLE._replace(key=f"{n:04}", path=f"{n}.jpg"))
+        ledger.finish((WHOLE._replace(key=f"{n:04}") for n in range(5000) if n != 2500), 1.0)
+        ledger.fail([LOST_LINK._replace(key="lost")], 1.0)
     steps = []
     ledger._db.set_progress_handler(lambda: steps.append(None), 100)
     assert [row.key for row in ledger.entries(PUBLISHING)] == ["2500"]
@@ -309,7 +307,7 @@ def test_rows_may_change_while_they_are_listed(ledger):
 def test_rows_are_counted_by_state(ledger):
     assert ledger.counts() == {"pending": 0, "publishing": 0, "done": 0, "failed": 0, "bytes": 0}
     for n, state in enumerate([PENDING, PENDING, PUBLISHING, DONE, DONE, FAILED]):
-        entry = replace(WHOLE, key=str(n), path=str(n))
+        entry = WHOLE._replace(key=str(n), path=str(n))
         ledger.want([entry], 1.0)
         if state in {PUBLISHING, DONE}:
             ledger.claim(entry)
@@ -345,8 +343,8 @@ def test_rows_of_a_failing_batch_are_not_written(ledger):
 
     def claim_what_is_taken():
         with ledger.transaction():
-            ledger.want([replace(WANTED, key="other")], 1.0)
-            ledger.claim(replace(WHOLE, key="other"))
+            ledger.want([WANTED._replace(key="other")], 1.0)
+            ledger.claim(WHOLE._replace(key="other"))
 
     with pytest.raises(StoreUnwritable, match="UNIQUE"):
         claim_what_is_taken()

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -150,7 +149,7 @@ def test_blocks_end_with_the_file(parts):
 def test_a_closed_part_is_gone_on_with(parts):
     written(parts, (0, KEPT)).close()
     with parts.open(KEY) as part:
-        assert part.record == replace(RECORD, ranges=((0, KEPT),))
+        assert part.record == RECORD._replace(ranges=((0, KEPT),))
         assert part.read(0, KEPT) == bytes_of(0, KEPT)
 
 
@@ -413,7 +412,7 @@ def test_a_part_that_is_discarded_counts_as_nothing(parts):
     ("size", "resumable", "kept"), [(KEPT, True, True), (KEPT - 1, True, False), (KEPT, False, False)]
 )
 def test_only_a_part_that_is_worth_resuming_is_kept(parts, size, resumable, kept):
-    written(parts, (0, size), record=replace(RECORD, resumable=resumable)).close()
+    written(parts, (0, size), record=RECORD._replace(resumable=resumable)).close()
     assert files(parts) == ([".json", ".part"] if kept else [])
 
 
@@ -426,7 +425,7 @@ def test_only_a_large_file_is_recorded_before_its_first_byte(parts, length, reco
 
 
 def test_an_encoded_body_is_never_recorded(parts):
-    part = written(parts, (0, KEPT), record=replace(RECORD, resumable=False))
+    part = written(parts, (0, KEPT), record=RECORD._replace(resumable=False))
     part.checkpoint()
     assert files(parts) == [".part"]
     part.close()
