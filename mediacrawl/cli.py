@@ -16,6 +16,7 @@ from scrapy.exceptions import UsageError
 from mediacrawl.archive import LEDGER_NAME, Archive
 from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, StoreUnwritable, UsageProblem
 from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.settings import COMMANDS_MODULE
 from mediacrawl.wiring import DEFAULT_STORE, store_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,10 @@ def main() -> None:
 
 def _own_command(words: list[str]) -> dict[str, ScrapyCommand] | None:
     """The command of ours that is asked for, by name, as Scrapy keeps them; ours go before Scrapy's."""
-    from mediacrawl import commands  # noqa: PLC0415 - they import this module
-
+    package = import_module(COMMANDS_MODULE)
     for name in words:
-        if any(module.name == name for module in iter_modules(commands.__path__)):
-            return {name: import_module(f"{commands.__name__}.{name}").Command()}
+        if any(module.name == name for module in iter_modules(package.__path__)):
+            return {name: import_module(f"{COMMANDS_MODULE}.{name}").Command()}
     return None
 
 

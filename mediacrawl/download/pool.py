@@ -92,9 +92,9 @@ class TransferPool:
             future.set_exception(Interrupted("stopped before it began"))
             return
         try:
-            with self._room:
-                outcomes = self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
-                self._note()
+            outcomes = self._room.bring(
+                lambda: self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
+            )
             future.set_result(self._downloader.synced(outcomes))  # others go on meanwhile
         except BaseException as error:
             future.set_exception(error)
@@ -103,15 +103,9 @@ class TransferPool:
 
     def _begin(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
-        self._note()
         self._end()
         progress = self._under_way[threading.get_ident()] = Progress(request.name)
         return progress
-
-    def _note(self) -> None:
-        progress = self._under_way.get(threading.get_ident())
-        if progress is not None:
-            self._room.note(progress.fetched_bytes)
 
     def _end(self) -> None:
         progress = self._under_way.pop(threading.get_ident(), None)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.request import HeldPart, Outcome, TransferRequest
 
 _TELL_EVERY_S = 0.5
+_FIRST_THREADS = 2  # of a crawl of many files, which may well be small
 _PR_SET_PDEATHSIG = 1
 
 
@@ -70,7 +71,7 @@ class Worker:
             may_follow=self._may_follow,
         )
         self._cancel = Cancel()
-        self._room = Room(setup.threads)
+        self._room = Room(setup.threads, first=_FIRST_THREADS)
         self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads = 0
@@ -138,23 +139,17 @@ class Worker:
     def _outcomes(self, batch: Batch) -> list[Outcome]:
         """Whatever happens, who asked hears of it."""
         try:
-            with self._room:
-                outcomes = self._downloader.bring_all(batch.requests, self._cancel, self._progress, batch.budget_s)
-                self._note()
+            outcomes = self._room.bring(
+                lambda: self._downloader.bring_all(batch.requests, self._cancel, self._progress, batch.budget_s)
+            )
             return self._downloader.synced(outcomes)  # others go on meanwhile
         except BaseException as error:
             return [error] * len(batch.requests)
 
     def _progress(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
-        self._note()
         progress = self._active[threading.get_ident()] = Progress(request.name)
         return progress
-
-    def _note(self) -> None:
-        progress = self._active.get(threading.get_ident())
-        if progress is not None:
-            self._room.note(progress.fetched_bytes)
 
     def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
         """What robots.txt says of a redirect's target only the crawl knows."""

@@ -6,18 +6,22 @@ import threading
 
 import pytest
 
+from mediacrawl.download.request import Fetched
 from mediacrawl.download.room import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, Room
 
 WAIT_S = 30
+SMALL = [Fetched(None, 200, "http://h/", fetched_bytes=SMALL_BYTES - 1)]
+LARGE = [Fetched(None, 200, "http://h/", fetched_bytes=SMALL_BYTES)]
 
 
 class Time:
     def __init__(self):
         self.now = self.worked = 0.0
 
-    def goes_on(self, share, seconds=2 * LOOK_EVERY_S):
+    def goes_on(self, share, seconds=2 * LOOK_EVERY_S, outcomes=SMALL):
         self.now += seconds
         self.worked += share * seconds
+        return outcomes
 
 
 @pytest.fixture
@@ -27,68 +31,87 @@ def time():
 
 @pytest.fixture
 def room(time):
-    return Room(4, lambda: time.now, lambda: time.worked)
+    return Room(4, clock=lambda: time.now, worked=lambda: time.worked)
 
 
-def rounds(room, time, share, count, size_bytes=0):
+def beside_another(room, action):
+    """Carry it out while somebody else is inside, so that it tells nothing of what one alone can do."""
+    entered, done = threading.Event(), threading.Event()
+
+    def stay():
+        entered.set()
+        done.wait(WAIT_S)
+        return LARGE
+
+    other = threading.Thread(target=room.bring, args=[stay])
+    other.start()
+    entered.wait(WAIT_S)
+    try:
+        return action()
+    finally:
+        done.set()
+        other.join(WAIT_S)
+
+
+def rounds(room, time, share, count, outcomes=SMALL):
     for _ in range(count):
-        with room:
-            time.goes_on(share)
-            room.note(size_bytes)
+        room.bring(lambda: time.goes_on(share, outcomes=outcomes))
     return room.limit
 
 
+def test_what_was_brought_is_given_back_and_an_error_lets_the_next_one_in(room):
+    assert room.bring(lambda: LARGE) is LARGE
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            room.bring(lambda: 1 // 0)
+    assert room.bring(lambda: SMALL) is SMALL
+
+
 def test_a_process_that_is_at_work_lets_ever_fewer_in_but_never_none(room, time):
-    assert [rounds(room, time, BUSY + 0.1, 1) for _ in range(6)] == [2, 1, 1, 1, 1, 1]
+    assert beside_another(room, lambda: rounds(room, time, BUSY + 0.1, 1)) == 2
+    assert [rounds(room, time, BUSY + 0.1, 1) for _ in range(4)] == [1, 1, 1, 1]
 
 
 def test_one_that_waits_for_the_network_lets_all_in_again(room, time):
     rounds(room, time, 1.0, 10)
-    assert [rounds(room, time, IDLE - 0.1, 1) for _ in range(6)] == [2, 3, 4, 4, 4, 4]
+    assert [rounds(room, time, IDLE - 0.1, 1) for _ in range(4)] == [2, 4, 4, 4]
 
 
-def test_large_files_may_keep_it_at_work(room, time):
-    assert rounds(room, time, 1.0, 10, SMALL_BYTES) == 4
-    rounds(room, time, 1.0, 10, SMALL_BYTES - 1)
-    assert [rounds(room, time, 1.0, 1, SMALL_BYTES) for _ in range(4)] == [2, 3, 4, 4]
-
-
-def test_of_each_file_counts_what_it_has_cost_itself(room, time):
-    with room:
-        time.goes_on(10.0)
-        room.note(SMALL_BYTES)
-        time.goes_on(BUSY - 0.1, 100 * LOOK_EVERY_S)
-        room.note(0)
-    assert room.limit == 4
-
-
-def test_between_the_two_nothing_changes(room, time):
-    rounds(room, time, 1.0, 1)
+def test_between_the_two_nothing_changes(time):
+    room = Room(4, first=2, clock=lambda: time.now, worked=lambda: time.worked)
     assert rounds(room, time, (BUSY + IDLE) / 2, 20) == 2
 
 
-def test_a_moment_says_nothing(room, time):
-    for _ in range(20):
-        with room:
-            time.goes_on(1.0, LOOK_EVERY_S / 100)
-            room.note(0)
+def test_one_that_is_alone_tells_how_many_there_is_work_for(room, time):
+    room.bring(lambda: time.goes_on(0.7, LOOK_EVERY_S / 100))
+    assert room.limit == 1
+    rounds(room, time, 0.0, 4)
+    room.bring(lambda: time.goes_on(0.35, LOOK_EVERY_S / 100))
+    assert room.limit == 3
+
+
+def test_beside_others_it_tells_nothing(room, time):
+    beside_another(room, lambda: room.bring(lambda: time.goes_on(1.0, LOOK_EVERY_S / 100)))
     assert room.limit == 4
 
 
-def test_who_has_no_room_waits_for_one_who_leaves(room, time):
-    rounds(room, time, 1.0, 10)
+def test_large_files_may_keep_it_at_work(room, time):
+    assert rounds(room, time, 1.0, 10, LARGE) == 4
+    assert rounds(room, time, 1.0, 1, LARGE * 3 + SMALL) == 1
+    assert [rounds(room, time, 1.0, 1, LARGE) for _ in range(4)] == [2, 4, 4, 4]
+
+
+def test_who_has_no_room_waits_for_one_who_leaves(time):
+    room = Room(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
     entered = threading.Event()
+    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
 
-    def work():
-        with room:
-            entered.set()
-
-    thread = threading.Thread(target=work)
-    with room:
-        time.goes_on(0.3)  # neither more nor fewer
-        room.note(0)
+    def stay():
         thread.start()
         assert not entered.wait(3 * LOOK_EVERY_S)
+        return LARGE
+
+    room.bring(stay)
     assert entered.wait(WAIT_S)
     thread.join(WAIT_S)
 
@@ -96,30 +119,28 @@ def test_who_has_no_room_waits_for_one_who_leaves(room, time):
 def test_those_that_wait_are_let_in_when_the_one_inside_waits_for_long(room, time):
     rounds(room, time, 1.0, 10)
     entered = threading.Event()
+    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
 
-    def work():
-        with room:
-            entered.set()
-
-    thread = threading.Thread(target=work)
-    with room:
+    def stay():
         time.goes_on(0.0, 10.0)  # nobody leaves, and nothing is worked at
         thread.start()
         assert entered.wait(WAIT_S)
+        return LARGE
+
+    room.bring(stay)
     thread.join(WAIT_S)
 
 
 def test_a_stop_lets_nobody_wait(room, time):
     rounds(room, time, 1.0, 10)
     entered = threading.Event()
+    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
 
-    def work():
-        with room:
-            entered.set()
-
-    with room:
-        thread = threading.Thread(target=work)
+    def stay():
         thread.start()
         room.open()
         assert entered.wait(WAIT_S)
+        return LARGE
+
+    room.bring(stay)
     thread.join(WAIT_S)
