@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # What canonicalize_url gives back as it is: nothing to sort, to unquote or to fold.
-_CANONICAL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9][0-9]*)?/[A-Za-z0-9._~/-]*", re.ASCII)
+_CANONICAL = re.compile(
+    r"https?://[a-z0-9][a-z0-9.-]*(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]*)+",
+    re.ASCII,
+)
 # A URL whose last segment is as it stands there.
 _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Programs, not formats: what they answer with decides.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from scrapy.commands import crawl
@@ -85,17 +85,24 @@ def _start_lightly(settings: BaseSettings) -> None:
     settings.set("EXTENSIONS_BASE", extensions, "cmdline")
     # This module asks for the module of each caller while it is imported, and `inspect` looks at all that there are.
     deprecate: Any = import_module("scrapy.utils.deprecate")
-    genuine, deprecate.inspect = (
-        deprecate.inspect,
-        SimpleNamespace(
-            stack=lambda: [None, (sys._getframe(2),)],  # noqa: SLF001
-            getmodule=lambda frame: sys.modules.get(frame.f_globals["__name__"]),
-        ),
-    )
+    deprecate.inspect = _QuickInspect()
     try:
         import_module("scrapy.core.downloader.contextfactory")
     finally:
-        deprecate.inspect = genuine
+        deprecate.inspect = inspect
+
+
+class _QuickInspect:
+    """What `create_deprecated_class` asks of `inspect`: who has called it, and in which module that is."""
+
+    def stack(self) -> list[tuple[Any, ...]]:
+        return [(), (sys._getframe(2),)]  # noqa: SLF001
+
+    def getmodule(self, frame: Any) -> Any:
+        return sys.modules.get(frame.f_globals["__name__"])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(inspect, name)
 
 
 def _is_usage(error: BaseException) -> bool:

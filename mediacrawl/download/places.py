@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SETTLED_S = 0.02  # so long a place that was left is kept for the next file
+_KEPT_S = 0.02  # so long a place that was left is kept for the next file
 
 
 class HostPlaces:
@@ -23,7 +22,7 @@ class HostPlaces:
         """A limit of 0 is none. `clock` is in seconds."""
         self._limit = limit
         self._clock = clock
-        self._left_at: dict[str, float] = {}
+        self._left_at: dict[str, deque[float]] = {}  # of late, oldest first
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
@@ -31,11 +30,13 @@ class HostPlaces:
         """A place for a file, free or not; then it is to `leave`."""
         with self._lock:
             self._taken[host] += 1
+            if left := self._left_at.get(host):
+                left.popleft()
 
     def take_free(self, host: str) -> bool:
         """A place for a helper, if there is one; then it is to `leave`."""
         with self._lock:
-            is_free = not self._limit or (self._taken[host] < self._limit and self._is_settled(host))
+            is_free = not self._limit or self._taken[host] + self._kept(host) < self._limit
             self._taken[host] += is_free
             return is_free
 
@@ -53,13 +54,17 @@ class HostPlaces:
         with self._lock:
             self._taken[host] -= 1
             if self._taken[host]:
-                self._left_at[host] = self._clock()
+                self._left_at.setdefault(host, deque(maxlen=self._limit or 1)).append(self._clock())
             else:
                 del self._taken[host]
                 self._left_at.pop(host, None)
 
-    def _is_settled(self, host: str) -> bool:
-        return self._clock() - self._left_at.get(host, -math.inf) >= _SETTLED_S
+    def _kept(self, host: str) -> int:
+        """Places that files have just left, for those that come next."""
+        left = self._left_at.get(host)
+        while left and self._clock() - left[0] >= _KEPT_S:
+            left.popleft()
+        return len(left) if left else 0
 
     def _is_crowded(self, host: str) -> bool:
         return bool(self._limit) and self._taken[host] > self._limit

@@ -103,6 +103,8 @@ class TransferPool:
 
     def _begin(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
+        if (last := self._under_way.get(threading.get_ident())) is not None:
+            self._room.note(last.fetched_bytes)
         self._end()
         progress = self._under_way[threading.get_ident()] = Progress(request.name)
         return progress

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.05
 BUSY, IDLE = 0.4, 0.25  # of the time; other processes want the cores too
 SMALL_BYTES = 1024 * 1024
+_NOTE_EVERY_S = 0.01
 
 
 class Room:
@@ -25,7 +26,7 @@ class Room:
     over, and small files are hardly anything but such calls (four threads took twice the time of one for the same
     files). Threads that wait for the network do not, nor those that write and hash large blocks. So while small files
     keep the process at work most of the time, half as many are let in each time, down to one; else twice as many.
-    And one that is alone tells how many there would be work for: it waits for so many times what it works.
+    And one that is alone tells how many it takes for that, by what it works of the time that it takes.
 
     Args:
         most: threads at a time.
@@ -44,50 +45,68 @@ class Room:
         self._clock = clock
         self._worked = worked
         self._changed = threading.Condition()
-        self._inside = 0
+        self._inside: dict[int, tuple[float, float]] = {}  # by thread: the times when it was last noted
         self._small_s = 0.0  # at work for small files
         self._looked_at = clock(), 0.0
+        self._is_open = False
         self.limit = most if first is None else min(first, most)
 
     def bring(self, batch: Callable[[], list[Outcome]]) -> list[Outcome]:
-        """Carry it out, as soon as there is room. Its files count as small or large by what each has brought."""
+        """Carry it out, as soon as there is room. Who does may `note` its files meanwhile."""
         self._enter()
         try:
-            began_at, began = self._clock(), self._worked()
+            began_at, began_s = self._inside[threading.get_ident()]
             outcomes = batch()
-            took_s, worked_s = self._clock() - began_at, self._worked() - began
-            with self._changed:
-                if sum(o.fetched_bytes for o in outcomes if isinstance(o, Fetched)) < SMALL_BYTES * len(outcomes):
-                    self._small_s += worked_s
-                    if self._inside == 1 and worked_s > 0:
-                        self.limit = max(1, min(self.limit, round(took_s / worked_s)))
+            size_bytes = sum(o.fetched_bytes for o in outcomes if isinstance(o, Fetched)) // max(1, len(outcomes))
+            now, worked_s = self._account(size_bytes)
+            if size_bytes < SMALL_BYTES and len(self._inside) == 1 and worked_s > began_s:
+                self._shrink_to(round(BUSY * (now - began_at) / (worked_s - began_s)))
             return outcomes
         finally:
             self._leave()
 
+    def note(self, size_bytes: int) -> None:
+        """By a thread inside: the file that it was at had that size. Costs nothing to speak of."""
+        if self._clock() - self._inside[threading.get_ident()][0] >= _NOTE_EVERY_S:
+            self._account(size_bytes)
+
     def open(self) -> None:
         """For all, and for good: a stop lets nobody wait."""
         with self._changed:
-            self._most = self.limit = 1_000_000
+            self._is_open = True
+            self.limit = 1_000_000
             self._changed.notify_all()
+
+    def _account(self, size_bytes: int) -> tuple[float, float]:
+        """What the thread has done since it was last noted was for files of about that size. Both times of now."""
+        thread, now, worked_s = threading.get_ident(), self._clock(), self._worked()
+        if size_bytes < SMALL_BYTES:
+            self._small_s += worked_s - self._inside[thread][1]
+        self._inside[thread] = now, worked_s
+        return now, worked_s
+
+    def _shrink_to(self, limit: int) -> None:
+        with self._changed:
+            if not self._is_open:
+                self.limit = max(1, min(self.limit, limit))
 
     def _enter(self) -> None:
         with self._changed:
-            while self._inside >= self.limit:
+            while len(self._inside) >= self.limit:
                 self._changed.wait(LOOK_EVERY_S)
                 self._look()  # those inside may all be waiting for long
-            self._inside += 1
+            self._inside[threading.get_ident()] = self._clock(), self._worked()
 
     def _leave(self) -> None:
         with self._changed:
-            self._inside -= 1
+            del self._inside[threading.get_ident()]
             self._look()
             self._changed.notify()
 
     def _look(self) -> None:
         now, worked_s = self._clock(), self._small_s
         elapsed_s = now - self._looked_at[0]
-        if elapsed_s < LOOK_EVERY_S:
+        if elapsed_s < LOOK_EVERY_S or self._is_open:
             return
         busy = (worked_s - self._looked_at[1]) / elapsed_s
         self._looked_at = now, worked_s

@@ -153,6 +153,7 @@ class Crew:
         self._cancel = cancel
         self._clock = clock
         self._threads: list[threading.Thread] = []
+        self._sent_away = 0  # of them, to make room for other files
         self._over = Cancel()
         self._lock = threading.Lock()
         self._growing = threading.Lock()
@@ -202,6 +203,10 @@ class Crew:
     def _all_at_once(self) -> bool:
         return self._policy.measure_s == 0
 
+    @property
+    def _helping(self) -> int:
+        return len(self._threads) - self._sent_away
+
     def _grow(self) -> bool:
         """Add a helper, if it pays and there is a place; whether it was so."""
         elapsed_s = self._clock() - self._measured_at
@@ -211,12 +216,12 @@ class Crew:
         speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
         missing = sum(share.missing_bytes for share in (*self._shares, *self._left))
         pays = self._all_at_once or not self._threads or speed >= self._speed * self._policy.gain
-        if missing < self._policy.from_bytes or not pays or len(self._threads) + 1 >= self._policy.connections:
+        if missing < self._policy.from_bytes or not pays or self._helping + 1 >= self._policy.connections:
             self._may_grow = False
             return False
-        self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if not self._places.take_free(self._host):  # perhaps there is one later
             return False
+        self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if self._all_at_once and not self._threads:
             rest = self._front.split(self._piece_bytes(self._front.missing_bytes))
             self._left = [rest] if rest else []
@@ -229,7 +234,13 @@ class Crew:
             self._may_grow = False
             return False
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more
+            self._end(share)
+            self._places.leave(self._host)
+            self._may_grow = False
+            return False
         self._threads.append(thread)  # only now, as `stop` can join none that has not begun
         return True
 
@@ -269,6 +280,8 @@ class Crew:
                 share = self._next()
         except _Crowded:
             has_place = False
+            with self._lock:
+                self._sent_away += 1
         except MachineError as error:
             self._error = error
             self._over.set()

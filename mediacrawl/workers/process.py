@@ -148,6 +148,8 @@ class Worker:
 
     def _progress(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""
+        if (last := self._active.get(threading.get_ident())) is not None:
+            self._room.note(last.fetched_bytes)
         progress = self._active[threading.get_ident()] = Progress(request.name)
         return progress
 

@@ -73,6 +73,16 @@ def test_a_place_that_a_file_has_left_is_kept_for_the_next_file_for_a_moment(wai
     assert places.take_free("a") is is_free
 
 
+def test_other_places_are_free_all_the_same():
+    """Of a host whose small files end all the time."""
+    places = HostPlaces(4, clock=lambda: 0.0)
+    places.take("a")
+    for _ in range(100):
+        with taken(places, "a"):
+            pass
+    assert [places.take_free("a") for _ in range(3)] == [True, True, False]
+
+
 def test_where_all_have_left_there_is_nothing_to_wait_for():
     places = HostPlaces(2, clock=lambda: 0.0)
     with taken(places, "a"):

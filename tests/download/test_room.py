@@ -79,14 +79,14 @@ def test_one_that_waits_for_the_network_lets_all_in_again(room, time):
 
 def test_between_the_two_nothing_changes(time):
     room = Room(4, first=2, clock=lambda: time.now, worked=lambda: time.worked)
-    assert rounds(room, time, (BUSY + IDLE) / 2, 20) == 2
+    assert beside_another(room, lambda: rounds(room, time, (BUSY + IDLE) / 2, 20)) == 2
 
 
 def test_one_that_is_alone_tells_how_many_there_is_work_for(room, time):
     room.bring(lambda: time.goes_on(0.7, LOOK_EVERY_S / 100))
     assert room.limit == 1
     rounds(room, time, 0.0, 4)
-    room.bring(lambda: time.goes_on(0.35, LOOK_EVERY_S / 100))
+    room.bring(lambda: time.goes_on(BUSY / 3, LOOK_EVERY_S / 100))
     assert room.limit == 3
 
 
@@ -99,6 +99,25 @@ def test_large_files_may_keep_it_at_work(room, time):
     assert rounds(room, time, 1.0, 10, LARGE) == 4
     assert rounds(room, time, 1.0, 1, LARGE * 3 + SMALL) == 1
     assert [rounds(room, time, 1.0, 1, LARGE) for _ in range(4)] == [2, 4, 4, 4]
+
+
+def test_work_counts_while_it_lasts(time):
+    """Else who waits would see nobody at work, and be let in."""
+    room = Room(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
+    entered = threading.Event()
+    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
+
+    def stay():
+        thread.start()
+        for _ in range(4):
+            time.goes_on(1.0)
+            room.note(0)
+            assert not entered.wait(2 * LOOK_EVERY_S)
+        return SMALL
+
+    room.bring(stay)
+    assert entered.wait(WAIT_S)
+    thread.join(WAIT_S)
 
 
 def test_who_has_no_room_waits_for_one_who_leaves(time):
@@ -144,3 +163,5 @@ def test_a_stop_lets_nobody_wait(room, time):
 
     room.bring(stay)
     thread.join(WAIT_S)
+    rounds(room, time, 1.0, 3)
+    assert room.limit > 1000

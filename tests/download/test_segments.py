@@ -397,6 +397,22 @@ def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
     assert rig.origin.peak <= 3  # it may notice late that the front has hung up
 
 
+def test_a_helper_that_had_to_go_comes_again_when_there_is_a_place(rig):
+    body = Pattern(8 * TOTAL, 1)
+    downloader = rig.downloader(segments=SegmentPolicy(2, 2 * MIB, 0.0), per_host=2)
+    url = rig.origin.add("/a", body, faults=[limit_per_connection(20_000_000)])
+    fetched = []
+    transfer = threading.Thread(target=lambda: fetched.append(rig.fetch(url, downloader=downloader)))
+    transfer.start()
+    rig.origin.wait_for(lambda: len(helpers(rig)) == 1)
+    downloader.places.take("127.0.0.1")
+    rig.origin.wait_for(lambda: helpers(rig)[0].finished_at is not None)
+    downloader.places.leave("127.0.0.1")
+    rig.origin.wait_for(lambda: len(helpers(rig)) > 1)
+    transfer.join(30)
+    assert rig.publish(fetched[0]) == body.read()
+
+
 def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     """What it had still to bring it gives back."""
     body = Pattern(8 * TOTAL, 1)  # more than the system's buffers hold
