@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mediacrawl.patience import be_patient
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -102,6 +104,7 @@ class Batcher(Generic[Q, A]):
         self._thread.join()
 
     def _run(self) -> None:
+        be_patient()
         while (first := self._queue.get()) is not None:
             batch, is_last = self._drain(first)
             questions = [question for asked, _ in batch for question in asked]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.download.request import Cancel, Outcome, Progress, TransferRequest
 from mediacrawl.download.room import Room
 from mediacrawl.errors import Interrupted
+from mediacrawl.patience import be_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,7 @@ class TransferPool:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
+        be_patient()
         while True:
             job = self._queue.get()
             if job is None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.download.exchange import anywhere
 from mediacrawl.download.request import Cancel, Fetched
 from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.patience import be_patient
 from mediacrawl.workers import messages
 from mediacrawl.workers.messages import (
     Answered,
@@ -194,6 +195,7 @@ class _Remote:
         self._connection.close()
 
     def _listen(self) -> None:
+        be_patient()
         try:
             with suppress(EOFError, OSError):
                 while True:

@@ -25,6 +25,7 @@ from mediacrawl.download.room import Room
 from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.patience import be_patient
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.partfile import PartFile, PartInUse
@@ -208,6 +209,7 @@ def main() -> None:
     """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
+    be_patient()
     allow_many_files()
     connection = Connection(int(sys.argv[1]))
     try:
