@@ -27,6 +27,14 @@ def test_it_is_for_the_thread_that_asks_and_for_no_other():
     assert os.sched_getscheduler(0) == mine != os.SCHED_BATCH
 
 
+def test_a_policy_that_a_user_has_chosen_stays():
+    def choose():
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        be_patient()
+
+    assert policy_within(choose) == os.SCHED_IDLE
+
+
 def test_where_it_is_forbidden_nothing_happens(monkeypatch):
     def refuse(*_):
         raise PermissionError
