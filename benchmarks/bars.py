@@ -127,6 +127,7 @@ def _forty() -> Iterator[Bar]:
         (MUST, peers.SCRAPY, peers.OURS_32, "32 connections"),
         (MUST, peers.WGET2_16, peers.OURS, "16 connections"),
         (MUST, peers.WGET2_16, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
+        (MUST, peers.WGET2_16, peers.OURS_64, "64 connections, up to 4 for a file at once"),
         (AIM, peers.ARIA_FORTY, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
         (AIM, peers.ARIA_64, peers.OURS_64, "64 connections, up to 4 for a file at once"),
     ):
