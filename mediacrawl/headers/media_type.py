@@ -102,8 +102,7 @@ def _table() -> mimetypes.MimeTypes:
     return table
 
 
-@lru_cache(maxsize=64)  # a site sends few of them, and each is asked for several times
-@lru_cache(256)
+@lru_cache(256)  # a site sends few of them, and each is asked for several times
 def media_type(value: str | None) -> str | None:
     """Give `type/subtype` in lower case, without parameters; None if that is not what it is."""
     match = _ESSENCE.fullmatch((value or "").strip(" \t"))
