@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import sys
+import threading
+from contextlib import suppress
 
 
 def main() -> None:
     """The console script. Exits with the statuses that the README documents."""
     gc.disable()  # what is imported stays: to look through it for garbage, now and in the end, is a fifth of a start
+    try:
+        _main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            _leave(end.code or 0)
+        raise
+
+
+def _leave(status: int) -> None:
+    """End as the interpreter does, in its order, but without taking apart each module: that lasts 10 to 40 ms, and
+    all memory goes back anyway. Returns where something is not as usual: then it is left to the interpreter.
+    """
+    with suppress(AttributeError, OSError, ValueError):
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _main() -> None:
     if sys.argv[1:2] == ["get"] and (status := _get()) is not None:
         sys.exit(status)
     from mediacrawl import cli  # noqa: PLC0415

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import math
+import queue
 import sys
+import threading
 import time
-from collections import ChainMap
-from concurrent.futures import FIRST_COMPLETED, wait
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap, deque
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import Failure, Publish, Want
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.errors import (
     EXIT_OK,
     MachineError,
@@ -27,25 +32,60 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.lists import BadLine, Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
 from mediacrawl.progress import Display, Snapshot, command_line
 from mediacrawl.report import Report, size_text
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, flag, store_of
+from mediacrawl.workers.transfers import WORKERS_FROM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from mediacrawl.download.request import Fetched, Outcome
+    from mediacrawl.download.request import Outcome
     from mediacrawl.wiring import Settings
 
 _OWNER = "get"
+_BLOCK_LINES = 250
+_MOST_BLOCKS = 16
+_MOST_UNDER_WAY = 1000  # files: then the list waits, that memory holds
+_IN_USE_WAIT_S = 1.0
+_LONGEST = 32  # files of a batch
+_WORTH_IT_S = 0.05  # so long a batch may take
+_BATCH_S = 0.25  # then it begins no further one
+
+
+class _Wanted(NamedTuple):
+    """A file that is wanted.
+
+    Attributes:
+        request: what the transfer is to know.
+        path: in the store, where that is said.
+        filename: the last part of it, where a list says that.
+        kept: what a list says, for the ledger.
+    """
+
+    request: TransferRequest
+    path: str | None = None
+    filename: str | None = None
+    kept: str | None = None
+
+    @property
+    def shown(self) -> str:
+        return shown_url(self.request.url)
+
+    def entry(self, **facts: Any) -> Entry:
+        return Entry(self.request.key, self.shown, spider=_OWNER, wish=self.kept, **facts)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that `get` has beside those of every Scrapy command."""
+    parser.add_argument(
+        "-i", "--input", metavar="FILE", help="list of URLs, as the urllist spider reads it; - is standard input"
+    )
     parser.add_argument("-o", "--output", metavar="NAME", help="path in the store, for a single URL")
     parser.add_argument("-U", "--user-agent", metavar="TEXT", help="User-Agent to send")
     parser.add_argument("--referer", metavar="URL", help="Referer to send")
@@ -75,10 +115,10 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
         chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
-        requests = _requests(urls, opts, chosen)
+        wishes = _Wishes(urls, opts, chosen)
     except UsageProblem:
         return None
-    return _brought(requests, opts.output, chosen)
+    return _brought(wishes, chosen)
 
 
 class _PlainParser(argparse.ArgumentParser):
@@ -92,25 +132,25 @@ def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
     Raises:
         UsageProblem: an argument cannot be meant. Nothing was done.
     """
-    return _brought(_requests(urls, opts, settings), opts.output, settings)
+    return _brought(_Wishes(urls, opts, settings), settings)
 
 
-def _brought(requests: list[TransferRequest], name: str | None, settings: Settings) -> int:
+def _brought(wishes: _Wishes, settings: Settings) -> int:
     """The exit status, once each of them is there or has failed."""
     report = Report()
     try:
         durable = flag(settings, "MEDIACRAWL_SYNC", default=True)
         store = store_of(settings.get("FILES_STORE", None) or DEFAULT_STORE, durable=durable)
-        works = Works(settings, store, files=len(requests))
+        works = Works(settings, store, files=wishes.at_most)
     except MediacrawlError as error:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status
-    run = _Run(works, report, name)
+    run = _Run(works, report)
     try:
-        run.all(requests)
+        run.all(wishes.blocks())
     except KeyboardInterrupt:
         report.stopped = True
-    except MachineError as error:
+    except (MachineError, UsageProblem) as error:
         report.fatal = error
     finally:
         works.close()
@@ -121,28 +161,67 @@ def _brought(requests: list[TransferRequest], name: str | None, settings: Settin
     return report.exit_status
 
 
-class _Run:
-    """The URLs of one command."""
+class _Unusable(NamedTuple):
+    """A line of a list that cannot be used: where it stands, and why."""
 
-    def __init__(self, works: Works, report: Report, name: str | None) -> None:
+    where: str
+    why: str
+
+
+class _Host:
+    """Those of one host.
+
+    Attributes:
+        waiting: for one of those under way to end.
+        busy: batches under way.
+        file_s: what a file takes; 0 while nothing is known.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: deque[_Wanted] = deque()
+        self.busy = 0
+        self.file_s = 0.0
+
+    def next(self) -> list[_Wanted]:
+        """Small files go several at a time: to hand one over costs more than to fetch it."""
+        size = int(_WORTH_IT_S / self.file_s) if self.file_s else 1
+        return [self.waiting.popleft() for _ in range(min(max(1, size), _LONGEST, len(self.waiting)))]
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """What those of a batch took."""
+        took_s = [outcome.took_s for outcome in outcomes if isinstance(outcome, Fetched)]
+        if took_s:
+            self.file_s = sum(took_s) / len(took_s)
+
+
+class _Run:
+    """The files of one command. All happens in one thread; others, that have something for it, leave it an event."""
+
+    def __init__(self, works: Works, report: Report) -> None:
         self._works = works
         self._report = report
-        self._name = name
+        self._per_host = works.downloader.policy.per_host or math.inf
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._under_way: set[str] = set()  # keys
+        self._hosts: dict[str, _Host] = {}
+        self._in_use: deque[tuple[float, _Wanted]] = deque()  # by another process; when to ask again
+        self._blocks: queue.Queue[Sequence[_Wanted | _Unusable]] = queue.Queue(_MOST_BLOCKS)  # that have been read
+        self._is_reading = True
+        self._draw_at = 0.0
         self.display = Display(sys.stderr, 5.0)
 
-    def all(self, requests: list[TransferRequest]) -> None:
-        """All at once, as many as there are threads."""
-        self._report.wanted = len(requests)
-        left = {r: self._submit(r) for r in requests if not self._is_present(r)}
-        import tqdm  # noqa: F401, PLC0415 - will be needed, and now there is time: the first bytes are travelling
-
-        while left:
-            self.display.draw(self.snapshot())
-            for request, future in list(left.items()):
-                if future.done():
-                    del left[request]
-                    self._settle(request, future, left)
-            wait(left.values(), min(self.display.every_s, 0.1), FIRST_COMPLETED)
+    def all(self, blocks: Iterable[Sequence[_Wanted | _Unusable]]) -> None:
+        """As many at once as there are threads, and as one host may be asked for."""
+        threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
+        while self._is_reading or self._under_way or not self._blocks.empty():
+            try:
+                event = self._events.get(timeout=min(self.display.every_s, 0.1))
+            except queue.Empty:
+                import tqdm  # noqa: F401, PLC0415 - will be needed, and now there is time
+            else:
+                event()
+            self._look(time.monotonic())
 
     def snapshot(self) -> Snapshot:
         pool, report = self._works.pool, self._report
@@ -150,91 +229,219 @@ class _Run:
         fetched = pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
         return Snapshot(time.monotonic(), report.settled, report.wanted, fetched, active)
 
-    def _is_present(self, request: TransferRequest) -> bool:
-        """Whether the file is there; then that is counted and said."""
-        (entry,) = self._works.archive.known([request.key])
-        if entry is None or entry.state != DONE:
-            return False
-        self._report.present += 1
-        print(f"already there: {self._works.archive.store.root / (entry.path or '')}")
-        return True
+    def _look(self, now: float) -> None:
+        """What is due."""
+        while self._in_use and self._in_use[0][0] <= now:
+            self._ask([self._in_use.popleft()[1]])
+        self._take()
+        if now >= self._draw_at:
+            self._draw_at = now + self.display.every_s
+            self.display.draw(self.snapshot())
 
-    def _submit(self, request: TransferRequest) -> Future[list[Outcome]]:
-        self._works.changes.submit(Want(_entry(request)))
-        named = request._replace(name=self._name or name_in_url(request.url))
-        return self._works.pool.submit([named], math.inf)
+    # In
 
-    def _settle(
-        self,
-        request: TransferRequest,
-        future: Future[list[Outcome]],
-        left: dict[TransferRequest, Future[list[Outcome]]],
-    ) -> None:
+    def _read(self, blocks: Iterable[Sequence[_Wanted | _Unusable]]) -> None:
+        """In a thread of its own, as where it comes from may be slow."""
         try:
-            (outcome,) = future.result()
-            if isinstance(outcome, BaseException):
+            for block in blocks:
+                self._blocks.put(block)
+                self._events.put(self._take)
+            self._events.put(self._end_of_list)
+        except Exception as error:
+            self._events.put(partial(self._end_of_list, error))
+
+    def _end_of_list(self, error: Exception | None = None) -> None:
+        self._is_reading = False
+        if error is not None:
+            raise error
+
+    def _take(self) -> None:
+        """What has been read, as far as there is room for it."""
+        fresh: dict[str, _Wanted] = {}
+        for line in self._next_lines():
+            if isinstance(line, _Unusable):
+                self._report.wanted += 1
+                self._report.count_failure(line.where, line.why)
+            elif line.request.key not in self._under_way:
+                fresh.setdefault(line.request.key, line)
+        if fresh:
+            self._report.wanted += len(fresh)
+            self._under_way.update(fresh)
+            self._ask(list(fresh.values()))
+
+    def _next_lines(self) -> list[_Wanted | _Unusable]:
+        lines: list[_Wanted | _Unusable] = []
+        with suppress(queue.Empty):
+            while len(self._under_way) + len(lines) < _MOST_UNDER_WAY and len(lines) < _BLOCK_LINES:
+                lines += self._blocks.get_nowait()
+        return lines
+
+    def _ask(self, block: Sequence[_Wanted]) -> None:
+        """What is not there is on its way."""
+        missing = []
+        for wanted, entry in zip(block, self._works.archive.known([w.request.key for w in block]), strict=True):
+            if entry is not None and entry.state == DONE:
+                self._report.present += 1
+                self._end(wanted, f"already there: {self._where(entry)}")
+            else:
+                missing.append(wanted)
+        if missing:
+            self._works.changes.submit_all([Want(wanted.entry()) for wanted in missing])
+        for wanted in missing:
+            self._hosts.setdefault(name := _host_of(wanted), _Host(name)).waiting.append(wanted)
+        for name in {_host_of(wanted) for wanted in missing}:
+            self._set_out(self._hosts[name])
+
+    def _set_out(self, host: _Host) -> None:
+        """The next ones of that host, as many at a time as it may be asked for."""
+        while host.waiting and host.busy < self._per_host:
+            host.busy += 1
+            batch = host.next()
+            future = self._works.pool.submit([wanted.request for wanted in batch], _BATCH_S)
+            self._then(future, self._arrived, host, batch)
+        if not host.busy:
+            del self._hosts[host.name]
+
+    def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
+        """The next step with what has come of the last one."""
+        future.add_done_callback(lambda done: self._events.put(partial(step, *facts, done)))
+
+    # Back
+
+    def _arrived(self, host: _Host, batch: Sequence[_Wanted], future: Future[list[Outcome]]) -> None:
+        outcomes = future.result()
+        host.busy -= 1
+        host.learn(outcomes)
+        host.waiting.extendleft(reversed(batch[len(outcomes) :]))
+        self._set_out(host)
+        for wanted, outcome in zip(batch, outcomes, strict=False):
+            self._settle(wanted, outcome)
+
+    def _settle(self, wanted: _Wanted, outcome: Outcome) -> None:
+        match outcome:
+            case PartInUse():
+                self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
+                self._in_use.append((time.monotonic() + _IN_USE_WAIT_S, wanted))
+            case TransferError():
+                self._report.count_failure(outcome.url, outcome.reason)
+                facts = {"http_status": outcome.http_status, "reason": outcome.reason, "permanent": outcome.permanent}
+                self._works.changes.submit(Failure(wanted.entry(**facts)))
+                self._end(wanted)
+            case BaseException():
                 raise outcome
-            self._publish(request, outcome)
-        except PartInUse:
-            print(f"{shown_url(request.url)}: another process is fetching it, waiting", file=sys.stderr)
-            time.sleep(1.0)
-            if not self._is_present(request):
-                left[request] = self._submit(request)
-        except NameTaken as error:  # what has come stays for when the name is free
-            self._report.count_failure(shown_url(request.url), str(error))
-        except TransferError as error:
-            self._report.count_failure(error.url, error.reason)
-            failed = _entry(request, http_status=error.http_status, reason=error.reason, permanent=error.permanent)
-            self._works.changes.submit(Failure(failed))
+            case _:
+                self._publish(wanted, outcome)
 
-    def _publish(self, request: TransferRequest, fetched: Fetched) -> None:
-        path = self._name or wished_path(_OWNER, request.url, fetched.headers)
-        change = Publish(_entry(request, path=path), fetched)
+    def _publish(self, wanted: _Wanted, fetched: Fetched) -> None:
+        path = wanted.path or wished_path(_OWNER, wanted.request.url, fetched.headers, wanted.filename)
+        future = self._works.changes.submit(Publish(wanted.entry(path=path), fetched))
+        self._then(future, self._published, wanted, fetched)
+
+    def _published(self, wanted: _Wanted, fetched: Fetched, future: Future[Entry]) -> None:
         try:
-            entry = self._works.changes.submit(change).result()
-        except NameTaken:  # the part is for whoever tries next
+            entry = future.result()
+        except NameTaken as error:  # what has come stays for when the name is free
             assert fetched.part is not None
             fetched.part.close()
-            raise
+            self._report.count_failure(wanted.shown, str(error))
+            self._end(wanted)
+            return
         resumed = fetched.saved_bytes > 0
         self._report.new += not resumed
         self._report.resumed += resumed
         self._report.new_bytes += fetched.size_bytes
         self._report.saved_bytes += fetched.saved_bytes
         saved = f", {size_text(fetched.saved_bytes)} of them were here" if resumed else ""
-        print(f"{self._works.archive.store.root / (entry.path or '')} ({size_text(fetched.size_bytes)}{saved})")
+        self._end(wanted, f"{self._where(entry)} ({size_text(fetched.size_bytes)}{saved})")
+
+    def _end(self, wanted: _Wanted, says: str | None = None) -> None:
+        self._under_way.discard(wanted.request.key)
+        if says is not None:
+            self.display.say(says, sys.stdout)
+
+    def _where(self, entry: Entry) -> Path:
+        return self._works.archive.store.root / (entry.path or "")
 
 
-def _entry(request: TransferRequest, **facts: Any) -> Entry:
-    return Entry(request.key, shown_url(request.url), spider=_OWNER, **facts)
+def _host_of(wanted: _Wanted) -> str:
+    origin = Origin.of(wanted.request.url)
+    return origin.host if origin is not None else ""
 
 
-def _requests(urls: list[str], opts: argparse.Namespace, settings: Settings) -> list[TransferRequest]:
-    """Raises `UsageProblem` for what cannot be meant."""
-    if not urls:
-        raise UsageProblem("give at least one URL")
-    if opts.output and len(urls) > 1:
-        raise UsageProblem("-o names a single file, and there are several URLs")
-    if opts.connections is not None and not 1 <= opts.connections <= 16:
-        raise UsageProblem("-n must be between 1 and 16")
-    headers = _headers(opts, settings.get("USER_AGENT", None))
-    requests = (_request(url, headers, opts.connections) for url in urls)
-    return list({request.key: request for request in requests}.values())
+class _Wishes:
+    """What the command line asks for.
+
+    Attributes:
+        at_most: so many files; infinite where nobody can tell before it has been read.
+    """
+
+    def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
+        """Raises `UsageProblem` for what cannot be meant."""
+        if not urls and opts.input is None:
+            raise UsageProblem("give at least one URL, or a list with -i")
+        if opts.output and (len(urls) > 1 or opts.input is not None):
+            raise UsageProblem("-o names a single file, and there may be several")
+        if opts.connections is not None and not 1 <= opts.connections <= 16:
+            raise UsageProblem("-n must be between 1 and 16")
+        self._headers = _headers(opts, settings.get("USER_AGENT", None))
+        self._connections = opts.connections
+        self._list: str | None = opts.input
+        self._first = [_Wanted(self._request(url, opts.output), opts.output) for url in urls]
+        self._lines: Iterator[_Wanted | _Unusable] = iter(())
+        self._ahead: list[_Wanted | _Unusable] = []
+        self._block_lines = _BLOCK_LINES
+        self.at_most: float = len(urls)
+        if self._list is not None:
+            refuse_unreadable(self._list)
+            self._lines = self._of_list(self._list)
+            self._look_ahead(Path(self._list))
+
+    def blocks(self) -> Iterator[Sequence[_Wanted | _Unusable]]:
+        """Raises `UsageProblem` for a list that turns out not to be readable."""
+        yield [*self._first, *self._ahead]
+        while block := list(islice(self._lines, self._block_lines)):
+            yield block
+
+    def _look_ahead(self, path: Path) -> None:
+        """A file can be counted, so far that it decides something; a pipe may be slow."""
+        if not path.is_file():
+            self._block_lines, self.at_most = 1, math.inf
+            return
+        self._ahead = list(islice(self._lines, WORKERS_FROM + 1))
+        self.at_most += len(self._ahead) if len(self._ahead) <= WORKERS_FROM else math.inf
+
+    def _of_list(self, file: str) -> Iterator[_Wanted | _Unusable]:
+        with opened_list(file) as stream:
+            for row in read_list(stream):
+                yield _Unusable(f"{file}:{row.number}", row.why) if isinstance(row, BadLine) else self._of_row(row)
+
+    def _of_row(self, row: Row) -> _Wanted:
+        request = self._request(row.url, row.filename)
+        if row.is_plain:
+            return _Wanted(request)
+        referer = (("Referer", row.referer),) if row.referer else ()
+        named = {name.lower(): (name, text) for name, text in chain(self._headers, referer, row.headers.items())}
+        request = request._replace(headers=tuple(named.values()), digests=row.digests)
+        return _Wanted(request, filename=row.filename, kept=row.kept)
+
+    def _request(self, url: str, name: str | None) -> TransferRequest:
+        origin = Origin.of(url)
+        if origin is None:
+            raise UsageProblem(f"{shown_url(url)}: not an http or https URL")
+        return TransferRequest(
+            key_of_url(url),
+            url,
+            headers=self._headers,
+            proxy=_proxy_for(origin),
+            connections=self._connections,
+            accept_html=is_page_name(url),
+            name=name or name_in_url(url),
+        )
 
 
-def _request(url: str, headers: tuple[tuple[str, str], ...], connections: int | None) -> TransferRequest:
-    origin = Origin.of(url)
-    if origin is None:
-        raise UsageProblem(f"{shown_url(url)}: not an http or https URL")
-    proxy = None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
-    return TransferRequest(
-        key_of_url(url),
-        url,
-        headers=headers,
-        proxy=proxy,
-        connections=connections,
-        accept_html=is_page_name(url),
-    )
+@lru_cache(256)
+def _proxy_for(origin: Origin) -> str | None:
+    return None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
 
 
 def _headers(opts: argparse.Namespace, user_agent: str | None) -> tuple[tuple[str, str], ...]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from mediacrawl.errors import shown_url
+from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mediacrawl.headers import Digest
+
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
+KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retry asks for the same
 _DELIMITERS = ",;\t"
 
 
@@ -35,6 +41,19 @@ class Row(NamedTuple):
         """A URL and nothing else."""
         return not (self.filename or self.sha256 or self.md5 or self.referer or self.headers or "@" in self.url)
 
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """What the bytes must hash to."""
+        named = (("sha256", self.sha256), ("md5", self.md5))
+        found = (digest_from_hex(name, text) for name, text in named if text)
+        return tuple(digest for digest in found if digest is not None)
+
+    @property
+    def kept(self) -> str | None:
+        """What of it the ledger keeps, as JSON."""
+        facts = {name: value for name in KEPT if (value := getattr(self, name))}
+        return json.dumps(facts) if facts else None
+
     def item(self) -> dict[str, Any]:
         """As the pipeline wants it."""
         facts = {name: value for name in COLUMNS[1:] if (value := getattr(self, name))}
@@ -46,6 +65,32 @@ class BadLine(NamedTuple):
 
     number: int
     why: str
+
+
+def refuse_unreadable(file: str) -> None:
+    """Raises `UsageProblem` for a list that cannot be read, before anything is fetched. A pipe is not touched."""
+    if file != "-" and (Path(file).is_file() or Path(file).is_dir() or not Path(file).exists()):
+        with opened_list(file):
+            pass
+
+
+@contextmanager
+def opened_list(file: str) -> Iterator[TextIO]:
+    """The text of a list; `-` is standard input. Raises `UsageProblem` if it cannot be read."""
+    if file == "-":
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        yield sys.stdin
+        return
+    try:
+        encoding = "utf-8-sig"
+        if Path(file).is_file():  # what a pipe has given it does not give again
+            with Path(file).open("rb") as raw:
+                encoding = "utf-16" if raw.read(2) in {b"\xff\xfe", b"\xfe\xff"} else encoding
+        stream = Path(file).open(encoding=encoding, errors="replace", newline="")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UsageProblem(f"list {file}: cannot be read: {error.strerror}") from None
+    with stream:
+        yield stream
 
 
 def read_list(stream: TextIO) -> Iterator[Row | BadLine]:

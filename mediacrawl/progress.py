@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -14,6 +15,7 @@ from mediacrawl.report import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from tqdm import tqdm
 
@@ -66,6 +68,11 @@ class Display:
             self._draw_bars(now, speed)
         elif self._line_every_s:
             self._write_line(now, speed)
+
+    def say(self, line: str, stream: TextIO) -> None:
+        """A line of its own, on either stream; above the bars, where there are some."""
+        with _cleared(stream) if self._total is not None else nullcontext():
+            print(line, file=stream)
 
     def close(self, now: Snapshot) -> None:
         """Take the bars away, leave the total where it ended."""
@@ -157,9 +164,7 @@ class _AboveBars:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        from tqdm import tqdm  # noqa: PLC0415
-
-        with tqdm.external_write_mode(file=self._stream):
+        with _cleared(self._stream):
             return int(self._stream.write(text))
 
     def flush(self) -> None:
@@ -167,6 +172,13 @@ class _AboveBars:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _cleared(stream: Any) -> AbstractContextManager[None]:
+    """Without tqdm's bars, which come back at the end of the block."""
+    from tqdm import tqdm  # noqa: PLC0415 - there are bars: it has been imported
+
+    return tqdm.external_write_mode(file=stream)
 
 
 def _fitted(name: str, width: int = 24) -> str:

@@ -15,6 +15,7 @@ from mediacrawl.archive import validators_of
 from mediacrawl.bridge import Wanted, headers_of
 from mediacrawl.errors import shown_url
 from mediacrawl.headers import digest_from_hex
+from mediacrawl.lists import KEPT
 from mediacrawl.naming import is_canonical, is_page_name, name_in_url
 from mediacrawl.urls import Origin
 
@@ -31,8 +32,6 @@ _OPTIONS = {
     for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
 }
 _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
-# Of these, what the ledger keeps, so that a retry asks for the same.
-_WISHES = ("filename", "sha256", "md5", "referer")
 
 
 def request_for(url: str) -> Request:
@@ -101,7 +100,7 @@ def wanted_of(request: Request, key: str, works: Works, done: Entry | None, *, a
 
 def wish_of(request: Request) -> str | None:
     """What the ledger keeps of it, as JSON, so that a retry asks for the same."""
-    wish = {name: value for name in _WISHES if (value := request.meta.get(f"media_{name}"))}
+    wish = {name: value for name in KEPT if (value := request.meta.get(f"media_{name}"))}
     return json.dumps(wish) if wish else None
 
 

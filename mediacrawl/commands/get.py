@@ -21,7 +21,7 @@ class Command(ScrapyCommand):
     requires_crawler_process = False
 
     def syntax(self) -> str:
-        return "[options] URL..."
+        return "[options] URL... | -i FILE"
 
     def short_desc(self) -> str:
         return "Fetch files by URL, resumably, without a spider"
@@ -32,8 +32,6 @@ class Command(ScrapyCommand):
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         assert self.settings is not None
-        if not args:
-            raise UsageError("give at least one URL")
         try:
             self.exitcode = direct.run(args, opts, self.settings)
         except UsageProblem as error:

@@ -104,7 +104,7 @@ class Transport(Protocol):
 
 
 class RequestsTransport:
-    """`requests`, one session for each thread, as sessions are not made for sharing."""
+    """`requests`: one adapter for all threads, and one session for each, as sessions are not made for sharing."""
 
     def __init__(
         self,
@@ -115,20 +115,19 @@ class RequestsTransport:
     ) -> None:
         self._factory = session_factory
         self._goes_straight = session_factory is requests.Session  # nobody has a say but we
-        self._block_private = block_private
         self._watch = HeadWatch()
+        self._adapter = GuardedAdapter(self._watch, block_private=block_private)
         self._verify = verify
         self._local = threading.local()
         self._sessions: WeakSet[requests.Session] = WeakSet()  # those of threads that live
         self._lock = threading.Lock()
 
     def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
-        session = self._session()
         try:
             if self._goes_straight and not proxy:
-                answer = _straight(session, url, headers, verify=self._verify, timeout_s=timeout_s)
+                answer = _straight(self._adapter, url, headers, verify=self._verify, timeout_s=timeout_s)
             else:
-                answer = _through(session, url, headers, proxy, verify=self._verify, timeout_s=timeout_s)
+                answer = _through(self._session(), url, headers, proxy, verify=self._verify, timeout_s=timeout_s)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
         if 300 <= answer.status < 400:
@@ -145,6 +144,7 @@ class RequestsTransport:
             for session in list(self._sessions):
                 session.close()
             self._sessions.clear()
+        self._adapter.close()
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -158,7 +158,7 @@ class RequestsTransport:
             session.get_redirect_target = lambda _response: None  # type: ignore[method-assign,assignment]
             for prefix in ("http://", "https://"):
                 if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not somebody's own
-                    session.mount(prefix, GuardedAdapter(self._watch, block_private=self._block_private))
+                    session.mount(prefix, self._adapter)
             with self._lock:
                 self._sessions.add(session)
         return session
@@ -200,14 +200,12 @@ def _through(
 
 
 def _straight(
-    session: requests.Session, url: str, headers: Mapping[str, str], *, verify: bool | str, timeout_s: float
+    adapter: GuardedAdapter, url: str, headers: Mapping[str, str], *, verify: bool | str, timeout_s: float
 ) -> _RequestsAnswer:
     """The same GET with the work left out that a session does for each: what it would send, over the pool that it
     would take.
     """
     origin, request = _prepared(url, headers)
-    adapter = session.get_adapter(origin)
-    assert isinstance(adapter, GuardedAdapter)
     raw = Exchanged(adapter.pool(origin, verify), request, timeout_s)
     answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
     answer.status = raw.status

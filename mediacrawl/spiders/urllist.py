@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
@@ -14,12 +11,11 @@ from scrapy import Spider
 from mediacrawl.bridge import Bridge
 from mediacrawl.errors import UsageProblem
 from mediacrawl.lines import Lines
-from mediacrawl.lists import BadLine, Row, read_list
+from mediacrawl.lists import BadLine, Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.spiders.base import refuse_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from typing import TextIO
+    from collections.abc import AsyncIterator
 
 _BLOCK_ROWS = 500
 
@@ -44,8 +40,7 @@ class UrlListSpider(Spider):
             raise UsageProblem(f"items={items}: choose from all, none")
         self._file = file
         self._items = items
-        with _opened(file):
-            pass
+        refuse_unreadable(file)
 
     async def start(self) -> AsyncIterator[Any]:
         """Read on as there is room; a bad line is reported with its number."""
@@ -63,7 +58,7 @@ class UrlListSpider(Spider):
 
     async def _blocks(self) -> AsyncIterator[list[Row]]:
         block_rows = 1 if self._file == "-" else _BLOCK_ROWS  # a pipe may be slow
-        with _opened(self._file) as stream:
+        with opened_list(self._file) as stream:
             rows = read_list(stream)
             while block := await asyncio.to_thread(lambda: list(islice(rows, block_rows))):
                 for bad in block:
@@ -77,19 +72,3 @@ class UrlListSpider(Spider):
         report = Bridge.of(self.crawler).report
         report.wanted += 1
         report.count_failure(where, "bad line")
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[TextIO]:
-    if file == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        yield sys.stdin
-        return
-    try:
-        with Path(file).open("rb") as raw:
-            encoding = "utf-16" if raw.read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
-        stream = Path(file).open(encoding=encoding, errors="replace", newline="")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UsageProblem(f"file={file}: cannot be read: {error.strerror}") from None
-    with stream:
-        yield stream
