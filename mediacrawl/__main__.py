@@ -10,11 +10,10 @@ import threading
 from contextlib import suppress
 
 
-def main() -> None:
-    """The console script. Exits with the statuses that the README documents."""
-    gc.disable()  # what is imported stays: to look through it for garbage, now and in the end, is a fifth of a start
+def run() -> None:
+    """The console script: a process that ends with `main`."""
     try:
-        _main()
+        main()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             _leave(end.code or 0)
@@ -33,7 +32,9 @@ def _leave(status: int) -> None:
         os._exit(status)
 
 
-def _main() -> None:
+def main() -> None:
+    """Exits with the statuses that the README documents."""
+    gc.disable()  # what is imported stays: to look through it for garbage is a tenth of a start
     if sys.argv[1:2] == ["get"] and (status := _get()) is not None:
         sys.exit(status)
     from mediacrawl import cli  # noqa: PLC0415
@@ -56,4 +57,4 @@ def _enough_imported() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -230,6 +230,8 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     else:
         request = requests.Request("GET", url, headers=dict(headers)).prepare()
         parts = urlsplit(request.url or "")
+        if parts.scheme not in DEFAULT_PORTS:
+            raise requests.exceptions.InvalidSchema(parts.scheme)
         origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url
         fields = _fields(tuple(request.headers.items()))
         if _BREAKS_OUT.search(target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -26,6 +27,45 @@ def test_what_is_imported_at_the_start_is_not_searched_for_garbage_and_what_come
     command = [sys.executable, "-c", _SCRIPT]
     ended = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
     assert ended.stdout.startswith("Scrapy ")
+
+
+_ENDS = """
+import atexit
+import sys
+from mediacrawl.__main__ import run
+
+class Late:
+    def __del__(self):
+        print("taken apart")
+
+late = Late()
+atexit.register(print, "at exit")
+sys.argv = ["mediacrawl", *sys.argv[1:]]
+run()
+"""
+
+
+def ended(*words, **more):
+    command = [sys.executable, "-c", _ENDS, *words]
+    buffered = environment() | {"PYTHONUNBUFFERED": ""}
+    return subprocess.run(command, env=buffered, stderr=subprocess.PIPE, text=True, check=False, **more)
+
+
+@pytest.mark.parametrize(("words", "status"), [(("version",), 0), (("status", "what"), 2)])
+def test_a_process_ends_with_all_that_was_to_happen_then_and_without_taking_modules_apart(words, status, tmp_path):
+    done = ended(*words, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == status
+    assert done.stdout.endswith("at exit\n")
+    assert "taken apart" not in done.stdout
+
+
+def test_a_process_whose_reader_has_gone_ends_as_python_ends_it(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = ended("version", cwd=tmp_path, stdout=writer)
+    os.close(writer)
+    assert done.returncode == 120  # sys.exit: what was left could not be written
+    assert "BrokenPipeError" in done.stderr
 
 
 _WITHOUT = """

@@ -1,0 +1,206 @@
+"""`mediacrawl get -i FILE`: a list, with and without Scrapy, from a file, a pipe, and standard input."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+
+import pytest
+from crawling import BIG, STALLS_AT, files_in, run, sha256, start
+from origin import limit_per_connection, require_header, stall_after, status
+
+A, B = b"a" * 2000, b"b" * 3000
+JPEG = "image/jpeg"
+BOTH = {"get/127.0.0.1/a.jpg": sha256(A), "get/127.0.0.1/b.jpg": sha256(B)}
+
+
+@pytest.fixture
+def site(origin):
+    origin.add("/a.jpg", A, content_type=JPEG)
+    origin.add("/b.jpg", B, content_type=JPEG)
+    return origin
+
+
+@pytest.fixture
+def listed(tmp_path, site):
+    """Writes a list, in which `{a}` and `{b}` are the URLs of the site, and gives its name."""
+
+    def listed(text):
+        text = text.format(a=site.url("/a.jpg"), b=site.url("/b.jpg")) if isinstance(text, str) else text
+        (tmp_path / "list").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return "list"
+
+    return listed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{a}\n# more\n\n{b}\n{a}\n", "url;note\n{a};one\n{b};two\n", '{{"url": "{a}"}}\n{{"url": "{b}"}}\n'],
+    ids=["plain", "CSV", "JSON lines"],
+)
+def test_each_format_brings_each_file_once(command, site, listed, text):
+    done = command("get", "-i", listed(text))
+    assert (done.status, done.store, done.err) == (0, BOTH, "")
+    assert sorted(request.path for request in site.requests) == ["/a.jpg", "/b.jpg"]
+
+
+def test_a_list_of_another_encoding(command, site, listed):
+    text = f"{site.url('/a.jpg')}\n{site.url('/b.jpg')}\n".encode("utf-16")
+    assert command("get", "-i", listed(text)).store == BOTH
+
+
+def test_urls_of_the_command_line_come_too(command, site, listed):
+    assert command("get", site.url("/b.jpg"), "-i", listed("{a}\n")).store == BOTH
+
+
+def test_what_is_there_is_not_asked_for_again(command, site, listed, tmp_path):
+    command("get", "-i", listed("{a}\n{b}\n"))
+    site.forget()
+    done = command("get", "-i", "list")
+    assert (done.status, site.requests) == (0, [])
+    assert done.out.splitlines() == [f"already there: {tmp_path}/store/get/127.0.0.1/{name}.jpg" for name in "ab"]
+
+
+def test_a_line_names_its_file_and_says_what_to_send(command, site, listed):
+    row = {
+        "url": site.url("/a.jpg"),
+        "filename": "Am See.jpg",
+        "referer": "http://127.0.0.1/page",
+        "headers": {"X-Key": "7"},
+    }
+    done = command("get", "--referer", "http://127.0.0.1/all", "-i", listed(json.dumps(row).encode()))
+    assert done.store == {"get/127.0.0.1/Am See.jpg": sha256(A)}
+    headers = site.requests[0].headers
+    assert (headers["referer"], headers["x-key"]) == ("http://127.0.0.1/page", "7")
+
+
+def test_another_digest_than_the_list_says_is_a_failure_and_a_retry_wants_the_same(command, site, listed, tmp_path):
+    done = command("get", "-i", listed(f"url,sha256,filename\n{{a}},{sha256(B)},x.jpg\n{{b}},{sha256(B)},\n"))
+    assert (done.status, list(done.store.values())) == (1, [sha256(B)])
+    site.add("/a.jpg", B, content_type=JPEG)
+    again = run(tmp_path, "retry", "--permanent")
+    assert again.status == 0, str(again)
+    assert sorted(files_in(tmp_path / "store").values()) == [sha256(B), sha256(B)]
+    assert any(path.endswith("/x.jpg") for path in files_in(tmp_path / "store"))
+
+
+def test_bad_lines_are_told_with_their_numbers_and_the_others_come(command, listed):
+    done = command("get", "-i", listed("{a}\nnonsense\n{b}\nftp://127.0.0.1/x\n"))
+    assert (done.status, done.store) == (1, BOTH)
+    assert "list:2: not an http or https URL: 'nonsense'" in done.err
+    assert "list:4: not an http or https URL: 'ftp://127.0.0.1/x'" in done.err
+    assert "already there 0, failed 2" in done.err
+
+
+def test_an_empty_list_is_nothing_to_do(command, listed):
+    done = command("get", "-i", listed("# nothing yet\n"))
+    assert (done.status, done.store, done.out) == (0, {}, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-i", "missing.txt"), "missing.txt: cannot be read: No such file or directory"),
+        (("-i", "."), "list .: cannot be read: Is a directory"),
+        (("-i", "list", "-o", "x.jpg"), "-o names a single file"),
+        (("-i",), "expected one argument"),
+    ],
+)
+def test_refused_before_anything_is_asked_for(command, site, listed, words, says):
+    listed("{a}\n")
+    done = command("get", *words)
+    assert done.status == 2
+    assert says in done.lines[-1]
+    assert (done.store, site.requests) == ({}, [])
+
+
+def test_from_standard_input(command, site, monkeypatch):
+    lines = f"{site.url('/a.jpg')}\n{site.url('/b.jpg')}\n".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    assert command("get", "-i", "-").store == BOTH
+
+
+def test_from_a_pipe_each_line_is_fetched_before_the_next_is_there(command, site, tmp_path):
+    """And all of it is read: what a pipe has given it does not give again."""
+    os.mkfifo(tmp_path / "pipe")
+
+    def write():
+        with (tmp_path / "pipe").open("w") as pipe:
+            print(site.url("/a.jpg"), file=pipe, flush=True)
+            site.wait_for(lambda: site.bytes_sent("/a.jpg"), 30)
+            print(site.url("/b.jpg"), file=pipe)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    done = command("get", "-i", "pipe")
+    writer.join()
+    assert (done.status, done.store) == (0, BOTH)
+
+
+def test_a_long_list_comes_whole_with_workers_and_with_lines_that_fail(command, origin, listed):
+    bodies = {f"/{number}.jpg": b"%d " % number * 100 for number in range(400)}
+    for path, body in bodies.items():
+        origin.add(path, body, content_type=JPEG)
+    origin.fault("/7.jpg", status(404, times=None))
+    lines = "".join(f"{origin.url(path)}\n" for path in bodies)
+    done = command("get", "-i", listed((lines + lines).encode()))
+    assert done.status == 1
+    assert set(done.store.values()) == {sha256(body) for path, body in bodies.items() if path != "/7.jpg"}
+    assert len(done.out.splitlines()) - done.out.count("already there") == 399
+    assert f"{origin.url('/7.jpg')}: HTTP 404 Not Found" in done.err
+
+
+def test_a_host_is_asked_for_no_more_than_so_many_at_a_time(command, origin, listed):
+    urls = [
+        origin.add(f"/{n}.jpg", bytes([n]) * 200_000, content_type=JPEG, faults=[limit_per_connection(2_000_000)])
+        for n in range(12)
+    ]
+    done = command("get", "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=3", "-i", listed("\n".join(urls).encode()))
+    assert len(done.store) == 12
+    assert 1 < origin.peak <= 3
+
+
+def test_what_another_process_fetches_is_waited_for(command, site, listed, tmp_path):
+    url = site.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
+    with start(tmp_path, "get", url) as other:
+        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        said = []
+
+        def end_other():
+            site.wait_for(lambda: site.bytes_sent("/a.jpg"), 30)
+            other.interrupt()
+            said.append(other.wait().status)
+
+        ender = threading.Thread(target=end_other)
+        ender.start()
+        done = command("get", "-i", listed((url + "\n{a}\n").format(a=site.url("/a.jpg")).encode()))
+        ender.join()
+    assert (said, done.status) == ([3], 0)
+    assert f"{url}: another process is fetching it, waiting" in done.err
+    assert done.store == {"get/127.0.0.1/a.jpg": sha256(A), "get/127.0.0.1/big.mp4": BIG.sha256()}
+
+
+def test_interrupted_it_goes_on_with_what_is_left(site, listed, tmp_path):
+    url = site.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
+    listed(f"{{a}}\n{url}\n{{b}}\n")
+    with start(tmp_path, "get", "-i", "list") as running:
+        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        running.interrupt()
+        first = running.wait()
+    assert first.status == 3
+    assert "go on with: mediacrawl get" in first.err or "go on with: python -m mediacrawl get" in first.err
+    site.forget()
+    second = run(tmp_path, "get", "-i", "list")
+    assert (second.status, second.store) == (0, BOTH | {"get/127.0.0.1/big.mp4": BIG.sha256()})
+    assert sum(request.body_bytes_sent for request in site.requests) < len(BIG)
+
+
+def test_user_and_password_of_a_line_are_shown_nowhere(command, site, listed, tmp_path):
+    site.fault("/a.jpg", require_header("Authorization", "Basic bWU6czNjcjN0"))
+    done = command("get", "-i", listed(site.url("/a.jpg").replace("//", "//me:s3cr3t@").encode()))
+    assert done.store == {"get/127.0.0.1/a.jpg": sha256(A)}
+    (tmp_path / "list").unlink()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert "s3cr3t" not in done.out + done.err + written.decode("latin-1")
