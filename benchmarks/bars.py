@@ -90,7 +90,7 @@ def _small() -> Iterator[Bar]:
 
 def _fastest(workload: str, than: str) -> Callable[[Results, str], float | None]:
     def figure(results: Results, place: str) -> float | None:
-        names = (peers.OURS, peers.OURS_CURL)
+        names = (peers.OURS, peers.OURS_CURL, peers.OURS_GET)
         speeds = [results.times_as_fast(Key(workload, place, ours), than) for ours in names]
         return max((speed for speed in speeds if speed is not None), default=None)
 
@@ -128,8 +128,11 @@ def _forty() -> Iterator[Bar]:
         (MUST, peers.WGET2_16, peers.OURS, "16 connections"),
         (MUST, peers.WGET2_16, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
         (MUST, peers.WGET2_16, peers.OURS_64, "64 connections, up to 4 for a file at once"),
+        (MUST, peers.WGET2_16, peers.OURS_GET_FOUR_EACH, "16 connections, up to 4 for a file at once, `get -i`"),
         (AIM, peers.ARIA_FORTY, peers.OURS_FOUR_EACH, "16 connections, up to 4 for a file at once"),
+        (AIM, peers.ARIA_FORTY, peers.OURS_GET_FOUR_EACH, "16 connections, up to 4 for a file at once, `get -i`"),
         (AIM, peers.ARIA_64, peers.OURS_64, "64 connections, up to 4 for a file at once"),
+        (AIM, peers.ARIA_64, peers.OURS_GET_64, "64 connections, up to 4 for a file at once, `get -i`"),
     ):
         yield Bar("forty", kind, f"{work}, {connections}", f"1 times {than}", 1, _speed("forty", than, ours))
 

@@ -42,6 +42,9 @@ OURS_BARE = "mediacrawl, no sha256, no fsync"
 OURS_32 = "mediacrawl, 32 connections"
 OURS_FOUR_EACH = "mediacrawl, 16 connections, up to 4 for a file at once"
 OURS_64 = "mediacrawl, 64 connections, up to 4 for a file at once"
+OURS_GET = "mediacrawl get -i"
+OURS_GET_FOUR_EACH = "mediacrawl get -i, 16 connections, up to 4 for a file at once"
+OURS_GET_64 = "mediacrawl get -i, 64 connections, up to 4 for a file at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +294,16 @@ def ours_list(
 
     missing = missing_setting(*settings)
     return Contender(name, argv, ours=True, missing=missing, kept=kept, wanted=wanted, prepare=prepare)
+
+
+def ours_get_list(name: str = OURS_GET, connections: int | None = None, **settings: object) -> Contender:
+    """Without a crawl, as the peers do it: no robots.txt, no start of Scrapy."""
+
+    def argv(job: Job) -> list[str]:
+        given = settings if connections is None else {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
+        return [*_ours("get", job, given), "-i", str(job.list_file())]
+
+    return Contender(name, argv, ours=True, missing=missing_setting(*settings))
 
 
 def ours_curl_list() -> Contender:

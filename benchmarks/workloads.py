@@ -165,6 +165,7 @@ def small(scene: Scene) -> list[Workload]:
         peers.wget_list(scene.tools),
         peers.ours_list(),
         peers.ours_curl_list(),
+        peers.ours_get_list(),
     ]
     wanted = scene.served.small(scene.sizes.small)
     return [Workload("small", f"{len(wanted.urls):,} files of 10-30 KiB", contenders, wanted)]
@@ -178,6 +179,7 @@ def many(scene: Scene) -> list[Workload]:
         peers.curl_list(scene.tools),
         peers.ours_list(),
         peers.ours_curl_list(),
+        peers.ours_get_list(),
     ]
     wanted = scene.served.small(scene.sizes.many)
     return [Workload("many", f"{len(wanted.urls):,} files of 10-30 KiB", contenders, wanted)]
@@ -224,6 +226,8 @@ def forty(scene: Scene) -> list[Workload]:
         peers.ours_list(peers.OURS_32, 32, CONCURRENT_REQUESTS=32, MEDIACRAWL_CONCURRENT_TRANSFERS=32),
         peers.ours_list(peers.OURS_FOUR_EACH, 16, **each),
         peers.ours_list(peers.OURS_64, 64, **each),
+        peers.ours_get_list(peers.OURS_GET_FOUR_EACH, 16, **each),
+        peers.ours_get_list(peers.OURS_GET_64, 64, **each),
     ]
     title = f"{scene.sizes.forty} files of {scene.sizes.forty_bytes // MIB} MiB, each connection limited to 10 MiB/s"
     wanted = scene.served.large(scene.sizes.forty, scene.sizes.forty_bytes, limited=True)
