@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IN_USE_WAIT_S = 0.5
+_ASKED_AT_ONCE = 64  # keys
+_AT_ONCE_S = 0.02  # a disk that is slower than that once is asked by a thread from then on
 MOST_UNDER_WAY = 4096  # lines whose files have not arrived: what memory holds
 
 UnderWay = dict[str, "asyncio.Future[FileInfo]"]  # by key: who wants the same file waits for the first to bring it
@@ -101,6 +103,7 @@ class Bulk:
         self._spider = str(crawler.spider.name if crawler.spider else "files")
         self._offsite = bool(getattr(crawler.spider, "media_offsite", False))
         self._loop = asyncio.get_running_loop()
+        self._asks_at_once = True
         self._mine = 0  # of those under way
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,7 +167,23 @@ class Bulk:
             await self._next_change()
 
     async def _known(self, keys: list[str]) -> list[Entry | Exception | None]:
-        return await asyncio.wrap_future(self._works.questions.submit_all(keys)) if keys else []
+        if not keys or self._are_new(keys):
+            return [None] * len(keys)
+        return await asyncio.wrap_future(self._works.questions.submit_all(keys))
+
+    def _are_new(self, keys: list[str]) -> bool:
+        """Whether the ledger has nothing about the files of a page: that is asked here and now, as long as it takes
+        no time to speak of, as to wake a thread takes longer. False where nobody knows.
+        """
+        if not self._asks_at_once or len(keys) > _ASKED_AT_ONCE:
+            return False
+        began_s = self._loop.time()
+        try:
+            return not self._works.archive.ledger.knows_any(keys)
+        except MachineError:  # who asks again is told
+            return False
+        finally:
+            self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
 
     # Out
 

@@ -102,10 +102,10 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
+        self._reader: sqlite3.Connection | None = None
         with self._errors():
-            uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-            self._db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._db = self._connected("ro" if read_only else "rwc")
             try:
                 self._check_format()
                 if not read_only:
@@ -113,6 +113,10 @@ class Ledger:
             except BaseException:
                 self._db.close()
                 raise
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
     def _check_format(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -142,8 +146,10 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; the ledger must not be used afterwards."""
-        with self._lock:
+        with self._lock, self._reading:
             self._db.close()
+            if self._reader is not None:
+                self._reader.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -169,6 +175,15 @@ class Ledger:
             rows = self._all(f"SELECT {_COLUMNS} FROM files WHERE key IN ({marks})", batch)  # noqa: S608
             found.update((row[0], _entry(row)) for row in rows)
         return found
+
+    def knows_any(self, keys: Sequence[str]) -> bool:
+        """Whether there is a row of any of these few keys, as far as it is committed. Waits for no transaction."""
+        marks = ",".join("?" * len(keys))
+        with self._reading, self._errors():
+            if self._reader is None:
+                self._reader = self._connected("ro")
+            found = self._reader.execute(f"SELECT 1 FROM files WHERE key IN ({marks}) LIMIT 1", keys)  # noqa: S608
+            return found.fetchone() is not None
 
     def entries(self, *states: str) -> Iterator[Entry]:
         """Every row in one of the states (all without arguments), by key, each once, in blocks: memory is flat.

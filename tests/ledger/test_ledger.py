@@ -369,6 +369,31 @@ def test_reading_never_waits_for_a_writer(path, ledger):
     reader.close()
 
 
+def test_whether_any_of_some_keys_is_known_is_told_as_far_as_it_is_committed(ledger):
+    assert not ledger.knows_any([KEY, "http://h/b.jpg"])
+    with ledger.transaction():
+        ledger.want([WANTED], 1.0)
+        assert not ledger.knows_any([KEY])
+    assert ledger.knows_any(["http://h/b.jpg", KEY])
+    assert not ledger.knows_any(["http://h/b.jpg"])
+
+
+def test_whether_a_key_is_known_waits_for_no_transaction_of_another_thread(ledger):
+    begun, over = threading.Event(), threading.Event()
+
+    def write():
+        with ledger.transaction():
+            begun.set()
+            over.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    begun.wait(30)
+    assert not ledger.knows_any([KEY])
+    over.set()
+    writer.join()
+
+
 def test_threads_share_one_ledger(ledger):
     def work(name):
         for n in range(50):

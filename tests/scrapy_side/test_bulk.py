@@ -9,8 +9,10 @@ import pytest
 from crawling import item_of, items_spider, sha256
 from scrapy import Spider
 
+from mediacrawl import bulk
 from mediacrawl.archive import Archive, Failure
 from mediacrawl.errors import DiskFull
+from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.lines import Lines
 from mediacrawl.lists import Row
 from mediacrawl.spiders.urllist import UrlListSpider
@@ -41,9 +43,45 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
         raise RuntimeError("odd")
 
     monkeypatch.setattr(Archive, "known", known)
+    monkeypatch.setattr(Ledger, "knows_any", lambda _self, _keys: True)
     crawled = crawl(crawls, tmp_path, way, item_of(url))
     assert [error["reason"] for error in crawled.errors] == ["odd"]
     caplog.clear()  # of a mistake of ours the traceback is told
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Keys that the ledger was asked for: at once, and by its thread."""
+    at_once, by_thread = [], []
+    knows_any, known = Ledger.knows_any, Archive.known
+    monkeypatch.setattr(Ledger, "knows_any", lambda self, keys: at_once.append(keys) or knows_any(self, keys))
+    monkeypatch.setattr(Archive, "known", lambda self, keys: by_thread.append(keys) or known(self, keys))
+    return at_once, by_thread
+
+
+def test_no_thread_is_asked_for_files_that_are_new(crawls, tmp_path, url, asked):
+    crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url))
+    assert [len(keys) for keys in asked[0]] == [1]
+    assert asked[1] == []
+    crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url))
+    assert [len(keys) for keys in asked[1]] == [1]
+    assert crawled.files[0]["status"] == "uptodate"
+
+
+def test_a_disk_that_was_slow_once_is_asked_by_a_thread(crawls, tmp_path, origin, url, asked, monkeypatch):
+    monkeypatch.setattr(bulk, "_AT_ONCE_S", 0.0)
+    other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
+    crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url), item_of(other))
+    assert (len(asked[0]), len(asked[1]), len(crawled.files)) == (1, 1, 2)
+
+
+def test_what_cannot_be_told_at_once_is_asked_again(crawls, tmp_path, url, monkeypatch):
+    def knows_any(_self, _keys):
+        raise DiskFull("no space left for the ledger")
+
+    monkeypatch.setattr(Ledger, "knows_any", knows_any)
+    crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url))
+    assert (crawled.status, len(crawled.store)) == (0, 1)
 
 
 def test_what_is_there_already_writes_nothing(crawls, tmp_path, url, way, monkeypatch):
