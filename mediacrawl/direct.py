@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import queue
 import sys
 import threading
@@ -149,6 +150,9 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
     try:
         run.all(wishes.blocks())
     except KeyboardInterrupt:
+        report.stopped = True
+    except BrokenPipeError:  # `mediacrawl get … | head`: has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         report.stopped = True
     except (MachineError, UsageProblem) as error:
         report.fatal = error

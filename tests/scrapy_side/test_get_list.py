@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
-from crawling import BIG, STALLS_AT, files_in, run, sha256, start
+from crawling import BIG, STALLS_AT, environment, files_in, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
 A, B = b"a" * 2000, b"b" * 3000
@@ -204,3 +206,20 @@ def test_user_and_password_of_a_line_are_shown_nowhere(command, site, listed, tm
     (tmp_path / "list").unlink()
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert "s3cr3t" not in done.out + done.err + written.decode("latin-1")
+
+
+def test_who_reads_its_output_no_further_stops_it(origin, tmp_path):
+    urls = [origin.add(f"/{n}.jpg", b"%d" % n, content_type=JPEG) for n in range(50)]
+    (tmp_path / "list").write_text("\n".join(urls))
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "mediacrawl", "get", "-s", "FILES_STORE=store", "-i", "list"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 3
+    assert "interrupted, nothing is lost" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run(tmp_path, "get", "-i", "list").status == 0
+    assert len(files_in(tmp_path / "store")) == 50
