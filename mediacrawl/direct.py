@@ -10,15 +10,18 @@ import argparse
 import math
 import os
 import queue
+import signal
 import sys
 import threading
 import time
 from collections import ChainMap, deque
-from contextlib import suppress
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import Failure, Publish, Want
@@ -32,11 +35,12 @@ from mediacrawl.errors import (
     UsageProblem,
     shown_url,
 )
+from mediacrawl.headers import kind_of_path
 from mediacrawl.ledger.ledger import DONE, Entry
-from mediacrawl.lists import BadLine, Row, opened_list, read_list, refuse_unreadable
+from mediacrawl.lists import Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
 from mediacrawl.progress import Display, Snapshot, command_line
-from mediacrawl.report import Report, size_text
+from mediacrawl.report import Recent, Report, size_text
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, flag, store_of
@@ -54,7 +58,7 @@ _BLOCK_LINES = 250
 _MOST_BLOCKS = 16
 _MOST_UNDER_WAY = 1000  # files: then the list waits, that memory holds
 _IN_USE_WAIT_S = 1.0
-_LONGEST = 32  # files of a batch
+_LONGEST = 16  # files of a batch
 _WORTH_IT_S = 0.05  # so long a batch may take
 _BATCH_S = 0.25  # then it begins no further one
 
@@ -147,22 +151,65 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status
     run = _Run(works, report)
+    with _told(report), _first_interrupt(run.stop):
+        try:
+            run.all(wishes.blocks())
+        finally:
+            works.close()
+            run.display.close(run.snapshot())
+    with _told(report):
+        run.end()
+        sys.stdout.flush()
+    if report.exit_status != EXIT_OK:
+        with _told(report):
+            for line in report.lines(command_line()):
+                print(line, file=sys.stderr, flush=True)
+    return report.exit_status
+
+
+@contextmanager
+def _told(report: Report) -> Iterator[None]:
+    """What ends the run before it is through is in the report."""
     try:
-        run.all(wishes.blocks())
+        yield
     except KeyboardInterrupt:
         report.stopped = True
     except BrokenPipeError:  # `mediacrawl get … | head`: has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         report.stopped = True
+        _give_up_output()
     except (MachineError, UsageProblem) as error:
         report.fatal = error
+    except OSError as error:
+        report.fatal = MachineError(f"cannot write what is to be said: {error.strerror}")
+        _give_up_output()
+
+
+def _give_up_output() -> None:
+    """What could not be written is not tried again in the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C stops, and breaks into nothing that is half done; the next one does."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    is_ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if is_ours:
+        signal.signal(signal.SIGINT, first)
+    try:
+        yield
     finally:
-        works.close()
-        run.display.close(run.snapshot())
-    if report.exit_status != EXIT_OK:
-        for line in report.lines(command_line()):
-            print(line, file=sys.stderr)
-    return report.exit_status
+        if is_ours:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Unusable(NamedTuple):
@@ -172,31 +219,48 @@ class _Unusable(NamedTuple):
     why: str
 
 
-class _Host:
-    """Those of one host.
+class _Line:
+    """Those of one host that wait, and are alike.
 
     Attributes:
-        waiting: for one of those under way to end.
-        busy: batches under way.
         file_s: what a file takes; 0 while nothing is known.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiting: deque[_Wanted] = deque()
-        self.busy = 0
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[int, _Wanted]] = deque()
         self.file_s = 0.0
 
     def next(self) -> list[_Wanted]:
         """Small files go several at a time: to hand one over costs more than to fetch it."""
         size = int(_WORTH_IT_S / self.file_s) if self.file_s else 1
-        return [self.waiting.popleft() for _ in range(min(max(1, size), _LONGEST, len(self.waiting)))]
+        return [self.waiting.popleft()[1] for _ in range(min(max(1, size), _LONGEST, len(self.waiting)))]
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
         """What those of a batch took."""
         took_s = [outcome.took_s for outcome in outcomes if isinstance(outcome, Fetched)]
         if took_s:
             self.file_s = sum(took_s) / len(took_s)
+
+
+class _Host:
+    """Those of one host. Songs and videos have a line of their own: a picture behind a film would wait for its end.
+
+    Attributes:
+        busy: batches under way.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.busy = 0
+        self._lines = {False: _Line(), True: _Line()}
+
+    def line_of(self, wanted: _Wanted) -> _Line:
+        return self._lines[kind_of_path(urlsplit(wanted.request.url).path) in {"audio", "video"}]
+
+    def first(self) -> _Line | None:
+        """That of which the first has waited longest."""
+        lines = [line for line in self._lines.values() if line.waiting]
+        return min(lines, key=lambda line: line.waiting[0][0], default=None)
 
 
 class _Run:
@@ -206,7 +270,9 @@ class _Run:
         self._works = works
         self._report = report
         self._per_host = works.downloader.policy.per_host or math.inf
-        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
+        self._seen = Recent()  # keys
+        self._numbers = count()
         self._under_way: set[str] = set()  # keys
         self._hosts: dict[str, _Host] = {}
         self._in_use: deque[tuple[float, _Wanted]] = deque()  # by another process; when to ask again
@@ -223,9 +289,30 @@ class _Run:
                 event = self._events.get(timeout=min(self.display.every_s, 0.1))
             except queue.Empty:
                 import tqdm  # noqa: F401, PLC0415 - will be needed, and now there is time
+
+                sys.stdout.flush()
             else:
                 event()
             self._look(time.monotonic())
+
+    def stop(self) -> None:
+        """End `all` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
+        self._events.put(partial(self._interrupt))
+
+    @staticmethod
+    def _interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """After a stop too: what has got its name meanwhile is told. Nothing more is begun."""
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return
+            if event.func in (self._published, self._noted):
+                with suppress(CancelledError):  # came too late
+                    event()
 
     def snapshot(self) -> Snapshot:
         pool, report = self._works.pool, self._report
@@ -241,6 +328,7 @@ class _Run:
         if now >= self._draw_at:
             self._draw_at = now + self.display.every_s
             self.display.draw(self.snapshot())
+            sys.stdout.flush()
 
     # In
 
@@ -249,8 +337,8 @@ class _Run:
         try:
             for block in blocks:
                 self._blocks.put(block)
-                self._events.put(self._take)
-            self._events.put(self._end_of_list)
+                self._events.put(partial(self._take))
+            self._events.put(partial(self._end_of_list))
         except Exception as error:
             self._events.put(partial(self._end_of_list, error))
 
@@ -266,8 +354,8 @@ class _Run:
             if isinstance(line, _Unusable):
                 self._report.wanted += 1
                 self._report.count_failure(line.where, line.why)
-            elif line.request.key not in self._under_way:
-                fresh.setdefault(line.request.key, line)
+            elif self._seen.add(line.request.key) and line.request.key not in self._under_way:
+                fresh[line.request.key] = line
         if fresh:
             self._report.wanted += len(fresh)
             self._under_way.update(fresh)
@@ -290,19 +378,21 @@ class _Run:
             else:
                 missing.append(wanted)
         if missing:
-            self._works.changes.submit_all([Want(wanted.entry()) for wanted in missing])
+            wants = [Want(wanted.entry()) for wanted in missing]
+            self._then(self._works.changes.submit_all(wants), self._noted)
         for wanted in missing:
-            self._hosts.setdefault(name := _host_of(wanted), _Host(name)).waiting.append(wanted)
+            host = self._hosts.setdefault(name := _host_of(wanted), _Host(name))
+            host.line_of(wanted).waiting.append((next(self._numbers), wanted))
         for name in {_host_of(wanted) for wanted in missing}:
             self._set_out(self._hosts[name])
 
     def _set_out(self, host: _Host) -> None:
         """The next ones of that host, as many at a time as it may be asked for."""
-        while host.waiting and host.busy < self._per_host:
+        while host.busy < self._per_host and (line := host.first()) is not None:
             host.busy += 1
-            batch = host.next()
+            batch = line.next()
             future = self._works.pool.submit([wanted.request for wanted in batch], _BATCH_S)
-            self._then(future, self._arrived, host, batch)
+            self._then(future, self._arrived, host, line, batch)
         if not host.busy:
             del self._hosts[host.name]
 
@@ -312,11 +402,11 @@ class _Run:
 
     # Back
 
-    def _arrived(self, host: _Host, batch: Sequence[_Wanted], future: Future[list[Outcome]]) -> None:
+    def _arrived(self, host: _Host, line: _Line, batch: Sequence[_Wanted], future: Future[list[Outcome]]) -> None:
         outcomes = future.result()
         host.busy -= 1
-        host.learn(outcomes)
-        host.waiting.extendleft(reversed(batch[len(outcomes) :]))
+        line.learn(outcomes)
+        line.waiting.extendleft((0, wanted) for wanted in reversed(batch[len(outcomes) :]))
         self._set_out(host)
         for wanted, outcome in zip(batch, outcomes, strict=False):
             self._settle(wanted, outcome)
@@ -329,12 +419,19 @@ class _Run:
             case TransferError():
                 self._report.count_failure(outcome.url, outcome.reason)
                 facts = {"http_status": outcome.http_status, "reason": outcome.reason, "permanent": outcome.permanent}
-                self._works.changes.submit(Failure(wanted.entry(**facts)))
+                self._then(self._works.changes.submit_all([Failure(wanted.entry(**facts))]), self._noted)
                 self._end(wanted)
             case BaseException():
                 raise outcome
             case _:
                 self._publish(wanted, outcome)
+
+    @staticmethod
+    def _noted(future: Future[list[Entry | Exception]]) -> None:
+        """What nobody waits for, but must not fail."""
+        for entry in future.result():
+            if isinstance(entry, Exception):
+                raise entry
 
     def _publish(self, wanted: _Wanted, fetched: Fetched) -> None:
         path = wanted.path or wished_path(_OWNER, wanted.request.url, fetched.headers, wanted.filename)
@@ -417,10 +514,13 @@ class _Wishes:
     def _of_list(self, file: str) -> Iterator[_Wanted | _Unusable]:
         with opened_list(file) as stream:
             for row in read_list(stream):
-                yield _Unusable(f"{file}:{row.number}", row.why) if isinstance(row, BadLine) else self._of_row(row)
+                yield self._of_row(row) if isinstance(row, Row) else _Unusable(f"{file}:{row.number}", row.why)
 
-    def _of_row(self, row: Row) -> _Wanted:
-        request = self._request(row.url, row.filename)
+    def _of_row(self, row: Row) -> _Wanted | _Unusable:
+        try:
+            request = self._request(row.url, row.filename)
+        except ValueError:  # of what others make of such a URL
+            return _Unusable(f"{self._list}:{row.number}", f"not a URL: {shown_url(row.url)[:200]!r}")
         if row.is_plain:
             return _Wanted(request)
         referer = (("Referer", row.referer),) if row.referer else ()

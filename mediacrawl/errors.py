@@ -46,7 +46,7 @@ def shown_url(url: str) -> str:
     except ValueError:
         return url.rpartition("@")[2]
     if "@" not in parts.netloc:
-        return url
+        return url if parts.netloc else url.rpartition("@")[2]  # no host: what is before may be anything
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -78,6 +78,8 @@ def refuse_unreadable(file: str) -> None:
 def opened_list(file: str) -> Iterator[TextIO]:
     """The text of a list; `-` is standard input. Raises `UsageProblem` if it cannot be read."""
     if file == "-":
+        if sys.stdin is None:
+            raise UsageProblem("list -: standard input is closed")
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         yield sys.stdin
         return

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
 _BLANK = re.compile(r"\s")
-_BEHIND_BRACKET = re.compile(r"\](?!:\d*$|$)")  # of an IPv6 address only a port may follow (RFC 3986 3.2.2)
+# Of an IPv6 address only a port may follow, and only credentials may come before it (RFC 3986 3.2.2).
+_BESIDE_BRACKETS = re.compile(r"\](?!:\d*$|$)|(?<![/@])\[")
 
 
 class Origin(NamedTuple):
@@ -26,7 +27,7 @@ class Origin(NamedTuple):
         beginning = _BEGINNING.match(url)
         if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # which others take for a slash
             return None
-        if "]" in beginning[0] and _BEHIND_BRACKET.search(beginning[0]):
+        if ("]" in beginning[0] or "[" in beginning[0]) and _BESIDE_BRACKETS.search(beginning[0]):
             return None
         return _origin_of(beginning[0])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from crawling import environment, files_in, sha256
@@ -51,21 +51,44 @@ def ended(*words, **more):
     return subprocess.run(command, env=buffered, stderr=subprocess.PIPE, text=True, check=False, **more)
 
 
-@pytest.mark.parametrize(("words", "status"), [(("version",), 0), (("status", "what"), 2)])
-def test_a_process_ends_with_all_that_was_to_happen_then_and_without_taking_modules_apart(words, status, tmp_path):
-    done = ended(*words, cwd=tmp_path, stdout=subprocess.PIPE)
-    assert done.returncode == status
-    assert done.stdout.endswith("at exit\n")
-    assert "taken apart" not in done.stdout
+def test_get_ends_with_all_that_was_to_happen_then_and_without_taking_modules_apart(origin, tmp_path):
+    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg")
+    done = ended("get", "-s", "FILES_STORE=store", url, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert done.stdout.endswith("a.jpg (1.00kB)\nat exit\n")
+    missing = ended("get", "-s", "FILES_STORE=store", origin.url("/b.jpg"), cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (missing.returncode, missing.stdout) == (1, "at exit\n")
 
 
-def test_a_process_whose_reader_has_gone_ends_as_python_ends_it(tmp_path):
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = ended("version", cwd=tmp_path, stdout=writer)
-    os.close(writer)
-    assert done.returncode == 120  # sys.exit: what was left could not be written
-    assert "BrokenPipeError" in done.stderr
+def test_what_a_spider_has_left_open_is_written(origin, tmp_path):
+    origin.page("/", "nothing")
+    (tmp_path / "leaves.py").write_text(
+        textwrap.dedent(f"""
+            import scrapy
+
+            class Leaves(scrapy.Spider):
+                name = "leaves"
+                custom_settings = {{"ROBOTSTXT_OBEY": False}}
+                start_urls = [{origin.url("/")!r}]
+                notes = open("notes.txt", "w")
+
+                def parse(self, response):
+                    self.notes.write("seen")
+        """)
+    )
+    done = ended("runspider", "leaves.py", cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "seen"
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_get_does_without_a_stream_that_is_closed(closed, origin, tmp_path):
+    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg")
+    number = {"stdout": 1, "stderr": 2}[closed]
+    shell = f'exec "$0" -m mediacrawl get -s FILES_STORE=store "$1" {number}>&-'
+    done = subprocess.run(["sh", "-c", shell, sys.executable, url], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
+    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"x" * 1000)}
 
 
 _WITHOUT = """

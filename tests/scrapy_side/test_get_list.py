@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from crawling import BIG, STALLS_AT, environment, files_in, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
+
+from mediacrawl.archive import Archive, Failure
+from mediacrawl.errors import DiskFull
 
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"
@@ -208,18 +213,104 @@ def test_user_and_password_of_a_line_are_shown_nowhere(command, site, listed, tm
     assert "s3cr3t" not in done.out + done.err + written.decode("latin-1")
 
 
-def test_who_reads_its_output_no_further_stops_it(origin, tmp_path):
-    urls = [origin.add(f"/{n}.jpg", b"%d" % n, content_type=JPEG) for n in range(50)]
+@pytest.fixture
+def said(tmp_path):
+    """`mediacrawl get -s FILES_STORE=store WORDS…` as a process, whose standard output is a pipe with a buffer."""
+
+    def said(*words, **more):
+        command = [sys.executable, "-m", "mediacrawl", "get", "-s", "FILES_STORE=store", *words]
+        buffered = environment() | {"PYTHONUNBUFFERED": ""}
+        return subprocess.Popen(command, cwd=tmp_path, env=buffered, stderr=subprocess.PIPE, text=True, **more)
+
+    return said
+
+
+@pytest.mark.parametrize("count", [3, 400])
+def test_who_reads_its_output_no_further_stops_it(origin, said, tmp_path, count):
+    urls = [origin.add(f"/{n}.jpg", b"%d" % n, content_type=JPEG) for n in range(count)]
     (tmp_path / "list").write_text("\n".join(urls))
     reader, writer = os.pipe()
     os.close(reader)
-    words = [sys.executable, "-m", "mediacrawl", "get", "-s", "FILES_STORE=store", "-i", "list"]
-    done = subprocess.run(
-        words, cwd=tmp_path, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(writer)
-    assert done.returncode == 3
-    assert "interrupted, nothing is lost" in done.stderr
-    assert "Traceback" not in done.stderr
+    with said("-i", "list", stdout=writer) as running:
+        os.close(writer)
+        _, err = running.communicate()
+    assert running.returncode == 3
+    assert "interrupted, nothing is lost" in err
+    assert "Traceback" not in err
     assert run(tmp_path, "get", "-i", "list").status == 0
-    assert len(files_in(tmp_path / "store")) == 50
+    assert len(files_in(tmp_path / "store")) == count
+
+
+def test_a_full_disk_under_its_output_is_said_in_one_line(site, said):
+    with Path("/dev/full").open("w") as full, said(site.url("/a.jpg"), stdout=full) as running:
+        _, err = running.communicate()
+    assert running.returncode == 4
+    assert "cannot write what is to be said: No space left on device" in err
+    assert "Traceback" not in err
+
+
+def test_what_has_come_is_said_while_the_list_goes_on(site, said):
+    with said("-i", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        running.stdin.write(site.url("/a.jpg") + "\n")
+        running.stdin.flush()
+        assert running.stdout.readline().endswith("/a.jpg (2.00kB)\n")  # and only then the list ends
+        out, _ = running.communicate(site.url("/b.jpg") + "\n")
+    assert out.endswith("/b.jpg (3.00kB)\n")
+
+
+def test_what_got_its_name_while_it_was_stopped_is_said_too(origin, said, tmp_path):
+    urls = [
+        origin.add(f"/{n}.jpg", b"%d" % n, content_type=JPEG, faults=[limit_per_connection(1000)]) for n in range(300)
+    ]
+    (tmp_path / "list").write_text("\n".join(urls))
+    with said("-i", "list", stdout=subprocess.PIPE) as running:
+        origin.wait_for(lambda: len(origin.requests) > 100, 30)
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate()
+    assert running.returncode == 3
+    assert len(out.splitlines()) == len(files_in(tmp_path / "store")) < 300
+
+
+def test_a_url_that_fails_is_asked_for_once_however_often_it_is_listed(command, origin, listed):
+    good = [origin.add(f"/{n}.jpg", b"%d" % n, content_type=JPEG) for n in range(300)]
+    lines = [origin.url("/missing.jpg"), *good, origin.url("/missing.jpg")]
+    done = command("get", "-i", listed("\n".join(lines).encode()))
+    assert (done.status, len(done.store)) == (1, 300)
+    assert [request.path for request in origin.requests].count("/missing.jpg") == 1
+    assert "failed 1" in done.err
+
+
+@pytest.mark.parametrize("odd", ["http://a[::1]/x.png", 'http://"[::1]/y', "http://[::1/x"])
+def test_a_line_that_is_no_url_for_others_spoils_no_other(command, listed, odd):
+    done = command("get", "-i", listed(f"{{a}}\n{odd}\n{{b}}\n"))
+    assert (done.status, done.store) == (1, BOTH)
+    assert f"list:2: not an http or https URL: {odd!r}" in done.err
+
+
+@pytest.mark.parametrize("odd", ["http:/me:s3cr3t@h/x", "me:s3cr3t@h/x", "http:///me:s3cr3t@h/x"])
+def test_what_may_be_a_password_is_not_said_of_a_bad_line(command, listed, odd):
+    done = command("get", "-i", listed(f"{odd}\n"))
+    assert "list:1: not an http or https URL: 'h/x'" in done.err
+    assert "s3cr3t" not in done.err
+
+
+def test_a_closed_standard_input_is_said_in_one_line(command, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    done = command("get", "-i", "-")
+    assert done.status == 2
+    assert "list -: standard input is closed" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_ledger_that_cannot_note_a_failure_stops_it(command, origin, listed, monkeypatch):
+    write = Archive.write
+
+    def full(self, changes):
+        if any(isinstance(change, Failure) for change in changes):
+            raise DiskFull("no space left for the ledger")
+        return write(self, changes)
+
+    monkeypatch.setattr(Archive, "write", full)
+    done = command("get", "-i", listed(origin.url("/missing.jpg").encode()))
+    assert done.status == 4
+    assert "stopped: no space left for the ledger" in done.err
