@@ -44,15 +44,12 @@ class Row(NamedTuple):
     @property
     def digests(self) -> tuple[Digest, ...]:
         """What the bytes must hash to."""
-        named = (("sha256", self.sha256), ("md5", self.md5))
-        found = (digest_from_hex(name, text) for name, text in named if text)
-        return tuple(digest for digest in found if digest is not None)
+        return digests_of(self._asdict())
 
     @property
     def kept(self) -> str | None:
         """What of it the ledger keeps, as JSON."""
-        facts = {name: value for name in KEPT if (value := getattr(self, name))}
-        return json.dumps(facts) if facts else None
+        return kept_of(self._asdict())
 
     def item(self) -> dict[str, Any]:
         """As the pipeline wants it."""
@@ -65,6 +62,18 @@ class BadLine(NamedTuple):
 
     number: int
     why: str
+
+
+def digests_of(facts: Mapping[str, Any]) -> tuple[Digest, ...]:
+    """What the bytes must hash to, of what is said about a file by name."""
+    found = (digest_from_hex(name, text) for name in ("sha256", "md5") if (text := facts.get(name)))
+    return tuple(digest for digest in found if digest is not None)
+
+
+def kept_of(facts: Mapping[str, Any]) -> str | None:
+    """What the ledger keeps of that, as JSON."""
+    kept = {name: value for name in KEPT if (value := facts.get(name))}
+    return json.dumps(kept) if kept else None
 
 
 def refuse_unreadable(file: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -11,11 +10,10 @@ from scrapy.http import Headers
 from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 
+from mediacrawl import lists
 from mediacrawl.archive import validators_of
 from mediacrawl.bridge import Wanted, headers_of
 from mediacrawl.errors import shown_url
-from mediacrawl.headers import digest_from_hex
-from mediacrawl.lists import KEPT
 from mediacrawl.naming import is_canonical, is_page_name, name_in_url
 from mediacrawl.urls import Origin
 
@@ -63,9 +61,7 @@ def without_credentials(request: Request) -> Request:
 
 def digests_of(request: Request) -> tuple[Digest, ...]:
     """What the list says that the bytes hash to."""
-    named = ((name, request.meta.get(f"media_{name}")) for name in ("sha256", "md5"))
-    digests = (digest_from_hex(name, text) for name, text in named if text)
-    return tuple(digest for digest in digests if digest is not None)
+    return lists.digests_of(_facts(request))
 
 
 def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> None:
@@ -100,8 +96,11 @@ def wanted_of(request: Request, key: str, works: Works, done: Entry | None, *, a
 
 def wish_of(request: Request) -> str | None:
     """What the ledger keeps of it, as JSON, so that a retry asks for the same."""
-    wish = {name: value for name in KEPT if (value := request.meta.get(f"media_{name}"))}
-    return json.dumps(wish) if wish else None
+    return lists.kept_of(_facts(request))
+
+
+def _facts(request: Request) -> dict[str, str | None]:
+    return {name: request.meta.get(f"media_{name}") for name in lists.KEPT}
 
 
 def hide_credentials(adapter: ItemAdapter, field: str) -> None:
