@@ -10,6 +10,8 @@ from scrapy.downloadermiddlewares import cookies
 from tldextract import TLDExtract
 
 from mediacrawl import __main__, cli
+from mediacrawl.archive import Archive, Failure
+from mediacrawl.errors import DiskFull
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +58,16 @@ def command(request, tmp_path, monkeypatch, capsys):
 
     yield command
     gc.unfreeze()
+
+
+@pytest.fixture
+def no_room_for_failures(monkeypatch):
+    """The ledger takes everything but that a file did not arrive."""
+    write = Archive.write
+
+    def full(self, changes):
+        if any(isinstance(change, Failure) for change in changes):
+            raise DiskFull("no space left for the ledger")
+        return write(self, changes)
+
+    monkeypatch.setattr(Archive, "write", full)

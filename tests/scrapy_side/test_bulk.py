@@ -10,7 +10,7 @@ from crawling import item_of, items_spider, sha256
 from scrapy import Spider
 
 from mediacrawl import bulk
-from mediacrawl.archive import Archive, Failure
+from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull
 from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.lines import Lines
@@ -93,17 +93,9 @@ def test_what_is_there_already_writes_nothing(crawls, tmp_path, url, way, monkey
 
 
 def test_a_failure_that_cannot_be_noted_stops_the_crawl_also_while_others_last(
-    crawls, tmp_path, origin, way, monkeypatch
+    crawls, tmp_path, origin, way, no_room_for_failures
 ):
     slow = origin.add("/slow.jpg", BODY, content_type="image/jpeg", delay_s=0.5)
-    write = Archive.write
-
-    def full(self, changes):
-        if any(isinstance(change, Failure) for change in changes):
-            raise DiskFull("no space left for the ledger")
-        return write(self, changes)
-
-    monkeypatch.setattr(Archive, "write", full)
     crawled = crawl(crawls, tmp_path, way, item_of(origin.url("/missing.jpg"), slow))
     assert isinstance(crawled.report.fatal, DiskFull)
     assert crawled.status == 4

@@ -15,9 +15,6 @@ import pytest
 from crawling import BIG, STALLS_AT, environment, files_in, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
-from mediacrawl.archive import Archive, Failure
-from mediacrawl.errors import DiskFull
-
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"
 BOTH = {"get/127.0.0.1/a.jpg": sha256(A), "get/127.0.0.1/b.jpg": sha256(B)}
@@ -302,15 +299,7 @@ def test_a_closed_standard_input_is_said_in_one_line(command, monkeypatch):
     assert "Traceback" not in done.err
 
 
-def test_a_ledger_that_cannot_note_a_failure_stops_it(command, origin, listed, monkeypatch):
-    write = Archive.write
-
-    def full(self, changes):
-        if any(isinstance(change, Failure) for change in changes):
-            raise DiskFull("no space left for the ledger")
-        return write(self, changes)
-
-    monkeypatch.setattr(Archive, "write", full)
+def test_a_ledger_that_cannot_note_a_failure_stops_it(command, origin, listed, no_room_for_failures):
     done = command("get", "-i", listed(origin.url("/missing.jpg").encode()))
     assert done.status == 4
     assert "stopped: no space left for the ledger" in done.err
