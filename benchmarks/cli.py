@@ -120,7 +120,7 @@ class _Harness:
         memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         early = ", ".join(f"{room.removed_early} on {room.kind}" for room in self._rooms if room.removed_early)
         minutes = (time.time() - self._started_at) / 60
-        warm_up = " after one round that does not count" if options.scale == "full" else ""
+        warm_up = " after one round that does not count where runs are short" if options.scale == "full" else ""
         date = time.strftime("%Y-%m-%d", time.localtime(self._started_at))
         system = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, Linux {platform.release()}"
         kinds = ", ".join(room.kind for room in self._rooms)

@@ -30,8 +30,8 @@ class Runner:
 
     Attributes:
         repeat: counted rounds.
-        warm_up: whether the machine is made ready before each run, and one more round comes first, uncounted.
-            Second runs always have that round: it is their first.
+        warm_up: whether the machine is made ready before each run, and one more round comes first, uncounted, where
+            the workload wants it. Second runs always have that round: it is their first.
         say: shows a line of progress.
     """
 
@@ -49,7 +49,7 @@ class Runner:
         for room in self.rooms:
             for turn in range(self.repeat + 1):
                 for contender in present:
-                    if turn or self.warm_up or contender.kept:
+                    if turn or (self.warm_up and workload.warm_round) or contender.kept:
                         self._one(workload, contender, room, turn)
 
     def _takes_part(self, contender: Contender) -> bool:

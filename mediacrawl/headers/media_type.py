@@ -94,8 +94,15 @@ _SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream", "a
 
 @lru_cache(1)  # made when a file gets its name, which is late
 def _table() -> mimetypes.MimeTypes:
-    """A table that is the same on every machine: the shared one of the module reads /etc/mime.types."""
-    table = mimetypes.MimeTypes()
+    """A table that is the same on every machine: the shared one of the module reads /etc/mime.types.
+
+    It would be read for a table of our own too, though nothing of it gets there; not while it seems to have been.
+    """
+    inited, mimetypes.inited = mimetypes.inited, True
+    try:
+        table = mimetypes.MimeTypes()
+    finally:
+        mimetypes.inited = inited
     for mime, extensions in _EXTENSIONS.items():
         for extension in extensions:
             table.add_type(mime, extension)

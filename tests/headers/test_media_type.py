@@ -129,6 +129,13 @@ def test_the_machine_has_no_say(monkeypatch):
     assert _table().types_map[True].get(".zzz") is None
 
 
+def test_the_lists_of_the_machine_are_not_even_read(monkeypatch):
+    monkeypatch.setattr(mimetypes, "inited", False)
+    _table.cache_clear()
+    assert extension_for("application/pdf") == ".pdf"
+    assert not mimetypes.inited
+
+
 @given(st.text())
 def test_nothing_here_raises(text):
     assert extension_for(text) is None or extension_for(text).startswith(".")
