@@ -40,6 +40,7 @@ class Room:
     removed_early: int = 0
     _ended: deque[Path] = field(default_factory=deque)
     _number: int = 0
+    _has_freed: bool = False
 
     @classmethod
     def below(cls, parent: Path) -> Room:
@@ -60,18 +61,20 @@ class Room:
         while self._ended and self._free_bytes() < need_bytes + _RESERVE_BYTES:
             shutil.rmtree(self._ended.popleft(), ignore_errors=True)
             self.removed_early += 1
+            self._has_freed = True
 
     def warm(self, need_bytes: int) -> None:
         """Touch as much memory as a run will fill, in the way it will: with a file, which goes again.
 
         On a virtual machine, memory that is free goes back to the host within seconds, and is slow to touch again:
-        one run would pay for it, another not. So that of the run before is let go first, where it is much; then as
-        much as will be needed is touched, and is free only when the run begins. What a process touches will not do:
-        ext4 took 0.34 to 3.5 s for the same 2 GiB after that, and 0.33 s every time after a file.
+        one run would pay for it, another not. So what the run before has freed is let go first, where it is much;
+        then as much as will be needed is touched, and is free only when the run begins. What a process touches will
+        not do: ext4 took 0.34 to 3.5 s for the same 2 GiB after that, and 0.33 s every time after a file.
         """
         length = min(need_bytes + 256 * MIB, available_memory_bytes() // 2)
-        if need_bytes >= _MUCH_BYTES:
+        if need_bytes >= _MUCH_BYTES and self._has_freed:
             time.sleep(_GONE_AFTER_S)
+            self._has_freed = False
         block = bytes(MIB)
         with tempfile.TemporaryFile(dir=self.root, buffering=0) as file:
             for _ in range(length // MIB):
@@ -85,6 +88,7 @@ class Room:
         """
         if len(wanted.files) <= _FEW_FILES and wanted.size_bytes >= _LARGE_BYTES:
             shutil.rmtree(folder, ignore_errors=True)
+            self._has_freed = True
         else:
             self._ended.append(folder)
 
