@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import plots, report, rooms
 from benchmarks.bars import all_bars
+from benchmarks.data import MIB
 from benchmarks.peers import Tools
 from benchmarks.results import Results
 from benchmarks.rooms import Room
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 _PROGRAMS = ("curl", "wget", "wget2", "aria2c", "axel", "gallery-dl")
 _PACKAGES = ("scrapy", "requests", "urllib3", "pycurl")
+_MOST_SERVED_BYTES = 2560 * MIB  # by one group
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,6 +77,8 @@ class _Harness:
             warm_up = self._options.scale == "full"
             runner = Runner(server, self._rooms, self.results, self._repeat, warm_up, _say)
             for name in self._options.only or GROUPS:
+                for room in self._rooms:
+                    room.make_room(_MOST_SERVED_BYTES)  # where it is served from may be the memory that a room fills
                 for workload in GROUPS[name](scene):
                     self._workloads.append(workload)
                     runner.run(workload)

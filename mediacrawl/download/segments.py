@@ -5,7 +5,8 @@ connection of its own, as long as every further one makes the whole faster: a se
 gives more to more of them, another does not, and then there is at most one helper.
 
 Where a number of connections was wished for, all come at once, and take pieces from the front on, ever smaller ones:
-so the file grows mostly in order, and can be hashed meanwhile; and in the end all are busy till shortly before it.
+so the file grows mostly in order, and can be hashed meanwhile; and in the end all are busy till shortly before it:
+what is left is halved for whoever has nothing to do, as long as a half lasts longer than to ask for it.
 
 One strong validator holds for all: a helper sends it as If-Range and wants a 206 with exactly its range. A helper
 that gets anything else gives up, and its piece back: another helper takes it, or the front goes on over it. What is
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Validators
     from mediacrawl.store.partfile import PartFile
 
-_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request
+_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless nothing else is left
 
 
 class SegmentPolicy(NamedTuple):
@@ -88,11 +89,12 @@ class Share:
         with self.lock:
             self.start += written_bytes
 
-    def split(self, kept_bytes: int | None = None) -> Share | None:
-        """Give the rear away: half of it, or what is behind so many bytes. None when that is not worth it."""
+    def split(self, kept_bytes: int | None = None, least_bytes: float | None = None) -> Share | None:
+        """Give the rear away: half of it, or what is behind so many bytes. None if less than the least is left."""
+        least_bytes = 2 * _SPLIT_BYTES if least_bytes is None else least_bytes
         with self.lock:
             start = max(self.start, self.taken)
-            if self.stop is None or self.stop - start < 2 * _SPLIT_BYTES:
+            if self.stop is None or self.stop - start < least_bytes:
                 return None
             half = (self.stop - start) // 2
             middle = start + (half if kept_bytes is None else min(half, kept_bytes))
@@ -163,6 +165,7 @@ class Crew:
         self._measured_at = clock()
         self._measured_bytes = part.written_bytes
         self._speed = 0.0
+        self._latency_s = 0.0  # of the last ask
 
     def consider(self) -> None:
         """Called after each block: add a helper when it is time to, and worth it. Raises what a disk did to one."""
@@ -255,7 +258,11 @@ class Crew:
     def _next(self) -> Share | None:
         """What nobody brings, else the rear half of the largest share."""
         with self._lock:
-            share = self._take() if self._left else max(self._shares, key=lambda s: s.missing_bytes).split()
+            if self._left:
+                share: Share | None = self._take()
+            else:
+                largest = max(self._shares, key=lambda s: s.missing_bytes)
+                share = largest.split(least_bytes=self._worth_splitting_bytes())
             if share is not None:
                 self._shares.append(share)
             return share
@@ -267,8 +274,17 @@ class Crew:
         self._left[:1] = [rest] if rest else []
         return share
 
+    def _worth_splitting_bytes(self) -> float:
+        """Half of it should last longer than to ask for it, at the speed that a connection has had lately."""
+        elapsed_s = self._clock() - self._measured_at
+        came_bytes = self._part.written_bytes - self._measured_bytes
+        speed = came_bytes / elapsed_s / (self._helping + 1) if elapsed_s > 0 else 0.0
+        return max(_SPLIT_BYTES // 2, 2 * self._latency_s * speed)
+
     def _piece_bytes(self, missing_bytes: int) -> int:
-        return max(4 * _SPLIT_BYTES, missing_bytes // (2 * self._policy.connections))
+        """Of so much that nobody brings yet. To ask for a piece takes an eighth of the time of its bytes at most."""
+        least_bytes = max(2 * _SPLIT_BYTES, int(4 * self._worth_splitting_bytes()))
+        return max(least_bytes, missing_bytes // (2 * self._policy.connections))
 
     def _help(self, share: Share | None, *, is_front: bool = False) -> None:
         """Bring one share, then what is next, until there is nothing to take, or a helper's place is needed."""
@@ -306,10 +322,12 @@ class Crew:
         assert if_range is not None
         span = range_header(share.start, share.stop)
         ask = Ask(Manner.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
+        exchange = self._new_exchange()
         # Watched, as the others should not wait for one that is stuck when all have to end.
-        with self._new_exchange().ask(ask) as (answer, head), self._over.watch(answer):
+        with exchange.ask(ask) as (answer, head), self._over.watch(answer):
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
+            self._latency_s = exchange.latency_s or 0.0
             self._add_all()
             for block in answer.blocks(decode=False):
                 if self._over.is_set or self._cancel.is_set:  # what comes after an abort may be anything

@@ -441,9 +441,10 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
 class StuckExchange:
     """Its answers are right, and send nothing until they are aborted."""
 
-    def __init__(self, asked, came):
+    def __init__(self, asked, came, latency_s):
         self.asked = asked
         self.came = came
+        self.latency_s = latency_s
         self.aborted = threading.Event()
         self.url = "http://h/"
 
@@ -470,7 +471,7 @@ STRONG = Validators(ETag("a"))
 class Bench:
     """A crew whose helpers bring nothing: the speed is what the test says it is."""
 
-    def __init__(self, validators=STRONG, missing=10**9, places=None, **policy):
+    def __init__(self, validators=STRONG, missing=10**9, places=None, latency_s=0.0, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
         self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
         self.crew = Crew(
@@ -478,7 +479,7 @@ class Bench:
             self.part,
             validators,
             SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
-            new_exchange=lambda: StuckExchange(self.asked, self.came),
+            new_exchange=lambda: StuckExchange(self.asked, self.came, latency_s),
             count=lambda _n: None,
             cancel=Cancel(),
             clock=lambda: self.now,
@@ -591,6 +592,33 @@ def test_helpers_that_come_all_at_once_take_pieces_from_the_front_on_ever_smalle
     assert all(one.came.acquire(timeout=30) for _ in range(3))
     first = 10**9 - 512 * MIB
     assert [ask.start - first for ask in one.asked] == [64 * MIB, 120 * MIB, 169 * MIB]
+
+
+@pytest.mark.parametrize(("latency_s", "piece_bytes"), [(0.0, MIB), (0.01, MIB), (0.125, 4 * MIB), (20.0, None)])
+def test_a_piece_lasts_eight_times_as_long_as_to_ask_for_it(bench, latency_s, piece_bytes):
+    one = bench(connections=16, measure_s=0.0, missing=32 * MIB, latency_s=latency_s)
+    one.run(1, seconds=0.0)
+    assert all(one.came.acquire(timeout=30) for _ in range(15))
+    one.now += 1.0
+    one.part.written_bytes += 64 * MIB  # over 16 connections
+    left = sum(share.missing_bytes for share in one.crew._left)
+    pieces = [share.missing_bytes for share in iter(lambda: one.crew._next() if one.crew._left else None, None)]
+    assert sum(pieces) == left
+    assert pieces[0] == (piece_bytes or left // 2)
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "smallest_bytes"),
+    [(0.0, MIB // 8), (0.01, MIB // 8), (0.25, MIB), (1.0, 4 * MIB), (20.0, None)],
+)
+def test_what_is_left_is_halved_while_a_half_lasts_longer_than_to_ask_for_it(bench, latency_s, smallest_bytes):
+    one = bench(connections=2, missing=64 * MIB, latency_s=latency_s)
+    one.run(100)
+    assert one.crew._answered.wait(30)
+    one.now += 1.0
+    one.part.written_bytes += 8 * MIB  # over two connections
+    halves = [share.missing_bytes for share in iter(one.crew._next, None)]
+    assert min(halves, default=None) == smallest_bytes
 
 
 @pytest.mark.parametrize(
