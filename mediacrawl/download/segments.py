@@ -162,8 +162,8 @@ class Crew:
         self._answered = threading.Event()  # the first helper knows what comes of it
         self._error: MachineError | None = None
         self._may_grow = policy.connections > 1 and validators.if_range() is not None
-        self._measured_at = clock()
-        self._measured_bytes = part.written_bytes
+        self._began_at = self._measured_at = clock()
+        self._began_bytes = self._measured_bytes = part.written_bytes
         self._speed = 0.0
         self._latency_s = 0.0  # of the last ask
 
@@ -275,9 +275,12 @@ class Crew:
         return share
 
     def _worth_splitting_bytes(self) -> float:
-        """Half of it should last longer than to ask for it, at the speed that a connection has had lately."""
-        elapsed_s = self._clock() - self._measured_at
-        came_bytes = self._part.written_bytes - self._measured_bytes
+        """Half of it should last longer than to ask for it, at the speed that a connection has.
+
+        Since the beginning: of the moments since the last one was added, a single block would make any speed.
+        """
+        elapsed_s = self._clock() - self._began_at
+        came_bytes = self._part.written_bytes - self._began_bytes
         speed = came_bytes / elapsed_s / (self._helping + 1) if elapsed_s > 0 else 0.0
         return max(_SPLIT_BYTES // 2, 2 * self._latency_s * speed)
 
