@@ -12,7 +12,7 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
+from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +51,8 @@ class Command(crawl.Command):
         self.crawler_process.start()
         if not self.exitcode:
             self.exitcode = Bridge.of(crawler).report.exit_status
+        if not self.exitcode and not task.done():  # forced, before anything could be told to stop
+            self.exitcode = EXIT_INTERRUPTED
         if not self.exitcode and self.crawler_process.bootstrap_failed:
             self.exitcode = EXIT_FAILED
 
