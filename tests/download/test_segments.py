@@ -495,6 +495,12 @@ class Bench:
             self.crew.consider()
         return self.helpers
 
+    def await_helpers(self, count):
+        """Until so many more have asked, and the crew has counted the last of them too."""
+        assert all(self.came.acquire(timeout=30) for _ in range(count))
+        with self.crew._growing:
+            pass
+
     @property
     def helpers(self):
         return len(self.crew._threads)
@@ -540,7 +546,7 @@ def test_nothing_is_decided_before_the_window_is_over(bench):
 def test_to_measure_nothing_adds_all_at_once(bench):
     one = bench(connections=4, measure_s=0.0)
     one.run(1, seconds=0.0)
-    assert all(one.came.acquire(timeout=30) for _ in range(3))
+    one.await_helpers(3)
     one.run(1, 1, seconds=0.0)
     assert len(one.asked) == 3
 
@@ -557,7 +563,7 @@ def test_those_that_come_at_once_come_when_there_is_a_place_and_as_many_as_there
     assert one.run(1, seconds=0.0) == 0, "the next files come first"
     now = 1.0
     one.run(1, seconds=0.0)
-    assert all(one.came.acquire(timeout=30) for _ in range(2))
+    one.await_helpers(2)
     one.run(1, 1, seconds=0.0)
     assert len(one.asked) == one.helpers == 2
 
@@ -581,7 +587,7 @@ def test_there_is_no_helper_where_it_cannot_pay_or_nothing_vouches_for_the_versi
 def test_a_helper_takes_the_rear_half_of_the_largest_share(bench):
     one = bench(connections=4, missing=800 * MIB)
     one.run(100, 200, 300)
-    assert all(one.came.acquire(timeout=30) for _ in range(3))
+    one.await_helpers(3)
     first = 10**9 - 800 * MIB
     assert sorted(ask.start - first for ask in one.asked) == [200 * MIB, 400 * MIB, 600 * MIB]
 
@@ -589,7 +595,7 @@ def test_a_helper_takes_the_rear_half_of_the_largest_share(bench):
 def test_helpers_that_come_all_at_once_take_pieces_from_the_front_on_ever_smaller_ones(bench):
     one = bench(connections=4, measure_s=0.0, missing=512 * MIB)
     one.run(1, seconds=0.0)
-    assert all(one.came.acquire(timeout=30) for _ in range(3))
+    one.await_helpers(3)
     first = 10**9 - 512 * MIB
     assert [ask.start - first for ask in one.asked] == [64 * MIB, 120 * MIB, 169 * MIB]
 
@@ -598,7 +604,7 @@ def test_helpers_that_come_all_at_once_take_pieces_from_the_front_on_ever_smalle
 def test_a_piece_lasts_eight_times_as_long_as_to_ask_for_it(bench, latency_s, piece_bytes):
     one = bench(connections=16, measure_s=0.0, missing=32 * MIB, latency_s=latency_s)
     one.run(1, seconds=0.0)
-    assert all(one.came.acquire(timeout=30) for _ in range(15))
+    one.await_helpers(15)
     one.now += 1.0
     one.part.written_bytes = 64 * MIB  # over 16 connections
     left = sum(share.missing_bytes for share in one.crew._left)
