@@ -42,6 +42,7 @@ from mediacrawl.download.sockets import is_public, leads_to_public
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.headers import retry_after_s
+from mediacrawl.pace import BATCH_S
 from mediacrawl.report import Report
 from mediacrawl.wiring import flag, number
 
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WANTED = "mediacrawl_wanted"  # the key in Request.meta
-CONVOY_S = 0.25  # then what has not begun takes its turn again
 _SOON_S = 0.05
 _ASKED_ENOUGH_S = 30.0  # then a transfer gives up its place, so that whoever waits for that can go on
 _BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
@@ -405,7 +405,7 @@ class _Handlers:
     async def _media(self, request: Request, wanted: Wanted) -> Response:
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
-        budget_s = CONVOY_S if wanted.followers else math.inf
+        budget_s = BATCH_S if wanted.followers else math.inf
         first, *wanted.outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
         wanted.elapsed_s = time.monotonic() - started
         if isinstance(first, BaseException):

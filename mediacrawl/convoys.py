@@ -19,7 +19,6 @@ a site that nothing is known of, two go ahead. What is under way at a kill is sm
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -30,10 +29,11 @@ from scrapy import Request, signals
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http.request import NO_CALLBACK
 
-from mediacrawl.bridge import CONVOY_S, WANTED, Wanted
+from mediacrawl.bridge import WANTED, Wanted
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import Interrupted, TransferError
 from mediacrawl.headers import kind_of_path
+from mediacrawl.pace import SHORTEST_S, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,12 +43,9 @@ if TYPE_CHECKING:
     from mediacrawl.bridge import Bridge
     from mediacrawl.download.request import Outcome
 
-LONGEST = 64
-SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
 _UNKNOWN_S = 0.02  # the same of a site that nothing is known of, where two have gone ahead
 _AHEAD = 2
 _KEPT_LINES = 256
-_NEWS = 0.3  # the weight of the last convoy in what a file takes
 # Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
 _PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
 _SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than all else here
@@ -100,21 +97,13 @@ class _Line:
         leading: convoys that are under way.
         is_due: it is looked at in this turn of the loop.
         alarm: when the first of those that wait will have waited long enough.
-        file_s: what one took of late; 0 while nothing is known.
     """
 
     waiting: deque[Traveller] = field(default_factory=deque)
     leading: int = 0
-    file_s: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     is_due: bool = False
     alarm: asyncio.TimerHandle | None = None
-
-    def learn(self, outcomes: Sequence[Outcome | None]) -> None:
-        """What those of a convoy took; one that was slow by chance does not count for much."""
-        took_s = [min(outcome.took_s, CONVOY_S) for outcome in outcomes if isinstance(outcome, Fetched)]
-        if took_s:
-            new_s = sum(took_s) / len(took_s)
-            self.file_s += (new_s - self.file_s) * (_NEWS if self.file_s else 1)
 
 
 class Convoys:
@@ -164,7 +153,7 @@ class Convoys:
             if (wait_s := self._wait_s(line)) > 0:
                 self._send_later(key, line, wait_s)
                 break
-            size = self._size(line)
+            size = line.pace.batch_files(len(line.waiting), self._per_site - line.leading)
             convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting)))]
             line.leading += 1
             task = asyncio.ensure_future(self._travel(line, convoy))
@@ -177,12 +166,13 @@ class Convoys:
     @staticmethod
     def _wait_s(line: _Line) -> float:
         """How long the first in line may wait for one of the convoys that are under way to take it up."""
-        if not line.leading or (not line.file_s and line.leading < _AHEAD):
+        file_s = line.pace.file_s
+        if not line.leading or (not file_s and line.leading < _AHEAD):
             return 0
-        if line.file_s and len(line.waiting) * line.file_s >= SHORTEST_S * line.leading:
+        if file_s and len(line.waiting) * file_s >= SHORTEST_S * line.leading:
             return 0
         waited_s = asyncio.get_running_loop().time() - line.waiting[0].since_s
-        return (SHORTEST_S if line.file_s else _UNKNOWN_S) - waited_s
+        return (SHORTEST_S if file_s else _UNKNOWN_S) - waited_s
 
     def _send_later(self, key: _Place, line: _Line, wait_s: float) -> None:
         if line.alarm is None:
@@ -191,13 +181,6 @@ class Convoys:
     def _ring(self, key: _Place, line: _Line) -> None:
         line.alarm = None
         self._send(key, line)
-
-    def _size(self, line: _Line) -> int:
-        if not line.file_s:
-            return 1
-        fair = math.ceil(len(line.waiting) / (self._per_site - line.leading))
-        worth_it = int(SHORTEST_S / line.file_s)
-        return max(1, min(LONGEST, max(fair, worth_it), int(CONVOY_S / line.file_s)))
 
     def _through(self, key: _Place, line: _Line, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -218,7 +201,7 @@ class Convoys:
         except BaseException as error:
             outcome = error
         begun = len(wanted.outcomes)
-        line.learn([wanted.fetched, *wanted.outcomes])
+        line.pace.learn([wanted.fetched, *wanted.outcomes])
         self._count(request, wanted)
         first.arrived(first, outcome)
         for follower, result in zip(followers, wanted.outcomes, strict=False):

@@ -39,6 +39,7 @@ from mediacrawl.headers import kind_of_path
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.lists import Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
+from mediacrawl.pace import BATCH_S, Pace
 from mediacrawl.progress import Display, Snapshot, command_line
 from mediacrawl.report import Recent, Report, size_text
 from mediacrawl.store.partfile import PartInUse
@@ -56,11 +57,8 @@ if TYPE_CHECKING:
 _OWNER = "get"
 _BLOCK_LINES = 250
 _MOST_BLOCKS = 16
-_MOST_UNDER_WAY = 1000  # files: then the list waits, that memory holds
+_MOST_UNDER_WAY = 2000  # files: then the list waits, that memory holds
 _IN_USE_WAIT_S = 1.0
-_LONGEST = 16  # files of a batch
-_WORTH_IT_S = 0.05  # so long a batch may take
-_BATCH_S = 0.25  # then it begins no further one
 
 
 class _Wanted(NamedTuple):
@@ -220,26 +218,16 @@ class _Unusable(NamedTuple):
 
 
 class _Line:
-    """Those of one host that wait, and are alike.
-
-    Attributes:
-        file_s: what a file takes; 0 while nothing is known.
-    """
+    """Those of one host that wait, and are alike."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[int, _Wanted]] = deque()
-        self.file_s = 0.0
+        self.pace = Pace()
 
-    def next(self) -> list[_Wanted]:
-        """Small files go several at a time: to hand one over costs more than to fetch it."""
-        size = int(_WORTH_IT_S / self.file_s) if self.file_s else 1
-        return [self.waiting.popleft()[1] for _ in range(min(max(1, size), _LONGEST, len(self.waiting)))]
-
-    def learn(self, outcomes: Sequence[Outcome]) -> None:
-        """What those of a batch took."""
-        took_s = [outcome.took_s for outcome in outcomes if isinstance(outcome, Fetched)]
-        if took_s:
-            self.file_s = sum(took_s) / len(took_s)
+    def next(self, free: float) -> list[_Wanted]:
+        """Those that go next, where so many connections are free."""
+        size = min(self.pace.batch_files(len(self.waiting), free), len(self.waiting))
+        return [self.waiting.popleft()[1] for _ in range(size)]
 
 
 class _Host:
@@ -389,9 +377,9 @@ class _Run:
     def _set_out(self, host: _Host) -> None:
         """The next ones of that host, as many at a time as it may be asked for."""
         while host.busy < self._per_host and (line := host.first()) is not None:
+            batch = line.next(self._per_host - host.busy)
             host.busy += 1
-            batch = line.next()
-            future = self._works.pool.submit([wanted.request for wanted in batch], _BATCH_S)
+            future = self._works.pool.submit([wanted.request for wanted in batch], BATCH_S)
             self._then(future, self._arrived, host, line, batch)
         if not host.busy:
             del self._hosts[host.name]
@@ -405,26 +393,29 @@ class _Run:
     def _arrived(self, host: _Host, line: _Line, batch: Sequence[_Wanted], future: Future[list[Outcome]]) -> None:
         outcomes = future.result()
         host.busy -= 1
-        line.learn(outcomes)
+        line.pace.learn(outcomes)
         line.waiting.extendleft((0, wanted) for wanted in reversed(batch[len(outcomes) :]))
         self._set_out(host)
+        came: list[tuple[_Wanted, Fetched]] = []
         for wanted, outcome in zip(batch, outcomes, strict=False):
-            self._settle(wanted, outcome)
+            match outcome:
+                case PartInUse():
+                    self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
+                    self._in_use.append((time.monotonic() + _IN_USE_WAIT_S, wanted))
+                case TransferError():
+                    self._fail(wanted, outcome)
+                case BaseException():
+                    raise outcome
+                case _:
+                    came.append((wanted, outcome))
+        if came:
+            self._publish(came)
 
-    def _settle(self, wanted: _Wanted, outcome: Outcome) -> None:
-        match outcome:
-            case PartInUse():
-                self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
-                self._in_use.append((time.monotonic() + _IN_USE_WAIT_S, wanted))
-            case TransferError():
-                self._report.count_failure(outcome.url, outcome.reason)
-                facts = {"http_status": outcome.http_status, "reason": outcome.reason, "permanent": outcome.permanent}
-                self._then(self._works.changes.submit_all([Failure(wanted.entry(**facts))]), self._noted)
-                self._end(wanted)
-            case BaseException():
-                raise outcome
-            case _:
-                self._publish(wanted, outcome)
+    def _fail(self, wanted: _Wanted, error: TransferError) -> None:
+        self._report.count_failure(error.url, error.reason)
+        facts = {"http_status": error.http_status, "reason": error.reason, "permanent": error.permanent}
+        self._then(self._works.changes.submit_all([Failure(wanted.entry(**facts))]), self._noted)
+        self._end(wanted)
 
     @staticmethod
     def _noted(future: Future[list[Entry | Exception]]) -> None:
@@ -433,20 +424,30 @@ class _Run:
             if isinstance(entry, Exception):
                 raise entry
 
-    def _publish(self, wanted: _Wanted, fetched: Fetched) -> None:
-        path = wanted.path or wished_path(_OWNER, wanted.request.url, fetched.headers, wanted.filename)
-        future = self._works.changes.submit(Publish(wanted.entry(path=path), fetched))
-        self._then(future, self._published, wanted, fetched)
+    def _publish(self, came: Sequence[tuple[_Wanted, Fetched]]) -> None:
+        publishes = []
+        for wanted, fetched in came:
+            path = wanted.path or wished_path(_OWNER, wanted.request.url, fetched.headers, wanted.filename)
+            publishes.append(Publish(wanted.entry(path=path), fetched))
+        self._then(self._works.changes.submit_all(publishes), self._published, came)
 
-    def _published(self, wanted: _Wanted, fetched: Fetched, future: Future[Entry]) -> None:
-        try:
-            entry = future.result()
-        except NameTaken as error:  # what has come stays for when the name is free
-            assert fetched.part is not None
-            fetched.part.close()
-            self._report.count_failure(wanted.shown, str(error))
-            self._end(wanted)
-            return
+    def _published(self, came: Sequence[tuple[_Wanted, Fetched]], future: Future[list[Entry | Exception]]) -> None:
+        errors = []
+        for (wanted, fetched), entry in zip(came, future.result(), strict=True):
+            match entry:
+                case NameTaken():  # what has come stays for when the name is free
+                    assert fetched.part is not None
+                    fetched.part.close()
+                    self._report.count_failure(wanted.shown, str(entry))
+                    self._end(wanted)
+                case Exception():
+                    errors.append(entry)
+                case _:
+                    self._report_new(wanted, fetched, entry)
+        if errors:  # only now: the others of the batch have their names
+            raise errors[0]
+
+    def _report_new(self, wanted: _Wanted, fetched: Fetched, entry: Entry) -> None:
         resumed = fetched.saved_bytes > 0
         self._report.new += not resumed
         self._report.resumed += resumed

@@ -30,6 +30,7 @@ LOWER = {
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
     "naming": {"errors", "headers", "store.paths", "urls"},
+    "pace": {"download"},
     "progress": {"report", "download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
     "workers": {"errors", "download", "store", "ledger", "archive", "patience"},

@@ -219,8 +219,8 @@ def test_credentials_of_a_site_go_with_each_and_to_no_other(crawls, tmp_path, or
 
 def test_a_large_file_does_not_hold_up_those_behind_it(crawls, tmp_path, origin, urls, convoys, monkeypatch):
     """What a site brings slowly travels alone: as many connections as are allowed are busy."""
-    monkeypatch.setattr("mediacrawl.bridge.CONVOY_S", 0.0)
-    monkeypatch.setattr("mediacrawl.convoys.CONVOY_S", 0.0)
+    monkeypatch.setattr("mediacrawl.bridge.BATCH_S", 0.0)
+    monkeypatch.setattr("mediacrawl.pace.BATCH_S", 0.0)
     assert crawls.crawl(tmp_path, pages(urls[:60])).status == 0
     assert set(convoys) == {1}
 

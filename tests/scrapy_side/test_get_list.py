@@ -15,6 +15,9 @@ import pytest
 from crawling import BIG, STALLS_AT, environment, files_in, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
+from mediacrawl.archive import Archive, Publish
+from mediacrawl.errors import DiskFull, NameTaken
+
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"
 BOTH = {"get/127.0.0.1/a.jpg": sha256(A), "get/127.0.0.1/b.jpg": sha256(B)}
@@ -303,3 +306,50 @@ def test_a_ledger_that_cannot_note_a_failure_stops_it(command, origin, listed, n
     done = command("get", "-i", listed(origin.url("/missing.jpg").encode()))
     assert done.status == 4
     assert "stopped: no space left for the ledger" in done.err
+
+
+@pytest.fixture
+def refuses(monkeypatch):
+    """Lets the archive answer so to whatever is to get that name, and as ever to all else."""
+
+    def refuses(name, error):
+        write = Archive.write
+
+        def refuse(self, changes):
+            refused = {
+                number
+                for number, change in enumerate(changes)
+                if isinstance(change, Publish) and change.entry.path.endswith(name)
+            }
+            answers = iter(write(self, [change for number, change in enumerate(changes) if number not in refused]))
+            return [error if number in refused else next(answers) for number in range(len(changes))]
+
+        monkeypatch.setattr(Archive, "write", refuse)
+
+    return refuses
+
+
+@pytest.fixture
+def forty(origin, listed):
+    """A list of so many small files, that go together, and their paths in the store."""
+    urls = [origin.add(f"/{number:02}.jpg", b"%d " % number * 100, content_type=JPEG) for number in range(40)]
+    return listed("\n".join(urls).encode()), {f"get/127.0.0.1/{number:02}.jpg" for number in range(40)}
+
+
+def test_a_name_that_is_taken_spoils_no_other_of_its_batch(command, forty, refuses):
+    file, paths = forty
+    refuses("/20.jpg", NameTaken("20.jpg is a folder"))
+    done = command("get", "-i", file)
+    assert done.status == 1
+    assert set(done.store) == paths - {"get/127.0.0.1/20.jpg"}
+    assert len(done.out.splitlines()) == 39
+    assert "/20.jpg: 20.jpg is a folder" in done.err
+
+
+def test_what_got_its_name_beside_one_that_ends_the_run_is_said(command, forty, refuses):
+    file, _paths = forty
+    refuses("/20.jpg", DiskFull("no space left"))
+    done = command("get", "-i", file)
+    assert done.status == 4
+    assert "stopped: no space left" in done.err
+    assert {path.partition(" (")[0].partition("/store/")[2] for path in done.out.splitlines()} == set(done.store)
