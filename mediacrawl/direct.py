@@ -397,6 +397,7 @@ class _Run:
         line.waiting.extendleft((0, wanted) for wanted in reversed(batch[len(outcomes) :]))
         self._set_out(host)
         came: list[tuple[_Wanted, Fetched]] = []
+        fatal: BaseException | None = None
         for wanted, outcome in zip(batch, outcomes, strict=False):
             match outcome:
                 case PartInUse():
@@ -405,11 +406,13 @@ class _Run:
                 case TransferError():
                     self._fail(wanted, outcome)
                 case BaseException():
-                    raise outcome
+                    fatal = fatal or outcome
                 case _:
                     came.append((wanted, outcome))
         if came:
             self._publish(came)
+        if fatal is not None:  # only now: what has come is whole
+            raise fatal
 
     def _fail(self, wanted: _Wanted, error: TransferError) -> None:
         self._report.count_failure(error.url, error.reason)

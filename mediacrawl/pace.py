@@ -10,6 +10,8 @@ from mediacrawl.download.request import Fetched
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mediacrawl.download.request import Outcome
+
 _LONGEST = 64  # files of a batch
 SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
 BATCH_S = 0.25  # then what has not begun takes its turn again
@@ -28,7 +30,7 @@ class Pace:
     def __init__(self) -> None:
         self.file_s = 0.0
 
-    def learn(self, outcomes: Sequence[object]) -> None:
+    def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a batch took; one that was slow by chance does not count for much."""
         took_s = [min(outcome.took_s, BATCH_S) for outcome in outcomes if isinstance(outcome, Fetched)]
         if took_s:

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from crawling import BIG, STALLS_AT, environment, files_in, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
 from mediacrawl.archive import Archive, Publish
+from mediacrawl.download.downloader import Downloader
 from mediacrawl.errors import DiskFull, NameTaken
+from mediacrawl.pace import Pace
 
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"
@@ -353,3 +356,24 @@ def test_what_got_its_name_beside_one_that_ends_the_run_is_said(command, forty, 
     assert done.status == 4
     assert "stopped: no space left" in done.err
     assert {path.partition(" (")[0].partition("/store/")[2] for path in done.out.splitlines()} == set(done.store)
+
+
+def test_what_came_in_a_batch_with_one_that_ends_the_run_gets_its_name(command, forty, monkeypatch):
+    file, _paths = forty
+    bring_all, came = Downloader.bring_all, []
+
+    def full(self, requests, *rest):
+        outcomes = bring_all(self, requests, *rest)
+        if len(outcomes) == 1:
+            return outcomes
+        came.extend(f"get/127.0.0.1{urlsplit(outcome.url).path}" for outcome in (outcomes[0], *outcomes[2:]))
+        return [outcomes[0], DiskFull("no space left"), *outcomes[2:]]
+
+    monkeypatch.setattr(Downloader, "bring_all", full)
+    monkeypatch.setattr(Pace, "batch_files", lambda *_: 40)
+    done = command("get", "-i", file)
+    assert done.status == 4
+    assert "stopped: no space left" in done.err
+    assert came
+    assert set(came) <= set(done.store)
+    assert len(done.out.splitlines()) == len(done.store)
