@@ -314,7 +314,7 @@ class Exchanged:
         if sock.gettimeout() != timeout_s:
             sock.settimeout(timeout_s)
         try:  # noqa: SIM105 - costs nothing
-            sock.sendall(request)
+            _send(sock, request)
         except BrokenPipeError:  # the answer to half a request may be there
             pass
         with connection.watched():
@@ -445,6 +445,16 @@ class Exchanged:
                 self._raw.close()
             pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
             pool._put_conn(connection)  # noqa: SLF001
+
+
+def _send(sock: Any, request: bytes) -> None:
+    """`sendall`, without asking first whether there is room: for what is so short there nearly always is."""
+    sent = 0
+    if type(sock) is socket.socket:
+        with suppress(BlockingIOError):
+            sent = os.write(sock.fileno(), request)
+    if sent < len(request):
+        sock.sendall(request[sent:])
 
 
 class _Begun(io.RawIOBase):

@@ -322,7 +322,8 @@ class PartFile:
         """
         with _disk_errors(self.file):
             self._drop_record()
-            self._truncate(0)
+            if not (self.is_new and self.record is None):  # else there is nothing in it
+                self._truncate(0)
         self.record = record._replace(ranges=(), in_order=True)
         self._unsynced_bytes = self._begun_bytes = 0
         self._checkpoint_at = time.monotonic()
@@ -483,11 +484,10 @@ class PartFile:
     def _drop_record(self) -> None:
         """Durably, before the bytes change: a record that a power cut brings back would count others."""
         self._forget_line()
-        try:
-            os.unlink(f"{self._stem}.json")  # noqa: PTH108 - asked for every file, mostly in vain
+        # Asked for every file, mostly in vain. A look does not lock the folder, as removing what is not there does.
+        if os.access(f"{self._stem}.json", os.F_OK):
+            self._record_path.unlink(missing_ok=True)
             sync_folders([self._folder.folder])
-        except FileNotFoundError:
-            pass
         self._recorded = False
 
     def _worth_keeping(self) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from http.client import HTTPException, HTTPResponse
 
 import pytest
@@ -275,3 +276,41 @@ def test_what_is_behind_a_body_is_not_taken_for_the_next_answer(body, again):
 
 def test_a_body_in_small_steps_is_whole():
     assert exchanged(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000) == (b"x" * 5000, True)
+
+
+@pytest.mark.parametrize("size_bytes", [1, 100, 8 * 1024 * 1024])
+def test_a_request_is_sent_to_its_last_byte_however_little_room_there_is(size_bytes):
+    request = bytes(range(1, 201)) * (size_bytes // 200) or b"G" * size_bytes
+    ours, theirs = socket.socketpair()
+    arrived = bytearray()
+
+    def read():
+        while block := theirs.recv(64 * 1024):
+            arrived.extend(block)
+
+    with ours, theirs:
+        ours.settimeout(10)
+        reader = threading.Thread(target=read)
+        if size_bytes < 1024:
+            sockets._send(ours, request)
+            reader.start()
+        else:
+            sending = threading.Thread(target=sockets._send, args=(ours, request))
+            sending.start()  # as far as there is room; then somebody reads
+            reader.start()
+            sending.join()
+        ours.shutdown(socket.SHUT_WR)
+        reader.join()
+    assert bytes(arrived) == request
+
+
+def test_a_request_for_which_there_is_no_room_at_all_waits_as_long_as_it_may():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(b"x" * 65_536)
+        ours.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            sockets._send(ours, b"GET")

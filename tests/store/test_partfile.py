@@ -290,6 +290,16 @@ def test_a_record_without_one_of_its_facts_counts_as_nothing(parts, field):
         assert part.record is None
 
 
+@pytest.mark.parametrize("size_bytes", [0, 10])
+def test_a_new_small_part_takes_away_the_record_that_an_older_one_has_left(parts, size_bytes):
+    written(parts, (0, KEPT)).close()
+    (parts.folder / f"{parts.name(KEY)}.part").unlink()
+    part = parts.open(KEY)
+    part.fill(PartRecord(complete_length=size_bytes), b"x" * size_bytes)
+    assert list(parts.folder.iterdir()) == [part.path]  # at any moment from now on: the old one would count
+    part.close()
+
+
 def test_a_record_whose_bytes_are_gone_counts_as_nothing(parts):
     written(parts, (0, KEPT)).close()
     parts._path(KEY).unlink()
