@@ -168,6 +168,13 @@ def test_folders_of_small_files_stay_and_those_of_large_ones_go(tmp_path):
     assert (small.exists(), room.removed_early) == (False, 1)
 
 
+def test_what_is_available_leaves_out_the_names_of_small_files():
+    lines = ["MemTotal: 300 kB", "MemAvailable:      100 kB", "SReclaimable:   40 kB", "HugePages_Total:       0"]
+    assert rooms.available_memory_bytes(lines) == 60 * 1024
+    assert rooms.available_memory_bytes(["MemAvailable: 1 kB", "SReclaimable: 2 kB"]) == 0
+    assert rooms.available_memory_bytes([]) == 0
+
+
 def test_small_files_are_the_same_each_time_and_all_differ(tmp_path):
     first, second = (data.small_files(tmp_path / name, "http://x", 20, (100, 200)) for name in ("1", "2"))
     assert first == second
