@@ -322,7 +322,7 @@ class PartFile:
         """
         with _disk_errors(self.file):
             self._drop_record()
-            if not (self.is_new and self.record is None):  # else there is nothing in it
+            if self.record is not None or not self.is_new:  # else there is nothing in it
                 self._truncate(0)
         self.record = record._replace(ranges=(), in_order=True)
         self._unsynced_bytes = self._begun_bytes = 0
@@ -484,9 +484,10 @@ class PartFile:
     def _drop_record(self) -> None:
         """Durably, before the bytes change: a record that a power cut brings back would count others."""
         self._forget_line()
-        # Asked for every file, mostly in vain. A look does not lock the folder, as removing what is not there does.
-        if os.access(f"{self._stem}.json", os.F_OK):
-            self._record_path.unlink(missing_ok=True)
+        record = f"{self._stem}.json"
+        with suppress(FileNotFoundError):
+            os.lstat(record)  # for every file, mostly in vain: unlike removing, a look does not lock the folder
+            os.unlink(record)  # noqa: PTH108 - the same
             sync_folders([self._folder.folder])
         self._recorded = False
 
@@ -499,7 +500,7 @@ class PartFile:
             os.ftruncate(self._fd, size_bytes)
 
     def _open_locked(self) -> tuple[int, bool]:
-        """The file, and whether it was made here and now."""
+        """The file, and whether it was made here and now: then it is empty."""
         while True:
             fd, is_new = self._open()
             try:
@@ -508,7 +509,7 @@ class PartFile:
                 if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
                     self.path.unlink()
                 elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - asked for every file
-                    return fd, is_new
+                    return fd, is_new and not held.st_size  # another process may have been here since our open
             except BlockingIOError:
                 os.close(fd)
                 raise PartInUse(self.file) from None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, MachineError, StoreUnwritable
 from mediacrawl.store import partfile
 from mediacrawl.store.partfile import RECORDED_FROM_BYTES, PartFolder, PartInUse, PartRecord, add_range, boot_id
 
@@ -300,6 +300,20 @@ def test_a_new_small_part_takes_away_the_record_that_an_older_one_has_left(parts
     part.close()
 
 
+def test_a_record_of_which_the_disk_does_not_tell_whether_it_is_there_is_no_reason_to_go_on(parts, monkeypatch):
+    part = parts.open(KEY)
+
+    def broken(path, *_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patched:
+        for call in ("unlink", "stat", "lstat"):
+            patched.setattr(os, call, broken)
+        with pytest.raises(MachineError):
+            part.fill(PartRecord(complete_length=1), b"x")
+    part.close()
+
+
 def test_a_record_whose_bytes_are_gone_counts_as_nothing(parts):
     written(parts, (0, KEPT)).close()
     parts._path(KEY).unlink()
@@ -527,6 +541,23 @@ def test_who_waited_for_a_part_that_was_published_begins_a_new_one(parts, monkey
         assert second.have == 0
         second.write_at(0, b"second")
     assert (tmp_path / "published").read_bytes() == bytes_of(0, KEPT)
+
+
+def test_a_part_that_another_process_has_filled_between_our_open_and_our_lock_is_its_part(parts, monkeypatch):
+    parts.open("another").close()
+    flock = partfile.fcntl.flock
+
+    def late(fd, how):
+        monkeypatch.setattr(partfile.fcntl, "flock", flock)
+        written(parts, (0, KEPT)).close()
+        flock(fd, how)
+
+    monkeypatch.setattr(partfile.fcntl, "flock", late)
+    part = parts.open(KEY)
+    assert (part.is_new, part.have) == (False, KEPT)
+    part.fill(PartRecord(complete_length=1), b"x")
+    assert part.path.read_bytes() == b"x"
+    part.close()
 
 
 def test_a_published_part_leaves_nothing_and_is_free(parts, tmp_path):
