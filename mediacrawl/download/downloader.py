@@ -21,7 +21,7 @@ from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.segments import Alone, Crew, Share
-from mediacrawl.download.verify import SNIFF_BYTES, RunningHash, refuse_html
+from mediacrawl.download.verify import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectFailed,
     DigestMismatch,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
-_HASHED_AT_ONCE = 4 * 1024 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _LONG_DIGITS = 8  # of a length: nothing that long comes along with a head
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
@@ -226,11 +225,17 @@ class _Transfer:
         self._went_original = False
         self._begun_anew = False  # after some of it had come
         self._probes = 0
-        self._counting, self._hashing = threading.Lock(), threading.Lock()
+        self._counting = threading.Lock()
         self._began = owner.clock()
 
     def run(self) -> Fetched:
-        """Try until it is whole, or until trying is pointless."""
+        """Try until it is whole, or until trying is pointless. The part is left alone afterwards."""
+        try:
+            return self._try()
+        finally:
+            self._stop_hashing()
+
+    def _try(self) -> Fetched:
         failures, best = 0, self._part.written_bytes
         is_new = self._part.record is None and self._request.revalidate is None and not self._request.digests
         while True:
@@ -303,7 +308,7 @@ class _Transfer:
         """One answer, acted on. The next ask if the answer calls for a certain one."""
         saved = self._saved()
         if saved is not None and ask.manner is not Manner.WHOLE:
-            self._hash_prefix()
+            self._hash.follow(self._part.have)
         with self._exchange.ask(ask) as (answer, head):
             decision = decide(saved, ask, head)
             match decision.action:
@@ -340,17 +345,23 @@ class _Transfer:
         raise HttpStatusError(self._request.url, head.status, answer.reason)
 
     def _drop(self) -> Ask:
-        self._part.discard()
         self._start_over()
+        self._part.discard()
         return whole_ask()
 
     @cached_property
     def _hash(self) -> RunningHash:
-        return RunningHash(wanted=self._policy.sha256)
+        return RunningHash(self._part.read, wanted=self._policy.sha256)
+
+    def _stop_hashing(self) -> None:
+        """The part is not read any more, and what was hashed is forgotten."""
+        if hashing := self.__dict__.pop("_hash", None):  # small files have none
+            hashing.stop()
 
     def _start_over(self) -> None:
+        """Before the part is emptied."""
         self._saved_bytes = 0
-        self.__dict__.pop("_hash", None)
+        self._stop_hashing()
         self._promised = set(self._request.digests)
 
     def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
@@ -433,7 +444,8 @@ class _Transfer:
     def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
-        unseen = not self._policy.sha256 and not head.is_encoded  # by us; its beginning was looked at
+        # By us; its beginning was looked at. To hash a small body as it comes is less work than to read it again.
+        unseen = not head.is_encoded and (share.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
             for block in blocks:
                 if self._fill(share, block, crew):
@@ -477,11 +489,7 @@ class _Transfer:
     def _write(self, data: bytes, share: Share) -> None:
         """Bytes of the front share: written, counted and hashed in one go."""
         self._part.write_at(share.start, data)
-        if self._hashing.acquire(blocking=False):  # else they are read again by who is at it
-            try:
-                self._hash.update(share.start, data)
-            finally:
-                self._hashing.release()
+        self._hash.update(share.start, data)
         self._note_written(len(data), share)
 
     def _note_written(self, new_bytes: int, share: Share) -> None:
@@ -489,16 +497,9 @@ class _Transfer:
         share.advance(new_bytes)
         self._count(new_bytes)
 
-    def _count_and_hash(self, new_bytes: int) -> None:
-        """A helper's bytes. What has come to stand without a gap is hashed meanwhile, a little for each block."""
-        self._count(new_bytes)
-        if self._hashing.acquire(blocking=False):
-            try:
-                self._hash_prefix(_HASHED_AT_ONCE)
-            finally:
-                self._hashing.release()
-
     def _count(self, new_bytes: int) -> None:
+        """Bytes that are marked in the part. What has come to stand without a gap is hashed meanwhile."""
+        self._hash.follow(self._part.have)
         with self._counting:  # helpers count too
             self._progress.fetched_bytes += new_bytes
         self._progress.have_bytes = self._part.written_bytes
@@ -516,7 +517,7 @@ class _Transfer:
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
             policy,
             new_exchange=self._new_exchange,
-            count=self._count_and_hash,
+            count=self._count,
             cancel=self._cancel,
             clock=self._owner.clock,
             places=self._owner.places if self._request.connections is None else None,  # a wish is a wish
@@ -530,7 +531,7 @@ class _Transfer:
         validators = self._validators
         self._part.note_whole()
         size_bytes = self._part.have
-        self._hash_prefix()
+        self._hash.finish(size_bytes, self._cancel.check)
         for digest in self._promised:
             if not self._hash.matches(digest, self._part.blocks(size_bytes)):
                 self._set_aside(digest)
@@ -558,13 +559,6 @@ class _Transfer:
             )
         self._refetched = True
         self._start_over()
-
-    def _hash_prefix(self, at_most: float = math.inf) -> None:
-        """Hash what stands on the disk behind the running hash's place; about so many bytes of it."""
-        until = self._hash.hashed_bytes + at_most
-        while self._policy.sha256 and (start := self._hash.hashed_bytes) < min(have := self._part.have, until):
-            self._cancel.check()
-            self._hash.update(start, self._part.read(start, min(have, start + 1024 * 1024)))
 
     def _note_promises(self, answer: Answer, head: Head) -> None:
         # The digest of an encoded body is not that of the bytes we keep; Content-MD5 of a 206 is that of the range.

@@ -415,7 +415,8 @@ class PartFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes of a half-open range; shorter at the end of the file."""
-        return os.pread(self._fd, stop - start, start)
+        with _disk_errors(self.file):
+            return os.pread(self._fd, stop - start, start)
 
     def blocks(self, stop: int, block_bytes: int = 1024 * 1024) -> Iterator[bytes]:
         """The first `stop` bytes, in blocks."""

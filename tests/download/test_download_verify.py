@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import pytest
 from hypothesis import given
@@ -8,43 +9,162 @@ from hypothesis import strategies as st
 
 from mediacrawl.download import verify
 from mediacrawl.download.verify import RunningHash, refuse_html
-from mediacrawl.errors import WrongContent
+from mediacrawl.errors import Interrupted, MachineError, StoreUnwritable, WrongContent
 from mediacrawl.headers import Digest
 
 
+def no_disk(start, stop):
+    pytest.fail("read again")
+    return b""
+
+
+def nothing():
+    return None
+
+
+class Disk:
+    """A file's bytes, of which so many stand there."""
+
+    def __init__(self, data):
+        self.data, self.have, self.fails, self.reads = data, len(data), False, []
+
+    def read(self, start, stop):
+        if self.fails:
+            raise StoreUnwritable("the disk has failed")
+        self.reads.append((start, stop))
+        return self.data[start : min(stop, self.have)]
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
 @given(st.lists(st.binary(max_size=50)))
-def test_the_hash_of_a_file_in_order_is_that_of_its_bytes(blocks):
-    running, offset = RunningHash(), 0
+def test_the_hash_of_a_small_file_in_order_is_that_of_its_bytes(blocks):
+    running, offset = RunningHash(no_disk), 0
     for block in blocks:
         running.update(offset, block)
         offset += len(block)
+    running.finish(offset, nothing)
     assert running.hashed_bytes == offset
-    assert running.sha256_hex == hashlib.sha256(b"".join(blocks)).hexdigest()
+    assert running.sha256_hex == sha256(b"".join(blocks))
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10)), max_size=30))
 def test_the_hash_is_always_that_of_the_bytes_it_counts(writes):
-    data, running = bytes(range(40)), RunningHash()
+    disk = Disk(bytes(range(40)))
+    running = RunningHash(disk.read)
     for start, length in writes:
-        running.update(start, data[start : start + length])
-    assert running.sha256_hex == hashlib.sha256(data[: running.hashed_bytes]).hexdigest()
+        running.update(start, disk.data[start : start + length])
+    assert running.sha256_hex == sha256(disk.data[: running.hashed_bytes])
+    running.finish(40, nothing)
+    assert running.sha256_hex == sha256(disk.data)
 
 
-@given(st.lists(st.binary(max_size=50), max_size=60), st.integers(0, 200))
-def test_what_is_hashed_beside_the_transfer_is_hashed_in_its_order(blocks, begins):
+@given(st.lists(st.binary(max_size=50), max_size=60), st.integers(0, 200), st.integers(1, 70))
+def test_what_is_hashed_beside_the_transfer_is_hashed_in_its_order(blocks, begins, step):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(verify, "BESIDE_FROM_BYTES", begins)
-        running, offset = RunningHash(), 0
+        patched.setattr(verify, "_STEP_BYTES", step)
+        disk = Disk(b"".join(blocks))
+        running, offset = RunningHash(disk.read), 0
         for block in blocks:
             running.update(offset, block)
             offset += len(block)
-        assert running.sha256_hex == hashlib.sha256(b"".join(blocks)).hexdigest()
-        assert running.matches(Digest("sha256", hashlib.sha256(b"".join(blocks)).digest()), iter(()))
+            disk.have = offset
+            running.follow(offset)
+        running.finish(offset, nothing)
+        assert running.sha256_hex == sha256(disk.data)
+        assert running.matches(Digest("sha256", hashlib.sha256(disk.data).digest()), iter(()))
+
+
+def test_a_large_file_is_hashed_beside_the_transfer(monkeypatch):
+    monkeypatch.setattr(verify, "BESIDE_FROM_BYTES", 10)
+    disk, reached = Disk(bytes(range(100))), threading.Event()
+
+    def read(start, stop):
+        reached.set()
+        return disk.read(start, stop)
+
+    running = RunningHash(read)
+    running.update(0, disk.data[:5])
+    running.follow(5)
+    assert not reached.is_set(), "small so far"
+    running.follow(100)
+    assert reached.wait(10)
+    running.finish(100, nothing)
+    assert running.sha256_hex == sha256(disk.data)
+    assert disk.reads == [(5, 100)], "and no byte twice"
+
+
+def test_a_disk_that_fails_beside_the_transfer_is_told_by_who_finishes(monkeypatch):
+    monkeypatch.setattr(verify, "BESIDE_FROM_BYTES", 10)
+    disk = Disk(bytes(100))
+    running = RunningHash(disk.read)
+    disk.fails = True
+    running.follow(100)
+    with pytest.raises(StoreUnwritable, match="the disk has failed"):
+        running.finish(100, nothing)
+    disk.fails = False
+    running.finish(100, nothing)
+    assert running.sha256_hex == sha256(disk.data)
+
+
+def test_a_file_that_somebody_cut_off_is_no_endless_loop():
+    disk = Disk(bytes(100))
+    disk.have = 60
+    with pytest.raises(MachineError, match="lost what was written to it, at byte 60"):
+        RunningHash(disk.read).finish(100, nothing)
+
+
+def test_a_stop_ends_the_rest_of_the_hashing():
+    disk = Disk(bytes(100))
+
+    def stopped():
+        raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        RunningHash(disk.read).finish(100, stopped)
+    assert disk.reads == []
+
+
+def test_nothing_is_read_after_hashing_was_stopped(monkeypatch):
+    """The descriptor is closed then, and its number may be another file's."""
+    monkeypatch.setattr(verify, "BESIDE_FROM_BYTES", 10)
+    monkeypatch.setattr(verify, "_STEP_BYTES", 10)
+    in_step, go_on, reads = threading.Event(), threading.Event(), []
+
+    def read(start, stop):
+        reads.append(start)
+        in_step.set()
+        go_on.wait(10)
+        return bytes(stop - start)
+
+    running = RunningHash(read)
+    running.follow(100)
+    assert in_step.wait(10)
+    stopping = threading.Thread(target=running.stop)
+    stopping.start()
+    stopping.join(0.05)
+    assert stopping.is_alive(), "a step is under way"
+    go_on.set()
+    stopping.join(10)
+    assert reads == [0]
+    assert running.hashed_bytes == 10
+
+
+def test_what_is_not_wanted_is_not_hashed(monkeypatch):
+    monkeypatch.setattr(verify, "BESIDE_FROM_BYTES", 10)
+    running = RunningHash(no_disk, wanted=False)
+    running.update(0, b"abc")
+    running.follow(100)
+    running.finish(100, nothing)
+    assert running.sha256_hex == ""
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256", "sha512"])
 def test_a_digest_matches_the_file_it_is_of_and_no_other(algorithm):
-    running = RunningHash()
+    running = RunningHash(no_disk)
     running.update(0, b"abcd")
     value = hashlib.new(algorithm, b"abcd").digest()
     assert running.matches(Digest(algorithm, value), iter([b"ab", b"cd"]))
@@ -52,7 +172,7 @@ def test_a_digest_matches_the_file_it_is_of_and_no_other(algorithm):
 
 
 def test_for_a_sha256_no_byte_is_read_again():
-    running = RunningHash()
+    running = RunningHash(no_disk)
     running.update(0, b"abcd")
 
     def disk():

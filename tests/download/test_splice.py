@@ -1,20 +1,22 @@
-"""Bodies that nobody looks at, from the connection to the disk within the kernel: the files are the same."""
+"""Bodies from the connection to the disk within the kernel, hashed beside that or not: the files are the same."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import threading
 
 import pytest
 from fetching import KEY, When, stop_after
-from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after
+from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after, status
 
 from mediacrawl.download import sockets
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.errors import DiskFull, Interrupted, TransferBroken, WrongContent
+from mediacrawl.download.verify import BESIDE_FROM_BYTES
+from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, TransferBroken, WrongContent
 
 MIB = 1024 * 1024
 TOTAL = 8 * MIB
@@ -39,12 +41,21 @@ def spliced(monkeypatch):
     return moved
 
 
+@pytest.fixture(params=[False, True], ids=["", "hashed"])
+def rig(rig, request):
+    rig.hashes = request.param
+    return rig
+
+
 def fetch(rig, url, *, policy=None, **more):
-    return rig.fetch(url, downloader=rig.downloader(sha256=False, **(policy or {})), **more)
+    return rig.fetch(url, downloader=rig.downloader(sha256=rig.hashes, **(policy or {})), **more)
 
 
 def bring(rig, url, **more):
-    return rig.publish(fetch(rig, url, **more), more.get("key", KEY))
+    fetched = fetch(rig, url, **more)
+    data = rig.publish(fetched, more.get("key", KEY))
+    assert fetched.sha256 == (hashlib.sha256(data).hexdigest() if rig.hashes else "")
+    return data
 
 
 @pytest.mark.parametrize("connections", [1, 4])
@@ -63,9 +74,32 @@ def test_the_connection_is_used_again(rig):
     assert len({request.client_port for request in rig.origin.requests}) == 1
 
 
-def test_a_file_that_is_to_be_hashed_is_looked_at(rig, spliced):
-    assert rig.bring(rig.origin.add("/a", BODY), connections=1).data == BODY.read()
-    assert not spliced
+def test_a_small_file_that_is_to_be_hashed_is_looked_at_as_it_comes(rig, spliced):
+    body = Pattern(BESIDE_FROM_BYTES - 1)
+    assert bring(rig, rig.origin.add("/a", body), connections=1) == body.read()
+    assert bool(spliced) == (isinstance(rig.transport, RequestsTransport) and not rig.hashes)
+
+
+def test_another_version_in_the_middle_of_hashing_is_hashed_from_its_beginning(rig):
+    url = rig.origin.add("/a", BODY)
+    rig.plant(BODY.read(0, 7 * MIB), total=TOTAL, etag=TAG)
+    other = Pattern(2 * TOTAL, 2)
+    rig.origin.add("/a", other)
+    fetched = fetch(rig, url, connections=1)
+    assert fetched.sha256 == (hashlib.sha256(other.read()).hexdigest() if rig.hashes else "")
+    assert (fetched.saved_bytes, rig.publish(fetched)) == (0, other.read())
+
+
+def test_a_refusal_while_a_part_is_being_hashed_leaves_the_part_as_it_was(rig):
+    url = rig.origin.add("/a", BODY, faults=[drop_after(6 * MIB)])
+    with pytest.raises(TransferBroken):
+        fetch(rig, url, connections=1, policy={"backoff": NO_RETRY})
+    for _ in range(3):
+        rig.origin.add("/a", BODY, faults=[status(500)])
+        with pytest.raises(HttpStatusError):
+            fetch(rig, url, connections=1, policy={"backoff": NO_RETRY})
+    rig.origin.add("/a", BODY)
+    assert bring(rig, url, connections=1) == BODY.read()
 
 
 def test_a_digest_that_was_promised_is_still_compared(rig):
@@ -137,7 +171,7 @@ def test_what_comes_slowly_is_moved_as_it_comes(rig, spliced):
     body = Pattern(1_200_000)
     url = rig.origin.add("/a", body, faults=[limit_per_connection(2_000_000)])
     assert bring(rig, url, connections=1) == body.read()
-    assert bool(spliced) == isinstance(rig.transport, RequestsTransport)
+    assert bool(spliced) == (isinstance(rig.transport, RequestsTransport) and not rig.hashes)
     assert all(count < 256 * 1024 for count in spliced)
 
 
