@@ -59,9 +59,17 @@ class Room:
     def make_room(self, need_bytes: int) -> None:
         """Remove the oldest ended folders, if there is no other way."""
         while self._ended and self._free_bytes() < need_bytes + _RESERVE_BYTES:
-            shutil.rmtree(self._ended.popleft(), ignore_errors=True)
-            self.removed_early += 1
-            self._has_freed = True
+            self._remove_oldest()
+
+    def empty_memory(self) -> None:
+        """Remove every ended folder, if they are in memory: the more is, the less may wait for a disk."""
+        while self._ended and self.kind == "tmpfs":
+            self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        shutil.rmtree(self._ended.popleft(), ignore_errors=True)
+        self.removed_early += 1
+        self._has_freed = True
 
     def warm(self, need_bytes: int) -> None:
         """Touch as much memory as a run will fill, in the way it will: with a file, which goes again.

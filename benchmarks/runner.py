@@ -46,6 +46,9 @@ class Runner:
     def run(self, workload: Workload) -> None:
         """All contenders on all file systems, A B C A B C …"""
         present = [contender for contender in workload.contenders if self._takes_part(contender)]
+        if workload.empty_memory:
+            for room in self.rooms:
+                room.empty_memory()
         for room in self.rooms:
             for turn in range(self.repeat + 1):
                 for contender in present:

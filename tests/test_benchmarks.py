@@ -9,6 +9,7 @@ from benchmarks import bars, data, measure, report, rooms, server
 from benchmarks.check import fault_of_files
 from benchmarks.peers import Contender
 from benchmarks.results import Key, Measurement, Results
+from benchmarks.runner import Runner
 from benchmarks.workloads import FULL, SMALL, Workload, write_ledger
 
 
@@ -166,6 +167,24 @@ def test_folders_of_small_files_stay_and_those_of_large_ones_go(tmp_path):
     assert (small.exists(), large.exists()) == (True, False)
     room.make_room(2**62)
     assert (small.exists(), room.removed_early) == (False, 1)
+
+
+def test_before_a_large_file_what_lies_in_memory_goes_and_what_lies_on_a_disk_stays(tmp_path):
+    memory, disk = rooms.Room.below(tmp_path / "a"), rooms.Room.below(tmp_path / "b")
+    memory.kind, disk.kind = "tmpfs", "ext4"
+    kept = []
+    for room in (memory, disk):
+        for _ in range(3):
+            kept.append(room.new_folder("run"))
+            room.end(kept[-1], data.Wanted((), WANTED))
+    nothing = Workload("small", "", [])
+    large = Workload("single", "", [], empty_memory=True)
+    runner = Runner(None, (memory, disk), Results(), repeat=1, warm_up=True, say=str)
+    runner.run(nothing)
+    assert all(folder.exists() for folder in kept)
+    runner.run(large)
+    assert [folder.exists() for folder in kept] == [False] * 3 + [True] * 3
+    assert (memory.removed_early, disk.removed_early) == (3, 0)
 
 
 def test_what_is_available_leaves_out_the_names_of_small_files():
