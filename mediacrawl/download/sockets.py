@@ -13,6 +13,7 @@ import queue
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 from contextlib import nullcontext, suppress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _BUFFER_BYTES = 64 * 1024
+_RECORD_BYTES = 16 * 1024
 _DO_NOT_WAIT = 2  # splice(2): SPLICE_F_NONBLOCK
 _TOGETHER_BYTES = 256 * 1024  # to be moved in one go as long as they come quickly: a fifth of the turns
 _QUICKLY_MS = 50
@@ -358,7 +360,7 @@ class Exchanged:
             block, self._arrived = self._arrived[:size_bytes], self._arrived[size_bytes:]
         else:
             self._wait_for(1)
-            block = self._sock.recv(min(size_bytes, self._missing_bytes))
+            block = _received(self._sock, min(size_bytes, self._missing_bytes))
         if not block:
             raise IncompleteRead(b"", self._missing_bytes)
         self._missing_bytes -= len(block)
@@ -455,6 +457,29 @@ def _send(sock: Any, request: bytes) -> None:
             sent = os.write(sock.fileno(), request)
     if sent < len(request):
         sock.sendall(request[sent:])
+
+
+def _received(sock: Any, at_most: int) -> bytes:
+    """As much as is there, once something is.
+
+    TLS gives one record at a time, of at most 16 KiB: what else has come is taken along, as a block costs more.
+    """
+    if not isinstance(sock, ssl.SSLSocket):
+        return bytes(sock.recv(at_most))
+    record = sock.recv(min(at_most, _RECORD_BYTES))
+    records, missing_bytes = [record], at_most - len(record)
+    if missing_bytes and record:
+        timeout_s = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            while missing_bytes and (record := sock.recv(min(missing_bytes, _RECORD_BYTES))):
+                records.append(record)
+                missing_bytes -= len(record)
+        except OSError:  # nothing more is there; what has failed fails again when it is asked for
+            pass
+        finally:
+            sock.settimeout(timeout_s)
+    return b"".join(records)
 
 
 class _Begun(io.RawIOBase):

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -553,3 +554,69 @@ def test_an_abort_gives_no_ciphertext_for_a_body(kind, certificate):
         answer.close()
         transport.close()
     assert set(came) == {ord("a")}
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("record_bytes", [1, 1000, 16_383, 16_384, 70_000])
+def test_a_body_over_tls_is_the_same_in_records_of_every_size(kind, certificate, record_bytes):
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    body = Pattern(min(1_300_000, 3000 * record_bytes)).read()
+    records = [body[start : start + record_bytes] for start in range(0, len(body), record_bytes)]
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with serving(over_tls(certificate, says(head, *records))) as port:
+        assert read(transport, f"https://127.0.0.1:{port}/a") == body
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("end", ["closed", "reset", "silent"])
+def test_what_has_come_over_tls_before_an_end_that_is_too_early_is_handed_on(kind, certificate, end):
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n"
+    arrived, came = threading.Event(), b""
+
+    def talk(sock):
+        sock.recv(4096)
+        sock.sendall(head + b"a" * 60_000)
+        arrived.wait(10)  # else a reset may take with it what is on its way
+        if end == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if end == "silent":
+            sock.recv(1)
+
+    with serving(over_tls(certificate, talk)) as port:
+        answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=0.3 if end == "silent" else LONG_S)
+        blocks = answer.blocks(decode=False)
+        while len(came) < 60_000:
+            came += next(blocks)
+        arrived.set()
+        with pytest.raises(TransferBroken):
+            next(blocks)
+        answer.close()
+        transport.close()
+    assert came == b"a" * 60_000
+
+
+def test_records_that_are_there_come_as_one_block(certificate):
+    """A block costs more than a record; one that is not there yet is not waited for."""
+    transport = transport_class("requests")(verify=str(certificate[0]))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n"
+    sent, go_on = threading.Event(), threading.Event()
+
+    def talk(sock):
+        sock.recv(4096)
+        sock.sendall(head)
+        sock.sendall(b"a" * 30_000)
+        sent.set()
+        go_on.wait(10)
+        sock.sendall(b"b" * 40_000)
+
+    with serving(over_tls(certificate, talk)) as port:
+        answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=LONG_S)
+        blocks = answer.blocks(decode=False)
+        assert sent.wait(10)
+        assert next(blocks) == b"a" * 30_000
+        go_on.set()
+        assert b"".join(blocks) == b"b" * 40_000
+        answer.close()
+        transport.close()
