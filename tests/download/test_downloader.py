@@ -6,6 +6,7 @@ import email.utils
 import gzip
 import hashlib
 import itertools
+import math
 import socket
 import threading
 import time
@@ -51,6 +52,7 @@ from origin import (
     wrong_total,
 )
 
+from mediacrawl.download import downloader
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.plan import OVERLAP_BYTES
 from mediacrawl.download.request import Cancel, Progress
@@ -434,7 +436,8 @@ def test_the_request_may_have_a_patience_of_its_own(rig):
     assert len(rig.origin.requests) == 2
 
 
-def test_a_trickle_counts_as_a_stall(rig):
+def test_a_trickle_counts_as_a_stall(rig, monkeypatch):
+    monkeypatch.setattr(downloader, "BESIDE_FROM_BYTES", math.inf)  # a body that is spliced has windows of its own
     # It is read at the start, as a window begins and after a block: two windows end, then time stands still.
     now = itertools.chain([0, 0, 31, 31, 62], itertools.repeat(62))
     # What is missing then is more than one block, whatever blocks a transport gives.
