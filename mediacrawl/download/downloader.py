@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
+_SPLICED_AT_ONCE = 256 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _LONG_DIGITS = 8  # of a length: nothing that long comes along with a head
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
@@ -468,7 +469,12 @@ class _Transfer:
         """The rest of a body that nobody looks at, from connection to disk within the kernel, where that can be."""
         stall = Stall(self._policy, self._request.url, self._owner.clock)
         with open_pipe() as (source, sink):
-            while not share.is_full and (moved := answer.splice(sink, share.room(PIPE_BYTES))):
+            while not share.is_full:
+                # What is about to be moved cannot be given away to a helper: little of what is left.
+                at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, share.missing_bytes // 64))
+                moved = answer.splice(sink, share.room(at_once))
+                if not moved:
+                    break
                 self._cancel.check()
                 stall.seen(moved)
                 self._part.splice_at(share.start, source, moved)
