@@ -352,7 +352,7 @@ class _Transfer:
 
     @cached_property
     def _hash(self) -> RunningHash:
-        return RunningHash(self._part.read, wanted=self._policy.sha256)
+        return RunningHash(self._part.read_counted, wanted=self._policy.sha256)
 
     def _stop_hashing(self) -> None:
         """The part is not read any more, and what was hashed is forgotten."""
@@ -466,7 +466,7 @@ class _Transfer:
             crew.stop()
 
     def _splice(self, answer: Answer, share: Share, crew: Crew | Alone) -> None:
-        """The rest of a body that nobody looks at, from connection to disk within the kernel, where that can be."""
+        """The rest of a body, unseen, from its connection to the disk within the kernel, where that can be."""
         stall = Stall(self._policy, self._request.url, self._owner.clock)
         with open_pipe() as (source, sink):
             while not share.is_full:

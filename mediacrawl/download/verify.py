@@ -33,7 +33,7 @@ class RunningHash:
     """
 
     def __init__(self, read: Callable[[int, int], bytes], *, wanted: bool = True) -> None:
-        """`read` gives the bytes of a half-open range of the file. Without being wanted it does nothing."""
+        """`read` gives bytes of a half-open range of the file, at least one. Without being wanted it does nothing."""
         self._read = read
         self._sha256 = hashlib.sha256() if wanted else None
         self._turn = threading.Lock()  # of who hashes
@@ -77,7 +77,7 @@ class RunningHash:
         """Hash what is left of the bytes up to there; `check` is called often, and may raise.
 
         Raises:
-            MachineError: the file cannot be read, or is shorter.
+            MachineError: of `read`.
         """
         if self._sha256 is None:
             return
@@ -97,8 +97,6 @@ class RunningHash:
         while (start := self.hashed_bytes) < (until := self._until):
             check()
             data = self._read(start, min(until, start + _STEP_BYTES))
-            if not data:
-                raise MachineError(f"a file that is under way lost what was written to it, at byte {start}")
             self._sha256.update(data)
             self.hashed_bytes += len(data)
 

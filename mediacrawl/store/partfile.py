@@ -33,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from mediacrawl.errors import disk_error
+from mediacrawl.errors import MachineError, disk_error
 from mediacrawl.store.sync import begin_writing, sync_files, sync_folders
 from mediacrawl.store.wholes import LeftLogs, WholeLog, identity
 
@@ -417,6 +417,19 @@ class PartFile:
         """The bytes of a half-open range; shorter at the end of the file."""
         with _disk_errors(self.file):
             return os.pread(self._fd, stop - start, start)
+
+    def read_counted(self, start: int, stop: int) -> bytes:
+        """Bytes of a range that is counted, at least one.
+
+        Raises:
+            MachineError: they cannot be read, or somebody has cut the file off.
+        """
+        if data := self.read(start, stop):
+            return data
+        raise MachineError(
+            f"{self.file} was cut off at byte {start} while it was being written: run the same command again,"
+            " it goes on from there"
+        )
 
     def blocks(self, stop: int, block_bytes: int = 1024 * 1024) -> Iterator[bytes]:
         """The first `stop` bytes, in blocks."""

@@ -15,7 +15,7 @@ from origin import Pattern, chunked, drop_after, limit_per_connection, stall_aft
 from mediacrawl.download import sockets, verify
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, TransferBroken, WrongContent
+from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, MachineError, TransferBroken, WrongContent
 
 MIB = 1024 * 1024
 TOTAL = 8 * MIB
@@ -99,6 +99,23 @@ def test_a_refusal_while_a_part_is_being_hashed_leaves_the_part_as_it_was(rig):
             fetch(rig, url, connections=1, policy={"backoff": NO_RETRY})
     rig.origin.add("/a", BODY)
     assert bring(rig, url, connections=1) == BODY.read()
+
+
+def test_a_part_that_somebody_cuts_off_is_told_in_one_line_and_gone_on_with(rig, monkeypatch):
+    if not rig.hashes:
+        pytest.skip("nobody reads it")
+    monkeypatch.setattr(verify.ThreadPoolExecutor, "submit", lambda *_: None)  # all of it is read in the end
+    url = rig.origin.add("/a", BODY)
+    part = rig.store.parts.open(KEY)
+    part.close()
+
+    def cut():
+        os.truncate(part.path, 3 * MIB)
+
+    with pytest.raises(MachineError, match=rf"{part.path.name} was cut off at byte {3 * MIB} .* same command again"):
+        fetch(rig, url, connections=1, progress=When(TOTAL, cut))
+    assert bring(rig, url, connections=1) == BODY.read()
+    assert rig.asks("/a")[-1][0] == f"bytes={3 * MIB}-"
 
 
 def test_a_digest_that_was_promised_is_still_compared(rig):
