@@ -41,7 +41,6 @@ from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.sockets import is_public, leads_to_public
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
 from mediacrawl.gate import Gate
-from mediacrawl.headers import retry_after_s
 from mediacrawl.pace import BATCH_S
 from mediacrawl.report import Report
 from mediacrawl.wiring import flag, number
@@ -420,19 +419,22 @@ class _Handlers:
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
         host = urlsplit(request.url).hostname or ""
-        pause_s = pauses.remaining_s(host)
-        if pause_s > self._bridge.longest_pause_s:
-            raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
-        await asyncio.sleep(pause_s)
+        while (pause_s := pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
+            if pause_s > self._bridge.longest_pause_s:
+                raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
+            await asyncio.sleep(pause_s)
         response: Response = await self._handlers.download_request_async(request)
         address = str(response.ip_address or "")
         if self._block_private and address and not is_public(address):
             raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
-        if response.status in {429, 503}:
-            value = response.headers.get("Retry-After")
-            asked_s = retry_after_s(value.decode("latin-1") if value else None, time.time())
-            if asked_s:
-                pauses.pause(host, asked_s)
+        fields = {
+            name: value.decode("latin-1")
+            for name in ("retry-after", "date")
+            if (value := response.headers.get(name)) is not None
+        }
+        longest_s = self._bridge.longest_pause_s
+        if (pauses.heed(host, response.status, fields, longest_s=longest_s) or 0.0) > longest_s:
+            request.meta["dont_retry"] = True  # Scrapy would ask again at once
         return response
 
     def __getattr__(self, name: str) -> Any:

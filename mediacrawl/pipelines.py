@@ -105,7 +105,7 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store. A store that cannot be used closes the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
-            self._works = Works(self.crawler.settings, self.store)
+            self._works = Works(self.crawler.settings, self.store, pauses=self._bridge.pauses)
         except (MachineError, UsageProblem) as error:
             self._bridge.report.fatal = error
             logger.error("%s", error)
@@ -117,7 +117,6 @@ class MediaFilesPipeline(FilesPipeline):
             retry_permanent_days=self._retry_permanent_days,
             count_status=self._count_status,
         )
-        self._works.share_pauses(self._bridge.pauses)
         self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
         self._bridge.install()

@@ -10,7 +10,7 @@ from mediacrawl.batcher import Batcher
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.pool import TransferPool
-from mediacrawl.download.retry import Backoff
+from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
 from mediacrawl.errors import UsageProblem
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.download.exchange import MayFollow
-    from mediacrawl.download.retry import HostPauses
     from mediacrawl.ledger.ledger import Entry
     from mediacrawl.workers.pool import WorkerPool
 
@@ -46,8 +45,11 @@ class Works:
         pool: the transfers.
     """
 
-    def __init__(self, settings: Settings, store: LocalStore, files: float = math.inf) -> None:
-        """Where no more than so many files can come, there are no workers.
+    def __init__(
+        self, settings: Settings, store: LocalStore, files: float = math.inf, pauses: HostPauses | None = None
+    ) -> None:
+        """Where no more than so many files can come, there are no workers. A host that asks one for quiet has asked
+        all: threads, workers, and who else has these `pauses`.
 
         Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
         """
@@ -56,7 +58,8 @@ class Works:
         allow_many_files()
         self.transport = make_transport(choice)
         self.archive = Archive.open(store)
-        self.downloader = Downloader(store, self.transport, policy, brought=self.archive.brought)
+        pauses = pauses or HostPauses()
+        self.downloader = Downloader(store, self.transport, policy, pauses=pauses, brought=self.archive.brought)
         self.concurrent = concurrent
         processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -71,14 +74,7 @@ class Works:
         store = self.archive.store
         share = policy._replace(per_host=math.ceil(policy.per_host / processes))
         setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(self.concurrent / processes))
-        return WorkerPool(setup, processes)
-
-    def share_pauses(self, pauses: HostPauses) -> None:
-        """A host that asks one for quiet has asked all: pages, threads, and workers."""
-        self.downloader.pauses = pauses
-        if (workers := self.pool.workers) is not None:
-            pauses.on_pause = workers.quiet
-            workers.on_quiet = pauses.pause
+        return WorkerPool(setup, processes, self.downloader.pauses)
 
     def ask_before_redirects(self, may_follow: MayFollow) -> None:
         """Threads and workers follow redirects only to where this lets them."""

@@ -1019,7 +1019,7 @@ class Origin:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         if seconds > 0 and self._ending.wait(seconds):
             raise _HangUp
 
@@ -1053,7 +1053,7 @@ class _Connection:
         self.origin._begin(request)
         try:
             answer, delay_s = self.origin._answer(request)
-            self.origin._pause(delay_s)
+            self.origin.pause(delay_s)
             if isinstance(answer, bytes):
                 self.origin._end(request)
                 self.sock.sendall(answer)
@@ -1152,7 +1152,7 @@ class _Connection:
             if answer.rate is not None and sent:
                 self._push(pending)
                 pending = b""
-                self.origin._pause(began + sent / answer.rate - time.monotonic())
+                self.origin.pause(began + sent / answer.rate - time.monotonic())
             if sent in (answer.stall_at, answer.drop_at):
                 self._push(pending)
                 pending = b""

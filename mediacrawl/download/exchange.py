@@ -17,7 +17,7 @@ from mediacrawl.errors import (
     TransferError,
     shown_url,
 )
-from mediacrawl.headers import ContentRange, Validators, media_type, retry_after_s
+from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
 if TYPE_CHECKING:
@@ -153,13 +153,7 @@ class Exchange:
 
     def _get(self, url: str, ask: Ask) -> Answer:
         origin = self.origin if url == self._request.url else origin_of(url)
-        if (pause_s := self._pauses.remaining_s(origin.host)) > 0:
-            if pause_s > self._max_pause_s:
-                raise TransferError(url, f"{origin.host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
-            self._note(f"{origin.host} asked for quiet")
-            self._cancel.wait(pause_s)
-            self._note("")
-        self._cancel.check()
+        self._wait_for_quiet_end(url, origin.host)
         asked_at = time.monotonic()
         answer = self._transport.get(
             self._signed(url, origin),
@@ -172,10 +166,18 @@ class Exchange:
             self._raise_busy(url, origin, answer)
         return answer
 
+    def _wait_for_quiet_end(self, url: str, host: str) -> None:
+        """Wait while a host is paused: also for what other transfers, or processes, learn meanwhile."""
+        self._cancel.check()
+        while (pause_s := self._pauses.remaining_s(host)) > 0:
+            if pause_s > self._max_pause_s:
+                raise TransferError(url, f"{host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
+            self._note(f"{host} asked for quiet")
+            self._cancel.wait(pause_s)
+            self._note("")
+
     def _raise_busy(self, url: str, origin: Origin, answer: Answer) -> None:
-        wait_s = retry_after_s(answer.headers.get("retry-after"), time.time())
-        if wait_s:
-            self._pauses.pause(origin.host, wait_s)
+        wait_s = self._pauses.heed(origin.host, answer.status, answer.headers, longest_s=self._max_pause_s)
         answer.close()
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
 

@@ -48,10 +48,12 @@ class Stop:
 
 
 class Quiet(NamedTuple):
-    """In both directions: a host asked for quiet for so many seconds."""
+    """In both directions: a host asked for quiet until a time of CLOCK_MONOTONIC. A receiver never tells it onward,
+    but for the process that leads the others: see `HostPauses`.
+    """
 
     host: str
-    seconds: float
+    until: float
 
 
 class Arrived(NamedTuple):

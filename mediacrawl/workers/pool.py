@@ -12,15 +12,15 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mediacrawl.download.exchange import anywhere
 from mediacrawl.download.request import Cancel, Fetched
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.patience import be_patient
 from mediacrawl.workers import messages
+from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.messages import (
     Answered,
     Arrived,
@@ -40,10 +40,14 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
+    from mediacrawl.download.retry import HostPauses
 
 logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 5
+TICK_S = 1.0
+MOST_SILENT_TICKS = 60  # a worker says something each half second
+_GONE_S = 5.0  # a process that was killed and is still there after that hangs in the system, on a disk mostly
 _RELEASE_FROM = 32  # parts: fewer wait for the next message
 
 
@@ -51,33 +55,56 @@ class WorkerDied(Exception):
     """The process that had these transfers is gone: they are to be begun again elsewhere."""
 
 
+class WorkerProcess(Protocol):
+    """A process that runs `Worker.serve`, as `subprocess.Popen` has it."""
+
+    pid: int
+
+    def kill(self) -> None:
+        """End it at once. One that has ended is no error."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises `subprocess.TimeoutExpired`."""
+
+
 class WorkerPool:
     """A few processes that fetch. They start with the first batch.
 
+    No method but `close` blocks on a process, so the event loop may call all others.
+
     Attributes:
-        on_quiet: told of hosts that asked a worker for quiet.
         may_follow: asked whether a redirect may be followed; called in a thread of its own, may take its time.
         fetched_bytes: of transfers that have ended.
         deaths: of processes; one that dies again and again (killed for its memory, say) is not started for ever.
     """
 
-    def __init__(self, setup: Setup, processes: int) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        processes: int,
+        pauses: HostPauses,
+        spawn: Callable[[socket.socket], WorkerProcess] | None = None,
+    ) -> None:
+        """Each worker tells `pauses` of hosts that ask for quiet, and is told what the others have learnt."""
         self._setup = setup
         self._size = processes
+        self._spawn = spawn or start_process
         self._lock = threading.Lock()
         self._workers: list[_Remote] = []
         self._numbers = itertools.count()
         self._stopped = False
+        self._watcher: threading.Thread | None = None
+        self._closed = threading.Event()
+        self.pauses = pauses
         self.fetched_bytes = 0
         self.deaths = 0
-        self.on_quiet: Callable[[str, float], None] = lambda _host, _seconds: None
         self.may_follow: MayFollow = anywhere
         self.cancel = Cancel()
 
     @property
     def active(self) -> list[Progress]:
         """The transfers that last, as the workers last told."""
-        return [progress for worker in self._workers for progress in worker.active]
+        return [progress for worker in list(self._workers) for progress in worker.active]
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
         """See `Downloader.bring_all`. The future raises `WorkerDied` if the process ends on the way."""
@@ -87,11 +114,11 @@ class WorkerPool:
                 future.set_exception(Interrupted("stopped before it began"))
                 return future
             self._fill_up()
-            if not self._workers:
-                future.set_exception(WorkerDied("worker processes die again and again"))
+            if self._workers:
+                worker = min(self._workers, key=lambda w: (not w.is_ready, len(w.batches)))
+                worker.begin(Batch(next(self._numbers), requests, budget_s), future)
                 return future
-            worker = min(self._workers, key=lambda w: (not w.is_ready, len(w.batches)))
-            worker.begin(Batch(next(self._numbers), requests, budget_s), future)
+        future.set_exception(WorkerDied("worker processes die again and again"))
         return future
 
     def start(self) -> bool:
@@ -103,12 +130,19 @@ class WorkerPool:
 
     def _fill_up(self) -> None:
         while len(self._workers) < self._size and self.deaths < MOST_DEATHS:
-            self._workers.append(_Remote(self, self._setup))
+            self._workers.append(_Remote(self, self._setup, self._spawn))
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, daemon=True, name="worker-watch")
+            self._watcher.start()
 
-    def quiet(self, host: str, seconds: float) -> None:
-        """Tell all workers."""
-        for worker in list(self._workers):
-            worker.send(Quiet(host, seconds))
+    def _watch(self) -> None:
+        """Kill workers from which nothing has come for long. Ticks are counted and not seconds: those of a time in
+        which this process was stopped do not count (Ctrl-Z).
+        """
+        be_patient()
+        while not self._closed.wait(TICK_S):
+            for worker in list(self._workers):
+                worker.tick()
 
     def flush(self) -> None:
         """Let go of the parts that have been published."""
@@ -121,11 +155,12 @@ class WorkerPool:
             self._stopped = True
         self.cancel.set()
         for worker in list(self._workers):
-            worker.send(Stop())
+            worker.post(Stop())
 
     def close(self, until: float) -> None:
         """Hang up; what has not ended by that monotonic time is killed, which loses nothing."""
         self.stop()
+        self._closed.set()
         for worker in list(self._workers):
             worker.hang_up(until)
 
@@ -146,71 +181,98 @@ class WorkerPool:
 
 
 class _Remote:
-    """One worker process, and what it was told."""
+    """One worker process, and what it was told.
 
-    def __init__(self, pool: WorkerPool, setup: Setup) -> None:
+    A thread starts the process, listens to it, and sees to its end: so nobody else ever waits for it.
+    """
+
+    def __init__(self, pool: WorkerPool, setup: Setup, spawn: Callable[[socket.socket], WorkerProcess]) -> None:
         self._pool = pool
-        self._sending = threading.Lock()
+        self._posting = threading.Lock()
         self._released: list[tuple[int, bool]] = []
+        self._silent_ticks = 0
+        self._process: WorkerProcess | None = None
         self.batches: dict[int, Future[list[Outcome]]] = {}
         self.active: Sequence[Progress] = ()
         self.is_ready = False
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this very Python, this very package
-                [sys.executable, "-m", "mediacrawl.workers.process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": _python_path()},
-            )
-        self._connection = Connection(ours.detach())
-        self.send(setup)
-        self._thread = threading.Thread(target=self._listen, daemon=True, name=f"worker-{self._process.pid}")
+        self._channel = Channel(ours)
+        self.post(setup)
+        pool.pauses.subscribe(self._tell_pause)
+        self._thread = threading.Thread(target=self._live, args=(spawn, theirs), daemon=True, name="worker")
         self._thread.start()
 
     def begin(self, batch: Batch, future: Future[list[Outcome]]) -> None:
         self.batches[batch.number] = future
-        self.send(batch)
+        self.post(batch)
 
-    def send(self, message: object) -> None:
-        with self._sending, suppress(OSError):  # a worker that has died is noticed by who listens
-            if self._released:
-                released, self._released = self._released, []
-                self._connection.send(Release(released))
-            self._connection.send(message)
+    def post(self, message: object) -> None:
+        with self._posting:
+            self._post_released()
+            self._channel.post(message)
 
     def flush(self) -> None:
-        with self._sending, suppress(OSError):
-            if self._released:
-                released, self._released = self._released, []
-                self._connection.send(Release(released))
+        with self._posting:
+            self._post_released()
+
+    def tick(self) -> None:
+        """One more tick in which nothing was heard."""
+        self._silent_ticks += 1
+        if self._silent_ticks == MOST_SILENT_TICKS and self._process is not None:
+            logger.warning("Worker process %d says nothing any more: it is ended", self._process.pid)
+            self._process.kill()
 
     def hang_up(self, until: float) -> None:
         self.flush()
-        with suppress(OSError):
-            _shut_down(self._connection)
+        self._channel.finish(until - time.monotonic())
         self._thread.join(max(0.05, until - time.monotonic()))
-        self._process.kill()  # if it is still there
-        self._thread.join()
-        self._connection.close()
+        if self._process is not None:
+            self._process.kill()  # if it is still there
+        self._thread.join(_GONE_S + 1.0)
+        if not self._thread.is_alive():
+            self._channel.close()
 
-    def _listen(self) -> None:
+    def _post_released(self) -> None:
+        if self._released:
+            released, self._released = self._released, []
+            self._channel.post(Release(released))
+
+    def _tell_pause(self, host: str, until: float) -> None:
+        self.post(Quiet(host, until))
+
+    def _live(self, spawn: Callable[[socket.socket], WorkerProcess], theirs: socket.socket) -> None:
         be_patient()
         try:
-            with suppress(EOFError, OSError):
-                while True:
-                    message = self._connection.recv()
-                    self.is_ready = True
-                    self._hear(message)
+            with theirs:
+                self._process = spawn(theirs)
+            self._listen()
+        except OSError as error:
+            logger.warning("A worker process cannot be started: %s", error)
         finally:
+            self._end()
+
+    def _listen(self) -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                message = self._channel.receive()
+                self._silent_ticks = 0
+                self.is_ready = True
+                self._hear(message)
+
+    def _end(self) -> None:
+        """The batches that it had fail only when it is gone, and with it the locks of their parts."""
+        self._pool.pauses.unsubscribe(self._tell_pause)
+        if self._process is not None:
             self._process.kill()  # nobody would hear it any more
-            self._process.wait()
-            self._pool.died(self)
-            batches, self.batches = self.batches, {}
-            for future in batches.values():
-                future.set_exception(WorkerDied("a worker process has died"))
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GONE_S)
+        self._pool.died(self)
+        batches, self.batches = self.batches, {}
+        for future in batches.values():
+            future.set_exception(WorkerDied("a worker process has died"))
 
     def _hear(self, message: object) -> None:
+        """Must not block: who talks to this worker would wait for what this one waits for."""
         match message:
             case Arrived():
                 future = self.batches.pop(message.number)
@@ -220,7 +282,7 @@ class _Remote:
                 self.active = message.active
                 self.flush()
             case Quiet():
-                self._pool.on_quiet(message.host, message.seconds)
+                self._pool.pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
             case messages.MayFollow():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
 
@@ -230,23 +292,30 @@ class _Remote:
             answer = self._pool.may_follow(question.request, question.url, self._pool.cancel)
         except MediacrawlError as error:
             answer = error
-        self.send(Answered(question.number, answer))
+        self.post(Answered(question.number, answer))
 
     def _part(self, ticket: Ticket) -> HeldPart:
         return RemotePart(ticket, self._release)
 
     def _release(self, number: int, is_published: bool) -> None:
-        with self._sending:
+        with self._posting:
             self._released.append((number, is_published))
-            is_due = len(self._released) >= _RELEASE_FROM
-        if is_due:
-            self.flush()
+            if len(self._released) >= _RELEASE_FROM:
+                self._post_released()
 
 
-def _shut_down(connection: Connection) -> None:
-    """The worker sees the end; what it still says is heard."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_WR)
+def start_process(end: socket.socket) -> WorkerProcess:
+    """Start a worker process that has this end of a connection.
+
+    Raises:
+        OSError: the system has no room for one more.
+    """
+    return subprocess.Popen(  # noqa: S603 - this very Python, this very package
+        [sys.executable, "-m", "mediacrawl.workers.process", str(end.fileno())],
+        pass_fds=[end.fileno()],
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": _python_path()},
+    )
 
 
 def _python_path() -> str:

@@ -10,11 +10,11 @@ import itertools
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from mediacrawl.archive import LEDGER_NAME, Archive
@@ -23,12 +23,13 @@ from mediacrawl.download.request import Cancel, Fetched, Progress
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.room import Room
 from mediacrawl.download.transports import make_transport
-from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.errors import Interrupted, MediacrawlError, RedirectUnasked
 from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.patience import be_patient
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.partfile import PartFile, PartInUse
+from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.messages import (
     Answered,
     Arrived,
@@ -48,20 +49,21 @@ if TYPE_CHECKING:
 
 _TELL_EVERY_S = 0.5
 _FIRST_THREADS = 2  # of a crawl of many files, which may well be small
+_ANSWER_WITHIN_S = 60.0  # the crawl gives up by itself before
+_FINISH_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
 class Worker:
     """Carries out what the crawl says, in a few threads."""
 
-    def __init__(self, connection: Connection, setup: Setup) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
+    def __init__(self, channel: Channel, setup: Setup) -> None:
+        self._channel = channel
         self._setup = setup
         store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, Ledger(store.hidden / LEDGER_NAME, read_only=True))
         self._pauses = HostPauses()
-        self._pauses.on_pause = lambda host, seconds: self._send(Quiet(host, seconds))
+        self._pauses.subscribe(self._tell_pause)
         self._transport = make_transport(setup.transport)
         self._downloader = Downloader(
             store,
@@ -86,15 +88,17 @@ class Worker:
         threading.Thread(target=self._tell, daemon=True, name="tell").start()
         try:
             while True:
-                self._carry_out(self._connection.recv())
+                self._carry_out(self._channel.receive())
         except (EOFError, OSError):
             pass
         self._stop()
         for part in list(self._held.values()):
             part.close()
         self._archive.close()
+        self._channel.finish(_FINISH_S)
 
     def _carry_out(self, message: object) -> None:
+        """Must not wait for the crawl, which may be waiting for this."""
         match message:
             case Batch():
                 self._batches.put(message)
@@ -104,12 +108,15 @@ class Worker:
             case Release():
                 self._release(message)
             case Quiet():
-                self._pauses.pause(message.host, message.seconds)
+                self._pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
             case Answered():
                 if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
                     answers.put(message.answer)
             case Stop():
                 self._stop()
+
+    def _tell_pause(self, host: str, until: float) -> None:
+        self._channel.post(Quiet(host, until))
 
     def _release(self, message: Release) -> None:
         recorded = False
@@ -134,7 +141,8 @@ class Worker:
             batch = self._batches.get()
             outcomes = self._outcomes(batch)
             self._active.pop(threading.get_ident(), None)
-            self._send(Arrived(batch.number, [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]))
+            outcomes = [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]
+            self._channel.post(Arrived(batch.number, outcomes))
             self._idle.release()
 
     def _outcomes(self, batch: Batch) -> list[Outcome]:
@@ -160,8 +168,10 @@ class Worker:
         self._questions[number] = answers
         try:
             cancel.check()
-            self._send(MayFollow(number, request, url))
-            answer = answers.get()
+            self._channel.post(MayFollow(number, request, url))
+            answer = answers.get(timeout=_ANSWER_WITHIN_S)
+        except queue.Empty:
+            raise RedirectUnasked(url, "nobody says whether a redirect may be followed", target=url) from None
         finally:
             del self._questions[number]
         if isinstance(answer, MediacrawlError):
@@ -177,15 +187,9 @@ class Worker:
     def _tell(self) -> None:
         """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
         while True:
-            self._send(UnderWay([progress for progress in list(self._active.values()) if progress.have_bytes]))
+            under_way = [progress for progress in list(self._active.values()) if progress.have_bytes]
+            self._channel.post(UnderWay(under_way))
             time.sleep(_TELL_EVERY_S)
-
-    def _send(self, message: object) -> None:
-        with self._sending:
-            try:
-                self._connection.send(message)
-            except OSError:  # the crawl has died, and this process is about to
-                self._cancel.set()
 
 
 def _sendable(outcome: Outcome) -> Outcome:
@@ -211,12 +215,12 @@ def main() -> None:
     die_with_parent()
     be_patient()
     allow_many_files()
-    connection = Connection(int(sys.argv[1]))
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
-        setup = connection.recv()
+        setup = channel.receive()
     except EOFError:
         return
-    Worker(connection, setup).serve()
+    Worker(channel, setup).serve()
 
 
 if __name__ == "__main__":

@@ -830,13 +830,28 @@ def test_a_retry_after_that_says_nothing_is_an_ordinary_backoff(rig, value):
     assert 0.5 <= wait <= 1.0
 
 
-@pytest.mark.parametrize("seconds", ["301", "86400", "999999999999999999"])
-def test_a_retry_after_that_is_too_long_ends_the_run_for_all_files_of_the_host(rig, seconds):
+TOO_LONG_S = ["301", "86400", "999999999999999999"]
+
+
+@pytest.mark.parametrize("seconds", TOO_LONG_S)
+def test_a_503_with_a_retry_after_that_is_too_long_fails_its_own_file_and_no_other(rig, seconds):
     url = rig.origin.add("/a", BODY, faults=[status(503, retry_after=seconds)])
     other = rig.origin.add("/b", BODY)
     hurry = Hurry()
     downloader = rig.downloader(pauses=HostPauses(hurry.clock))
     with pytest.raises(HttpStatusError, match="HTTP 503"):
+        rig.fetch(url, cancel=hurry, downloader=downloader)
+    assert rig.bring(other, cancel=hurry, downloader=downloader, key="b").data == BODY.read()
+    assert (hurry.waits, len(rig.origin.requests)) == ([], 2)
+
+
+@pytest.mark.parametrize("seconds", TOO_LONG_S)
+def test_a_429_with_a_retry_after_that_is_too_long_ends_the_run_for_all_files_of_the_host(rig, seconds):
+    url = rig.origin.add("/a", BODY, faults=[status(429, retry_after=seconds)])
+    other = rig.origin.add("/b", BODY)
+    hurry = Hurry()
+    downloader = rig.downloader(pauses=HostPauses(hurry.clock))
+    with pytest.raises(HttpStatusError, match="HTTP 429"):
         rig.fetch(url, cancel=hurry, downloader=downloader)
     with pytest.raises(TransferError, match=r"127.0.0.1 asked for quiet") as caught:
         rig.fetch(other, cancel=hurry, downloader=downloader)

@@ -282,27 +282,45 @@ def test_a_page_that_was_too_many_quiets_the_media_of_the_host_and_of_no_other(c
     assert other.requests[0].started_at < later[0].started_at
 
 
-def test_a_host_that_asks_for_a_day_of_quiet_is_not_waited_for(crawl, origin, caplog):
-    origin.page("/page", "text", faults=[status(503, retry_after=86_400, times=None)])
+@pytest.fixture
+def busy_page(origin):
+    """A spider that asks for a page, then for a file and another page, and takes any answer to the first."""
     origin.page("/page2", "text")
     origin.add("/a.jpg", BODY, content_type=JPEG)
 
     class Busy(Spider):
         name = "busy"
-        handle_httpstatus_list = (503,)
+        handle_httpstatus_list = (429, 503)
 
         async def start(self):
-            yield Request(origin.url("/page"), meta={"dont_retry": True})
+            yield Request(origin.url("/page"))
 
         def parse(self, response):
             yield item_of(origin.url("/a.jpg"))
-            yield Request(origin.url("/page2"), meta={"dont_retry": True})
+            yield Request(origin.url("/page2"), callback=self.parse_second)
 
-    crawled = crawl(Busy, {"ROBOTSTXT_OBEY": False})
+        def parse_second(self, response):
+            pass
+
+    return Busy
+
+
+def test_a_host_that_asks_for_a_day_of_quiet_is_not_waited_for(crawl, origin, busy_page):
+    origin.page("/page", "text", faults=[status(429, retry_after=86_400, times=None)])
+    crawled = crawl(busy_page, {"ROBOTSTXT_OBEY": False, "RETRY_ENABLED": False})
     assert crawled.status == 1
     assert [request.path for request in origin.requests] == ["/page"]
     assert "asked for quiet" in crawled.errors[0]["reason"]
     assert (crawled.report.failed, crawled.report.pages_failed) == (1, 1)
+
+
+def test_a_page_that_is_away_for_a_day_concerns_no_other(crawl, origin, busy_page):
+    """A 503 with Retry-After speaks of what was asked for. Nor is it asked for again at once."""
+    origin.page("/page", "text", faults=[status(503, retry_after=86_400, times=None)])
+    crawled = crawl(busy_page, {"ROBOTSTXT_OBEY": False})
+    assert [request.path for request in origin.requests].count("/page") == 1
+    assert sorted(request.path for request in origin.requests) == ["/a.jpg", "/page", "/page2"]
+    assert crawled.report.new == 1
 
 
 def test_a_file_that_is_refused_for_a_day_fails_and_is_asked_for_again_tomorrow(crawl, origin):

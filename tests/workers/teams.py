@@ -7,7 +7,7 @@ import time
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.request import TransferRequest
-from mediacrawl.download.retry import Backoff
+from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.transports import TransportChoice
 from mediacrawl.ledger.ledger import Entry
 from mediacrawl.store.local import LocalStore
@@ -25,7 +25,8 @@ class Team:
         self.archive = Archive.open(self.store)
         policy = Policy(backoff=Backoff(base_s=0.001, max_s=0.001))
         setup = Setup(self.store.root, True, policy, transport or TransportChoice(), threads)
-        self.pool = WorkerPool(setup, processes)
+        self.pauses = HostPauses()
+        self.pool = WorkerPool(setup, processes, self.pauses)
 
     def fetch(self, *urls, budget_s=float("inf"), **more):
         requests = [TransferRequest(url, url, **more) for url in urls]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from crawling import BIG, STALLS_AT, files_in, parts_in
-from origin import Pattern, drop_after, redirect, stall_after, status
+from origin import Pattern, drop_after, redirect, stall_after
 from teams import WAIT_S
 
 from mediacrawl import errors
@@ -182,20 +182,6 @@ def test_a_stop_ends_what_is_under_way_and_refuses_what_comes_later(origin, team
     assert any(path.suffix == ".json" for path in parts_in(team.store.root))  # what has arrived is kept
 
 
-def test_a_host_that_asks_one_for_quiet_has_asked_all(origin, team):
-    team = team(processes=2, threads=1)
-    told = []
-    team.pool.on_quiet = lambda host, seconds: told.append((host, seconds))
-    url = origin.add("/a.jpg", b"x", faults=[status(503, retry_after=1000)])
-    (outcome,) = team.fetch(url)
-    assert isinstance(outcome, HttpStatusError)
-    assert told == [("127.0.0.1", 1000.0)]
-    team.pool.quiet("127.0.0.1", 1000.0)
-    (outcome,) = team.fetch(origin.add("/b.jpg", b"y"))
-    assert "asked for quiet" in str(outcome)
-    assert origin.requests_for("/b.jpg") == []
-
-
 @pytest.mark.parametrize("answer", [None, "robots.txt says no", errors.RedirectRefused("http://h/", "not there")])
 def test_the_crawl_is_asked_before_a_redirect_is_followed(origin, team, answer):
     team = team()
@@ -266,13 +252,16 @@ def test_who_draws_bars_sees_what_lasts(origin, team):
 def test_a_worker_dies_with_the_process_that_started_it(origin, tmp_path):
     url = origin.add("/a.jpg", Pattern(900_000), faults=[stall_after(500_000)])
     code = f"""
-        import sys
+        import sys, threading
         sys.path[:0] = {sys.path!r}
         from teams import Team
         from mediacrawl.download.request import TransferRequest
         team = Team({str(tmp_path / "store")!r})
         team.pool.submit([TransferRequest({url!r}, {url!r})], 1000.0)
-        print(team.pool._workers[0]._process.pid, flush=True)
+        worker = team.pool._workers[0]
+        while worker._process is None:
+            threading.Event().wait(0.01)
+        print(worker._process.pid, flush=True)
         sys.stdin.read()
     """
     with subprocess.Popen(
@@ -334,6 +323,6 @@ def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(origin, team):
     team = team()
     urls = add(origin, 2)
     team.publish(team.fetch(urls[0]), urls[:1])
-    team.pool._workers[0].send(Answered(12345, None))
+    team.pool._workers[0].post(Answered(12345, None))
     team.publish(team.fetch(urls[1]), urls[1:])
     assert len(team.pool._workers) == 1

@@ -1,0 +1,76 @@
+"""Messages to and from another process, over a socket."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import socket
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from mediacrawl.patience import be_patient
+
+
+class Channel:
+    """One end of a connection between two processes. Messages are pickled, and arrive in the order of `post`.
+
+    `post` never blocks, as a thread of the channel writes to the socket. So a process that does not read stops this
+    one thread, and neither the event loop nor the thread that receives: two processes with much to say to each other
+    cannot wait for each other with full sockets.
+
+    A message that is posted after the other process has gone is dropped; `receive` tells that it has gone.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        """Take over a connected socket."""
+        self._connection = Connection(end.detach())
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._is_broken = False
+        self._sender = threading.Thread(target=self._send_posted, daemon=True, name="channel-sender")
+        self._sender.start()
+
+    def post(self, message: object) -> None:
+        """Send a message soon. Does not block; from any thread.
+
+        Raises:
+            Exception: the message cannot be pickled. Nothing is sent.
+        """
+        if not self._is_broken:
+            self._outbox.put(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def receive(self) -> Any:
+        """Wait for the next message. For one thread only.
+
+        Raises:
+            EOFError, OSError: the other process has gone, or will send nothing more.
+        """
+        return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - this process has started the other
+
+    def finish(self, timeout_s: float) -> None:
+        """Send what was posted, then tell the other process that nothing more will come. It may go on sending.
+
+        Blocks for at most `timeout_s`, and a little longer; if the other process reads nothing for so long, the rest
+        is dropped.
+        """
+        self._outbox.put(None)
+        self._sender.join(max(0.0, timeout_s))
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+            end.shutdown(socket.SHUT_WR)  # wakes a sender that is blocked
+        self._sender.join(_WAKE_S)
+
+    def close(self) -> None:
+        """Free the socket. Call `finish` first; no thread may be in `receive`."""
+        self._connection.close()
+
+    def _send_posted(self) -> None:
+        be_patient()
+        with suppress(OSError):
+            while (data := self._outbox.get()) is not None:
+                self._connection.send_bytes(data)
+        self._is_broken = True
+
+
+_WAKE_S = 1.0
