@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+CLOSE_WITHIN_S = 40.0  # more than a ledger waits for another process before it gives up by itself
 
 
 class Batcher(Generic[Q, A]):
@@ -68,10 +69,11 @@ class Batcher(Generic[Q, A]):
         import asyncio  # noqa: PLC0415
 
         if not self._said:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            asyncio.get_running_loop().call_soon(self.hand_over)
         self._said.append((question, answer))
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Give the thread at once what was asked or told in this turn of the loop. For the thread of the loop."""
         if not self._said:
             return
         said, self._said = self._said, []
@@ -95,13 +97,18 @@ class Batcher(Generic[Q, A]):
             else:
                 self._queue.put((questions, asker))
 
-    def close(self) -> None:
-        """Answer what is queued, then end."""
-        self._hand_over()
+    def close(self, within_s: float = CLOSE_WITHIN_S) -> None:
+        """Answer what is queued, then end. Where there is a loop: not in its thread, and after `hand_over`.
+
+        Raises:
+            TimeoutError: the thread is not through by then. It goes on, and ends with the process.
+        """
         with self._lock:
             self._closed = True
             self._queue.put(None)
-        self._thread.join()
+        self._thread.join(within_s)
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self._thread.name} is not through after {within_s:g} s")
 
     def _run(self) -> None:
         be_patient()

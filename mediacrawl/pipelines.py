@@ -39,6 +39,7 @@ from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import key_of_url, wished_path
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
+from mediacrawl.threads import start_thread
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of
 from mediacrawl.wishes import (
@@ -137,7 +138,11 @@ class MediaFilesPipeline(FilesPipeline):
             return
         if "bulk" in self.__dict__ and self.bulk is not None:
             await self.bulk.drain()
-        self._works.close()
+        self._works.hand_over()
+        try:
+            await asyncio.wrap_future(start_thread(self._works.close, "close"))
+        except MachineError as error:
+            self._bridge.stop_for(error)
 
     # The way of one item
 

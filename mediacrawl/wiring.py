@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mediacrawl.archive import Archive, Change
@@ -13,7 +14,7 @@ from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
-from mediacrawl.errors import UsageProblem
+from mediacrawl.errors import StoreUnwritable, UsageProblem
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.workers.transfers import WORKERS_FROM, Transfers
@@ -88,14 +89,29 @@ class Works:
         finally:
             self.pool.flush()
 
+    def hand_over(self) -> None:
+        """What the loop has asked or told goes on its way now. By the loop, before another thread calls `close`."""
+        self.questions.hand_over()
+        self.changes.hand_over()
+
     def close(self) -> None:
-        """Stop transfers, carry out what is queued, close the ledger."""
-        self.pool.end()
-        self.questions.close()
-        self.changes.close()
-        self.pool.close()
-        self.archive.close()
-        self.transport.close()
+        """Stop transfers, carry out what is queued, close the ledger. Blocks, but not for ever: not for the loop.
+
+        Raises:
+            StoreUnwritable: the ledger does not come to an end. All else is closed.
+        """
+        try:
+            with ExitStack() as stack:  # each of these is closed, the last one first, whatever the others raise
+                stack.callback(self.transport.close)
+                stack.callback(self.archive.close)
+                stack.callback(self.pool.close)
+                stack.callback(self.changes.close)
+                stack.callback(self.questions.close)
+                stack.callback(self.pool.end)
+        except TimeoutError as error:
+            raise StoreUnwritable(
+                f"the ledger of {self.archive.store.root} does not answer: {error}; run the same command again"
+            ) from None
 
 
 def store_of(uri: str, *, durable: bool = True) -> LocalStore:

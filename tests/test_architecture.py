@@ -19,6 +19,7 @@ LOWER = {
     "urls": set(),
     "headers": set(),
     "patience": set(),
+    "threads": set(),
     "batcher": {"patience"},
     "gate": set(),
     "store.paths": set(),

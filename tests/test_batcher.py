@@ -214,3 +214,14 @@ def test_who_gave_up_waiting_in_a_loop_does_no_harm():
         return await other
 
     assert in_a_loop(work) == (4, [[1, 2]])
+
+
+def test_close_gives_up_on_an_answer_that_does_not_come(gate):
+    batcher = Batcher("ledger-changes", gate)
+    future = batcher.submit(1)
+    assert gate.entered.wait(WAIT_S)
+    with pytest.raises(TimeoutError, match=r"ledger-changes is not through after 0.01 s"):
+        batcher.close(0.01)
+    gate.open.set()
+    assert future.result(WAIT_S) == 2
+    batcher.close()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
 BUSY_S = 30.0
+_CLOSE_WITHIN_S = 1.0
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for long
 
 _SCHEMA = """
@@ -114,9 +115,9 @@ class Ledger:
                 self._db.close()
                 raise
 
-    def _connected(self, mode: str) -> sqlite3.Connection:
+    def _connected(self, mode: str, busy_s: float = BUSY_S) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode={mode}"
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
 
     def _check_format(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -145,11 +146,18 @@ class Ledger:
                 time.sleep(0.01)
 
     def close(self) -> None:
-        """Close the file; the ledger must not be used afterwards."""
-        with self._lock, self._reading:
-            self._db.close()
+        """Close the file; the ledger must not be used afterwards.
+
+        Does not wait for a thread that hangs in it: then the end of the process closes the file.
+        """
+        with self._reading:
             if self._reader is not None:
                 self._reader.close()
+        if self._lock.acquire(timeout=_CLOSE_WITHIN_S):
+            try:
+                self._db.close()
+            finally:
+                self._lock.release()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -177,11 +185,17 @@ class Ledger:
         return found
 
     def knows_any(self, keys: Sequence[str]) -> bool:
-        """Whether there is a row of any of these few keys, as far as it is committed. Waits for no transaction."""
+        """Whether there is a row of any of these few keys, as far as it is committed.
+
+        Waits for no transaction, and for no other process: for the event loop.
+
+        Raises:
+            StoreUnwritable: it cannot be said now.
+        """
         marks = ",".join("?" * len(keys))
         with self._reading, self._errors():
             if self._reader is None:
-                self._reader = self._connected("ro")
+                self._reader = self._connected("ro", busy_s=0.0)
             found = self._reader.execute(f"SELECT 1 FROM files WHERE key IN ({marks}) LIMIT 1", keys)  # noqa: S608
             return found.fetchone() is not None
 

@@ -2,12 +2,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from mediacrawl.errors import DiskFull, StoreUnwritable
 from mediacrawl.ledger import ledger as ledger_module
-from mediacrawl.ledger.ledger import DONE, FAILED, FORMAT, PENDING, PUBLISHING, Entry, Ledger
+from mediacrawl.ledger.ledger import BUSY_S, DONE, FAILED, FORMAT, PENDING, PUBLISHING, Entry, Ledger
 
 KEY = "http://h/a.jpg"
 WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')
@@ -392,6 +393,40 @@ def test_whether_a_key_is_known_waits_for_no_transaction_of_another_thread(ledge
     assert not ledger.knows_any([KEY])
     over.set()
     writer.join()
+
+
+def test_nor_for_another_process_that_has_the_file_for_itself(path):
+    """The event loop asks: it would stand still for as long as that process likes."""
+    ledger = Ledger(path)
+    ledger._db.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(StoreUnwritable, match="locked"):
+        ledger.knows_any([KEY])
+    assert time.monotonic() - began < BUSY_S / 3
+    other.close()
+    ledger.close()
+
+
+def test_close_does_not_wait_for_a_thread_that_hangs_in_it(path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "_CLOSE_WITHIN_S", 0.01)
+    ledger = Ledger(path)
+    inside, over = threading.Event(), threading.Event()
+
+    def hang():
+        with ledger.transaction():
+            inside.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    inside.wait(30)
+    ledger.close()
+    over.set()
+    thread.join()
+    ledger.close()
 
 
 def test_threads_share_one_ledger(ledger):
