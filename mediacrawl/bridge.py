@@ -166,6 +166,25 @@ class Bridge:
         for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
             self._crawler.signals.connect(self._item_through, signal)
 
+    async def download(self, request: Request) -> Response:
+        """Send a request of media through Scrapy's downloader.
+
+        Raises:
+            GivenUp: the crawl is stopping, whatever Scrapy makes of that: its engine raises `AlreadyCalledError` for
+                each request that ends after the last one that it knows of (2.19).
+        """
+        engine = self._crawler.engine
+        if self.stopping or engine is None:
+            raise GivenUp("the crawl is stopping")
+        try:
+            return await engine.download_async(request)
+        except MachineError:
+            raise
+        except Exception:
+            if self.stopping:
+                raise GivenUp("the crawl is stopping") from None
+            raise
+
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call this once when a stop begins, before anything is given up."""
         self._on_stop.append(callback)

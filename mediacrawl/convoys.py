@@ -149,6 +149,8 @@ class Convoys:
 
     def _send(self, key: _Place, line: _Line) -> None:
         line.is_due = False
+        if self._bridge.stopping:
+            self._give_up(line.waiting)
         while line.waiting and line.leading < self._per_site:
             if (wait_s := self._wait_s(line)) > 0:
                 self._send_later(key, line, wait_s)
@@ -195,8 +197,7 @@ class Convoys:
         wanted.followers = [follower.wanted for follower in followers]
         outcome: Outcome
         try:
-            assert self._crawler.engine is not None
-            response = await self._crawler.engine.download_async(request)
+            response = await self._bridge.download(request)
             outcome = wanted.fetched or TransferError(response.url, "a middleware answered, and not the network")
         except BaseException as error:
             outcome = error
@@ -207,11 +208,14 @@ class Convoys:
         for follower, result in zip(followers, wanted.outcomes, strict=False):
             follower.arrived(follower, result)
         left = [traveller for traveller in others if traveller not in followers[:begun]]
-        if self._bridge.stopping:
-            for traveller in left:
-                traveller.arrived(traveller, Interrupted(traveller.wanted.url))
-        else:
-            line.waiting.extendleft(reversed(left))
+        line.waiting.extendleft(reversed(left))
+
+    @staticmethod
+    def _give_up(waiting: deque[Traveller]) -> None:
+        """The crawl stops: none of these will be asked for."""
+        while waiting:
+            traveller = waiting.popleft()
+            traveller.arrived(traveller, Interrupted(traveller.wanted.url))
 
     async def _obedient(self, request: Request, others: list[Traveller]) -> list[Traveller]:
         """Those that robots.txt does not mind. The others are asked about when they lead, and refused."""

@@ -275,9 +275,8 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def _downloaded(self, request: Request, wanted: Wanted) -> Response:
         """Alone through Scrapy's downloader, or together with others of its site."""
-        assert self.crawler.engine is not None
         if not self.convoys.may_join(request):
-            return await self.crawler.engine.download_async(request)
+            return await self._bridge.download(request)
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
 
         def arrived(_: Traveller, outcome: Outcome) -> None:
