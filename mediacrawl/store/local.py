@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 HIDDEN = ".mediacrawl"
+_PROBE = "probe-"
 _PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no part of it is empty or begins with a dot
 _MOST_KNOWN = 10_000  # folders of which it is not asked each time whether they are there
 
@@ -55,11 +56,15 @@ class LocalStore:
         Raises:
             StoreUnwritable, DiskFull: with the path and the system's reason.
         """
-        probe = self.hidden / f"probe-{os.getpid()}"
         try:
             sync_folders(self._make_folder(self.parts.folder))
-            probe.write_bytes(b"x")
-            probe.unlink()
+            probe = self.hidden / f"{_PROBE}{os.getpid()}"
+            try:
+                probe.write_bytes(b"x")
+            finally:  # a disk that is full has taken the name, and not the byte
+                probe.unlink(missing_ok=True)
+            for left in self.hidden.glob(f"{_PROBE}*"):  # by a process that was killed right here
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
 

@@ -53,13 +53,23 @@ def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
     assert str(caught.value) == f"cannot write the store {tmp_path}/file/store: Not a directory"
 
 
-def test_a_full_disk_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
-    def full(*_):
+def test_a_full_disk_is_said_before_anything_is_fetched_and_nothing_is_left_of_the_trial(tmp_path, monkeypatch):
+    def full(path, _data):
+        path.touch()
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(local.Path, "write_bytes", full)
     with pytest.raises(DiskFull, match=r"no space left for the store .*/store: nothing is lost"):
         LocalStore(tmp_path / "store").open()
+    assert sorted(path.name for path in (tmp_path / "store" / ".mediacrawl").iterdir()) == ["parts"]
+
+
+def test_the_trial_of_a_process_that_was_killed_meanwhile_goes(tmp_path):
+    hidden = tmp_path / "store" / ".mediacrawl"
+    hidden.mkdir(parents=True)
+    (hidden / "probe-4711").touch()
+    LocalStore(tmp_path / "store").open()
+    assert sorted(path.name for path in hidden.iterdir()) == ["parts"]
 
 
 # Names
