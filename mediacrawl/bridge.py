@@ -35,6 +35,7 @@ from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
@@ -42,8 +43,10 @@ from mediacrawl.download.sockets import is_public, leads_to_public
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.pace import BATCH_S
+from mediacrawl.page_connections import PageConnections
 from mediacrawl.report import Report
-from mediacrawl.wiring import flag, number
+from mediacrawl.urls import DEFAULT_PORTS
+from mediacrawl.wiring import connection_limit_of, flag, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -122,6 +125,8 @@ class Bridge:
         stopping: the crawl is being closed before it was through; nothing that ends now counts as done.
         report: the counts of this run.
         pauses: hosts that asked for quiet, for pages and media alike.
+        limit: the connections that may be open to a host, those of pages and media together.
+        pages: those of pages.
         longest_pause_s: a host that asked for more is not waited for: its pages fail, as its media do.
     """
 
@@ -137,6 +142,8 @@ class Bridge:
         self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
         self.block_private = flag(crawler.settings, "MEDIACRAWL_BLOCK_PRIVATE")
         self.works: list[Works] = []
+        self.limit = connection_limit_of(crawler.settings)
+        self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: set[asyncio.Task[Any]] = set()
@@ -157,6 +164,7 @@ class Bridge:
         if self._robots is not None:
             _ask_once(self._robots)
         downloader: Any = engine.downloader
+        self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
         page_maxsize_bytes = int(number(self._crawler.settings, "MEDIACRAWL_PAGE_MAXSIZE"))
         downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
         downloader.fetch = self._abandonable(downloader.fetch)
@@ -321,6 +329,8 @@ class Bridge:
             callback()
         for works in self.works:
             works.pool.stop()
+        if self.pages is not None:
+            self.pages.stop(GivenUp("the crawl is stopping"))
         self._look_soon()
         for given_up in list(self._open):
             if not given_up.called:
@@ -412,6 +422,8 @@ class _Handlers:
         # only when its task runs (tried: 60 at once where CONCURRENT_REQUESTS_PER_DOMAIN was 2).
         key = str(request.meta.get("download_slot", ""))
         slot = self._downloader.slots.get(key)
+        if slot is not None and self._bridge.limit is not None:
+            self._bridge.limit.allow(urlsplit(request.url).hostname or "", slot.concurrency, key)
         async with self._gate.place(key, slot.concurrency if slot is not None else 0):
             wanted: Wanted | None = request.meta.get(WANTED)
             if wanted is None:
@@ -434,15 +446,16 @@ class _Handlers:
         return MediaResponse.of(request, first)
 
     async def _page(self, request: Request) -> Response:
-        pauses = self._bridge.pauses
+        pauses, pages = self._bridge.pauses, self._bridge.pages
+        assert pages is not None
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
-        host = urlsplit(request.url).hostname or ""
-        while (pause_s := pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
-            if pause_s > self._bridge.longest_pause_s:
-                raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
-            await asyncio.sleep(pause_s)
-        response: Response = await self._handlers.download_request_async(request)
+        parts = urlsplit(request.url)
+        host = parts.hostname or ""
+        await self._wait_for_quiet_end(host)
+        async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
+            await self._wait_for_quiet_end(host)  # to get a connection may have taken long
+            response: Response = await self._handlers.download_request_async(request)
         address = str(response.ip_address or "")
         if self._block_private and address and not is_public(address):
             raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
@@ -456,8 +469,37 @@ class _Handlers:
             request.meta["dont_retry"] = True  # Scrapy would ask again at once
         return response
 
+    async def _wait_for_quiet_end(self, host: str) -> None:
+        while (pause_s := self._bridge.pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
+            if pause_s > self._bridge.longest_pause_s:
+                raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
+            await asyncio.sleep(pause_s)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handlers, name)
+
+
+def _close_idle(handlers: Any, host: str, but_for: int) -> bool:
+    """Close the idle connections that Scrapy's handlers keep to a host, but for so many; whether there were more.
+
+    Handlers of another kind keep theirs: nothing tells which those are.
+    """
+    closed = False
+    for handler in handlers._handlers.values():  # noqa: SLF001
+        pool: Any = getattr(handler, "_pool", None)
+        if not isinstance(pool, HTTPConnectionPool):
+            continue
+        for key, idle in list(pool._connections.items()):  # noqa: SLF001
+            if key[1].decode("ascii", "replace").lower() != host:
+                continue
+            for connection in list(idle):
+                if but_for > 0:
+                    but_for -= 1
+                    continue
+                pool._removeConnection(key, connection)  # noqa: SLF001
+                connection.transport.loseConnection()
+                closed = True
+    return closed
 
 
 class MediaResponse(Response):

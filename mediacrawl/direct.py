@@ -44,7 +44,7 @@ from mediacrawl.progress import Display, Snapshot, command_line
 from mediacrawl.report import Recent, Report, size_text
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, flag, store_of
+from mediacrawl.wiring import DEFAULT_STORE, Works, connection_limit_of, flag, store_of
 from mediacrawl.workers.transfers import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
     try:
         durable = flag(settings, "MEDIACRAWL_SYNC", default=True)
         store = store_of(settings.get("FILES_STORE", None) or DEFAULT_STORE, durable=durable)
-        works = Works(settings, store, files=wishes.at_most)
+        limit = connection_limit_of(settings, at_least=wishes.connections)
+        works = Works(settings, store, files=wishes.at_most, limit=limit)
     except MediacrawlError as error:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status
@@ -478,6 +479,7 @@ class _Wishes:
 
     Attributes:
         at_most: so many files; infinite where nobody can tell before it has been read.
+        connections: for one large file; 0 leaves that to the settings.
     """
 
     def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
@@ -489,7 +491,7 @@ class _Wishes:
         if opts.connections is not None and not 1 <= opts.connections <= 16:
             raise UsageProblem("-n must be between 1 and 16")
         self._headers = _headers(opts, settings.get("USER_AGENT", None))
-        self._connections = opts.connections
+        self.connections: int = opts.connections or 0
         self._list: str | None = opts.input
         self._first = [_Wanted(self._request(url, opts.output), opts.output) for url in urls]
         self._lines: Iterator[_Wanted | _Unusable] = iter(())
@@ -541,7 +543,7 @@ class _Wishes:
             url,
             headers=self._headers,
             proxy=_proxy_for(origin),
-            connections=self._connections,
+            connections=self.connections or None,
             accept_html=is_page_name(url),
             name=name or name_in_url(url),
         )

@@ -106,7 +106,9 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store. A store that cannot be used closes the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
-            self._works = Works(self.crawler.settings, self.store, pauses=self._bridge.pauses)
+            self._works = Works(
+                self.crawler.settings, self.store, pauses=self._bridge.pauses, limit=self._bridge.limit
+            )
         except (MachineError, UsageProblem) as error:
             self._bridge.report.fatal = error
             logger.error("%s", error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
+from mediacrawl.download.connections import ConnectionLimit, HostConnections
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.pool import TransferPool
@@ -47,10 +48,17 @@ class Works:
     """
 
     def __init__(
-        self, settings: Settings, store: LocalStore, files: float = math.inf, pauses: HostPauses | None = None
+        self,
+        settings: Settings,
+        store: LocalStore,
+        files: float = math.inf,
+        pauses: HostPauses | None = None,
+        limit: ConnectionLimit | None = None,
     ) -> None:
-        """Where no more than so many files can come, there are no workers. A host that asks one for quiet has asked
-        all: threads, workers, and who else has these `pauses`.
+        """Where no more than so many files can come, there are no workers.
+
+        A host that asks one for quiet has asked all: threads, workers, and all others that have these `pauses`. They
+        share the connections that `limit` allows to a host, too.
 
         Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
         """
@@ -59,8 +67,15 @@ class Works:
         allow_many_files()
         self.transport = make_transport(choice)
         self.archive = Archive.open(store)
-        pauses = pauses or HostPauses()
-        self.downloader = Downloader(store, self.transport, policy, pauses=pauses, brought=self.archive.brought)
+        self._limit = limit or connection_limit_of(settings)
+        self.downloader = Downloader(
+            store,
+            self.transport,
+            policy,
+            pauses=pauses or HostPauses(),
+            connections=HostConnections(self._limit, self.transport.close_idle),
+            brought=self.archive.brought,
+        )
         self.concurrent = concurrent
         processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -74,8 +89,9 @@ class Works:
 
         store = self.archive.store
         share = policy._replace(per_host=math.ceil(policy.per_host / processes))
-        setup = Setup(store.root, store.parts.durable, share, choice, math.ceil(self.concurrent / processes))
-        return WorkerPool(setup, processes, self.downloader.pauses)
+        threads = math.ceil(self.concurrent / processes)
+        setup = Setup(store.root, store.parts.durable, share, choice, threads, self._limit is not None)
+        return WorkerPool(setup, processes, self.downloader.pauses, self._limit)
 
     def ask_before_redirects(self, may_follow: MayFollow) -> None:
         """Threads and workers follow redirects only to where this lets them."""
@@ -120,6 +136,12 @@ def store_of(uri: str, *, durable: bool = True) -> LocalStore:
     if separator and scheme != "file":
         raise UsageProblem(f"FILES_STORE={uri}: only a folder on this machine can be a store, not {scheme}://")
     return LocalStore(rest if separator else uri, durable=durable)
+
+
+def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
+    """The connections that may be open to each host, `at_least` so many; None where they are not limited."""
+    limit = int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN"))
+    return ConnectionLimit(max(limit, at_least)) if limit else None
 
 
 def policy_of(settings: Settings) -> Policy:

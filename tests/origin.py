@@ -768,6 +768,7 @@ class Origin:
         self._released = threading.Event()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self.connections = 0  # accepted so far
+        self.peak_open = 0  # the most connections that were open at one time, busy or idle
         self._busy = 0
         self.peak = 0  # the most requests that were being answered at one time
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -928,6 +929,7 @@ class Origin:
         with self._changed:
             self._requests.clear()
             self.peak = self._busy
+            self.peak_open = len(self._connections)
 
     def wait_for(self, predicate: Callable[[], object], timeout_s: float = 10) -> None:
         """Returns when the predicate holds; it is asked as a request comes, stalls, ends or sends a slice.
@@ -955,6 +957,7 @@ class Origin:
                     return
                 self._connections[sock] = thread
                 self.connections += 1
+                self.peak_open = max(self.peak_open, len(self._connections))
                 thread.start()
 
     def _serve(self, sock: socket.socket, client_port: int) -> None:
@@ -966,9 +969,9 @@ class Origin:
         except (OSError, _HangUp):
             pass  # the client has gone, or a fault ends it here
         finally:
-            sock.close()
-            with self._changed:
+            with self._changed:  # before the client can know
                 self._connections.pop(sock, None)
+            sock.close()
 
     def _find(self, request: Request) -> Resource:
         names = (request.target, request.path, _plain_path(request.path))

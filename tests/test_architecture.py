@@ -33,8 +33,9 @@ LOWER = {
     "naming": {"errors", "headers", "store.paths", "urls"},
     "pace": {"download"},
     "progress": {"report", "download"},
+    "page_connections": {"download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
-    "workers": {"errors", "download", "store", "ledger", "archive", "patience"},
+    "workers": {"errors", "urls", "download", "store", "ledger", "archive", "patience"},
     "demo": {"headers"},
 }
 # Above it: each room may know all that is below the line, and the rooms before it.

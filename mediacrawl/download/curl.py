@@ -27,6 +27,7 @@ import pycurl
 import requests
 
 from mediacrawl.download.coding import decoded
+from mediacrawl.download.connections import HostPaused
 from mediacrawl.download.sockets import HEAD_TIMEOUTS, is_public
 from mediacrawl.download.transport import translated
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
@@ -34,10 +35,14 @@ from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, Trans
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mediacrawl.download.connections import Admission, Permit
+
 _BUFFER_BYTES = 16 * 1024  # one step of libcurl fills it 44 times at most: that bounds blocks and memory
 _BLOCK_BYTES = 1024 * 1024
-_DRAINED_BYTES = 16 * 1024
-_KEPT_CONNECTIONS = 8  # idle ones of each line
+_DRAINED_BYTES = 64 * 1024  # as the other transport has it
+_DRAINED_WITHIN_S, _DRAINED_AT_END_WITHIN_S = 1.0, 0.02
+_KEPT_CONNECTIONS = 1  # an idle one of each line
+_MOST_LINES = 32  # from which on an idle line leaves its connection for one to another origin
 _MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # as http.client has them
 _SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl that pycurl has no names for
 _READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
@@ -48,6 +53,8 @@ _EVENTS = {
 }
 _LINE_ENDS = (b"\r\n", b"\n")
 _FOR_EVER = float("inf")
+
+_PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # libcurl calls it when it has connected
 
 _ENDED = "the connection ended before the whole body had come"
 _STOPPED = "the connection broke: stopped"
@@ -66,17 +73,27 @@ class CurlTransport:
         self._closed = False
         self._last_headers = dict[str, str](), _header_lines({})  # mostly the next ones are the same
 
-    def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> CurlAnswer:
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> CurlAnswer:
         if self.is_stopped:
             raise TransferBroken(url, _STOPPED)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
-            line = self._take(sent_url)
+            line = self._admitted(sent_url, admission)
         except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
         answer = CurlAnswer(self, line, url, timeout_s)
         try:
-            line.begin(sent_url, sent_headers, proxy, timeout_s)
+            if admission is not None:
+                admission.check()
+            line.begin(sent_url, sent_headers, proxy, timeout_s, admission)
             answer.wait_for_head()
         except BaseException as error:
             self.give_back(line)
@@ -102,9 +119,25 @@ class CurlTransport:
         for line in idle:
             line.close()
 
-    def give_back(self, line: _Line) -> None:
-        """A transfer is over, or given up: then its connection is closed."""
-        line.end()
+    def close_idle(self, host: str) -> bool:
+        with self._lock:
+            line = next((line for line in reversed(self._free) if line.is_connected_to(host)), None)
+            if line is None:
+                return False
+            self._free.remove(line)
+        line.disconnect()
+        self._free_again(line)
+        return True
+
+    def give_back(self, line: _Line) -> bool:
+        """A transfer is over, or given up: then its connection is closed. Whether that was so."""
+        was_cut = line.end()
+        self._free_again(line)
+        if line.permit is not None:
+            line.permit.became_idle()
+        return was_cut
+
+    def _free_again(self, line: _Line) -> None:
         with self._lock:
             if not self._closed:
                 self._free.append(line)
@@ -123,19 +156,45 @@ class CurlTransport:
             self._last_headers = dict(headers), lines
         return url, lines
 
-    def _take(self, url: str) -> _Line:
-        """A line that was connected to this host last, else the one that is idle for longest, else a new one."""
+    def _admitted(self, url: str, admission: Admission | None) -> _Line:
+        """A line that is connected to this origin, or may be.
+
+        Raises:
+            NoPermit, Interrupted: see `HostConnections.acquire`.
+        """
         origin = url[: url.find("/", 8)]
+        while True:
+            line = self._take(origin)
+            if admission is None or line.permit is not None:
+                return line
+            try:
+                line.permit = admission.permit(lambda: self._has_idle(origin))
+            finally:
+                if line.permit is None:
+                    self._free_again(line)
+            if line.permit is not None:
+                return line
+
+    def _has_idle(self, origin: str) -> bool:
+        with self._lock:
+            return any(line.origin == origin for line in self._free)
+
+    def _take(self, origin: str) -> _Line:
+        """A line that is connected to this origin, else one that is not connected, else a new one; if there are many,
+        the one that has been idle for longest.
+        """
         with self._lock:
             line = next((line for line in reversed(self._free) if line.origin == origin), None)
-            if line is None and self._free:
+            line = line or next((line for line in self._free if not line.origin), None)
+            if line is None and self._free and len(self._lines) >= _MOST_LINES:
                 line = self._free[0]
             if line is not None:
                 self._free.remove(line)
             else:
                 line = _Line(verify=self._verify, block_private=self._block_private)
                 self._lines.add(line)
-        line.origin = origin
+        if line.origin != origin:
+            line.disconnect()
         return line
 
 
@@ -146,7 +205,8 @@ class CurlAnswer:
         self._transport = transport
         self._line: _Line | None = line
         self._timeout_s = timeout_s
-        self._aborted = False
+        self._aborted = self._is_broken = self._was_cut = False
+        self._taken_bytes = 0
         self.url = url
         self.status = 0
         self.reason = ""
@@ -172,10 +232,14 @@ class CurlAnswer:
         if line := self._line:
             line.wake()
 
-    def close(self) -> None:
-        line, self._line = self._line, None
+    def close(self) -> bool:
+        line = self._line
         if line is not None:
-            self._transport.give_back(line)
+            if not (line.is_over or self._aborted or self._is_broken):
+                self._drain(line, _DRAINED_AT_END_WITHIN_S)
+            self._line = None
+            self._was_cut = self._transport.give_back(line)
+        return self._was_cut
 
     def wait_for_head(self) -> None:
         """Drive until the head is whole.
@@ -199,12 +263,14 @@ class CurlAnswer:
         self.status, self.reason, self.headers = _parsed(head)
         self._check_lengths()
         if 300 <= self.status < 400:
-            self._drain(line)
+            self._drain(line, _DRAINED_WITHIN_S)
 
     def _raw_blocks(self) -> Iterator[bytes]:
         while (line := self._line) is not None:
             if line.body:
-                yield from line.taken()
+                pieces = line.taken()
+                self._taken_bytes += sum(map(len, pieces))
+                yield from pieces
             elif line.is_over:
                 if line.code:
                     raise self._failure(line)
@@ -220,16 +286,21 @@ class CurlAnswer:
                 raise TransferBroken(self.url, _ENDED)
             line.step(until)
             if time.monotonic() >= until and not line.body and not line.is_over:
+                self._is_broken = True
                 raise TransferBroken(self.url, _silence(self._timeout_s))
 
-    def _drain(self, line: _Line) -> None:
-        """Read a body that nobody wants, if it is short: then the connection can be used for the next request."""
+    def _drain(self, line: _Line, within_s: float) -> None:
+        """Read what is left of a body that nobody wants, if it is short: then the connection can be used again."""
         length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > _DRAINED_BYTES:
+        chunked = "transfer-encoding" in self.headers
+        left_bytes = _DRAINED_BYTES if chunked else int(length) - self._taken_bytes if length.isdecimal() else None
+        if left_bytes is None or left_bytes > _DRAINED_BYTES:
             return
-        until = time.monotonic() + self._timeout_s
+        until = time.monotonic() + within_s
         while not line.is_over and not self._transport.is_stopped and time.monotonic() < until:
             line.step(until)
+            if sum(map(len, line.body)) > _DRAINED_BYTES:
+                return
 
     def _check_size(self, head: list[bytes]) -> None:
         """Servers whose head has no end are known, and a head is held in memory."""
@@ -247,6 +318,8 @@ class CurlAnswer:
             raise TransferBroken(self.url, f"the connection broke: the Content-Lengths {lengths[:80]} differ")
 
     def _failure(self, line: _Line) -> TransferError:
+        if line.code == _ABORTED_BEFORE:
+            raise HostPaused(self.url)
         self._check_size(line.head)  # libcurl has a limit of its own
         if not line.code:
             return TransferBroken(self.url, "the connection broke: no head came")
@@ -287,10 +360,14 @@ class _Patience:
 
 
 class _Line:
-    """One handle of libcurl with its connections. One transfer at a time, and not bound to a thread.
+    """One handle of libcurl with its connection. One transfer at a time, and not bound to a thread.
+
+    libcurl reads and writes a copy of the descriptor. The line has another, so that it is known when the connection
+    is closed, and closed for certain.
 
     Attributes:
-        origin: where it was last connected to.
+        origin: where it is connected to, or is to be; empty without a connection.
+        permit: of the connection.
         head: lines of the head, and of what trails the body, as they came.
         body: pieces of the body that nobody has taken yet.
         is_over: nothing is to come.
@@ -300,6 +377,12 @@ class _Line:
 
     def __init__(self, *, verify: bool | str, block_private: bool) -> None:
         self.origin = ""
+        self.permit: Permit | None = None
+        self._sock: socket.socket | None = None  # of the connection that libcurl keeps
+        self._opened: list[socket.socket] = []  # for the transfer under way
+        self._has_begun = False
+        self._kept_fd = -1  # libcurl's own, of the connection that it keeps after a transfer
+        self._admission: Admission | None = None
         self.head: list[bytes] = []
         self.body: list[bytes] = []
         self.is_over = True
@@ -321,12 +404,27 @@ class _Line:
         # Methods of lists, not of ours: no Python runs for a line or a piece.
         self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
-        if block_private:
-            self._easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self._block_private = block_private
+        self._easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
-    def begin(self, url: str, headers: list[bytes], proxy: str | None, timeout_s: float) -> None:
+    def is_connected_to(self, host: str) -> bool:
+        return self.permit is not None and self.permit.host == host
+
+    def begin(
+        self,
+        url: str,
+        headers: list[bytes],
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> None:
         """Start a GET. What is as it was on this handle is not set again."""
         easy = self._easy
+        self._has_begun = True
+        self.origin = url[: url.find("/", 8)]
+        if admission is not None and self._sock is None and _PREREQUEST is not None:
+            self._admission = admission
+            easy.setopt(_PREREQUEST, self._before_request)
         self.head.clear()
         self.body.clear()
         self.code, self.words, self.refused = 0, "", ""
@@ -367,11 +465,47 @@ class _Line:
             return [data] if data else []
         return [data[start : start + _BLOCK_BYTES] for start in range(0, len(data), _BLOCK_BYTES)]
 
-    def end(self) -> None:
-        """Leave off. A connection whose body has not come to its end is closed by this."""
-        if not self.is_over:
+    def end(self) -> bool:
+        """Leave off. A connection whose body has not come to its end is closed by this. Whether that was so."""
+        if not self._has_begun:
+            if self._sock is None:
+                self.disconnect()
+            return False
+        self._has_begun = False
+        was_cut = not self.is_over
+        if was_cut:
             self.is_over = True
             self._multi.remove_handle(self._easy)
+        if self._admission is not None:
+            self._admission = None
+            self._easy.unsetopt(_PREREQUEST)
+        if self._opened or self._kept_fd < 0:
+            self._keep_sockets(self._kept_fd, was_cut=was_cut)
+        self._kept_fd = -1
+        return was_cut
+
+    def _keep_sockets(self, kept_fd: int, *, was_cut: bool) -> None:
+        """The descriptor of the connection that libcurl keeps; -1 is none."""
+        found = [sock for sock in (self._sock, *self._opened) if sock is not None]
+        self._opened.clear()
+        last = next((sock for sock in found if len(found) == 1 or _are_same(sock, kept_fd)), None)
+        for sock in found:
+            if sock is not last:
+                sock.close()
+        self._sock = last
+        if kept_fd < 0:
+            self.disconnect(was_cut=was_cut)
+
+    def disconnect(self, *, was_cut: bool = False) -> None:
+        """Close the connection, if there is one. libcurl finds that out when it looks for one to use."""
+        sock, self._sock = self._sock, None
+        permit, self.permit = self.permit, None
+        self.origin = ""
+        if permit is not None:
+            permit.close(sock, cut=was_cut)
+        elif sock is not None:
+            _shut_down(sock)
+            sock.close()
 
     def wake(self) -> None:
         """End a `step` that waits; from any thread, at any time."""
@@ -381,6 +515,7 @@ class _Line:
     def close(self) -> None:
         self._multi.close()
         self._easy.close()
+        self.disconnect()
         self._woken.close()
         self._wake.close()
 
@@ -400,6 +535,7 @@ class _Line:
             self.is_over = True
             for _, code, words in self._multi.info_read()[2]:
                 self.code, self.words = code, words
+            self._kept_fd = int(self._easy.getinfo(pycurl.ACTIVESOCKET))  # not told any more afterwards
             self._multi.remove_handle(self._easy)
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
@@ -416,18 +552,35 @@ class _Line:
     def _open_socket(self, _purpose: int, address: Any) -> Any:
         """Only to a public address; a proxy is trusted to know where it connects to."""
         family, kind, protocol, where = address
-        if not self.proxy and not is_public(str(where[0])):
+        if self._block_private and not self.proxy and not is_public(str(where[0])):
             self.refused = str(where[0])
             return pycurl.SOCKET_BAD
-        # libcurl takes a copy of the number, so this one is to be closed: it is, when nobody has it any more.
-        return _Lent(family, kind, protocol)
+        if self._sock is not None:  # it has died, or libcurl would take it
+            self._sock.close()
+            self._sock = None
+        sock = socket.socket(family, kind, protocol)  # libcurl takes a copy of the number
+        self._opened.append(sock)
+        return sock
+
+    def _before_request(self, *_addresses: object) -> int:
+        """The host may have asked for quiet while it was connected to."""
+        try:
+            if self._admission is not None:
+                self._admission.check()
+        except HostPaused:
+            return int(pycurl.PREREQFUNC_ABORT)
+        return int(pycurl.PREREQFUNC_OK)
 
 
-class _Lent(socket.socket):
-    """A socket that closes itself without a warning: libcurl has made a copy of it."""
+def _are_same(sock: socket.socket, fd: int) -> bool:
+    """Whether two descriptors are of one socket."""
+    return fd >= 0 and os.path.sameopenfile(sock.fileno(), fd)
 
-    def __del__(self) -> None:
-        self.close()
+
+def _shut_down(sock: socket.socket) -> None:
+    """Close the connection itself: the descriptor of libcurl would keep it open."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _multi_handle(watch: Any, schedule: Any) -> Any:
@@ -568,7 +721,7 @@ def _silence(timeout_s: float) -> str:
 
 # Numbers of libcurl that pycurl has no names for in every version, see curl/curl.h.
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
-_PARTIAL, _TIMED_OUT, _PROXY = 18, 28, 97
+_PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 18, 28, 42, 97
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 

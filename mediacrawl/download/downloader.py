@@ -13,8 +13,9 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mediacrawl.download.body import Body, receive
+from mediacrawl.download.connections import FileConnections, HostConnections
 from mediacrawl.download.exchange import Exchange, anywhere
-from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
 from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
-_SPLICED_AT_ONCE = 256 * 1024
 _PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
 _LONG_DIGITS = 8  # of a length: nothing that long comes along with a head
 _NO_STOP = Cancel()  # of those that give none: nobody sets it
@@ -67,6 +67,7 @@ class Downloader:
         policy: Policy | None = None,
         *,
         pauses: HostPauses | None = None,
+        connections: HostConnections | None = None,
         brought: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
         may_follow: MayFollow = anywhere,
         clock: Callable[[], float] = time.monotonic,
@@ -76,6 +77,7 @@ class Downloader:
         self.policy = policy or Policy()
         self.places = HostPlaces(self.policy.per_host)
         self.pauses = pauses or HostPauses()
+        self.connections = connections or HostConnections()
         self.brought = brought
         self.may_follow = may_follow
         self.clock = clock
@@ -214,6 +216,7 @@ class _Transfer:
         self._cancel = cancel
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
+        self._of_file = FileConnections(max(1, request.connections or self._policy.segments.connections))
         self._exchange = self._new_exchange()
         self.host = self._exchange.origin.host
         self._saved_bytes = part.written_bytes
@@ -367,22 +370,23 @@ class _Transfer:
 
     def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
         """Go on where the part ends, after comparing what was asked for twice."""
-        body = head.content_range
-        assert body is not None
-        assert body.stop is not None
+        span = head.content_range
+        assert span is not None
+        assert span.stop is not None
         self._probes = 0  # it brings bytes: not one of those that lead nowhere
-        if body.complete_length is not None:
-            self._check_size(body.complete_length)
-            self._part.note_length(body.complete_length)
+        if span.complete_length is not None:
+            self._check_size(span.complete_length)
+            self._part.note_length(span.complete_length)
         self._note_promises(answer, head)
-        blocks = self._arriving(answer, decode=False)
+        body = self._body(answer, self._cancel)
+        blocks = body.blocks()
         if ask.manner is Manner.OVERLAP:
             rest = self._compare_overlap(ask, blocks)
             if rest is None:
                 return self._drop()
             blocks = rest
-        stop = min(body.stop, self._part.gap_stop or body.stop)
-        self._receive(answer, blocks, Share(self._part.have, stop), head)
+        stop = min(span.stop, self._part.gap_stop or span.stop)
+        self._receive(body, blocks, Share(self._part.have, stop), head)
         # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
         return None
 
@@ -401,7 +405,8 @@ class _Transfer:
 
     def _restart(self, answer: Answer, head: Head) -> None:
         """The whole representation, from this very body."""
-        blocks = self._arriving(answer, decode=head.is_encoded)
+        body = self._body(answer, self._cancel, decode=head.is_encoded)
+        blocks = body.blocks()
         if not self._request.accept_html:
             refuse_html(self._request.url, answer.headers.get("content-type"))
             blocks = self._sniffed(blocks)
@@ -416,7 +421,7 @@ class _Transfer:
         self._validators = head.validators
         self._note_promises(answer, head)
         self._part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
-        self._receive(answer, blocks, Share(0, total), head)
+        self._receive(body, blocks, Share(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)
 
@@ -431,72 +436,34 @@ class _Transfer:
         refuse_html(self._request.url, None, beginning)
         return itertools.chain([beginning], blocks)
 
-    def _arriving(self, answer: Answer, *, decode: bool) -> Iterator[bytes]:
-        """A body as it comes, until it stalls or a stop is asked for. What comes after an abort may be anything."""
-        stall = Stall(self._policy, self._request.url, self._owner.clock)
-        for block in answer.blocks(decode=decode):
-            self._cancel.check()
-            yield block
-            self._cancel.check()
-            stall.seen(len(block))
-        # A stop wakes up a blocked read, which then looks like the end of a body that has no length.
-        self._cancel.check()
+    def _body(self, answer: Answer, cancel: Cancel, *, decode: bool = False) -> Body:
+        return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
 
-    def _receive(self, answer: Answer, blocks: Iterator[bytes], share: Share, head: Head) -> None:
+    def _receive(self, body: Body, blocks: Iterator[bytes], share: Share, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
         crew = self._crew(share, head)
         # By us; its beginning was looked at. To hash a small body as it comes is less work than to read it again.
         unseen = not head.is_encoded and (share.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
-            for block in blocks:
-                if self._fill(share, block, crew):
-                    break
-                crew.consider()
-                if unseen:
-                    unseen = False
-                    self._splice(answer, share, crew)
-                    if share.is_full and not crew.goes_on():
-                        break
+            receive(body, blocks, share, _Front(self, crew), splices=unseen)
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
             if isinstance(crew, Crew):
-                answer.close()  # what else it holds is brought by others, and the connections are counted
+                self._exchange.let_go()  # what else it holds is brought by others, and the connections are counted
                 crew.join()
         finally:
             crew.stop()
 
-    def _splice(self, answer: Answer, share: Share, crew: Crew | Alone) -> None:
-        """The rest of a body, unseen, from its connection to the disk within the kernel, where that can be."""
-        stall = Stall(self._policy, self._request.url, self._owner.clock)
-        with open_pipe() as (source, sink):
-            while not share.is_full:
-                # What is about to be moved cannot be given away to a helper: little of what is left.
-                at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, share.missing_bytes // 64))
-                moved = answer.splice(sink, share.room(at_once))
-                if not moved:
-                    break
-                self._cancel.check()
-                stall.seen(moved)
-                self._part.splice_at(share.start, source, moved)
-                self._note_written(moved, share)
-                crew.consider()
-
-    def _fill(self, share: Share, block: bytes, crew: Crew | Alone) -> bool:
-        """Whether the share is full, and does not go on."""
-        while True:
-            data = block[: share.room(len(block))]
-            self._write(data, share)
-            if not share.is_full:
-                return False
-            if not crew.goes_on():
-                return True
-            block = block[len(data) :]
-
-    def _write(self, data: bytes, share: Share) -> None:
+    def write(self, share: Share, data: bytes) -> None:
         """Bytes of the front share: written, counted and hashed in one go."""
         self._part.write_at(share.start, data)
         self._hash.update(share.start, data)
         self._note_written(len(data), share)
+
+    def write_from(self, share: Share, pipe: int, size_bytes: int) -> None:
+        """The same, of so many bytes that are in a pipe; they are hashed later."""
+        self._part.splice_at(share.start, pipe, size_bytes)
+        self._note_written(size_bytes, share)
 
     def _note_written(self, new_bytes: int, share: Share) -> None:
         self._part.mark((share.start, share.start + new_bytes))
@@ -523,10 +490,12 @@ class _Transfer:
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
             policy,
             new_exchange=self._new_exchange,
+            new_body=self._body,
             count=self._count,
             cancel=self._cancel,
             clock=self._owner.clock,
             places=self._owner.places if self._request.connections is None else None,  # a wish is a wish
+            yields=self._owner.connections.yields if self._request.connections is None else None,
             host=self.host,
         )
 
@@ -602,14 +571,30 @@ class _Transfer:
     def _note(self, text: str) -> None:
         self._progress.note = text
 
-    def _new_exchange(self) -> Exchange:
+    def _new_exchange(self, cancel: Cancel | None = None, *, waits: bool = True) -> Exchange:
         return Exchange(
             self._request,
             self._owner.transport,
             self._owner.pauses,
-            self._cancel,
+            cancel or self._cancel,
             timeout_s=self._request.timeout_s or self._policy.stall_s,
             max_pause_s=self._policy.backoff.max_retry_after_s,
             note=self._note,
             may_follow=self._owner.may_follow,
+            connections=self._owner.connections,
+            of_file=self._of_file,
+            waits=waits,
         )
+
+
+class _Front:
+    """What a transfer itself receives, see `body.Sink`."""
+
+    def __init__(self, transfer: _Transfer, crew: Crew | Alone) -> None:
+        self.write = transfer.write
+        self.write_from = transfer.write_from
+        self.received = crew.consider
+        self._crew = crew
+
+    def extend(self, _share: Share) -> bool:
+        return self._crew.goes_on()

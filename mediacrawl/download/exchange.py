@@ -8,12 +8,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from mediacrawl.download.connections import Admission, HostConnections, HostPaused, NoPermit
 from mediacrawl.download.plan import Head
 from mediacrawl.errors import (
     HttpStatusError,
     NotFetchable,
     RedirectForbidden,
     RedirectRefused,
+    TransferBroken,
     TransferError,
     shown_url,
 )
@@ -23,6 +25,7 @@ from mediacrawl.urls import DEFAULT_PORTS, Origin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mediacrawl.download.connections import FileConnections
     from mediacrawl.download.plan import Ask
     from mediacrawl.download.request import Cancel, TransferRequest
     from mediacrawl.download.retry import HostPauses
@@ -64,7 +67,11 @@ class Exchange:
         max_pause_s: float = float("inf"),
         note: Callable[[str], None] = lambda _text: None,
         may_follow: MayFollow = anywhere,
+        connections: HostConnections | None = None,
+        of_file: FileConnections | None = None,
+        waits: bool = True,
     ) -> None:
+        """`waits` is False for a helper: it raises `NoPermit` where no connection to the host is free."""
         self._request = request
         self._transport = transport
         self._pauses = pauses
@@ -73,6 +80,10 @@ class Exchange:
         self._max_pause_s = max_pause_s
         self._note = note
         self._may_follow = may_follow
+        self._connections = connections or HostConnections()
+        self._of_file = of_file
+        self._waits = waits
+        self._answer: Answer | None = None  # that has a connection of the file
         self.origin = origin_of(request.url)
         self._opened: Answer | None = None
         self.latency_s: float | None = None
@@ -87,9 +98,17 @@ class Exchange:
 
     def close(self) -> None:
         """The answer that was opened is not to be asked for any more."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
+        self._opened = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the last answer: its connection is free for the next one."""
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return
+        is_cut = answer.close()
+        if self._of_file is not None:
+            self._of_file.leave(cut=is_cut)
 
     @contextmanager
     def ask(self, ask: Ask) -> Iterator[tuple[Answer, Head]]:
@@ -104,7 +123,7 @@ class Exchange:
             with self._cancel.watch(answer):
                 yield answer, head_of(answer, redirected=answer.url != self._request.url)
         finally:
-            answer.close()
+            self.let_go()
 
     def _follow(self, ask: Ask) -> Answer:
         url = self._request.url
@@ -114,7 +133,7 @@ class Exchange:
             answer = opened or self._get(url, ask)
             if answer.status not in REDIRECTS:
                 return answer
-            answer.close()
+            self.let_go()
             target = answer.headers.get("location")
             if not self._request.allow_redirects or not target:
                 raise HttpStatusError(url, answer.status, answer.reason)
@@ -153,23 +172,41 @@ class Exchange:
 
     def _get(self, url: str, ask: Ask) -> Answer:
         origin = self.origin if url == self._request.url else origin_of(url)
-        self._wait_for_quiet_end(url, origin.host)
-        asked_at = time.monotonic()
-        answer = self._transport.get(
-            self._signed(url, origin),
-            self._headers(origin, ask),
-            proxy=self._request.proxy,
-            timeout_s=self._timeout_s,
-        )
-        self.latency_s = time.monotonic() - asked_at
+        if self._of_file is not None:
+            self._of_file.enter(self._cancel)
+        try:
+            answer = self._answer = self._sent(url, origin, ask)
+        except BaseException as error:
+            if self._of_file is not None:
+                self._of_file.leave(cut=isinstance(error, TransferBroken))
+            raise
         if answer.status in {429, 503}:
             self._raise_busy(url, origin, answer)
         return answer
+
+    def _sent(self, url: str, origin: Origin, ask: Ask) -> Answer:
+        """Ask as soon as the host may be asked."""
+        admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits)
+        while True:
+            self._wait_for_quiet_end(url, origin.host)
+            with suppress(HostPaused):
+                asked_at = time.monotonic()
+                answer = self._transport.get(
+                    self._signed(url, origin),
+                    self._headers(origin, ask),
+                    proxy=self._request.proxy,
+                    timeout_s=self._timeout_s,
+                    admission=admission,
+                )
+                self.latency_s = time.monotonic() - asked_at
+                return answer
 
     def _wait_for_quiet_end(self, url: str, host: str) -> None:
         """Wait while a host is paused: also for what other transfers, or processes, learn meanwhile."""
         self._cancel.check()
         while (pause_s := self._pauses.remaining_s(host)) > 0:
+            if not self._waits:
+                raise NoPermit(host)
             if pause_s > self._max_pause_s:
                 raise TransferError(url, f"{host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
             self._note(f"{host} asked for quiet")
@@ -178,7 +215,7 @@ class Exchange:
 
     def _raise_busy(self, url: str, origin: Origin, answer: Answer) -> None:
         wait_s = self._pauses.heed(origin.host, answer.status, answer.headers, longest_s=self._max_pause_s)
-        answer.close()
+        self.let_go()
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
 
     def _headers(self, origin: Origin, ask: Ask) -> Mapping[str, str]:

@@ -30,7 +30,8 @@ class TransferPool:
         fetched_bytes: by transfers that have ended.
     """
 
-    def __init__(self, downloader: Downloader, size: int) -> None:
+    def __init__(self, downloader: Downloader, size: int, first: int | None = None) -> None:
+        """`first` threads are let in at first, where many files are expected, which may well be small."""
         self._downloader = downloader
         self._size = size
         self._cancel = Cancel()
@@ -38,7 +39,7 @@ class TransferPool:
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._under_way: dict[int, Progress] = {}
-        self._room = Room(size)
+        self._room = Room(size, first)
         self.fetched_bytes = 0
 
     @property

@@ -145,6 +145,10 @@ class Cancel:
         for answer in watched:
             answer.abort()
 
+    def abort(self) -> None:
+        """The same: one `Cancel` can be watched by another, and follows it."""
+        self.set()
+
     def check(self) -> None:
         """Raise `Interrupted` once a stop was asked for."""
         if self._event.is_set():

@@ -16,10 +16,14 @@ an answer there is no other, and the front does not end: a server that knows no 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
+from mediacrawl.download.body import receive
+from mediacrawl.download.connections import NoPermit
 from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Ask, Manner
 from mediacrawl.download.request import Cancel
@@ -29,11 +33,15 @@ from mediacrawl.headers import Agreement, range_header
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mediacrawl.download.body import Body
     from mediacrawl.download.exchange import Exchange
     from mediacrawl.download.plan import Head
+    from mediacrawl.download.transport import Answer
     from mediacrawl.headers import Validators
     from mediacrawl.store.partfile import PartFile
 
+_STOP_WITHIN_S = 2.0
+_TRY_AGAIN_S = 0.5
 _SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless nothing else is left
 
 
@@ -69,6 +77,8 @@ class Share:
         self.stop = stop
         self.taken = start  # up to here bytes have come, though they may not be written yet
         self.lock = threading.Lock()
+        self.writing = threading.Lock()
+        self.is_fenced = False  # nothing is written for it any more
 
     @property
     def is_full(self) -> bool:
@@ -107,9 +117,44 @@ class Share:
         with self.lock:
             self.stop = stop
 
+    def fence(self) -> None:
+        """Let a helper that has not ended write nothing more."""
+        with self.writing:
+            self.is_fenced = True
+
 
 class _Crowded(Exception):
-    """A helper has left its place to another file."""
+    """A helper goes, to make room for another file; it may have left its place already."""
+
+    def __init__(self, *, has_left: bool) -> None:
+        super().__init__()
+        self.has_left = has_left
+
+
+class _Helper:
+    """What a helper receives, see `body.Sink`."""
+
+    def __init__(self, crew: Crew, part: PartFile, *, stays: bool) -> None:
+        self._crew = crew
+        self._part = part
+        self._stays = stays
+
+    def write(self, share: Share, data: bytes) -> None:
+        with share.writing:
+            if share.is_fenced:
+                raise Interrupted("the transfer has ended")
+            self._part.write_at(share.start, data)
+            self._crew.written(share, len(data))
+
+    def write_from(self, share: Share, pipe: int, size_bytes: int) -> None:
+        self.write(share, os.read(pipe, size_bytes))
+
+    def extend(self, _share: Share) -> bool:
+        return False
+
+    def received(self) -> None:
+        if not self._stays:
+            self._crew.check_place()
 
 
 class Alone:
@@ -135,13 +180,16 @@ class Crew:
         validators: Validators,
         policy: SegmentPolicy,
         *,
-        new_exchange: Callable[[], Exchange],
+        new_exchange: Callable[..., Exchange],
+        new_body: Callable[[Answer, Cancel], Body],
         count: Callable[[int], None],
         cancel: Cancel,
         clock: Callable[[], float] = time.monotonic,
         places: HostPlaces | None = None,
+        yields: Callable[[str], bool] | None = None,
         host: str = "",
     ) -> None:
+        """`yields` says whether a helper is to go, as somebody else waits for its connection."""
         self._front = front
         self._places = places or HostPlaces()
         self._host = host
@@ -151,12 +199,17 @@ class Crew:
         self._validators = validators
         self._policy = policy
         self._new_exchange = new_exchange
+        self._new_body = new_body
+        self._yields = yields or (lambda _host: False)
         self._count = count
         self._cancel = cancel
         self._clock = clock
         self._threads: list[threading.Thread] = []
         self._sent_away = 0  # of them, to make room for other files
-        self._over = Cancel()
+        self._try_at = clock()  # the next one, where there was no connection for the last
+        self._over = Cancel()  # for the helpers, also where all transfers are to stop
+        self._following = ExitStack()
+        self._following.enter_context(cancel.watch(self._over))
         self._lock = threading.Lock()
         self._growing = threading.Lock()
         self._answered = threading.Event()  # the first helper knows what comes of it
@@ -197,10 +250,20 @@ class Crew:
             raise self._error
 
     def stop(self) -> None:
-        """End all helpers before the part is touched in another way."""
+        """End all helpers before the part is touched in another way. One that hangs, in a connection that does not
+        open for example, is not waited for: it may go on, and writes nothing.
+        """
         self._over.set()
+        with self._growing:  # from now on nobody adds one
+            pass
+        until = time.monotonic() + _STOP_WITHIN_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+        with self._lock:
+            shares = list(self._shares)
+        for share in shares:
+            share.fence()
+        self._following.close()
 
     @property
     def _all_at_once(self) -> bool:
@@ -212,8 +275,9 @@ class Crew:
 
     def _grow(self) -> bool:
         """Add a helper, if it pays and there is a place; whether it was so."""
-        elapsed_s = self._clock() - self._measured_at
-        if not self._may_grow or elapsed_s < self._policy.measure_s:
+        now = self._clock()
+        elapsed_s = now - self._measured_at
+        if not self._may_grow or elapsed_s < self._policy.measure_s or now < self._try_at or self._over.is_set:
             return False
         done = self._part.written_bytes
         speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
@@ -297,14 +361,18 @@ class Crew:
                 self._bring(share, is_front=is_front)
                 self._end(share)
                 share = self._next()
-        except _Crowded:
-            has_place = False
+        except _Crowded as crowded:
+            has_place = has_place and not crowded.has_left
             with self._lock:
                 self._sent_away += 1
+        except NoPermit:
+            with self._lock:
+                self._sent_away += 1
+                self._try_at = self._clock() + max(self._policy.measure_s, _TRY_AGAIN_S)
         except MachineError as error:
             self._error = error
             self._over.set()
-        except (TransferError, Interrupted, MediacrawlError):
+        except MediacrawlError:
             self._may_grow = False  # the server has had enough, or does not do as it should
         finally:
             if share is not None:
@@ -325,26 +393,30 @@ class Crew:
         assert if_range is not None
         span = range_header(share.start, share.stop)
         ask = Ask(Manner.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
-        exchange = self._new_exchange()
+        exchange = self._new_exchange(self._over, waits=is_front)
         # Watched, as the others should not wait for one that is stuck when all have to end.
-        with exchange.ask(ask) as (answer, head), self._over.watch(answer):
+        with exchange.ask(ask) as (answer, head):
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             self._latency_s = exchange.latency_s or 0.0
             self._add_all()
-            for block in answer.blocks(decode=False):
-                if self._over.is_set or self._cancel.is_set:  # what comes after an abort may be anything
-                    return
-                data = block[: share.room(len(block))]
-                self._part.write_at(share.start, data)
-                self._part.mark((share.start, share.start + len(data)))
-                share.advance(len(data))
-                self._count(len(data))
-                if share.is_full:
-                    return
-                if not is_front and self._places.leave_crowd(self._host):
-                    raise _Crowded
-        raise TransferError("", "a segment ended early")
+            body = self._new_body(answer, self._over)
+            receive(body, body.blocks(), share, _Helper(self, self._part, stays=is_front))
+        if not share.is_full:
+            raise TransferError("", "a segment ended early")
+
+    def written(self, share: Share, size_bytes: int) -> None:
+        """By a helper: these bytes are in the part."""
+        self._part.mark((share.start, share.start + size_bytes))
+        share.advance(size_bytes)
+        self._count(size_bytes)
+
+    def check_place(self) -> None:
+        """By a helper: raise `_Crowded` where its place or its connection is wanted by another file."""
+        if self._places.leave_crowd(self._host):
+            raise _Crowded(has_left=True)
+        if self._yields(self._host):
+            raise _Crowded(has_left=False)
 
     def _is_mine(self, head: Head, share: Share) -> bool:
         body, record = head.content_range, self._part.record

@@ -21,15 +21,20 @@ from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from mediacrawl.download.connections import HostPaused
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
+
+    from mediacrawl.download.connections import Admission, Permit
 
 _BUFFER_BYTES = 64 * 1024
 _RECORD_BYTES = 16 * 1024
@@ -149,6 +154,7 @@ class GuardedAdapter(HTTPAdapter):
 
     def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
         self._pools = _pool_classes(watch, block_private=block_private)
+        self._known: WeakSet[Any] = WeakSet()
         super().__init__(_HOSTS, _IDLE_PER_HOST)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -160,12 +166,24 @@ class GuardedAdapter(HTTPAdapter):
         self.pool.cache_clear()
         super().close()
 
+    def close_idle(self, host: str) -> bool:
+        """Close an idle connection to a host, the one that was used last; whether there was one. Does not block."""
+        for pool in list(self._known):
+            if pool.pool is None:  # closed
+                continue
+            for connection in reversed(pool.pool.items):
+                if connection.permit is not None and connection.permit.host == host and pool.pool.remove(connection):
+                    connection.close()
+                    return True
+        return False
+
     def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
         """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
         request = requests.Request("GET", origin).prepare()
         pool = self.get_connection_with_tls_context(request, verify)
         self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
         assert isinstance(pool, HTTPConnectionPool)
+        self._known.add(pool)
         return pool
 
 
@@ -289,10 +307,17 @@ class Exchanged:
     reason: str
     headers: dict[str, str]
 
-    def __init__(self, pool: HTTPConnectionPool, request: bytes, timeout_s: float) -> None:
-        """Send, and read the head. Raises what `http.client`, ssl and urllib3's connections raise."""
+    def __init__(
+        self, pool: HTTPConnectionPool, request: bytes, timeout_s: float, admission: Admission | None = None
+    ) -> None:
+        """Send, and read the head.
+
+        Raises:
+            NoPermit, HostPaused: nothing was sent.
+            Exception: what `http.client`, ssl and urllib3's connections raise.
+        """
         self._pool: Any = pool
-        self._connection: Any = pool._get_conn()  # noqa: SLF001 - an idle one that lives, or a new one
+        self._connection: Any = _taken(pool, admission)
         self._raw: _CarefulResponse | None = None  # of an answer that is not plain
         self._arrived = b""  # of the body, with the head
         self._missing_bytes = 0  # of the body, those that nobody has got
@@ -300,14 +325,18 @@ class Exchanged:
         self._comes_quickly = True
         self._together_bytes = 1
         try:
-            self._ask(request, timeout_s)
+            self._ask(request, timeout_s, admission)
+        except HostPaused:
+            self.release()
+            raise
         except BaseException:
             self.close()
             self.release()
             raise
 
-    def _ask(self, request: bytes, timeout_s: float) -> None:
+    def _ask(self, request: bytes, timeout_s: float, admission: Admission | None) -> None:
         connection = self._connection
+        connection.is_cut = True  # until the answer has come to its end
         connection.timeout = timeout_s
         self._pool._validate_conn(connection)  # noqa: SLF001 - connects where TLS is to be checked
         if connection.sock is None:
@@ -315,6 +344,8 @@ class Exchanged:
         sock = self._sock = connection.sock
         if sock.gettimeout() != timeout_s:
             sock.settimeout(timeout_s)
+        if admission is not None:
+            admission.check()
         try:  # noqa: SIM105 - costs nothing
             _send(sock, request)
         except BrokenPipeError:  # the answer to half a request may be there
@@ -416,27 +447,42 @@ class Exchanged:
             with suppress(OSError):  # a system that does not know it moves what is there
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
 
-    def read(self, size_bytes: int) -> None:
-        """Throw away so much of the body, if it comes in time."""
-        with self._connection.watched():
-            while size_bytes > 0 and (block := self.read1(size_bytes)):
-                size_bytes -= len(block)
+    def drain(self, at_most_bytes: int, within_s: float) -> None:
+        """Throw away the rest of the body, if it is no more than that, and comes in time.
+
+        Raises what `read1` raises; then the connection cannot be used again.
+        """
+        sock, until = self._sock, time.monotonic() + within_s
+        rest = self.length_remaining
+        if (rest or 0) > at_most_bytes or (rest is None and not (self._raw and self._raw.chunked)):
+            return
+        try:
+            while not self.is_through and at_most_bytes > 0 and (left_s := until - time.monotonic()) > 0:
+                sock.settimeout(left_s)
+                at_most_bytes -= len(self.read1(at_most_bytes))
+        finally:
+            sock.settimeout(self._connection.timeout)
 
     def shutdown(self) -> None:
         if self._connection is not None:  # else it may be somebody else's by now
             _cut(self._sock)
 
-    def isclosed(self) -> bool:
-        """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
+    @property
+    def is_through(self) -> bool:
+        """Whether the body was read to its proper end."""
         raw = self._raw
         if raw is None:
-            in_step, will_close = not self._missing_bytes, self._will_close
-        else:
-            in_step, will_close = self._has_ended or (raw.length == 0 and not raw.chunked), raw.will_close
-        return in_step and not will_close and not getattr(self._sock, "pending", int)()
+            return not self._missing_bytes
+        return self._has_ended or (raw.length == 0 and not raw.chunked)
+
+    def isclosed(self) -> bool:
+        """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
+        will_close = self._will_close if self._raw is None else self._raw.will_close
+        return self.is_through and not will_close and not getattr(self._sock, "pending", int)()
 
     def close(self) -> None:
         """Not to be used again: what is left of the body would be taken for the next answer."""
+        self._connection.is_cut = not self.is_through
         self._connection.close()
 
     def release(self) -> None:
@@ -446,7 +492,23 @@ class Exchanged:
             if self._raw is not None:
                 self._raw.close()
             pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
-            pool._put_conn(connection)  # noqa: SLF001
+            if connection.sock is not None:
+                connection.is_cut = False
+                permit = connection.permit
+                pool._put_conn(connection)  # noqa: SLF001
+                if permit is not None:
+                    permit.became_idle()
+
+
+def _taken(pool: Any, admission: Admission | None) -> Any:
+    """An idle connection of a pool that lives, else a new one that may open."""
+    while True:
+        connection = pool._get_conn()  # noqa: SLF001
+        if connection.sock is not None or admission is None:
+            return connection
+        connection.permit = admission.permit(lambda: pool.pool is not None and bool(pool.pool.items))
+        if connection.permit is not None:
+            return connection
 
 
 def _send(sock: Any, request: bytes) -> None:
@@ -539,22 +601,33 @@ class _Idle:
 
     def __init__(self, maxsize: int) -> None:
         self._maxsize = maxsize
-        self._items: list[Any] = []
+        self.items: list[Any] = []
 
     def get(self, block: bool = False, timeout: float | None = None) -> Any:
         try:
-            return self._items.pop()
+            return self.items.pop()
         except IndexError:
             raise queue.Empty from None
 
     def put(self, item: Any, block: bool = True) -> None:
         """Where there are enough, the one that has been idle for longest goes."""
-        self._items.append(item)
-        if len(self._items) > self._maxsize and (oldest := self._items.pop(0)) is not None:
-            oldest.close()
+        if item is None:  # urllib3 fills a new pool with these
+            return
+        self.items.append(item)
+        if len(self.items) > self._maxsize:
+            with suppress(IndexError):
+                self.items.pop(0).close()
+
+    def remove(self, item: Any) -> bool:
+        """Whether it was still there."""
+        try:
+            self.items.remove(item)
+        except ValueError:
+            return False
+        return True
 
     def qsize(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
 
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
@@ -562,6 +635,8 @@ def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HT
         sock: Any
         timeout: Any
         response_class: Any = _CarefulResponse
+        permit: Permit | None = None
+        is_cut = False
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
@@ -574,6 +649,17 @@ def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HT
         def is_connected(self) -> bool:
             """Asked before each request: nobody has hung up, or said something, meanwhile."""
             return self.sock is not None and not self._readable.poll(0)
+
+        def close(self) -> None:
+            permit, self.permit = self.permit, None
+            if permit is None:
+                super().close()  # type: ignore[misc]
+                return
+            sock, self.sock = self.sock, None
+            try:
+                super().close()  # type: ignore[misc]
+            finally:
+                permit.close(sock, cut=self.is_cut)
 
         def getresponse(self) -> Any:
             with self.watched():

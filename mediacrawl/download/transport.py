@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -20,6 +20,7 @@ import urllib3
 from requests.utils import check_header_validity
 
 from mediacrawl.download.coding import decoded
+from mediacrawl.download.connections import HostPaused
 from mediacrawl.download.sockets import Exchanged, GuardedAdapter, HeadWatch, PrivateAddress
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
 from mediacrawl.urls import DEFAULT_PORTS
@@ -27,13 +28,17 @@ from mediacrawl.urls import DEFAULT_PORTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mediacrawl.download.connections import Admission, Permit
+
 BLOCK_BYTES = 512 * 1024
 # A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
 # memory would come anew from the system for each block, page by page, which costs more than to read it. Once a larger
 # one has been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
 _ = bytes(4 * BLOCK_BYTES)
 del _
-_DRAINED_BYTES = 16 * 1024
+_DRAINED_BYTES = 64 * 1024  # what is left of an answer that is of no use: an error page, mostly
+_DRAINED_WITHIN_S = 1.0
+_DRAINED_AT_END_WITHIN_S = 0.02
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
@@ -80,20 +85,37 @@ class Answer(Protocol):
         """Wake up a thread that reads; from any thread."""
         ...
 
-    def close(self) -> None:
-        """Give the connection back if the body was read to its end, close it otherwise."""
+    def close(self) -> bool:
+        """Give the connection back if the body was read to its end, close it otherwise. Again does nothing.
+
+        Returns:
+            Whether the connection was closed in the middle of the answer, so that the server does not expect it.
+        """
         ...
 
 
 class Transport(Protocol):
     """One GET."""
 
-    def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
-        """Send, and read the head.
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> Answer:
+        """Send, and read the head. A connection opens only as `admission` lets it.
 
         Raises:
             ConnectFailed, TransferBroken: with the reason in a few words.
+            NoPermit, HostPaused: nothing was sent, see `connections`.
         """
+        ...
+
+    def close_idle(self, host: str) -> bool:
+        """Close an idle connection to a host; whether there was one. Does not block; from any thread."""
         ...
 
     def abort(self) -> None:
@@ -122,21 +144,33 @@ class RequestsTransport:
         self._sessions: WeakSet[requests.Session] = WeakSet()  # those of threads that live
         self._lock = threading.Lock()
 
-    def get(self, url: str, headers: Mapping[str, str], *, proxy: str | None, timeout_s: float) -> Answer:
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> Answer:
+        terms = _Terms(self._verify, timeout_s, admission)
         try:
             if self._goes_straight and not proxy:
-                answer = _straight(self._adapter, url, headers, verify=self._verify, timeout_s=timeout_s)
+                answer = _straight(self._adapter, url, headers, terms)
             else:
-                answer = _through(self._session(), url, headers, proxy, verify=self._verify, timeout_s=timeout_s)
+                answer = _through(self._session(), url, headers, proxy, terms)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
         if 300 <= answer.status < 400:
-            answer.drain()
+            answer.drain(_DRAINED_WITHIN_S)
         return answer
 
     def abort(self) -> None:
         """Wake up threads that wait for a head."""
         self._watch.cut_all()
+
+    def close_idle(self, host: str) -> bool:
+        return self._adapter.close_idle(host)
 
     def close(self) -> None:
         self._watch.close()
@@ -171,26 +205,39 @@ class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignor
         return False
 
 
+class _Terms(NamedTuple):
+    """How one GET is sent, beside what is sent."""
+
+    verify: bool | str
+    timeout_s: float
+    admission: Admission | None
+
+
 def _through(
-    session: requests.Session,
-    url: str,
-    headers: Mapping[str, str],
-    proxy: str | None,
-    *,
-    verify: bool | str,
-    timeout_s: float,
+    session: requests.Session, url: str, headers: Mapping[str, str], proxy: str | None, terms: _Terms
 ) -> _RequestsAnswer:
-    """One GET of a session: through a proxy, or of a session that somebody else has made."""
-    response = session.get(
-        url,
-        headers=dict(headers),
-        stream=True,
-        allow_redirects=False,
-        timeout=timeout_s,
-        verify=verify,
-        proxies={"http": proxy, "https": proxy} if proxy else {},
-    )
-    answer = _RequestsAnswer(response.raw, response.close, url, timeout_s)
+    """One GET of a session: through a proxy, or of a session that somebody else has made.
+
+    Which connection it takes is not known here, so the permit is that of the answer.
+    """
+    permit = terms.admission.permit(lambda: False) if terms.admission is not None else None
+    try:
+        if terms.admission is not None:
+            terms.admission.check()
+        response = session.get(
+            url,
+            headers=dict(headers),
+            stream=True,
+            allow_redirects=False,
+            timeout=terms.timeout_s,
+            verify=terms.verify,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
+    except BaseException as error:
+        if permit is not None:
+            permit.close(None, cut=not isinstance(error, HostPaused))
+        raise
+    answer = _RequestsAnswer(response.raw, response.close, url, terms.timeout_s, permit)
     answer.status = response.status_code
     answer.reason = response.reason or ""
     answer.headers = {name.lower(): value for name, value in response.headers.items()}
@@ -199,15 +246,13 @@ def _through(
     return answer
 
 
-def _straight(
-    adapter: GuardedAdapter, url: str, headers: Mapping[str, str], *, verify: bool | str, timeout_s: float
-) -> _RequestsAnswer:
+def _straight(adapter: GuardedAdapter, url: str, headers: Mapping[str, str], terms: _Terms) -> _RequestsAnswer:
     """The same GET with the work left out that a session does for each: what it would send, over the pool that it
     would take.
     """
     origin, request = _prepared(url, headers)
-    raw = Exchanged(adapter.pool(origin, verify), request, timeout_s)
-    answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
+    raw = Exchanged(adapter.pool(origin, terms.verify), request, terms.timeout_s, terms.admission)
+    answer = _RequestsAnswer(raw, raw.release, url, terms.timeout_s)
     answer.status = raw.status
     answer.reason = raw.reason
     answer.headers = raw.headers
@@ -278,10 +323,15 @@ class _RequestsAnswer:
     reason: str
     headers: dict[str, str]
 
-    def __init__(self, raw: Any, release: Callable[[], None], url: str, timeout_s: float) -> None:
+    def __init__(
+        self, raw: Any, release: Callable[[], None], url: str, timeout_s: float, permit: Permit | None = None
+    ) -> None:
         self._raw = raw
         self._release = release
         self._timeout_s = timeout_s
+        self._permit = permit
+        self._is_broken = False
+        self._is_cut: bool | None = None
         self.url = url
 
     def split_cookies(self, raw_headers: Any) -> None:
@@ -301,6 +351,7 @@ class _RequestsAnswer:
             while block := raw.read1(BLOCK_BYTES, decode_content=False):
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
+            self._is_broken = True
             raise translated(error, self.url, self._timeout_s) from None
 
     def at_hand(self, size_bytes: int) -> bytes | None:
@@ -312,24 +363,44 @@ class _RequestsAnswer:
         try:
             return self._raw.splice(pipe, at_most)
         except (*_BROKEN, ValueError, AttributeError) as error:
+            self._is_broken = True
             raise translated(error, self.url, self._timeout_s) from None
 
-    def drain(self) -> None:
-        """Read a body that nobody wants, if it is short: then the connection can be used for the next request."""
+    def drain(self, within_s: float) -> None:
+        """Read what is left of a body that nobody wants, if it is short: then the connection can be used for the next
+        request, or is closed where the server expects it.
+        """
         with suppress(Exception):
-            if (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
+            if isinstance(self._raw, Exchanged):
+                self._raw.drain(_DRAINED_BYTES, within_s)
+            elif (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
                 self._raw.read(_DRAINED_BYTES)
 
     def abort(self) -> None:
+        self._is_broken = True
         with suppress(Exception):
             self._raw.shutdown()
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        if self._is_cut is None:
+            self._is_cut = self._closed()
+            permit, self._permit = self._permit, None
+            if permit is not None:
+                permit.close(None, cut=self._is_cut)
+        return self._is_cut
+
+    def _closed(self) -> bool:
+        """Whether it was in the middle of the answer."""
+        is_cut = False
+        if not self._is_broken and isinstance(self._raw, Exchanged) and not self._raw.is_through:
+            self.drain(_DRAINED_AT_END_WITHIN_S)
         with suppress(Exception):
-            # A body that was not read to its end would be drained or would poison the next request.
+            # A body that was not read to its end would poison the next request.
             if not self._raw.isclosed():
+                is_cut = not getattr(self._raw, "is_through", False)
                 self._raw.close()
         self._release()
+        return is_cut
 
 
 def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:

@@ -27,6 +27,7 @@ class Setup(NamedTuple):
     policy: Policy
     transport: TransportChoice
     threads: int
+    limits_connections: bool = False
 
 
 class Batch(NamedTuple):
@@ -54,6 +55,39 @@ class Quiet(NamedTuple):
 
     host: str
     until: float
+
+
+class ConnectionWanted(NamedTuple):
+    """From a worker: it wants to open one more connection to a host, see `connections.Limit.ask`."""
+
+    host: str
+    wait: bool
+
+
+class ConnectionsFree(NamedTuple):
+    """From a worker: it has closed so many connections to a host for good."""
+
+    host: str
+    permits: int
+
+
+class ConnectionGranted(NamedTuple):
+    """To a worker: one more connection to a host may be open."""
+
+    host: str
+
+
+class ConnectionDenied(NamedTuple):
+    """To a worker: there is none now."""
+
+    host: str
+
+
+class ConnectionsRecalled(NamedTuple):
+    """To a worker: so many are to be closed as soon as they are not used, see `connections.Holder.recall`."""
+
+    host: str
+    permits: int
 
 
 class Arrived(NamedTuple):

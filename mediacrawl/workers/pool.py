@@ -10,21 +10,29 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mediacrawl.download.connections import CUT_COUNTS_S
 from mediacrawl.download.exchange import anywhere
 from mediacrawl.download.request import Cancel, Fetched
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.patience import be_patient
+from mediacrawl.urls import Origin
 from mediacrawl.workers import messages
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.messages import (
     Answered,
     Arrived,
     Batch,
+    ConnectionDenied,
+    ConnectionGranted,
+    ConnectionsFree,
+    ConnectionsRecalled,
+    ConnectionWanted,
     Quiet,
     Release,
     RemotePart,
@@ -38,6 +46,7 @@ from mediacrawl.workers.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mediacrawl.download.connections import ConnectionLimit
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.download.request import HeldPart, Outcome, Progress, TransferRequest
     from mediacrawl.download.retry import HostPauses
@@ -48,6 +57,7 @@ MOST_DEATHS = 5
 TICK_S = 1.0
 MOST_SILENT_TICKS = 60  # a worker says something each half second
 _GONE_S = 5.0  # a process that was killed and is still there after that hangs in the system, on a disk mostly
+_NEARLY_BATCHES = 2
 _RELEASE_FROM = 32  # parts: fewer wait for the next message
 
 
@@ -83,9 +93,12 @@ class WorkerPool:
         setup: Setup,
         processes: int,
         pauses: HostPauses,
+        limit: ConnectionLimit | None = None,
         spawn: Callable[[socket.socket], WorkerProcess] | None = None,
     ) -> None:
-        """Each worker tells `pauses` of hosts that ask for quiet, and is told what the others have learnt."""
+        """Each worker tells `pauses` of hosts that ask for quiet, and is told what the others have learnt. Each has
+        its connections from `limit`.
+        """
         self._setup = setup
         self._size = processes
         self._spawn = spawn or start_process
@@ -96,6 +109,7 @@ class WorkerPool:
         self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
         self.pauses = pauses
+        self.limit = limit
         self.fetched_bytes = 0
         self.deaths = 0
         self.may_follow: MayFollow = anywhere
@@ -115,11 +129,26 @@ class WorkerPool:
                 return future
             self._fill_up()
             if self._workers:
-                worker = min(self._workers, key=lambda w: (not w.is_ready, len(w.batches)))
-                worker.begin(Batch(next(self._numbers), requests, budget_s), future)
+                origin = Origin.of(requests[0].url) if requests else None
+                host = origin.host if origin is not None else ""
+                batch = Batch(next(self._numbers), requests, budget_s)
+                self._worker_for(host).begin(batch, host, future)
                 return future
         future.set_exception(WorkerDied("worker processes die again and again"))
         return future
+
+    def _worker_for(self, host: str) -> _Remote:
+        """The one that has least to do; or nearly so, and a connection to the host that is not used."""
+        least = min(self._workers, key=lambda worker: (not worker.is_ready, len(worker.batches)))
+        if self.limit is None or not host:
+            return least
+        most = len(least.batches) + _NEARLY_BATCHES
+        with_one = (
+            worker
+            for worker in self._workers
+            if len(worker.batches) <= most and self.limit.held(worker, host) > worker.busy[host]
+        )
+        return min(with_one, key=lambda worker: len(worker.batches), default=least)
 
     def start(self) -> bool:
         """Start those that are not there. Whether one is ready: until then others are quicker."""
@@ -192,18 +221,21 @@ class _Remote:
         self._released: list[tuple[int, bool]] = []
         self._silent_ticks = 0
         self._process: WorkerProcess | None = None
-        self.batches: dict[int, Future[list[Outcome]]] = {}
+        self.batches: dict[int, tuple[str, Future[list[Outcome]]]] = {}  # the host, and who waits
+        self.busy: Counter[str] = Counter()  # batches by host
         self.active: Sequence[Progress] = ()
         self.is_ready = False
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         self.post(setup)
+        self._limit = pool.limit
         pool.pauses.subscribe(self._tell_pause)
         self._thread = threading.Thread(target=self._live, args=(spawn, theirs), daemon=True, name="worker")
         self._thread.start()
 
-    def begin(self, batch: Batch, future: Future[list[Outcome]]) -> None:
-        self.batches[batch.number] = future
+    def begin(self, batch: Batch, host: str, future: Future[list[Outcome]]) -> None:
+        self.batches[batch.number] = host, future
+        self.busy[host] += 1
         self.post(batch)
 
     def post(self, message: object) -> None:
@@ -240,6 +272,17 @@ class _Remote:
     def _tell_pause(self, host: str, until: float) -> None:
         self.post(Quiet(host, until))
 
+    # It holds the permits of its worker, see `connections.Holder`
+
+    def grant(self, host: str) -> None:
+        self.post(ConnectionGranted(host))
+
+    def deny(self, host: str) -> None:
+        self.post(ConnectionDenied(host))
+
+    def recall(self, host: str, count: int) -> None:
+        self.post(ConnectionsRecalled(host, count))
+
     def _live(self, spawn: Callable[[socket.socket], WorkerProcess], theirs: socket.socket) -> None:
         be_patient()
         try:
@@ -268,14 +311,20 @@ class _Remote:
                 self._process.wait(_GONE_S)
         self._pool.died(self)
         batches, self.batches = self.batches, {}
-        for future in batches.values():
+        for _, future in batches.values():
             future.set_exception(WorkerDied("a worker process has died"))
+        if self._limit is not None:
+            time.sleep(CUT_COUNTS_S)  # servers have to see first that its connections are closed
+            self._limit.drop(self)
 
     def _hear(self, message: object) -> None:
         """Must not block: who talks to this worker would wait for what this one waits for."""
         match message:
             case Arrived():
-                future = self.batches.pop(message.number)
+                host, future = self.batches.pop(message.number)
+                self.busy[host] -= 1
+                if not self.busy[host]:
+                    del self.busy[host]
                 self._pool.count(message.outcomes)
                 future.set_result([with_part(outcome, self._part) for outcome in message.outcomes])
             case UnderWay():
@@ -283,6 +332,12 @@ class _Remote:
                 self.flush()
             case Quiet():
                 self._pool.pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
+            case ConnectionWanted():
+                if self._limit is not None:
+                    self._limit.ask(self, message.host, wait=message.wait)
+            case ConnectionsFree():
+                if self._limit is not None:
+                    self._limit.give_back(self, message.host, message.permits)
             case messages.MayFollow():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
 

@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mediacrawl.archive import LEDGER_NAME, Archive
+from mediacrawl.download.connections import HostConnections
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.request import Cancel, Fetched, Progress
+from mediacrawl.download.pool import TransferPool
+from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.download.room import Room
 from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import Interrupted, MediacrawlError, RedirectUnasked
 from mediacrawl.ledger.ledger import Ledger
@@ -34,6 +36,11 @@ from mediacrawl.workers.messages import (
     Answered,
     Arrived,
     Batch,
+    ConnectionDenied,
+    ConnectionGranted,
+    ConnectionsFree,
+    ConnectionsRecalled,
+    ConnectionWanted,
     MayFollow,
     Quiet,
     Release,
@@ -45,7 +52,10 @@ from mediacrawl.workers.messages import (
 )
 
 if TYPE_CHECKING:
-    from mediacrawl.download.request import HeldPart, Outcome, TransferRequest
+    from concurrent.futures import Future
+
+    from mediacrawl.download.connections import Holder
+    from mediacrawl.download.request import Cancel, HeldPart, Outcome, TransferRequest
 
 _TELL_EVERY_S = 0.5
 _FIRST_THREADS = 2  # of a crawl of many files, which may well be small
@@ -59,26 +69,23 @@ class Worker:
 
     def __init__(self, channel: Channel, setup: Setup) -> None:
         self._channel = channel
-        self._setup = setup
         store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, Ledger(store.hidden / LEDGER_NAME, read_only=True))
         self._pauses = HostPauses()
         self._pauses.subscribe(self._tell_pause)
         self._transport = make_transport(setup.transport)
+        limit = _LeadersLimit(channel) if setup.limits_connections else None
+        self._connections = HostConnections(limit, self._transport.close_idle)
         self._downloader = Downloader(
             store,
             self._transport,
             setup.policy,
             pauses=self._pauses,
+            connections=self._connections,
             brought=self._archive.brought,
             may_follow=self._may_follow,
         )
-        self._cancel = Cancel()
-        self._room = Room(setup.threads, first=_FIRST_THREADS)
-        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._threads = 0
-        self._active: dict[int, Progress] = {}
+        self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS)
         self._held: dict[int, PartFile] = {}
         self._numbers = itertools.count()
         self._questions: dict[int, queue.SimpleQueue[str | MediacrawlError | None]] = {}
@@ -101,14 +108,19 @@ class Worker:
         """Must not wait for the crawl, which may be waiting for this."""
         match message:
             case Batch():
-                self._batches.put(message)
-                if not self._idle.acquire(blocking=False) and self._threads < self._setup.threads:
-                    self._threads += 1
-                    threading.Thread(target=self._work, daemon=True, name=f"transfer-{self._threads}").start()
+                self._pool.submit(message.requests, message.budget_s).add_done_callback(
+                    partial(self._arrived, message)
+                )
             case Release():
                 self._release(message)
             case Quiet():
                 self._pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
+            case ConnectionGranted():
+                self._connections.grant(message.host)
+            case ConnectionDenied():
+                self._connections.deny(message.host)
+            case ConnectionsRecalled():
+                self._connections.recall(message.host, message.permits)
             case Answered():
                 if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
                     answers.put(message.answer)
@@ -130,37 +142,16 @@ class Worker:
             self._archive.store.parts.sync()
 
     def _stop(self) -> None:
-        self._cancel.set()
-        self._room.open()
-        self._transport.abort()
+        self._pool.stop()
         for answer in list(self._questions.values()):
             answer.put(Interrupted("stopped: what has arrived is kept"))
 
-    def _work(self) -> None:
-        while True:
-            batch = self._batches.get()
-            outcomes = self._outcomes(batch)
-            self._active.pop(threading.get_ident(), None)
-            outcomes = [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]
-            self._channel.post(Arrived(batch.number, outcomes))
-            self._idle.release()
-
-    def _outcomes(self, batch: Batch) -> list[Outcome]:
+    def _arrived(self, batch: Batch, future: Future[list[Outcome]]) -> None:
         """Whatever happens, who asked hears of it."""
-        try:
-            outcomes = self._room.bring(
-                lambda: self._downloader.bring_all(batch.requests, self._cancel, self._progress, batch.budget_s)
-            )
-            return self._downloader.synced(outcomes)  # others go on meanwhile
-        except BaseException as error:
-            return [error] * len(batch.requests)
-
-    def _progress(self, request: TransferRequest) -> Progress:
-        """One transfer at a time for each thread."""
-        if (last := self._active.get(threading.get_ident())) is not None:
-            self._room.note(last.fetched_bytes)
-        progress = self._active[threading.get_ident()] = Progress(request.name)
-        return progress
+        error = future.exception()
+        outcomes = [error] * len(batch.requests) if error is not None else future.result()
+        outcomes = [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]
+        self._channel.post(Arrived(batch.number, outcomes))
 
     def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
         """What robots.txt says of a redirect's target only the crawl knows."""
@@ -187,9 +178,21 @@ class Worker:
     def _tell(self) -> None:
         """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
         while True:
-            under_way = [progress for progress in list(self._active.values()) if progress.have_bytes]
-            self._channel.post(UnderWay(under_way))
+            self._channel.post(UnderWay([progress for progress in self._pool.active if progress.have_bytes]))
             time.sleep(_TELL_EVERY_S)
+
+
+class _LeadersLimit:
+    """The limit of connections, which the process that leads this one keeps; see `connections.Limit`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def ask(self, _holder: Holder, host: str, *, wait: bool) -> None:
+        self._channel.post(ConnectionWanted(host, wait))
+
+    def give_back(self, _holder: Holder, host: str, count: int) -> None:
+        self._channel.post(ConnectionsFree(host, count))
 
 
 def _sendable(outcome: Outcome) -> Outcome:

@@ -4,9 +4,15 @@ import pytest
 from fetching import Rig
 from origin import Origin
 
-from mediacrawl.download import downloader, verify
+from mediacrawl.download import connections, downloader, verify
 
 LARGE_BYTES = 200_000
+
+
+@pytest.fixture(autouse=True)
+def short_counts(monkeypatch):
+    """A connection that was cut counts for a moment only: a test that has one waits for no tenth of a second."""
+    monkeypatch.setattr(connections, "CUT_COUNTS_S", 0.001)
 
 
 @pytest.fixture

@@ -1112,8 +1112,8 @@ class TellingTransport:
         self.transport = transport
         self.reading = reading
 
-    def get(self, url, headers, *, proxy, timeout_s):
-        answer = self.transport.get(url, headers, proxy=proxy, timeout_s=timeout_s)
+    def get(self, url, headers, **more):
+        answer = self.transport.get(url, headers, **more)
         blocks = answer.blocks
 
         def told(*, decode):

@@ -29,7 +29,7 @@ class Scripted:
         self.asked = []
         self.open = 0
 
-    def get(self, url, headers, *, proxy, timeout_s):
+    def get(self, url, headers, *, proxy, timeout_s, admission):
         self.asked.append((url, dict(headers), proxy, timeout_s))
         status, given = self.script[url].pop(0)
         self.open += 1

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -32,8 +33,10 @@ from origin import (
     wrong_total,
 )
 
+from mediacrawl.download.body import Body
 from mediacrawl.download.places import HostPlaces
 from mediacrawl.download.plan import Head
+from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.request import Cancel, Progress
 from mediacrawl.download.segments import Crew, SegmentPolicy, Share
 from mediacrawl.errors import DiskFull, Interrupted, TransferBroken
@@ -441,7 +444,8 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
 class StuckExchange:
     """Its answers are right, and send nothing until they are aborted."""
 
-    def __init__(self, asked, came, latency_s):
+    def __init__(self, asked, came, latency_s, cancel):
+        self.cancel = cancel
         self.asked = asked
         self.came = came
         self.latency_s = latency_s
@@ -453,7 +457,8 @@ class StuckExchange:
         self.asked.append(ask)
         self.came.release()
         start, stop = dict(ask.headers)["Range"].removeprefix("bytes=").split("-")
-        yield self, Head(206, ContentRange(int(start), int(stop) + 1, 10**9), validators=Validators(ETag("a")))
+        with self.cancel.watch(self):
+            yield self, Head(206, ContentRange(int(start), int(stop) + 1, 10**9), validators=Validators(ETag("a")))
 
     def blocks(self, *, decode):
         assert not decode
@@ -479,7 +484,8 @@ class Bench:
             self.part,
             validators,
             SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
-            new_exchange=lambda: StuckExchange(self.asked, self.came, latency_s),
+            new_exchange=lambda cancel, **_: StuckExchange(self.asked, self.came, latency_s, cancel),
+            new_body=lambda answer, cancel: Body(answer, Stall(Policy(), "", time.monotonic), cancel),
             count=lambda _n: None,
             cancel=Cancel(),
             clock=lambda: self.now,

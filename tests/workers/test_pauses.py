@@ -57,7 +57,7 @@ def test_a_host_that_asks_one_worker_for_quiet_is_left_alone_by_all(origin, team
 def ask(worker, team, url):
     """Of this very worker."""
     future = Future()
-    worker.begin(Batch(next(team.pool._numbers), [TransferRequest(url, url)], 10.0), future)
+    worker.begin(Batch(next(team.pool._numbers), [TransferRequest(url, url)], 10.0), "", future)
     return future.result(WAIT_S)
 
 

@@ -1,0 +1,525 @@
+"""How many connections to a host are open: a limit that holds over all threads and processes of a run.
+
+A connection needs a permit from before it opens until the server has closed its side too; so an idle one counts.
+
+    ConnectionLimit     one for a run, in the process that leads it: grants permits, recalls those that idle
+    HostConnections     one for each process: its permits, and its connections that have them
+    Permit              one for each connection
+
+Permits stay where they are: a process that closes a connection keeps its permit for the next one, and a process whose
+connections are kept alive asks for nothing. When a permit is asked for and none is free, all others that have some
+are asked to give back what they do not use, and close an idle connection for that. Nothing here blocks but `acquire`.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import threading
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mediacrawl.download.request import Cancel
+
+# So long a connection counts that was closed in the middle of an answer: a server that is just sending notices it
+# with one of its next packets, and nothing tells when.
+CUT_COUNTS_S = 0.1
+_CLOSE_WITHIN_S = 2.0  # then a server that does not close its side is taken to have
+_WATCH_EVERY_S = 0.002
+_LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
+_REPLY_WITHIN_S = 2.0
+_MOST_HOSTS = 256  # of which unused permits are kept
+# tcp_states.h of Linux: the other side has closed.
+_CLOSED_THERE = {6, 7, 8, 9, 11}
+
+
+class Holder(Protocol):
+    """Holds permits. May be called from any thread, and must not block."""
+
+    def grant(self, host: str) -> None:
+        """One more connection to the host may be open."""
+
+    def deny(self, host: str) -> None:
+        """There is none now, and nobody will come back to it."""
+
+    def recall(self, host: str, count: int) -> None:
+        """Give back so many, as soon as they are not used; 0: all that are not used now."""
+
+
+class Limit(Protocol):
+    """Grants permits. Its answers go to the holder, at once or later."""
+
+    def ask(self, holder: Holder, host: str, *, wait: bool) -> None:
+        """Ask for a permit; the holder gets a `grant`, now or when there is one, or without `wait` a `deny`."""
+
+    def give_back(self, holder: Holder, host: str, count: int) -> None:
+        """These permits are free."""
+
+
+@dataclass(slots=True)
+class _Granted:
+    """The permits of one host."""
+
+    granted: Counter[Holder] = field(default_factory=Counter)
+    waiting: deque[Holder] = field(default_factory=deque)
+
+
+class ConnectionLimit:
+    """The permits of a run. Whoever asks first is served first."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is the number of connections that may be open to each host; 0 is none."""
+        self._limit = limit
+        self._parts: dict[str, dict[str, int]] = {}
+        self._hosts: dict[str, _Granted] = {}
+        self._lock = threading.Lock()
+
+    def allow(self, host: str, limit: int, part: str = "") -> None:
+        """Give one host another limit. Where it has several parts, each with its own, they add up."""
+        if part == host and limit == self._limit and host not in self._parts:  # nearly always
+            return
+        with self._lock:
+            self._parts.setdefault(host, {})[part] = limit
+
+    def limit_of(self, host: str) -> float:
+        """How many connections to a host may be open; infinite where that is not limited."""
+        parts = self._parts.get(host)
+        limits = list(parts.values()) if parts else [self._limit]
+        return math.inf if 0 in limits else sum(limits)
+
+    def held(self, holder: Holder, host: str) -> int:
+        """How many permits for a host a holder has, used or not."""
+        permits = self._hosts.get(host)
+        return permits.granted[holder] if permits is not None else 0
+
+    def ask(self, holder: Holder, host: str, *, wait: bool) -> None:
+        """See `Limit.ask`."""
+        with self._lock:
+            permits = self._hosts.setdefault(host, _Granted())
+            is_free = not permits.waiting and self._has_room(host, permits)
+            if is_free:
+                permits.granted[holder] += 1
+            elif wait:
+                permits.waiting.append(holder)
+            needed = len(permits.waiting)
+            others = [other for other, count in permits.granted.items() if count and other is not holder]
+        if is_free:
+            holder.grant(host)
+            return
+        for other in others:
+            other.recall(host, needed)
+        if not wait:
+            holder.deny(host)
+
+    def give_back(self, holder: Holder, host: str, count: int) -> None:
+        """See `Limit.give_back`."""
+        with self._lock:
+            permits = self._hosts.get(host)
+            if permits is None:
+                return
+            permits.granted[holder] -= min(count, permits.granted[holder])
+            served = self._serve(host, permits)
+        self._tell(host, *served)
+
+    def drop(self, holder: Holder) -> None:
+        """A holder is gone: what it held is free, what it asked for is not wanted."""
+        with self._lock:
+            told = []
+            for host, permits in list(self._hosts.items()):
+                if holder in permits.granted or holder in permits.waiting:
+                    permits.granted.pop(holder, None)
+                    permits.waiting = deque(other for other in permits.waiting if other is not holder)
+                    told.append((host, *self._serve(host, permits)))
+        for host, granted, recalled, needed in told:
+            self._tell(host, granted, recalled, needed)
+
+    def _serve(self, host: str, permits: _Granted) -> tuple[list[Holder], list[Holder], int]:
+        """Grant what is free: to whom; and whom to ask for how much, where somebody still waits."""
+        granted = []
+        while permits.waiting and self._has_room(host, permits):
+            holder = permits.waiting.popleft()
+            permits.granted[holder] += 1
+            granted.append(holder)
+        permits.granted = +permits.granted  # without those that have none
+        if not permits.granted and not permits.waiting:
+            del self._hosts[host]
+        return granted, list(permits.granted) if permits.waiting else [], len(permits.waiting)
+
+    @staticmethod
+    def _tell(host: str, granted: list[Holder], recalled: list[Holder], needed: int) -> None:
+        for holder in granted:
+            holder.grant(host)
+        for holder in recalled:
+            holder.recall(host, needed)
+
+    def _has_room(self, host: str, permits: _Granted) -> bool:
+        return permits.granted.total() < self.limit_of(host)
+
+
+@dataclass(slots=True)
+class _Host:
+    """The connections of this process to one host.
+
+    Attributes:
+        permits: granted to this process.
+        open: connections that have one: busy, idle, or closing.
+        closing: closed on this side, and not on the other yet.
+        yielding: helpers that are about to close theirs.
+        owed: permits that are to be given back as soon as they are not used.
+        asked: permits that were asked for, and neither granted nor denied yet.
+        denied: how often there was none.
+        waiting: threads that want a permit; `urgent`: those that wait until there is one.
+    """
+
+    permits: int = 0
+    open: int = 0
+    closing: int = 0
+    yielding: int = 0
+    owed: int = 0
+    asked: int = 0
+    denied: int = 0
+    waiting: int = 0
+    urgent: int = 0
+
+    @property
+    def unused(self) -> int:
+        return self.permits - self.open
+
+
+class HostConnections:
+    """The permits of this process, and the connections that have them. Any thread."""
+
+    def __init__(self, limit: Limit | None = None, close_idle: Callable[[str], bool] = lambda _host: False) -> None:
+        """Without a limit, every connection may open.
+
+        `close_idle` closes an idle connection to a host, if there is one, without blocking; whether there was one.
+        """
+        self._limit = limit
+        self._close_idle = close_idle
+        self._hosts: dict[str, _Host] = {}
+        self._changed = threading.Condition()
+        self._closing = _Closing()
+
+    def acquire(self, host: str, cancel: Cancel, has_idle: Callable[[], bool], *, wait: bool = True) -> Permit | None:
+        """Get a permit for a new connection, and wait for it if need be.
+
+        Returns:
+            None where an idle connection has come back meanwhile, as `has_idle` says: take that.
+
+        Raises:
+            NoPermit: there is none now, and `wait` is False.
+            Interrupted: `cancel` was set.
+        """
+        if self._limit is None:
+            return Permit(None, host)
+        with self._changed:
+            state = self._hosts.setdefault(host, _Host())
+            if state.unused > 0:
+                state.open += 1
+                return Permit(self, host)
+            state.waiting += 1
+            state.urgent += wait
+        try:
+            return self._wait_for_permit(self._limit, host, state, cancel, has_idle, wait=wait)
+        finally:
+            with self._changed:
+                state.waiting -= 1
+                state.urgent -= wait
+
+    def _wait_for_permit(
+        self, limit: Limit, host: str, state: _Host, cancel: Cancel, has_idle: Callable[[], bool], *, wait: bool
+    ) -> Permit | None:
+        denied, give_up_at = state.denied, time.monotonic() + _REPLY_WITHIN_S
+        while True:
+            cancel.check()
+            if has_idle():
+                return None
+            with self._changed:
+                if state.unused > 0:
+                    state.open += 1
+                    return Permit(self, host)
+                if not wait and (state.denied > denied or time.monotonic() >= give_up_at):
+                    raise NoPermit(host)
+                asks = state.asked < state.waiting
+                state.asked += asks
+            if asks:
+                limit.ask(self, host, wait=wait)
+                continue  # the answer may be there already
+            self._close_idle(host)  # that is one to another port of it
+            with self._changed:
+                if state.unused <= 0 and not has_idle():
+                    self._changed.wait(_LOOK_EVERY_S)
+
+    def became_idle(self, host: str) -> None:
+        """A connection can be used by others now; or it goes, where another process waits for its permit."""
+        if self._limit is None or (state := self._hosts.get(host)) is None:
+            return
+        if state.waiting:
+            with self._changed:
+                self._changed.notify_all()
+        if state.owed:
+            self._close_idle(host)
+
+    def yields(self, host: str) -> bool:
+        """Whether a helper is to close its connection, for a file that waits for one. As many do as have to."""
+        state = self._hosts.get(host)
+        if state is None or not (state.owed or state.urgent):  # nearly always, and asked for each block
+            return False
+        with self._changed:
+            if state.owed + state.urgent <= state.closing + state.yielding:
+                return False
+            state.yielding += 1
+            return True
+
+    # From the limit
+
+    def grant(self, host: str) -> None:
+        """See `Holder.grant`."""
+        with self._changed:
+            state = self._hosts.setdefault(host, _Host())
+            state.permits += 1
+            state.asked = max(0, state.asked - 1)
+            self._changed.notify_all()
+            given = 0 if state.waiting else self._settled(host, state)
+        self._give_back(host, given)
+
+    def deny(self, host: str) -> None:
+        """See `Holder.deny`."""
+        with self._changed:
+            if (state := self._hosts.get(host)) is not None:
+                state.denied += 1
+                state.asked = max(0, state.asked - 1)
+                self._changed.notify_all()
+
+    def recall(self, host: str, count: int) -> None:
+        """See `Holder.recall`."""
+        with self._changed:
+            state = self._hosts.get(host)
+            if state is None:
+                return
+            state.owed = min(count, state.permits) if count else max(state.owed, state.unused)
+            given = self._settled(host, state)
+            owed = state.owed if count else 0
+        self._give_back(host, given)
+        for _ in range(owed):
+            if not self._close_idle(host):
+                break
+
+    # From connections
+
+    def close(self, host: str, sock: socket.socket | None, *, cut: bool) -> None:
+        """See `Permit.close`. The permit is free as soon as the server has closed the connection too."""
+        is_closed = not cut if sock is None else _is_closed_there(sock)
+        if sock is not None and not is_closed:
+            with suppress(OSError):  # not the method of an SSLSocket, see `_cut` in `sockets`
+                socket.socket.shutdown(sock, socket.SHUT_RDWR if cut else socket.SHUT_WR)
+        if sock is not None and (is_closed or cut):
+            sock.close()
+        self._note(host, closing=not is_closed, yielded=True)
+        if is_closed:
+            self.release(host)
+        else:
+            sock, within_s = (None, CUT_COUNTS_S) if cut else (sock, _CLOSE_WITHIN_S)
+            self._closing.add(sock, within_s, lambda: self._closed(host))
+
+    def release(self, host: str) -> None:
+        """A connection is closed on both sides, or was never opened."""
+        with self._changed:
+            state = self._hosts[host]
+            state.open -= 1
+            given = self._settled(host, state)
+            self._changed.notify_all()
+        self._give_back(host, given)
+
+    def _closed(self, host: str) -> None:
+        self._note(host, closing=-1)
+        self.release(host)
+
+    def _note(self, host: str, *, closing: int = 0, yielded: bool = False) -> None:
+        with self._changed:
+            state = self._hosts[host]
+            state.closing += closing
+            state.yielding = max(0, state.yielding - yielded)
+
+    def _settled(self, host: str, state: _Host) -> int:
+        """How many permits go back: what is owed and not used; and of one of very many hosts all that is not used."""
+        given = max(0, min(state.owed, state.unused))
+        if len(self._hosts) > _MOST_HOSTS and not (state.open or state.waiting or state.asked):
+            given = state.permits
+            del self._hosts[host]
+        state.permits -= given
+        state.owed = min(state.owed - given, state.permits) if state.owed > given else 0
+        return given
+
+    def _give_back(self, host: str, count: int) -> None:
+        if count and self._limit is not None:
+            self._limit.give_back(self, host, count)
+
+
+class NoPermit(Exception):
+    """No connection to that host is free now."""
+
+
+class Permit:
+    """For one connection to a host: from before it opens until it is closed."""
+
+    __slots__ = ("_connections", "host")
+
+    def __init__(self, connections: HostConnections | None, host: str) -> None:
+        self._connections = connections
+        self.host = host
+
+    def became_idle(self) -> None:
+        """See `HostConnections.became_idle`. Call it when the connection can be taken by others."""
+        if self._connections is not None:
+            self._connections.became_idle(self.host)
+
+    def close(self, sock: socket.socket | None, *, cut: bool) -> None:
+        """Close the connection. `sock` is None where there is none, or somebody else has closed it just now.
+
+        `cut` says that it was in the middle of an answer, so that the server does not expect it.
+        """
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close(self.host, sock, cut=cut)
+        elif sock is not None:
+            sock.close()
+
+
+class HostPaused(Exception):
+    """The host has asked for quiet since its connection was chosen."""
+
+
+class Pauses(Protocol):
+    """See `retry.HostPauses`."""
+
+    def remaining_s(self, host: str) -> float: ...
+
+
+class Admission(NamedTuple):
+    """For one request to a host: the permit of its connection, and a last look before it is sent.
+
+    Attributes:
+        wait: until there is a permit. A helper does without.
+    """
+
+    connections: HostConnections
+    pauses: Pauses
+    host: str
+    cancel: Cancel
+    wait: bool = True
+
+    def permit(self, has_idle: Callable[[], bool]) -> Permit | None:
+        """See `HostConnections.acquire`."""
+        return self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
+
+    def check(self) -> None:
+        """Raise `HostPaused` where nothing may be sent now: to wait for a connection may have taken long."""
+        if self.pauses.remaining_s(self.host) > 0:
+            raise HostPaused(self.host)
+
+
+class FileConnections:
+    """The connections of one file: no more at a time than it may have, those included that the server still has to
+    see closed. For threads that fetch it together.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._open = 0
+        self._cut: deque[float] = deque()  # until when these count
+
+    def enter(self, cancel: Cancel) -> None:
+        """Wait until one more may be used; then it is to `leave`. Raises `Interrupted`."""
+        while True:
+            with self._changed:
+                now = self._clock()
+                while self._cut and self._cut[0] <= now:
+                    self._cut.popleft()
+                if self._open + len(self._cut) < self._limit:
+                    self._open += 1
+                    return
+                self._changed.wait(min(self._cut[0] - now, _LOOK_EVERY_S) if self._cut else _LOOK_EVERY_S)
+            cancel.check()
+
+    def leave(self, *, cut: bool) -> None:
+        """It is not used any more; `cut` says that it was closed in the middle of an answer."""
+        with self._changed:
+            self._open -= 1
+            if cut:
+                self._cut.append(self._clock() + CUT_COUNTS_S)
+            self._changed.notify_all()
+
+
+class _Watched(NamedTuple):
+    """A connection that this side has closed. `sock` is None where nothing tells when the other side has."""
+
+    sock: socket.socket | None
+    until: float
+    then: Callable[[], None]
+
+
+class _Closing:
+    """Connections that are closed on this side, until they are on the other. Has a thread while there are some."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._new: list[_Watched] = []
+        self._has_thread = False
+
+    def add(self, sock: socket.socket | None, at_most_s: float, then: Callable[[], None]) -> None:
+        """Call `then` when the other side has closed the connection, or after so long; then free the socket."""
+        with self._lock:
+            self._new.append(_Watched(sock, time.monotonic() + at_most_s, then))
+            starts, self._has_thread = not self._has_thread, True
+        if starts:
+            threading.Thread(target=self._watch, daemon=True, name="closing").start()
+
+    def _watch(self) -> None:
+        watched: list[_Watched] = []
+        while True:
+            with self._lock:
+                watched += self._new
+                self._new = []
+                if not watched:
+                    self._has_thread = False
+                    return
+            watched = self._looked_at(watched)
+
+    @staticmethod
+    def _looked_at(watched: list[_Watched]) -> list[_Watched]:
+        """Wait a moment; those that are still open."""
+        poll = select.poll()
+        for one in watched:
+            if one.sock is not None and one.sock.fileno() >= 0:
+                poll.register(one.sock, select.POLLRDHUP)
+        closed = {fd for fd, _ in poll.poll(1000 * _WATCH_EVERY_S)} | {-1}
+        now = time.monotonic()
+        still = []
+        for one in watched:
+            if one.until > now and (one.sock is None or one.sock.fileno() not in closed):
+                still.append(one)
+                continue
+            if one.sock is not None:
+                one.sock.close()
+            one.then()
+        return still
+
+
+def _is_closed_there(sock: socket.socket) -> bool:
+    """Whether the other side has closed a connection; False where the system does not tell."""
+    if sock.fileno() < 0:
+        return True
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _CLOSED_THERE
+    except (OSError, AttributeError):
+        return False
