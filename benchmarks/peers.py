@@ -116,9 +116,14 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Finds programs in `folder`, if there is one, and on PATH."""
+    """Finds programs in `folder`, if there is one, and on PATH.
+
+    Attributes:
+        trusted: certificates that each program is told to trust.
+    """
 
     folder: Path | None = None
+    trusted: Path | None = None
 
     def find(self, program: str) -> str | None:
         """The path of a program."""
@@ -131,7 +136,8 @@ class Tools:
         """A contender that runs this program."""
         path = self.find(program)
         missing = None if path else f"{program} is not installed"
-        return Contender(name, lambda job: [path or program, *arguments(job)], missing=missing, **facts)  # type: ignore[arg-type]
+        trust = [_TRUST[program], str(self.trusted)] if self.trusted else []
+        return Contender(name, lambda job: [path or program, *trust, *arguments(job)], missing=missing, **facts)  # type: ignore[arg-type]
 
 
 # One file
@@ -306,9 +312,9 @@ def ours_get_list(name: str = OURS_GET, connections: int | None = None, **settin
     return Contender(name, argv, ours=True, missing=missing_setting(*settings))
 
 
-def ours_curl_list() -> Contender:
+def ours_curl_list(**settings: object) -> Contender:
     """The second transport."""
-    return ours_list(OURS_CURL, MEDIACRAWL_TRANSPORT="curl")
+    return ours_list(OURS_CURL, MEDIACRAWL_TRANSPORT="curl", **settings)
 
 
 def ours_site(start_url: str, name: str = OURS, connections: int = 32, **arguments: str) -> Contender:
@@ -359,6 +365,7 @@ def scrapy_start(name: str, *arguments: str, in_project: bool, ours: bool = Fals
 # Plumbing
 
 _WGET2 = ["-q", "--no-robots", "--no-xattr"]
+_TRUST = {"curl": "--cacert", "wget2": "--ca-certificate", "aria2c": "--ca-certificate"}
 _ARIA2C = ["--no-conf", "-q", "--file-allocation=none", "--auto-file-renaming=false", "--summary-interval=0"]
 
 

@@ -46,7 +46,7 @@ def written(
     ran = [bar for bar in bars if bar.group in groups]
     parts += [_bars_table(kind, ran, results, circumstances.places) for kind in (MUST, AIM)]
     parts += [f"![]({name})" for name in plots]
-    parts += [_section(workload, results, circumstances) for workload in workloads]
+    parts += [_section(workload, results, circumstances) for workload in workloads if not workload.missing]
     if results.missing:
         parts += ["## Skipped", "\n".join(f"- {name}: {why}" for name, why in results.missing.items())]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -45,6 +45,9 @@ class Runner:
 
     def run(self, workload: Workload) -> None:
         """All contenders on all file systems, A B C A B C …"""
+        if workload.missing:
+            self._skip(workload.title, workload.missing)
+            return
         present = [contender for contender in workload.contenders if self._takes_part(contender)]
         if workload.empty_memory:
             for room in self.rooms:
@@ -57,9 +60,12 @@ class Runner:
 
     def _takes_part(self, contender: Contender) -> bool:
         if contender.missing and contender.name not in self.results.missing:
-            self.results.missing[contender.name] = contender.missing
-            self.say(f"skipped: {contender.name}: {contender.missing}")
+            self._skip(contender.name, contender.missing)
         return contender.missing is None
+
+    def _skip(self, name: str, why: str) -> None:
+        self.results.missing[name] = why
+        self.say(f"skipped: {name}: {why}")
 
     def _one(self, workload: Workload, contender: Contender, room: Room, turn: int) -> None:
         """One run, from before its room is made to after it is checked."""

@@ -1,16 +1,19 @@
 """The pure parts of benchmarks/: what counts as a right run, and the figures made of it. No server, no peers."""
 
 import hashlib
+import shutil
+import ssl
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import bars, data, measure, report, rooms, server
 from benchmarks.check import fault_of_files
-from benchmarks.peers import Contender
+from benchmarks.peers import Contender, Job, Tools
 from benchmarks.results import Key, Measurement, Results
 from benchmarks.runner import Runner
-from benchmarks.workloads import FULL, SMALL, Workload, write_ledger
+from benchmarks.workloads import FULL, SMALL, Scene, Served, Workload, tls_small, write_ledger
 
 
 def facts(body):
@@ -229,3 +232,69 @@ def test_the_server_counts_requests_that_are_under_way_at_once():
     after_another = ["100.400 0.400 200 1 /a", "100.800 0.400 200 1 /b"]
     assert server.seen_in(after_another).connections == 1
     assert server.seen_in([*after_another, "100.500 0.200 200 1 /c"]).connections == 2
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    assert server.make_certificate(folder / "certificate.pem", folder / "key.pem") is None
+    return folder / "certificate.pem"
+
+
+def shake_hands(certificate, trusted, host):
+    """In memory: no port, no thread."""
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=trusted)
+    ours.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it without being told
+    theirs.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client, server_side = ours.wrap_bio(down, up, server_hostname=host), theirs.wrap_bio(up, down, server_side=True)
+    for _ in range(4):
+        for side in (client, server_side):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    return client.version()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_certificate_is_good_for_the_loopback(certificate, host):
+    assert shake_hands(certificate, certificate, host) == "TLSv1.3"
+
+
+def test_the_certificate_is_good_for_nothing_else(certificate):
+    for trusted, host in ((certificate, "example.com"), (None, "localhost")):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            shake_hands(certificate, trusted, host)
+
+
+def test_without_openssl_tls_is_skipped_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    why = server.make_certificate(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    assert why.startswith("openssl is not installed")
+    results = Results()
+    said = []
+    Runner(None, (), results, 1, True, said.append).run(Workload("tls-small", "Files, TLS", [], missing=why))
+    assert said == [f"skipped: Files, TLS: {why}"]
+    assert results.missing == {"Files, TLS": why}
+
+
+def test_files_over_tls_are_the_same_files_at_another_port(tmp_path):
+    where = SimpleNamespace(
+        url="http://127.0.0.1:1", tls_url="https://127.0.0.1:2", certificate=tmp_path / "bundle.pem", no_tls=None
+    )
+    served = Served(tmp_path, where)
+    (tls,) = tls_small(Scene(served, SMALL, Tools()))
+    plain = served.small(SMALL.small)
+    assert tls.wanted.files == plain.files
+    assert tls.wanted.urls[1] == plain.urls[1].replace("http://127.0.0.1:1", "https://127.0.0.1:2")
+    trust = {"curl": "--cacert", "wget2": "--ca-certificate", "aria2c": "--ca-certificate"}
+    job = Job(tls.wanted, tmp_path, tmp_path)
+    for contender in tls.contenders:
+        argv = contender.argv(job)
+        if contender.ours:
+            assert f"MEDIACRAWL_VERIFY_TLS={where.certificate}" in argv
+        elif option := trust.get(contender.name.split()[0]):
+            assert argv[1:3] == [option, str(where.certificate)]
