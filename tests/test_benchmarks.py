@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import bars, data, measure, report, rooms, server
+from benchmarks import bars, data, measure, peers, report, rooms, server, versions
 from benchmarks.check import fault_of_files
 from benchmarks.peers import Contender, Job, Tools
 from benchmarks.results import Key, Measurement, Results
 from benchmarks.runner import Runner
+from benchmarks.versions import Version
 from benchmarks.workloads import FULL, SMALL, Scene, Served, Workload, tls_small, write_ledger
 
 
@@ -298,3 +299,29 @@ def test_files_over_tls_are_the_same_files_at_another_port(tmp_path):
             assert f"MEDIACRAWL_VERIFY_TLS={where.certificate}" in argv
         elif option := trust.get(contender.name.split()[0]):
             assert argv[1:3] == [option, str(where.certificate)]
+
+
+@pytest.mark.parametrize(
+    ("has", "options"),
+    [
+        ({"MEDIACRAWL_NEW"}, ["-s", "MEDIACRAWL_NEW=8"]),
+        ({"MEDIACRAWL_OLD"}, ["-s", "MEDIACRAWL_OLD=8"]),
+        ({"MEDIACRAWL_NEW", "MEDIACRAWL_OLD"}, ["-s", "MEDIACRAWL_NEW=8", "-s", "MEDIACRAWL_OLD=8"]),
+    ],
+)
+def test_a_version_is_given_each_name_of_a_setting_that_it_has(monkeypatch, tmp_path, has, options):
+    monkeypatch.setattr(versions, "FORMER_NAMES", {"MEDIACRAWL_NEW": ("MEDIACRAWL_OLD", "MEDIACRAWL_OLDEST")})
+    version = Version("then", "abc", tmp_path, frozenset(has))
+    settings = {"CONCURRENT_REQUESTS": 4, "MEDIACRAWL_NEW": 8}
+    assert version.lacks(settings) is None
+    assert version.options(settings) == ["-s", "CONCURRENT_REQUESTS=4", *options]
+    contender = peers.ours_list(**settings)
+    argv = contender.argv(Job(data.Wanted(("u/a",), {}), tmp_path, tmp_path, version))
+    assert argv[4:8] == ["-s", f"FILES_STORE={tmp_path}", "-s", "CONCURRENT_REQUESTS=4"]
+    assert argv[8 : 8 + len(options)] == options
+
+
+def test_a_setting_that_a_version_does_not_have_is_told():
+    version = Version("then", "abc", None, frozenset({"FILES_STORE"}))
+    assert version.lacks({"MEDIACRAWL_NEW": 8}) == "this version has no setting MEDIACRAWL_NEW"
+    assert peers.ours_get(1, MEDIACRAWL_NEW=8).missing == "this version has no setting MEDIACRAWL_NEW"
