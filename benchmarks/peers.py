@@ -44,6 +44,8 @@ OURS_FOUR_EACH = "mediacrawl, 16 connections, up to 4 for a file at once"
 OURS_64 = "mediacrawl, 64 connections, up to 4 for a file at once"
 OURS_GET = "mediacrawl get -i"
 OURS_GET_FOUR_EACH = "mediacrawl get -i, 16 connections, up to 4 for a file at once"
+OURS_GET_NEW = "mediacrawl get, into a new store"
+OURS_GET_THERE = "mediacrawl get, the file is there"
 OURS_GET_64 = "mediacrawl get -i, 64 connections, up to 4 for a file at once"
 
 
@@ -184,8 +186,10 @@ def axel(tools: Tools, segments: int) -> Contender:
     return tools.contender("axel", AXEL.format(n=segments), arguments)
 
 
-def ours_get(segments: int, name: str = OURS, **settings: object) -> Contender:
-    return _ours(name, "get", lambda job: ["-n", str(segments), job.url], settings)
+def ours_get(segments: int | None, name: str = OURS, kept: str | None = None, **settings: object) -> Contender:
+    """Without `segments` as it comes."""
+    option = [] if segments is None else ["-n", str(segments)]
+    return _ours(name, "get", lambda job: [*option, job.url], settings, kept=kept)
 
 
 # Lists

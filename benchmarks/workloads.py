@@ -399,15 +399,20 @@ def _ledger_row(number: int) -> Entry:
     )
 
 
-def start(_scene: Scene) -> list[Workload]:
-    """How long a command takes that does nothing."""
+def start(scene: Scene) -> list[Workload]:
+    """How long a command takes that does nothing, or next to nothing."""
     contenders = [
         peers.scrapy_start("scrapy version", "version", in_project=False),
         peers.scrapy_start("scrapy version, in the project", "version", in_project=True),
         peers.scrapy_start("scrapy status", "status", in_project=True, ours=True),
         peers.scrapy_start("scrapy get --help", "get", "--help", in_project=True, ours=True),
     ]
-    return [Workload("start", "Start-up", contenders, unit="", compare=False)]
+    wanted = scene.served.small(1)
+    get = [peers.ours_get(None, peers.OURS_GET_NEW), peers.ours_get(None, peers.OURS_GET_THERE, kept="ours")]
+    return [
+        Workload("start", "Start-up", contenders, unit="", compare=False),
+        Workload("start-get", "Start-up of `get`: one small file", get, wanted, unit="", compare=False),
+    ]
 
 
 GROUPS: dict[str, Callable[[Scene], list[Workload]]] = {
