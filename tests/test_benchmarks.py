@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import bars, data, measure, peers, report, rooms, server, versions
+from benchmarks import bars, data, measure, paired, peers, report, rooms, server, versions
 from benchmarks.check import fault_of_files
 from benchmarks.peers import Contender, Job, Tools
 from benchmarks.results import Key, Measurement, Results
@@ -325,3 +325,57 @@ def test_a_setting_that_a_version_does_not_have_is_told():
     version = Version("then", "abc", None, frozenset({"FILES_STORE"}))
     assert version.lacks({"MEDIACRAWL_NEW": 8}) == "this version has no setting MEDIACRAWL_NEW"
     assert peers.ours_get(1, MEDIACRAWL_NEW=8).missing == "this version has no setting MEDIACRAWL_NEW"
+
+
+# The bounds by hand: of n values, the k-th from each end leave out 2 (C(n,0) + … + C(n,k-1)) / 2^n.
+@pytest.mark.parametrize(
+    ("values", "low", "high", "coverage"),
+    [
+        ([1.5], 1.5, 1.5, 0),
+        ([3, 1], 1, 3, 1 - 2 / 4),
+        ([4, 2, 3, 1], 1, 4, 1 - 2 / 16),
+        ([5, 4, 3, 2, 1], 1, 5, 1 - 2 / 32),
+        ([6, 1, 5, 2, 4, 3], 1, 6, 1 - 2 / 64),
+        (range(1, 9), 1, 8, 1 - 2 / 256),  # the second from each end: 1 - 18/256 is less than 0.95
+        (range(1, 10), 2, 8, 1 - 2 * 10 / 512),
+        (range(10, 0, -1), 2, 9, 1 - 2 * 11 / 1024),
+        ([1] * 9 + [7], 1, 1, 1 - 2 * 11 / 1024),
+        (range(1, 21), 6, 15, 1 - 2 * (1 + 20 + 190 + 1140 + 4845 + 15504) / 2**20),
+    ],
+)
+def test_the_interval_of_a_median_is_between_two_values_of_the_sample(values, low, high, coverage):
+    found = paired.interval(list(values))
+    assert (found.low, found.high) == (low, high)
+    assert found.coverage == pytest.approx(coverage)
+
+
+def test_an_interval_needs_values():
+    with pytest.raises(ValueError, match="nothing"):
+        paired.interval([])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([0.5] * 6, "no slower: median at most 1.03"),
+        ([1.02] * 6, "no slower: median at most 1.03"),  # not by chance, but little enough
+        ([0.9, 1.1, 1.1, 1.1, 1.1, 1.1], "no slower: the interval covers 1"),
+        ([1.0, 1.1, 1.1, 1.1, 1.1, 1.1], "no slower: the interval covers 1"),
+        ([1.01, 1.1, 1.1, 1.1, 1.1, 1.1], "slower"),
+        ([1.04], "slower"),
+    ],
+)
+def test_slower_is_what_is_neither_little_nor_chance(ratios, verdict):
+    found = paired.compare([(run(ratio), run(1.0)) for ratio in ratios])
+    assert found.verdict == verdict
+
+
+def test_a_ratio_is_of_two_runs_of_one_turn():
+    now = [run(1.0), run(4.0), run(0.1, fault="b.png has a wrong sha256"), run(3.0, cpu_s=1.0)]
+    then = [run(2.0), run(1.0), run(5.0), run(3.0)]
+    both = paired.pairs(now, then)
+    found = paired.compare(both)
+    assert (found.now, found.then, found.ratio) == (3.0, 2.0, 1.0)
+    assert (found.interval.low, found.interval.high) == (0.5, 4.0)
+    assert paired.compare(both, "cpu_s").ratio == 1.0
+    assert paired.compare(paired.pairs(now[2:3], then[2:3])) is None
