@@ -56,7 +56,8 @@ class Comparison:
         """Say in words whether the figure has become larger, and why not if not."""
         if self.is_slower:
             return "slower"
-        return f"no slower: {f'median at most {NO_SLOWER}' if self.ratio <= NO_SLOWER else 'the interval covers 1'}"
+        why = f"median at most {NO_SLOWER}" if self.ratio <= NO_SLOWER else "the interval covers 1"
+        return f"no slower: {why}"
 
 
 def pairs(now: Sequence[Measurement], then: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
