@@ -94,9 +94,8 @@ class Harness(ABC):
         minutes = (time.time() - self._started_at) / 60
         date = time.strftime("%Y-%m-%d", time.localtime(self._started_at))
         system = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, Linux {platform.release()}"
-        medians = f"medians of {self._options.repeat}{self.warm_up_line()}"
         return [
-            f"{date}, {minutes:.0f} minutes, scale {self._options.scale}, {medians}",
+            f"{date}, {minutes:.0f} minutes, scale {self._options.scale}, {self.rounds_line()}",
             f"{system}, Python {platform.python_version()}; server and client share the cores, over loopback",
             f"file systems: {', '.join(self.places)}; the server reads from {self._served.kind}",
             f"folders of small files removed before the end, for want of room: {early or 'none'}",
@@ -105,9 +104,10 @@ class Harness(ABC):
             f"`python benchmarks/run.py {shlex.join(_shown(self._options.arguments))}`".replace(" `", "`"),
         ]
 
-    def warm_up_line(self) -> str:
-        """Say which rounds do not count."""
-        return " after one round that does not count where runs are short" if self._warms_up else ""
+    def rounds_line(self) -> str:
+        """Say how many rounds there are, and which do not count."""
+        warm_up = " after one round that does not count where runs are short" if self._warms_up else ""
+        return f"medians of {self._options.repeat}{warm_up}"
 
     def tool_lines(self) -> Iterator[str]:
         """Say which versions of other software take part."""

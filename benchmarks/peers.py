@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.results import Key
 from benchmarks.versions import Version, installed
 
 if TYPE_CHECKING:
@@ -120,6 +121,19 @@ class Contender:
     prepare: Callable[[Path], None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     version: Version = field(default_factory=installed)
+
+    @property
+    def label(self) -> str:
+        """Give the name, and the version where there are several."""
+        return f"{self.name}, {self.version.name}" if self.version.name else self.name
+
+    def key(self, workload: str, place: str) -> Key:
+        """Say under which key its results are."""
+        return Key(workload, place, self.name, self.version.name)
+
+    def of(self, version: Version) -> Contender:
+        """Let another version of ours do the same."""
+        return replace(self, version=version, missing=version.lacks(self.settings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+
+from benchmarks.measure import common_environment
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
 _OURS = "MEDIACRAWL_"
+_PACKAGE, _PROJECT = "mediacrawl", "pyproject.toml"
 
 # Newest name of a setting to the names that it had before. `workloads.py` and `peers.py` give the newest, and each
 # version is given every one of them that it has.
@@ -70,6 +83,98 @@ def installed() -> Version:
     return Version("", "", None, names_in(vars(importlib.import_module("mediacrawl.settings"))))
 
 
-def names_in(module: Mapping[str, object]) -> frozenset[str]:
-    """Find the settings among what a module has."""
+def names_in(module: Iterable[str]) -> frozenset[str]:
+    """Find the settings among the names of a module."""
     return frozenset(name for name in module if name.isupper())
+
+
+def check_out(root: Path, commit: str, folder: Path) -> tuple[Version, Version]:
+    """Copy the working tree, and a commit, into a folder: two sources that are alike in all but what they say.
+
+    What is edited in the working tree while a run lasts is not measured.
+
+    Raises:
+        RuntimeError: there is no such commit, or one of the two cannot be run here; in one line.
+    """
+    then_id = _git(root, "rev-parse", "--verify", f"{commit}^{{commit}}")
+    then_label = _git(root, "log", "-1", "--format=%h %s", then_id)
+    changed = ", with changes" if _git(root, "status", "--porcelain", "--", _PACKAGE, _PROJECT) else ""
+    now_label = f"the working tree at {_git(root, 'log', '-1', '--format=%h %s')}{changed}"
+    now, then = folder / "now", folder / "then"
+    shutil.copytree(root / _PACKAGE, now / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / _PROJECT, now)
+    archive = folder / "then.zip"
+    _git(root, "archive", "--format=zip", f"--output={archive}", then_id, _PACKAGE, _PROJECT)
+    with zipfile.ZipFile(archive) as stored:
+        stored.extractall(then)
+    return made_ready("now", now_label, now), made_ready("then", then_label, then)
+
+
+def made_ready(name: str, label: str, folder: Path) -> Version:
+    """Compile a source, so that no run does it on the clock, and make sure that it is the one that is imported.
+
+    Raises:
+        RuntimeError: it cannot be run here; in one line.
+    """
+    shown = f"{name} ({label})"
+    if why := _unmet((folder / _PROJECT).read_bytes()):
+        raise RuntimeError(f"{shown}: {why}")
+    if not compileall.compile_dir(folder / _PACKAGE, quiet=2):
+        raise RuntimeError(f"{shown}: it cannot be compiled by this Python")
+    found = Version(name, label, folder, frozenset())
+    ran = subprocess.run(  # noqa: S603 - started as each run will be
+        [sys.executable, "-c", _PROBE],
+        cwd=folder.parent,
+        env=common_environment(folder.parent) | found.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode != 0:
+        raise RuntimeError(f"{shown}: it cannot be imported: {_last_line(ran.stderr)}")
+    names, *files = json.loads(ran.stdout)
+    for file in files:
+        if not Path(file).resolve().is_relative_to(folder.resolve()):
+            raise RuntimeError(f"{shown}: mediacrawl is imported from {file} instead")
+    return Version(name, label, folder, names_in(names))
+
+
+_PROBE = """
+import json, mediacrawl, mediacrawl.settings as settings
+print(json.dumps([list(vars(settings)), str(mediacrawl.__file__), str(settings.__file__)]))
+"""
+
+
+def _unmet(project: bytes) -> str | None:
+    """Find a dependency of a `pyproject.toml` that is not installed, or in another version."""
+    for line in tomllib.loads(project.decode("utf-8"))["project"].get("dependencies", []):
+        needed = Requirement(line)
+        if needed.marker and not needed.marker.evaluate():
+            continue
+        try:
+            there = version(needed.name)
+        except PackageNotFoundError:
+            return f"it needs {needed}, which is not installed"
+        if not needed.specifier.contains(there, prereleases=True):
+            return f"it needs {needed}, and {there} is installed"
+    return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        ran = subprocess.run(  # noqa: S603
+            ["git", "-C", str(root), "--no-optional-locks", *arguments],  # noqa: S607
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise RuntimeError("git is not installed") from None
+    if ran.returncode != 0:
+        raise RuntimeError(f"git {' '.join(arguments)}: {_last_line(ran.stderr)}")
+    return ran.stdout.strip()
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]

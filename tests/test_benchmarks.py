@@ -1,18 +1,26 @@
-"""The pure parts of benchmarks/: what counts as a right run, and the figures made of it. No server, no peers."""
+"""benchmarks/: what counts as a right run, and the figures made of it; and a whole run that compares two versions."""
 
+import functools
 import hashlib
+import http.server
+import json
 import shutil
+import signal
 import ssl
+import subprocess
 import sys
+import tempfile
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import bars, data, measure, paired, peers, report, rooms, server, versions
+from benchmarks import against, bars, cli, data, harness, measure, paired, peers, report, rooms, server, versions
 from benchmarks.check import fault_of_files
 from benchmarks.peers import Contender, Job, Tools
 from benchmarks.results import Key, Measurement, Results
-from benchmarks.runner import Runner
+from benchmarks.runner import Runner, in_turn
 from benchmarks.versions import Version
 from benchmarks.workloads import FULL, SMALL, Scene, Served, Workload, tls_small, write_ledger
 
@@ -379,3 +387,249 @@ def test_a_ratio_is_of_two_runs_of_one_turn():
     assert (found.interval.low, found.interval.high) == (0.5, 4.0)
     assert paired.compare(both, "cpu_s").ratio == 1.0
     assert paired.compare(paired.pairs(now[2:3], then[2:3])) is None
+
+
+# Two versions
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+ROOT = Path(__file__).parent.parent
+
+# All that a run of `start` needs of the package: `python -m mediacrawl get -s NAME=VALUE URL`.
+TINY = {
+    "mediacrawl/__init__.py": "",
+    "mediacrawl/settings.py": 'FILES_STORE = "downloads"\nMEDIACRAWL_SYNC = True\n',
+    "mediacrawl/__main__.py": """
+import sys, urllib.request
+from pathlib import Path
+settings = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+path = Path(settings["FILES_STORE"], sys.argv[-1].rpartition("/")[2])
+path.exists() or path.write_bytes(urllib.request.urlopen(sys.argv[-1]).read())
+""",
+    "pyproject.toml": '[project]\nname = "mediacrawl"\ndependencies = ["requests>=2"]\n',
+}
+
+
+def git(root, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", root, *who, *arguments], check=True, capture_output=True)
+
+
+def clone_of(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "First")
+    return root
+
+
+@pytest.fixture
+def clone(tmp_path):
+    (tmp_path / "clone").mkdir()
+    return clone_of(tmp_path / "clone", TINY)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """A whole run; afterwards nothing of it may be left but the report."""
+    places = {name: tmp_path / name for name in ("temporary", "work", "out")}
+    places["temporary"].mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(places["temporary"]))
+    monkeypatch.setattr(rooms, "SHARED_MEMORY", tmp_path / "none")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main(root, *arguments):
+        where = ["--file-system", "ext4", "--work-dir", str(places["work"]), "--out", str(places["out"])]
+        status = cli.main(["--scale", "small", *where, *arguments], root)
+        left = [*places["temporary"].iterdir(), *places["work"].iterdir()]
+        assert left == []
+        report = places["out"] / "against.json"
+        return status, json.loads(report.read_text()) if report.exists() else None
+
+    yield main
+    signal.signal(signal.SIGTERM, before)
+
+
+class Loopback:
+    """In place of nginx, where that is not needed."""
+
+    no_tls = "this server has no TLS"
+    certificate = None
+    tls_url = "https://127.0.0.1"
+
+    def __init__(self, folder, served):
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
+        handler.func.log_message = lambda *_: None
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = self.limited_url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def seen(self):
+        return server.Seen(0, None)
+
+
+def version(name):
+    return Version(name, "", None, frozenset())
+
+
+def test_versions_take_turns_in_being_first():
+    contenders = [Contender(name, lambda _: [], version=version(when)) for name in "ab" for when in ("now", "then")]
+    orders = [[one.label for one in in_turn(contenders, turn)] for turn in (1, 2, 3)]
+    assert orders[0] == ["a, now", "a, then", "b, now", "b, then"]
+    assert orders[1] == ["a, then", "a, now", "b, then", "b, now"]
+    assert orders[2] == orders[0]
+
+
+def test_what_one_version_cannot_do_none_does():
+    old = Version("then", "", None, frozenset())
+    new = Version("now", "", None, frozenset({"MEDIACRAWL_NEW"}))
+    each = against.of_each(peers.ours_get(1, MEDIACRAWL_NEW=8), (new, old))
+    assert [one.missing for one in each] == ["then: this version has no setting MEDIACRAWL_NEW"] * 2
+
+
+def test_every_choice_is_of_work_that_there_is(tmp_path):
+    where = SimpleNamespace(
+        url="http://x", limited_url="http://x/l", tls_url="https://x", certificate="b", no_tls=None
+    )
+    scene = Scene(Served(tmp_path, where), SMALL, Tools())
+    for name, contenders in against.CHOICE.items():
+        workloads = against.chosen(name, scene, (version("now"), version("then")))
+        assert {one.name for workload in workloads for one in workload.contenders} == set(contenders)
+        assert all(one.ours for workload in workloads for one in workload.contenders)
+        assert all(workload.warm_round for workload in workloads)
+        if name == "limit":
+            assert [workload.name for workload in workloads] == ["limit-4-4", "limit-4-16"]
+
+
+@needs_git
+def test_two_versions_are_taken_from_their_own_sources(clone, tmp_path):
+    settings = clone / "mediacrawl/settings.py"
+    settings.write_text("MEDIACRAWL_NEW = 1\nhelper = 2\n")
+    (tmp_path / "sources").mkdir()
+    now, then = versions.check_out(clone, "HEAD", tmp_path / "sources")
+    assert (now.name, then.name) == ("now", "then")
+    assert now.label.endswith(" First, with changes")
+    assert then.label.endswith(" First")
+    assert (now.settings, then.settings) == ({"MEDIACRAWL_NEW"}, {"FILES_STORE", "MEDIACRAWL_SYNC"})
+    for one in (now, then):
+        source = next(iter(one.folder.rglob("settings.py")))
+        assert source.with_name("__pycache__").joinpath(f"settings.{sys.implementation.cache_tag}.pyc").exists()
+        assert one.env == {"PYTHONPATH": str(one.folder)}
+    assert not (clone / "mediacrawl/__pycache__").exists()
+
+
+@needs_git
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "pyproject.toml",
+            '[project]\ndependencies = ["no-such-thing>=7"]',
+            "it needs no-such-thing>=7, which is not",
+        ),
+        ("pyproject.toml", '[project]\ndependencies = ["requests>=999"]', "it needs requests>=999, and "),
+        ("mediacrawl/settings.py", "import no_such_thing", "No module named 'no_such_thing'"),
+        ("mediacrawl/settings.py", "def", "it cannot be compiled"),
+        ("mediacrawl/__init__.py", f"__file__ = {__file__!r}", f"is imported from {__file__} instead"),
+        ("mediacrawl/settings.py", f"__file__ = {__file__!r}", f"is imported from {__file__} instead"),
+    ],
+)
+def test_a_version_that_cannot_be_run_is_refused_in_one_line(call, clone, capfd, name, text, said):
+    (clone / name).write_text(text)
+    assert call(clone, "--against", "HEAD") == (2, None)
+    line = capfd.readouterr().err
+    assert line.startswith("now (the working tree at ")
+    assert said in line
+    assert line.count("\n") == 1
+
+
+def test_a_source_without_the_package_is_not_mistaken_for_the_installed_one(tmp_path):
+    """An editable install is found where nothing comes before it."""
+    (tmp_path / "now/mediacrawl").mkdir(parents=True)
+    (tmp_path / "now/pyproject.toml").write_text("[project]\n")
+    refused = r"^now \(abc\): (it cannot be imported: .*|mediacrawl is imported from .* instead)$"
+    with pytest.raises(RuntimeError, match=refused):
+        versions.made_ready("now", "abc", tmp_path / "now")
+
+
+@needs_git
+def test_a_commit_that_is_not_there_is_refused_in_one_line(call, clone, capfd):
+    assert call(clone, "--against", "nothing-like-that") == (2, None)
+    assert capfd.readouterr().err.count("\n") == 1
+    assert call(clone.parent, "--against", "HEAD") == (2, None)  # no clone
+
+
+@pytest.mark.parametrize("more", [["--only", "cost"], ["--peers", "."]])
+def test_what_has_no_place_in_a_comparison_is_wrong_usage(more, capfd):
+    with pytest.raises(SystemExit) as refused:
+        cli.main(["--against", "HEAD", *more])
+    assert refused.value.code == 2
+    assert "error: --against has no" in capfd.readouterr().err
+
+
+@needs_git
+def test_two_versions_are_compared(call, clone, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(harness, "Nginx", Loopback)
+    status, written = call(clone, "--against", "HEAD", "--only", "start", "tls-small")
+    assert status == 0
+    assert [row["workload"] for row in written["comparisons"]] == ["start-get"] * 2
+    for row in written["comparisons"]:
+        assert row["pairs"] == 2
+        assert row["verdict"] in {"slower", "no slower: median at most 1.03", "no slower: the interval covers 1"}
+        assert row["wall_s"]["interval"]["coverage"] == 0.5
+        assert row["peak_tree_bytes"]["then"] > 2**20
+    assert {(one["version"], len(one["runs"])) for one in written["runs"]} == {("now", 2), ("then", 2)}
+    text, printed = (tmp_path / "out/against.md").read_text(), capfd.readouterr()
+    table = [line for line in text.splitlines() if line.startswith("| start-get |")]
+    assert len(table) == 2
+    assert all(line in printed.out for line in table)
+    assert "skipped: 200 files of 10-30 KiB, TLS: this server has no TLS" in printed.out
+
+
+@needs_git
+def test_a_version_that_fails_has_no_figure(call, clone, monkeypatch, capfd):
+    monkeypatch.setattr(harness, "Nginx", Loopback)
+    (clone / "mediacrawl/__main__.py").write_text("raise SystemExit('it is broken')")
+    status, written = call(clone, "--against", "HEAD", "--only", "start", "--repeat", "1")
+    assert status == 1
+    assert [(row["pairs"], row["verdict"], row["wall_s"]) for row in written["comparisons"]] == [(0, None, None)] * 2
+    said = f"{peers.OURS_GET_NEW}, now: 1 of 1 runs have no time: `it ended with status 1: it is broken`"
+    assert said in capfd.readouterr().out
+
+
+@needs_git
+def test_what_is_interrupted_leaves_nothing(call, clone, monkeypatch):
+    def interrupted(command, *_):
+        assert "mediacrawl-versions-" in command.env["PYTHONPATH"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(harness, "Nginx", Loopback)
+    monkeypatch.setattr(measure, "run", interrupted)
+    assert call(clone, "--against", "HEAD", "--only", "start") == (3, None)
+
+
+@needs_git
+@pytest.mark.skipif(server.nginx_path() is None, reason="nginx is not installed")
+def test_this_version_is_compared_with_itself(call, tmp_path):
+    """The whole of it: nginx, TLS, the real package, which an installed one must not stand in for."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT / "mediacrawl", clone / "mediacrawl", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", clone)
+    clone_of(clone, {})
+    only = "tls-single" if shutil.which("openssl") else "single"
+    status, written = call(clone, "--against", "HEAD", "--only", only, "--repeat", "1")
+    (row,) = written["comparisons"]
+    assert status == 0
+    assert (row["workload"], row["contender"], row["pairs"]) == (only, peers.OURS, 1)
+    assert row["wall_s"]["ratio"] > 0
+    assert [one["runs"][0]["requests"] for one in written["runs"]] == [1, 1]
