@@ -13,7 +13,7 @@ from benchmarks import peers, report
 from benchmarks.data import MIB
 from benchmarks.harness import Harness, say
 from benchmarks.paired import Comparison, compare, pairs
-from benchmarks.versions import Version, check_out
+from benchmarks.versions import Version, are_alike, check_out
 from benchmarks.workloads import GROUPS, Scene, Workload
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class AgainstCommit(Harness):
         say(f"written: {out / 'against.md'}")
 
     def lines(self) -> list[str]:
-        return [*(f"{version.name}: {version.label}" for version in self._versions), *super().lines()]
+        same = ["both have the same source, so that every difference is chance"] if are_alike(*self._versions) else []
+        return [*(f"{version.name}: {version.label}" for version in self._versions), *same, *super().lines()]
 
     def rounds_line(self) -> str:
         warm_up = " after one that does not count" if self._warms_up else ""

@@ -139,6 +139,17 @@ def made_ready(name: str, label: str, folder: Path) -> Version:
     return Version(name, label, folder, names_in(names))
 
 
+def are_alike(first: Version, second: Version) -> bool:
+    """Whether two versions that were checked out have the same source."""
+    return _source(first) == _source(second)
+
+
+def _source(version: Version) -> dict[Path, bytes]:
+    assert version.folder is not None
+    files = (path for path in (version.folder / _PACKAGE).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(version.folder): path.read_bytes() for path in files}
+
+
 _PROBE = """
 import json, mediacrawl, mediacrawl.settings as settings
 print(json.dumps([list(vars(settings)), str(mediacrawl.__file__), str(settings.__file__)]))

@@ -521,6 +521,7 @@ def test_two_versions_are_taken_from_their_own_sources(clone, tmp_path):
     assert now.label.endswith(" First, with changes")
     assert then.label.endswith(" First")
     assert (now.settings, then.settings) == ({"MEDIACRAWL_NEW"}, {"FILES_STORE", "MEDIACRAWL_SYNC"})
+    assert not versions.are_alike(now, then)
     for one in (now, then):
         source = next(iter(one.folder.rglob("settings.py")))
         assert source.with_name("__pycache__").joinpath(f"settings.{sys.implementation.cache_tag}.pyc").exists()
@@ -590,6 +591,7 @@ def test_two_versions_are_compared(call, clone, tmp_path, monkeypatch, capfd):
         assert row["peak_tree_bytes"]["then"] > 2**20
     assert {(one["version"], len(one["runs"])) for one in written["runs"]} == {("now", 2), ("then", 2)}
     text, printed = (tmp_path / "out/against.md").read_text(), capfd.readouterr()
+    assert "both have the same source" in text
     table = [line for line in text.splitlines() if line.startswith("| start-get |")]
     assert len(table) == 2
     assert all(line in printed.out for line in table)
