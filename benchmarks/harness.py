@@ -31,10 +31,10 @@ _MOST_SERVED_BYTES = 2560 * MIB  # by one group
 
 
 class Harness(ABC):
-    """Carry out one call. What is run and what is written about it is said by those below.
+    """Carry out one call. Subclasses say which work is done and which report is written.
 
     Raises:
-        RuntimeError: in `run`: something that all needs is missing; in words.
+        RuntimeError: in `run`: the server or a version cannot be started; in one line.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -54,7 +54,7 @@ class Harness(ABC):
 
     @abstractmethod
     def write(self, out: Path) -> None:
-        """Write the report of what has run until now into a folder, which exists."""
+        """Write the report of all runs until now into a folder, which exists."""
 
     def run(self) -> None:
         """Run every group in turn; the report is written anew after each, so that an interrupted run has one."""

@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def is_slower(self) -> bool:
-        """Whether the figure has become larger by more than is let pass, and by more than chance."""
+        """Say whether the figure has become larger by more than is let pass, and by more than chance."""
         return self.ratio > NO_SLOWER and not self.interval.low <= 1 <= self.interval.high
 
     @property
@@ -77,7 +77,7 @@ def compare(paired: Sequence[tuple[Measurement, Measurement]], figure: str = "wa
 
 
 def interval(values: Sequence[float], coverage: float = COVERAGE) -> Interval:
-    """Find the interval for the median of what the values are a sample of, whatever its distribution is.
+    """Find the interval for the median of the distribution that the values are drawn from, which may be any.
 
     Each value lies below the true median with probability 1/2, independently of the others. So the k-th smallest and
     the k-th largest of n values enclose it with probability 1 - 2 P(B < k), where B is binomial with n and 1/2. The

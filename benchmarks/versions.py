@@ -89,9 +89,9 @@ def names_in(module: Iterable[str]) -> frozenset[str]:
 
 
 def check_out(root: Path, commit: str, folder: Path) -> tuple[Version, Version]:
-    """Copy the working tree, and a commit, into a folder: two sources that are alike in all but what they say.
+    """Copy the working tree, and a commit, into a folder: two sources in folders that are made alike.
 
-    What is edited in the working tree while a run lasts is not measured.
+    Edits in the working tree during a run have no effect on it.
 
     Raises:
         RuntimeError: there is no such commit, or one of the two cannot be run here; in one line.
@@ -140,7 +140,7 @@ def made_ready(name: str, label: str, folder: Path) -> Version:
 
 
 def are_alike(first: Version, second: Version) -> bool:
-    """Whether two versions that were checked out have the same source."""
+    """Say whether two versions that were checked out have the same source."""
     return _source(first) == _source(second)
 
 

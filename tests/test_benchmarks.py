@@ -253,7 +253,7 @@ def certificate(tmp_path_factory):
 
 
 def shake_hands(certificate, trusted, host):
-    """In memory: no port, no thread."""
+    """Shake hands in memory: no port, no thread."""
     theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=trusted)
     ours.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it without being told
     theirs.load_cert_chain(certificate, certificate.with_name("key.pem"))
@@ -373,7 +373,7 @@ def test_an_interval_needs_values():
         ([1.04], "slower"),
     ],
 )
-def test_slower_is_what_is_neither_little_nor_chance(ratios, verdict):
+def test_the_verdict_goes_by_the_median_and_the_interval(ratios, verdict):
     found = paired.compare([(run(ratio), run(1.0)) for ratio in ratios])
     assert found.verdict == verdict
 
@@ -432,7 +432,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """A whole run; afterwards nothing of it may be left but the report."""
+    """Make a whole run, and look that nothing but the report is left of it."""
     places = {name: tmp_path / name for name in ("temporary", "work", "out")}
     places["temporary"].mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(places["temporary"]))
@@ -452,7 +452,7 @@ def call(tmp_path, monkeypatch):
 
 
 class Loopback:
-    """In place of nginx, where that is not needed."""
+    """Stand in for nginx where that is not needed."""
 
     no_tls = "this server has no TLS"
     certificate = None
@@ -490,7 +490,7 @@ def test_versions_take_turns_in_being_first():
     assert orders[2] == orders[0]
 
 
-def test_what_one_version_cannot_do_none_does():
+def test_a_contender_that_one_version_lacks_is_skipped_for_both():
     old = Version("then", "", None, frozenset())
     new = Version("now", "", None, frozenset({"MEDIACRAWL_NEW"}))
     each = against.of_each(peers.ours_get(1, MEDIACRAWL_NEW=8), (new, old))
@@ -555,7 +555,7 @@ def test_a_version_that_cannot_be_run_is_refused_in_one_line(call, clone, capfd,
 
 
 def test_a_source_without_the_package_is_not_mistaken_for_the_installed_one(tmp_path):
-    """An editable install is found where nothing comes before it."""
+    """Guard against an editable install, which is found where nothing comes before it."""
     (tmp_path / "now/mediacrawl").mkdir(parents=True)
     (tmp_path / "now/pyproject.toml").write_text("[project]\n")
     refused = r"^now \(abc\): (it cannot be imported: .*|mediacrawl is imported from .* instead)$"
@@ -571,7 +571,7 @@ def test_a_commit_that_is_not_there_is_refused_in_one_line(call, clone, capfd):
 
 
 @pytest.mark.parametrize("more", [["--only", "cost"], ["--peers", "."]])
-def test_what_has_no_place_in_a_comparison_is_wrong_usage(more, capfd):
+def test_options_of_a_run_beside_peers_are_refused_in_a_comparison(more, capfd):
     with pytest.raises(SystemExit) as refused:
         cli.main(["--against", "HEAD", *more])
     assert refused.value.code == 2
@@ -610,7 +610,7 @@ def test_a_version_that_fails_has_no_figure(call, clone, monkeypatch, capfd):
 
 
 @needs_git
-def test_what_is_interrupted_leaves_nothing(call, clone, monkeypatch):
+def test_an_interrupt_leaves_nothing(call, clone, monkeypatch):
     def interrupted(command, *_):
         assert "mediacrawl-versions-" in command.env["PYTHONPATH"]
         raise KeyboardInterrupt
@@ -623,7 +623,7 @@ def test_what_is_interrupted_leaves_nothing(call, clone, monkeypatch):
 @needs_git
 @pytest.mark.skipif(server.nginx_path() is None, reason="nginx is not installed")
 def test_this_version_is_compared_with_itself(call, tmp_path):
-    """The whole of it: nginx, TLS, the real package, which an installed one must not stand in for."""
+    """Run the whole of it: nginx, TLS, and the real package."""
     clone = tmp_path / "clone"
     shutil.copytree(ROOT / "mediacrawl", clone / "mediacrawl", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", clone)
