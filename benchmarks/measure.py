@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -47,6 +48,16 @@ class Usage:
     cpu_s: float
     peak_tree_bytes: int
     peak_process_bytes: int
+
+
+def common_environment(home: Path) -> dict[str, str]:
+    """No proxy, no configuration of the user, nothing that differs between two machines but PATH."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TMPDIR": tempfile.gettempdir(),
+    }
 
 
 def run(command: Command, output: Path, timeout_s: float) -> Usage:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks.results import Key
+from benchmarks.versions import Version, installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,8 @@ OURS_FOUR_EACH = "mediacrawl, 16 connections, up to 4 for a file at once"
 OURS_64 = "mediacrawl, 64 connections, up to 4 for a file at once"
 OURS_GET = "mediacrawl get -i"
 OURS_GET_FOUR_EACH = "mediacrawl get -i, 16 connections, up to 4 for a file at once"
+OURS_GET_NEW = "mediacrawl get, into a new store"
+OURS_GET_THERE = "mediacrawl get, the file is there"
 OURS_GET_64 = "mediacrawl get -i, 64 connections, up to 4 for a file at once"
 
 
@@ -55,11 +58,13 @@ class Job:
         wanted: what is to be brought.
         folder: where to; it exists.
         scratch: for lists, output and configuration; it exists.
+        version: of ours.
     """
 
     wanted: Wanted
     folder: Path
     scratch: Path
+    version: Version = field(default_factory=installed)
 
     @property
     def url(self) -> str:
@@ -98,6 +103,8 @@ class Contender:
         wanted: what it brings in that round, if not what the workload says.
         kept: name of a folder that all its rounds share: the first fills it and does not count.
         prepare: called once with that folder.
+        settings: that a version of ours must have to take part.
+        version: of ours, that it runs.
     """
 
     name: str
@@ -112,13 +119,33 @@ class Contender:
     wanted: Callable[[int], Wanted] | None = None
     kept: str | None = None
     prepare: Callable[[Path], None] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    version: Version = field(default_factory=installed)
+
+    @property
+    def label(self) -> str:
+        """Give the name, and the version where there are several."""
+        return f"{self.name}, {self.version.name}" if self.version.name else self.name
+
+    def key(self, workload: str, place: str) -> Key:
+        """Say under which key its results are."""
+        return Key(workload, place, self.name, self.version.name)
+
+    def of(self, version: Version) -> Contender:
+        """Let another version of ours do the same."""
+        return replace(self, version=version, missing=version.lacks(self.settings))
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Finds programs in `folder`, if there is one, and on PATH."""
+    """Finds programs in `folder`, if there is one, and on PATH.
+
+    Attributes:
+        trusted: certificates that each program is told to trust.
+    """
 
     folder: Path | None = None
+    trusted: Path | None = None
 
     def find(self, program: str) -> str | None:
         """The path of a program."""
@@ -131,7 +158,8 @@ class Tools:
         """A contender that runs this program."""
         path = self.find(program)
         missing = None if path else f"{program} is not installed"
-        return Contender(name, lambda job: [path or program, *arguments(job)], missing=missing, **facts)  # type: ignore[arg-type]
+        trust = [_TRUST[program], str(self.trusted)] if self.trusted else []
+        return Contender(name, lambda job: [path or program, *trust, *arguments(job)], missing=missing, **facts)  # type: ignore[arg-type]
 
 
 # One file
@@ -172,11 +200,10 @@ def axel(tools: Tools, segments: int) -> Contender:
     return tools.contender("axel", AXEL.format(n=segments), arguments)
 
 
-def ours_get(segments: int, name: str = OURS, **settings: object) -> Contender:
-    def argv(job: Job) -> list[str]:
-        return [*_ours("get", job, settings), "-n", str(segments), job.url]
-
-    return Contender(name, argv, ours=True, missing=missing_setting(*settings))
+def ours_get(segments: int | None, name: str = OURS, kept: str | None = None, **settings: object) -> Contender:
+    """Without `segments` as it comes."""
+    option = [] if segments is None else ["-n", str(segments)]
+    return _ours(name, "get", lambda job: [*option, job.url], settings, kept=kept)
 
 
 # Lists
@@ -288,58 +315,50 @@ def ours_list(
 ) -> Contender:
     """Without `connections` as it comes: Scrapy's 8 to a host."""
 
-    def argv(job: Job) -> list[str]:
-        given = settings if connections is None else {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
-        return [*_ours("crawl", job, given), "urllist", "-a", f"file={job.list_file()}"]
+    def arguments(job: Job) -> list[str]:
+        return ["urllist", "-a", f"file={job.list_file()}"]
 
-    missing = missing_setting(*settings)
-    return Contender(name, argv, ours=True, missing=missing, kept=kept, wanted=wanted, prepare=prepare)
+    given = {**_to_a_host(connections), **settings}
+    return _ours(name, "crawl", arguments, given, kept=kept, wanted=wanted, prepare=prepare)
 
 
 def ours_get_list(name: str = OURS_GET, connections: int | None = None, **settings: object) -> Contender:
     """Without a crawl, as the peers do it: no robots.txt, no start of Scrapy."""
-
-    def argv(job: Job) -> list[str]:
-        given = settings if connections is None else {"CONCURRENT_REQUESTS_PER_DOMAIN": connections, **settings}
-        return [*_ours("get", job, given), "-i", str(job.list_file())]
-
-    return Contender(name, argv, ours=True, missing=missing_setting(*settings))
+    given = {**_to_a_host(connections), **settings}
+    return _ours(name, "get", lambda job: ["-i", str(job.list_file())], given)
 
 
-def ours_curl_list() -> Contender:
+def ours_curl_list(**settings: object) -> Contender:
     """The second transport."""
-    return ours_list(OURS_CURL, MEDIACRAWL_TRANSPORT="curl")
+    return ours_list(OURS_CURL, MEDIACRAWL_TRANSPORT="curl", **settings)
 
 
 def ours_site(start_url: str, name: str = OURS, connections: int = 32, **arguments: str) -> Contender:
     """`arguments` are those of the spider."""
-
-    def argv(job: Job) -> list[str]:
-        given: dict[str, object] = {
-            "CONCURRENT_REQUESTS": connections,
-            "CONCURRENT_REQUESTS_PER_DOMAIN": connections,
-            "MEDIACRAWL_CONCURRENT_TRANSFERS": connections,
-        }
-        spider = {"url": start_url, **arguments}
-        return [*_ours("crawl", job, given), "site", *(f"-a{key}={value}" for key, value in spider.items())]
-
-    return Contender(name, argv, ours=True)
+    given = {
+        "CONCURRENT_REQUESTS": connections,
+        **_to_a_host(connections),
+        "MEDIACRAWL_CONCURRENT_TRANSFERS": connections,
+    }
+    spider = [f"-a{key}={value}" for key, value in {"url": start_url, **arguments}.items()]
+    return _ours(name, "crawl", lambda _: ["site", *spider], given)
 
 
 def ours_in_peer(start_url: str) -> Contender:
     """The peer's own project and spider; only the pipeline is another."""
-    swapped = {
+    swapped: dict[str, object] = {
         "ITEM_PIPELINES": json.dumps({"mediacrawl.pipelines.MediaFilesPipeline": 1}),
         "MEDIACRAWL_CONCURRENT_TRANSFERS": 32,
     }
-    options = [option for name, value in swapped.items() for option in ("-s", f"{name}={value}")]
     peer = scrapy_site(start_url)
     return replace(
         peer,
         name="mediacrawl, the peer's spider and settings",
-        argv=lambda job: [*peer.argv(job), *options],
+        argv=lambda job: [*peer.argv(job), *job.version.options(swapped)],
         ours=True,
         by_name=True,
+        missing=installed().lacks(swapped),
+        settings=swapped,
     )
 
 
@@ -359,28 +378,29 @@ def scrapy_start(name: str, *arguments: str, in_project: bool, ours: bool = Fals
 # Plumbing
 
 _WGET2 = ["-q", "--no-robots", "--no-xattr"]
+_TRUST = {"curl": "--cacert", "wget2": "--ca-certificate", "aria2c": "--ca-certificate"}
 _ARIA2C = ["--no-conf", "-q", "--file-allocation=none", "--auto-file-renaming=false", "--summary-interval=0"]
-
-
-def missing_setting(*names: str) -> str | None:
-    """Why a variant cannot run: this version has no such setting, or what it needs is not installed."""
-    settings = importlib.import_module("mediacrawl.settings")
-    for name in names:
-        if name.startswith("MEDIACRAWL_") and not hasattr(settings, name):
-            return f"this version has no setting {name}"
-    if "MEDIACRAWL_TRANSPORT" in names and importlib.util.find_spec("pycurl") is None:
-        return "pycurl is not installed"
-    return None
 
 
 def _file(job: Job) -> Path:
     return job.folder / next(iter(job.wanted.files))
 
 
-def _ours(command: str, job: Job, settings: dict[str, object]) -> list[str]:
-    given = {"FILES_STORE": job.folder, **settings}
-    options = [option for name, value in given.items() for option in ("-s", f"{name}={value}")]
-    return [sys.executable, "-m", "mediacrawl", command, *options]
+def _ours(
+    name: str, command: str, arguments: Callable[[Job], list[str]], settings: Mapping[str, object], **facts: object
+) -> Contender:
+    """Run a command of ours: the one place where its settings become options."""
+
+    def argv(job: Job) -> list[str]:
+        options = job.version.options({"FILES_STORE": job.folder, **settings})
+        return [sys.executable, "-m", "mediacrawl", command, *options, *arguments(job)]
+
+    missing = installed().lacks(settings)
+    return Contender(name, argv, ours=True, missing=missing, settings=settings, **facts)  # type: ignore[arg-type]
+
+
+def _to_a_host(connections: int | None) -> dict[str, object]:
+    return {} if connections is None else {"CONCURRENT_REQUESTS_PER_DOMAIN": connections}
 
 
 def _scrapy_peer(spider: str, job: Job, connections: int, items: int | None = None) -> list[str]:

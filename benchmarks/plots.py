@@ -24,7 +24,8 @@ def is_possible() -> bool:
 
 def draw_medians(results: Results, workloads: Sequence[Workload], places: Sequence[str], path: Path) -> None:
     """One panel for each workload, one bar for each contender and file system; shorter is faster."""
-    shown = [workload for workload in workloads if workload.compare or workload.name == "start"]
+    ran = [workload for workload in workloads if not workload.missing]
+    shown = [workload for workload in ran if workload.compare or workload.name == "start"]
     if not shown:
         return
     heights = [1.2 + 0.42 * len(workload.contenders) for workload in shown]

@@ -46,7 +46,7 @@ def written(
     ran = [bar for bar in bars if bar.group in groups]
     parts += [_bars_table(kind, ran, results, circumstances.places) for kind in (MUST, AIM)]
     parts += [f"![]({name})" for name in plots]
-    parts += [_section(workload, results, circumstances) for workload in workloads]
+    parts += [_section(workload, results, circumstances) for workload in workloads if not workload.missing]
     if results.missing:
         parts += ["## Skipped", "\n".join(f"- {name}: {why}" for name, why in results.missing.items())]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -75,7 +75,7 @@ def _section(workload: Workload, results: Results, circumstances: Circumstances)
     tables = [f"## {workload.title}"]
     for place in circumstances.places:
         tables.append(f"On {place}:\n\n{workload_table(workload, results, place)}")
-        tables += list(_faults(workload, results, place))
+        tables += list(faults(workload, results, place))
     return "\n\n".join(tables)
 
 
@@ -147,13 +147,14 @@ def _window(workload: Workload, contender: Contender, results: Results, key: Key
     return [number(window_s), *(number(ideal_s / took_s if took_s else None) for took_s in (run_s, window_s))]
 
 
-def _faults(workload: Workload, results: Results, place: str) -> Iterator[str]:
+def faults(workload: Workload, results: Results, place: str) -> Iterator[str]:
+    """Say for each contender how many runs have no time, and why the first has none."""
     for contender in workload.contenders:
-        key = Key(workload.name, place, contender.name)
-        if faults := results.faults(key):
-            of = len(faults) + len(results.right(key))
-            said = " ".join(faults[0].split()).replace("`", "'")
-            yield f"{contender.name}: {len(faults)} of {of} runs have no time: `{said}`"
+        key = contender.key(workload.name, place)
+        if wrong := results.faults(key):
+            of = len(wrong) + len(results.right(key))
+            said = " ".join(wrong[0].split()).replace("`", "'")
+            yield f"{contender.label}: {len(wrong)} of {of} runs have no time: `{said}`"
 
 
 def _mib(size_bytes: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 
 
@@ -35,6 +35,7 @@ class Key:
     workload: str
     file_system: str
     contender: str
+    version: str = ""  # of ours, where two are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ class Results:
 
     runs: dict[Key, list[Measurement]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[str, str] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, object]]:
+        """Give every single run, as it is written into JSON."""
+        return [
+            {name: value for name, value in asdict(key).items() if value} | {"runs": [asdict(run) for run in runs]}
+            for key, runs in self.runs.items()
+        ]
 
     def right(self, key: Key) -> list[Measurement]:
         """The runs that count."""

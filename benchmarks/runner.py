@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmarks import check, measure
 from benchmarks.peers import Job
-from benchmarks.results import Key, Measurement, Results
+from benchmarks.results import Measurement, Results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.measure import Usage
@@ -44,38 +44,44 @@ class Runner:
     _kept: dict[tuple[str, str, str], Path] = field(default_factory=dict)
 
     def run(self, workload: Workload) -> None:
-        """All contenders on all file systems, A B C A B C …"""
+        """All contenders on all file systems, A B C A B C …; versions of one, A1 A2 B1 B2, A2 A1 B2 B1, …"""
+        if workload.missing:
+            self._skip(workload.title, workload.missing)
+            return
         present = [contender for contender in workload.contenders if self._takes_part(contender)]
         if workload.empty_memory:
             for room in self.rooms:
                 room.empty_memory()
         for room in self.rooms:
             for turn in range(self.repeat + 1):
-                for contender in present:
+                for contender in in_turn(present, turn):
                     if turn or (self.warm_up and workload.warm_round) or contender.kept:
                         self._one(workload, contender, room, turn)
 
     def _takes_part(self, contender: Contender) -> bool:
         if contender.missing and contender.name not in self.results.missing:
-            self.results.missing[contender.name] = contender.missing
-            self.say(f"skipped: {contender.name}: {contender.missing}")
+            self._skip(contender.name, contender.missing)
         return contender.missing is None
+
+    def _skip(self, name: str, why: str) -> None:
+        self.results.missing[name] = why
+        self.say(f"skipped: {name}: {why}")
 
     def _one(self, workload: Workload, contender: Contender, room: Room, turn: int) -> None:
         """One run, from before its room is made to after it is checked."""
         wanted = contender.wanted(turn) if contender.wanted else workload.wanted
         room.make_room(wanted.size_bytes)
         scratch = room.new_folder("run")
-        job = Job(wanted, self._folder(workload, contender, room, scratch), scratch)
+        job = Job(wanted, self._folder(workload, contender, room, scratch), scratch, contender.version)
         measurement = self._measured(workload, contender, room, job)
         counts = turn > 0
         if counts:
-            self.results.runs[Key(workload.name, room.kind, contender.name)].append(measurement)
+            self.results.runs[contender.key(workload.name, room.kind)].append(measurement)
         if not contender.kept:
             room.end(scratch, wanted)
         which = f"{turn}/{self.repeat}" if counts else "uncounted"
         took = f"no time: {measurement.fault}" if measurement.fault else f"{measurement.wall_s:.2f} s"
-        self.say(f"{workload.name} on {room.kind}, {which}: {contender.name}: {took}")
+        self.say(f"{workload.name} on {room.kind}, {which}: {contender.label}: {took}")
 
     def _folder(self, workload: Workload, contender: Contender, room: Room, scratch: Path) -> Path:
         """Where the files go: a new folder, or the one that the rounds share."""
@@ -83,7 +89,7 @@ class Runner:
             folder = scratch / "files"
             folder.mkdir()
             return folder
-        key = (workload.name, str(room.root), contender.kept)
+        key = (workload.name, str(room.root), f"{contender.kept} {contender.version.name}")
         if key not in self._kept:
             self._kept[key] = room.new_folder("kept")
             if contender.prepare:
@@ -96,8 +102,9 @@ class Runner:
         if self.warm_up:
             os.sync()  # what the run before has left to write is not this one's
             room.warm(job.wanted.size_bytes)
+        env = measure.common_environment(job.scratch) | dict(contender.env) | contender.version.env
         usage = measure.run(
-            measure.Command(argv, contender.cwd or job.scratch, _environment(job.scratch) | dict(contender.env)),
+            measure.Command(argv, contender.cwd or job.scratch, env),
             output,
             workload.timeout_s,
         )
@@ -115,14 +122,12 @@ class Runner:
         )
 
 
-def _environment(home: Path) -> dict[str, str]:
-    """No proxy, no configuration of the user, nothing that differs between two machines but PATH."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "TMPDIR": tempfile.gettempdir(),
-    }
+def in_turn(contenders: Sequence[Contender], turn: int) -> Iterator[Contender]:
+    """Give the contenders in the order of one turn. Those of one name are versions, and take turns at being first, so
+    that neither profits where the machine becomes faster or slower.
+    """
+    for _, versions in groupby(contenders, key=lambda contender: contender.name):
+        yield from list(versions)[:: 1 if turn % 2 else -1]
 
 
 def _fault(contender: Contender, job: Job, usage: Usage, output: Path) -> str | None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -51,7 +52,19 @@ http {{
             sendfile_max_chunk 256k;
         }}
     }}
+    {tls}
 }}
+"""
+
+# The same files over TLS. All clients are new enough for 1.3, so that no two are compared over different versions.
+_TLS_CONFIGURATION = """
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=4096;
+        root {data};
+        ssl_protocols TLSv1.3;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+    }}
 """
 
 
@@ -78,6 +91,13 @@ def nginx_path() -> str | None:
 class Nginx:
     """Serves `data` while the `with` block runs; with `limited/` before the path, each connection is limited.
 
+    Attributes:
+        url: of `data`.
+        limited_url: of `data`, with the limit.
+        tls_url: of `data`, over TLS.
+        certificate: the certificate of `tls_url`, which is the bundle that clients have to trust too.
+        no_tls: why there is no TLS, if so.
+
     Raises:
         RuntimeError: it cannot be started, with what it says.
     """
@@ -86,15 +106,19 @@ class Nginx:
         self._folder = folder
         self._data = data
         self._log_at_bytes = 0
-        self._port = _free_port()
+        self._port, self._tls_port = _free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
         self.limited_url = f"{self.url}/limited"
+        self.tls_url = f"https://127.0.0.1:{self._tls_port}"
+        self.certificate = folder / "certificate.pem"
+        self.no_tls: str | None = None
 
     def __enter__(self) -> Self:
         program = nginx_path()
         if program is None:
             raise RuntimeError("nginx is not installed (Debian: apt-get install nginx-light)")
         self._folder.mkdir(parents=True, exist_ok=True)
+        self.no_tls = _without_tls(program) or make_certificate(self.certificate, self._key)
         configuration = self._folder / "nginx.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
         self._process = subprocess.Popen(  # noqa: S603
@@ -122,12 +146,20 @@ class Nginx:
             self._log_at_bytes = stream.tell()
         return seen_in(lines)
 
+    @property
+    def _key(self) -> Path:
+        return self._folder / "key.pem"
+
     def _configuration(self) -> str:
+        tls = _TLS_CONFIGURATION.format(
+            port=self._tls_port, data=self._data, certificate=self.certificate, key=self._key
+        )
         return _CONFIGURATION.format(
             user="user root;" if os.geteuid() == 0 else "",
             folder=self._folder,
             data=self._data,
             port=self._port,
+            tls="" if self.no_tls else tls,
             limit=LIMIT_BYTES_PER_S,
             flush_ms=int(1000 * _LOG_FLUSH_S),
         )
@@ -161,7 +193,34 @@ def _most_at_once(times: list[tuple[float, float]]) -> int:
     return max(accumulate(change for _, change in sorted(events)))
 
 
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """Find ports that differ: all are held until the last is found."""
+    with ExitStack() as stack:
+        trials = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for trial in trials:
+            trial.bind(("127.0.0.1", 0))
+        return [int(trial.getsockname()[1]) for trial in trials]
+
+
+def _without_tls(program: str) -> str | None:
+    ran = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)  # noqa: S603
+    return None if "http_ssl_module" in ran.stdout + ran.stderr else "this nginx was built without TLS"
+
+
+def make_certificate(certificate: Path, key: Path) -> str | None:
+    """Write a certificate for 127.0.0.1 and localhost that vouches for itself. Return why there is none, if so."""
+    program = shutil.which("openssl")
+    if program is None:
+        return "openssl is not installed (Debian: apt-get install openssl)"
+    extensions = (
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "keyUsage=critical,digitalSignature,keyCertSign",
+        "extendedKeyUsage=serverAuth",
+    )
+    argv = [program, "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+    argv += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", str(key), "-out", str(certificate)]
+    argv += [word for extension in extensions for word in ("-addext", extension)]
+    ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    if ran.returncode == 0:
+        return None
+    return f"openssl makes no certificate: {' '.join(ran.stderr.split())[-300:]}"

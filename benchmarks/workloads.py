@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import data, peers
@@ -77,6 +77,7 @@ class Workload:
         empty_memory: whether what earlier workloads left on a tmpfs goes first. The system lets less wait for a disk
             the more memory is taken: 2 GiB were slowed down half-way by 13 GiB of small files that lay in memory.
         timeout_s: what takes longer is killed, and has no time.
+        missing: why it cannot be done here, if so.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Workload:
     warm_round: bool = True
     empty_memory: bool = False
     timeout_s: float = 1800.0
+    missing: str | None = None
 
 
 class Served:
@@ -123,6 +125,11 @@ class Served:
         files = self._trees[name].files
         return Wanted(tuple(f"{base}/{name}/{file}" for file in files), files)
 
+    def over_tls(self, wanted: Wanted) -> Wanted:
+        """Give the same files their URLs at the server's TLS port."""
+        paths = (url.removeprefix(self.server.url) for url in wanted.urls)
+        return Wanted(tuple(f"{self.server.tls_url}{path}" for path in paths), wanted.files)
+
     def site(self, pages: int, images_per_page: int) -> tuple[str, Wanted]:
         """The first page of a gallery, and its images."""
         return data.site(self.folder / "site", f"{self.server.url}/site", pages, images_per_page, _PICTURE_BYTES)
@@ -142,20 +149,40 @@ class Scene:
     sizes: Sizes
     tools: Tools
 
+    def tls_tools(self) -> Tools:
+        """Let the programs trust the certificate of the server."""
+        return replace(self.tools, trusted=self.served.server.certificate)
+
+    def tls_settings(self) -> dict[str, object]:
+        """Let ours do so."""
+        return {"MEDIACRAWL_VERIFY_TLS": self.served.server.certificate}
+
 
 def single(scene: Scene) -> list[Workload]:
     """One large file through one connection."""
-    contenders = [
-        peers.curl_null(scene.tools),
-        peers.curl_file(scene.tools),
-        peers.wget2_one(scene.tools),
-        peers.aria2c_segments(scene.tools, 1, peers.ARIA_ONE),
-        peers.ours_get(1, peers.OURS_BARE, MEDIACRAWL_SYNC=False, MEDIACRAWL_SHA256=False),
-        peers.ours_get(1),
-    ]
     title = f"One file of {scene.sizes.single_bytes // MIB:,} MiB, one connection"
     wanted = scene.served.large(1, scene.sizes.single_bytes)
-    return [Workload("single", title, contenders, wanted, "bytes", empty_memory=True)]
+    return [Workload("single", title, _single(scene.tools), wanted, "bytes", empty_memory=True)]
+
+
+def tls_single(scene: Scene) -> list[Workload]:
+    """Bring the same over TLS."""
+    title = f"One file of {scene.sizes.single_bytes // MIB:,} MiB, one connection, TLS"
+    wanted = scene.served.over_tls(scene.served.large(1, scene.sizes.single_bytes))
+    contenders = _single(scene.tls_tools(), **scene.tls_settings())
+    missing = scene.served.server.no_tls
+    return [Workload("tls-single", title, contenders, wanted, "bytes", empty_memory=True, missing=missing)]
+
+
+def _single(tools: Tools, **settings: object) -> list[Contender]:
+    return [
+        peers.curl_null(tools),
+        peers.curl_file(tools),
+        peers.wget2_one(tools),
+        peers.aria2c_segments(tools, 1, peers.ARIA_ONE),
+        peers.ours_get(1, peers.OURS_BARE, MEDIACRAWL_SYNC=False, MEDIACRAWL_SHA256=False, **settings),
+        peers.ours_get(1, **settings),
+    ]
 
 
 def small(scene: Scene) -> list[Workload]:
@@ -175,6 +202,23 @@ def small(scene: Scene) -> list[Workload]:
     ]
     wanted = scene.served.small(scene.sizes.small)
     return [Workload("small", f"{len(wanted.urls):,} files of 10-30 KiB", contenders, wanted)]
+
+
+def tls_small(scene: Scene) -> list[Workload]:
+    """Bring small files over TLS. Scrapy looks at no certificate unless it is told to."""
+    tools, settings = scene.tls_tools(), scene.tls_settings()
+    contenders = [
+        peers.scrapy_list(),
+        peers.aria2c_list(tools),
+        peers.wget2_list(tools),
+        peers.curl_list(tools),
+        peers.ours_list(**settings),
+        peers.ours_curl_list(**settings),
+        peers.ours_get_list(**settings),
+    ]
+    wanted = scene.served.over_tls(scene.served.small(scene.sizes.small))
+    title = f"{len(wanted.urls):,} files of 10-30 KiB, TLS"
+    return [Workload("tls-small", title, contenders, wanted, missing=scene.served.server.no_tls)]
 
 
 def many(scene: Scene) -> list[Workload]:
@@ -355,17 +399,23 @@ def _ledger_row(number: int) -> Entry:
     )
 
 
-def start(_scene: Scene) -> list[Workload]:
-    """How long a command takes that does nothing."""
+def start(scene: Scene) -> list[Workload]:
+    """How long a command takes that does nothing, or next to nothing."""
     contenders = [
         peers.scrapy_start("scrapy version", "version", in_project=False),
         peers.scrapy_start("scrapy version, in the project", "version", in_project=True),
         peers.scrapy_start("scrapy status", "status", in_project=True, ours=True),
         peers.scrapy_start("scrapy get --help", "get", "--help", in_project=True, ours=True),
     ]
-    return [Workload("start", "Start-up", contenders, unit="", compare=False)]
+    wanted = scene.served.small(1)
+    get = [peers.ours_get(None, peers.OURS_GET_NEW), peers.ours_get(None, peers.OURS_GET_THERE, kept="ours")]
+    return [
+        Workload("start", "Start-up", contenders, unit="", compare=False),
+        Workload("start-get", "Start-up of `get`: one small file", get, wanted, unit="", compare=False),
+    ]
 
 
 GROUPS: dict[str, Callable[[Scene], list[Workload]]] = {
-    function.__name__: function for function in (single, small, many, limit, forty, second, site, cost, start)
+    function.__name__.replace("_", "-"): function
+    for function in (single, small, many, tls_single, tls_small, limit, forty, second, site, cost, start)
 }
