@@ -20,7 +20,6 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 CUT_COUNTS_S = 0.1
 _CLOSE_WITHIN_S = 2.0  # then a server that does not close its side is taken to have
 _WATCH_EVERY_S = 0.002
+_ENTER_EVERY_S = 0.005
 _LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
 _REPLY_WITHIN_S = 2.0
 _MOST_HOSTS = 256  # of which unused permits are kept
@@ -63,12 +63,14 @@ class Limit(Protocol):
         """These permits are free."""
 
 
-@dataclass(slots=True)
 class _Granted:
-    """The permits of one host."""
+    """The permits of one host. (No dataclass here: its module is a twentieth of the start of `get`.)"""
 
-    granted: Counter[Holder] = field(default_factory=Counter)
-    waiting: deque[Holder] = field(default_factory=deque)
+    __slots__ = ("granted", "waiting")
+
+    def __init__(self) -> None:
+        self.granted: Counter[Holder] = Counter()
+        self.waiting: deque[Holder] = deque()
 
 
 class ConnectionLimit:
@@ -163,7 +165,6 @@ class ConnectionLimit:
         return permits.granted.total() < self.limit_of(host)
 
 
-@dataclass(slots=True)
 class _Host:
     """The connections of this process to one host.
 
@@ -178,15 +179,11 @@ class _Host:
         waiting: threads that want a permit; `urgent`: those that wait until there is one.
     """
 
-    permits: int = 0
-    open: int = 0
-    closing: int = 0
-    yielding: int = 0
-    owed: int = 0
-    asked: int = 0
-    denied: int = 0
-    waiting: int = 0
-    urgent: int = 0
+    __slots__ = ("asked", "closing", "denied", "open", "owed", "permits", "urgent", "waiting", "yielding")
+
+    def __init__(self) -> None:
+        self.permits = self.open = self.closing = self.yielding = self.owed = 0
+        self.asked = self.denied = self.waiting = self.urgent = 0
 
     @property
     def unused(self) -> int:
@@ -431,33 +428,36 @@ class FileConnections:
     see closed. For threads that fetch it together.
     """
 
+    __slots__ = ("_clock", "_cut", "_limit", "_lock", "_open")
+
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._open = 0
-        self._cut: deque[float] = deque()  # until when these count
+        self._cut: tuple[float, ...] = ()  # until when these count
 
     def enter(self, cancel: Cancel) -> None:
         """Wait until one more may be used; then it is to `leave`. Raises `Interrupted`."""
-        while True:
-            with self._changed:
-                now = self._clock()
-                while self._cut and self._cut[0] <= now:
-                    self._cut.popleft()
-                if self._open + len(self._cut) < self._limit:
-                    self._open += 1
-                    return
-                self._changed.wait(min(self._cut[0] - now, _LOOK_EVERY_S) if self._cut else _LOOK_EVERY_S)
+        while not self._enters():
             cancel.check()
+            time.sleep(_ENTER_EVERY_S)
+
+    def _enters(self) -> bool:
+        with self._lock:
+            if self._cut:
+                now = self._clock()
+                self._cut = tuple(until for until in self._cut if until > now)
+            has_room = self._open + len(self._cut) < self._limit
+            self._open += has_room
+            return has_room
 
     def leave(self, *, cut: bool) -> None:
         """It is not used any more; `cut` says that it was closed in the middle of an answer."""
-        with self._changed:
+        with self._lock:
             self._open -= 1
             if cut:
-                self._cut.append(self._clock() + CUT_COUNTS_S)
-            self._changed.notify_all()
+                self._cut += (self._clock() + CUT_COUNTS_S,)
 
 
 class _Watched(NamedTuple):

@@ -189,8 +189,8 @@ class Exchange:
         admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits)
         while True:
             self._wait_for_quiet_end(url, origin.host)
-            with suppress(HostPaused):
-                asked_at = time.monotonic()
+            asked_at = time.monotonic()
+            try:
                 answer = self._transport.get(
                     self._signed(url, origin),
                     self._headers(origin, ask),
@@ -198,8 +198,10 @@ class Exchange:
                     timeout_s=self._timeout_s,
                     admission=admission,
                 )
-                self.latency_s = time.monotonic() - asked_at
-                return answer
+            except HostPaused:
+                continue
+            self.latency_s = time.monotonic() - asked_at
+            return answer
 
     def _wait_for_quiet_end(self, url: str, host: str) -> None:
         """Wait while a host is paused: also for what other transfers, or processes, learn meanwhile."""

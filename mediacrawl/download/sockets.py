@@ -478,7 +478,8 @@ class Exchanged:
     def isclosed(self) -> bool:
         """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
         will_close = self._will_close if self._raw is None else self._raw.will_close
-        return self.is_through and not will_close and not getattr(self._sock, "pending", int)()
+        is_through = not self._missing_bytes if self._raw is None else self.is_through
+        return is_through and not will_close and not getattr(self._sock, "pending", int)()
 
     def close(self) -> None:
         """Not to be used again: what is left of the body would be taken for the next answer."""

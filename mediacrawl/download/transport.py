@@ -9,9 +9,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -153,12 +153,14 @@ class RequestsTransport:
         timeout_s: float,
         admission: Admission | None = None,
     ) -> Answer:
-        terms = _Terms(self._verify, timeout_s, admission)
         try:
             if self._goes_straight and not proxy:
-                answer = _straight(self._adapter, url, headers, terms)
+                origin, request = _prepared(url, headers)
+                raw = Exchanged(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
+                answer = _straight(raw, url, timeout_s)
             else:
-                answer = _through(self._session(), url, headers, proxy, terms)
+                with _permitted(admission) as permit:
+                    answer = self._through(url, headers, proxy, timeout_s, permit)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
         if 300 <= answer.status < 400:
@@ -179,6 +181,27 @@ class RequestsTransport:
                 session.close()
             self._sessions.clear()
         self._adapter.close()
+
+    def _through(
+        self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
+    ) -> _RequestsAnswer:
+        """One GET of a session: through a proxy, or of a session that somebody else has made."""
+        response = self._session().get(
+            url,
+            headers=dict(headers),
+            stream=True,
+            allow_redirects=False,
+            timeout=timeout_s,
+            verify=self._verify,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
+        answer = _RequestsAnswer(response.raw, response.close, url, timeout_s, permit)
+        answer.status = response.status_code
+        answer.reason = response.reason or ""
+        answer.headers = {name.lower(): value for name, value in response.headers.items()}
+        with suppress(AttributeError):  # a session of another kind
+            answer.split_cookies(response.raw.headers)
+        return answer
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -205,54 +228,25 @@ class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignor
         return False
 
 
-class _Terms(NamedTuple):
-    """How one GET is sent, beside what is sent."""
-
-    verify: bool | str
-    timeout_s: float
-    admission: Admission | None
-
-
-def _through(
-    session: requests.Session, url: str, headers: Mapping[str, str], proxy: str | None, terms: _Terms
-) -> _RequestsAnswer:
-    """One GET of a session: through a proxy, or of a session that somebody else has made.
-
-    Which connection it takes is not known here, so the permit is that of the answer.
-    """
-    permit = terms.admission.permit(lambda: False) if terms.admission is not None else None
+@contextmanager
+def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
+    """A permit for a request of a session, of which it is not known which connection it takes: that of its answer."""
+    permit = admission.permit(lambda: False) if admission is not None else None
     try:
-        if terms.admission is not None:
-            terms.admission.check()
-        response = session.get(
-            url,
-            headers=dict(headers),
-            stream=True,
-            allow_redirects=False,
-            timeout=terms.timeout_s,
-            verify=terms.verify,
-            proxies={"http": proxy, "https": proxy} if proxy else {},
-        )
+        if admission is not None:
+            admission.check()
+        yield permit
     except BaseException as error:
         if permit is not None:
             permit.close(None, cut=not isinstance(error, HostPaused))
         raise
-    answer = _RequestsAnswer(response.raw, response.close, url, terms.timeout_s, permit)
-    answer.status = response.status_code
-    answer.reason = response.reason or ""
-    answer.headers = {name.lower(): value for name, value in response.headers.items()}
-    with suppress(AttributeError):  # a session of another kind
-        answer.split_cookies(response.raw.headers)
-    return answer
 
 
-def _straight(adapter: GuardedAdapter, url: str, headers: Mapping[str, str], terms: _Terms) -> _RequestsAnswer:
-    """The same GET with the work left out that a session does for each: what it would send, over the pool that it
-    would take.
+def _straight(raw: Exchanged, url: str, timeout_s: float) -> _RequestsAnswer:
+    """The same GET as of a session, with the work left out that it does for each: what it would send, over the pool
+    that it would take.
     """
-    origin, request = _prepared(url, headers)
-    raw = Exchanged(adapter.pool(origin, terms.verify), request, terms.timeout_s, terms.admission)
-    answer = _RequestsAnswer(raw, raw.release, url, terms.timeout_s)
+    answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
     answer.status = raw.status
     answer.reason = raw.reason
     answer.headers = raw.headers
@@ -382,25 +376,25 @@ class _RequestsAnswer:
             self._raw.shutdown()
 
     def close(self) -> bool:
-        if self._is_cut is None:
-            self._is_cut = self._closed()
-            permit, self._permit = self._permit, None
-            if permit is not None:
-                permit.close(None, cut=self._is_cut)
+        if self._is_cut is not None:
+            return self._is_cut
+        self._is_cut = False
+        with suppress(Exception):
+            if not self._raw.isclosed():
+                self._leave_off()
+        self._release()
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            permit.close(None, cut=self._is_cut)
         return self._is_cut
 
-    def _closed(self) -> bool:
-        """Whether it was in the middle of the answer."""
-        is_cut = False
+    def _leave_off(self) -> None:
+        """A body that was not read to its end would poison the next request."""
         if not self._is_broken and isinstance(self._raw, Exchanged) and not self._raw.is_through:
             self.drain(_DRAINED_AT_END_WITHIN_S)
-        with suppress(Exception):
-            # A body that was not read to its end would poison the next request.
-            if not self._raw.isclosed():
-                is_cut = not getattr(self._raw, "is_through", False)
-                self._raw.close()
-        self._release()
-        return is_cut
+        if not self._raw.isclosed():
+            self._is_cut = not getattr(self._raw, "is_through", False)
+            self._raw.close()
 
 
 def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
