@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from contextlib import contextmanager
 from itertools import chain
@@ -89,8 +90,8 @@ def opened_list(file: str) -> Iterator[TextIO]:
     if file == "-":
         if sys.stdin is None:
             raise UsageProblem("list -: standard input is closed")
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        yield sys.stdin
+        with _standard_input() as stream:
+            yield stream
         return
     try:
         encoding = "utf-8-sig"
@@ -101,6 +102,21 @@ def opened_list(file: str) -> Iterator[TextIO]:
     except OSError as error:
         raise UsageProblem(f"list {file}: cannot be read: {error.strerror}") from None
     with stream:
+        yield stream
+
+
+@contextmanager
+def _standard_input() -> Iterator[TextIO]:
+    """Through a descriptor of its own: a thread that waits for a line holds a lock, and the end of the interpreter
+    wants that of `sys.stdin`.
+    """
+    try:
+        fd = os.dup(sys.stdin.fileno())
+    except (OSError, ValueError):  # a stand-in, without a descriptor
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        yield sys.stdin
+        return
+    with open(fd, encoding="utf-8-sig", errors="replace") as stream:  # noqa: PTH123 - it has no path
         yield stream
 
 

@@ -109,10 +109,10 @@ class Done:
 class Running:
     """A process under way; as a context it is dead at the end, whatever the test did."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, stdin: bytes | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, stdin: bytes | int | None) -> None:
         self.process = process
         self.folder = folder
-        self._stdin = stdin
+        self._stdin = stdin if isinstance(stdin, bytes) else None
         self._since = time.monotonic()
         # Read all the time: a pipe that is full would stop the process.
         self._output: tuple[bytes, bytes] = (b"", b"")
@@ -171,11 +171,12 @@ def start(
     folder: Path,
     *words: str,
     settings: Mapping[str, object] | None = None,
-    stdin: bytes | None = None,
+    stdin: bytes | int | None = None,
     env: Mapping[str, str] | None = None,
     module: str = "mediacrawl",
 ) -> Running:
-    """`python -m mediacrawl WORDS… -s NAME=VALUE…` in `folder`; `settings` come on top of the quick ones.
+    """`python -m mediacrawl WORDS… -s NAME=VALUE…` in `folder`; `settings` come on top of the quick ones. `stdin` is
+    what it reads there, or a descriptor.
 
     With `module="scrapy"` nothing is set but `settings`: the folder is somebody else's project.
     """
@@ -189,7 +190,7 @@ def start(
         [sys.executable, "-m", module, command, *options, *rest],
         cwd=folder,
         env=environment(**(env or {})),
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE if isinstance(stdin, bytes) else stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

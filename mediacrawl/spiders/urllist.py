@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,10 @@ from mediacrawl.errors import UsageProblem
 from mediacrawl.lines import Lines
 from mediacrawl.lists import BadLine, Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.spiders.base import refuse_unknown
+from mediacrawl.threads import iterate_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 _BLOCK_ROWS = 500
 
@@ -57,14 +57,19 @@ class UrlListSpider(Spider):
             await lines.drain()
 
     async def _blocks(self) -> AsyncIterator[list[Row]]:
-        block_rows = 1 if self._file == "-" else _BLOCK_ROWS  # a pipe may be slow
+        async for block in iterate_in_thread(self._read(), "list"):
+            for bad in block:
+                if isinstance(bad, BadLine):
+                    self._report(bad)
+            yield [row for row in block if isinstance(row, Row)]
+
+    def _read(self) -> Iterator[list[Row | BadLine]]:
+        """By a thread of its own, as where a list comes from may be slow."""
+        block_rows = 1 if self._file == "-" else _BLOCK_ROWS
         with opened_list(self._file) as stream:
             rows = read_list(stream)
-            while block := await asyncio.to_thread(lambda: list(islice(rows, block_rows))):
-                for bad in block:
-                    if isinstance(bad, BadLine):
-                        self._report(bad)
-                yield [row for row in block if isinstance(row, Row)]
+            while block := list(islice(rows, block_rows)):
+                yield block
 
     def _report(self, line: BadLine) -> None:
         where = f"{self._file}:{line.number}"

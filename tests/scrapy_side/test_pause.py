@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from crawling import BIG, STALLS_AT, assert_plain, parts_in, run, sha256, start
@@ -201,3 +202,17 @@ def test_get_is_stopped_and_goes_on_in_the_same_way(origin, tmp_path):
     assert (second.status, second.store) == (0, {"get/127.0.0.1/b.mp4": BIG.sha256()})
     assert origin.requests[0].range[0] > 0
     assert "of them were here" in second.out
+
+
+@pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=-"), ("get", "-i", "-")], ids=" ".join)
+def test_ctrl_c_ends_it_while_a_pipe_has_nothing_to_say(origin, tmp_path, words):
+    url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe, start(tmp_path, *words, stdin=reader) as running:
+        os.close(reader)
+        print(url, file=pipe, flush=True)
+        origin.wait_for(lambda: origin.requests_for("/a.jpg"), 30)
+        running.interrupt()
+        done = running.wait()
+    assert_plain(done)
+    assert (done.status, done.seconds < SOON_S) == (3, True), str(done)
