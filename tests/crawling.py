@@ -48,7 +48,8 @@ QUICK = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROGRESS_S": 0}
 _OUR_ENVIRONMENT = {
     "MEDIACRAWL_DEMO_BYTES_PER_S": "0",
     "PYTHONUNBUFFERED": "1",
-    "PYTHONWARNINGS": "error::ResourceWarning",
+    # What a newer Python deprecates is shown, which it is not by itself, and `assert_plain` finds it.
+    "PYTHONWARNINGS": "error::ResourceWarning,default::DeprecationWarning,default::PendingDeprecationWarning",
     "COLUMNS": "200",
 }
 # More than the buffers of two sockets hold: when the origin has sent STALLS_AT, the client has read some of it.
@@ -221,7 +222,8 @@ def together(folder: Path, *commands: tuple[str, ...], **more: Any) -> list[Done
 
 def assert_plain(done: Done) -> None:
     """A person sees no traceback, and no warning that is meant for developers."""
-    for word in ("Traceback", "Exception ignored", "ResourceWarning", "was never retrieved", "Unhandled"):
+    warnings = ("ResourceWarning", "DeprecationWarning")
+    for word in ("Traceback", "Exception ignored", *warnings, "was never retrieved", "Unhandled"):
         assert word not in done.err, str(done)
 
 

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scrapy.commands import genspider
+from scrapy.utils.conf import closest_scrapy_cfg
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+from mediacrawl import settings
+
+if TYPE_CHECKING:
+    import argparse
+
+PACKAGE = Path(__file__).parent.parent
+TEMPLATES = PACKAGE / "templates"
 
 
 class Command(genspider.Command):
     """Looks for templates in this package too; `TEMPLATES_DIR` would replace Scrapy's own."""
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        assert self.settings is not None
+        if self.settings["NEWSPIDER_MODULE"] == settings.NEWSPIDER_MODULE and not _is_in_the_clone():
+            # An installed package is no place for a spider: an update would remove it. Without a module, Scrapy
+            # writes into the current folder, as it does where there is no project.
+            self.settings.set("NEWSPIDER_MODULE", "", priority="cmdline")
+        super().run(args, opts)
 
     def _find_template(self, template: str) -> Path | None:
         ours = TEMPLATES / f"{template.removesuffix('.tmpl')}.tmpl"
@@ -23,3 +39,9 @@ class Command(genspider.Command):
         super()._list_templates()
         for path in sorted(TEMPLATES.glob("*.tmpl")):
             print(f"  {path.stem}")
+
+
+def _is_in_the_clone() -> bool:
+    """Whether the current folder belongs to the project that this very package is the source of."""
+    project = closest_scrapy_cfg()
+    return bool(project) and Path(project).parent.resolve() == PACKAGE.parent.resolve()

@@ -72,8 +72,12 @@ def serving(*talks):
 
 
 def test_a_stop_wakes_who_waits_for_a_head_and_is_for_good(transport, origin):
+    def stop():
+        origin.wait_for(lambda: origin.requests)  # on a busy machine it has not been sent before
+        transport.abort()
+
     url = origin.add("/a", b"x", delay_s=60)
-    threading.Timer(0.05, transport.abort).start()
+    threading.Timer(0.05, stop).start()
     began = time.monotonic()
     with pytest.raises(TransferBroken, match="stopped"):
         get(transport, url, timeout_s=LONG_S)

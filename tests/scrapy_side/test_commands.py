@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,8 +13,10 @@ import pytest
 from crawling import BIG, STALLS_AT, basic_auth, item_of, items_spider, run, sha256, start
 from origin import limit_per_connection, require_header, stall_after, status
 
+import mediacrawl
 from mediacrawl.spiders.site import SiteSpider
 
+PACKAGE = Path(mediacrawl.__file__).parent
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
 
@@ -229,7 +232,7 @@ def test_status_takes_no_argument(command):
 
 
 def test_genspider_writes_a_spider_that_runs(origin, url, tmp_path):
-    """In a project that takes our commands; in our own it would write into the package."""
+    """In a project that takes our commands."""
     package = tmp_path / "theirs"
     (package / "spiders").mkdir(parents=True)
     (tmp_path / "scrapy.cfg").write_text("[settings]\ndefault = theirs.settings\n")
@@ -256,6 +259,51 @@ def test_genspider_writes_a_spider_that_runs(origin, url, tmp_path):
     done = run(tmp_path, "crawl", "gallery", module="scrapy")
     assert done.status == 0, str(done)
     assert set(done.store.values()) == {sha256(BODY), sha256(b"other")}
+
+
+def test_genspider_without_a_project_writes_into_the_current_folder(origin, url, tmp_path):
+    """And not into the package, which may be installed: an update would remove the spider."""
+    origin.page("/", '<img src="/a.jpg"><img src="/missing.jpg">')
+    before = sorted(PACKAGE.rglob("*.py"))
+    made = run(tmp_path, "genspider", "-t", "media", "gallery", origin.url("/"))
+    assert made.status == 0, str(made)
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.py"]
+    assert sorted(PACKAGE.rglob("*.py")) == before
+    done = run(tmp_path, "runspider", "gallery.py")
+    assert set(done.store.values()) == {sha256(BODY)}, str(done)
+    assert done.status == 1  # one is missing: a crawl would say so too
+
+
+def test_genspider_in_the_clone_writes_into_its_package(tmp_path):
+    """Which is the project there, so that `crawl` finds the spider by its name."""
+    shutil.copytree(PACKAGE, tmp_path / "mediacrawl", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PACKAGE.parent / "scrapy.cfg", tmp_path)
+    (tmp_path / "jobs").mkdir()
+    made = run(tmp_path, "genspider", "-t", "media", "first", "example.org")
+    env = {"PYTHONPATH": str(tmp_path)}
+    below = run(tmp_path / "jobs", "genspider", "-t", "media", "second", "example.org", env=env)
+    assert made.status == below.status == 0, f"{made}{below}"
+    assert {"first.py", "second.py"} <= {path.name for path in (tmp_path / "mediacrawl" / "spiders").iterdir()}
+    assert {"first", "second"} <= set(run(tmp_path, "list").out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "give the file of one spider"),
+        (["no.py"], "there is no file 'no.py'"),
+        (["none.py"], "there is no spider in 'none.py'"),
+        (["broken.py"], "cannot load 'broken.py': No module named 'no_such_module'"),
+        (["list.txt"], "cannot load 'list.txt': Not a Python source file"),
+    ],
+)
+def test_runspider_refuses_what_is_no_spider(tmp_path, words, why):
+    (tmp_path / "none.py").touch()
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    (tmp_path / "list.txt").touch()
+    done = run(tmp_path, "runspider", *words)
+    assert done.status == 2
+    assert why in done.out + done.err
 
 
 def test_genspider_lists_our_template_beside_scrapys(command):
