@@ -539,12 +539,27 @@ def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
     """A Scrapy request, as its middlewares left it, as a plain record; then its followers, with the headers that the
     middlewares have given to it, and their own.
     """
-    headers, proxy = dict(headers_of(request)), _proxy(request)
+    headers, proxy = _with_own_cookie(dict(headers_of(request)), wanted), _proxy(request)
     own = {name.lower() for name, _ in wanted.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
     over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have the same headers of their own
     first = _transfer(wanted, request.url, tuple(headers.items()), proxy, request.meta.get("download_maxsize"))
     return [first, *(_transfer(w, w.url, over(w.headers), proxy, w.max_bytes) for w in wanted.followers)]
+
+
+def _with_own_cookie(headers: dict[str, str], wanted: Wanted) -> dict[str, str]:
+    """The headers with the cookies that this one file is wanted with, beside those of the crawl.
+
+    Scrapy's middleware takes a Cookie header away, and puts one in its place that has the crawl's cookies alone. As
+    all cookies they go to the origin of the URL and to no other.
+    """
+    own = next((value for name, value in wanted.headers if name.lower() == "cookie"), "")
+    if not own:
+        return headers
+    sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
+    named = {pair.partition("=")[0] for pair in own.split("; ")}
+    others = [pair for pair in headers.get(sent, "").split("; ") if pair and pair.partition("=")[0] not in named]
+    return headers | {sent: "; ".join([*others, own])}
 
 
 def headers_of(request: Request) -> tuple[tuple[str, str], ...]:

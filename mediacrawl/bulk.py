@@ -21,6 +21,7 @@ from mediacrawl.download.request import Fetched
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import is_page_name, name_in_url, wished_path
+from mediacrawl.refetch import is_wanted_already
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, info_of, status_of
 from mediacrawl.wishes import wanted_of, wish_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-IN_USE_WAIT_S = 0.5
 _ASKED_AT_ONCE = 64  # keys
 _AT_ONCE_S = 0.02  # a disk that is slower than that once is asked by a thread from then on
 MOST_UNDER_WAY = 4096  # lines whose files have not arrived: what memory holds
@@ -70,10 +70,12 @@ class _Errand(Traveller):
     Attributes:
         wish: what it is for.
         done: the row of a version that is there, to be revalidated.
+        is_noted: the ledger says that the file is wanted, or there.
     """
 
     wish: Wish
     done: Entry | None
+    is_noted: bool
 
 
 class Bulk:
@@ -108,6 +110,7 @@ class Bulk:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._arrived: list[tuple[_Errand, Outcome]] = []
+        self._in_use: list[Wish] = []  # by another process
 
     @property
     def stopping(self) -> bool:
@@ -190,7 +193,7 @@ class Bulk:
     def _set_out(self, wishes: Iterable[tuple[Wish, Entry | Exception | None]]) -> None:
         """Those that want a transfer are on their way, the others are through."""
         errands = [errand for wish, entry in wishes if (errand := self._settle(wish, entry)) is not None]
-        wants = [Want(self._entry(errand.wish)) for errand in errands if errand.done is None]
+        wants = [Want(self._entry(errand.wish)) for errand in errands if not errand.is_noted]
         if wants:  # else it would be a transaction for nothing
             self._works.changes.submit_all(wants)
         self._convoys.add(errands)
@@ -205,9 +208,17 @@ class Bulk:
                 self._tally.present(wish.key)
                 self._end(wish.key, info_of(wish.url, entry, "uptodate"))
                 return None
-            self._tally.refuse_known_failure(wish.url, entry)
+            self._tally.refuse_known_failure(wish.key, wish.url, entry)
             done = entry if entry is not None and entry.state == DONE else None
-            return _Errand(self._wanted(wish, done), self._arrive, wish.request, self._offsite, wish=wish, done=done)
+            return _Errand(
+                self._wanted(wish, done),
+                self._arrive,
+                wish.request,
+                self._offsite,
+                wish=wish,
+                done=done,
+                is_noted=done is not None or is_wanted_already(entry),
+            )
         except Exception as error:  # each is through, whatever happens
             self._fail(wish, error)
             return None
@@ -280,11 +291,21 @@ class Bulk:
         """A transfer has not brought it: now, or for good."""
         match error:
             case PartInUse():  # another process brings it: ask the ledger again when it is through
-                self._begin(self._ask_again(wish, asyncio.sleep(IN_USE_WAIT_S)))
+                if not self._in_use:
+                    self._begin(self._ask_in_use_again(error.ask_after_s))
+                self._in_use.append(wish)
             case RedirectUnasked():
                 self._begin(self._ask_again(wish, self._bridge.learn_robots(error.target)))
             case _:
                 self._fail(wish, error)
+
+    async def _ask_in_use_again(self, after_s: float) -> None:
+        """Those that have gathered meanwhile, together: another process may be fetching the same list."""
+        try:
+            await asyncio.sleep(after_s)
+        finally:
+            in_use, self._in_use = self._in_use, []
+        await self._ask(in_use)
 
     async def _ask_again(self, wish: Wish, before: Awaitable[None]) -> None:
         try:

@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import queue
+import random
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from mediacrawl.archive import Failure, Publish, Want
+from mediacrawl.archive import Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.errors import (
     EXIT_OK,
@@ -41,10 +42,11 @@ from mediacrawl.lists import Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
 from mediacrawl.pace import BATCH_S, Pace
 from mediacrawl.progress import Display, Snapshot, command_line
+from mediacrawl.refetch import is_wanted_already
 from mediacrawl.report import Recent, Report, size_text
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, connection_limit_of, flag, store_of
+from mediacrawl.wiring import DEFAULT_STORE, Works, connection_limit_of, flag, number, refetch_policy_of, store_of
 from mediacrawl.workers.transfers import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -52,13 +54,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mediacrawl.download.request import Outcome
+    from mediacrawl.refetch import RefetchPolicy
     from mediacrawl.wiring import Settings
 
 _OWNER = "get"
 _BLOCK_LINES = 250
 _MOST_BLOCKS = 16
 _MOST_UNDER_WAY = 2000  # files: then the list waits, that memory holds
-_IN_USE_WAIT_S = 1.0
+_MET_S = 5.0
 
 
 class _Wanted(NamedTuple):
@@ -69,16 +72,28 @@ class _Wanted(NamedTuple):
         path: in the store, where that is said.
         filename: the last part of it, where a list says that.
         kept: what a list says, for the ledger.
+        from_list: one that was typed is asked for also where it is known to have failed for good.
+        is_noted: the ledger says that it is wanted, or there.
     """
 
     request: TransferRequest
     path: str | None = None
     filename: str | None = None
     kept: str | None = None
+    from_list: bool = False
+    is_noted: bool = False
 
     @property
     def shown(self) -> str:
         return shown_url(self.request.url)
+
+    def as_of(self, entry: Entry | None) -> _Wanted:
+        """The same, as its row says: a version that is there is revalidated."""
+        is_there = entry is not None and entry.state == DONE
+        revalidate = validators_of(entry) if entry is not None and is_there else None
+        if revalidate != self.request.revalidate:
+            return self._replace(request=self.request._replace(revalidate=revalidate), is_noted=is_there)
+        return self._replace(is_noted=True) if is_there or is_wanted_already(entry) else self
 
     def entry(self, **facts: Any) -> Entry:
         return Entry(self.request.key, self.shown, spider=_OWNER, wish=self.kept, **facts)
@@ -143,13 +158,15 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
     report = Report()
     try:
         durable = flag(settings, "MEDIACRAWL_SYNC", default=True)
+        refetch = refetch_policy_of(settings)
+        line_every_s = number(settings, "MEDIACRAWL_PROGRESS_S", 5.0)
         store = store_of(settings.get("FILES_STORE", None) or DEFAULT_STORE, durable=durable)
         limit = connection_limit_of(settings, at_least=wishes.connections)
         works = Works(settings, store, files=wishes.at_most, limit=limit)
     except MediacrawlError as error:
         print(f"scrapy get: {error}", file=sys.stderr)
         return error.exit_status
-    run = _Run(works, report)
+    run = _Run(works, report, refetch, line_every_s)
     with _told(report), _first_interrupt(run.stop):
         try:
             run.all(wishes.blocks())
@@ -225,8 +242,10 @@ class _Line:
         self.waiting: deque[tuple[int, _Wanted]] = deque()
         self.pace = Pace()
 
-    def next(self, free: float) -> list[_Wanted]:
-        """Those that go next, where so many connections are free."""
+    def next(self, free: float, *, scattered: bool = False) -> list[_Wanted]:
+        """Those that go next, where so many connections are free; `scattered`: from anywhere in the line."""
+        if scattered:
+            self.waiting.rotate(-random.randrange(len(self.waiting)))
         size = min(self.pace.batch_files(len(self.waiting), free), len(self.waiting))
         return [self.waiting.popleft()[1] for _ in range(size)]
 
@@ -255,9 +274,10 @@ class _Host:
 class _Run:
     """The files of one command. All happens in one thread; others, that have something for it, leave it an event."""
 
-    def __init__(self, works: Works, report: Report) -> None:
+    def __init__(self, works: Works, report: Report, refetch: RefetchPolicy, line_every_s: float) -> None:
         self._works = works
         self._report = report
+        self._refetch = refetch
         self._per_host = works.downloader.policy.per_host or math.inf
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
         self._seen = Recent()  # keys
@@ -265,10 +285,12 @@ class _Run:
         self._under_way: set[str] = set()  # keys
         self._hosts: dict[str, _Host] = {}
         self._in_use: deque[tuple[float, _Wanted]] = deque()  # by another process; when to ask again
+        self._met_at = -math.inf
+        self._waits_told = 0
         self._blocks: queue.Queue[Sequence[_Wanted | _Unusable]] = queue.Queue(_MOST_BLOCKS)  # that have been read
         self._is_reading = True
         self._draw_at = 0.0
-        self.display = Display(sys.stderr, 5.0)
+        self.display = Display(sys.stderr, line_every_s)
 
     def all(self, blocks: Iterable[Sequence[_Wanted | _Unusable]]) -> None:
         """As many at once as there are threads, and as one host may be asked for."""
@@ -311,8 +333,10 @@ class _Run:
 
     def _look(self, now: float) -> None:
         """What is due."""
-        while self._in_use and self._in_use[0][0] <= now:
-            self._ask([self._in_use.popleft()[1]])
+        if self._in_use and self._in_use[0][0] <= now:
+            due = [wanted for at, wanted in self._in_use if at <= now]
+            self._in_use = deque((at, wanted) for at, wanted in self._in_use if at > now)
+            self._ask(due)
         self._take()
         if now >= self._draw_at:
             self._draw_at = now + self.display.every_s
@@ -358,16 +382,10 @@ class _Run:
         return lines
 
     def _ask(self, block: Sequence[_Wanted]) -> None:
-        """What is not there is on its way."""
-        missing = []
-        for wanted, entry in zip(block, self._works.archive.known([w.request.key for w in block]), strict=True):
-            if entry is not None and entry.state == DONE:
-                self._report.present += 1
-                self._end(wanted, f"already there: {self._where(entry)}")
-            else:
-                missing.append(wanted)
-        if missing:
-            wants = [Want(wanted.entry()) for wanted in missing]
+        """What is to be asked for is on its way."""
+        missing = self._unfinished(block)
+        wants = [Want(wanted.entry()) for wanted in missing if not wanted.is_noted]
+        if wants:
             self._then(self._works.changes.submit_all(wants), self._noted)
         for wanted in missing:
             host = self._hosts.setdefault(name := _host_of(wanted), _Host(name))
@@ -375,15 +393,40 @@ class _Run:
         for name in {_host_of(wanted) for wanted in missing}:
             self._set_out(self._hosts[name])
 
+    def _unfinished(self, block: Sequence[_Wanted]) -> list[_Wanted]:
+        """Those that are to be asked for, as their rows are now. The others are through."""
+        now, missing = time.time(), []
+        entries = self._works.archive.known([wanted.request.key for wanted in block])
+        for wanted, entry in zip(block, entries, strict=True):
+            if self._refetch.is_fresh(entry, now):
+                assert entry is not None
+                self._report.present += 1
+                self._end(wanted, f"already there: {self._where(entry)}")
+            elif wanted.from_list and (reason := self._refetch.known_failure(entry, now)) is not None:
+                self._report.count_failure(wanted.shown, reason)
+                self._end(wanted)
+            else:
+                missing.append(wanted.as_of(entry))
+        return missing
+
     def _set_out(self, host: _Host) -> None:
         """The next ones of that host, as many at a time as it may be asked for."""
         while host.busy < self._per_host and (line := host.first()) is not None:
-            batch = line.next(self._per_host - host.busy)
+            batch = line.next(self._per_host - host.busy, scattered=self._meets_others)
+            if self._meets_others and not (batch := self._unfinished(batch)):
+                continue
             host.busy += 1
             future = self._works.pool.submit([wanted.request for wanted in batch], BATCH_S)
             self._then(future, self._arrived, host, line, batch)
         if not host.busy:
             del self._hosts[host.name]
+
+    @property
+    def _meets_others(self) -> bool:
+        """Whether another process fetches the same files, of late: one that has the same list. Then files are not
+        taken in their order, and their rows are looked at once more, as each that is fetched by both costs both.
+        """
+        return time.monotonic() - self._met_at < _MET_S
 
     def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
         """The next step with what has come of the last one."""
@@ -402,12 +445,13 @@ class _Run:
         for wanted, outcome in zip(batch, outcomes, strict=False):
             match outcome:
                 case PartInUse():
-                    self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
-                    self._in_use.append((time.monotonic() + _IN_USE_WAIT_S, wanted))
+                    self._wait_for_other(wanted, outcome)
                 case TransferError():
                     self._fail(wanted, outcome)
                 case BaseException():
                     fatal = fatal or outcome
+                case _ if outcome.part is None:
+                    self._then(self._works.changes.submit_all([Unchanged(wanted.entry())]), self._unchanged, wanted)
                 case _:
                     came.append((wanted, outcome))
         if came:
@@ -415,9 +459,30 @@ class _Run:
         if fatal is not None:  # only now: what has come is whole
             raise fatal
 
-    def _fail(self, wanted: _Wanted, error: TransferError) -> None:
-        self._report.count_failure(error.url, error.reason)
-        facts = {"http_status": error.http_status, "reason": error.reason, "permanent": error.permanent}
+    def _wait_for_other(self, wanted: _Wanted, in_use: PartInUse) -> None:
+        """Ask the ledger again when the other process may be through with it."""
+        self._met_at = time.monotonic()
+        self._in_use.append((self._met_at + in_use.ask_after_s, wanted))
+        self._waits_told += 1
+        if self._waits_told == 1:
+            self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
+        elif self._waits_told == 2:
+            self.display.say("and more files: each is waited for that another process is fetching", sys.stderr)
+
+    def _unchanged(self, wanted: _Wanted, future: Future[list[Entry | Exception]]) -> None:
+        self._noted(future)
+        (entry,) = self._works.archive.known([wanted.request.key])
+        self._report.present += 1
+        self._end(wanted, f"already there: {self._where(entry)}" if entry is not None else None)
+
+    def _fail(self, wanted: _Wanted, error: TransferError | NameTaken) -> None:
+        reason = error.reason if isinstance(error, TransferError) else str(error)
+        self._report.count_failure(wanted.shown, reason)
+        facts = {
+            "http_status": getattr(error, "http_status", None),
+            "reason": reason,
+            "permanent": getattr(error, "permanent", False),
+        }
         self._then(self._works.changes.submit_all([Failure(wanted.entry(**facts))]), self._noted)
         self._end(wanted)
 
@@ -442,8 +507,7 @@ class _Run:
                 case NameTaken():  # what has come stays for when the name is free
                     assert fetched.part is not None
                     fetched.part.close()
-                    self._report.count_failure(wanted.shown, str(entry))
-                    self._end(wanted)
+                    self._fail(wanted, entry)
                 case Exception():
                     errors.append(entry)
                 case _:
@@ -528,11 +592,11 @@ class _Wishes:
         except ValueError:  # of what others make of such a URL
             return _Unusable(f"{self._list}:{row.number}", f"not a URL: {shown_url(row.url)[:200]!r}")
         if row.is_plain:
-            return _Wanted(request)
+            return _Wanted(request, from_list=True)
         referer = (("Referer", row.referer),) if row.referer else ()
         named = {name.lower(): (name, text) for name, text in chain(self._headers, referer, row.headers.items())}
         request = request._replace(headers=tuple(named.values()), digests=row.digests)
-        return _Wanted(request, filename=row.filename, kept=row.kept)
+        return _Wanted(request, filename=row.filename, kept=row.kept, from_list=True)
 
     def _request(self, url: str, name: str | None) -> TransferRequest:
         origin = Origin.of(url)

@@ -113,8 +113,7 @@ class PageConnections:
 
     def recall(self, host: str, count: int) -> None:
         """See `Holder.recall`."""
-        if count:
-            self._soon(self._recalled, host, count)
+        self._soon(self._recalled, host, count)
 
     def _soon(self, function: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed
@@ -127,9 +126,12 @@ class PageConnections:
 
     def _recalled(self, host: str, count: int) -> None:
         state = self._hosts.get(host)
-        if state is not None:
-            state.owed = min(count, state.permits)
-            self._settle(host, state)
+        if state is None:
+            return
+        if not count and (state.pages <= 1 or state.idle_at + KEPT_S <= self._loop.time()):
+            count = state.permits - state.active
+        state.owed = min(max(count, state.owed), state.permits)
+        self._settle(host, state)
 
     def _settle(self, host: str, state: _Host) -> None:
         """Give back what is owed and not used."""

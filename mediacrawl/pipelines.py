@@ -22,7 +22,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl.archive import Publish, Unchanged, Want
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, MediaResponse, Wanted, headers_of, in_words, let_go
-from mediacrawl.bulk import IN_USE_WAIT_S, Bulk, UnderWay, Wish
+from mediacrawl.bulk import Bulk, UnderWay, Wish
 from mediacrawl.convoys import Convoys, Traveller
 from mediacrawl.download.exchange import MAX_REDIRECTS, origin_of
 from mediacrawl.download.request import Fetched
@@ -37,6 +37,7 @@ from mediacrawl.errors import (
 )
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import key_of_url, wished_path
+from mediacrawl.refetch import DAY_S, RefetchPolicy, is_wanted_already
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.threads import start_thread
@@ -116,8 +117,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._tally = Tally(
             self.crawler,
             self._works,
-            expires_days=self.expires,
-            retry_permanent_days=self._retry_permanent_days,
+            refetch=RefetchPolicy(self.expires * DAY_S, self._retry_permanent_days * DAY_S),
             count_status=self._count_status,
         )
         self._works.ask_before_redirects(self._bridge.may_follow)
@@ -221,11 +221,14 @@ class MediaFilesPipeline(FilesPipeline):
     async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
         self._under_way[key] = shared
+        self.tally.expect(key)
         try:
             file_info = await self._bring(request, info, item)
+            self.tally.conclude(key, request.url, None)
             shared.set_result(file_info)
             return file_info
         except BaseException as error:
+            self.tally.conclude(key, request.url, error)
             shared.set_exception(error)
             shared.exception()  # seen: nobody else may be waiting
             raise
@@ -238,8 +241,8 @@ class MediaFilesPipeline(FilesPipeline):
                 raise Interrupted(request.url)
             try:
                 return await self._redirected(request, info, item)
-            except PartInUse:  # another process brings it: ask the ledger again when it is through
-                await asyncio.sleep(IN_USE_WAIT_S)
+            except PartInUse as in_use:  # another process brings it: ask the ledger again when it is through
+                await asyncio.sleep(in_use.ask_after_s)
             except (Interrupted, MediaError):
                 raise
             except MachineError as error:
@@ -334,9 +337,9 @@ class MediaFilesPipeline(FilesPipeline):
         entry = await works.questions.ask(key)
         if entry is not None and self.tally.is_finished(entry):
             return self._present(request, entry)
-        self.tally.refuse_known_failure(request.url, entry, again=bool(request.meta.get("media_again")))
+        self.tally.refuse_known_failure(key, request.url, entry, again=bool(request.meta.get("media_again")))
         done = entry if entry is not None and entry.state == DONE else None
-        if done is None:
+        if done is None and not is_wanted_already(entry):
             works.changes.tell(Want(self._entry(request, key)))
         request.meta[WANTED] = wanted_of(request, key, works, done, allow_redirects=self.allow_redirects)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.

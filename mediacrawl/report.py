@@ -63,6 +63,11 @@ class Report:
         """Files of which the outcome is known."""
         return self.new + self.resumed + self.present + self.failed
 
+    @property
+    def unsettled(self) -> int:
+        """Wanted files of which nothing is known. After a run that came to its end there is none, or we are wrong."""
+        return max(0, self.wanted - self.settled)
+
     def count_failure(self, url: str, reason: str) -> None:
         """One file that did not arrive."""
         self.failed += 1
@@ -86,7 +91,7 @@ class Report:
             return self.fatal.exit_status
         if self.stopped:
             return EXIT_INTERRUPTED
-        return EXIT_FAILED if self.failed or self.pages_failed else EXIT_OK
+        return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
 
     def lines(self, again: str) -> list[str]:
         """The summary for a person; `again` is the command that goes on or tries again."""
@@ -104,6 +109,8 @@ class Report:
             lines.append(f"stopped: {self.fatal}")
         elif self.stopped:
             lines.append(f"interrupted, nothing is lost; go on with: {again}")
-        elif self.failed or self.pages_failed:
+        elif self.failed or self.pages_failed or self.unsettled:
+            if self.unsettled:
+                lines.append(f"files that are neither there nor known to have failed: {self.unsettled}")
             lines.append(f"try the failed ones again with: {again}")
         return lines

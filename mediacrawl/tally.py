@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import IgnoreRequest
@@ -13,8 +13,7 @@ from scrapy.pipelines.media import FileException, FileInfo
 
 from mediacrawl.archive import Failure
 from mediacrawl.bridge import Bridge, in_words
-from mediacrawl.errors import MachineError, MediacrawlError, RedirectForbidden, TransferError, shown_url
-from mediacrawl.ledger.ledger import DONE, FAILED, Entry
+from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RedirectForbidden, TransferError, shown_url
 from mediacrawl.report import Recent
 
 if TYPE_CHECKING:
@@ -23,11 +22,13 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.download.request import Fetched
+    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.refetch import RefetchPolicy
     from mediacrawl.wiring import Works
 
 logger = logging.getLogger(__name__)
 
-_DAY_S = 86_400.0
+_MOST_FAILED = 10_000  # that are remembered, so that memory does not grow
 
 
 class MediaError(FileException):
@@ -48,8 +49,7 @@ class Tally:
     """The books of one pipeline.
 
     Args:
-        expires_days: then a finished file is revalidated.
-        retry_permanent_days: then what has failed for good is asked for again.
+        refetch: when to ask again for what is there, or has failed.
         count_status: gets the status of files that are there, or "failed", and how many they are.
     """
 
@@ -58,19 +58,18 @@ class Tally:
         crawler: Crawler,
         works: Works,
         *,
-        expires_days: float,
-        retry_permanent_days: float,
+        refetch: RefetchPolicy,
         count_status: Callable[[str, int], None],
     ) -> None:
         self._bridge = Bridge.of(crawler)
         self._report = self._bridge.report
         self._stats = crawler.stats
         self._works = works
-        self._expires_s = expires_days * _DAY_S
-        self._retry_permanent_s = retry_permanent_days * _DAY_S
+        self._refetch = refetch
         self._count_status = count_status
-        self._started_at = time.time()
         self._recent = Recent()
+        self._failed: OrderedDict[str, str] = OrderedDict()  # in this run, of late: key and reason
+        self._uncounted: set[str] = set()
         self._noting: set[asyncio.Future[Entry]] = set()
         self._all_noted = True
         # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
@@ -80,28 +79,41 @@ class Tally:
 
     def is_finished(self, entry: Entry | None) -> bool:
         """Whether the file is there, and need not be revalidated yet."""
-        return (
-            entry is not None and entry.state == DONE and time.time() - (entry.checked_at or 0.0) <= self._expires_s
-        )
+        return self._refetch.is_fresh(entry, time.time())
 
-    def refuse_known_failure(self, url: str, entry: Entry | None, *, again: bool = False) -> None:
-        """Raise `MediaError` for what failed in this run already, and for what is known to fail for good."""
-        if entry is None or entry.state != FAILED:
-            return
-        failed_at = entry.checked_at or 0.0
-        if failed_at >= self._started_at:
+    def refuse_known_failure(self, key: str, url: str, entry: Entry | None, *, again: bool = False) -> None:
+        """Raise `MediaError` for what this run has asked for in vain already, and for what is known to fail for good.
+
+        What another process has noted is not known by this run: it asks for itself.
+        """
+        if (reason := self._failed.get(key)) is not None:
             self._report.wanted -= 1  # counted once
-            raise MediaError(shown_url(url), entry.reason or "failed")
-        if not again and entry.permanent and time.time() - failed_at < self._retry_permanent_s:
-            day = time.strftime("%Y-%m-%d", time.localtime(failed_at + self._retry_permanent_s))
-            reason = f"{entry.reason} (known, not asked for again before {day})"
-            self._report.count_failure(shown_url(url), reason)
+            self._uncounted.discard(key)
             raise MediaError(shown_url(url), reason)
+        if not again and (reason := self._refetch.known_failure(entry, time.time())) is not None:
+            self._report.count_failure(shown_url(url), reason)
+            self._uncounted.discard(key)
+            raise MediaError(shown_url(url), reason)
+
+    def expect(self, key: str) -> None:
+        """A file is wanted, and a project's own methods may see to it; `conclude` is to follow."""
+        self._uncounted.add(key)
+
+    def conclude(self, key: str, url: str, error: BaseException | None) -> None:
+        """Count a file that nothing here was told of: a project's own method has fetched or refused it."""
+        if key not in self._uncounted:
+            return
+        self._uncounted.discard(key)
+        if error is None:
+            self._report.present += 1
+        elif not isinstance(error, Interrupted | asyncio.CancelledError):
+            self._report.count_failure(shown_url(url), in_words(error))
 
     # After: what came of it
 
     def present(self, *keys: str) -> None:
         """Files that needed nothing."""
+        self._uncounted.difference_update(keys)
         new = sum(map(self._recent.add, keys))
         self._report.present += new
         self._report.wanted -= len(keys) - new  # two pages show the same picture: counted once
@@ -118,6 +130,7 @@ class Tally:
             self._count_status(status, count)
         for entry, fetched in files:
             self._recent.add(entry.key)
+            self._uncounted.discard(entry.key)
             report.new_bytes += fetched.size_bytes
             report.saved_bytes += fetched.saved_bytes
             if self._says_files:
@@ -128,6 +141,10 @@ class Tally:
     def failed(self, entry: Entry, error: BaseException) -> MediaError:
         """Note why, in the ledger, the log and the report; what to raise to who wanted it. For the event loop."""
         reason = error.reason if isinstance(error, TransferError) else in_words(error)
+        self._uncounted.discard(entry.key)
+        self._failed[entry.key] = reason
+        if len(self._failed) > _MOST_FAILED:
+            self._failed.popitem(last=False)
         noted = self._works.changes.ask(
             Failure(
                 entry._replace(

@@ -16,6 +16,7 @@ from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
 from mediacrawl.errors import StoreUnwritable, UsageProblem
+from mediacrawl.refetch import DAY_S, RefetchPolicy
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
 from mediacrawl.workers.transfers import WORKERS_FROM, Transfers
@@ -142,6 +143,14 @@ def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimi
     """The connections that may be open to each host, `at_least` so many; None where they are not limited."""
     limit = int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN"))
     return ConnectionLimit(max(limit, at_least)) if limit else None
+
+
+def refetch_policy_of(settings: Settings) -> RefetchPolicy:
+    """When to ask again for what is there, or has failed for good."""
+    return RefetchPolicy(
+        number(settings, "FILES_EXPIRES", 90) * DAY_S,
+        number(settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * DAY_S,
+    )
 
 
 def policy_of(settings: Settings) -> Policy:

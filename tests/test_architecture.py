@@ -31,6 +31,7 @@ LOWER = {
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
     "naming": {"errors", "headers", "store.paths", "urls"},
+    "refetch": {"ledger"},
     "pace": {"download"},
     "progress": {"report", "download"},
     "page_connections": {"download"},

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CUT_COUNTS_S = 0.1
 _CLOSE_WITHIN_S = 2.0  # then a server that does not close its side is taken to have
 _WATCH_EVERY_S = 0.002
+_LONG_IDLE_S = 1.0
 _ENTER_EVERY_S = 0.005
 _LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
 _REPLY_WITHIN_S = 2.0
@@ -50,7 +51,7 @@ class Holder(Protocol):
         """There is none now, and nobody will come back to it."""
 
     def recall(self, host: str, count: int) -> None:
-        """Give back so many, as soon as they are not used; 0: all that are not used now."""
+        """Give back so many, as soon as they are not used; 0: all that have not been used for a while."""
 
 
 class Limit(Protocol):
@@ -193,10 +194,13 @@ class _Host:
 class HostConnections:
     """The permits of this process, and the connections that have them. Any thread."""
 
-    def __init__(self, limit: Limit | None = None, close_idle: Callable[[str], bool] = lambda _host: False) -> None:
+    def __init__(
+        self, limit: Limit | None = None, close_idle: Callable[[str, float], bool] = lambda _host, _idle_s: False
+    ) -> None:
         """Without a limit, every connection may open.
 
-        `close_idle` closes an idle connection to a host, if there is one, without blocking; whether there was one.
+        `close_idle` closes a connection to a host that has been idle for so many seconds, if there is one, without
+        blocking; whether there was one.
         """
         self._limit = limit
         self._close_idle = close_idle
@@ -249,7 +253,7 @@ class HostConnections:
             if asks:
                 limit.ask(self, host, wait=wait)
                 continue  # the answer may be there already
-            self._close_idle(host)  # that is one to another port of it
+            self._close_idle(host, 0.0)  # that is one to another port of it
             with self._changed:
                 if state.unused <= 0 and not has_idle():
                     self._changed.wait(_LOOK_EVERY_S)
@@ -262,7 +266,7 @@ class HostConnections:
             with self._changed:
                 self._changed.notify_all()
         if state.owed:
-            self._close_idle(host)
+            self._close_idle(host, 0.0)
 
     def yields(self, host: str) -> bool:
         """Whether a helper is to close its connection, for a file that waits for one. As many do as have to."""
@@ -297,17 +301,30 @@ class HostConnections:
 
     def recall(self, host: str, count: int) -> None:
         """See `Holder.recall`."""
+        if count:
+            self._owe(host, count)
+            while self.owes(host) and self._close_idle(host, 0.0):
+                pass
+            return
+        closed = 0
+        while self._close_idle(host, _LONG_IDLE_S):
+            closed += 1
+        self._owe(host, closed)
+
+    def _owe(self, host: str, count: int) -> None:
         with self._changed:
             state = self._hosts.get(host)
             if state is None:
                 return
-            state.owed = min(count, state.permits) if count else max(state.owed, state.unused)
+            state.owed = min(max(count, state.owed), state.permits)
             given = self._settled(host, state)
-            owed = state.owed if count else 0
         self._give_back(host, given)
-        for _ in range(owed):
-            if not self._close_idle(host):
-                break
+
+    def owes(self, host: str) -> bool:
+        """Whether permits are to be given back, beyond those whose connections are closing."""
+        with self._changed:
+            state = self._hosts.get(host)
+            return state is not None and state.owed > state.closing
 
     # From connections
 
@@ -437,9 +454,16 @@ class FileConnections:
         self._open = 0
         self._cut: tuple[float, ...] = ()  # until when these count
 
-    def enter(self, cancel: Cancel) -> None:
-        """Wait until one more may be used; then it is to `leave`. Raises `Interrupted`."""
+    def enter(self, cancel: Cancel, *, wait: bool = True) -> None:
+        """Wait until one more may be used; then it is to `leave`.
+
+        Raises:
+            NoPermit: there is none now, and `wait` is False.
+            Interrupted: `cancel` was set.
+        """
         while not self._enters():
+            if not wait:
+                raise NoPermit
             cancel.check()
             time.sleep(_ENTER_EVERY_S)
 

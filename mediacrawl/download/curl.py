@@ -119,9 +119,11 @@ class CurlTransport:
         for line in idle:
             line.close()
 
-    def close_idle(self, host: str) -> bool:
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        since = time.monotonic() - idle_s
         with self._lock:
-            line = next((line for line in reversed(self._free) if line.is_connected_to(host)), None)
+            connected = (line for line in self._free if line.is_connected_to(host))
+            line = next((line for line in connected if line.idle_at <= since), None)
             if line is None:
                 return False
             self._free.remove(line)
@@ -132,6 +134,7 @@ class CurlTransport:
     def give_back(self, line: _Line) -> bool:
         """A transfer is over, or given up: then its connection is closed. Whether that was so."""
         was_cut = line.end()
+        line.idle_at = time.monotonic()
         self._free_again(line)
         if line.permit is not None:
             line.permit.became_idle()
@@ -368,6 +371,7 @@ class _Line:
     Attributes:
         origin: where it is connected to, or is to be; empty without a connection.
         permit: of the connection.
+        idle_at: when it was last used.
         head: lines of the head, and of what trails the body, as they came.
         body: pieces of the body that nobody has taken yet.
         is_over: nothing is to come.
@@ -378,6 +382,7 @@ class _Line:
     def __init__(self, *, verify: bool | str, block_private: bool) -> None:
         self.origin = ""
         self.permit: Permit | None = None
+        self.idle_at = 0.0
         self._sock: socket.socket | None = None  # of the connection that libcurl keeps
         self._opened: list[socket.socket] = []  # for the transfer under way
         self._has_begun = False

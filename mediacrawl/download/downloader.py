@@ -35,7 +35,7 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.headers import Validators, digests_from_headers
-from mediacrawl.store.partfile import PartFile, PartInUse, PartRecord
+from mediacrawl.store.partfile import PartBrought, PartFile, PartInUse, PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +145,7 @@ class Downloader:
         for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
             if request.key in brought and not isinstance(part, BaseException):
                 _let_go(part)
-                parts[number] = PartInUse(part.file)
+                parts[number] = PartBrought(part.file)
         return parts
 
     def _bring(

@@ -173,7 +173,7 @@ class Exchange:
     def _get(self, url: str, ask: Ask) -> Answer:
         origin = self.origin if url == self._request.url else origin_of(url)
         if self._of_file is not None:
-            self._of_file.enter(self._cancel)
+            self._of_file.enter(self._cancel, wait=self._waits)
         try:
             answer = self._answer = self._sent(url, origin, ask)
         except BaseException as error:

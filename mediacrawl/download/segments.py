@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mediacrawl.store.partfile import PartFile
 
 _STOP_WITHIN_S = 2.0
-_TRY_AGAIN_S = 0.5
+_TRY_AGAIN_S = 0.1
 _SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless nothing else is left
 
 

@@ -166,13 +166,15 @@ class GuardedAdapter(HTTPAdapter):
         self.pool.cache_clear()
         super().close()
 
-    def close_idle(self, host: str) -> bool:
-        """Close an idle connection to a host, the one that was used last; whether there was one. Does not block."""
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        """See `Transport.close_idle`. The one that has been idle for longest."""
+        since = time.monotonic() - idle_s
         for pool in list(self._known):
             if pool.pool is None:  # closed
                 continue
-            for connection in reversed(pool.pool.items):
-                if connection.permit is not None and connection.permit.host == host and pool.pool.remove(connection):
+            for connection in list(pool.pool.items):
+                is_it = connection.permit is not None and connection.permit.host == host
+                if is_it and connection.idle_at <= since and pool.pool.remove(connection):
                     connection.close()
                     return True
         return False
@@ -494,7 +496,7 @@ class Exchanged:
                 self._raw.close()
             pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
             if connection.sock is not None:
-                connection.is_cut = False
+                connection.is_cut, connection.idle_at = False, time.monotonic()
                 permit = connection.permit
                 pool._put_conn(connection)  # noqa: SLF001
                 if permit is not None:
@@ -638,6 +640,7 @@ def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HT
         response_class: Any = _CarefulResponse
         permit: Permit | None = None
         is_cut = False
+        idle_at = 0.0
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]

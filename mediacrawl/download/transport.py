@@ -114,8 +114,10 @@ class Transport(Protocol):
         """
         ...
 
-    def close_idle(self, host: str) -> bool:
-        """Close an idle connection to a host; whether there was one. Does not block; from any thread."""
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        """Close a connection to a host that has been idle for so long; whether there was one. Does not block; from
+        any thread.
+        """
         ...
 
     def abort(self) -> None:
@@ -171,8 +173,8 @@ class RequestsTransport:
         """Wake up threads that wait for a head."""
         self._watch.cut_all()
 
-    def close_idle(self, host: str) -> bool:
-        return self._adapter.close_idle(host)
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        return self._adapter.close_idle(host, idle_s)
 
     def close(self) -> None:
         self._watch.close()

@@ -14,6 +14,7 @@ Several processes may use one ledger: transactions are short, readers never wait
 from __future__ import annotations
 
 import heapq
+import os
 import sqlite3
 import threading
 import time
@@ -364,12 +365,19 @@ class Ledger:
                 with self.transaction():
                     self._db.executemany(statement, rows)
 
+    def _is_disk_full(self) -> bool:
+        """What SQLite makes of a shared memory that has no room is an error like any other."""
+        try:
+            return os.statvfs(self._path.parent).f_bavail == 0
+        except OSError:
+            return False
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            if "full" in str(error):
+            if "full" in str(error) or ("disk I/O" in str(error) and self._is_disk_full()):
                 raise DiskFull(
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None

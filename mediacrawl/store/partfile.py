@@ -50,7 +50,19 @@ Range = tuple[int, int]  # half-open
 
 
 class PartInUse(Exception):
-    """Another process is fetching this very file."""
+    """Another process is fetching this very file.
+
+    Attributes:
+        ask_after_s: then the ledger is to be asked what came of it.
+    """
+
+    ask_after_s = 0.5
+
+
+class PartBrought(PartInUse):
+    """Another process has fetched this very file, since it was asked whether it is there."""
+
+    ask_after_s = 0.05
 
 
 class PartRecord(NamedTuple):

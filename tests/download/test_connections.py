@@ -255,7 +255,7 @@ def test_who_waits_takes_an_idle_connection_that_has_come_back():
 def test_an_idle_connection_to_another_port_of_the_host_is_closed_for_one_that_waits():
     idle = []
 
-    def close_idle(_host):
+    def close_idle(_host, _idle_s):
         if idle:
             idle.pop().close(None, cut=False)
         return False
@@ -283,7 +283,7 @@ def test_a_stop_ends_the_wait():
 def test_another_process_gets_what_is_idle_here():
     limit, idle = ConnectionLimit(1), []
 
-    def close_idle(_host):
+    def close_idle(_host, _idle_s):
         if not idle:
             return False
         idle.pop().close(None, cut=False)
@@ -298,7 +298,7 @@ def test_another_process_gets_what_is_idle_here():
 def test_another_process_gets_what_is_busy_here_as_soon_as_it_is_idle():
     limit, idle = ConnectionLimit(1), []
 
-    def close_idle(_host):
+    def close_idle(_host, _idle_s):
         while idle:
             idle.pop().close(None, cut=False)
         return False
@@ -310,6 +310,23 @@ def test_another_process_gets_what_is_busy_here_as_soon_as_it_is_idle():
     idle.append(permit)
     permit.became_idle()
     assert waiting()
+
+
+def test_a_helper_in_another_process_gets_what_has_not_been_used_here_for_a_while():
+    limit, idle = ConnectionLimit(2), []
+
+    def close_idle(_host, idle_s):
+        if not idle or idle_s > 5.0 - len(idle):
+            return False
+        idle.pop().close(None, cut=False)
+        return True
+
+    here, there = HostConnections(limit, close_idle), HostConnections(limit)
+    idle += [acquired(here), acquired(here)]
+    with pytest.raises(NoPermit):
+        acquired(there, wait=False)
+    assert idle == []
+    assert acquired(there, wait=False)
 
 
 def test_a_helper_yields_to_a_file_that_waits_and_no_more_helpers_do_than_have_to():
@@ -356,7 +373,9 @@ def test_threads_of_several_processes_never_exceed_the_limit_and_none_waits_for_
             self.idle = []
             self.connections = HostConnections(limit, self.close_idle)
 
-        def close_idle(self, _host):
+        def close_idle(self, _host, idle_s):
+            if idle_s:
+                return False
             try:
                 permit = self.idle.pop()
             except IndexError:
@@ -499,6 +518,8 @@ def test_a_file_has_no_more_connections_than_it_may_and_a_cut_one_counts_for_a_w
     entering = in_thread(lambda: of_file.enter(Cancel()) or True)
     of_file.leave(cut=False)
     assert entering(), "the second place is free at once"
+    with pytest.raises(NoPermit):
+        of_file.enter(Cancel(), wait=False)
     third = in_thread(lambda: of_file.enter(Cancel()) or True)
     now += 1.0
     assert third()
