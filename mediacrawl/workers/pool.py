@@ -116,6 +116,11 @@ class WorkerPool:
         self.cancel = Cancel()
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether no transfer is to begin any more."""
+        return self._stopped
+
+    @property
     def active(self) -> list[Progress]:
         """The transfers that last, as the workers last told."""
         return [progress for worker in list(self._workers) for progress in worker.active]
@@ -190,8 +195,11 @@ class WorkerPool:
         """Hang up; what has not ended by that monotonic time is killed, which loses nothing."""
         self.stop()
         self._closed.set()
-        for worker in list(self._workers):
+        workers = list(self._workers)
+        for worker in workers:
             worker.hang_up(until)
+        for worker in workers:
+            worker.wait_for_end(until)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """These have come."""
@@ -257,6 +265,8 @@ class _Remote:
     def hang_up(self, until: float) -> None:
         self.flush()
         self._channel.finish(until - time.monotonic())
+
+    def wait_for_end(self, until: float) -> None:
         self._thread.join(max(0.05, until - time.monotonic()))
         if self._process is not None:
             self._process.kill()  # if it is still there
@@ -284,10 +294,10 @@ class _Remote:
         self.post(ConnectionsRecalled(host, count))
 
     def _live(self, spawn: Callable[[socket.socket], WorkerProcess], theirs: socket.socket) -> None:
-        be_patient()
         try:
             with theirs:
                 self._process = spawn(theirs)
+            be_patient()  # only now: the process would inherit it, and be late
             self._listen()
         except OSError as error:
             logger.warning("A worker process cannot be started: %s", error)
@@ -313,7 +323,7 @@ class _Remote:
         batches, self.batches = self.batches, {}
         for _, future in batches.values():
             future.set_exception(WorkerDied("a worker process has died"))
-        if self._limit is not None:
+        if self._limit is not None and not self._pool.is_stopped:
             time.sleep(CUT_COUNTS_S)  # servers have to see first that its connections are closed
             self._limit.drop(self)
 

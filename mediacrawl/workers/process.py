@@ -86,6 +86,7 @@ class Worker:
             may_follow=self._may_follow,
         )
         self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS)
+        self._over = threading.Event()
         self._held: dict[int, PartFile] = {}
         self._numbers = itertools.count()
         self._questions: dict[int, queue.SimpleQueue[str | MediacrawlError | None]] = {}
@@ -98,10 +99,13 @@ class Worker:
                 self._carry_out(self._channel.receive())
         except (EOFError, OSError):
             pass
+        self._over.set()
         self._stop()
+        self._pool.close(time.monotonic() + _FINISH_S)
         for part in list(self._held.values()):
             part.close()
         self._archive.close()
+        self._transport.close()
         self._channel.finish(_FINISH_S)
 
     def _carry_out(self, message: object) -> None:
@@ -177,9 +181,9 @@ class Worker:
 
     def _tell(self) -> None:
         """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
-        while True:
+        while not self._over.is_set():
             self._channel.post(UnderWay([progress for progress in self._pool.active if progress.have_bytes]))
-            time.sleep(_TELL_EVERY_S)
+            self._over.wait(_TELL_EVERY_S)
 
 
 class _LeadersLimit:

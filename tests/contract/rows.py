@@ -1,0 +1,552 @@
+"""The rules of mediacrawl, one row each. A row runs in every front and mode, and says what is right there.
+
+Where a front differs on purpose, the row says so in `DIFFERS`, with the reason. `without` takes the rule out where it
+is decided: then the row must fail, in every front that has the rule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crawling import PATIENCE_S, parts_in, sha256
+from fronts import AsProcess, Wanted
+from origin import Fault, Origin, Pattern, limit_per_connection, redirect, slow, stall_after, status
+
+from mediacrawl.archive import LEDGER_NAME, Archive, Publish
+from mediacrawl.download import exchange
+from mediacrawl.download.connections import ConnectionLimit
+from mediacrawl.download.policy import Stall
+from mediacrawl.download.request import Fetched
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.ledger.ledger import FAILED, Entry, Ledger
+from mediacrawl.refetch import RefetchPolicy
+from mediacrawl.report import Report
+from mediacrawl.store import partfile
+from mediacrawl.store.local import LocalStore
+from mediacrawl.store.partfile import PartRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from fronts import Mode, Ran, Stage
+
+JPEG = "image/jpeg"
+QUIET_S = 1
+# What was on its way when an answer asked for quiet may still come, as may the news to other processes.
+ON_ITS_WAY_S = 0.4
+
+
+@dataclass
+class Scene:
+    """Where a row is played: an origin, another one on the same host, a front in a mode, and a folder."""
+
+    stage: Stage
+    origin: Origin
+    other: Origin
+    front: str
+    mode: Mode
+    patches: Any
+    folder: Path
+
+    @property
+    def as_process(self) -> bool:
+        return isinstance(self.stage, AsProcess)
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def add(self, path: str, body: bytes | Pattern, **more: Any) -> str:
+        return self.origin.add(path, body, **({"content_type": JPEG} | more))
+
+    def start(self, *wanted: str | Wanted, **settings: object) -> Any:
+        rows = [Wanted(one) if isinstance(one, str) else one for one in wanted]
+        return self.stage.start(self.front, self.mode, rows, settings)
+
+    def run(self, *wanted: str | Wanted, **settings: object) -> Ran:
+        ran = self.start(*wanted, **settings).wait()
+        assert "Traceback" not in ran.err, ran.err
+        return ran
+
+    def asked(self, path: str) -> list[Any]:
+        return self.origin.requests_for(path)
+
+    @contextlib.contextmanager
+    def ledger(self):
+        """The ledger, beside whoever uses it."""
+        ledger = Ledger(self.store / ".mediacrawl" / LEDGER_NAME)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def rows(self, state: str) -> list[Entry]:
+        with self.ledger() as ledger:
+            return list(ledger.entries(state))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A rule.
+
+    Attributes:
+        play: plays it; raises where it is broken.
+        without: takes the rule out, in this process.
+        differs: front or mode -> why it does not hold there, or in another way that `play` knows.
+        skips: whether that front or mode has no such rule.
+    """
+
+    play: Callable[[Scene], None]
+    without: Callable[[Any], None]
+    differs: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.play.__name__
+
+    def holds_in(self, front: str, mode: Mode) -> bool:
+        return not {front, "workers" if mode.workers else "threads"} & self.differs.keys()
+
+
+ROWS: list[Row] = []
+
+
+def row(without: Callable[[Any], None], **differs: str) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    def add(play: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        ROWS.append(Row(play, without, differs))
+        return play
+
+    return add
+
+
+def body(number: int, size: int = 3000) -> bytes:
+    return Pattern(size, number).read()
+
+
+# --- what the ledger says ---------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(RefetchPolicy, "is_fresh", lambda *_: False))
+def a_finished_file_is_not_asked_for_again(scene):
+    urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(3)]
+    first = scene.run(*urls)
+    assert (first.status, first.new, len(first.store)) == (0, 3, 3), first
+    scene.origin.forget()
+    second = scene.run(*urls)
+    assert (second.status, second.new, second.present, second.failed) == (0, 0, 3, 0), second
+    assert scene.origin.requests == []
+
+
+@row(lambda patches: patches.setattr(RefetchPolicy, "is_fresh", lambda _self, entry, _now: entry is not None))
+def a_finished_file_is_revalidated_when_it_is_old(scene):
+    url, changed = scene.add("/a.jpg", body(1)), scene.add("/b.jpg", body(2))
+    scene.run(url, changed)
+    scene.origin.replace("/b.jpg", body(3))
+    scene.origin.forget()
+    ran = scene.run(url, changed, FILES_EXPIRES=0)
+    assert [request.status for request in scene.asked("/a.jpg")] == [304]
+    assert [request.status for request in scene.asked("/b.jpg")] == [200]
+    assert (ran.status, ran.present, ran.new) == (0, 1, 1), ran
+    assert ran.store == {sha256(body(1)), sha256(body(3))}
+    scene.origin.forget()
+    again = scene.run(url, changed)
+    assert (again.status, again.present, scene.origin.requests) == (0, 2, []), again
+
+
+@row(lambda patches: patches.setattr(RefetchPolicy, "known_failure", lambda *_: None))
+def what_is_known_to_be_gone_is_not_asked_for_again_before_its_time(scene):
+    url, there = scene.origin.url("/gone.jpg"), scene.add("/there.jpg", body(1))
+    first = scene.run(url, there)
+    assert (first.status, first.new, first.failed) == (1, 1, 1), first
+    scene.origin.forget()
+    second = scene.run(url, there)
+    assert (second.status, second.present, second.failed) == (1, 1, 1), second
+    assert "HTTP 404 Not Found (known, not asked for again before 2" in second.failures
+    assert scene.asked("/gone.jpg") == []
+    scene.add("/gone.jpg", body(2))
+    third = scene.run(url, there, MEDIACRAWL_RETRY_PERMANENT_DAYS=0)
+    assert (third.status, third.new, third.present) == (0, 1, 1), third
+
+
+def _all_failures_are_known(patches):
+    patches.setattr(
+        RefetchPolicy,
+        "known_failure",
+        lambda _self, entry, _now: entry.reason if entry is not None and entry.state == FAILED else None,
+    )
+
+
+@row(_all_failures_are_known)
+def what_another_process_has_noted_as_failed_is_asked_for(scene):
+    """Whatever the clock of that one said. Else a run would end well without a file that was wanted."""
+    url, first = scene.add("/a.jpg", body(1)), scene.add("/first.jpg", body(2))
+    scene.run(first)
+    for checked_at in (time.time() + 3, time.time() + 10**6):
+        with scene.ledger() as ledger:
+            ledger.forget([url])
+            ledger.fail([Entry(url, url, reason="HTTP 503 Service Unavailable", http_status=503)], checked_at)
+        (scene.store / ".." / "marker").touch()
+        ran = scene.run(first, url)
+        assert (ran.status, ran.new, ran.present, ran.failed) == (0, 1, 1, 0), ran
+        assert scene.rows(FAILED) == []
+        with scene.ledger() as ledger:
+            (row_of_url,) = (entry for entry in ledger.entries() if entry.url == url)
+        (scene.store / row_of_url.path).unlink()
+
+
+def _keys_of_their_own(patches):
+    numbers = iter(range(10**9))
+    for module in ("bulk", "pipelines", "lines", "direct", "naming"):
+        with contextlib.suppress(AttributeError):
+            patches.setattr(f"mediacrawl.{module}.key_of_url", lambda url: f"{url}#{next(numbers)}")
+
+
+@row(_keys_of_their_own)
+def a_file_that_is_wanted_twice_is_fetched_and_counted_once(scene):
+    url, other = scene.add("/a.jpg", body(1), delay_s=0.1), scene.add("/b.jpg", body(2))
+    ran = scene.run(url, url, other, url)
+    assert (ran.status, ran.new, ran.present, ran.failed) == (0, 2, 0, 0), ran
+    assert len(scene.asked("/a.jpg")) == 1
+    assert ran.store == {sha256(body(1)), sha256(body(2))}
+
+
+# --- other processes, and the store -----------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(partfile.fcntl, "flock", lambda *_: None))
+def a_file_that_another_process_is_fetching_is_waited_for_and_not_fetched(scene):
+    url, other = scene.add("/held.jpg", body(1)), scene.add("/other.jpg", body(2))
+    archive = Archive.open(LocalStore(scene.store))
+    part = archive.store.parts.open(url)
+    running = scene.start(url, other)
+    try:
+        scene.origin.wait_for(lambda: scene.asked("/other.jpg") or scene.asked("/held.jpg"), 30)
+        assert scene.asked("/held.jpg") == []
+        part.fill(PartRecord(complete_length=3000), body(1))
+        fetched = Fetched(part, 200, url, size_bytes=3000, sha256=sha256(body(1)))
+        archive.write([Publish(Entry(url, url, path="elsewhere/held.jpg"), fetched)])
+    finally:
+        part.close()
+        archive.close()
+    ran = running.wait()
+    assert "Traceback" not in ran.err
+    assert (ran.status, ran.new, ran.present, ran.failed) == (0, 1, 1, 0), ran
+    assert scene.asked("/held.jpg") == []
+    assert ran.paths["elsewhere/held.jpg"] == sha256(body(1))
+    assert ran.err.count("another process") <= 1
+
+
+@row(lambda patches: patches.setattr(LocalStore, "taken", lambda *_: False) or patches.setattr(Ledger, "taken", lambda *_: set()))
+def no_file_takes_the_path_of_another(scene):
+    """Nor the place of what stands there already, and is not ours."""
+    urls = [scene.add(f"/{folder}/same.jpg", body(n)) for n, folder in enumerate("ab")]
+    folder = {"override": "own/items", "item": "items", "list": "urllist", "get": "get"}[scene.front]
+    stranger = scene.store / folder / "127.0.0.1" / "mine.jpg"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"mine")
+    mine = scene.add("/mine.jpg", body(7))
+    ran = scene.run(*urls, mine)
+    assert (ran.status, ran.new) == (0, 3), ran
+    assert sorted(path.rpartition("/")[2] for path in ran.paths) == ["mine-2.jpg", "mine.jpg", "same-2.jpg", "same.jpg"]
+    assert ran.store == {sha256(data) for data in (body(0), body(1), body(7), b"mine")}
+
+
+@row(lambda patches: patches.setattr("mediacrawl.store.local.NameTaken", OSError))
+def a_file_where_a_folder_should_be_fails_its_own_files_and_no_other(scene):
+    scene.store.mkdir()
+    folder = {"override": "own", "item": "items", "list": "urllist", "get": "get"}[scene.front]
+    (scene.store / folder).write_text("mine")
+    url = scene.add("/a.jpg", body(1))
+    ran = scene.run(url)
+    assert (ran.status, ran.failed, ran.new) == (1, 1, 0), ran
+    assert "cannot be a file's path" in ran.failures
+    assert (scene.store / folder).read_text() == "mine"
+    assert [entry.url for entry in scene.rows(FAILED)] == [url]
+    (scene.store / folder).unlink()
+    scene.origin.forget()
+    again = scene.run(url)
+    assert (again.status, again.store) == (0, {sha256(body(1))}), again
+    assert scene.origin.requests == [], "what had come was kept"
+
+
+class _Full:
+    """A disk that takes no byte of a part any more, while it is full."""
+
+    def __init__(self, patches: Any) -> None:
+        self._patches = patches
+        self._genuine = partfile.os.pwrite
+
+    def __enter__(self) -> None:
+        def pwrite(fd, data, offset):
+            raise OSError(28, "No space left on device")
+
+        self._patches.setattr(partfile.os, "pwrite", pwrite)
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.setattr(partfile.os, "pwrite", self._genuine)
+
+
+@row(lambda patches: patches.setattr("mediacrawl.errors.errno.ENOSPC", -1))
+def a_full_disk_is_one_line_and_status_4_and_with_room_the_same_command_ends_well(scene):
+    urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(20)]
+    with scene.stage_disk_full():
+        ran = scene.run(*urls)
+        assert (ran.status, ran.failed) == (4, 0), ran
+        assert "no space left for" in ran.err
+        assert scene.rows(FAILED) == []
+    again = scene.run(*urls)
+    assert (again.status, len(again.store)) == (0, 20), again
+    assert {path.suffix for path in parts_in(scene.store)} <= {".tmp"}
+    assert not list((scene.store / ".mediacrawl").glob("probe-*"))
+
+
+# --- stops and deaths -------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(Report, "stopped", property(lambda _: False, lambda *_: None), raising=False))
+def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
+    large = Pattern(4_000_000, 1)
+    urls = [scene.add("/large.jpg", large, faults=[stall_after(3_000_000)])]
+    urls += [scene.add(f"/{n}.jpg", body(n), faults=[stall_after(10)]) for n in range(40)]
+    running = scene.start(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=4)
+    scene.origin.wait_for(lambda: scene.origin.bytes_sent("/large.jpg") >= 3_000_000, 30)
+    scene.origin.wait_for(lambda: sum(request.stalled for request in scene.origin.requests) >= 3, 30)
+    running.interrupt()
+    ran = running.wait()
+    assert "Traceback" not in ran.err, ran.err
+    assert (ran.status, ran.failed) == (3, 0), ran
+    assert scene.rows(FAILED) == []
+    scene.origin.release()
+    scene.origin.forget()
+    again = scene.run(*urls)
+    assert (again.status, len(again.store)) == (0, 41), again
+    assert (again.resumed, scene.asked("/large.jpg")[0].range[0] > 0) == (1, True)
+
+
+def _no_other_try(patches):
+    patches.setattr("mediacrawl.workers.pool.WorkerDied", type("Other", (Exception,), {}))
+    patches.setattr("mediacrawl.workers.transfers.Future.exception", _NO_DEATH, raising=False)
+
+
+_NO_DEATH = None
+
+
+@row(
+    lambda patches: patches.setattr("mediacrawl.workers.transfers.is_death", lambda _error: False),
+    threads="there is no worker that could be killed",
+)
+def what_a_killed_worker_had_is_fetched_by_others(scene):
+    large = Pattern(4_000_000, 1)
+    url = scene.add("/large.jpg", large, faults=[stall_after(3_000_000)])
+    others = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
+    running = scene.start(url, *others)
+    scene.origin.wait_for(lambda: scene.origin.bytes_sent("/large.jpg") >= 3_000_000, 30)
+    for _ in range(2):
+        with contextlib.suppress(IndexError, ValueError, ProcessLookupError):
+            scene.kill_workers(running)
+    scene.origin.wait_for(lambda: len(scene.asked("/large.jpg")) > 1, 30)
+    scene.origin.release()
+    ran = running.wait()
+    assert "Traceback" not in ran.err
+    assert (ran.status, ran.failed, len(ran.store)) == (0, 0, 11), ran
+
+
+# --- hosts that ask for quiet -----------------------------------------------------------------------
+
+
+def _no_quiet(patches):
+    patches.setattr(HostPauses, "pause", lambda *_: None)
+
+
+def asked_during_quiet(origin: Origin) -> list[str]:
+    """Requests that came between an answer that asks for quiet and the end of that quiet."""
+    asked_at = [request.finished_at for request in origin.requests if request.status in {429, 503}]
+    return [
+        request.path
+        for request in origin.requests
+        if any(at + ON_ITS_WAY_S < request.started_at < at + QUIET_S for at in asked_at)
+    ]
+
+
+def _quiet(scene: Scene, busy: Fault) -> None:
+    """Twenty files of a host, of which one is busy at first, and each takes a moment."""
+    urls = [scene.add(f"/{n}.jpg", body(n), delay_s=0.1) for n in range(24)]
+    scene.origin.fault("/3.jpg", busy)
+    ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=3)
+    assert (ran.status, ran.failed, len(ran.store)) == (0, 0, 24), ran
+    assert asked_during_quiet(scene.origin) == []
+    assert len(scene.asked("/3.jpg")) == 2
+
+
+@row(_no_quiet)
+def a_503_with_retry_after_quiets_its_host_for_all(scene):
+    _quiet(scene, status(503, retry_after=QUIET_S))
+
+
+@row(_no_quiet)
+def a_429_with_retry_after_quiets_its_host_for_all(scene):
+    _quiet(scene, status(429, retry_after=QUIET_S))
+
+
+@row(_no_quiet)
+def a_retry_after_that_is_a_date_counts_by_the_clock_of_the_server(scene):
+    """The clocks of the two differ by an hour."""
+    now = time.time() - 3600
+    dates = {"Date": email.utils.formatdate(now, usegmt=True)}
+    _quiet(scene, status(503, email.utils.formatdate(now + QUIET_S, usegmt=True), dates))
+
+
+def _each_quiets_its_host(patches):
+    heed = HostPauses.heed
+    patches.setattr(HostPauses, "heed", lambda self, *given, longest_s: heed(self, *given))
+
+
+@row(_each_quiets_its_host)
+def a_503_that_asks_for_too_much_fails_its_own_file_alone(scene):
+    urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
+    scene.origin.fault("/0.jpg", status(503, retry_after=86_400, times=None))
+    ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    assert (ran.status, ran.failed, ran.new) == (1, 1, 9), ran
+    assert "/0.jpg: HTTP 503" in ran.failures
+    assert len(scene.asked("/0.jpg")) == 1
+    scene.origin.remove("/0.jpg")
+    scene.add("/0.jpg", body(0))
+    again = scene.run(*urls)
+    assert (again.status, again.new, again.present) == (0, 1, 9), again
+
+
+@row(_no_quiet)
+def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
+    urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
+    scene.origin.everywhere(status(429, retry_after=86_400))
+    ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    assert (ran.status, ran.failed, ran.new) == (1, 10, 0), ran
+    assert "127.0.0.1 asked for quiet for" in ran.failures
+    assert len(scene.origin.requests) == 1
+    again = scene.run(*urls)
+    assert (again.status, again.new) == (0, 10), again
+
+
+# --- what is sent where -----------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(exchange, "_ONE_ORIGIN_ONLY", set()))
+def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_secrets_to_its_origin_only(scene):
+    target = scene.other.add("/target.jpg", body(3), content_type=JPEG)
+    secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Note": "hello"}
+    rows = [
+        Wanted(scene.add("/own.jpg", body(1)), headers=secret),
+        Wanted(scene.add("/plain.jpg", body(2))),
+        Wanted(scene.origin.redirect("/moved.jpg", target), headers=secret),
+    ]
+    ran = scene.run(*rows)
+    assert (ran.status, len(ran.store)) == (0, 3), ran
+    (own,), (plain,), (moved,) = map(scene.asked, ("/own.jpg", "/plain.jpg", "/moved.jpg"))
+    for request in (own, moved):
+        assert request.headers["cookie"] == "session=s3cr3t; lang=de"
+        assert (request.headers["authorization"], request.headers["x-note"]) == ("Bearer s3cr3t", "hello")
+    assert not {"cookie", "authorization", "x-note"} & plain.headers.keys()
+    (elsewhere,) = scene.other.requests_for("/target.jpg")
+    assert not {"cookie", "authorization"} & elsewhere.headers.keys()
+    assert "s3cr3t" not in ran.err + ran.failures
+    for path in (scene.store / ".mediacrawl").rglob("*"):
+        assert not path.is_file() or b"s3cr3t" not in path.read_bytes()
+
+
+@row(
+    lambda patches: patches.setattr("mediacrawl.bridge.Bridge.may_follow", lambda *_: None),
+    get="it asks no robots.txt, as the README says: a list of what is not yours is a case for `crawl urllist`",
+)
+def a_redirect_to_where_robots_txt_forbids_it_is_not_followed(scene):
+    scene.other.robots("User-agent: *\nDisallow: /secret/\n")
+    target = scene.other.add("/secret/a.jpg", body(1), content_type=JPEG)
+    allowed = scene.other.add("/open/b.jpg", body(2), content_type=JPEG)
+    urls = [scene.origin.redirect("/a.jpg", target), scene.origin.redirect("/b.jpg", allowed)]
+    ran = scene.run(*urls, ROBOTSTXT_OBEY=True)
+    assert (ran.status, ran.failed, ran.store) == (1, 1, {sha256(body(2))}), ran
+    assert scene.other.requests_for("/secret/a.jpg") == []
+    assert len(scene.other.requests_for("/open/b.jpg")) == 1
+
+
+# --- connections ------------------------------------------------------------------------------------
+
+
+def _no_stall(patches):
+    patches.setattr(Stall, "seen", lambda *_: None)
+
+
+@row(_no_stall)
+def a_body_that_drips_is_cut_and_continued(scene):
+    """Without the rule it would be there after five seconds, by one request."""
+    data = Pattern(300_000, 1)
+    url = scene.add("/a.jpg", data, faults=[drips_after(290_000, bytes_per_s=2_000)])
+    ran = scene.run(url, MEDIACRAWL_STALL_S=1, MEDIACRAWL_STALL_BYTES=8_000)
+    assert (ran.status, ran.store) == (0, {data.sha256()}), ran
+    first, second = scene.asked("/a.jpg")
+    assert first.body_bytes_sent < 300_000
+    assert second.range[0] >= 200_000
+
+
+def drips_after(n: int, *, bytes_per_s: int) -> Fault:
+    """Sends n body bytes, then so many a second, once."""
+
+    def act(x: Any) -> bool:
+        if x.answer is None or x.answer.status != 200:
+            return False
+        x.answer.drip_at, x.answer.drip_bytes_per_s = n, bytes_per_s
+        return True
+
+    return Fault("drips_after", 3, act, 1)
+
+
+@row(_no_stall)
+def a_helper_that_drips_is_cut_and_its_piece_comes_another_way(scene):
+    data = Pattern(8_000_000, 1)
+    of_helper = lambda request: request.range is not None and request.range[1] is not None  # noqa: E731
+    dripping = slow(20_000, times=1).when(of_helper)
+    url = scene.add("/a.jpg", data, faults=[limit_per_connection(20_000_000), dripping])
+    ran = scene.run(
+        url,
+        MEDIACRAWL_STALL_S=1,
+        MEDIACRAWL_STALL_BYTES=100_000,
+        MEDIACRAWL_SEGMENT_AFTER_S=0,
+        MEDIACRAWL_SEGMENT_FROM_BYTES=2_000_000,
+    )
+    assert (ran.status, ran.store) == (0, {data.sha256()}), ran
+    helpers = [request for request in scene.asked("/a.jpg") if of_helper(request)]
+    assert helpers
+    assert helpers[0].body_bytes_sent < 100_000
+
+
+@row(lambda patches: patches.setattr(ConnectionLimit, "limit_of", lambda *_: float("inf")))
+def no_more_connections_are_open_to_a_host_than_it_allows_idle_ones_included(scene):
+    """The host has two ports, and allows one connection: each time another port is asked, the last one is closed."""
+    open_elsewhere = []
+
+    def answer(origin, elsewhere, number):
+        def handler(_request):
+            open_elsewhere.append(len(elsewhere._connections))
+            return origin_answer(number)
+
+        return handler
+
+    urls = []
+    for number in range(6):
+        here, there = (scene.origin, scene.other) if number % 2 else (scene.other, scene.origin)
+        urls.append(here.on(f"/{number}.jpg", answer(here, there, number)))
+    ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    assert (ran.status, len(ran.store)) == (0, 6), ran
+    assert open_elsewhere == [0] * 6
+    assert (scene.origin.peak_open, scene.other.peak_open) == (1, 1)
+
+
+def origin_answer(number: int) -> Any:
+    from origin import Answer
+
+    return Answer(200, [("Content-Type", JPEG)], body(number))
