@@ -171,6 +171,8 @@ class Answer:
     drop_by_reset: bool = False
     stall_at: int | None = None
     stall_s: float | None = None
+    drip_at: int | None = None
+    drip_bytes_per_s: float = 0
     endless: str | None = None  # "head" or "body"
 
     @property
@@ -468,6 +470,15 @@ def _limited(bytes_per_s: float, times: int | None, name: str) -> Fault:
         answer.rate = min(bytes_per_s, answer.rate or bytes_per_s)
 
     return _on_answer(change, times, name, fits=_has_body, phase=WIRE, methods=("GET",))
+
+
+def drip_after(n: int, bytes_per_s: float, *, times: int | None = 1) -> Fault:
+    """Sends n body bytes as fast as it can, and the rest one byte after the other, so many a second."""
+
+    def change(answer: Answer) -> None:
+        answer.drip_at, answer.drip_bytes_per_s = n, bytes_per_s
+
+    return _on_answer(change, times, "drip_after", fits=_longer_than(n), phase=WIRE, methods=("GET",))
 
 
 def slow(bytes_per_s: float, *, times: int | None = 1) -> Fault:
@@ -1151,7 +1162,9 @@ class _Connection:
                 _slices(answer.body, answer.start, answer.end, step) for _ in itertools.count()
             )
         pending, sent, began = head, 0, time.monotonic()
-        for view in _cut(views, {answer.drop_at, answer.stall_at}):
+        for view in _dripping(_cut(views, {answer.drop_at, answer.stall_at, answer.drip_at}), answer):
+            if answer.drip_at is not None and sent > answer.drip_at:
+                self.origin.pause(1 / answer.drip_bytes_per_s)
             if answer.rate is not None and sent:
                 self._push(pending)
                 pending = b""
@@ -1201,6 +1214,15 @@ class _Connection:
         except OSError:
             self.origin._note(request, sent=-left)
             raise
+
+
+def _dripping(views: Iterator[memoryview], answer: Answer) -> Iterator[memoryview]:
+    """The same bytes, one at a time from where it drips on."""
+    sent = 0
+    for view in views:
+        drips = answer.drip_at is not None and sent >= answer.drip_at
+        yield from (view[at : at + 1] for at in range(len(view))) if drips else (view,)
+        sent += len(view)
 
 
 def _cut(views: Iterator[memoryview], marks: set[int | None]) -> Iterator[memoryview]:

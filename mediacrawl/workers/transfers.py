@@ -17,6 +17,13 @@ WORKERS_FROM = 64  # files: processes take a third of a second to start; until t
 _GRACE_S = 2.0
 
 
+def is_death(error: BaseException | None) -> bool:
+    """Whether a batch failed as its worker process died, so that others are to fetch its files."""
+    from mediacrawl.workers.pool import WorkerDied  # noqa: PLC0415 - only once there are workers
+
+    return isinstance(error, WorkerDied)
+
+
 class Transfers:
     """One face for both.
 
@@ -44,13 +51,11 @@ class Transfers:
         if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)
-        from mediacrawl.workers.pool import WorkerDied  # noqa: PLC0415 - only once there are workers
-
         future: Future[list[Outcome]] = Future()
 
         def through(inner: Future[list[Outcome]]) -> None:
             error = inner.exception()
-            if isinstance(error, WorkerDied):  # whatever it was that killed it: here is another try
+            if is_death(error):  # whatever it was that killed it: here is another try
                 self.threads.submit(requests, budget_s).add_done_callback(through)
             elif error is not None:
                 future.set_exception(error)

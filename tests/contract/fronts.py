@@ -10,9 +10,11 @@ have a socket to the crawl, as processes have. As processes, all is what a perso
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,22 +25,25 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from crawling import PATIENCE_S, QUICK, Crawled, Running, environment, files_in, settings_of
 from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 
 from mediacrawl import direct
 from mediacrawl import settings as project_settings
+from mediacrawl.archive import Archive
 from mediacrawl.bridge import Bridge
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.urllist import UrlListSpider
+from mediacrawl.store.local import LocalStore
 from mediacrawl.workers import pool as worker_pool
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.process import Worker
 from mediacrawl.workers.transfers import Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mediacrawl.report import Report
 
@@ -124,6 +129,7 @@ class Items(Spider):
             yield {"file_urls": [facts.pop("url")], **facts}
 
 
+_NO_SPACE = errno.ENOSPC
 PIPELINES = {"override": {f"{__name__}.Override": 1}}
 
 
@@ -239,8 +245,21 @@ class InProcess:
             files_in(self.folder / "store"),
         )
 
-    def kill_worker(self, _running: InThread) -> None:
-        ThreadWorker.all[0].kill()
+    def kill_workers(self, _running: InThread) -> None:
+        for worker in ThreadWorker.all:
+            worker.kill()
+
+    @contextlib.contextmanager
+    def full_disk(self, _store: Path) -> Iterator[None]:
+        """A disk that takes no byte of a part while it is full."""
+
+        def pwrite(_fd: int, _data: Any, _offset: int) -> int:
+            raise OSError(_NO_SPACE, os.strerror(_NO_SPACE))
+
+        genuine = os.pwrite
+        self._patches.setattr(os, "pwrite", pwrite)
+        yield
+        self._patches.setattr(os, "pwrite", genuine)
 
 
 def _start_and_wait(pool: worker_pool.WorkerPool) -> bool:
@@ -313,6 +332,7 @@ class AsProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._mounted: list[Path] = []
 
     def start(self, front: str, mode: Mode, wanted: Sequence[Wanted], settings: Mapping[str, object]) -> Process:
         (self.folder / "list").write_text("".join(f"{one.line()}\n" for one in wanted))
@@ -339,16 +359,41 @@ class AsProcess:
         )
         return Process(Running(process, self.folder, None))
 
-    def kill_worker(self, running: Process) -> None:
-        """Of those that the command has started, one."""
-        pid = running.running.process.pid
-        (child, *_) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or self._children(pid)
-        os.kill(int(child), signal.SIGKILL)
+    def kill_workers(self, running: Process) -> None:
+        for child in self._children(running.running.process.pid):
+            os.kill(int(child), signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def full_disk(self, store: Path) -> Iterator[None]:
+        """A file system of its own, that something else fills."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can mount")
+        Archive.open(LocalStore(store)).close()
+        kept = self.folder / "kept"
+        store.rename(kept)
+        store.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", store], check=False)
+        if mounted.returncode:
+            pytest.skip("no mount here")
+        self._mounted.append(store)
+        shutil.copytree(kept, store, dirs_exist_ok=True)
+        filler = store / ".filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        yield
+        filler.unlink()
+
+    def close(self) -> None:
+        for store in self._mounted:
+            subprocess.run(["umount", "-l", store], check=True)
 
     @staticmethod
     def _children(pid: int) -> list[str]:
         """Whichever thread has started them."""
-        return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+        return [
+            child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+        ]
 
 
 @dataclass

@@ -5,23 +5,11 @@ import os
 import sys
 
 import pytest
-from crawling import Crawls, Done
-from scrapy.downloadermiddlewares import cookies
-from tldextract import TLDExtract
+from crawling import Done
 
 from mediacrawl import __main__, cli
 from mediacrawl.archive import Archive, Failure
 from mediacrawl.errors import DiskFull
-
-
-@pytest.fixture(scope="session")
-def crawls():
-    # Scrapy's cookies would ask the network for the list of public suffixes, once for each machine.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cookies, "_split_domain", TLDExtract(include_psl_private_domains=True, suffix_list_urls=()))
-        running = Crawls()
-        yield running
-        running.close()
 
 
 @pytest.fixture(autouse=True)
