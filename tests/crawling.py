@@ -37,7 +37,7 @@ from scrapy.settings import Settings
 from mediacrawl.bridge import Bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mediacrawl.report import Report
@@ -79,6 +79,23 @@ def parts_in(store: Path) -> list[Path]:
     """What is partial, as files."""
     folder = store / ".mediacrawl" / "parts"
     return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+
+
+def largest_part_bytes(store: Path) -> int:
+    """The size of the largest partial file, while others come and go."""
+    sizes = [0]
+    for path in parts_in(store):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return max(sizes)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Looks again and again until it holds: for what tells nobody, as a file on the disk."""
+    until = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until, "it does not come to that"
+        threading.Event().wait(0.001)
 
 
 # --- processes --------------------------------------------------------------------------------------

@@ -935,6 +935,11 @@ class Origin:
         chosen = self.requests if path is None else self.requests_for(path)
         return sum(request.body_bytes_sent for request in chosen)
 
+    @property
+    def open_connections(self) -> int:
+        """How many are open now, busy or idle."""
+        return len(self._connections)
+
     def forget(self) -> None:
         """Empties the records: the next run begins."""
         with self._changed:
@@ -982,6 +987,7 @@ class Origin:
         finally:
             with self._changed:  # before the client can know
                 self._connections.pop(sock, None)
+                self._changed.notify_all()
             sock.close()
 
     def _find(self, request: Request) -> Resource:

@@ -168,6 +168,7 @@ def in_a_loop(work):
         try:
             return await asyncio.wait_for(work(batcher), WAIT_S)
         finally:
+            batcher.hand_over()
             batcher.close()
 
     batches = []

@@ -506,7 +506,10 @@ class _Closing:
             self._new.append(_Watched(sock, time.monotonic() + at_most_s, then))
             starts, self._has_thread = not self._has_thread, True
         if starts:
-            threading.Thread(target=self._watch, daemon=True, name="closing").start()
+            try:
+                threading.Thread(target=self._watch, daemon=True, name="closing").start()
+            except RuntimeError:  # none can be started: the process is about to end, or there are too many
+                self._watch()
 
     def _watch(self) -> None:
         watched: list[_Watched] = []

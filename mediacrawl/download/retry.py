@@ -57,6 +57,7 @@ class HostPauses:
         self.clock = clock
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
+        self._forget_from = _MAX_HOSTS  # so many hosts
         self._listeners: tuple[Listener, ...] = ()
 
     def subscribe(self, listener: Listener) -> None:
@@ -85,9 +86,10 @@ class HostPauses:
         with self._lock:
             if until <= self._until.get(host, 0.0):
                 return
-            if len(self._until) >= _MAX_HOSTS:
+            if len(self._until) >= self._forget_from:
                 now = self.clock()
                 self._until = {h: deadline for h, deadline in self._until.items() if deadline > now}
+                self._forget_from = max(_MAX_HOSTS, 2 * len(self._until))  # or all are looked at for each that is new
             self._until[host] = until
             listeners = self._listeners
         for listener in listeners:

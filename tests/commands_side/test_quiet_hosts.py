@@ -6,7 +6,7 @@ import pytest
 from crawling import run, sha256
 from origin import Answer
 
-FILES = 150
+FILES = 100
 QUIET_S = 1
 TAKES_S = 0.05
 # What was on its way when the answer came may still arrive: a request, and the news to the other processes.
@@ -46,7 +46,11 @@ def asked_during_quiet(origin):
     ]
 
 
-@pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=list"), ("get", "-i", "list")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [("crawl", "urllist", "-a", "file=list"), pytest.param(("get", "-i", "list"), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
 def test_one_retry_after_does_not_hang_a_crawl_with_workers_and_is_obeyed_by_all_of_them(busy, tmp_path, words):
     (tmp_path / "list").write_text("".join(f"{busy.url(f'/p{number}.png')}\n" for number in range(FILES)))
     done = run(tmp_path, *words)
@@ -56,6 +60,7 @@ def test_one_retry_after_does_not_hang_a_crawl_with_workers_and_is_obeyed_by_all
     assert asked_during_quiet(busy) == []
 
 
+@pytest.mark.slow
 def test_nor_a_gallery(busy, tmp_path):
     images = "".join(f'<img src="/p{number}.png">' for number in range(FILES))
     done = run(tmp_path, "crawl", "site", "-a", f"url={busy.page('/', images)}")

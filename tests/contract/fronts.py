@@ -29,6 +29,7 @@ import pytest
 from crawling import PATIENCE_S, QUICK, Crawled, Running, environment, files_in, settings_of
 from scrapy import Request, Spider
 from scrapy.crawler import Crawler
+from thread_worker import ThreadWorker
 
 from mediacrawl import direct
 from mediacrawl import settings as project_settings
@@ -38,8 +39,6 @@ from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
 from mediacrawl.workers import pool as worker_pool
-from mediacrawl.workers.channel import Channel
-from mediacrawl.workers.process import Worker
 from mediacrawl.workers.transfers import Transfers
 
 if TYPE_CHECKING:
@@ -146,38 +145,6 @@ def settings_for(front: str, mode: Mode, settings: Mapping[str, object]) -> dict
 
 
 # --- in this process --------------------------------------------------------------------------------
-
-
-class ThreadWorker:
-    """A worker in a thread of this process, as `subprocess.Popen` has it. A kill takes its connection away."""
-
-    all: list[ThreadWorker] = []  # noqa: RUF012 - those of the test that is running
-
-    def __init__(self, end: Any) -> None:
-        self.pid = len(ThreadWorker.all)
-        self._end = end.dup()
-        self._thread = threading.Thread(target=self._serve, args=(Channel(end.dup()),), daemon=True, name="in-worker")
-        ThreadWorker.all.append(self)
-        self._thread.start()
-
-    def _serve(self, channel: Channel) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            Worker(channel, channel.receive()).serve()
-        with contextlib.suppress(OSError):
-            self._end.shutdown(2)
-        self._end.close()
-        channel.finish(1.0)
-        channel.close()
-
-    def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._end.shutdown(2)
-
-    def wait(self, timeout: float | None = None) -> int:
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise subprocess.TimeoutExpired("worker", timeout or 0)
-        return 0
 
 
 class InProcess:

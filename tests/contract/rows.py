@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crawling import parts_in, sha256
+from crawling import largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
 from origin import Answer, Fault, Origin, Pattern, drip_after, limit_per_connection, stall_after, status
 
@@ -314,6 +314,7 @@ def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
     running = scene.start(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=4)
     scene.origin.wait_for(lambda: scene.origin.bytes_sent("/large.jpg") >= 3_000_000, 30)
     scene.origin.wait_for(lambda: sum(request.stalled for request in scene.origin.requests) >= 3, 30)
+    wait_until(lambda: largest_part_bytes(scene.store) >= 1_000_000)
     running.interrupt()
     ran = running.wait()
     assert "Traceback" not in ran.err, ran.err

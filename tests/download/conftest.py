@@ -11,8 +11,20 @@ LARGE_BYTES = 200_000
 
 @pytest.fixture(autouse=True)
 def short_counts(monkeypatch):
-    """A connection that was cut counts for a moment only: a test that has one waits for no tenth of a second."""
+    """A connection that was cut counts for a moment only, and what is left of a body is waited for no longer: a test
+    that has one waits for no tenth of a second.
+    """
     monkeypatch.setattr(connections, "CUT_COUNTS_S", 0.001)
+    monkeypatch.setattr(connections, "_ENTER_EVERY_S", 0.0005)
+    for module in ("transport", "curl"):
+        monkeypatch.setattr(f"mediacrawl.download.{module}._DRAINED_AT_END_WITHIN_S", 0.001)
+
+
+@pytest.fixture
+def patient_ends(monkeypatch):
+    """What is left of a body is waited for, however busy this machine is."""
+    for module in ("transport", "curl"):
+        monkeypatch.setattr(f"mediacrawl.download.{module}._DRAINED_AT_END_WITHIN_S", 20.0)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 import pytest
+from crawling import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from origin import Answer, Pattern, drop_after, header, html_instead, redirect, reset_on_connect, status
@@ -24,6 +25,7 @@ from mediacrawl.download.connections import (
 )
 from mediacrawl.download.request import Cancel
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import Interrupted, MediacrawlError
 
 WAIT_S = 30
@@ -184,13 +186,6 @@ def in_thread(function):
         return done[0]
 
     return result
-
-
-def wait_until(holds):
-    until = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < until
-        threading.Event().wait(0.001)
 
 
 def test_without_a_limit_each_may_open():
@@ -484,7 +479,7 @@ def test_a_server_never_sees_more_connections_than_it_allows_idle_ones_and_broke
         transport.close()
 
 
-def test_an_error_page_leaves_its_connection_usable(origin, transport_kind):
+def test_an_error_page_leaves_its_connection_usable(origin, transport_kind, patient_ends):
     """A list of many dead links would connect anew for each of them."""
     transport = transport_kind()
     for number in range(5):
@@ -495,6 +490,30 @@ def test_an_error_page_leaves_its_connection_usable(origin, transport_kind):
     assert transport.get(chunked, {}, proxy=None, timeout_s=20.0).close() is False
     assert origin.connections == 1
     transport.close()
+
+
+def test_a_transport_that_is_closed_has_no_connection_left_even_if_its_pool_is_still_known(origin):
+    """An error that was kept knows the pool of its connection, by its frames."""
+    transport = RequestsTransport()
+    transport.get(origin.add("/a", b"x"), {}, proxy=None, timeout_s=20.0).close()
+    pools = list(transport._adapter._known)
+    assert [len(pool.pool.items) for pool in pools] == [1]
+    transport.close()
+    origin.wait_for(lambda: not origin.open_connections)
+
+
+def test_where_no_thread_can_be_started_a_connection_is_closed_all_the_same(monkeypatch):
+    """As at the end of a process, from Python 3.12 on."""
+
+    def start(_thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    here, there = socket.socketpair()
+    there.close()
+    done = []
+    connections._Closing().add(here, WAIT_S, lambda: done.append(here.fileno()))
+    assert done == [-1]
 
 
 def test_what_is_left_of_a_large_answer_is_not_read(origin, transport_kind):

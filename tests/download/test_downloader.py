@@ -1012,9 +1012,10 @@ def test_a_name_that_does_not_resolve_is_named(rig, monkeypatch):
     def unknown(host, *_args, **_more):
         raise socket.gaierror(socket.EAI_NONAME, f"Name or service not known: {host}")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(ConnectFailed, match=r"the name 'nowhere\.invalid' does not resolve"):
-        rig.fetch("http://nowhere.invalid/a")
+    with monkeypatch.context() as patches:
+        patches.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(ConnectFailed, match=r"the name 'nowhere\.invalid' does not resolve"):
+            rig.fetch("http://nowhere.invalid/a")
 
 
 @pytest.mark.parametrize("url", ["", "a.jpg", "ftp://h/a", "file:///a", "http://", "http://h:0/", "http://a b/"])

@@ -60,15 +60,30 @@ def helpers(rig):
     return [request for request in rig.origin.requests if of_helper(request)]
 
 
+@contextmanager
+def released_when_a_helper_comes(rig):
+    """The origin stalls until then, so that the first connection does not bring all before there is another."""
+
+    def wait():
+        rig.origin.wait_for(lambda: helpers(rig), 30)
+        rig.origin.release()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    yield
+    thread.join(30)
+
+
 # --- on the wire ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("connections", [2, 4])
 def test_a_server_that_limits_each_connection_gets_several_and_the_file_is_right(rig, connections, monkeypatch):
     monkeypatch.setattr("mediacrawl.download.connections.CUT_COUNTS_S", 0.5)  # also where it is slow to notice
-    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
     progress = Progress("")
-    arrived = rig.bring(url, connections=connections, progress=progress)
+    with released_when_a_helper_comes(rig):
+        arrived = rig.bring(url, connections=connections, progress=progress)
     assert arrived.data == BODY.read()
     assert 2 <= rig.origin.peak_open <= connections
     assert all(request.headers["if-range"] == TAG for request in helpers(rig))
@@ -77,8 +92,9 @@ def test_a_server_that_limits_each_connection_gets_several_and_the_file_is_right
 
 
 def test_every_segment_is_a_share_of_its_own(rig):
-    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000)])
-    rig.bring(url, connections=4)
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
+    with released_when_a_helper_comes(rig):
+        rig.bring(url, connections=4)
     starts = [request.range[0] for request in helpers(rig)]
     assert len(starts) >= 2
     assert len(set(starts)) == len(starts)

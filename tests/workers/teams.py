@@ -18,15 +18,15 @@ WAIT_S = 60
 
 
 class Team:
-    """A store, and worker processes that fetch into it."""
+    """A store, and worker processes that fetch into it; `spawn` starts them."""
 
-    def __init__(self, folder, transport=None, processes=1, threads=2):
+    def __init__(self, folder, transport=None, processes=1, threads=2, spawn=None):
         self.store = LocalStore(folder)
         self.archive = Archive.open(self.store)
         policy = Policy(backoff=Backoff(base_s=0.001, max_s=0.001))
         setup = Setup(self.store.root, True, policy, transport or TransportChoice(), threads)
         self.pauses = HostPauses()
-        self.pool = WorkerPool(setup, processes, self.pauses)
+        self.pool = WorkerPool(setup, processes, self.pauses, spawn=spawn)
 
     def fetch(self, *urls, budget_s=float("inf"), **more):
         requests = [TransferRequest(url, url, **more) for url in urls]

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 import pytest
 from origin import Pattern, stall_after, status
 from teams import WAIT_S
+from thread_worker import ThreadWorker
 
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
@@ -21,7 +22,7 @@ from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.messages import Batch, Quiet, Release, Stop, UnderWay
 from mediacrawl.workers.pool import MOST_SILENT_TICKS, WorkerDied
 
-FLOOD = 20_000
+FLOOD = 20000
 
 
 def heard(team, host="127.0.0.1"):
@@ -41,7 +42,7 @@ def pid_of(worker):
 
 
 def test_a_host_that_asks_one_worker_for_quiet_is_left_alone_by_all(origin, team):
-    team = team(processes=2, threads=1)
+    team = team(processes=2, threads=1, spawn=ThreadWorker)
     url = origin.add("/a.jpg", b"x", faults=[status(429, retry_after=1000)])
     first, _second = start(team, origin)
     (outcome,) = ask(first, team, url)
@@ -62,7 +63,7 @@ def ask(worker, team, url):
 
 
 def test_a_deadline_is_told_once_to_each_other_worker_and_never_back(origin, team, monkeypatch):
-    team = team(processes=3, threads=1)
+    team = team(processes=3, threads=1, spawn=ThreadWorker)
     posted = Counter()
     for worker in start(team, origin):
         post = worker._channel.post
@@ -96,7 +97,7 @@ def start(team, origin):
 
 
 def test_a_worker_that_starts_during_a_pause_keeps_it_too(origin, team):
-    team = team()
+    team = team(spawn=ThreadWorker)
     team.pauses.pause("127.0.0.1", 1000.0)
     (outcome,) = team.fetch(origin.add("/a.jpg", b"x"))
     assert "asked for quiet" in str(outcome)
@@ -104,12 +105,12 @@ def test_a_worker_that_starts_during_a_pause_keeps_it_too(origin, team):
 
 
 def test_so_does_one_that_takes_the_place_of_a_worker_that_was_killed(origin, team):
-    team = team()
+    team = team(spawn=ThreadWorker)
     url = origin.add("/a.jpg", Pattern(300_000), faults=[stall_after(200_000)])
     future = team.pool.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
     team.pauses.pause("127.0.0.1", 1000.0)
-    os.kill(pid_of(team.pool._workers[0]), signal.SIGKILL)
+    team.pool._workers[0]._process.kill()
     with pytest.raises(WorkerDied):
         future.result(WAIT_S)
     (outcome,) = team.fetch(url)
@@ -156,7 +157,7 @@ def test_two_processes_that_both_say_much_before_they_read_hear_all_of_it():
 @pytest.mark.parametrize("message", [Quiet("host.example", 1e12), UnderWay([])], ids=["Quiet", "UnderWay"])
 def test_a_worker_that_says_the_same_again_and_again_keeps_nobody_from_working(origin, team, message):
     """What it says is heard by a thread that passes nothing on but news."""
-    team = team(processes=2, threads=1)
+    team = team(processes=2, threads=1, spawn=ThreadWorker)
     first, second = start(team, origin)
     posted = []
     post = second._channel.post
