@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from drawing import SEED
 from origin import Origin
 from transports import TRANSPORTS, transport_class
+
+
+def pytest_report_header() -> str:
+    return f"MEDIACRAWL_SEED={SEED}"
 
 
 @pytest.fixture

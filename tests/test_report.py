@@ -40,6 +40,8 @@ def report_of(**facts):
         (report_of(wanted=3, new=1, resumed=1, present=1), 0),
         (report_of(new=5, failed=1), 1),
         (report_of(new=5, pages_failed=1), 1),
+        (report_of(wanted=6, new=5), 1),
+        (report_of(wanted=6, new=5, stopped=True), 3),
         (report_of(stopped=True), 3),
         (report_of(failed=1, stopped=True), 3),
         (report_of(fatal=UsageProblem("")), 2),
@@ -119,6 +121,15 @@ def test_the_summary_of_a_failed_run_says_what_failed_why_and_how_to_go_on():
     assert "pages that could not be fetched: 1" in lines
     assert "  http://h/a: HTTP 404 Not Found" in lines
     assert "  http://h/: page: HTTP 500" in lines
+
+
+def test_the_summary_says_how_many_files_are_lost_sight_of():
+    """There should be none; else status 1 would have no reason that a person can see."""
+    lines = report_of(wanted=6, new=4).lines("again")
+    assert lines[1:] == [
+        "files that are neither there nor known to have failed: 2",
+        "try the failed ones again with: again",
+    ]
 
 
 def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():

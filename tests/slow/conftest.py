@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
-import random
-import zlib
+from typing import TYPE_CHECKING
 
 import pytest
+from drawing import FULL, chance_for
 
-# `MEDIACRAWL_TESTS=full python -m pytest -m slow` is the nightly form.
-FULL = os.environ.get("MEDIACRAWL_TESTS") == "full"
+if TYPE_CHECKING:
+    import random
 
 
 @pytest.fixture
@@ -17,7 +16,5 @@ def full() -> bool:
 
 @pytest.fixture
 def chance(request) -> random.Random:
-    """Another course in each run; `MEDIACRAWL_SEED` repeats one. The seed is printed."""
-    base = int(os.environ.get("MEDIACRAWL_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"MEDIACRAWL_SEED={base}")
-    return random.Random(base ^ zlib.crc32(request.node.name.encode()))
+    """See `drawing`."""
+    return chance_for(request.node.name)

@@ -1,0 +1,80 @@
+"""What the row of a file says when it is wanted again."""
+
+from __future__ import annotations
+
+import pytest
+
+from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
+from mediacrawl.refetch import RefetchPolicy, is_wanted_already
+
+NOW = 1_700_000_000.0
+HOUR, DAY = 3600.0, 86_400.0
+POLICY = RefetchPolicy(expires_s=90 * DAY, retry_permanent_s=30 * DAY)
+
+
+def entry(state, age_s=0.0, **more):
+    return Entry("k", "http://h/a", state=state, checked_at=NOW - age_s, **more)
+
+
+@pytest.mark.parametrize(
+    ("row", "fresh"),
+    [
+        (None, False),
+        (entry(DONE), True),
+        (entry(DONE, 90 * DAY), True),
+        (entry(DONE, 90 * DAY + 1), False),
+        (entry(DONE, -HOUR + 1), True),
+        (entry(DONE, -HOUR), False),
+        (entry(DONE, -1000 * DAY), False),
+        (Entry("k", "http://h/a", state=DONE), False),
+        (entry(PENDING), False),
+        (entry(FAILED), False),
+    ],
+    ids=[
+        "no row",
+        "there",
+        "just in time",
+        "old",
+        "a clock that was a little ahead",
+        "an hour ahead",
+        "years ahead",
+        "never looked at",
+        "wanted",
+        "failed",
+    ],
+)
+def test_a_finished_file_is_fresh_until_it_expires(row, fresh):
+    assert POLICY.is_fresh(row, NOW) is fresh
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        (None, False),
+        (entry(DONE), False),
+        (entry(PENDING), False),
+        (entry(FAILED, reason="HTTP 503"), False),
+        (entry(FAILED, reason="HTTP 404", permanent=True), True),
+        (entry(FAILED, 30 * DAY - 1, reason="HTTP 404", permanent=True), True),
+        (entry(FAILED, 30 * DAY, reason="HTTP 404", permanent=True), False),
+        (entry(FAILED, -1000 * DAY, reason="HTTP 404", permanent=True), False),
+    ],
+    ids=["no row", "there", "wanted", "may pass", "for good", "just before", "in time", "noted by a wrong clock"],
+)
+def test_what_has_failed_for_good_is_known_for_a_time(row, known):
+    assert (POLICY.known_failure(row, NOW) is not None) is known
+
+
+def test_the_reason_says_how_to_ask_all_the_same():
+    reason = POLICY.known_failure(entry(FAILED, reason="HTTP 404 Not Found", permanent=True), NOW)
+    assert reason.startswith("HTTP 404 Not Found (known, not asked for again before 2023-12-")
+    assert "mediacrawl retry --permanent" in reason
+
+
+def test_with_nothing_held_to_be_for_good_all_is_asked_for():
+    assert POLICY._replace(retry_permanent_s=0.0).known_failure(entry(FAILED, permanent=True), NOW) is None
+
+
+@pytest.mark.parametrize(("row", "wanted"), [(None, False), (entry(PENDING), True), (entry(DONE), False)])
+def test_what_is_noted_as_wanted_need_not_be_noted_again(row, wanted):
+    assert is_wanted_already(row) is wanted
