@@ -163,7 +163,7 @@ class GuardedAdapter(HTTPAdapter):
         self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
 
     def close(self) -> None:
-        """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more: at exit, maybe."""
+        """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more, maybe at exit."""
         self.pool.cache_clear()
         for pool in list(self._known):
             pool.close()

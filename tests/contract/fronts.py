@@ -379,7 +379,8 @@ class Process:
         if done.status == 0 and not _SUMMARY.search(done.err):  # `get` says nothing more where all is well
             lines = done.out.splitlines()
             there = sum(line.startswith("already there") for line in lines)
-            counts = [len(lines) - there, 0, there, 0]
+            resumed = sum("of them were here" in line for line in lines)
+            counts = [len(lines) - there - resumed, resumed, there, 0]
         return Ran(done.status, *counts, None, done.err, done.out + done.err, done.store)
 
 

@@ -296,7 +296,7 @@ def a_full_disk_is_one_line_and_status_4_and_with_room_the_same_command_ends_wel
         ran = scene.run(*urls)
         assert (ran.status, ran.failed) == (4, 0), ran
         assert "no space left for" in ran.err
-        assert scene.rows(FAILED) == []
+    assert scene.rows(FAILED) == []
     again = scene.run(*urls)
     assert (again.status, len(again.store)) == (0, 20), again
     assert {path.suffix for path in parts_in(scene.store)} <= {".tmp"}
