@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from origin import Pattern
@@ -38,7 +39,6 @@ from mediacrawl.bridge import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from mediacrawl.report import Report
 
@@ -176,6 +176,16 @@ class Running:
     def _text(self) -> tuple[str, str]:
         out, err = self._output
         return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, in whichever of its threads."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def environment(**more: str) -> dict[str, str]:

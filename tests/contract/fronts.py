@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from crawling import PATIENCE_S, QUICK, Crawled, Running, environment, files_in, settings_of
+from crawling import PATIENCE_S, QUICK, Crawled, Running, children_of, environment, files_in, settings_of
 from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from thread_worker import ThreadWorker
@@ -327,8 +327,8 @@ class AsProcess:
         return Process(Running(process, self.folder, None))
 
     def kill_workers(self, running: Process) -> None:
-        for child in self._children(running.running.process.pid):
-            os.kill(int(child), signal.SIGKILL)
+        for child in children_of(running.running.process.pid):
+            os.kill(child, signal.SIGKILL)
 
     @contextlib.contextmanager
     def full_disk(self, store: Path) -> Iterator[None]:
@@ -354,13 +354,6 @@ class AsProcess:
     def close(self) -> None:
         for store in self._mounted:
             subprocess.run(["umount", "-l", store], check=True)
-
-    @staticmethod
-    def _children(pid: int) -> list[str]:
-        """Whichever thread has started them."""
-        return [
-            child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-        ]
 
 
 @dataclass
