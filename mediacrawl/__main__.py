@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+
+_INTERRUPTED = 3  # `errors.EXIT_INTERRUPTED`, which is not imported yet
 
 
 def run() -> None:
@@ -18,6 +21,9 @@ def run() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     try:
         main()
+    except KeyboardInterrupt:  # before anything could stop in order, or after
+        print("mediacrawl: interrupted; run the same command to go on", file=sys.stderr)  # noqa: T201
+        sys.exit(_INTERRUPTED)
     except SystemExit as end:
         if sys.argv[1:2] == ["get"] and isinstance(end.code, int):
             _leave(end.code)
@@ -30,6 +36,7 @@ def _leave(status: int) -> None:
     disk only then. Returns where something is not as usual: then it is left to the interpreter.
     """
     with suppress(AttributeError, OSError, ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left that could be broken off
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001
         sys.stdout.flush()

@@ -329,6 +329,7 @@ class Bridge:
             callback()
         for works in self.works:
             works.pool.stop()
+            works.archive.ledger.hurry()
         if self.pages is not None:
             self.pages.stop(GivenUp("the crawl is stopping"))
         self._look_soon()

@@ -41,7 +41,7 @@ from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.lists import Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url, wished_path
 from mediacrawl.pace import BATCH_S, Pace
-from mediacrawl.progress import Display, Snapshot, command_line
+from mediacrawl.progress import Display, Snapshot, command_line, retry_command
 from mediacrawl.refetch import is_wanted_already
 from mediacrawl.report import Recent, Report, size_text
 from mediacrawl.store.partfile import PartInUse
@@ -178,7 +178,7 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
         sys.stdout.flush()
     if report.exit_status != EXIT_OK:
         with _told(report):
-            for line in report.lines(command_line()):
+            for line in report.lines(command_line(), retry_command(store.root)):
                 print(line, file=sys.stderr, flush=True)
     return report.exit_status
 
@@ -211,21 +211,26 @@ def _give_up_output() -> None:
 
 @contextmanager
 def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C stops, and breaks into nothing that is half done; the next one does."""
-    before = signal.getsignal(signal.SIGINT)
+    """The first Ctrl-C or SIGTERM stops, and breaks into nothing that is half done; the next one does."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        before = {which: handler for which, handler in usual.items() if signal.getsignal(which) is handler}
+
+    def restore() -> None:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
     def first(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         stop()
 
-    is_ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
-    if is_ours:
-        signal.signal(signal.SIGINT, first)
+    for which in before:
+        signal.signal(which, first)
     try:
         yield
     finally:
-        if is_ours:
-            signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class _Unusable(NamedTuple):
@@ -308,6 +313,7 @@ class _Run:
 
     def stop(self) -> None:
         """End `all` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
+        self._works.archive.ledger.hurry()
         self._events.put(partial(self._interrupt))
 
     @staticmethod
@@ -403,7 +409,7 @@ class _Run:
                 self._report.present += 1
                 self._end(wanted, f"already there: {self._where(entry)}")
             elif wanted.from_list and (reason := self._refetch.known_failure(entry, now)) is not None:
-                self._report.count_failure(wanted.shown, reason)
+                self._report.count_failure(wanted.shown, reason, known=True)
                 self._end(wanted)
             else:
                 missing.append(wanted.as_of(entry))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 from scrapy import exceptions, signals
 
 from mediacrawl.bridge import Bridge, in_words
-from mediacrawl.progress import Display, Snapshot, command_line
-from mediacrawl.wiring import number
+from mediacrawl.progress import Display, Snapshot, command_line, retry_command
+from mediacrawl.wiring import DEFAULT_STORE, number
 
 if TYPE_CHECKING:
     from typing import Self
@@ -50,6 +50,7 @@ class ProgressExtension:
         self._stream = stream or sys.stderr
         self._display = Display(self._stream, line_every_s)
         self._task: asyncio.Task[None] | None = None
+        self._has_ended = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -67,10 +68,14 @@ class ProgressExtension:
 
     def spider_closed(self, reason: str) -> None:
         """Clear the bars, write the summary."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         if self._task is not None:
             self._task.cancel()
         self._display.close(self._snapshot())
-        for line in self._bridge.report.lines(command_line()):
+        store = self._crawler.settings["FILES_STORE"] or DEFAULT_STORE
+        for line in self._bridge.report.lines(command_line(), retry_command(store)):
             self._stream.write(f"{line}\n")
             logger.info(line)
         self._stream.flush()

@@ -42,7 +42,7 @@ from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.threads import start_thread
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of
+from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of, whole
 from mediacrawl.wishes import (
     hide_credentials,
     note_options,
@@ -86,6 +86,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
         self._durable = flag(crawler.settings, "MEDIACRAWL_SYNC", default=True)
+        whole(crawler.settings, self._key_for_pipe("FILES_EXPIRES", "FilesPipeline", crawler.settings), self.EXPIRES)
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None

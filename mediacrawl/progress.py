@@ -194,9 +194,19 @@ def _brief(progress: Progress) -> str:
 
 def command_line() -> str:
     """The command that was given, to be pasted again; without the credentials of its URLs."""
+    program, words = _program()
+    return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in [*program, *words])
+
+
+def retry_command(store: object) -> str:
+    """The command that asks for all that has failed in a store, also for what is known to fail for good."""
+    return shlex.join([*_program()[0], "retry", "--permanent", "-s", f"FILES_STORE={store}"])
+
+
+def _program() -> tuple[list[str], list[str]]:
+    """What was started, and the words behind it."""
     words = sys.orig_argv[1:]
     if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, with options of Python before
-        words = ["python", *words]
-    elif words:
-        words = [Path(words[0]).name, *words[1:]]
-    return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in words)
+        end = words.index("-m") + 2 if "-m" in words else 2
+        return ["python", *words[:end]], words[end:]
+    return [Path(word).name for word in words[:1]], words[1:]

@@ -37,7 +37,7 @@ class RefetchPolicy(NamedTuple):
         if _age_s(entry, now) >= self.retry_permanent_s:
             return None
         day = time.strftime("%Y-%m-%d", time.localtime((entry.checked_at or 0.0) + self.retry_permanent_s))
-        return f"{entry.reason} (known, not asked for again before {day} but by: mediacrawl retry --permanent)"
+        return f"{entry.reason} (known, not asked for again before {day})"
 
 
 def _age_s(entry: Entry, now: float) -> float:

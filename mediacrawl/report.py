@@ -43,6 +43,7 @@ class Report:
         new, resumed, present: arrived whole; arrived with bytes from before; needed nothing.
         saved_bytes: did not travel again.
         new_bytes: of files that arrived.
+        known_failed: of those that failed, those that were not asked for, as they are known to fail for good.
         pages_failed: pages that could not be fetched.
         fatal: why this machine could not go on.
         stopped: the run ended before it was through.
@@ -52,7 +53,7 @@ class Report:
         self.wanted = 0
         self.new = self.resumed = self.present = self.failed = 0
         self.new_bytes = self.saved_bytes = 0
-        self.pages_failed = 0
+        self.known_failed = self.pages_failed = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
         self.fatal: MediacrawlError | None = None
@@ -68,9 +69,10 @@ class Report:
         """Wanted files of which nothing is known. After a run that came to its end there is none, or we are wrong."""
         return max(0, self.wanted - self.settled)
 
-    def count_failure(self, url: str, reason: str) -> None:
+    def count_failure(self, url: str, reason: str, *, known: bool = False) -> None:
         """One file that did not arrive."""
         self.failed += 1
+        self.known_failed += known
         self._count_reason(url, reason)
 
     def count_page_failure(self, url: str, reason: str) -> None:
@@ -93,8 +95,10 @@ class Report:
             return EXIT_INTERRUPTED
         return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
 
-    def lines(self, again: str) -> list[str]:
-        """The summary for a person; `again` is the command that goes on or tries again."""
+    def lines(self, again: str, again_permanent: str = "") -> list[str]:
+        """The summary for a person, with two commands: `again` goes on or tries again, `again_permanent` asks also
+        for what is known to fail for good.
+        """
         counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
         arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
@@ -112,5 +116,8 @@ class Report:
         elif self.failed or self.pages_failed or self.unsettled:
             if self.unsettled:
                 lines.append(f"files that are neither there nor known to have failed: {self.unsettled}")
-            lines.append(f"try the failed ones again with: {again}")
+            if self.known_failed:
+                lines.append(f"ask for what is known to fail for good with: {again_permanent}")
+            if self.failed > self.known_failed or self.pages_failed or self.unsettled:
+                lines.append(f"try the failed ones again with: {again}")
         return lines

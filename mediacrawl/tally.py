@@ -91,7 +91,7 @@ class Tally:
             self._uncounted.discard(key)
             raise MediaError(shown_url(url), reason)
         if not again and (reason := self._refetch.known_failure(entry, time.time())) is not None:
-            self._report.count_failure(shown_url(url), reason)
+            self._report.count_failure(shown_url(url), reason, known=True)
             self._uncounted.discard(key)
             raise MediaError(shown_url(url), reason)
 

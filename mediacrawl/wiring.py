@@ -148,7 +148,7 @@ def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimi
 def refetch_policy_of(settings: Settings) -> RefetchPolicy:
     """When to ask again for what is there, or has failed for good."""
     return RefetchPolicy(
-        number(settings, "FILES_EXPIRES", 90) * DAY_S,
+        whole(settings, "FILES_EXPIRES", 90) * DAY_S,
         number(settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * DAY_S,
     )
 
@@ -187,6 +187,14 @@ def number(settings: Settings, name: str, default: float = 0) -> float:
     if not 0 <= value < math.inf:
         raise UsageProblem(f"{name}={value:g} must be 0 or more")
     return value
+
+
+def whole(settings: Settings, name: str, default: int) -> int:
+    """The same without a fraction, which Scrapy would stumble over."""
+    value = number(settings, name, default)
+    if not value.is_integer():
+        raise UsageProblem(f"{name}={value:g} must be a whole number")
+    return int(value)
 
 
 def positive(settings: Settings, name: str, default: float) -> float:

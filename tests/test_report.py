@@ -132,6 +132,17 @@ def test_the_summary_says_how_many_files_are_lost_sight_of():
     ]
 
 
+def test_what_is_known_to_fail_for_good_is_asked_for_by_another_command():
+    """The same command would ask for nothing."""
+    report, permanent = report_of(wanted=2, new=1), "ask for what is known to fail for good with: retry --permanent"
+    report.count_failure(
+        "http://h/a", "HTTP 404 Not Found (known, not asked for again before 2026-12-28)", known=True
+    )
+    assert report.lines("again", "retry --permanent")[-1] == permanent
+    report.count_failure("http://h/b", "HTTP 503 Service Unavailable")
+    assert report.lines("again", "retry --permanent")[-2:] == [permanent, "try the failed ones again with: again"]
+
+
 def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():
     report = Report()
     for n in range(30):

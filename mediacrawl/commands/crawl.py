@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +14,16 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
+from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
+from mediacrawl.extensions import ProgressExtension
+from mediacrawl.progress import command_line
 
 if TYPE_CHECKING:
     import argparse
     import asyncio
 
     from scrapy import Spider
+    from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
 
@@ -49,10 +54,13 @@ class Command(crawl.Command):
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
+        _ignore_interrupts()
+        report = Bridge.of(crawler).report
+        if not task.done():  # a second Ctrl-C: it did not come to its end
+            report.stopped = True
+            _say_the_end(crawler)
         if not self.exitcode:
-            self.exitcode = Bridge.of(crawler).report.exit_status
-        if not self.exitcode and not task.done():  # forced, before anything could be told to stop
-            self.exitcode = EXIT_INTERRUPTED
+            self.exitcode = report.exit_status
         if not self.exitcode and self.crawler_process.bootstrap_failed:
             self.exitcode = EXIT_FAILED
 
@@ -77,6 +85,21 @@ class Command(crawl.Command):
             task.exception()  # seen
             print(f"{self.crawler_process and 'scrapy crawl'}: {error}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
+
+
+def _ignore_interrupts() -> None:
+    """All is said and done: nothing is left that could be broken off."""
+    with suppress(ValueError):  # not the main thread: somebody's own program
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _say_the_end(crawler: Crawler) -> None:
+    """The summary of a crawl whose own end nobody waited for."""
+    with suppress(RuntimeError):  # it has no extensions yet
+        if (progress := crawler.get_extension(ProgressExtension)) is not None:
+            progress.spider_closed("shutdown")
+            return
+    print(*Bridge.of(crawler).report.lines(command_line()), sep="\n", file=sys.stderr)
 
 
 def _start_lightly(settings: BaseSettings) -> None:

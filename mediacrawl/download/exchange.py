@@ -41,7 +41,17 @@ _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
-_ONE_ORIGIN_ONLY = {"cookie", "authorization"}
+# What another origin may be told too, when it is redirected to. Any other may be a secret: X-Api-Key, say.
+_ANY_ORIGIN = {
+    "user-agent",
+    "accept",
+    "accept-language",
+    "accept-charset",
+    "referer",
+    "cache-control",
+    "pragma",
+    "dnt",
+}
 
 
 def anywhere(_request: TransferRequest, _target: str, _cancel: Cancel) -> None:
@@ -227,7 +237,7 @@ class Exchange:
         headers = {
             name: value
             for name, value in self._request.headers
-            if name.lower() not in _OURS and not (foreign and name.lower() in _ONE_ORIGIN_ONLY)
+            if name.lower() not in _OURS and (name.lower() in _ANY_ORIGIN or not foreign)
         }
         # An encoded body cannot be resumed: a range of it is a range of another thing (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}

@@ -14,23 +14,27 @@ Several processes may use one ledger: transactions are short, readers never wait
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mediacrawl.errors import DiskFull, StoreUnwritable, shown_url
 from mediacrawl.store.paths import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
 FORMAT = 1
 PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
 BUSY_S = 30.0
+_TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for long
 
@@ -106,17 +110,44 @@ class Ledger:
         self._path = path
         self._lock, self._reading = threading.RLock(), threading.Lock()
         self._reader: sqlite3.Connection | None = None
+        self._give_up_at = math.inf
         with self._errors():
+            if read_only:
+                self._roll_back()
             self._db = self._connected("ro" if read_only else "rwc")
             try:
-                self._check_format()
+                self._patiently(self._check_format)
                 if not read_only:
-                    self._prepare()
+                    self._patiently(self._prepare)
             except BaseException:
                 self._db.close()
                 raise
 
-    def _connected(self, mode: str, busy_s: float = BUSY_S) -> sqlite3.Connection:
+    def hurry(self) -> None:
+        """From now on wait for other processes no longer than a moment: the run is to end."""
+        self._give_up_at = min(self._give_up_at, time.monotonic() + _HURRY_S)
+
+    def _patiently(self, use: Callable[[], T]) -> T:
+        """Try until no other process has the file, or `BUSY_S` have passed.
+
+        SQLite's own waiting is short: it lets no Ctrl-C through, and does not hold where two create one ledger.
+        """
+        give_up_at = time.monotonic() + BUSY_S
+        while True:
+            try:
+                return use()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() >= min(give_up_at, self._give_up_at):
+                    raise
+                time.sleep(0.01)
+
+    def _roll_back(self) -> None:
+        """What a kill has left half when the ledger was created can be put right only by who may write."""
+        if self._path.with_name(f"{self._path.name}-journal").exists():
+            with closing(self._connected("rw")) as db:
+                self._patiently(db.execute("PRAGMA user_version").fetchone)
+
+    def _connected(self, mode: str, busy_s: float = _TRY_S) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode={mode}"
         return sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
 
@@ -129,22 +160,12 @@ class Ledger:
             )
 
     def _prepare(self) -> None:
-        self._begin_wal()
+        """Waits for nobody, where the ledger is prepared already."""
+        self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={FORMAT}")
-
-    def _begin_wal(self) -> None:
-        """SQLite's own waiting does not hold here, where two processes create one ledger."""
-        give_up_at = time.monotonic() + BUSY_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(0.01)
+        if self._db.execute("PRAGMA user_version").fetchone() != (FORMAT,):
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
 
     def close(self) -> None:
         """Close the file; the ledger must not be used afterwards.
@@ -164,7 +185,7 @@ class Ledger:
     def transaction(self) -> Iterator[None]:
         """All or nothing: what is done inside is durable when the block has ended, or never happened."""
         with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
+            self._patiently(partial(self._db.execute, "BEGIN IMMEDIATE"))
             try:
                 yield
                 self._db.execute("COMMIT")
@@ -355,7 +376,7 @@ class Ledger:
 
     def _all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._lock, self._errors():
-            return self._db.execute(query, values).fetchall()
+            return self._patiently(lambda: self._db.execute(query, values).fetchall())
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -375,12 +376,18 @@ def start_process(end: socket.socket) -> WorkerProcess:
     Raises:
         OSError: the system has no room for one more.
     """
-    return subprocess.Popen(  # noqa: S603 - this very Python, this very package
-        [sys.executable, "-m", "mediacrawl.workers.process", str(end.fileno())],
-        pass_fds=[end.fileno()],
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": _python_path()},
-    )
+    # Ctrl-C goes to all processes of a terminal, and this one decides what it means: a worker begins with what is
+    # blocked in the thread that starts it, so that it is not even interrupted in its first moments.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(  # noqa: S603 - this very Python, this very package
+            [sys.executable, "-m", "mediacrawl.workers.process", str(end.fileno())],
+            pass_fds=[end.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": _python_path()},
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _python_path() -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from crawling import BIG, STALLS_AT, run, start, together
-from origin import Origin, stall_after, status
+from crawling import BIG, STALLS_AT, assert_plain, run, sha256, start, together
+from origin import Answer, Origin, stall_after, status
 
 import mediacrawl
+from mediacrawl.archive import LEDGER_NAME
 from mediacrawl.ledger.ledger import Entry
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
+SOON_S = 15
 
 
 # name of the run -> words, status
@@ -29,6 +34,8 @@ RUNS = {
     "an argument that a spider does not know": (("crawl", "site", "-a", "uri={origin}/page"), 2),
     "a list that is not there": (("crawl", "urllist", "-a", "file=nosuch.txt"), 2),
     "a setting that makes no sense": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_STALL_S=soon"), 2),
+    "days that are no number": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=soon"), 2),
+    "days that are not whole": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=0.5"), 2),
     "a switch that is half on": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_SYNC=maybe"), 2),
     "a store that cannot be made": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_STORE={file}/x"), 4),
     "a job folder that cannot be made": (("crawl", "site", "-a", "url={origin}/page", "-s", "JOBDIR={file}/x"), 4),
@@ -102,6 +109,45 @@ def test_an_interrupted_run_is_3_and_the_same_command_goes_on_to_0(origin, tmp_p
     assert "nothing is lost; go on with: " in interrupted.lines[-1]
     again = run(tmp_path, "retry")
     assert (again.status, again.store) == (0, {"site/127.0.0.1/big.mp4": BIG.sha256()}), str(again)
+
+
+@pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=list"), ("get", "-i", "list")], ids=" ".join)
+def test_sigterm_is_as_ctrl_c(origin, tmp_path, words):
+    """As the end of a machine, or of a container, sends it."""
+    large = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
+    (tmp_path / "list").write_text(large)
+    with start(tmp_path, *words) as running:
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        running.process.terminate()
+        done = running.wait()
+    assert_plain(done)
+    assert done.status == 3, str(done)
+    assert "nothing is lost; go on with: " in done.lines[-1]
+
+
+@pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=list"), ("get", "-i", "list")], ids=" ".join)
+def test_ctrl_c_ends_it_while_another_process_has_the_ledger_for_long(origin, tmp_path, words):
+    """One that makes a copy of it, say. What has come then is there for the next run."""
+    asked, is_locked = threading.Event(), threading.Event()
+
+    def answer(_request):
+        asked.set()
+        assert is_locked.wait(30)
+        return Answer(200, [("Content-Type", JPEG)], BODY)
+
+    (tmp_path / "list").write_text(origin.on("/a.jpg", answer))
+    with start(tmp_path, *words) as running:
+        assert asked.wait(30)
+        with closing(sqlite3.connect(tmp_path / "store" / ".mediacrawl" / LEDGER_NAME)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            is_locked.set()
+            origin.wait_for(lambda: origin.requests_for("/a.jpg")[-1].finished_at, 30)
+            running.interrupt()
+            done = running.wait()
+    assert_plain(done)
+    assert (done.status in {3, 4}, done.seconds < SOON_S) == (True, True), str(done)
+    again = run(tmp_path, *words)
+    assert (again.status, list(again.store.values())) == (0, [sha256(BODY)]), str(again)
 
 
 def test_the_readme_knows_these_statuses_and_no_others():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from crawling import environment, files_in, sha256
+from crawling import Running, assert_plain, environment, files_in, sha256
+from origin import stall_after
 
 _SCRIPT = """
 import gc
@@ -132,3 +134,81 @@ def test_get_waits_for_scrapy_where_scrapy_has_to_speak(words, tmp_path):
     assert ended.returncode == 1
     assert "import of scrapy halted" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+# A second Ctrl-C comes while the crawl is told to stop because of the first one.
+_TWICE = """
+import os, signal, sys
+from scrapy.crawler import CrawlerProcessBase
+from mediacrawl.__main__ import run
+
+graceful = CrawlerProcessBase._graceful_stop_reactor
+
+def twice(process):
+    os.kill(os.getpid(), signal.SIGINT)
+    return graceful(process)
+
+CrawlerProcessBase._graceful_stop_reactor = twice
+sys.argv = ["mediacrawl", *sys.argv[1:]]
+run()
+"""
+_BEFORE_ANYTHING = """
+import sys
+import mediacrawl.__main__
+
+def main():
+    raise KeyboardInterrupt
+
+mediacrawl.__main__.main = main
+mediacrawl.__main__.run()
+"""
+_AFTER_ALL = """
+import atexit, os, signal, sys
+from mediacrawl.__main__ import run
+
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["mediacrawl", *sys.argv[1:]]
+run()
+"""
+
+
+def start_code(code, folder, *words):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # and so would be that of the process
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-c", code, *words]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    return Running(process, folder, None)
+
+
+def test_two_ctrl_c_end_a_crawl_with_status_3_and_its_summary(origin, tmp_path):
+    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg", faults=[stall_after(100)])
+    words = ("crawl", "urllist", "-s", "FILES_STORE=store", "-a", "file=list")
+    (tmp_path / "list").write_text(url)
+    with start_code(_TWICE, tmp_path, *words) as running:
+        origin.wait_for(lambda: origin.bytes_sent("/a.jpg"), 60)
+        running.interrupt()
+        done = running.wait()
+    assert_plain(done)
+    assert (done.status, done.err.count("nothing is lost; go on with: ")) == (3, 1), str(done)
+
+
+def test_ctrl_c_before_anything_could_stop_is_one_line_and_status_3(tmp_path):
+    with start_code(_BEFORE_ANYTHING, tmp_path) as running:
+        done = running.wait()
+    assert (done.status, done.err) == (3, "mediacrawl: interrupted; run the same command to go on\n")
+
+
+@pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=list"), ("get", "-i", "list")], ids=" ".join)
+def test_ctrl_c_after_the_end_changes_no_status(origin, tmp_path, words):
+    (tmp_path / "list").write_text(origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg"))
+    with start_code(_AFTER_ALL, tmp_path, *words) as running:
+        done = running.wait()
+    assert_plain(done)
+    assert done.status == 0, str(done)

@@ -428,10 +428,15 @@ def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
 # --- what is sent where -----------------------------------------------------------------------------
 
 
-@row(lambda patches: patches.setattr(exchange, "_ONE_ORIGIN_ONLY", set()))
-def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_secrets_to_its_origin_only(scene):
+class _All:
+    def __contains__(self, _name):
+        return True
+
+
+@row(lambda patches: patches.setattr(exchange, "_ANY_ORIGIN", _All()))
+def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_only(scene):
     target = scene.other.add("/target.jpg", body(3), content_type=JPEG)
-    secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Note": "hello"}
+    secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t"}
     rows = [
         Wanted(scene.add("/own.jpg", body(1)), headers=secret),
         Wanted(scene.add("/plain.jpg", body(2))),
@@ -442,10 +447,11 @@ def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_secrets_to_its_
     (own,), (plain,), (moved,) = map(scene.asked, ("/own.jpg", "/plain.jpg", "/moved.jpg"))
     for request in (own, moved):
         assert request.headers["cookie"] == "session=s3cr3t; lang=de"
-        assert (request.headers["authorization"], request.headers["x-note"]) == ("Bearer s3cr3t", "hello")
-    assert not {"cookie", "authorization", "x-note"} & plain.headers.keys()
+        assert (request.headers["authorization"], request.headers["x-api-key"]) == ("Bearer s3cr3t", "s3cr3t")
+    assert not {"cookie", "authorization", "x-api-key"} & plain.headers.keys()
     (elsewhere,) = scene.other.requests_for("/target.jpg")
-    assert not {"cookie", "authorization"} & elsewhere.headers.keys()
+    assert not {"cookie", "authorization", "x-api-key"} & elsewhere.headers.keys()
+    assert elsewhere.headers["user-agent"] == own.headers["user-agent"]
     assert "s3cr3t" not in ran.err + ran.failures
     for path in (scene.store / ".mediacrawl").rglob("*"):
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes()

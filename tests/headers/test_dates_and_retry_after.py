@@ -75,7 +75,11 @@ def test_what_the_standard_library_writes_is_read(at):
         ("+5", None),
         ("٥", None),
         ("soon", None),
-        ("9" * 5000, None),
+        ("9" * 5000, 1e18),
+        ("2, 3", 3.0),
+        ("7 ,\t7", 7.0),
+        ("2, soon", None),
+        (",", None),
     ],
 )
 def test_retry_after_is_a_wait_in_seconds(header, expected):

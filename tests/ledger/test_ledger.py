@@ -1,8 +1,11 @@
+import math
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -503,6 +506,46 @@ def test_who_waits_for_another_does_not_wait_for_ever(path, another, monkeypatch
     monkeypatch.setattr(ledger_module, "BUSY_S", 0.0)
     with pytest.raises(StoreUnwritable, match="database is locked"):
         Ledger(path)
+
+
+def test_a_ledger_that_another_process_is_writing_to_is_opened_and_read_at_once(path, ledger, monkeypatch):
+    ledger.want([Entry(KEY, "http://h/")], 1.0)
+    monkeypatch.setattr(ledger_module, "BUSY_S", 0.0)
+    with ledger.transaction():
+        other = Ledger(path)
+        assert other.lookup([KEY])
+        other.close()
+
+
+def test_who_is_in_a_hurry_waits_for_nobody(path, ledger, monkeypatch):
+    monkeypatch.setattr(ledger_module, "BUSY_S", math.inf)
+    monkeypatch.setattr(ledger_module, "_HURRY_S", 0.0)
+    other = Ledger(path)
+    with ledger.transaction():
+        waiting = threading.Thread(target=other.want, args=([Entry(KEY, "http://h/")], 1.0), daemon=True)
+        other.hurry()
+        with pytest.raises(StoreUnwritable, match="locked"):
+            other.want([Entry(KEY, "http://h/")], 1.0)
+    waiting.start()
+    waiting.join(60)
+    assert other.lookup([KEY]), "where nobody is in the way, it writes still"
+    other.close()
+
+
+def test_what_a_kill_has_left_half_while_a_ledger_was_created_does_not_keep_it_from_being_read(path, tmp_path):
+    """There is a journal then, which a reader may not roll back."""
+    half = tmp_path / "half.sqlite3"
+    with closing(sqlite3.connect(half, isolation_level=None)) as other:
+        other.execute("CREATE TABLE there (x)")
+        other.execute("PRAGMA cache_size=1")
+        other.execute("BEGIN")
+        other.executemany("INSERT INTO there VALUES (?)", [(bytes(4000),)] * 100)
+        for name in ("", "-journal"):
+            shutil.copy(f"{half}{name}", f"{path}{name}")
+    ledger = Ledger(path, read_only=True)
+    assert ledger.is_prepared() is False
+    assert ledger._all("SELECT count(*) FROM there") == [(0,)]
+    ledger.close()
 
 
 def test_a_kill_loses_no_commit_and_leaves_no_half_one(path):

@@ -117,6 +117,7 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
         (("--header", "nonsense", "http://127.0.0.1/1"), "write it as 'Name: value'"),
         (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),
         (("-s", "MEDIACRAWL_RETRY_TIMES=x", "http://127.0.0.1/1"), "MEDIACRAWL_RETRY_TIMES=x: not a number"),
+        (("-s", "FILES_EXPIRES=0.5", "http://127.0.0.1/1"), "FILES_EXPIRES=0.5 must be a whole number"),
         (("-s", "MEDIACRAWL_SYNC=maybe", "http://127.0.0.1/1"), "MEDIACRAWL_SYNC=maybe: give True or False"),
         (("-s", "MEDIACRAWL_SHA256=2.5", "http://127.0.0.1/1"), "MEDIACRAWL_SHA256=2.5: give True or False"),
         (("-s", "DOWNLOAD_MAXSIZE=-1", "http://127.0.0.1/1"), "DOWNLOAD_MAXSIZE=-1 must be 0 or more"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -27,7 +28,7 @@ from mediacrawl.download.transports import TransportChoice
 from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.workers.messages import Answered
-from mediacrawl.workers.pool import MOST_DEATHS, WorkerDied
+from mediacrawl.workers.pool import MOST_DEATHS, WorkerDied, start_process
 from mediacrawl.workers.transfers import Transfers
 
 
@@ -317,6 +318,16 @@ def test_a_ledger_that_cannot_be_asked_fails_the_batch_and_lets_its_parts_go(ori
     assert [type(outcome) for outcome in outcomes] == [errors.StoreUnwritable] * 2
     team.archive.ledger._db.execute("ALTER TABLE gone RENAME TO files")
     team.publish(team.fetch(*urls[1:]), urls[1:])
+
+
+def test_ctrl_c_reaches_no_worker_not_even_one_that_is_starting():
+    """A terminal sends it to all processes; one that had just begun to import would say so at length."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, start_process(theirs) as process:
+        blocked = Path(f"/proc/{process.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
+        process.kill()
+    assert int(blocked, 16) & 1 << signal.SIGINT - 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(origin, team):
