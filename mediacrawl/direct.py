@@ -473,7 +473,7 @@ class _Run:
         if self._waits_told == 1:
             self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
         elif self._waits_told == 2:
-            self.display.say("and more files: each is waited for that another process is fetching", sys.stderr)
+            self.display.say("other processes are fetching more of these files: nothing more is said of that", sys.stderr)
 
     def _unchanged(self, wanted: _Wanted, future: Future[list[Entry | Exception]]) -> None:
         self._noted(future)
