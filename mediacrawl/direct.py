@@ -291,7 +291,7 @@ class _Run:
         self._hosts: dict[str, _Host] = {}
         self._in_use: deque[tuple[float, _Wanted]] = deque()  # by another process; when to ask again
         self._met_at = -math.inf
-        self._waits_told = 0
+        self._told_in_use: set[str] = set()  # keys of the first two files that another process was fetching
         self._blocks: queue.Queue[Sequence[_Wanted | _Unusable]] = queue.Queue(_MOST_BLOCKS)  # that have been read
         self._is_reading = True
         self._draw_at = 0.0
@@ -469,11 +469,14 @@ class _Run:
         """Ask the ledger again when the other process may be through with it."""
         self._met_at = time.monotonic()
         self._in_use.append((self._met_at + in_use.ask_after_s, wanted))
-        self._waits_told += 1
-        if self._waits_told == 1:
+        told, key = self._told_in_use, wanted.request.key
+        if key in told or len(told) > 1:
+            return
+        told.add(key)
+        if len(told) == 1:
             self.display.say(f"{wanted.shown}: another process is fetching it, waiting", sys.stderr)
-        elif self._waits_told == 2:
-            self.display.say("other processes are fetching more of these files: nothing more is said of that", sys.stderr)
+        else:
+            self.display.say("other processes are fetching more of these files: no more is said of that", sys.stderr)
 
     def _unchanged(self, wanted: _Wanted, future: Future[list[Entry | Exception]]) -> None:
         self._noted(future)
