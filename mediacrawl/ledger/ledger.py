@@ -402,7 +402,8 @@ class Ledger:
                 raise DiskFull(
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None
-            raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}") from None
+            hint = " by another process: run again when that is through" if "locked" in str(error) else ""
+            raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}{hint}") from None
 
 
 def _wanted(entry: Entry) -> tuple[str | None, ...]:
