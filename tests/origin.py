@@ -30,6 +30,7 @@ import gzip
 import hashlib
 import http
 import itertools
+import math
 import random
 import re
 import socket
@@ -780,6 +781,9 @@ class Origin:
         self._connections: dict[socket.socket, threading.Thread] = {}
         self.connections = 0  # accepted so far
         self.peak_open = 0  # the most connections that were open at one time, busy or idle
+        self._answered_paths: set[str] = set()
+        self._most_paths: int | None = None
+        self._turn = 0  # of `answer_only`
         self._busy = 0
         self.peak = 0  # the most requests that were being answered at one time
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -947,6 +951,21 @@ class Origin:
             self.peak = self._busy
             self.peak_open = len(self._connections)
 
+    @property
+    def answered_paths(self) -> int:
+        """How many different paths have been answered, or begun to be, from the start on."""
+        return len(self._answered_paths)
+
+    def answer_only(self, paths: int | None) -> None:
+        """Answer requests for so many different paths, counted from the start, and hold those for any other.
+
+        Those that are held at the next call are never answered: their connections end then.
+        """
+        with self._changed:
+            self._most_paths = paths
+            self._turn += 1
+            self._changed.notify_all()
+
     def wait_for(self, predicate: Callable[[], object], timeout_s: float = 10) -> None:
         """Returns when the predicate holds; it is asked as a request comes, stalls, ends or sends a slice.
 
@@ -998,6 +1017,7 @@ class Origin:
     def _answer(self, request: Request) -> tuple[Answer | bytes, float]:
         """The answer after all faults, and the seconds to wait before it."""
         with self._changed:
+            self._hold(request.path)
             found = self._find(request)
             faults = [*self._faults, *found.faults]
             x = Exchange(request, dataclasses.replace(found))
@@ -1016,6 +1036,15 @@ class Origin:
             _apply(faults, ANSWER, x, used)
             _apply(faults, WIRE, x, used)
         return x.answer, x.resource.delay_s
+
+    def _hold(self, path: str) -> None:
+        turn = self._turn
+        while path not in self._answered_paths and len(self._answered_paths) >= (self._most_paths or math.inf):
+            self._changed.wait()
+            if turn != self._turn or self._ending.is_set():
+                raise _HangUp
+        self._answered_paths.add(path)
+        self._changed.notify_all()
 
     def _begin(self, request: Request) -> None:
         with self._changed:

@@ -729,3 +729,30 @@ def test_handlers_answer_any_method_and_raw_bytes(origin):
 def test_wait_for_tells_what_came_when_it_gives_up(origin):
     with pytest.raises(TimeoutError, match=r"the requests so far: \[\]"):
         origin.wait_for(lambda: origin.requests, timeout_s=0.01)
+
+
+def test_no_more_paths_are_answered_than_may_be_and_what_was_held_then_ends(origin):
+    """A client that is killed when so many have been answered has no more than these, however late that is."""
+    for path in "abc":
+        origin.add(f"/{path}", BODY)
+    origin.answer_only(1)
+    assert ask(origin, "/a")
+    assert origin.answered_paths == 1
+    ends = []
+
+    def held():
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            ask(origin, "/b", timeout_s=60)
+        ends.append(True)
+
+    thread = threading.Thread(target=held, daemon=True)
+    thread.start()
+    origin.wait_for(lambda: origin.requests_for("/b"))
+    assert ask(origin, "/a"), "what was answered is answered again"
+    origin.answer_only(2)
+    thread.join(60)
+    assert ends == [True]
+    assert ask(origin, "/c")
+    assert origin.answered_paths == 2
+    origin.answer_only(None)
+    assert ask(origin, "/b")

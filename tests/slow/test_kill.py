@@ -107,18 +107,21 @@ def crawl_and_kill(folder: Path, origin: Origin, site: Site, chance: random.Rand
     """Run the same command till it ends by itself, with kills again and again, `site.kills` at most; how many."""
     words = ["crawl", "site", *site.arguments]
     # A kill comes when so many URLs have been asked for that nobody had asked for before: a run that only repeats
-    # what the last one had under way gets on nowhere, and is no news. On a busy machine it comes late: how far apart
-    # they are is reckoned anew each time, so that there are always enough of them.
+    # what the last one had under way gets on nowhere, and is no news. The origin answers no further ones before it
+    # has come: on a busy machine it comes late, and there would be too few of them.
     kills = 0
     for _ in range(MOST_RUNS):
-        most = int(1.3 * (site.requests - asked(origin)) / max(1, KILLS - kills))
-        after = asked(origin) + chance.randint(1, max(1, most))
+        most = int(1.3 * (site.requests - origin.answered_paths) / max(1, KILLS - kills))
+        after = origin.answered_paths + chance.randint(1, max(1, most))
+        origin.answer_only(after if kills < site.kills else None)
         with start(folder, *words, settings=site.settings) as running:
             if kills >= site.kills:  # from now on in peace
                 done = running.wait()
                 break
             origin.wait_for(
-                lambda running=running, after=after: asked(origin) >= after or running.process.poll() is not None,
+                lambda running=running, after=after: (
+                    origin.answered_paths >= after or running.process.poll() is not None
+                ),
                 timeout_s=60,
             )
             running.process.kill()  # or it has ended meanwhile
@@ -131,10 +134,6 @@ def crawl_and_kill(folder: Path, origin: Origin, site: Site, chance: random.Rand
     assert_plain(done)
     assert done.status == 0, str(done)
     return kills
-
-
-def asked(origin: Origin) -> int:
-    return len({request.path for request in origin.requests})
 
 
 def assert_as_uninterrupted(folder: Path, origin: Origin, site: Site) -> None:
