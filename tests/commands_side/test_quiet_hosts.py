@@ -149,12 +149,13 @@ def test_workers_that_are_killed_during_a_pause_lose_nothing_and_the_pause_is_ke
     busy = Busy(origin, lambda number: quiet(429, 4) if number == 80 else None)
     busy.list_in(tmp_path)
     with start(tmp_path, *words) as running:
-        origin.wait_for(lambda: any(request.status == 429 for request in origin.requests), 60)
-        wait_until(lambda: children_of(running.process.pid))
+        origin.wait_for(lambda: any(one.status == 429 and one.finished_at for one in origin.requests), 60)
+        (asked_at,) = (request.finished_at for request in origin.requests if request.status == 429)
+        # By then the worker has told it: what only a worker has known dies with it.
+        wait_until(lambda: time.monotonic() > asked_at + ON_ITS_WAY_S and children_of(running.process.pid))
         for pid in children_of(running.process.pid):
             os.kill(pid, signal.SIGKILL)
         done = running.wait()
     busy.assert_all_there(done)
     assert "Traceback" not in done.err
-    (asked_at,) = (request.finished_at for request in origin.requests if request.status == 429)
     assert [one.path for one in origin.requests if asked_at + ON_ITS_WAY_S < one.started_at < asked_at + 4] == []

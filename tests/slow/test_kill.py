@@ -111,8 +111,9 @@ def crawl_and_kill(folder: Path, origin: Origin, site: Site, chance: random.Rand
     # has come: on a busy machine it comes late, and there would be too few of them.
     kills = 0
     for _ in range(MOST_RUNS):
-        most = int(1.3 * (site.requests - origin.answered_paths) / max(1, KILLS - kills))
-        after = origin.answered_paths + chance.randint(1, max(1, most))
+        after = origin.answered_paths + chance.randint(
+            1, farthest(site.requests - origin.answered_paths, KILLS - kills)
+        )
         origin.answer_only(after if kills < site.kills else None)
         with start(folder, *words, settings=site.settings) as running:
             if kills >= site.kills:  # from now on in peace
@@ -134,6 +135,11 @@ def crawl_and_kill(folder: Path, origin: Origin, site: Site, chance: random.Rand
     assert_plain(done)
     assert done.status == 0, str(done)
     return kills
+
+
+def farthest(missing: int, kills: int) -> int:
+    """How many paths may be answered before the next kill, so that there is one left for each that is to follow."""
+    return max(1, min(int(1.3 * missing / max(1, kills)), missing - max(0, kills)))
 
 
 def assert_as_uninterrupted(folder: Path, origin: Origin, site: Site) -> None:
