@@ -1,6 +1,6 @@
 """The rules of mediacrawl, one row each. A row runs in every front and mode, and says what is right there.
 
-Where a front differs on purpose, the row says so in `DIFFERS`, with the reason. `without` takes the rule out where it
+Where a front differs on purpose, its row says so, with the reason. `without` takes the rule out where it
 is decided: then the row must fail, in every front that has the rule.
 """
 
