@@ -190,11 +190,14 @@ def number(settings: Settings, name: str, default: float = 0) -> float:
 
 
 def whole(settings: Settings, name: str, default: int) -> int:
-    """The same without a fraction, which Scrapy would stumble over."""
-    value = number(settings, name, default)
-    if not value.is_integer():
-        raise UsageProblem(f"{name}={value:g} must be a whole number")
-    return int(value)
+    """The same, written without a fraction: Scrapy reads it with `int`, which refuses even `5.0`."""
+    value, given = number(settings, name, default), settings.get(name, default)
+    try:
+        if int(given) == value:
+            return int(given)
+    except ValueError:
+        pass
+    raise UsageProblem(f"{name}={given} must be a whole number")
 
 
 def positive(settings: Settings, name: str, default: float) -> float:

@@ -88,17 +88,19 @@ class Command(crawl.Command):
 
 
 def _ignore_interrupts() -> None:
-    """All is said and done: nothing is left that could be broken off."""
-    with suppress(ValueError):  # not the main thread: somebody's own program
+    """Ignore Ctrl-C from now on: nothing is left that it could stop, and it would end the process by a signal."""
+    with suppress(ValueError):  # not in the main thread: a program of a project runs this command
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say_the_end(crawler: Crawler) -> None:
-    """The summary of a crawl whose own end nobody waited for."""
+    """Write the summary of a crawl that a second Ctrl-C has ended."""
+    progress = None
     with suppress(RuntimeError):  # it has no extensions yet
-        if (progress := crawler.get_extension(ProgressExtension)) is not None:
-            progress.spider_closed("shutdown")
-            return
+        progress = crawler.get_extension(ProgressExtension)
+    if progress is not None:
+        progress.spider_closed("shutdown")
+        return
     print(*Bridge.of(crawler).report.lines(command_line()), sep="\n", file=sys.stderr)
 
 

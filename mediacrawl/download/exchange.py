@@ -41,7 +41,7 @@ _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
-# What another origin may be told too, when it is redirected to. Any other may be a secret: X-Api-Key, say.
+# Headers that a redirect to another origin takes along. Any other may be a secret, as X-Api-Key is.
 _ANY_ORIGIN = {
     "user-agent",
     "accept",

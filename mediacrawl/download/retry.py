@@ -57,7 +57,7 @@ class HostPauses:
         self.clock = clock
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
-        self._forget_from = _MAX_HOSTS  # so many hosts
+        self._forget_from = _MAX_HOSTS  # the number of hosts at which pauses that are over are forgotten
         self._listeners: tuple[Listener, ...] = ()
 
     def subscribe(self, listener: Listener) -> None:

@@ -142,10 +142,10 @@ class Ledger:
                 time.sleep(0.01)
 
     def _roll_back(self) -> None:
-        """What a kill has left half when the ledger was created can be put right only by who may write."""
+        """Roll back what a kill has left half done while the ledger was created. A read-only connection may not."""
         if self._path.with_name(f"{self._path.name}-journal").exists():
             with closing(self._connected("rw")) as db:
-                self._patiently(db.execute("PRAGMA user_version").fetchone)
+                self._patiently(lambda: db.execute("PRAGMA user_version").fetchone())
 
     def _connected(self, mode: str, busy_s: float = _TRY_S) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode={mode}"
@@ -160,7 +160,7 @@ class Ledger:
             )
 
     def _prepare(self) -> None:
-        """Waits for nobody, where the ledger is prepared already."""
+        """Create what is missing. Where nothing is, this writes nothing, and so waits for no other process."""
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
