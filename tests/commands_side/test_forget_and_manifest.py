@@ -166,7 +166,7 @@ def test_after_kill_9_the_manifest_names_what_the_feed_lost(command, origin, tmp
     names = [f"{number}.jpg" for number in range(12)]
     urls = [origin.add(f"/{name}", BODY + name.encode(), content_type=JPEG) for name in names]
     # Slow, so that the origin tells of something, and `wait_for` looks into the ledger, again and again.
-    last = origin.add("/last.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(1_000_000)])
+    last = origin.add("/last.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(200_000)])
     (tmp_path / "list.txt").write_text("\n".join([last, *urls]))
     words = ("crawl", "urllist", "-a", "file=list.txt", "-o", "items.jsonl")
     with start(tmp_path, *words, settings={"MEDIACRAWL_CONNECTIONS_PER_FILE": 1}) as running:

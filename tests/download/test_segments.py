@@ -60,6 +60,10 @@ def helpers(rig):
     return [request for request in rig.origin.requests if of_helper(request)]
 
 
+def segment_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "segment"]
+
+
 @contextmanager
 def released_when_a_helper_comes(rig):
     """The origin stalls until then, so that the first connection does not bring all before there is another."""
@@ -220,8 +224,9 @@ def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
 def test_a_later_helper_that_is_refused_leaves_its_piece_to_the_others(rig):
     """A server that lets in so many and no more."""
     full = status(503, times=None).when(lambda request: of_helper(request) and request.number in {2, 3})
-    url = rig.origin.add("/a", Pattern(4 * TOTAL, 1), faults=[limit_per_connection(60_000_000), full])
-    arrived = rig.bring(url, connections=4)
+    url = rig.origin.add("/a", Pattern(4 * TOTAL, 1), faults=[full])
+    all_came = When(MIB, lambda: rig.origin.wait_for(lambda: len(helpers(rig)) >= 3))
+    arrived = rig.bring(url, connections=4, progress=all_came)
     assert (arrived.data, arrived.fetched.fetched_bytes) == (Pattern(4 * TOTAL, 1).read(), 4 * TOTAL)
     assert len([request for request in helpers(rig) if request.status == 503]) == 2
 
@@ -237,7 +242,7 @@ def test_what_had_to_begin_anew_amid_segments_comes_over_one_connection(rig):
 
 
 def test_the_file_is_hashed_while_it_comes(rig, monkeypatch):
-    """Not in the end, when all of it is there."""
+    """Not all of it in the end, when everything is there."""
     whole, read_after = threading.Event(), []
     note_whole, read = PartFile.note_whole, PartFile.read
 
@@ -253,9 +258,9 @@ def test_the_file_is_hashed_while_it_comes(rig, monkeypatch):
     monkeypatch.setattr(PartFile, "note_whole", noted)
     monkeypatch.setattr(PartFile, "read", counted)
     body = Pattern(4 * TOTAL, 1)
-    url = rig.origin.add("/a", body, faults=[limit_per_connection(40_000_000)])
+    url = rig.origin.add("/a", body, faults=[limit_per_connection(20_000_000)])
     assert rig.bring(url, connections=4).data == body.read()
-    assert sum(read_after) <= 2 * TOTAL
+    assert sum(read_after) <= 3 * TOTAL
 
 
 def test_a_helper_that_is_stuck_does_not_hold_up_the_others_when_the_front_breaks(rig):
@@ -385,8 +390,8 @@ def test_a_kill_amid_segments_leaves_no_hole_in_the_file(tmp_path, origin, trans
 
 
 def test_a_disk_that_is_full_ends_all_connections_with_that_reason(rig, monkeypatch):
-    """It is full for the helper, once the front has written enough to be worth keeping. The front is slow: were it
-    through before, it would ask for a part of what the helper has to fetch.
+    """It is full for the helper, once the front has written enough to be worth keeping. The front waits for it: were
+    it through before, it would ask for a part of what the helper has to fetch.
     """
     genuine, kept = PartFile.write_at, threading.Event()
 
@@ -396,12 +401,17 @@ def test_a_disk_that_is_full_ends_all_connections_with_that_reason(rig, monkeypa
             raise DiskFull("no space left")
         genuine(part, offset, data)
 
+    def helper_ends():
+        kept.set()
+        for thread in segment_threads():
+            thread.join(30)
+
     monkeypatch.setattr(PartFile, "write_at", write_at)
-    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(4_000_000)])
+    url = rig.origin.add("/a", BODY)
     with pytest.raises(DiskFull):
-        rig.fetch(url, connections=2, progress=When(MIB, kept.set))
+        rig.fetch(url, connections=2, progress=When(MIB, helper_ends))
     monkeypatch.undo()
-    assert not [thread for thread in threading.enumerate() if thread.name == "segment"]
+    assert not segment_threads()
     assert len(rig.origin.requests) == 2, "nobody asks for a gap that cannot be written"
     assert MIB <= rig.planted_bytes() < TOTAL
 
@@ -418,12 +428,13 @@ def test_a_helper_that_drips_is_cut_and_the_file_is_right(rig):
 def test_a_helper_that_hangs_is_left_alone_and_writes_nothing_afterwards(rig, monkeypatch):
     """In a connection that does not open, say: nothing wakes it, and the part may be another file's by then."""
     monkeypatch.setattr(segments, "_STOP_WITHIN_S", 0.01)
-    hanging, goes_on, refused = [], threading.Event(), []
+    hanging, hangs, goes_on, refused = [], threading.Event(), threading.Event(), []
 
     class Helper(segments._Helper):
         def write(self, share, data):
             if not hanging:
                 hanging.append(threading.current_thread())
+                hangs.set()
                 assert goes_on.wait(30)
             try:
                 super().write(share, data)
@@ -433,8 +444,9 @@ def test_a_helper_that_hangs_is_left_alone_and_writes_nothing_afterwards(rig, mo
 
     monkeypatch.setattr(segments, "_Helper", Helper)
     front = drop_after(MIB).when(lambda request: request.number == 0)
-    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), front])
-    assert rig.bring(url, connections=2).data == BODY.read()
+    url = rig.origin.add("/a", BODY, faults=[front])
+    until_it_hangs = When(MIB // 2, lambda: hangs.wait(30))
+    assert rig.bring(url, connections=2, progress=until_it_hangs).data == BODY.read()
     assert hanging[0].is_alive()
     goes_on.set()
     hanging[0].join(30)
@@ -445,6 +457,7 @@ def test_helpers_send_the_headers_of_the_request(rig):
     wants = require_header("Cookie", "id=7")
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(40_000_000), wants])
     assert rig.bring(url, connections=3, headers=(("Cookie", "id=7"),)).data == BODY.read()
+    assert helpers(rig)
     assert all(request.status == 206 for request in helpers(rig))
 
 

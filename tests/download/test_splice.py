@@ -184,8 +184,8 @@ def test_a_body_of_which_some_was_moved_can_be_read_to_its_end(rig):
 
 
 def test_what_comes_slowly_is_moved_as_it_comes(rig, spliced):
-    body = Pattern(1_200_000)
-    url = rig.origin.add("/a", body, faults=[limit_per_connection(2_000_000)])
+    body = Pattern(700_000)
+    url = rig.origin.add("/a", body, faults=[limit_per_connection(900_000)])
     assert bring(rig, url, connections=1) == body.read()
     assert bool(spliced) == isinstance(rig.transport, RequestsTransport)
     assert all(count < 256 * 1024 for count in spliced)
