@@ -16,6 +16,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable, disk_error
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 COMMIT_S = 0.02
+_BUSY_S = 5.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pages (
     id           INTEGER PRIMARY KEY,
@@ -252,8 +254,8 @@ def describe(folder: Path) -> dict[str, int]:
     if not path.exists():
         return {}
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            counts = dict(db.execute("SELECT state, count(*) FROM pages GROUP BY state").fetchall())
+        with closing(ReadOnlyDatabase(path, _BUSY_S)) as db:
+            counts = dict(db.fetch("SELECT state, count(*) FROM pages GROUP BY state"))
     except sqlite3.Error:
         return {}
     return {"pages_pending": counts.get(_PENDING, 0) + counts.get(_LEASED, 0), "pages_done": counts.get(_DONE, 0)}

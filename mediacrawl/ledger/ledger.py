@@ -19,25 +19,27 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mediacrawl.errors import DiskFull, StoreUnwritable, shown_url
+from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.store.paths import fold
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
-FORMAT = 1
 PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
 BUSY_S = 30.0
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for long
 
+# Of format 1. The steps of `migrations` make of it what is written today.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     key           TEXT PRIMARY KEY,
@@ -62,14 +64,6 @@ CREATE TABLE IF NOT EXISTS files (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done';
 """
-
-_COLUMNS = (
-    "key, url, page, spider, wish, state, path, size_bytes, sha256, validators, content_type, "
-    "http_status, reason, attempts, permanent, wanted_at, finished_at, checked_at"
-)
-
-
-_PERMANENT = _COLUMNS.split(", ").index("permanent")
 
 
 class Entry(NamedTuple):
@@ -98,6 +92,9 @@ class Entry(NamedTuple):
     checked_at: float | None = None
 
 
+_PERMANENT = Entry._fields.index("permanent")
+
+
 class Ledger:
     """The rows of one store. Methods may be called from any thread; each is one short transaction or part of
     the caller's `transaction()`.
@@ -107,20 +104,26 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the file for writing: create it, or bring it to the format of today. `read_only` changes nothing: no
+        file, no folder, no row, and reads an older format as it is.
+        """
         self._path = path
         self._lock, self._reading = threading.RLock(), threading.Lock()
         self._reader: sqlite3.Connection | None = None
+        self._read_only: ReadOnlyDatabase | None = None
         self._give_up_at = math.inf
         with self._errors():
             if read_only:
-                self._roll_back()
-            self._db = self._connected("ro" if read_only else "rwc")
+                self._read_only = self._patiently(lambda: ReadOnlyDatabase(path, _TRY_S))
+            else:
+                self._db = self._connected("rwc")
             try:
                 self._patiently(self._check_format)
                 if not read_only:
                     self._patiently(self._prepare)
+                self._columns = self._patiently(self._selected_columns)
             except BaseException:
-                self._db.close()
+                self._close()
                 raise
 
     def hurry(self) -> None:
@@ -141,31 +144,49 @@ class Ledger:
                     raise
                 time.sleep(0.01)
 
-    def _roll_back(self) -> None:
-        """Roll back what a kill has left half done while the ledger was created. A read-only connection may not."""
-        if self._path.with_name(f"{self._path.name}-journal").exists():
-            with closing(self._connected("rw")) as db:
-                self._patiently(lambda: db.execute("PRAGMA user_version").fetchone())
-
     def _connected(self, mode: str, busy_s: float = _TRY_S) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode={mode}"
         return sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
 
     def _check_format(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, FORMAT):
+        version = self._format()
+        if version > _newest_format():
             raise StoreUnwritable(
-                f"the ledger {self._path} has format {version}, this mediacrawl writes format {FORMAT}:"
+                f"the ledger {self._path} has format {version}, this mediacrawl writes format {_newest_format()}:"
                 " use the version that wrote it, or move the ledger away to begin a new one"
             )
+
+    def _format(self) -> int:
+        """Return the format of the file, 0 for one without tables."""
+        (version,) = self._fetch("PRAGMA user_version")[0]
+        return int(version)
 
     def _prepare(self) -> None:
         """Create what is missing. Where nothing is, this writes nothing, and so waits for no other process."""
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        if self._db.execute("PRAGMA user_version").fetchone() != (FORMAT,):
-            self._db.execute(f"PRAGMA user_version={FORMAT}")
+        if self._format() == 0:
+            self._db.executescript(_SCHEMA)
+        if self._format() < _newest_format():
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Take the steps that the file lacks, all or none; another process may have taken some by now."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for step in STEPS[max(self._format(), 1) - 1 :]:
+                self._db.execute(step)
+            self._db.execute(f"PRAGMA user_version={_newest_format()}")
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _selected_columns(self) -> str:
+        """Return the columns of an `Entry` for SELECT. A file of an older format lacks some, if it is only read."""
+        present = {row[1] for row in self._fetch("PRAGMA table_info(files)")} or set(Entry._fields)
+        return ", ".join(name if name in present else f"NULL AS {name}" for name in Entry._fields)
 
     def close(self) -> None:
         """Close the file; the ledger must not be used afterwards.
@@ -177,13 +198,21 @@ class Ledger:
                 self._reader.close()
         if self._lock.acquire(timeout=_CLOSE_WITHIN_S):
             try:
-                self._db.close()
+                self._close()
             finally:
                 self._lock.release()
+
+    def _close(self) -> None:
+        if self._read_only is not None:
+            self._read_only.close()
+        else:
+            self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing: what is done inside is durable when the block has ended, or never happened."""
+        if self._read_only is not None:
+            raise StoreUnwritable(f"the ledger {self._path} was opened for reading only")
         with self._lock, self._errors():
             self._patiently(partial(self._db.execute, "BEGIN IMMEDIATE"))
             try:
@@ -202,7 +231,7 @@ class Ledger:
         for start in range(0, len(keys), _MAX_VARIABLES):
             batch = keys[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(batch))
-            rows = self._all(f"SELECT {_COLUMNS} FROM files WHERE key IN ({marks})", batch)  # noqa: S608
+            rows = self._all(f"SELECT {self._columns} FROM files WHERE key IN ({marks})", batch)  # noqa: S608
             found.update((row[0], _entry(row)) for row in rows)
         return found
 
@@ -240,7 +269,7 @@ class Ledger:
             last = entry.key
 
     def _blocks(self, condition: str, values: Sequence[str]) -> Iterator[Entry]:
-        query = f"SELECT {_COLUMNS} FROM files WHERE key > ? AND {condition} ORDER BY key LIMIT 500"  # noqa: S608
+        query = f"SELECT {self._columns} FROM files WHERE key > ? AND {condition} ORDER BY key LIMIT 500"  # noqa: S608
         last = ""
         while rows := self._all(query, (last, *values)):
             last = rows[-1][0]
@@ -258,6 +287,12 @@ class Ledger:
         rows = self._all("SELECT key FROM files WHERE folded = ?", (fold(path),))
         return rows[0][0] if rows else None
 
+    def at_path(self, path: str) -> Entry | None:
+        """Return the row whose file stands, or is to stand, at a path in the store; None if there is none."""
+        query = f"SELECT {self._columns} FROM files WHERE folded = ? AND path = ?"  # noqa: S608
+        rows = self._all(query, (fold(path), path))
+        return _entry(rows[0]) if rows else None
+
     def taken(self, folded: Sequence[str]) -> set[str]:
         """Which of these paths, as `fold` gives them, belong to some key."""
         found: set[str] = set()
@@ -271,7 +306,7 @@ class Ledger:
         """The first row whose key or URL is one of these."""
         for column in ("key", "url"):
             for name in names:
-                if rows := self._all(f"SELECT {_COLUMNS} FROM files WHERE {column} = ? LIMIT 1", (name,)):  # noqa: S608
+                if rows := self._all(f"SELECT {self._columns} FROM files WHERE {column} = ? LIMIT 1", (name,)):  # noqa: S608
                     return _entry(rows[0])
         return None
 
@@ -363,7 +398,7 @@ class Ledger:
 
     def is_prepared(self) -> bool:
         """Whether there are tables: not so for a moment while another process makes the file, or if it died then."""
-        return bool(self._all("PRAGMA user_version") == [(FORMAT,)])
+        return bool(self._all("PRAGMA user_version") != [(0,)])
 
     def is_intact(self) -> bool:
         """SQLite's own check of the whole file."""
@@ -376,11 +411,16 @@ class Ledger:
 
     def _all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._lock, self._errors():
-            return self._patiently(lambda: self._db.execute(query, values).fetchall())
+            return self._patiently(lambda: self._fetch(query, values))
+
+    def _fetch(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        if self._read_only is not None:
+            return self._read_only.fetch(query, values)
+        return self._db.execute(query, values).fetchall()
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         with self._lock:
-            if self._db.in_transaction:
+            if self._read_only is None and self._db.in_transaction:
                 self._db.executemany(statement, rows)
             else:
                 with self.transaction():
@@ -404,6 +444,11 @@ class Ledger:
                 ) from None
             hint = " by another process: run again when that is through" if "locked" in str(error) else ""
             raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}{hint}") from None
+
+
+def _newest_format() -> int:
+    """Return the format that this version writes."""
+    return 1 + len(STEPS)
 
 
 def _wanted(entry: Entry) -> tuple[str | None, ...]:

@@ -475,7 +475,9 @@ def test_a_job_is_described_without_disturbing_it(opened, job):
     _, ids = lease(frontier, 2)
     frontier.done(ids[:1])
     frontier.close(finished=False)
+    before = sorted(job.iterdir())
     assert describe(job) == {"pages_pending": 2, "pages_done": 1}
+    assert sorted(job.iterdir()) == before
     opened()
     assert describe(job) == {"pages_pending": 2, "pages_done": 1}
 

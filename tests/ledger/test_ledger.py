@@ -1,18 +1,24 @@
 import math
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
+from typing import NamedTuple
 
 import pytest
 
 from mediacrawl.errors import DiskFull, StoreUnwritable
 from mediacrawl.ledger import ledger as ledger_module
-from mediacrawl.ledger.ledger import BUSY_S, DONE, FAILED, FORMAT, PENDING, PUBLISHING, Entry, Ledger
+from mediacrawl.ledger.ledger import BUSY_S, DONE, FAILED, PENDING, PUBLISHING, Entry, Ledger
+from mediacrawl.ledger.migrations import STEPS
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
+FORMAT = 1 + len(STEPS)
 KEY = "http://h/a.jpg"
 WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')
 WHOLE = WANTED._replace(
@@ -614,7 +620,7 @@ def test_a_ledger_below_a_file_is_refused_in_one_line(tmp_path):
 
 def test_a_ledger_opened_for_reading_cannot_be_written(path, ledger):
     reader = Ledger(path, read_only=True)
-    with pytest.raises(StoreUnwritable, match="readonly"):
+    with pytest.raises(StoreUnwritable, match="opened for reading only"):
         reader.want([WANTED], 1.0)
     reader.close()
 
@@ -661,3 +667,220 @@ def test_the_format_is_written_into_a_new_file(path, ledger):
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (FORMAT,)
     db.close()
+
+
+# Reading without a trace
+
+
+def snapshot(folder):
+    """All files beside each other: what is in them, and when they were written."""
+    return {entry.name: (entry.read_bytes(), entry.stat().st_mtime_ns) for entry in folder.iterdir()}
+
+
+def filled(path):
+    ledger = Ledger(path)
+    bring_to(ledger, DONE)
+    ledger.close()
+
+
+_KILLED_WHILE_IT_WRITES = """
+import os, pathlib, signal, sys
+from mediacrawl.ledger.ledger import Entry, Ledger
+ledger = Ledger(pathlib.Path(sys.argv[1]))
+ledger.want([Entry("late", "http://h/late")], 2.0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_while_it_writes(path):
+    assert subprocess.run([sys.executable, "-c", _KILLED_WHILE_IT_WRITES, str(path)], check=False).returncode == -9
+
+
+def test_reading_leaves_no_file_behind_and_none_changed(path, tmp_path):
+    filled(path)
+    before = snapshot(tmp_path)
+    reader = Ledger(path, read_only=True)
+    assert row(reader).state == DONE
+    assert snapshot(tmp_path) == before, "nor while it is open"
+    reader.close()
+    assert snapshot(tmp_path) == before
+
+
+def test_what_is_written_after_a_reader_has_opened_is_read(path):
+    filled(path)
+    reader = Ledger(path, read_only=True)
+    assert row(reader, "late") is None
+    writer = Ledger(path)
+    writer.want([WANTED._replace(key="late")], 2.0)
+    assert row(reader, "late").state == PENDING
+    writer.close()
+    writer = Ledger(path)
+    writer.forget([KEY])
+    writer.close()
+    assert row(reader) is None
+    reader.close()
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(path, monkeypatch):
+    """Among others a writer may come and go within one query."""
+    filled(path)
+    reader = Ledger(path, read_only=True)
+    genuine, changes = ReadOnlyDatabase._is_valid, [lambda ledger: ledger.forget([KEY])]
+
+    def is_valid(database):
+        while changes:
+            writer = Ledger(path)
+            changes.pop()(writer)
+            writer.close()
+        return genuine(database)
+
+    monkeypatch.setattr(ReadOnlyDatabase, "_is_valid", is_valid)
+    assert row(reader) is None
+    reader.close()
+
+
+@pytest.mark.parametrize("missing", [(), ("-shm",)], ids=["all files", "a copy without the shared memory"])
+def test_what_a_killed_process_has_committed_is_read(path, tmp_path, missing):
+    filled(path)
+    killed_while_it_writes(path)
+    for suffix in missing:
+        path.with_name(path.name + suffix).unlink()
+    before = snapshot(tmp_path)
+    assert any(name.endswith("-wal") and content for name, (content, _) in before.items())
+    reader = Ledger(path, read_only=True)
+    assert (row(reader).state, row(reader, "late").state) == (DONE, PENDING)
+    reader.close()
+    assert snapshot(tmp_path).keys() == before.keys()
+    assert snapshot(tmp_path)[path.name] == before[path.name]
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A folder of its own file system, which can be made read-only."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no mount here: {done.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_ledger_on_a_file_system_that_cannot_be_written_is_read(mounted, killed):
+    path = mounted / "ledger.sqlite3"
+    filled(path)
+    if killed:
+        killed_while_it_writes(path)
+    subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
+    reader = Ledger(path, read_only=True)
+    assert row(reader).state == DONE
+    assert (row(reader, "late") is not None) == killed
+    assert reader.is_intact()
+    reader.close()
+
+
+def test_a_copy_is_removed(path, tmp_path, monkeypatch):
+    filled(path)
+    killed_while_it_writes(path)
+    path.with_name(f"{path.name}-shm").unlink()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    reader = Ledger(path, read_only=True)
+    assert list((tmp_path / "temporary").iterdir())
+    reader.close()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+# Formats
+
+
+@pytest.fixture
+def newer(monkeypatch):
+    """The next version of mediacrawl, which has a further column."""
+    monkeypatch.setattr(ledger_module, "STEPS", (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT"))
+    return FORMAT + 1
+
+
+def test_an_older_ledger_is_brought_to_the_format_of_today_with_every_row(path, monkeypatch):
+    old = Ledger(path)
+    bring_to(old, DONE)
+    old.want((Entry(f"{number}", "http://h/") for number in range(1000)), 1.0)
+    rows = list(old.entries())
+    old.close()
+    monkeypatch.setattr(ledger_module, "STEPS", (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT"))
+    for _ in range(2):  # the second time, no step is left
+        ledger = Ledger(path)
+        assert list(ledger.entries()) == rows
+        assert ledger._all("PRAGMA user_version") == [(FORMAT + 1,)]
+        assert ledger._all("SELECT DISTINCT note FROM files") == [(None,)]
+        ledger.close()
+
+
+def test_a_new_ledger_has_the_format_of_today(path, newer):
+    ledger = Ledger(path)
+    assert ledger._all("PRAGMA user_version") == [(newer,)]
+    assert ledger._all("SELECT note FROM files") == []
+    ledger.close()
+
+
+def test_a_process_of_the_version_before_goes_on_working(path, ledger, newer):
+    """It has the file open while another brings it to the newer format."""
+    Ledger(path).close()
+    bring_to(ledger, DONE)
+    assert row(ledger).state == DONE
+
+
+def test_several_processes_may_bring_one_ledger_to_the_format_of_today(path, ledger, newer, monkeypatch):
+    """The other one is through when this one has the lock."""
+    genuine, others = Ledger._migrate, [Ledger]
+
+    def migrate(self):
+        while others:
+            others.pop()(path).close()
+        genuine(self)
+
+    monkeypatch.setattr(Ledger, "_migrate", migrate)
+    Ledger(path).close()
+    assert not others
+
+
+def test_a_step_that_fails_leaves_the_old_format_and_every_row(path, monkeypatch):
+    filled(path)
+    steps = (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT", "ALTER TABLE elsewhere ADD COLUMN note TEXT")
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger_module, "STEPS", steps)
+        with pytest.raises(StoreUnwritable, match="no such table: elsewhere"):
+            Ledger(path)
+    ledger = Ledger(path)
+    assert row(ledger).state == DONE
+    ledger.close()
+
+
+def test_an_older_ledger_is_read_as_it_is_by_who_may_only_read(path, tmp_path, monkeypatch):
+    class Newer(NamedTuple):
+        key: str
+        url: str
+        note: str | None = None
+        state: str = PENDING
+        permanent: bool = False
+
+    filled(path)
+    before = snapshot(tmp_path)
+    monkeypatch.setattr(ledger_module, "STEPS", (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT"))
+    monkeypatch.setattr(ledger_module, "Entry", Newer)
+    monkeypatch.setattr(ledger_module, "_PERMANENT", 4)
+    reader = Ledger(path, read_only=True)
+    assert reader.is_prepared()
+    assert row(reader) == Newer(KEY, "http://h/a.jpg?token=1", None, DONE)
+    reader.close()
+    assert snapshot(tmp_path) == before
+
+
+def test_a_row_is_found_by_its_path(ledger):
+    bring_to(ledger, DONE)
+    assert ledger.at_path("gallery/h/a.jpg") == row(ledger)
+    assert ledger.at_path("gallery/h/A.jpg") is None, "another file where case counts"
+    assert ledger.at_path("gallery/h") is None

@@ -1,0 +1,128 @@
+"""Read an SQLite database and leave its folder as it is, also on a file system that cannot be written.
+
+SQLite creates the files `-wal` and `-shm` for every connection to a database in WAL mode, fails where it may not
+create them, and leaves them behind when the connection could only read. A reader that runs as another user would then
+keep the owner of the database out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WAL, _SHM, _JOURNAL = "-wal", "-shm", "-journal"
+
+# Device, inode, size, times of modification and of change; None for a file that is missing.
+_Identity = tuple[int, ...] | None
+
+
+class ReadOnlyDatabase:
+    """A database that is read in one of three ways, whichever its files allow.
+
+    - `-wal` and `-shm` are there: another process has the database open. It is read beside that process.
+    - Neither is there: the file alone is read, as if nobody wrote to it. Before rows are returned, this is checked;
+      if a process has begun to write meanwhile, the rows are read again beside it.
+    - Otherwise a process was killed, or the files were copied in part, or `-shm` cannot be used: the files are copied
+      into a temporary folder, where SQLite can recover them.
+
+    Not thread-safe. Holds no lock between two calls.
+
+    Raises:
+        sqlite3.Error: from every method.
+    """
+
+    def __init__(self, path: Path, busy_s: float) -> None:
+        self._path = path
+        self._busy_s = busy_s
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._alone: _Identity = None  # of the file that is read as if nobody wrote to it
+        self._db = self._open()
+
+    def fetch(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+        """Return all rows of a query: one committed state of the database."""
+        while True:
+            try:
+                rows = self._db.execute(query, values).fetchall()
+            except sqlite3.DatabaseError:
+                if self._is_valid():
+                    raise
+            else:
+                if self._is_valid():
+                    return rows
+            self.close()
+            self._db = self._open()
+
+    def close(self) -> None:
+        """Close the file, and remove the copy if there is one."""
+        self._db.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+    def _is_valid(self) -> bool:
+        """Return whether the file that was read alone still is as it was, and nobody has opened it for writing."""
+        return self._alone is None or (not self._size(_WAL) and self._identities("") == (self._alone,))
+
+    def _open(self) -> sqlite3.Connection:
+        self._alone = None
+        if self._size(_WAL) is not None and self._size(_SHM) is not None:
+            db = self._connect(self._path, "mode=ro")
+            try:
+                db.execute("PRAGMA user_version").fetchone()  # reads the files, which connecting does not
+            except sqlite3.OperationalError as error:
+                db.close()
+                if "locked" in str(error):
+                    raise
+            else:
+                return db
+        elif not self._size(_WAL) and not self._size(_JOURNAL):
+            (self._alone,) = self._identities("")
+            return self._connect(self._path, "mode=ro&immutable=1")
+        return self._open_copy()
+
+    def _open_copy(self) -> sqlite3.Connection:
+        self._copy = tempfile.TemporaryDirectory(prefix="mediacrawl-")
+        target = Path(self._copy.name) / "copy.sqlite3"
+        suffixes = ("", _WAL, _JOURNAL)
+        before = None
+        while (now := self._identities(*suffixes)) != before:  # else a process has written meanwhile
+            before = now
+            for suffix in suffixes:
+                target.with_name(target.name + suffix).unlink(missing_ok=True)
+                try:
+                    shutil.copyfile(self._file(suffix), target.with_name(target.name + suffix))
+                except FileNotFoundError:
+                    if not suffix:
+                        raise sqlite3.OperationalError("unable to open database file") from None
+                except OSError as error:
+                    raise sqlite3.OperationalError(f"unable to copy it: {error.strerror}") from None
+        return self._connect(target, "mode=rw")
+
+    def _connect(self, path: Path, options: str) -> sqlite3.Connection:
+        uri = f"{path.absolute().as_uri()}?{options}"
+        return sqlite3.connect(uri, uri=True, timeout=self._busy_s, isolation_level=None, check_same_thread=False)
+
+    def _file(self, suffix: str) -> Path:
+        return self._path.with_name(self._path.name + suffix)
+
+    def _size(self, suffix: str) -> int | None:
+        try:
+            return self._file(suffix).stat().st_size
+        except OSError:
+            return None
+
+    def _identities(self, *suffixes: str) -> tuple[_Identity, ...]:
+        return tuple(map(self._identity, suffixes))
+
+    def _identity(self, suffix: str) -> _Identity:
+        try:
+            found = self._file(suffix).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
