@@ -37,6 +37,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.client import HTTPConnectionPool
 
+from mediacrawl import config
 from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.sockets import is_public, leads_to_public
@@ -46,7 +47,7 @@ from mediacrawl.pace import BATCH_S
 from mediacrawl.page_connections import PageConnections
 from mediacrawl.report import Report
 from mediacrawl.urls import DEFAULT_PORTS
-from mediacrawl.wiring import connection_limit_of, flag, number
+from mediacrawl.wiring import connection_limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -139,8 +140,8 @@ class Bridge:
         self.stopping = False
         self.report = Report()
         self.pauses = HostPauses()
-        self.longest_pause_s = number(crawler.settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0)
-        self.block_private = flag(crawler.settings, "MEDIACRAWL_BLOCK_PRIVATE")
+        self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
+        self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.works: list[Works] = []
         self.limit = connection_limit_of(crawler.settings)
         self.pages: PageConnections | None = None
@@ -165,7 +166,7 @@ class Bridge:
             _ask_once(self._robots)
         downloader: Any = engine.downloader
         self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
-        page_maxsize_bytes = int(number(self._crawler.settings, "MEDIACRAWL_PAGE_MAXSIZE"))
+        page_maxsize_bytes = config.PAGE_MAXSIZE.of(self._crawler.settings)
         downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
         downloader.fetch = self._abandonable(downloader.fetch)
         total = downloader.total_concurrency

@@ -129,7 +129,7 @@ class Bulk:
             if wish.key not in self._under_way:
                 fresh[wish.key] = wish
                 self._promise(wish.key)
-        self._bridge.report.wanted += len(fresh)
+        self._bridge.report.count_wanted(len(fresh))
         waiting = [self._under_way[wish.key] for wish in wishes]
         if fresh:
             self._begin(self._ask(list(fresh.values())))
@@ -149,11 +149,11 @@ class Bulk:
         for wish in wishes:
             if wish.key not in self._under_way:
                 fresh.setdefault(wish.key, wish)
-        self._bridge.report.wanted += len(fresh)
+        self._bridge.report.count_wanted(len(fresh))
         finished, unfinished = [], []
         for wish, entry in zip(fresh.values(), await self._known(list(fresh)), strict=True):
             if wish.key in self._under_way:  # an item wanted it meanwhile
-                self._bridge.report.wanted -= 1
+                self._bridge.report.count_wanted(-1)
             elif isinstance(entry, Entry) and self._tally.is_finished(entry):
                 finished.append(wish.key)
             else:

@@ -13,11 +13,12 @@ from scrapy import cmdline
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
+from mediacrawl import config
 from mediacrawl.archive import LEDGER_NAME, Archive
 from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, StoreUnwritable, UsageProblem
 from mediacrawl.ledger.ledger import Ledger
 from mediacrawl.settings import COMMANDS_MODULE
-from mediacrawl.wiring import DEFAULT_STORE, store_of
+from mediacrawl.wiring import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,8 @@ class StoreCommand(ScrapyCommand):
         """Raises `UsageError` for what cannot be a store."""
         assert self.settings is not None
         try:
-            return store_of(str(self.settings.get("FILES_STORE") or DEFAULT_STORE))
+            config.refuse_unknown(self.settings)
+            return store_of(config.FILES_STORE.of(self.settings))
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
 

@@ -202,7 +202,7 @@ class Convoys:
         except BaseException as error:
             outcome = error
         begun = len(wanted.outcomes)
-        line.pace.learn([wanted.fetched, *wanted.outcomes])
+        line.pace.learn([outcome, *wanted.outcomes])
         self._count(request, wanted)
         first.arrived(first, outcome)
         for follower, result in zip(followers, wanted.outcomes, strict=False):

@@ -111,10 +111,12 @@ class TransferError(MediacrawlError):
         transient: worth another try within this run.
         permanent: not worth another try in the next runs either.
         retry_after_s: what the server asked for, in seconds, or None.
+        took_s: how long the transfer lasted; 0 for one that did not begin.
     """
 
     transient = False
     permanent = False
+    took_s = 0.0
 
     def __init__(
         self,

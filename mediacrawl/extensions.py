@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 from scrapy import exceptions, signals
 
 from mediacrawl.bridge import Bridge, in_words
+from mediacrawl.config import FILES_STORE, PROGRESS_S
 from mediacrawl.progress import Display, Snapshot, command_line, retry_command
-from mediacrawl.wiring import DEFAULT_STORE, number
 
 if TYPE_CHECKING:
     from typing import Self
@@ -55,7 +55,7 @@ class ProgressExtension:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """`MEDIACRAWL_PROGRESS_S`: seconds between two lines."""
-        extension = cls(crawler, number(crawler.settings, "MEDIACRAWL_PROGRESS_S", 5.0))
+        extension = cls(crawler, PROGRESS_S.of(crawler.settings))
         crawler.signals.connect(extension.spider_opened, signals.spider_opened)
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         for name in _LOUD:
@@ -74,7 +74,7 @@ class ProgressExtension:
         if self._task is not None:
             self._task.cancel()
         self._display.close(self._snapshot())
-        store = self._crawler.settings["FILES_STORE"] or DEFAULT_STORE
+        store = FILES_STORE.of(self._crawler.settings)
         for line in self._bridge.report.lines(command_line(), retry_command(store)):
             self._stream.write(f"{line}\n")
             logger.info(line)

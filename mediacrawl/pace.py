@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.request import Fetched
+from mediacrawl.errors import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,11 @@ class Pace:
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a batch took; one that was slow by chance does not count for much."""
-        took_s = [min(outcome.took_s, BATCH_S) for outcome in outcomes if isinstance(outcome, Fetched)]
+        took_s = [
+            min(outcome.took_s, BATCH_S)
+            for outcome in outcomes
+            if isinstance(outcome, Fetched | TransferError) and outcome.took_s
+        ]
         if took_s:
             new_s = sum(took_s) / len(took_s)
             self.file_s += (new_s - self.file_s) * (_NEWS if self.file_s else 1)

@@ -20,6 +20,7 @@ from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
+from mediacrawl import config
 from mediacrawl.archive import Publish, Unchanged, Want
 from mediacrawl.bridge import WANTED, Bridge, GivenUp, MediaResponse, Wanted, headers_of, in_words, let_go
 from mediacrawl.bulk import Bulk, UnderWay, Wish
@@ -42,7 +43,7 @@ from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.threads import start_thread
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import DEFAULT_STORE, Works, flag, number, store_of, whole
+from mediacrawl.wiring import Works, store_of
 from mediacrawl.wishes import (
     hide_credentials,
     note_options,
@@ -85,21 +86,24 @@ class MediaFilesPipeline(FilesPipeline):
     store: LocalStore  # type: ignore[assignment]
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
-        self._durable = flag(crawler.settings, "MEDIACRAWL_SYNC", default=True)
-        whole(crawler.settings, self._key_for_pipe("FILES_EXPIRES", "FilesPipeline", crawler.settings), self.EXPIRES)
+        self._durable = config.SYNC.of(crawler.settings)
+        # Read by Scrapy, which has no message for what is no whole number.
+        config.FILES_EXPIRES.of(
+            crawler.settings, self._key_for_pipe("FILES_EXPIRES", "FilesPipeline", crawler.settings)
+        )
         super().__init__(store_uri, download_func, crawler=crawler)
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
         self._tally: Tally | None = None
         self._under_way: UnderWay = {}
-        self._retry_permanent_days = number(crawler.settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0)
+        self._retry_permanent_days = config.RETRY_PERMANENT_DAYS.of(crawler.settings)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """`FILES_STORE` of the settings, a folder; `downloads` unless set."""
-        return cls(crawler.settings["FILES_STORE"] or DEFAULT_STORE, crawler=crawler)
+        return cls(config.FILES_STORE.of(crawler.settings), crawler=crawler)
 
     def _get_store(self, uri: str) -> LocalStore:  # type: ignore[override]
         return store_of(uri, durable=self._durable)
@@ -171,7 +175,7 @@ class MediaFilesPipeline(FilesPipeline):
         wishes = self._plain_wishes(ItemAdapter(item))
         if wishes is None:
             requests = list(arg_to_iter(self.get_media_requests(item, info)))
-            self._bridge.report.wanted += len(requests)
+            self._bridge.report.count_wanted(len(requests))
             return await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
         assert self.bulk is not None
         files = self.bulk.bring(wishes)
@@ -208,7 +212,7 @@ class MediaFilesPipeline(FilesPipeline):
         key = self.media_key(request)
         try:
             if (first := self._under_way.get(key)) is not None:
-                self._bridge.report.wanted -= 1  # counted once
+                self._bridge.report.count_wanted(-1)  # counted once
                 info_of_first = await asyncio.shield(first)
                 return FileInfo(**(info_of_first | {"url": request.url}))
             return await self._bring_shared(key, request, info, item)

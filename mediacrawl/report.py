@@ -69,6 +69,21 @@ class Report:
         """Wanted files of which nothing is known. After a run that came to its end there is none, or we are wrong."""
         return max(0, self.wanted - self.settled)
 
+    def count_wanted(self, files: int) -> None:
+        """Count files that are asked for; each is counted once more when its outcome is known."""
+        self.wanted += files
+
+    def count_present(self, files: int = 1) -> None:
+        """Count files that needed nothing."""
+        self.present += files
+
+    def count_arrived(self, size_bytes: int, saved_bytes: int) -> None:
+        """Count a file that arrived, of which so many bytes were here before."""
+        self.resumed += saved_bytes > 0
+        self.new += saved_bytes == 0
+        self.new_bytes += size_bytes
+        self.saved_bytes += saved_bytes
+
     def count_failure(self, url: str, reason: str, *, known: bool = False) -> None:
         """One file that did not arrive."""
         self.failed += 1

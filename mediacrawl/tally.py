@@ -87,7 +87,7 @@ class Tally:
         What another process has noted is not known by this run: it asks for itself.
         """
         if (reason := self._failed.get(key)) is not None:
-            self._report.wanted -= 1  # counted once
+            self._report.count_wanted(-1)  # counted once
             self._uncounted.discard(key)
             raise MediaError(shown_url(url), reason)
         if not again and (reason := self._refetch.known_failure(entry, time.time())) is not None:
@@ -105,7 +105,7 @@ class Tally:
             return
         self._uncounted.discard(key)
         if error is None:
-            self._report.present += 1
+            self._report.count_present()
         elif not isinstance(error, Interrupted | asyncio.CancelledError):
             self._report.count_failure(shown_url(url), in_words(error))
 
@@ -115,24 +115,20 @@ class Tally:
         """Files that needed nothing."""
         self._uncounted.difference_update(keys)
         new = sum(map(self._recent.add, keys))
-        self._report.present += new
-        self._report.wanted -= len(keys) - new  # two pages show the same picture: counted once
+        self._report.count_present(new)
+        self._report.count_wanted(new - len(keys))  # two pages show the same picture: counted once
         if keys:
             self._count_status("uptodate", len(keys))
 
     def arrived(self, files: Sequence[tuple[Entry, Fetched]]) -> None:
         """Files that have their names now."""
-        report = self._report
         statuses = Counter(status_of(fetched) for _, fetched in files)
-        report.new += statuses["downloaded"]
-        report.resumed += statuses["resumed"]
         for status, count in statuses.items():
             self._count_status(status, count)
         for entry, fetched in files:
             self._recent.add(entry.key)
             self._uncounted.discard(entry.key)
-            report.new_bytes += fetched.size_bytes
-            report.saved_bytes += fetched.saved_bytes
+            self._report.count_arrived(fetched.size_bytes, fetched.saved_bytes)
             if self._says_files:
                 logger.debug("File (%s): %s -> %s", status_of(fetched), entry.url, entry.path)
         self._stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from mediacrawl import config
 from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
 from mediacrawl.download.connections import ConnectionLimit, HostConnections
@@ -24,18 +25,10 @@ from mediacrawl.workers.transfers import WORKERS_FROM, Transfers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mediacrawl.config import Settings
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.ledger.ledger import Entry
     from mediacrawl.workers.pool import WorkerPool
-
-DEFAULT_STORE = "downloads"
-
-
-class Settings(Protocol):
-    """Scrapy's settings, or any mapping."""
-
-    def get(self, name: str, default: Any, /) -> Any:
-        """The value of a setting: text, from a command line."""
 
 
 class Works:
@@ -46,6 +39,7 @@ class Works:
         questions: asks `archive.known` for many keys at once.
         changes: carries out `archive.write` for many changes at once.
         pool: the transfers.
+        most_open_parts: part files that may be open at a time.
     """
 
     def __init__(
@@ -63,9 +57,10 @@ class Works:
 
         Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
         """
-        policy, concurrent = policy_of(settings), math.ceil(positive(settings, "MEDIACRAWL_CONCURRENT_TRANSFERS", 16))
+        config.refuse_unknown(settings)
+        policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
         choice = transport_of(settings)
-        allow_many_files()
+        self.most_open_parts = allow_many_files()
         self.transport = make_transport(choice)
         self.archive = Archive.open(store)
         self._limit = limit or connection_limit_of(settings)
@@ -78,7 +73,7 @@ class Works:
             brought=self.archive.brought,
         )
         self.concurrent = concurrent
-        processes = min(int(number(settings, "MEDIACRAWL_PROCESSES", 2)), concurrent)
+        processes = min(config.PROCESSES.of(settings), concurrent)
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
         self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -141,101 +136,43 @@ def store_of(uri: str, *, durable: bool = True) -> LocalStore:
 
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
     """The connections that may be open to each host, `at_least` so many; None where they are not limited."""
-    limit = int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN"))
+    limit = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
     return ConnectionLimit(max(limit, at_least)) if limit else None
 
 
 def refetch_policy_of(settings: Settings) -> RefetchPolicy:
     """When to ask again for what is there, or has failed for good."""
-    return RefetchPolicy(
-        whole(settings, "FILES_EXPIRES", 90) * DAY_S,
-        number(settings, "MEDIACRAWL_RETRY_PERMANENT_DAYS", 30.0) * DAY_S,
-    )
+    return RefetchPolicy(config.FILES_EXPIRES.of(settings) * DAY_S, config.RETRY_PERMANENT_DAYS.of(settings) * DAY_S)
 
 
 def policy_of(settings: Settings) -> Policy:
     """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
-    polite = number(settings, "DOWNLOAD_DELAY") > 0 or flag(settings, "AUTOTHROTTLE_ENABLED")
-    connections = 1 if polite else math.ceil(positive(settings, "MEDIACRAWL_CONNECTIONS_PER_FILE", 4))
+    polite = config.DOWNLOAD_DELAY.of(settings) > 0 or config.AUTOTHROTTLE_ENABLED.of(settings)
     return Policy(
-        stall_s=positive(settings, "MEDIACRAWL_STALL_S", 30.0),
-        stall_bytes=int(number(settings, "MEDIACRAWL_STALL_BYTES", 1024)),
-        max_bytes=int(number(settings, "DOWNLOAD_MAXSIZE")),
+        stall_s=config.STALL_S.of(settings),
+        stall_bytes=config.STALL_BYTES.of(settings),
+        max_bytes=config.DOWNLOAD_MAXSIZE.of(settings),
         backoff=Backoff(
-            times=int(number(settings, "MEDIACRAWL_RETRY_TIMES", 4)),
-            base_s=number(settings, "MEDIACRAWL_BACKOFF_S", 0.5),
-            max_s=number(settings, "MEDIACRAWL_BACKOFF_MAX_S", 60.0),
-            max_retry_after_s=number(settings, "MEDIACRAWL_RETRY_AFTER_MAX_S", 300.0),
+            times=config.RETRY_TIMES.of(settings),
+            base_s=config.BACKOFF_S.of(settings),
+            max_s=config.BACKOFF_MAX_S.of(settings),
+            max_retry_after_s=config.RETRY_AFTER_MAX_S.of(settings),
         ),
         segments=SegmentPolicy(
-            connections,
-            from_bytes=int(number(settings, "MEDIACRAWL_SEGMENT_FROM_BYTES", 32 * 1024 * 1024)),
-            measure_s=number(settings, "MEDIACRAWL_SEGMENT_AFTER_S", 2.0),
+            1 if polite else config.CONNECTIONS_PER_FILE.of(settings),
+            from_bytes=config.SEGMENT_FROM_BYTES.of(settings),
+            measure_s=config.SEGMENT_AFTER_S.of(settings),
         ),
-        per_host=int(number(settings, "CONCURRENT_REQUESTS_PER_DOMAIN")),
-        sha256=flag(settings, "MEDIACRAWL_SHA256", default=True),
+        per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
+        sha256=config.SHA256.of(settings),
     )
-
-
-def number(settings: Settings, name: str, default: float = 0) -> float:
-    """A setting that cannot be less than 0. Raises `UsageProblem` with its name for anything else."""
-    given = settings.get(name, default)
-    try:
-        value = float(given)
-    except (TypeError, ValueError):
-        raise UsageProblem(f"{name}={given}: not a number") from None
-    if not 0 <= value < math.inf:
-        raise UsageProblem(f"{name}={value:g} must be 0 or more")
-    return value
-
-
-def whole(settings: Settings, name: str, default: int) -> int:
-    """The same, written without a fraction: Scrapy reads it with `int`, which refuses even `5.0`."""
-    value, given = number(settings, name, default), settings.get(name, default)
-    try:
-        if int(given) == value:
-            return int(given)
-    except ValueError:
-        pass
-    raise UsageProblem(f"{name}={given} must be a whole number")
-
-
-def positive(settings: Settings, name: str, default: float) -> float:
-    """The same, and 0 makes no sense either."""
-    value = number(settings, name, default)
-    if value == 0:
-        raise UsageProblem(f"{name}={value:g} must be more than 0")
-    return value
-
-
-def flag(settings: Settings, name: str, *, default: bool = False) -> bool:
-    """A setting that is on or off, read as Scrapy reads it. Raises `UsageProblem` with its name for anything else."""
-    given = settings.get(name, default)
-    try:
-        return {None: False, "True": True, "true": True, "False": False, "false": False}[given]
-    except (KeyError, TypeError):
-        pass
-    try:
-        return bool(int(given))
-    except (TypeError, ValueError):
-        raise UsageProblem(f"{name}={given}: give True or False") from None
 
 
 def transport_of(settings: Settings) -> TransportChoice:
     """Which transport, and how. Raises `UsageProblem` for one that is not known."""
-    factory = settings.get("MEDIACRAWL_SESSION_FACTORY", None) or ""
-    path = factory if isinstance(factory, str) else f"{factory.__module__}.{factory.__qualname__}"
     return TransportChoice(
-        settings.get("MEDIACRAWL_TRANSPORT", None) or "requests",
-        session_factory=path,
-        verify=_verify(settings),
-        block_private=flag(settings, "MEDIACRAWL_BLOCK_PRIVATE"),
+        config.TRANSPORT.of(settings),
+        session_factory=config.SESSION_FACTORY.of(settings),
+        verify=config.VERIFY_TLS.of(settings),
+        block_private=config.BLOCK_PRIVATE.of(settings),
     )
-
-
-def _verify(settings: Settings) -> bool | str:
-    """True, False, or the path of a bundle of certificates."""
-    value = settings.get("MEDIACRAWL_VERIFY_TLS", True)
-    if isinstance(value, str) and value.lower() not in {"true", "false", "1", "0", ""}:
-        return value
-    return flag(settings, "MEDIACRAWL_VERIFY_TLS", default=True)

@@ -16,23 +16,26 @@ ROOT = Path(mediacrawl.__file__).parent
 # Below the line: what each room may know. It runs with no Scrapy, no Django and no network.
 LOWER = {
     "errors": set(),
+    "system": set(),
+    "version": set(),
     "urls": set(),
     "headers": set(),
+    "config": {"errors", "version"},
     "patience": set(),
     "threads": set(),
     "batcher": {"patience"},
     "gate": set(),
     "store.paths": set(),
     "store": {"errors", "store.paths"},
-    "ledger": {"errors", "store.paths"},
-    "frontier": {"errors"},
+    "ledger": {"errors", "store.paths", "system"},
+    "frontier": {"errors", "system"},
     "extract": {"errors", "headers", "urls"},
     "download": {"errors", "headers", "patience", "urls", "store"},
     "report": {"errors"},
     "lists": {"errors", "headers", "urls"},
     "naming": {"errors", "headers", "store.paths", "urls"},
     "refetch": {"ledger"},
-    "pace": {"download"},
+    "pace": {"download", "errors"},
     "progress": {"report", "download"},
     "page_connections": {"download"},
     "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
@@ -42,6 +45,7 @@ LOWER = {
 # Above it: each room may know all that is below the line, and the rooms before it.
 UPPER = [
     "wiring",
+    "fetch",
     "direct",
     "bridge",
     "convoys",
@@ -66,7 +70,7 @@ UPPER = [
 KNOWN = {room: set(LOWER) | set(UPPER[:number]) for number, room in enumerate(UPPER)} | LOWER
 
 # Who may know what comes from elsewhere. What is not named here (the standard library) anybody may.
-SCRAPY_SIDE = set(UPPER) - {"server", "wiring", "direct"}
+SCRAPY_SIDE = set(UPPER) - {"server", "wiring", "fetch", "direct"}
 OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,

@@ -54,9 +54,18 @@ def test_a_file_takes_what_the_last_ones_took(took_s, file_s):
     assert learnt(*took_s).file_s == pytest.approx(file_s)
 
 
-def test_what_failed_or_had_not_begun_says_nothing():
+def test_what_had_not_begun_says_nothing():
     pace = learnt(0.02)
-    pace.learn([TransferError("http://h/b", "HTTP 404"), None])
+    pace.learn([TransferError("http://h/b", "in the way"), None])
     assert pace.file_s == 0.02
-    pace.learn([fetched(0.01), TransferError("http://h/b", "HTTP 404"), fetched(0.03)])
+    pace.learn([fetched(0.01), TransferError("http://h/b", "in the way"), fetched(0.03)])
     assert pace.file_s == 0.02
+
+
+def test_what_failed_took_time_too():
+    """Else a list of files that are gone would be asked for one by one."""
+    error = TransferError("http://h/b", "HTTP 404")
+    error.took_s = 0.01
+    pace = Pace()
+    pace.learn([error])
+    assert pace.file_s == 0.01

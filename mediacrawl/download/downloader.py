@@ -155,6 +155,7 @@ class Downloader:
         cancel: Cancel,
         progress_of: Callable[[TransferRequest], Progress],
     ) -> Outcome:
+        began_s = self.clock()
         try:
             transfer = _Transfer(self, request, part, cancel, progress_of(request))
             self.places.take(transfer.host)
@@ -163,6 +164,8 @@ class Downloader:
             finally:
                 self.places.leave(transfer.host)
         except BaseException as error:
+            if isinstance(error, TransferError):
+                error.took_s = self.clock() - began_s
             return _let_go(part) or error
         return (_let_go(part) if fetched.part is None else None) or fetched
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.config import FILES_STORE
 from mediacrawl.ledger.ledger import FAILED, PENDING, Ledger
-from mediacrawl.wiring import DEFAULT_STORE, store_of
+from mediacrawl.wiring import store_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ class RetrySpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """An item for each row, read in blocks while the crawl changes them: each is asked for once."""
-        path = store_of(str(self.settings.get("FILES_STORE") or DEFAULT_STORE)).hidden / LEDGER_NAME
+        path = store_of(FILES_STORE.of(self.settings)).hidden / LEDGER_NAME
         if not path.exists():
             return
         ledger = Ledger(path, read_only=True)

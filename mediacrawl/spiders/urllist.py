@@ -75,5 +75,5 @@ class UrlListSpider(Spider):
         where = f"{self._file}:{line.number}"
         self.logger.error("Bad line %s: %s", where, line.why)
         report = Bridge.of(self.crawler).report
-        report.wanted += 1
-        report.count_failure(where, "bad line")
+        report.count_wanted(1)
+        report.count_failure(where, line.why)

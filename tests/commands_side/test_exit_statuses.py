@@ -79,7 +79,10 @@ def test_the_status_says_what_happened(runs, name):
     ("name", "says"),
     [
         ("a list with a file that is not there and a line that is no URL", "/missing.jpg: HTTP 404 Not Found"),
-        ("a list with a file that is not there and a line that is no URL", "/bad_list:3: bad line"),
+        (
+            "a list with a file that is not there and a line that is no URL",
+            "/bad_list:3: not an http or https URL: 'not a URL'",
+        ),
         ("a page that is not there", "/no-page: page: HTTP 404"),
     ],
 )

@@ -177,16 +177,16 @@ class InProcess:
         patches, reports = self._patches, []
         patches.setattr(direct, "Report", lambda made=direct.Report: reports.append(made()) or reports[-1])
 
-        class Seen(direct._Run):
+        class Seen(direct.ThreadedFetch):
             def __init__(self, *given: Any) -> None:
                 super().__init__(*given)
                 run.stop = self.stop
 
-        patches.setattr(direct, "_Run", Seen)
+        patches.setattr(direct, "ThreadedFetch", Seen)
         options = [word for name, value in chosen.items() for word in ("-s", f"{name}={value}")]
         store = ["-s", f"FILES_STORE={self.folder / 'store'}"]
         status = direct.run_plain(["-i", str(path), *store, *options], vars(project_settings))
-        patches.setattr(direct, "_Run", Seen.__base__)
+        patches.setattr(direct, "ThreadedFetch", Seen.__base__)
         assert status is not None
         return status, reports[-1]
 

@@ -12,13 +12,15 @@ import resource
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, min({hard}, hard)))
 from mediacrawl.store.limits import allow_many_files
-allow_many_files()
-print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+parts = allow_many_files()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE), parts)
 """
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "found"), [(64, 512, "512 512"), (512, 512, "512 512")], ids=["raised", "as high as it may be"]
+    ("soft", "hard", "found"),
+    [(64, 512, "512 512 192"), (512, 512, "512 512 192"), (64, 100, "100 100 16")],
+    ids=["raised", "as high as it may be", "few"],
 )
 def test_a_process_has_as_many_files_as_the_system_lets_it_have(soft, hard, found):
     code = CODE.format(soft=soft, hard=hard)

@@ -1,0 +1,508 @@
+"""Every option of mediacrawl, defined once: name, default, parser, unit, and the text of its documentation.
+
+`mediacrawl.settings` takes its defaults from here, the code asks an option for its value (`STALL_S.of(settings)`),
+the command line of `get` is built from `GET_ARGUMENTS`, and `python -m mediacrawl.config > docs/settings.md` writes
+the documentation.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from mediacrawl.errors import UsageProblem
+from mediacrawl.version import __version__
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+
+PREFIX = "MEDIACRAWL_"
+DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
+_SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
+_RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
+
+T = TypeVar("T")
+
+
+class Settings(Protocol):
+    """Scrapy's settings, or any mapping from names to values. A value from a command line is text."""
+
+    def get(self, name: str, default: Any, /) -> Any:
+        """Return the value of a setting."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+# --- parsers: from text, or from a value of a settings module, to the value that the code uses ---------------------
+# Each raises ValueError with what follows the name of the option in an error message.
+
+
+def number(given: Any) -> float:
+    """Parse a finite number of 0 or more."""
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        raise ValueError("must be a number") from None
+    if not 0 <= value < math.inf:
+        raise ValueError("must be 0 or more")
+    return value
+
+
+def positive(given: Any) -> float:
+    """Parse a finite number of more than 0."""
+    value = number(given)
+    if value == 0:
+        raise ValueError("must be more than 0")
+    return value
+
+
+def integer(given: Any) -> int:
+    """Parse a whole number of 0 or more, written without a fraction: Scrapy reads its own with `int`."""
+    value = number(given)
+    try:
+        if int(given) == value:
+            return int(given)
+    except ValueError:
+        pass
+    raise ValueError("must be a whole number")
+
+
+def positive_integer(given: Any) -> int:
+    """Parse a whole number of 1 or more."""
+    positive(given)
+    return integer(given)
+
+
+def switch(given: Any) -> bool:
+    """Parse True or False in the forms that Scrapy takes."""
+    if given in ("True", "true", "False", "false"):
+        return bool(given.lower() == "true")
+    try:
+        return bool(int(given))
+    except (TypeError, ValueError):
+        raise ValueError("must be True or False") from None
+
+
+def text(given: Any) -> str:
+    """Parse text or a path."""
+    return os.fspath(given) if isinstance(given, os.PathLike) else str(given)
+
+
+def certificates(given: Any) -> bool | str:
+    """Parse True, False, or the path of a file of certificates."""
+    if isinstance(given, str) and given.lower() not in {"true", "false", "1", "0", ""}:
+        return given
+    return switch(given)
+
+
+def dotted_path(given: Any) -> str:
+    """Parse the dotted path of a callable, or a callable."""
+    return given if isinstance(given, str) else f"{given.__module__}.{given.__qualname__}"
+
+
+# --- options -------------------------------------------------------------------------------------------------------
+
+
+class Option(NamedTuple, Generic[T]):
+    """One setting.
+
+    Attributes:
+        name: in the settings of Scrapy.
+        default: in the settings of this project.
+        parse: reads a value; raises ValueError with the rest of a message that begins with the name.
+        section: of the documentation.
+        help: what it does, for the documentation.
+        unit: of its value; empty for text and switches.
+        elsewhere: default in the project of somebody else, where it differs.
+        former_names: names that it had before, which are refused with the present one.
+    """
+
+    name: str
+    default: T
+    parse: Callable[[Any], T]
+    section: str
+    help: str
+    unit: str = ""
+    elsewhere: T | None = None
+    former_names: tuple[str, ...] = ()
+
+    def of(self, settings: Settings, name: str | None = None) -> T:
+        """Return the value that the settings have, or the default where they have none.
+
+        Args:
+            settings: of a run.
+            name: of the setting, where a subclass of a pipeline has a setting of its own.
+
+        Raises:
+            UsageProblem: the value cannot be used. The message names the setting, the value, and what is expected.
+        """
+        given = settings.get(name or self.name, None)
+        if given is None or (given == "" and self.parse in _TEXTS):
+            return self.default if self.elsewhere is None else self.elsewhere
+        try:
+            return self.parse(given)
+        except ValueError as error:
+            raise UsageProblem(f"{name or self.name}={given} {error}") from None
+
+
+_TEXTS = (text, dotted_path)  # parsers of values for which empty text means: not set
+
+FILES_STORE = Option(
+    "FILES_STORE",
+    "downloads",
+    text,
+    _STORE,
+    "folder; unfinished files and the ledger are in its hidden `.mediacrawl`",
+)
+FILES_EXPIRES = Option(
+    "FILES_EXPIRES", 90, integer, _STORE, "until a finished file is revalidated; 0: in each run", "days, whole"
+)
+SYNC = Option(
+    "MEDIACRAWL_SYNC",
+    True,
+    switch,
+    _STORE,
+    "False: no fsync of files; faster, and a power cut (not a kill) may leave files that are not whole, and costs "
+    "partial ones",
+)
+SHA256 = Option(
+    "MEDIACRAWL_SHA256",
+    True,
+    switch,
+    _STORE,
+    "False: files are not hashed unless a digest is promised; `verify` then looks at sizes only",
+)
+
+CONCURRENT_TRANSFERS = Option(
+    "MEDIACRAWL_CONCURRENT_TRANSFERS", 16, positive_integer, _TRANSFERS, "at a time, over all hosts", "files"
+)
+PROCESSES = Option(
+    "MEDIACRAWL_PROCESSES",
+    2,
+    integer,
+    _TRANSFERS,
+    "that fetch, once a run has wanted more than 64 files; 0 keeps all in one process",
+    "processes",
+)
+CONNECTIONS_PER_FILE = Option(
+    "MEDIACRAWL_CONNECTIONS_PER_FILE",
+    4,
+    positive_integer,
+    _TRANSFERS,
+    "at most, for a large file, only while each makes it faster and the host has places free; 1 with a delay or "
+    "AutoThrottle",
+    "connections",
+)
+SEGMENT_FROM_BYTES = Option(
+    "MEDIACRAWL_SEGMENT_FROM_BYTES",
+    32 * 1024**2,
+    integer,
+    _TRANSFERS,
+    "that must be missing for one more connection",
+    "bytes",
+)
+SEGMENT_AFTER_S = Option(
+    "MEDIACRAWL_SEGMENT_AFTER_S",
+    2.0,
+    number,
+    _TRANSFERS,
+    "of looking at the speed before each further connection; 0: all at once, for servers known to limit each of them",
+    "seconds",
+)
+
+STALL_S = Option(
+    "MEDIACRAWL_STALL_S",
+    30.0,
+    positive,
+    _RETRIES,
+    "without `MEDIACRAWL_STALL_BYTES` bytes, then the transfer reconnects and resumes",
+    "seconds",
+)
+STALL_BYTES = Option(
+    "MEDIACRAWL_STALL_BYTES", 1024, integer, _RETRIES, "that must come in `MEDIACRAWL_STALL_S` seconds", "bytes"
+)
+RETRY_TIMES = Option(
+    "MEDIACRAWL_RETRY_TIMES",
+    4,
+    integer,
+    _RETRIES,
+    "in a row without a new byte, then the file fails for this run",
+    "retries",
+)
+BACKOFF_S = Option(
+    "MEDIACRAWL_BACKOFF_S",
+    0.5,
+    number,
+    _RETRIES,
+    "before the first retry; doubles each time, half of it is random",
+    "seconds",
+)
+BACKOFF_MAX_S = Option("MEDIACRAWL_BACKOFF_MAX_S", 60.0, number, _RETRIES, "between two retries at most", "seconds")
+RETRY_AFTER_MAX_S = Option(
+    "MEDIACRAWL_RETRY_AFTER_MAX_S",
+    300.0,
+    number,
+    _RETRIES,
+    "429 and 503 with `Retry-After` keep the requests of a whole run from the host until then. A host that asks for "
+    "more is not waited for: after a 503 that one file fails, after a 429 all files of the host; the next run asks "
+    "it again",
+    "seconds",
+)
+RETRY_PERMANENT_DAYS = Option(
+    "MEDIACRAWL_RETRY_PERMANENT_DAYS",
+    30.0,
+    number,
+    _RETRIES,
+    "until what is gone for good (404, 410, …) is asked for again",
+    "days",
+)
+
+TRANSPORT = Option(
+    "MEDIACRAWL_TRANSPORT",
+    "requests",
+    text,
+    _HTTP,
+    "or `curl`: HTTP/2 where an https server has it; many small files go a little faster or as fast. Needs the extra "
+    "`mediacrawl[curl]`",
+)
+SESSION_FACTORY = Option(
+    "MEDIACRAWL_SESSION_FACTORY",
+    "",
+    dotted_path,
+    _HTTP,
+    "dotted path of a callable that makes a `requests.Session` or what behaves like one",
+)
+VERIFY_TLS: Option[bool | str] = Option(
+    "MEDIACRAWL_VERIFY_TLS", True, certificates, _HTTP, "or the path of a bundle of certificates"
+)
+BLOCK_PRIVATE = Option(
+    "MEDIACRAWL_BLOCK_PRIVATE",
+    False,
+    switch,
+    _HTTP,
+    "refuse addresses that are not public, by the address that is really connected to, for pages and media",
+)
+PAGE_MAXSIZE = Option(
+    "MEDIACRAWL_PAGE_MAXSIZE",
+    64 * 1024**2,
+    integer,
+    _HTTP,
+    "a larger page is refused; 0: `DOWNLOAD_MAXSIZE` decides, which is the default in a project of yours",
+    "bytes",
+    elsewhere=0,
+)
+
+PROGRESS_S = Option(
+    "MEDIACRAWL_PROGRESS_S",
+    5.0,
+    number,
+    _DISPLAY,
+    "between two progress lines where there is no terminal; 0 for none",
+    "seconds",
+)
+
+CONCURRENT_REQUESTS_PER_DOMAIN = Option(
+    "CONCURRENT_REQUESTS_PER_DOMAIN",
+    8,
+    integer,
+    _SCRAPY,
+    "to a host that are open at one time, idle ones included: pages, files, further connections of large files, all "
+    "processes of a run together; 0: no limit",
+    "connections",
+)
+DOWNLOAD_DELAY = Option("DOWNLOAD_DELAY", 0.0, number, _SCRAPY, "between two requests to a host", "seconds")
+AUTOTHROTTLE_ENABLED = Option(
+    "AUTOTHROTTLE_ENABLED", False, switch, _SCRAPY, "as Scrapy's; a file then has one connection"
+)
+DOWNLOAD_MAXSIZE = Option(
+    "DOWNLOAD_MAXSIZE", 1024**4, integer, _SCRAPY, "a larger file is refused and its partial removed", "bytes"
+)
+DOWNLOAD_WARNSIZE = Option("DOWNLOAD_WARNSIZE", 0, integer, _SCRAPY, "no warning, as media may be large", "bytes")
+MEDIA_ALLOW_REDIRECTS = Option(
+    "MEDIA_ALLOW_REDIRECTS",
+    True,
+    switch,
+    _SCRAPY,
+    "follow redirects of media, to where the robots.txt of their target lets them",
+)
+ROBOTSTXT_OBEY = Option("ROBOTSTXT_OBEY", True, switch, _SCRAPY, "ask robots.txt before pages and media of a crawl")
+LOG_LEVEL = Option("LOG_LEVEL", "WARNING", text, _SCRAPY, "`-L INFO` and `-L DEBUG` tell more")
+STATS_DUMP = Option("STATS_DUMP", False, switch, _SCRAPY, "the summary says what a person needs")
+LOGSTATS_INTERVAL = Option("LOGSTATS_INTERVAL", 0, integer, _SCRAPY, "progress lines say it", "seconds")
+TELNETCONSOLE_ENABLED = Option(
+    "TELNETCONSOLE_ENABLED",
+    False,
+    switch,
+    _SCRAPY,
+    "a port that is open only where it is asked for: by a user, a project or a spider, not by an add-on",
+)
+REMOTE_CONTROL_ENABLED = Option("REMOTE_CONTROL_ENABLED", False, switch, _SCRAPY, "the same")
+FEED_EXPORT_ENCODING = Option("FEED_EXPORT_ENCODING", "utf-8", text, _SCRAPY, "of feeds in JSON, too")
+
+OPTIONS: tuple[Option[Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Option))
+
+# Settings that a project may set, and that have no default in `mediacrawl.settings`: name, default, meaning.
+_NOT_SET = (
+    (
+        "`FILES_URLS_FIELD`, `FILES_RESULT_FIELD`, `FILES_ERRORS_FIELD`",
+        "`file_urls`, `files`, `file_errors`",
+        "fields of items",
+    ),
+    (
+        "`CONCURRENT_ITEMS`",
+        "4 for the spider `site` without `follow`, else 100",
+        "items of one page at a time; each costs a little for each page, used or not",
+    ),
+)
+
+
+def refuse_unknown(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
+    """Raise `UsageProblem` for a name that begins with `MEDIACRAWL_` and is no option, or one of a former version."""
+    names = {option.name: option.name for option in options if option.name.startswith(PREFIX)}
+    former = {name: option.name for option in options for name in option.former_names}
+    for name in settings:
+        if not isinstance(name, str) or not name.startswith(PREFIX) or name in names:
+            continue
+        if name in former:
+            raise UsageProblem(f"{name} is called {former[name]} now: set that instead")
+        from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+
+        (nearest,) = get_close_matches(name, names, 1, 0.0)
+        raise UsageProblem(f"there is no setting {name}; did you mean {nearest}? docs/settings.md has all")
+
+
+# --- the command line of `get` -------------------------------------------------------------------------------------
+
+
+class Argument(NamedTuple):
+    """One option of a command.
+
+    Attributes:
+        flags: as they are typed, the one that messages name first.
+        metavar: stands for its value in the help.
+        help: what it does.
+        parse: reads a value; raises ValueError with the rest of a message that begins with the flag.
+        is_repeated: whether it can be given several times; its values are a list then.
+    """
+
+    flags: tuple[str, ...]
+    metavar: str
+    help: str
+    parse: Callable[[Any], Any] = text
+    is_repeated: bool = False
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add it to a parser, which leaves values as they are typed."""
+        more: dict[str, Any] = {"action": "append", "default": []} if self.is_repeated else {}
+        parser.add_argument(*self.flags, metavar=self.metavar, help=self.help, **more)
+
+    def of(self, options: argparse.Namespace) -> Any:
+        """Return what was given; None for nothing, or an empty list where it may be repeated.
+
+        Raises:
+            UsageProblem: a value cannot be used. The message does not repeat it, as it may be a credential.
+        """
+        given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
+        try:
+            if self.is_repeated:
+                return [self.parse(value) for value in given]
+            return None if given is None else self.parse(given)
+        except ValueError as error:
+            raise UsageProblem(f"{self.flags[0]} {error}") from None
+
+
+def _header(given: str) -> tuple[str, str]:
+    name, colon, value = given.partition(":")
+    if not colon or not name.strip():
+        raise ValueError("must be written as 'Name: value'")
+    return name.strip(), value.strip()
+
+
+def _cookie(given: str) -> str:
+    name, equals, _ = given.partition("=")
+    if not equals or not name.strip():
+        raise ValueError("must be written as NAME=VALUE")
+    return given
+
+
+MOST_CONNECTIONS = 16
+
+
+def _connections(given: str) -> int:
+    try:
+        if 1 <= int(given) <= MOST_CONNECTIONS:
+            return int(given)
+    except ValueError:
+        pass
+    raise ValueError(f"must be between 1 and {MOST_CONNECTIONS}")
+
+
+INPUT = Argument(
+    ("-i", "--input"),
+    "FILE",
+    "list of URLs, in the formats of the urllist spider; - is standard input, and a pipe is read as it comes",
+)
+OUTPUT = Argument(("-o", "--output"), "NAME", "path in the store, for a single URL; without it get/<host>/<name>")
+USER_AGENT = Argument(("-U", "--user-agent"), "TEXT", "User-Agent to send")
+REFERER = Argument(("--referer",), "URL", "Referer to send")
+COOKIE = Argument(("--cookie",), "NAME=VALUE", "cookie to send; may be repeated", _cookie, is_repeated=True)
+HEADER = Argument(("--header",), "'NAME: VALUE'", "header to send; may be repeated", _header, is_repeated=True)
+CONNECTIONS = Argument(
+    ("-n", "--connections"),
+    "N",
+    f"connections for one large file, 1 to {MOST_CONNECTIONS}, opened at once",
+    _connections,
+)
+GET_ARGUMENTS = (INPUT, OUTPUT, USER_AGENT, REFERER, COOKIE, HEADER, CONNECTIONS)
+
+
+# --- documentation -------------------------------------------------------------------------------------------------
+
+_HEAD = """# Settings
+
+This file is written by `python -m mediacrawl.config > docs/settings.md`; a test compares the two.
+
+All settings of Scrapy hold. Those below belong to mediacrawl, or have another default here than in Scrapy. Set one
+with `-s NAME=VALUE` on the command line of any command, or in the settings of your project. A name that begins with
+`MEDIACRAWL_` and is not in this list is refused.
+"""
+
+
+def settings_markdown() -> str:
+    """Return the text of docs/settings.md."""
+    parts = [_HEAD]
+    for section in dict.fromkeys(option.section for option in OPTIONS):
+        rows = [_row(option) for option in OPTIONS if option.section == section]
+        if section == _SCRAPY:
+            rows += [f"| {names} | {default} | | {meaning} |" for names, default, meaning in _NOT_SET]
+        parts.append(
+            "\n".join([f"## {section}\n", "| setting | default | unit | meaning |", "|---|---|---|---|", *rows, ""])
+        )
+    rows = [f"| {_flags(argument)} | {argument.help} |" for argument in GET_ARGUMENTS]
+    parts.append("\n".join(["## Options of `mediacrawl get`\n", "| option | meaning |", "|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _row(option: Option[Any]) -> str:
+    return f"| `{option.name}` | {_value_text(option)} | {option.unit} | {option.help} |"
+
+
+def _value_text(option: Option[Any]) -> str:
+    value = option.default
+    if option.unit == "bytes":
+        for size, unit in ((1024**4, "TiB"), (1024**2, "MiB")):
+            if value and value % size == 0:
+                return f"{value // size} {unit}"
+    return (
+        f"{value:g}" if isinstance(value, float) else f"`{value}`" if isinstance(value, str) and value else str(value)
+    )
+
+
+def _flags(argument: Argument) -> str:
+    return ", ".join(f"`{flag} {argument.metavar}`" for flag in argument.flags)
+
+
+if __name__ == "__main__":
+    print(settings_markdown(), end="")  # noqa: T201 - what the module was run for

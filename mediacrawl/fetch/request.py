@@ -1,0 +1,166 @@
+"""What goes into a `FetchQueue`, and what comes out of it: plain records."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import getproxies, proxy_bypass
+
+from mediacrawl.archive import validators_of
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.ledger.ledger import DONE, PENDING, Entry
+from mediacrawl.naming import is_page_name, key_of_url, name_in_url
+from mediacrawl.urls import Origin
+
+if TYPE_CHECKING:
+    from mediacrawl.download.request import Fetched
+    from mediacrawl.headers import Digest
+
+DOWNLOADED = "downloaded"
+"""The file has arrived."""
+RESUMED = "resumed"
+"""The file has arrived, and some of its bytes were on the disk before this run."""
+UPTODATE = "uptodate"
+"""The file was there, and no byte of it travelled."""
+FAILED = "failed"
+"""The file is not there."""
+
+
+class FileRequest(NamedTuple):
+    """One wanted file.
+
+    Attributes:
+        transfer: what the transfer has to know: media key, URL, headers, …
+        path: in the store, where it is prescribed.
+        filename: last part of the path, where only that is prescribed.
+        page: URL of the page that has the link.
+        options: what the ledger keeps for a retry beside the URL, as JSON.
+        ignores_known_failure: fetch it even if the ledger knows that it failed for good.
+    """
+
+    transfer: TransferRequest
+    path: str | None = None
+    filename: str | None = None
+    page: str | None = None
+    options: str | None = None
+    ignores_known_failure: bool = False
+
+    @classmethod
+    def of_url(
+        cls,
+        url: str,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        digests: tuple[Digest, ...] = (),
+        connections: int | None = None,
+        path: str | None = None,
+        filename: str | None = None,
+        **more: Any,
+    ) -> FileRequest:
+        """Make the request for a URL, through the proxy that the environment names for it.
+
+        Args:
+            url: http or https; may have credentials.
+            headers: sent to its origin, and to no other.
+            digests: what the bytes must hash to.
+            connections: for a large file; None leaves that to the settings.
+            path: in the store.
+            filename: last part of the path, where only that is prescribed.
+            **more: the other attributes.
+
+        Raises:
+            UsageProblem: it is not an http or https URL.
+            ValueError: the standard library cannot take it apart.
+        """
+        origin = Origin.of(url)
+        if origin is None:
+            raise UsageProblem(f"{shown_url(url)}: not an http or https URL")
+        transfer = TransferRequest(
+            key_of_url(url),
+            url,
+            headers=headers,
+            proxy=_proxy_of(origin),
+            digests=digests,
+            connections=connections,
+            accept_html=is_page_name(url),
+            name=path or filename or name_in_url(url),
+        )
+        return cls(transfer, path=path, filename=filename, **more)
+
+    @property
+    def key(self) -> str:
+        """The media key."""
+        return self.transfer.key
+
+    @property
+    def url(self) -> str:
+        """The URL without credentials."""
+        return shown_url(self.transfer.url)
+
+    def entry(self, owner: str, **facts: Any) -> Entry:
+        """Make the ledger row of this file; `owner` is the name of the spider or command that wants it."""
+        return Entry(self.key, self.url, page=self.page, spider=owner, wish=self.options, **facts)
+
+    def revalidating(self, entry: Entry | None) -> FileRequest:
+        """Return the request that fits a row: with the validators of the version that is there, if one is."""
+        validators = validators_of(entry) if entry is not None and entry.state == DONE else None
+        if validators == self.transfer.revalidate:
+            return self
+        return self._replace(transfer=self.transfer._replace(revalidate=validators))
+
+
+class FileResult(NamedTuple):
+    """What became of one wanted file.
+
+    Attributes:
+        url: without credentials; of a line of a list that has none, where the line stands.
+        status: one of `DOWNLOADED`, `RESUMED`, `UPTODATE`, `FAILED`.
+        entry: the ledger row of a file that is there; None for a failure.
+        reason: why it failed; empty otherwise.
+        is_known_failure: it was not asked for, as it is known to have failed for good.
+        size_bytes: of a file that arrived; 0 otherwise.
+        saved_bytes: of these, those that were on the disk before.
+        request: the request that it answers; None for a line of a list that is none.
+    """
+
+    url: str
+    status: str
+    entry: Entry | None = None
+    reason: str = ""
+    is_known_failure: bool = False
+    size_bytes: int = 0
+    saved_bytes: int = 0
+    request: FileRequest | None = None
+
+    @classmethod
+    def of_fetched(cls, request: FileRequest, entry: Entry, fetched: Fetched) -> FileResult:
+        """Return the result of a file that has arrived and has its name."""
+        return cls(
+            request.url,
+            RESUMED if fetched.saved_bytes else DOWNLOADED,
+            entry,
+            size_bytes=fetched.size_bytes,
+            saved_bytes=fetched.saved_bytes,
+            request=request,
+        )
+
+    @classmethod
+    def of_present(cls, request: FileRequest, entry: Entry) -> FileResult:
+        """Return the result of a file that needs nothing."""
+        return cls(request.url, UPTODATE, entry, request=request)
+
+    @classmethod
+    def of_failure(cls, request: FileRequest, reason: str, *, known: bool = False) -> FileResult:
+        """Return the result of a file that did not arrive."""
+        return cls(request.url, FAILED, reason=reason, is_known_failure=known, request=request)
+
+
+def is_noted(entry: Entry | None) -> bool:
+    """Return whether the ledger says of a row that its file is there, or wanted: then `Want` says nothing new."""
+    return entry is not None and entry.state in {DONE, PENDING}
+
+
+@lru_cache(256)
+def _proxy_of(origin: Origin) -> str | None:
+    return None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)

@@ -1,0 +1,125 @@
+"""Fetch files from a program: `fetch` for one call, `Session` for several."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl import config
+from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.request import FileRequest, FileResult
+from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
+from mediacrawl.report import Report
+from mediacrawl.wiring import Works, refetch_policy_of, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from os import PathLike
+    from typing import Self
+
+_WAIT_S = 1.0
+
+
+class Session:
+    """A store with its ledger and connections. Use it as a context manager, or call `close`.
+
+    Several sessions may be open in one process or in several, also of one store: each file is fetched by one of them.
+    A session may be used by any thread, but one `fetch` has to end before the next begins.
+
+    Args:
+        store: folder; what is unfinished, and the ledger, are in its hidden `.mediacrawl`.
+        settings: as on the command line, see docs/settings.md; `FILES_STORE` is given by `store`.
+        owner: begins the paths of files (`<owner>/<host>/<name>`), and is noted in the ledger.
+
+    Raises:
+        UsageProblem: a setting does not exist, or its value cannot be used.
+    """
+
+    def __init__(
+        self, store: str | PathLike[str], settings: Mapping[str, Any] | None = None, *, owner: str = "fetch"
+    ) -> None:
+        self._settings = {**(settings or {}), config.FILES_STORE.name: store}
+        config.refuse_unknown(self._settings)
+        self._store = store_of(config.FILES_STORE.of(self._settings), durable=config.SYNC.of(self._settings))
+        self._refetch = refetch_policy_of(self._settings)
+        self._owner = owner
+        self._works: Works | None = None
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free files and connections. A later `fetch` opens them again."""
+        if self._works is not None:
+            works, self._works = self._works, None
+            works.close()
+
+    def fetch(self, requests: Iterable[FileRequest | str]) -> Iterator[FileResult]:
+        """Fetch files, and yield what becomes of each, as it becomes known: in no order, once for each media key.
+
+        Requests are taken by another thread as they are needed, a few thousand ahead at most; the iterable may be
+        endless, or slow. Closing the iterator stops the transfers and keeps what has arrived, as an error in it does:
+        the next call goes on from there. After a crash of the process it does, too.
+
+        Args:
+            requests: URLs, or what `FileRequest.of_url` makes. What is no URL fails by itself.
+
+        Raises:
+            RuntimeError: a `fetch` of this session has not ended.
+            MachineError: the store cannot be used, or the disk is full. Nothing is lost.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError("a fetch of this session is under way: end it, or use another session")
+        run: ThreadedFetch | None = None
+        is_complete = False
+        try:
+            if self._works is None:
+                self._works = Works(self._settings, self._store)
+            per_host = self._works.downloader.policy.per_host or math.inf
+            files = FetchQueue(self._owner, self._refetch, per_host, self._works.most_open_parts)
+            run = ThreadedFetch(self._works, files, self._blocks(requests), Report())
+            while not run.is_done:
+                yield from run.step(_WAIT_S)
+                files.take_met()  # waited for, and not told
+            is_complete = True
+        finally:
+            try:
+                if run is not None:
+                    run.close()
+                if not is_complete:
+                    self.close()
+            finally:
+                self._turn.release()
+
+    def _blocks(self, requests: Iterable[FileRequest | str]) -> Iterator[Sequence[FileRequest | InvalidLine]]:
+        user_agent = str(self._settings.get("USER_AGENT") or config.DEFAULT_USER_AGENT)
+        for request in requests:
+            try:
+                made = FileRequest.of_url(request) if isinstance(request, str) else request
+            except (UsageProblem, ValueError):
+                yield [InvalidLine(shown_url(str(request))[:200], "not an http or https URL")]
+                continue
+            headers = made.transfer.headers
+            if not any(name.lower() == "user-agent" for name, _ in headers):
+                headers = (("User-Agent", user_agent), ("Accept", "*/*"), *headers)
+            yield [made._replace(transfer=made.transfer._replace(headers=headers))]
+
+
+def fetch(
+    requests: Iterable[FileRequest | str], *, store: str | PathLike[str], settings: Mapping[str, Any] | None = None
+) -> Iterator[FileResult]:
+    """Fetch files into a store, and yield what becomes of each; see `Session.fetch`.
+
+    Nothing happens before the first result is asked for.
+
+        for result in fetch(["https://example.org/a.jpg"], store="downloads"):
+            print(result.url, result.status, result.entry.path if result.entry else result.reason)
+    """
+    with Session(store, settings) as session:
+        yield from session.fetch(requests)

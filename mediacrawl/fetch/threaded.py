@@ -1,0 +1,221 @@
+"""Drive a `FetchQueue` with threads, for `get` and for programs. Needs no Scrapy and no asyncio."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mediacrawl.fetch.request import FAILED, UPTODATE, FileRequest, FileResult
+from mediacrawl.pace import BATCH_S
+from mediacrawl.report import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+    from mediacrawl.download.request import Outcome
+    from mediacrawl.fetch.queue import Batch, FetchQueue, Write
+    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.report import Report
+    from mediacrawl.wiring import Works
+
+_MOST_BLOCKS = 16
+_MOST_PENDING = 2000  # files: then no more requests are taken, as memory has an end
+_MOST_AT_ONCE = 250  # requests
+_SILENCE_S = 0.1  # after so long without an event, files that another process was fetching are looked at
+
+
+class InvalidLine(NamedTuple):
+    """A line of a list that is no request.
+
+    Attributes:
+        where: file and line, for a message.
+        why: what is wrong with it.
+    """
+
+    where: str
+    why: str
+
+
+Block = Sequence[FileRequest | InvalidLine]
+
+
+class ThreadedFetch:
+    """Fetches what comes in blocks. `step` is called by one thread, again and again; others leave it events.
+
+    Args:
+        blocks: is read by a thread of its own, no further than a little ahead; it may be endless, or slow.
+        report: counts what is wanted and what became of it.
+    """
+
+    def __init__(self, works: Works, files: FetchQueue, blocks: Iterable[Block], report: Report) -> None:
+        self._works = works
+        self._files = files
+        self._report = report
+        self._seen = Recent()  # keys
+        self._blocks: queue.Queue[Block] = queue.Queue(_MOST_BLOCKS)
+        self._is_reading = True
+        self._is_closed = False
+        self._writing = 0  # changes that have not come back
+        self._invalid: list[FileResult] = []
+        self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each request has been read and has a result."""
+        return not (self._is_reading or self._files or self._writing) and self._blocks.empty()
+
+    def step(self, timeout_s: float) -> list[FileResult]:
+        """Wait for an event, no longer than that; take all that there are. Return the results that they bring.
+
+        Raises:
+            KeyboardInterrupt: after `stop`.
+            MediacrawlError: the run cannot go on. Results that were not returned yet come with `drain`.
+        """
+        try:
+            event = self._events.get(timeout=0 if self._may_take else min(timeout_s, _SILENCE_S))
+            while True:
+                event()
+                event = self._events.get_nowait()
+        except queue.Empty:
+            pass
+        self._act()
+        return self._results()
+
+    def stop(self) -> None:
+        """End `step` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
+        self._works.archive.ledger.hurry()
+        self._events.put(partial(self._interrupt))
+
+    def close(self) -> None:
+        """Take no more requests. The thread that reads them ends with the next one that it gets."""
+        self._is_closed = True
+        with suppress(queue.Empty):
+            while True:  # it may be waiting for room
+                self._blocks.get_nowait()
+
+    def drain(self) -> Iterator[list[FileResult]]:
+        """Yield the results of what was written while it stopped; begin nothing. Call it once `Works` is closed.
+
+        Raises:
+            MediacrawlError: something could not be written.
+        """
+        yield self._results()
+        with suppress(queue.Empty):
+            while True:
+                event = self._events.get_nowait()
+                if event.func == self._written:
+                    with suppress(CancelledError):  # came too late
+                        event()
+                    yield self._results()
+
+    @staticmethod
+    def _interrupt() -> None:
+        raise KeyboardInterrupt
+
+    # Requests
+
+    def _read(self, blocks: Iterable[Block]) -> None:
+        try:
+            for block in blocks:
+                if self._is_closed:
+                    return
+                self._blocks.put(block)
+                self._events.put(partial(_nothing))
+            self._events.put(partial(self._end_of_blocks))
+        except Exception as error:
+            self._events.put(partial(self._end_of_blocks, error))
+
+    def _end_of_blocks(self, error: Exception | None = None) -> None:
+        self._is_reading = False
+        if error is not None:
+            raise error
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether a block has been read, and memory has room for its files."""
+        return len(self._files) < _MOST_PENDING and not self._blocks.empty()
+
+    def _take_blocks(self) -> None:
+        taken: list[FileRequest] = []
+        with suppress(queue.Empty):
+            while len(self._files) + len(taken) < _MOST_PENDING and len(taken) < _MOST_AT_ONCE:
+                for line in self._blocks.get_nowait():
+                    if isinstance(line, InvalidLine):
+                        self._report.count_wanted(1)
+                        self._invalid.append(FileResult(line.where, FAILED, reason=line.why))
+                    elif self._seen.add(line.key):
+                        taken.append(line)
+        if taken:
+            self._report.count_wanted(self._files.add(taken))
+
+    # Effects
+
+    def _act(self) -> None:
+        """Carry out what the queue wants."""
+        now_s = time.monotonic()
+        self._files.wake(now_s)
+        self._take_blocks()
+        if lookups := self._files.take_lookups():
+            self._files.looked_up(lookups, self._rows(lookups), time.time())
+        self._write()  # that these files are wanted, before the first of them has come
+        for batch in self._files.next_batches(now_s):
+            confirmed = batch
+            if batch.is_contended:
+                confirmed = self._files.confirmed(batch, self._rows(batch.requests), time.time())
+            if confirmed.requests:
+                transfers = [request.transfer for request in confirmed.requests]
+                self._then(self._works.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
+
+    def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
+        return self._works.archive.known([request.key for request in requests])
+
+    def _fetched(self, batch: Batch, done: Future[list[Outcome]]) -> None:
+        try:
+            self._files.fetched(batch, done.result(), time.monotonic())
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        if writes := self._files.take_writes():
+            self._writing += len(writes)
+            changes = [write.change for write in writes]
+            self._then(self._works.changes.submit_all(changes), self._written, writes)
+
+    def _written(self, writes: Sequence[Write], done: Future[list[Entry | Exception]]) -> None:
+        self._writing -= len(writes)
+        outcomes = done.result()
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if isinstance(outcome, Exception) and write.fetched is not None and write.fetched.part is not None:
+                write.fetched.part.close()  # what has come stays for the next run, or for when its name is free
+        self._files.written(writes, outcomes)
+
+    def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
+        """Make the next step an event, with what has come of the last one."""
+        future.add_done_callback(lambda done: self._events.put(partial(step, *facts, done)))
+
+    def _results(self) -> list[FileResult]:
+        invalid, self._invalid = self._invalid, []
+        results = [*invalid, *self._files.take_results()]
+        for result in results:
+            self._count(result)
+        return results
+
+    def _count(self, result: FileResult) -> None:
+        if result.status == FAILED:
+            self._report.count_failure(result.url, result.reason, known=result.is_known_failure)
+        elif result.status == UPTODATE:
+            self._report.count_present()
+        else:
+            self._report.count_arrived(result.size_bytes, result.saved_bytes)
+
+
+def _nothing() -> None:
+    """An event that says only that there is something to look at."""

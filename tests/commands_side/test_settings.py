@@ -1,0 +1,44 @@
+"""Settings on the command line: each command refuses a name that does not exist, before it does anything."""
+
+import pytest
+from crawling import run
+
+WRONG = ("-s", "MEDIACRAWL_STAL_S=3")
+
+
+@pytest.fixture
+def url(origin, tmp_path):
+    url = origin.add("/a.jpg", b"\xff\xd8\xff", content_type="image/jpeg")
+    (tmp_path / "list.txt").write_text(url)
+    return url
+
+
+def assert_refused(done, origin):
+    assert done.status == 2, str(done)
+    lines = [line for line in done.err.splitlines() if "MEDIACRAWL_STAL_S" in line]
+    assert 1 <= len(lines) <= 2, str(done)  # a crawl says it in its log, and in its summary
+    assert all("did you mean MEDIACRAWL_STALL_S?" in line for line in lines)
+    assert (origin.requests, done.store) == ([], {})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("get", "{url}"), ("get", "-i", "list.txt"), ("status",), ("verify",), ("manifest",), ("forget", "{url}")],
+    ids=" ".join,
+)
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one(command, origin, url, words):
+    assert_refused(command(*(word.format(url=url) for word in words), *WRONG), origin)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("crawl", "urllist", "-a", "file=list.txt"),
+        ("crawl", "site", "-a", "url={url}"),
+        ("retry",),
+        ("verify", "--repair"),
+    ],
+    ids=" ".join,
+)
+def test_a_crawl_refuses_it_too(origin, tmp_path, url, words):
+    assert_refused(run(tmp_path, *(word.format(url=url) for word in words), *WRONG), origin)

@@ -1,0 +1,361 @@
+"""`FetchQueue` by itself: events in, effects out, no thread and no clock."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mediacrawl.archive import Failure, Publish, Unchanged, Want
+from mediacrawl.download.request import Fetched
+from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, TransferBroken
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.request import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest
+from mediacrawl.headers import Validators
+from mediacrawl.ledger.ledger import DONE, PENDING, Entry
+from mediacrawl.ledger.ledger import FAILED as FAILED_ROW
+from mediacrawl.refetch import DAY_S, RefetchPolicy
+from mediacrawl.store.partfile import PartInUse
+
+NOW_S = 1e9
+PART = SimpleNamespace(file="part")
+
+
+def queue_of(per_host=2, most_open=math.inf):
+    return FetchQueue("get", RefetchPolicy(), per_host, most_open)
+
+
+def request(url="http://h/a.jpg", **more):
+    return FileRequest.of_url(url, **more)
+
+
+def fetched(**more):
+    return Fetched(**({"part": PART, "status": 200, "url": "http://h/", "size_bytes": 9, "took_s": 0.01} | more))
+
+
+def unchanged():
+    return fetched(part=None, status=304, size_bytes=0)
+
+
+def row(state, url="http://h/a.jpg", age_s=0.0, **more):
+    return Entry(url, url, state=state, path="get/h/a.jpg", checked_at=NOW_S - age_s, **more)
+
+
+def look_up(files, *entries):
+    """Answers all lookups; without a row where none is given."""
+    asked = files.take_lookups()
+    files.looked_up(asked, [*entries, *[None] * (len(asked) - len(entries))], NOW_S)
+
+
+def begin(files, now_s=0.0):
+    return list(files.next_batches(now_s))
+
+
+def write(files, *outcomes):
+    """Answers all writes; with their own entries where nothing is given."""
+    writes = files.take_writes()
+    answers = [*outcomes, *[w.change.entry for w in writes[len(outcomes) :]]]
+    files.written(writes, answers)
+    return [type(w.change) for w in writes]
+
+
+# One file
+
+
+def test_a_new_file_is_looked_up_noted_fetched_published_and_told():
+    files = queue_of()
+    assert files.add([request()]) == len(files) == 1
+    look_up(files)
+    (batch,) = begin(files)
+    assert write(files) == [Want]
+    files.fetched(batch, [fetched()], 0.0)
+    (publish,) = files.take_writes()
+    assert isinstance(publish.change, Publish)
+    assert publish.change.entry.path == "get/h/a.jpg"
+    files.written([publish], [publish.change.entry])
+    (result,) = files.take_results()
+    assert (result.url, result.status, result.entry.path) == ("http://h/a.jpg", DOWNLOADED, "get/h/a.jpg")
+    assert (result.size_bytes, result.request.key) == (9, "http://h/a.jpg")
+    assert len(files) == 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "status"),
+    [
+        (row(DONE), {}, UPTODATE),
+        (row(DONE, age_s=90 * DAY_S), {}, UPTODATE),
+        (row(FAILED_ROW, reason="HTTP 404", permanent=True), {}, FAILED),
+    ],
+)
+def test_what_the_ledger_knows_needs_no_transfer(entry, more, status):
+    files = queue_of()
+    files.add([request(**more)])
+    look_up(files, entry)
+    (result,) = files.take_results()
+    assert (result.status, result.is_known_failure) == (status, status == FAILED)
+    assert (begin(files), files.take_writes(), len(files)) == ([], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "more"),
+    [
+        (row(DONE, age_s=91 * DAY_S), {}),
+        (row(PENDING), {}),
+        (row(FAILED_ROW, reason="HTTP 503"), {}),
+        (row(FAILED_ROW, reason="HTTP 404", permanent=True, age_s=31 * DAY_S), {}),
+        (row(FAILED_ROW, reason="HTTP 404", permanent=True), {"ignores_known_failure": True}),
+    ],
+)
+def test_all_else_is_fetched_and_noted_where_the_row_does_not_say_so(entry, more):
+    files = queue_of()
+    files.add([request(**more)])
+    look_up(files, entry)
+    assert len(begin(files)) == 1
+    assert write(files) == [Want] * (entry.state == FAILED_ROW)
+
+
+def test_an_old_file_is_asked_for_with_its_validators_and_stays_where_it_is_when_unchanged():
+    files = queue_of()
+    files.add([request()])
+    entry = row(DONE, age_s=91 * DAY_S, validators='{"etag": "\\"v1\\""}', sha256="ab")
+    look_up(files, entry)
+    (batch,) = begin(files)
+    assert batch.requests[0].transfer.revalidate == Validators.from_dict({"etag": '"v1"'})
+    files.fetched(batch, [unchanged()], 0.0)
+    assert write(files) == [Unchanged]
+    (result,) = files.take_results()
+    assert (result.status, result.entry) == (UPTODATE, entry)
+
+
+def test_bytes_that_were_here_make_a_file_a_resumed_one():
+    files = queue_of()
+    files.add([request()])
+    look_up(files)
+    files.fetched(begin(files)[0], [fetched(saved_bytes=4)], 0.0)
+    write(files)
+    (result,) = files.take_results()
+    assert (result.status, result.saved_bytes) == (RESUMED, 4)
+
+
+def test_a_failure_is_told_and_noted_with_what_is_known_of_it():
+    files = queue_of()
+    files.add([request(page="http://h/", options='{"filename": "b"}')])
+    look_up(files)
+    write(files)
+    files.fetched(begin(files)[0], [HttpStatusError("http://h/a.jpg", 404, "Not Found")], 0.0)
+    (result,) = files.take_results()
+    assert (result.status, result.reason, result.entry) == (FAILED, "HTTP 404 Not Found", None)
+    (failure,) = files.take_writes()
+    assert isinstance(failure.change, Failure)
+    entry = failure.change.entry
+    assert (entry.http_status, entry.permanent, entry.page, entry.wish) == (
+        404,
+        True,
+        "http://h/",
+        '{"filename": "b"}',
+    )
+
+
+def test_a_name_that_cannot_be_had_is_a_failure_of_that_file():
+    files = queue_of()
+    files.add([request(path="a/b.jpg")])
+    look_up(files)
+    write(files)
+    files.fetched(begin(files)[0], [fetched()], 0.0)
+    assert write(files, NameTaken("a is a file")) == [Publish]
+    (result,) = files.take_results()
+    assert (result.status, result.reason) == (FAILED, "a is a file")
+    assert write(files) == [Failure]
+
+
+def test_a_file_that_another_process_fetches_is_looked_up_again_when_it_may_be_there():
+    files = queue_of()
+    files.add([request()])
+    look_up(files)
+    write(files)
+    files.fetched(begin(files)[0], [PartInUse()], 10.0)
+    assert [met.key for met in files.take_met()] == ["http://h/a.jpg"]
+    files.wake(10.4)
+    assert (files.take_lookups(), len(files)) == ([], 1)
+    files.wake(10.5)
+    look_up(files, row(DONE))
+    assert [result.status for result in files.take_results()] == [UPTODATE]
+
+
+@pytest.mark.parametrize("error", [DiskFull("full"), Interrupted("stopped"), RuntimeError("a bug")])
+def test_what_concerns_the_whole_run_is_raised_once_the_others_have_been_taken(error):
+    files = queue_of(per_host=1)
+    files.add([request(f"http://h/{number}.jpg") for number in range(3)])
+    look_up(files)
+    files.fetched(begin(files)[0], [fetched()], 0.0)  # so that it is known that files are small
+    write(files)
+    files.take_results()
+    (batch,) = begin(files)
+    assert len(batch.requests) == 2
+    with pytest.raises(type(error)):
+        files.fetched(batch, [error, fetched()], 0.0)
+    assert write(files) == [Publish]
+    assert (len(files.take_results()), len(files)) == (1, 1)
+
+
+def test_an_error_of_a_write_is_raised_once_the_others_have_been_taken():
+    files = queue_of()
+    files.add([request("http://h/1.jpg"), request("http://other/2.jpg")])
+    look_up(files)
+    write(files)
+    for batch in begin(files):
+        files.fetched(batch, [fetched()], 0.0)
+    with pytest.raises(DiskFull):
+        write(files, DiskFull("full"))
+    assert [result.url for result in files.take_results()] == ["http://other/2.jpg"]
+
+
+# Several
+
+
+def test_a_file_that_is_pending_is_not_wanted_twice():
+    files = queue_of()
+    assert files.add([request(), request(), request("http://h/b.jpg")]) == 2
+    assert files.add([request()]) == 0
+    assert len(files.take_lookups()) == 2
+
+
+def test_a_host_has_as_many_batches_as_it_may_have_and_others_do_not_wait_for_it():
+    files = queue_of(per_host=2)
+    files.add([request(f"http://{host}/{number}.jpg") for host in ("h", "other") for number in range(5)])
+    look_up(files)
+    batches = begin(files)
+    assert sorted(batch.host.name for batch in batches) == ["h", "h", "other", "other"]
+    assert begin(files) == []
+    files.fetched(batches[0], [fetched()], 0.0)
+    assert len(begin(files)) == 1
+
+
+def test_a_picture_does_not_wait_behind_a_film():
+    files = queue_of(per_host=1)
+    urls = ["http://h/1.mp4", "http://h/2.jpg", "http://h/3.jpg"]
+    files.add([request(url) for url in urls])
+    look_up(files)
+    order = []
+    while batches := begin(files):
+        assert all(len({one.url[-3:] for one in batch.requests}) == 1 for batch in batches)
+        for batch in batches:
+            order += [one.url for one in batch.requests]
+            files.fetched(batch, [fetched(took_s=0.001)] * len(batch.requests), 0.0)
+    assert order == urls
+
+
+def test_what_was_not_begun_waits_again_in_front():
+    files = queue_of(per_host=1)
+    files.add([request(f"http://h/{number}.jpg") for number in range(4)])
+    look_up(files)
+    files.fetched(begin(files)[0], [fetched()], 0.0)
+    (batch,) = begin(files)
+    assert [one.url for one in batch.requests] == [f"http://h/{number}.jpg" for number in (1, 2, 3)]
+    files.fetched(batch, [fetched()], 0.0)
+    assert [one.url for one in begin(files)[0].requests] == ["http://h/2.jpg", "http://h/3.jpg"]
+
+
+def test_where_another_process_has_the_same_list_rows_are_looked_at_before_a_batch():
+    files = queue_of(per_host=1)
+    files.add([request(f"http://h/{number}.jpg") for number in range(5)])
+    look_up(files)
+    files.fetched(begin(files)[0], [PartInUse()], 10.0)
+    there = row(DONE)
+    for batch in files.next_batches(14.9):
+        assert batch.is_contended
+        left = files.confirmed(batch, [there] * len(batch.requests), NOW_S)
+        assert left.requests == []
+    assert [result.status for result in files.take_results()] == [UPTODATE] * 4
+    files.wake(11.0)
+    look_up(files)
+    (batch,) = files.next_batches(15.1)
+    assert not batch.is_contended
+    assert files.confirmed(batch, [None], NOW_S).requests == batch.requests
+
+
+# Anything
+
+OUTCOMES = st.sampled_from(
+    [fetched(), fetched(saved_bytes=1), unchanged(), TransferBroken("http://h/", "broken"), PartInUse(), None]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_have(data):
+    per_host, most_open = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 2, 5, math.inf]))
+    files = queue_of(per_host, most_open)
+    wanted, results, under_way, unwritten = set(), [], [], []
+    now_s = 0.0
+    for step in range(data.draw(st.integers(5, 60))):
+        now_s += data.draw(st.sampled_from([0.0, 0.1, 1.0, 6.0]))
+        event = data.draw(st.sampled_from(["add", "look up", "begin", "fetched", "write", "written", "wake"]))
+        take_a_step(files, event, data, now_s, (wanted, under_way, unwritten), step)
+        for name in {batch.host.name for batch in under_way}:
+            assert sum(batch.host.name == name for batch in under_way) <= per_host
+        held = [one for one in unwritten if isinstance(one.change, Publish)]
+        assert sum(len(batch.requests) for batch in under_way) + len(held) <= most_open
+        results += files.take_results()
+    steps = 0
+    while len(files):  # now everything goes well
+        steps += 1
+        assert steps < 2000, "it goes on"
+        now_s += 1.0
+        files.wake(now_s)
+        look_up(files)
+        under_way += begin_confirmed(files, data, now_s, answer=None)
+        while under_way:
+            batch = under_way.pop()
+            files.fetched(batch, [fetched()] * len(batch.requests), now_s)
+        unwritten += files.take_writes()
+        files.written(unwritten, [one.change.entry for one in unwritten])
+        unwritten.clear()
+        results += files.take_results()
+    assert sorted(result.url for result in results) == sorted(wanted)
+    assert list(files.next_batches(now_s)) == []
+    assert files._hosts == {}, "nothing is kept of a host that has nothing to do"
+    assert files._free_files == most_open
+
+
+def take_a_step(files, event, data, now_s, state, step):
+    wanted, under_way, unwritten = state
+    match event:
+        case "add":
+            urls = [
+                f"http://h{n % 3}/{step}-{n}.{'mp4' if n % 4 else 'jpg'}" for n in range(data.draw(st.integers(1, 9)))
+            ]
+            files.add([request(url) for url in [*urls, urls[0]]])
+            wanted.update(urls)
+        case "look up":
+            asked = files.take_lookups()
+            rows = [data.draw(st.sampled_from([None, row(DONE), row(PENDING)])) for _ in asked]
+            files.looked_up(asked, rows, NOW_S)
+        case "begin":
+            under_way += begin_confirmed(files, data, now_s, answer=data.draw(st.sampled_from([None, row(DONE)])))
+        case "fetched" if under_way:
+            batch = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
+            outcomes = [data.draw(OUTCOMES) for _ in batch.requests]
+            begun = (
+                outcomes[: outcomes.index(None)] if None in outcomes[1:] else [one or unchanged() for one in outcomes]
+            )
+            files.fetched(batch, begun, now_s)
+        case "write":
+            unwritten += files.take_writes()
+        case "written":
+            files.written(unwritten, [one.change.entry for one in unwritten])
+            unwritten.clear()
+        case "wake":
+            files.wake(now_s)
+
+
+def begin_confirmed(files, data, now_s, answer):
+    begun = []
+    for batch in files.next_batches(now_s):
+        confirmed = batch
+        if batch.is_contended:
+            confirmed = files.confirmed(batch, [answer] * len(batch.requests), NOW_S)
+        if confirmed.requests:
+            begun.append(confirmed)
+    return begun

@@ -1,0 +1,231 @@
+"""`fetch` and `Session`: files from a program."""
+
+import itertools
+import os
+import queue
+import subprocess
+import sys
+import threading
+
+import pytest
+from crawling import basic_auth, files_in, parts_in, sha256
+from origin import Pattern, drop_after, require_header, stall_after
+
+from mediacrawl.errors import StoreUnwritable, UsageProblem
+from mediacrawl.fetch import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest, Session, fetch
+
+SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
+BIG = Pattern(2_000_000, 1)
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def brought(requests, store, **settings):
+    return {result.url: result for result in fetch(requests, store=store, settings=SETTINGS | settings)}
+
+
+def served(origin, files):
+    return [origin.add(f"/{number}.jpg", b"%d" % number, content_type="image/jpeg") for number in range(files)]
+
+
+def test_files_come_and_come_no_second_time(origin, store):
+    urls = [*served(origin, 30), origin.url("/missing.jpg")]
+    results = brought(urls, store)
+    assert results.keys() == set(urls)
+    assert {result.status for result in results.values()} == {DOWNLOADED, FAILED}
+    missing = results[urls[-1]]
+    assert (missing.reason, missing.entry) == ("HTTP 404 Not Found", None)
+    first = results[urls[0]]
+    assert (first.entry.path, first.size_bytes) == ("fetch/127.0.0.1/0.jpg", 1)
+    assert (store / first.entry.path).read_bytes() == b"0"
+    assert len(files_in(store)) == 30
+    origin.forget()
+    again = brought(urls, store)
+    assert origin.requests == []
+    assert [again[url].status for url in urls] == [UPTODATE] * 30 + [FAILED]
+    assert again[urls[-1]].is_known_failure
+
+
+def test_requests_say_what_is_sent_and_where_a_file_goes(origin, store):
+    url = origin.add("/a", b"picture", content_type="image/jpeg", faults=[require_header("X-Key", "7")])
+    request = FileRequest.of_url(url, headers=(("X-Key", "7"),), path="mine/picture.jpg", page="http://h/page")
+    (result,) = brought([request], store).values()
+    assert (result.status, result.entry.path, result.entry.page) == (DOWNLOADED, "mine/picture.jpg", "http://h/page")
+    assert result.request == request._replace(transfer=result.request.transfer)
+    assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
+
+
+def test_a_user_agent_is_chosen_by_the_settings_or_the_request(origin, store):
+    first, second = served(origin, 2)
+    brought([first, FileRequest.of_url(second, headers=(("user-agent", "mine"),))], store, USER_AGENT="theirs")
+    assert {request.path: request.headers["user-agent"] for request in origin.requests} == {
+        "/0.jpg": "theirs",
+        "/1.jpg": "mine",
+    }
+
+
+@pytest.mark.parametrize("odd", ["ftp://me:secret@h/x", "nonsense", "http://[::1/x", "http:///x"])
+def test_what_is_no_url_fails_by_itself(origin, store, odd):
+    (url,) = served(origin, 1)
+    results = brought([odd, url], store)
+    assert results[url].status == DOWNLOADED
+    (failed,) = [result for result in results.values() if result.status == FAILED]
+    assert (failed.reason, failed.request) == ("not an http or https URL", None)
+    assert "secret" not in str(failed)
+
+
+def test_results_come_while_requests_are_still_to_come(origin, store):
+    urls: queue.Queue = queue.Queue()
+    results = fetch(iter(urls.get, None), store=store, settings=SETTINGS)
+    for url in served(origin, 3):
+        urls.put(url)
+        assert next(results).url == url
+    urls.put(None)
+    assert list(results) == []
+
+
+def test_requests_are_taken_as_they_are_needed(origin, store):
+    taken = []
+
+    def endless():
+        for number in itertools.count():
+            taken.append(number)
+            yield origin.url(f"/missing-{number}.jpg")
+
+    results = fetch(endless(), store=store, settings=SETTINGS)
+    assert taken == [], "nothing happens before the first result is asked for"
+    assert len(list(itertools.islice(results, 10))) == 10
+    results.close()
+    assert len(taken) < 3000
+
+
+def test_closing_the_iterator_stops_and_loses_nothing(origin, store):
+    big = origin.add("/big.bin", BIG, faults=[stall_after(1_000_000)])
+    (small,) = served(origin, 1)
+    results = fetch([big, small], store=store, settings=SETTINGS)
+    assert next(results).url == small
+    origin.wait_for(lambda: origin.bytes_sent("/big.bin") >= 1_000_000)
+    results.close()
+    origin.release()
+    assert [path.suffix for path in sorted(parts_in(store))] == [".json", ".part"]
+    origin.forget()
+    again = brought([big, small], store)
+    assert (again[small].status, again[big].status) == (UPTODATE, RESUMED)
+    assert again[big].saved_bytes > 0
+    assert [request.path for request in origin.requests] == ["/big.bin"]
+    assert (store / again[big].entry.path).read_bytes() == BIG.read()
+
+
+def test_an_error_in_the_requests_ends_it_and_is_raised(origin, store):
+    def requests():
+        yield from served(origin, 1)
+        raise LookupError("mine")
+
+    results = fetch(requests(), store=store, settings=SETTINGS)
+    with pytest.raises(LookupError, match="mine"):
+        list(results)
+    assert [thread.name for thread in threading.enumerate() if thread.name in {"list", "ledger-changes"}] == []
+
+
+def test_a_session_fetches_again_and_again_over_the_same_connections(origin, store):
+    with Session(store, SETTINGS | {"CONCURRENT_REQUESTS_PER_DOMAIN": 1}) as session:
+        for url in served(origin, 3):
+            assert [result.status for result in session.fetch([url])] == [DOWNLOADED]
+    assert len({request.client_port for request in origin.requests}) == 1
+
+
+def test_a_session_has_one_fetch_at_a_time_and_goes_on_after_one_that_was_closed(origin, store):
+    urls = served(origin, 3)
+    with Session(store, SETTINGS) as session:
+        first = session.fetch(urls[:2])
+        next(first)
+        with pytest.raises(RuntimeError, match="under way"):
+            next(session.fetch(urls))
+        first.close()
+        assert {result.url for result in session.fetch(urls)} == set(urls)
+
+
+def test_sessions_of_one_process_share_a_store_and_fetch_each_file_once(origin, store):
+    urls = served(origin, 60)
+    found = []
+
+    def use():
+        found.append({result.url for result in fetch(urls, store=store, settings=SETTINGS)})
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [set(urls)] * 3
+    assert len(files_in(store)) == 60
+    assert len({request.path for request in origin.requests}) == 60
+
+
+def test_sessions_of_several_stores_do_not_mix(origin, tmp_path):
+    urls = served(origin, 4)
+    with Session(tmp_path / "a", SETTINGS) as one, Session(tmp_path / "b", SETTINGS) as other:
+        for url, second in zip(one.fetch(urls), other.fetch(urls[:2]), strict=False):
+            assert (url.status, second.status) == (DOWNLOADED, DOWNLOADED)
+    assert len(files_in(tmp_path / "b")) == 2
+
+
+def test_a_broken_connection_is_no_matter(origin, store):
+    url = origin.add("/big.bin", BIG, faults=[drop_after(1_500_000)])
+    (result,) = brought([url], store).values()
+    assert (result.status, result.entry.sha256) == (DOWNLOADED, sha256(BIG.read()))
+
+
+def test_credentials_are_sent_and_not_told(origin, store):
+    guarded = require_header("Authorization", basic_auth("me", "secret"))
+    url = origin.add("/a.jpg", b"x", content_type="image/jpeg", faults=[guarded])
+    (result,) = brought([url.replace("//", "//me:secret@")], store).values()
+    assert (result.status, result.url) == (DOWNLOADED, url)
+    assert "secret" not in str(result.entry)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"MEDIACRAWL_STAL_S": 3}, "did you mean MEDIACRAWL_STALL_S"),
+        ({"MEDIACRAWL_STALL_S": "x"}, "must be a number"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(store, settings, says):
+    with pytest.raises(UsageProblem, match=says):
+        list(fetch(["http://127.0.0.1:1/a"], store=store, settings=settings))
+    assert not store.exists()
+
+
+def test_a_store_that_cannot_be_is_said(tmp_path, origin):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnwritable):
+        list(fetch(served(origin, 1), store=tmp_path / "file" / "store", settings=SETTINGS))
+
+
+def test_nothing_of_scrapy_is_imported():
+    code = "import sys, mediacrawl.fetch; sys.exit('scrapy' in sys.modules or 'asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_example_of_the_documentation_runs(origin, tmp_path, monkeypatch, capsys):
+    from pathlib import Path
+
+    import mediacrawl
+
+    text = (Path(mediacrawl.__file__).parent.parent / "docs/library.md").read_text(encoding="utf-8")
+    first = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    (url,) = served(origin, 1)
+    exec(first.replace("https://example.org/a.jpg", url), {"__name__": "example"})
+    assert url in capsys.readouterr().out
+    assert len(files_in(tmp_path / "downloads")) == 1
