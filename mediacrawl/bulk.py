@@ -263,6 +263,7 @@ class Bulk:
             results = [Interrupted("closed")] * len(fetched)
         except Exception as error:  # each is through, whatever happens
             results = [error] * len(fetched)
+        self._convoys.release(sum(outcome.part is not None for _, outcome in fetched))
         new: list[tuple[Entry, Fetched]] = []
         for (errand, outcome), entry in zip(fetched, results, strict=True):
             if isinstance(entry, Exception):

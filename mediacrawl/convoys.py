@@ -107,13 +107,20 @@ class _Line:
 
 
 class Convoys:
-    """Sends travellers on their way, a few convoys for each site at a time."""
+    """Sends travellers on their way, a few convoys for each site at a time.
 
-    def __init__(self, crawler: Crawler, bridge: Bridge, concurrent: int) -> None:
+    Args:
+        concurrent: convoys of one site at a time, where the settings say no less.
+        most_open: part files at a time: from when a convoy sets out until `release`.
+    """
+
+    def __init__(self, crawler: Crawler, bridge: Bridge, concurrent: int, most_open: int) -> None:
         self._crawler = crawler
         self._bridge = bridge
         self._robots = crawler.get_downloader_middleware(RobotsTxtMiddleware)
         self._lines: dict[_Place, _Line] = {}
+        self._free_files = most_open
+        self._starved: dict[_Place, _Line] = {}  # that wait for files to be released
         per_site = crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN")
         self._per_site = min(per_site, concurrent) if per_site > 0 else concurrent
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,11 +159,15 @@ class Convoys:
         if self._bridge.stopping:
             self._give_up(line.waiting)
         while line.waiting and line.leading < self._per_site:
+            if self._free_files < 1:
+                self._starved[key] = line
+                break
             if (wait_s := self._wait_s(line)) > 0:
                 self._send_later(key, line, wait_s)
                 break
             size = line.pace.batch_files(len(line.waiting), self._per_site - line.leading)
-            convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting)))]
+            convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting), self._free_files))]
+            self._free_files -= len(convoy)
             line.leading += 1
             task = asyncio.ensure_future(self._travel(line, convoy))
             self._tasks.add(task)
@@ -175,6 +186,15 @@ class Convoys:
             return 0
         waited_s = asyncio.get_running_loop().time() - line.waiting[0].since_s
         return (SHORTEST_S if file_s else _UNKNOWN_S) - waited_s
+
+    def release(self, files: int) -> None:
+        """Take back the count of part files that have arrived, and been published or closed."""
+        self._free_files += files
+        starved, self._starved = self._starved, {}
+        for key, line in starved.items():
+            if not line.is_due:
+                line.is_due = True
+                asyncio.get_running_loop().call_soon(self._send, key, line)
 
     def _send_later(self, key: _Place, line: _Line, wait_s: float) -> None:
         if line.alarm is None:
@@ -204,6 +224,8 @@ class Convoys:
         begun = len(wanted.outcomes)
         line.pace.learn([outcome, *wanted.outcomes])
         self._count(request, wanted)
+        held = sum(_holds_part(one) for one in (outcome, *wanted.outcomes))
+        self.release(1 + len(others) - held)
         first.arrived(first, outcome)
         for follower, result in zip(followers, wanted.outcomes, strict=False):
             follower.arrived(follower, result)
@@ -249,6 +271,10 @@ class Convoys:
         for status in {outcome.status for outcome in fetched}:
             count = sum(outcome.status == status for outcome in fetched)
             stats.inc_value(f"downloader/response_status_count/{status}", count)
+
+
+def _holds_part(outcome: Outcome) -> bool:
+    return isinstance(outcome, Fetched) and outcome.part is not None
 
 
 def _may_form(crawler: Crawler) -> bool:

@@ -276,22 +276,24 @@ class MediaFilesPipeline(FilesPipeline):
             return known
         self._modify_media_request(request)
         wanted = cast("Wanted", request.meta[WANTED])
+        joins = self.convoys.may_join(request)
         try:
-            response = await self._downloaded(request, wanted)
+            response = await (self._join(request, wanted) if joins else self._bridge.download(request))
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
             request.meta.pop(WANTED, None)
             wanted.release()
+            if joins and wanted.fetched is not None and wanted.fetched.part is not None:
+                self.convoys.release(1)
 
-    async def _downloaded(self, request: Request, wanted: Wanted) -> Response:
-        """Alone through Scrapy's downloader, or together with others of its site."""
-        if not self.convoys.may_join(request):
-            return await self._bridge.download(request)
+    async def _join(self, request: Request, wanted: Wanted) -> Response:
+        """Send a request through Scrapy's downloader together with others of its site."""
         future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
 
         def arrived(_: Traveller, outcome: Outcome) -> None:
             if future.done():  # nobody waits for it any more
                 let_go(outcome)
+                self.convoys.release(int(isinstance(outcome, Fetched) and outcome.part is not None))
             elif isinstance(outcome, Fetched):
                 future.set_result(outcome)
             else:
@@ -412,7 +414,7 @@ class MediaFilesPipeline(FilesPipeline):
     @cached_property
     def convoys(self) -> Convoys:
         """Those of this crawl."""
-        return Convoys(self.crawler, self._bridge, self.works.concurrent)
+        return Convoys(self.crawler, self._bridge, self.works.concurrent, self.works.most_open_parts)
 
     @cached_property
     def bulk(self) -> Bulk | None:
