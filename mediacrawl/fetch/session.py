@@ -94,6 +94,8 @@ class Session:
                     run.close()
                 if not is_complete:
                     self.close()
+                    for _ in run.drain() if run is not None else ():
+                        pass  # nobody waits for these results; the ledger has them
             finally:
                 self._turn.release()
 

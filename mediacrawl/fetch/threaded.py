@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mediacrawl.download.request import Fetched
+from mediacrawl.errors import MachineError
 from mediacrawl.fetch.request import FAILED, UPTODATE, FileRequest, FileResult
+from mediacrawl.ledger.ledger import Entry
 from mediacrawl.pace import BATCH_S
 from mediacrawl.report import Recent
 
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.request import Outcome
     from mediacrawl.fetch.queue import Batch, FetchQueue, Write
-    from mediacrawl.ledger.ledger import Entry
     from mediacrawl.report import Report
     from mediacrawl.wiring import Works
 
@@ -102,7 +105,9 @@ class ThreadedFetch:
                 self._blocks.get_nowait()
 
     def drain(self) -> Iterator[list[FileResult]]:
-        """Yield the results of what was written while it stopped; begin nothing. Call it once `Works` is closed.
+        """Yield the results of what was written while it stopped; unlock the parts of all else, begin nothing.
+
+        Call it once `Works` is closed.
 
         Raises:
             MediacrawlError: something could not be written.
@@ -115,6 +120,8 @@ class ThreadedFetch:
                     with suppress(CancelledError):  # came too late
                         event()
                     yield self._results()
+                elif event.func == self._fetched:
+                    _unlock_parts(_outcomes_of(event.args[-1]))
 
     @staticmethod
     def _interrupt() -> None:
@@ -191,11 +198,10 @@ class ThreadedFetch:
 
     def _written(self, writes: Sequence[Write], done: Future[list[Entry | Exception]]) -> None:
         self._writing -= len(writes)
-        outcomes = done.result()
-        for write, outcome in zip(writes, outcomes, strict=True):
-            if isinstance(outcome, Exception) and write.fetched is not None and write.fetched.part is not None:
-                write.fetched.part.close()  # what has come stays for the next run, or for when its name is free
-        self._files.written(writes, outcomes)
+        outcomes = _outcomes_of(done)
+        # What has come and could not be published stays for the next run, or for when its name is free.
+        _unlock_parts(w.fetched for w, o in zip_longest(writes, outcomes) if not isinstance(o, Entry))
+        self._files.written(writes, done.result())
 
     def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
         """Make the next step an event, with what has come of the last one."""
@@ -215,6 +221,19 @@ class ThreadedFetch:
             self._report.count_present()
         else:
             self._report.count_arrived(result.size_bytes, result.saved_bytes)
+
+
+def _outcomes_of(done: Future[list[Any]]) -> list[Any]:
+    """Return the outcomes of a future; none if it failed as a whole."""
+    return [] if done.cancelled() or done.exception() is not None else done.result()
+
+
+def _unlock_parts(outcomes: Iterable[Outcome | None]) -> None:
+    """Close the parts of transfers that are not published. A disk that has no room for a record costs its bytes."""
+    for outcome in outcomes:
+        if isinstance(outcome, Fetched) and outcome.part is not None:
+            with suppress(MachineError):
+                outcome.part.close()
 
 
 def _nothing() -> None:

@@ -1,11 +1,13 @@
 """`fetch` and `Session`: files from a program."""
 
+import contextlib
 import itertools
 import os
 import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from crawling import basic_auth, files_in, parts_in, sha256
@@ -125,6 +127,27 @@ def test_closing_the_iterator_stops_and_loses_nothing(origin, store):
     assert (store / again[big].entry.path).read_bytes() == BIG.read()
 
 
+def test_what_has_come_and_was_not_taken_yet_is_free_after_closing(origin, store):
+    """The next call of the same process would wait for a part that this process has locked."""
+    urls = served(origin, 40)
+    results = fetch(urls, store=store, settings=SETTINGS)
+    next(results)
+    origin.wait_for(lambda: all(request.finished_at is not None for request in origin.requests))
+    results.close()
+    assert open_files_below(store) == []
+    again = brought(urls, store)
+    assert {result.status for result in again.values()} <= {DOWNLOADED, RESUMED, UPTODATE}
+    assert len(again) == 40
+
+
+def open_files_below(folder):
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found.append(descriptor.readlink())
+    return [path for path in found if path.is_relative_to(folder)]
+
+
 def test_an_error_in_the_requests_ends_it_and_is_raised(origin, store):
     def requests():
         yield from served(origin, 1)
@@ -218,8 +241,6 @@ def test_nothing_of_scrapy_is_imported():
 
 
 def test_the_example_of_the_documentation_runs(origin, tmp_path, monkeypatch, capsys):
-    from pathlib import Path
-
     import mediacrawl
 
     text = (Path(mediacrawl.__file__).parent.parent / "docs/library.md").read_text(encoding="utf-8")
