@@ -54,7 +54,7 @@ class StoreCommand(ScrapyCommand):
         """Raises `UsageError` for what cannot be a store."""
         assert self.settings is not None
         try:
-            config.refuse_unknown(self.settings)
+            config.check(self.settings)
             return store_of(config.FILES_STORE.of(self.settings))
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None

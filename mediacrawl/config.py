@@ -11,7 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from mediacrawl.errors import UsageProblem
+from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.version import __version__
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def number(given: Any) -> float:
         value = float(given)
     except (TypeError, ValueError):
         raise ValueError("must be a number") from None
-    if not 0 <= value < math.inf:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if value < 0:
         raise ValueError("must be 0 or more")
     return value
 
@@ -59,8 +61,12 @@ def positive(given: Any) -> float:
 
 
 def integer(given: Any) -> int:
-    """Parse a whole number of 0 or more, written without a fraction: Scrapy reads its own with `int`."""
+    """Parse a whole number of 0 or more. As for Scrapy, which uses `int`: text has no fraction, that of a number does
+    not count.
+    """
     value = number(given)
+    if isinstance(given, float):
+        return int(given)
     try:
         if int(given) == value:
             return int(given)
@@ -72,7 +78,7 @@ def integer(given: Any) -> int:
 def positive_integer(given: Any) -> int:
     """Parse a whole number of 1 or more."""
     positive(given)
-    return integer(given)
+    return max(1, integer(given))
 
 
 def switch(given: Any) -> bool:
@@ -86,13 +92,22 @@ def switch(given: Any) -> bool:
 
 
 def text(given: Any) -> str:
-    """Parse text or a path."""
+    """Parse text."""
+    return str(given)
+
+
+def folder(given: Any) -> str:
+    """Parse the path or URL of a folder."""
     return os.fspath(given) if isinstance(given, os.PathLike) else str(given)
 
 
 def certificates(given: Any) -> bool | str:
-    """Parse True, False, or the path of a file of certificates."""
-    if isinstance(given, str) and given.lower() not in {"true", "false", "1", "0", ""}:
+    """Parse True, False, or the path of a file or folder of certificates."""
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if isinstance(given, str) and given.lower() not in {"true", "false", "1", "0"}:
+        if not os.path.exists(given):  # noqa: PTH110 - of what may be anything
+            raise ValueError("must be True, False, or the path of a bundle of certificates: there is no such file")
         return given
     return switch(given)
 
@@ -144,28 +159,28 @@ class Option(NamedTuple, Generic[T]):
         try:
             return self.parse(given)
         except ValueError as error:
-            raise UsageProblem(f"{name or self.name}={given} {error}") from None
+            raise UsageProblem(f"{name or self.name}={shown_url(str(given))} {error}") from None
 
 
-_TEXTS = (text, dotted_path)  # parsers of values for which empty text means: not set
+_TEXTS = (text, folder, dotted_path)  # parsers of values for which empty text means: not set
 
 FILES_STORE = Option(
     "FILES_STORE",
     "downloads",
-    text,
+    folder,
     _STORE,
     "folder; unfinished files and the ledger are in its hidden `.mediacrawl`",
 )
 FILES_EXPIRES = Option(
-    "FILES_EXPIRES", 90, integer, _STORE, "until a finished file is revalidated; 0: in each run", "days, whole"
+    "FILES_EXPIRES", 90, integer, _STORE, "age at which a finished file is revalidated; 0: in each run", "days, whole"
 )
 SYNC = Option(
     "MEDIACRAWL_SYNC",
     True,
     switch,
     _STORE,
-    "False: no fsync of files; faster, and a power cut (not a kill) may leave files that are not whole, and costs "
-    "partial ones",
+    "False: no fsync of files. That is faster, but a power cut (not a kill) may leave files that are not whole, and "
+    "loses partial ones",
 )
 SHA256 = Option(
     "MEDIACRAWL_SHA256",
@@ -176,14 +191,14 @@ SHA256 = Option(
 )
 
 CONCURRENT_TRANSFERS = Option(
-    "MEDIACRAWL_CONCURRENT_TRANSFERS", 16, positive_integer, _TRANSFERS, "at a time, over all hosts", "files"
+    "MEDIACRAWL_CONCURRENT_TRANSFERS", 16, positive_integer, _TRANSFERS, "the most at a time, over all hosts", "files"
 )
 PROCESSES = Option(
     "MEDIACRAWL_PROCESSES",
     2,
     integer,
     _TRANSFERS,
-    "that fetch, once a run has wanted more than 64 files; 0 keeps all in one process",
+    "worker processes, started once a run has wanted more than 64 files; 0 keeps all in one process",
     "processes",
 )
 CONNECTIONS_PER_FILE = Option(
@@ -191,8 +206,8 @@ CONNECTIONS_PER_FILE = Option(
     4,
     positive_integer,
     _TRANSFERS,
-    "at most, for a large file, only while each makes it faster and the host has places free; 1 with a delay or "
-    "AutoThrottle",
+    "the most for one large file; each is opened only while the last one made it faster, and within "
+    "`CONCURRENT_REQUESTS_PER_DOMAIN`. With a delay or AutoThrottle it is 1",
     "connections",
 )
 SEGMENT_FROM_BYTES = Option(
@@ -200,7 +215,7 @@ SEGMENT_FROM_BYTES = Option(
     32 * 1024**2,
     integer,
     _TRANSFERS,
-    "that must be missing for one more connection",
+    "a further connection is opened only while at least this much of a file is missing",
     "bytes",
 )
 SEGMENT_AFTER_S = Option(
@@ -208,7 +223,8 @@ SEGMENT_AFTER_S = Option(
     2.0,
     number,
     _TRANSFERS,
-    "of looking at the speed before each further connection; 0: all at once, for servers known to limit each of them",
+    "the speed is measured for so long before each further connection; 0: all at once, for servers that are known "
+    "to limit each of them",
     "seconds",
 )
 
@@ -217,18 +233,16 @@ STALL_S = Option(
     30.0,
     positive,
     _RETRIES,
-    "without `MEDIACRAWL_STALL_BYTES` bytes, then the transfer reconnects and resumes",
+    "a transfer that gets fewer than `MEDIACRAWL_STALL_BYTES` in this time reconnects and resumes",
     "seconds",
 )
-STALL_BYTES = Option(
-    "MEDIACRAWL_STALL_BYTES", 1024, integer, _RETRIES, "that must come in `MEDIACRAWL_STALL_S` seconds", "bytes"
-)
+STALL_BYTES = Option("MEDIACRAWL_STALL_BYTES", 1024, integer, _RETRIES, "see `MEDIACRAWL_STALL_S`", "bytes")
 RETRY_TIMES = Option(
     "MEDIACRAWL_RETRY_TIMES",
     4,
     integer,
     _RETRIES,
-    "in a row without a new byte, then the file fails for this run",
+    "after so many in a row without a new byte a file fails for this run",
     "retries",
 )
 BACKOFF_S = Option(
@@ -236,18 +250,20 @@ BACKOFF_S = Option(
     0.5,
     number,
     _RETRIES,
-    "before the first retry; doubles each time, half of it is random",
+    "the wait before the first retry; it doubles each time, and half of it is random",
     "seconds",
 )
-BACKOFF_MAX_S = Option("MEDIACRAWL_BACKOFF_MAX_S", 60.0, number, _RETRIES, "between two retries at most", "seconds")
+BACKOFF_MAX_S = Option(
+    "MEDIACRAWL_BACKOFF_MAX_S", 60.0, number, _RETRIES, "the longest wait between two retries", "seconds"
+)
 RETRY_AFTER_MAX_S = Option(
     "MEDIACRAWL_RETRY_AFTER_MAX_S",
     300.0,
     number,
     _RETRIES,
-    "429 and 503 with `Retry-After` keep the requests of a whole run from the host until then. A host that asks for "
-    "more is not waited for: after a 503 that one file fails, after a 429 all files of the host; the next run asks "
-    "it again",
+    "the longest wait that a host may ask for with 429 or 503 and `Retry-After`; no process of the run sends it a "
+    "request meanwhile. A host that asks for more is not waited for: after a 503 that one file fails, after a 429 "
+    "all files of the host; the next run asks it again",
     "seconds",
 )
 RETRY_PERMANENT_DAYS = Option(
@@ -255,7 +271,7 @@ RETRY_PERMANENT_DAYS = Option(
     30.0,
     number,
     _RETRIES,
-    "until what is gone for good (404, 410, …) is asked for again",
+    "age at which a failure for good (404, 410, …) is forgotten, and the file asked for again",
     "days",
 )
 
@@ -289,7 +305,7 @@ PAGE_MAXSIZE = Option(
     64 * 1024**2,
     integer,
     _HTTP,
-    "a larger page is refused; 0: `DOWNLOAD_MAXSIZE` decides, which is the default in a project of yours",
+    "a larger page is refused; 0 leaves that to `DOWNLOAD_MAXSIZE`. In a Scrapy project of yours the default is 0",
     "bytes",
     elsewhere=0,
 )
@@ -299,7 +315,7 @@ PROGRESS_S = Option(
     5.0,
     number,
     _DISPLAY,
-    "between two progress lines where there is no terminal; 0 for none",
+    "the time between two progress lines where there is no terminal; 0 for none",
     "seconds",
 )
 
@@ -308,11 +324,11 @@ CONCURRENT_REQUESTS_PER_DOMAIN = Option(
     8,
     integer,
     _SCRAPY,
-    "to a host that are open at one time, idle ones included: pages, files, further connections of large files, all "
-    "processes of a run together; 0: no limit",
+    "the most that are open to a host at one time, idle ones included: pages, files, further connections of large "
+    "files, all processes of a run together; 0: no limit",
     "connections",
 )
-DOWNLOAD_DELAY = Option("DOWNLOAD_DELAY", 0.0, number, _SCRAPY, "between two requests to a host", "seconds")
+DOWNLOAD_DELAY = Option("DOWNLOAD_DELAY", 0.0, number, _SCRAPY, "the wait between two requests to a host", "seconds")
 AUTOTHROTTLE_ENABLED = Option(
     "AUTOTHROTTLE_ENABLED", False, switch, _SCRAPY, "as Scrapy's; a file then has one connection"
 )
@@ -330,13 +346,13 @@ MEDIA_ALLOW_REDIRECTS = Option(
 ROBOTSTXT_OBEY = Option("ROBOTSTXT_OBEY", True, switch, _SCRAPY, "ask robots.txt before pages and media of a crawl")
 LOG_LEVEL = Option("LOG_LEVEL", "WARNING", text, _SCRAPY, "`-L INFO` and `-L DEBUG` tell more")
 STATS_DUMP = Option("STATS_DUMP", False, switch, _SCRAPY, "the summary says what a person needs")
-LOGSTATS_INTERVAL = Option("LOGSTATS_INTERVAL", 0, integer, _SCRAPY, "progress lines say it", "seconds")
+LOGSTATS_INTERVAL = Option("LOGSTATS_INTERVAL", 0.0, number, _SCRAPY, "progress lines say it", "seconds")
 TELNETCONSOLE_ENABLED = Option(
     "TELNETCONSOLE_ENABLED",
     False,
     switch,
     _SCRAPY,
-    "a port that is open only where it is asked for: by a user, a project or a spider, not by an add-on",
+    "Scrapy opens a port for it; here only where a user, a project or a spider asks for that",
 )
 REMOTE_CONTROL_ENABLED = Option("REMOTE_CONTROL_ENABLED", False, switch, _SCRAPY, "the same")
 FEED_EXPORT_ENCODING = Option("FEED_EXPORT_ENCODING", "utf-8", text, _SCRAPY, "of feeds in JSON, too")
@@ -353,7 +369,7 @@ _NOT_SET = (
     (
         "`CONCURRENT_ITEMS`",
         "4 for the spider `site` without `follow`, else 100",
-        "items of one page at a time; each costs a little for each page, used or not",
+        "items of one page that are processed at a time",
     ),
 )
 
@@ -370,7 +386,14 @@ def refuse_unknown(settings: Iterable[Any], options: Iterable[Option[Any]] = OPT
         from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
 
         (nearest,) = get_close_matches(name, names, 1, 0.0)
-        raise UsageProblem(f"there is no setting {name}; did you mean {nearest}? docs/settings.md has all")
+        raise UsageProblem(f"there is no setting {name}; the nearest one is {nearest}, docs/settings.md has all")
+
+
+def check(settings: Settings) -> None:
+    """Raise `UsageProblem` for a setting that does not exist, or whose value cannot be used."""
+    refuse_unknown(settings)
+    for option in OPTIONS:
+        option.of(settings)
 
 
 # --- the command line of `get` -------------------------------------------------------------------------------------
@@ -413,15 +436,26 @@ class Argument(NamedTuple):
             raise UsageProblem(f"{self.flags[0]} {error}") from None
 
 
+def header_value(given: str) -> str:
+    """Parse the value of a header: one line of Latin-1, as HTTP/1.1 carries it (RFC 9110 5.5)."""
+    try:
+        given.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError("has letters that a header cannot carry") from None
+    if set(given) & set("\r\n\0"):
+        raise ValueError("must be a single line")
+    return given
+
+
 def _header(given: str) -> tuple[str, str]:
-    name, colon, value = given.partition(":")
+    name, colon, value = header_value(given).partition(":")
     if not colon or not name.strip():
         raise ValueError("must be written as 'Name: value'")
     return name.strip(), value.strip()
 
 
 def _cookie(given: str) -> str:
-    name, equals, _ = given.partition("=")
+    name, equals, _ = header_value(given).partition("=")
     if not equals or not name.strip():
         raise ValueError("must be written as NAME=VALUE")
     return given
@@ -445,8 +479,8 @@ INPUT = Argument(
     "list of URLs, in the formats of the urllist spider; - is standard input, and a pipe is read as it comes",
 )
 OUTPUT = Argument(("-o", "--output"), "NAME", "path in the store, for a single URL; without it get/<host>/<name>")
-USER_AGENT = Argument(("-U", "--user-agent"), "TEXT", "User-Agent to send")
-REFERER = Argument(("--referer",), "URL", "Referer to send")
+USER_AGENT = Argument(("-U", "--user-agent"), "TEXT", "User-Agent to send", header_value)
+REFERER = Argument(("--referer",), "URL", "Referer to send", header_value)
 COOKIE = Argument(("--cookie",), "NAME=VALUE", "cookie to send; may be repeated", _cookie, is_repeated=True)
 HEADER = Argument(("--header",), "'NAME: VALUE'", "header to send; may be repeated", _header, is_repeated=True)
 CONNECTIONS = Argument(
@@ -464,9 +498,14 @@ _HEAD = """# Settings
 
 This file is written by `python -m mediacrawl.config > docs/settings.md`; a test compares the two.
 
-All settings of Scrapy hold. Those below belong to mediacrawl, or have another default here than in Scrapy. Set one
-with `-s NAME=VALUE` on the command line of any command, or in the settings of your project. A name that begins with
-`MEDIACRAWL_` and is not in this list is refused.
+All settings of Scrapy hold for crawls. Those below belong to mediacrawl, or have another default here than in Scrapy.
+Set one with `-s NAME=VALUE` on the command line of any command, or in the settings of your project. Names are written
+in capitals. A switch is True or False (or 1 or 0); a size is a number of bytes, without a unit. A name that begins
+with `MEDIACRAWL_` and is not in this list is refused, and so is a value that cannot be used: exit status 2, and
+nothing is done.
+
+`mediacrawl get`, and programs that call [`fetch`](library.md), ask no robots.txt and keep no delay: `ROBOTSTXT_OBEY`,
+`DOWNLOAD_DELAY` and `MEDIACRAWL_PAGE_MAXSIZE` mean nothing to them, nor do Scrapy's other settings.
 """
 
 

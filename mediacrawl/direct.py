@@ -85,13 +85,14 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
     """The exit status, once each of them is there or has failed."""
     report = Report()
     try:
+        config.check(settings)
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
         store = store_of(config.FILES_STORE.of(settings), durable=config.SYNC.of(settings))
         limit = connection_limit_of(settings, at_least=wishes.connections)
         works = Works(settings, store, files=wishes.at_most, limit=limit)
     except MediacrawlError as error:
-        print(f"scrapy get: {error}", file=sys.stderr)
+        print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
     files = FetchQueue(_OWNER, refetch, works.downloader.policy.per_host or math.inf, works.most_open_parts)
     run = ThreadedFetch(works, files, wishes.blocks(), report)

@@ -276,14 +276,15 @@ class MediaFilesPipeline(FilesPipeline):
             return known
         self._modify_media_request(request)
         wanted = cast("Wanted", request.meta[WANTED])
-        joins = self.convoys.may_join(request)
+        joins, has_joined = self.convoys.may_join(request), False
         try:
             response = await (self._join(request, wanted) if joins else self._bridge.download(request))
+            has_joined = joins
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
             request.meta.pop(WANTED, None)
             wanted.release()
-            if joins and wanted.fetched is not None and wanted.fetched.part is not None:
+            if has_joined and wanted.fetched is not None and wanted.fetched.part is not None:
                 self.convoys.release(1)
 
     async def _join(self, request: Request, wanted: Wanted) -> Response:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
-_BLANK = re.compile(r"\s")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")  # or a control character: `urlsplit` drops those in front
 # Of an IPv6 address only a port may follow, and only credentials may come before it (RFC 3986 3.2.2).
 _BESIDE_BRACKETS = re.compile(r"\](?!:\d*$|$)|(?<![/@])\[")
 

@@ -16,7 +16,7 @@ from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
-from mediacrawl.errors import StoreUnwritable, UsageProblem
+from mediacrawl.errors import StoreUnwritable, UsageProblem, shown_url
 from mediacrawl.refetch import DAY_S, RefetchPolicy
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
@@ -59,7 +59,7 @@ class Works:
         """
         config.refuse_unknown(settings)
         policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
-        choice = transport_of(settings)
+        choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
         self.most_open_parts = allow_many_files()
         self.transport = make_transport(choice)
         self.archive = Archive.open(store)
@@ -73,7 +73,6 @@ class Works:
             brought=self.archive.brought,
         )
         self.concurrent = concurrent
-        processes = min(config.PROCESSES.of(settings), concurrent)
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
         self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
@@ -130,7 +129,9 @@ def store_of(uri: str, *, durable: bool = True) -> LocalStore:
     """The store that a `FILES_STORE` names; nothing is created yet."""
     scheme, separator, rest = uri.partition("://")
     if separator and scheme != "file":
-        raise UsageProblem(f"FILES_STORE={uri}: only a folder on this machine can be a store, not {scheme}://")
+        raise UsageProblem(
+            f"FILES_STORE={shown_url(uri)}: only a folder on this machine can be a store, not {scheme}://"
+        )
     return LocalStore(rest if separator else uri, durable=durable)
 
 

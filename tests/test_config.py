@@ -11,6 +11,7 @@ from mediacrawl import config, settings
 from mediacrawl.config import OPTIONS, Option, refuse_unknown, settings_markdown
 from mediacrawl.errors import UsageProblem
 
+NO_BUNDLE = "must be True, False, or the path of a bundle of certificates: there is no such file"
 PACKAGE = Path(mediacrawl.__file__).parent
 CLONE = PACKAGE.parent
 
@@ -55,13 +56,14 @@ def test_each_name_in_code_and_texts_is_an_option():
         (config.STALL_S, None, 30.0),
         (config.STALL_BYTES, "0", 0),
         (config.FILES_EXPIRES, "7", 7),
+        (config.DOWNLOAD_MAXSIZE, 1.1 * 1024**3, 1181116006),
         (config.SYNC, "0", False),
         (config.SYNC, "false", False),
         (config.SYNC, 1, True),
-        (config.VERIFY_TLS, "/etc/ssl/mine.pem", "/etc/ssl/mine.pem"),
+        (config.VERIFY_TLS, __file__, __file__),
         (config.VERIFY_TLS, "False", False),
-        (config.FILES_STORE, "", "downloads"),
         (config.FILES_STORE, Path("/archive"), "/archive"),
+        (config.FILES_STORE, "", "downloads"),
         (config.SESSION_FACTORY, Settings, "scrapy.settings.Settings"),
         (config.PAGE_MAXSIZE, None, 0),
     ],
@@ -75,14 +77,20 @@ def test_a_value_is_read(option, given, value):
     ("option", "given", "says"),
     [
         (config.STALL_S, "0", "MEDIACRAWL_STALL_S=0 must be more than 0"),
-        (config.STALL_S, "inf", "MEDIACRAWL_STALL_S=inf must be 0 or more"),
-        (config.STALL_S, "nan", "MEDIACRAWL_STALL_S=nan must be 0 or more"),
+        (config.STALL_S, "inf", "MEDIACRAWL_STALL_S=inf must be a finite number"),
+        (config.STALL_S, "nan", "MEDIACRAWL_STALL_S=nan must be a finite number"),
         (config.STALL_S, "", "MEDIACRAWL_STALL_S= must be a number"),
         (config.STALL_BYTES, "1.5", "MEDIACRAWL_STALL_BYTES=1.5 must be a whole number"),
         (config.FILES_EXPIRES, "5.0", "FILES_EXPIRES=5.0 must be a whole number"),
         (config.SYNC, "perhaps", "MEDIACRAWL_SYNC=perhaps must be True or False"),
         (config.SYNC, [], "MEDIACRAWL_SYNC=[] must be True or False"),
         (config.CONCURRENT_TRANSFERS, "0.5", "MEDIACRAWL_CONCURRENT_TRANSFERS=0.5 must be a whole number"),
+        (config.STALL_S, "http://me:secret@h/", "MEDIACRAWL_STALL_S=http://h/ must be a number"),
+        (
+            config.VERIFY_TLS,
+            "maybe",
+            f"MEDIACRAWL_VERIFY_TLS=maybe {NO_BUNDLE}",
+        ),
         (config.CONCURRENT_TRANSFERS, "-3", "MEDIACRAWL_CONCURRENT_TRANSFERS=-3 must be 0 or more"),
     ],
 )
@@ -100,8 +108,11 @@ def test_a_pipeline_may_have_a_setting_of_its_own():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("MEDIACRAWL_STAL_S", "there is no setting MEDIACRAWL_STAL_S; did you mean MEDIACRAWL_STALL_S?"),
-        ("MEDIACRAWL_HASH256", "did you mean MEDIACRAWL_SHA256?"),
+        (
+            "MEDIACRAWL_STAL_S",
+            "there is no setting MEDIACRAWL_STAL_S; the nearest one is MEDIACRAWL_STALL_S, docs/settings.md has all",
+        ),
+        ("MEDIACRAWL_HASH256", "the nearest one is MEDIACRAWL_SHA256,"),
         ("MEDIACRAWL_", "there is no setting MEDIACRAWL_;"),
         ("MEDIACRAWL_OLD_S", "MEDIACRAWL_OLD_S is called MEDIACRAWL_NEW_S now"),
     ],

@@ -276,6 +276,7 @@ HOSTILE = st.lists(
 @example("url," + "x" * 200_000 + "\nhttp://h/a\n")
 @example('url,"a\rb"\nhttp://h/a\n')
 @example("url\0,filename\nhttp://h/a\n")
+@example("\x1bhttp://h/a\n")
 def test_no_text_ever_raises_and_every_row_is_sound(text):
     line_count = len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     numbers = []

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
+from mediacrawl import config
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, disk_error
+from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.progress import command_line
 
@@ -44,6 +45,11 @@ class Command(crawl.Command):
     def crawl(self, spider: type[Spider] | str, opts: argparse.Namespace) -> None:
         """Run a spider, and note how it ended. A class need not be one of the project's."""
         assert self.crawler_process is not None
+        assert self.settings is not None
+        try:
+            config.check(self.settings)
+        except UsageProblem as error:
+            raise UsageError(str(error), print_help=False) from None
         if self._refuses_job():
             return
         try:

@@ -155,7 +155,7 @@ class Downloader:
         cancel: Cancel,
         progress_of: Callable[[TransferRequest], Progress],
     ) -> Outcome:
-        began_s = self.clock()
+        transfer: _Transfer | None = None
         try:
             transfer = _Transfer(self, request, part, cancel, progress_of(request))
             self.places.take(transfer.host)
@@ -164,8 +164,8 @@ class Downloader:
             finally:
                 self.places.leave(transfer.host)
         except BaseException as error:
-            if isinstance(error, TransferError):
-                error.took_s = self.clock() - began_s
+            if isinstance(error, TransferError) and transfer is not None:
+                error.took_s = transfer.lasts_s
             return _let_go(part) or error
         return (_let_go(part) if fetched.part is None else None) or fetched
 
@@ -235,6 +235,11 @@ class _Transfer:
         self._counting = threading.Lock()
         self._began = owner.clock()
 
+    @property
+    def lasts_s(self) -> float:
+        """How long it has lasted until now."""
+        return self._owner.clock() - self._began
+
     def run(self) -> Fetched:
         """Try until it is whole, or until trying is pointless. The part is left alone afterwards."""
         try:
@@ -294,7 +299,7 @@ class _Transfer:
             validators=validators,
             fetched_bytes=progress.fetched_bytes,
             latency_s=self._exchange.latency_s,
-            took_s=self._owner.clock() - self._began,
+            took_s=self.lasts_s,
         )
 
     def _arrive(self) -> None:
@@ -331,7 +336,7 @@ class _Transfer:
                         shown_url(answer.url),
                         answer.headers,
                         latency_s=self._exchange.latency_s,
-                        took_s=self._owner.clock() - self._began,
+                        took_s=self.lasts_s,
                     )
                     return None
                 case Action.COMPLETE:
@@ -525,7 +530,7 @@ class _Transfer:
             saved_bytes=self._saved_bytes,
             fetched_bytes=self._progress.fetched_bytes,
             latency_s=self._exchange.latency_s,
-            took_s=self._owner.clock() - self._began,
+            took_s=self.lasts_s,
         )
 
     def _set_aside(self, digest: Digest) -> None:

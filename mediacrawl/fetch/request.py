@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import validators_of
+from mediacrawl.config import header_value
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.errors import UsageProblem, shown_url
 from mediacrawl.ledger.ledger import DONE, PENDING, Entry
@@ -14,6 +15,8 @@ from mediacrawl.naming import is_page_name, key_of_url, name_in_url
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from mediacrawl.download.request import Fetched
     from mediacrawl.headers import Digest
 
@@ -51,7 +54,7 @@ class FileRequest(NamedTuple):
         cls,
         url: str,
         *,
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         digests: tuple[Digest, ...] = (),
         connections: int | None = None,
         path: str | None = None,
@@ -62,7 +65,7 @@ class FileRequest(NamedTuple):
 
         Args:
             url: http or https; may have credentials.
-            headers: sent to its origin, and to no other.
+            headers: sent to its origin; to another, where a redirect leads there, only what is no secret.
             digests: what the bytes must hash to.
             connections: for a large file; None leaves that to the settings.
             path: in the store.
@@ -70,7 +73,7 @@ class FileRequest(NamedTuple):
             **more: the other attributes.
 
         Raises:
-            UsageProblem: it is not an http or https URL.
+            UsageProblem: it is not an http or https URL, or a header cannot be sent.
             ValueError: the standard library cannot take it apart.
         """
         origin = Origin.of(url)
@@ -79,7 +82,7 @@ class FileRequest(NamedTuple):
         transfer = TransferRequest(
             key_of_url(url),
             url,
-            headers=headers,
+            headers=_checked(headers),
             proxy=_proxy_of(origin),
             digests=digests,
             connections=connections,
@@ -159,6 +162,23 @@ class FileResult(NamedTuple):
 def is_noted(entry: Entry | None) -> bool:
     """Return whether the ledger says of a row that its file is there, or wanted: then `Want` says nothing new."""
     return entry is not None and entry.state in {DONE, PENDING}
+
+
+@lru_cache(256)  # most requests have the same ones
+def _parsed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for name, value in headers:
+        try:
+            header_value(name)
+            header_value(value)
+        except ValueError as error:
+            raise UsageProblem(f"the header {name!r} {error}") from None
+    return headers
+
+
+def _checked(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    if isinstance(headers, tuple):
+        return _parsed(headers)
+    return _parsed(tuple((name, value) for name, value in dict(headers).items()))
 
 
 @lru_cache(256)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
-from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.errors import MachineError, UsageProblem, shown_url
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import FileRequest, FileResult
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
@@ -30,7 +31,7 @@ class Session:
 
     Args:
         store: folder; what is unfinished, and the ledger, are in its hidden `.mediacrawl`.
-        settings: as on the command line, see docs/settings.md; `FILES_STORE` is given by `store`.
+        settings: as on the command line, see docs/settings.md. `FILES_STORE` is not among them: `store` says that.
         owner: begins the paths of files (`<owner>/<host>/<name>`), and is noted in the ledger.
 
     Raises:
@@ -40,13 +41,18 @@ class Session:
     def __init__(
         self, store: str | PathLike[str], settings: Mapping[str, Any] | None = None, *, owner: str = "fetch"
     ) -> None:
+        if config.FILES_STORE.name in (settings or {}):
+            raise UsageProblem(f"{config.FILES_STORE.name} is given by the argument store")
+        if not store:
+            raise UsageProblem("store must be a folder")
         self._settings = {**(settings or {}), config.FILES_STORE.name: store}
-        config.refuse_unknown(self._settings)
+        config.check(self._settings)
         self._store = store_of(config.FILES_STORE.of(self._settings), durable=config.SYNC.of(self._settings))
         self._refetch = refetch_policy_of(self._settings)
         self._owner = owner
         self._works: Works | None = None
         self._turn = threading.Lock()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +61,13 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Free files and connections. A later `fetch` opens them again."""
+        """Stop, and free files and connections. The session cannot be used again; a `fetch` that is under way ends
+        with `Interrupted`.
+        """
+        self._is_closed = True
+        self._close_works()
+
+    def _close_works(self) -> None:
         if self._works is not None:
             works, self._works = self._works, None
             works.close()
@@ -63,17 +75,25 @@ class Session:
     def fetch(self, requests: Iterable[FileRequest | str]) -> Iterator[FileResult]:
         """Fetch files, and yield what becomes of each, as it becomes known: in no order, once for each media key.
 
+        A key that comes again after ten thousand others has another result.
+
         Requests are taken by another thread as they are needed, a few thousand ahead at most; the iterable may be
-        endless, or slow. Closing the iterator stops the transfers and keeps what has arrived, as an error in it does:
-        the next call goes on from there. After a crash of the process it does, too.
+        endless, or slow. An error that it raises is raised here, once the requests before it have their results.
+        Closing the iterator stops the transfers and keeps what has arrived: the next call goes on from there. After a
+        crash of the process it does, too.
 
         Args:
             requests: URLs, or what `FileRequest.of_url` makes. What is no URL fails by itself.
 
         Raises:
-            RuntimeError: a `fetch` of this session has not ended.
+            RuntimeError: a `fetch` of this session has not ended, or the session is closed.
+            TypeError: `requests` is a single URL.
             MachineError: the store cannot be used, or the disk is full. Nothing is lost.
         """
+        if isinstance(requests, str | bytes):
+            raise TypeError("requests must be an iterable of URLs, not a single one")
+        if self._is_closed:
+            raise RuntimeError("this session is closed")
         if not self._turn.acquire(blocking=False):
             raise RuntimeError("a fetch of this session is under way: end it, or use another session")
         run: ThreadedFetch | None = None
@@ -84,20 +104,31 @@ class Session:
             per_host = self._works.downloader.policy.per_host or math.inf
             files = FetchQueue(self._owner, self._refetch, per_host, self._works.most_open_parts)
             run = ThreadedFetch(self._works, files, self._blocks(requests), Report())
-            while not run.is_done:
-                yield from run.step(_WAIT_S)
-                files.take_met()  # waited for, and not told
+            try:
+                while not run.is_done:
+                    yield from run.step(_WAIT_S)
+                    files.take_met()  # waited for, and not told
+            except MachineError:  # what had come by then is there all the same
+                yield from self._end(run)
+                raise
             is_complete = True
         finally:
             try:
-                if run is not None:
-                    run.close()
-                if not is_complete:
-                    self.close()
-                    for _ in run.drain() if run is not None else ():
-                        pass  # nobody waits for these results; the ledger has them
+                if run is not None and not is_complete:
+                    self._end(run)  # nobody waits for these results; the ledger has them
             finally:
                 self._turn.release()
+
+    def _end(self, run: ThreadedFetch) -> list[FileResult]:
+        """Stop, and unlock every part. Return the results that have come and were not told yet."""
+        results: list[FileResult] = []
+        run.close()
+        with suppress(MachineError):  # that it cannot go on is known already
+            self._close_works()
+        with suppress(MachineError):
+            for more in run.drain():
+                results += more
+        return results
 
     def _blocks(self, requests: Iterable[FileRequest | str]) -> Iterator[Sequence[FileRequest | InvalidLine]]:
         user_agent = str(self._settings.get("USER_AGENT") or config.DEFAULT_USER_AGENT)
@@ -105,6 +136,8 @@ class Session:
             try:
                 made = FileRequest.of_url(request) if isinstance(request, str) else request
             except (UsageProblem, ValueError):
+                made = None
+            if not isinstance(made, FileRequest):
                 yield [InvalidLine(shown_url(str(request))[:200], "not an http or https URL")]
                 continue
             headers = made.transfer.headers

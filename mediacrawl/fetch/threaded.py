@@ -65,6 +65,7 @@ class ThreadedFetch:
         self._blocks: queue.Queue[Block] = queue.Queue(_MOST_BLOCKS)
         self._is_reading = True
         self._is_closed = False
+        self._error: BaseException | None = None  # of the requests
         self._writing = 0  # changes that have not come back
         self._invalid: list[FileResult] = []
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
@@ -72,7 +73,11 @@ class ThreadedFetch:
 
     @property
     def is_done(self) -> bool:
-        """Whether each request has been read and has a result."""
+        """Whether each request has been read and has a result, and an error of the requests has been raised."""
+        return self._is_through and self._error is None
+
+    @property
+    def _is_through(self) -> bool:
         return not (self._is_reading or self._files or self._writing) and self._blocks.empty()
 
     def step(self, timeout_s: float) -> list[FileResult]:
@@ -81,6 +86,7 @@ class ThreadedFetch:
         Raises:
             KeyboardInterrupt: after `stop`.
             MediacrawlError: the run cannot go on. Results that were not returned yet come with `drain`.
+            BaseException: what the requests raised, once those before it have their results.
         """
         try:
             event = self._events.get(timeout=0 if self._may_take else min(timeout_s, _SILENCE_S))
@@ -90,7 +96,11 @@ class ThreadedFetch:
         except queue.Empty:
             pass
         self._act()
-        return self._results()
+        results = self._results()
+        if not results and self._error is not None and self._is_through:
+            error, self._error = self._error, None
+            raise error
+        return results
 
     def stop(self) -> None:
         """End `step` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
@@ -137,13 +147,12 @@ class ThreadedFetch:
                 self._blocks.put(block)
                 self._events.put(partial(_nothing))
             self._events.put(partial(self._end_of_blocks))
-        except Exception as error:
+        except BaseException as error:  # whatever it is: somebody waits for the end
             self._events.put(partial(self._end_of_blocks, error))
 
-    def _end_of_blocks(self, error: Exception | None = None) -> None:
+    def _end_of_blocks(self, error: BaseException | None = None) -> None:
         self._is_reading = False
-        if error is not None:
-            raise error
+        self._error = error
 
     @property
     def _may_take(self) -> bool:

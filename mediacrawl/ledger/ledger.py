@@ -174,6 +174,7 @@ class Ledger:
         """Take the steps that the file lacks, all or none; another process may have taken some by now."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._check_format()  # a newer version may have been quicker
             for step in STEPS[max(self._format(), 1) - 1 :]:
                 self._db.execute(step)
             self._db.execute(f"PRAGMA user_version={_newest_format()}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_MOST_COPIES = 5
 _WAL, _SHM, _JOURNAL = "-wal", "-shm", "-journal"
 
 # Device, inode, size, times of modification and of change; None for a file that is missing.
@@ -25,13 +26,14 @@ _Identity = tuple[int, ...] | None
 class ReadOnlyDatabase:
     """A database that is read in one of three ways, whichever its files allow.
 
-    - `-wal` and `-shm` are there: another process has the database open. It is read beside that process.
+    - `-wal` and `-shm` are there: another process has the database open. It is read beside that process. (If that one
+      closes it first, these files stay, as SQLite then sees a reader; the next process that writes removes them.)
     - Neither is there: the file alone is read, as if nobody wrote to it. Before rows are returned, this is checked;
       if a process has begun to write meanwhile, the rows are read again beside it.
     - Otherwise a process was killed, or the files were copied in part, or `-shm` cannot be used: the files are copied
       into a temporary folder, where SQLite can recover them.
 
-    Not thread-safe. Holds no lock between two calls.
+    Not thread-safe.
 
     Raises:
         sqlite3.Error: from every method.
@@ -84,15 +86,20 @@ class ReadOnlyDatabase:
         elif not self._size(_WAL) and not self._size(_JOURNAL):
             (self._alone,) = self._identities("")
             return self._connect(self._path, "mode=ro&immutable=1")
-        return self._open_copy()
-
-    def _open_copy(self) -> sqlite3.Connection:
         self._copy = tempfile.TemporaryDirectory(prefix="mediacrawl-")
-        target = Path(self._copy.name) / "copy.sqlite3"
+        try:
+            return self._open_copy(Path(self._copy.name) / "copy.sqlite3")
+        except BaseException:
+            self._copy.cleanup()
+            raise
+
+    def _open_copy(self, target: Path) -> sqlite3.Connection:
         suffixes = ("", _WAL, _JOURNAL)
-        before = None
+        before, tries = None, 0
         while (now := self._identities(*suffixes)) != before:  # else a process has written meanwhile
-            before = now
+            before, tries = now, tries + 1
+            if tries > _MOST_COPIES:
+                raise sqlite3.OperationalError("another process writes to it all the time, and this one may not join")
             for suffix in suffixes:
                 target.with_name(target.name + suffix).unlink(missing_ok=True)
                 try:

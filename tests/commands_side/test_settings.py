@@ -17,7 +17,7 @@ def assert_refused(done, origin):
     assert done.status == 2, str(done)
     lines = [line for line in done.err.splitlines() if "MEDIACRAWL_STAL_S" in line]
     assert 1 <= len(lines) <= 2, str(done)  # a crawl says it in its log, and in its summary
-    assert all("did you mean MEDIACRAWL_STALL_S?" in line for line in lines)
+    assert all("the nearest one is MEDIACRAWL_STALL_S" in line for line in lines)
     assert (origin.requests, done.store) == ([], {})
 
 
@@ -42,3 +42,25 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one(command, 
 )
 def test_a_crawl_refuses_it_too(origin, tmp_path, url, words):
     assert_refused(run(tmp_path, *(word.format(url=url) for word in words), *WRONG), origin)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("CONCURRENT_REQUESTS_PER_DOMAIN=abc", "CONCURRENT_REQUESTS_PER_DOMAIN=abc must be a number"),
+        ("DOWNLOAD_DELAY=soon", "DOWNLOAD_DELAY=soon must be a number"),
+        ("ROBOTSTXT_OBEY=maybe", "ROBOTSTXT_OBEY=maybe must be True or False"),
+        (
+            "MEDIACRAWL_VERIFY_TLS=/no/such.pem",
+            "MEDIACRAWL_VERIFY_TLS=/no/such.pem must be True, False, or the path of",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [("crawl", "urllist", "-a", "file=list.txt"), ("get", "-i", "list.txt"), ("status",)]
+)
+def test_a_value_that_cannot_be_used_is_refused_in_one_line(origin, tmp_path, url, words, setting, says):
+    done = run(tmp_path, *words, "-s", setting)
+    assert done.status == 2, str(done)
+    assert says in done.lines[-1]
+    assert (origin.requests, done.store) == ([], {})

@@ -1,5 +1,6 @@
 """`fetch` and `Session`: files from a program."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -13,7 +14,9 @@ import pytest
 from crawling import basic_auth, files_in, parts_in, sha256
 from origin import Pattern, drop_after, require_header, stall_after
 
-from mediacrawl.errors import StoreUnwritable, UsageProblem
+import mediacrawl
+from mediacrawl.archive import Archive, Publish
+from mediacrawl.errors import DiskFull, StoreUnwritable, UsageProblem
 from mediacrawl.fetch import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest, Session, fetch
 
 SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
@@ -148,15 +151,63 @@ def open_files_below(folder):
     return [path for path in found if path.is_relative_to(folder)]
 
 
-def test_an_error_in_the_requests_ends_it_and_is_raised(origin, store):
+@pytest.mark.parametrize("error", [LookupError("mine"), SystemExit(3), asyncio.CancelledError()], ids=repr)
+def test_an_error_in_the_requests_is_raised_once_those_before_it_have_their_results(origin, store, error):
     def requests():
-        yield from served(origin, 1)
-        raise LookupError("mine")
+        yield from served(origin, 30)
+        raise error
 
     results = fetch(requests(), store=store, settings=SETTINGS)
-    with pytest.raises(LookupError, match="mine"):
-        list(results)
+    assert {next(results).status for _ in range(30)} == {DOWNLOADED}
+    with pytest.raises(type(error)):
+        next(results)
     assert [thread.name for thread in threading.enumerate() if thread.name in {"list", "ledger-changes"}] == []
+
+
+def test_a_full_disk_is_raised_once_what_had_come_is_told(origin, store, monkeypatch):
+    urls = served(origin, 10)
+    genuine = Archive.write
+
+    def write(archive, changes):
+        if any(isinstance(change, Publish) and change.entry.path.endswith("/9.jpg") for change in changes):
+            raise DiskFull("no space left")
+        return genuine(archive, changes)
+
+    monkeypatch.setattr(Archive, "write", write)
+    told = []
+
+    def tell_all():
+        for result in fetch(urls, store=store, settings=SETTINGS):
+            told.append(result.entry.path)  # noqa: PERF401 - what comes before the error
+
+    with pytest.raises(DiskFull):
+        tell_all()
+    assert sorted(told) == sorted(files_in(store))
+
+
+@pytest.mark.parametrize("wrong", [None, b"http://h/", 3, ["http://h/"]], ids=repr)
+def test_what_is_no_request_fails_by_itself(origin, store, wrong):
+    (url,) = served(origin, 1)
+    results = list(fetch([wrong, url], store=store, settings=SETTINGS))
+    assert sorted(result.status for result in results) == [DOWNLOADED, FAILED]
+
+
+def test_a_single_url_is_no_iterable_of_urls(store):
+    with pytest.raises(TypeError, match="not a single one"):
+        list(fetch("http://h/a.jpg", store=store))
+
+
+@pytest.mark.parametrize("headers", [{"X-Key": "a\nb"}, (("X-Key", "漢字"),), {"X\r": "7"}])
+def test_a_header_that_cannot_be_sent_is_refused(headers):
+    with pytest.raises(UsageProblem, match=r"the header 'X"):
+        FileRequest.of_url("http://h/a", headers=headers)
+
+
+def test_a_closed_session_is_closed(origin, store):
+    with Session(store, SETTINGS) as session:
+        pass
+    with pytest.raises(RuntimeError, match="this session is closed"):
+        list(session.fetch(served(origin, 1)))
 
 
 def test_a_session_fetches_again_and_again_over_the_same_connections(origin, store):
@@ -219,14 +270,21 @@ def test_credentials_are_sent_and_not_told(origin, store):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"MEDIACRAWL_STAL_S": 3}, "did you mean MEDIACRAWL_STALL_S"),
+        ({"MEDIACRAWL_STAL_S": 3}, "the nearest one is MEDIACRAWL_STALL_S"),
         ({"MEDIACRAWL_STALL_S": "x"}, "must be a number"),
+        ({"FILES_STORE": "elsewhere"}, "is given by the argument store"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(store, settings, says):
     with pytest.raises(UsageProblem, match=says):
         list(fetch(["http://127.0.0.1:1/a"], store=store, settings=settings))
     assert not store.exists()
+
+
+@pytest.mark.parametrize("store", ["", None])
+def test_a_store_is_named(store):
+    with pytest.raises(UsageProblem, match="store must be a folder"):
+        Session(store)
 
 
 def test_a_store_that_cannot_be_is_said(tmp_path, origin):
@@ -240,13 +298,15 @@ def test_nothing_of_scrapy_is_imported():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_example_of_the_documentation_runs(origin, tmp_path, monkeypatch, capsys):
-    import mediacrawl
-
+def test_the_examples_of_the_documentation_run(origin, tmp_path, monkeypatch, capsys):
     text = (Path(mediacrawl.__file__).parent.parent / "docs/library.md").read_text(encoding="utf-8")
-    first = text.split("```python\n")[1].split("```")[0]
+    examples = [part.split("```")[0] for part in text.split("```python\n")[1:]]
     monkeypatch.chdir(tmp_path)
-    (url,) = served(origin, 1)
-    exec(first.replace("https://example.org/a.jpg", url), {"__name__": "example"})
-    assert url in capsys.readouterr().out
-    assert len(files_in(tmp_path / "downloads")) == 1
+    for name in ("a", "b"):
+        origin.add(f"/{name}.jpg", name.encode(), content_type="image/jpeg")
+    names = {}
+    for example in examples:
+        exec(example.replace("https://example.org", origin.url("").rstrip("/")), names)
+    assert origin.url("/a.jpg") in capsys.readouterr().out
+    assert [result.status for result in names["first"] + names["second"]] == [UPTODATE, DOWNLOADED]
+    assert set(files_in(tmp_path / "downloads")) == {"fetch/127.0.0.1/a.jpg", "notebook/127.0.0.1/b.jpg"}

@@ -782,6 +782,16 @@ def test_a_ledger_on_a_file_system_that_cannot_be_written_is_read(mounted, kille
     reader.close()
 
 
+def test_a_copy_of_a_ledger_that_changes_all_the_time_is_given_up(path, monkeypatch):
+    filled(path)
+    killed_while_it_writes(path)
+    path.with_name(f"{path.name}-shm").unlink()
+    numbers = iter(range(10**6))
+    monkeypatch.setattr(ReadOnlyDatabase, "_identity", lambda *_: (next(numbers),))
+    with pytest.raises(StoreUnwritable, match="another process writes to it all the time"):
+        Ledger(path, read_only=True)
+
+
 def test_a_copy_is_removed(path, tmp_path, monkeypatch):
     filled(path)
     killed_while_it_writes(path)
@@ -845,6 +855,28 @@ def test_several_processes_may_bring_one_ledger_to_the_format_of_today(path, led
     monkeypatch.setattr(Ledger, "_migrate", migrate)
     Ledger(path).close()
     assert not others
+
+
+def test_a_newer_version_that_is_quicker_is_not_undone(path, monkeypatch):
+    """Between the look at the format and the lock another process has brought the ledger to a newer one."""
+    filled(path)
+    steps = (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT")
+    monkeypatch.setattr(ledger_module, "STEPS", steps)
+    genuine, others = Ledger._migrate, [Ledger]
+
+    def migrate(self):
+        while others:
+            monkeypatch.setattr(ledger_module, "STEPS", (*steps, "ALTER TABLE files ADD COLUMN newest TEXT"))
+            others.pop()(path).close()
+            monkeypatch.setattr(ledger_module, "STEPS", steps)
+        genuine(self)
+
+    monkeypatch.setattr(Ledger, "_migrate", migrate)
+    with pytest.raises(StoreUnwritable, match=f"has format {FORMAT + 2}, this mediacrawl writes format {FORMAT + 1}"):
+        Ledger(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (FORMAT + 2,)
+    db.close()
 
 
 def test_a_step_that_fails_leaves_the_old_format_and_every_row(path, monkeypatch):
