@@ -1,0 +1,89 @@
+"""What an earlier mediacrawl has left is gone on with: store, ledger, parts and the pages of a job."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from crawling import files_in, run, sha256
+from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
+
+from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.ledger.ledger import DONE, FAILED, Ledger
+
+NEVER_OLD = {"FILES_EXPIRES": 10**6, "MEDIACRAWL_RETRY_PERMANENT_DAYS": 10**6}
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+ARCHIVES = sorted((Path(__file__).parent / "data").glob("store-*.tar.gz"))
+FINISHED = {f"site/archive.test{path}": sha256(body) for path, body in PICTURES.items()}
+
+
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def old(request, tmp_path):
+    """A folder with its `store` and `job`."""
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.fixture(params=["killed", "power cut"])
+def kept_bytes(request, old):
+    """How much of the film has to count: what is in the part, or what its record says is synced."""
+    (path,) = (old / "store" / ".mediacrawl" / "parts").glob("*.json")
+    record = json.loads(path.read_text())
+    boot = "another" if request.param == "power cut" else BOOT_ID.read_text().strip()
+    path.write_text(json.dumps(record | {"boot": boot}))
+    return record["ranges"][0][1] if boot == "another" else BIG_STOPS_AT
+
+
+@pytest.fixture
+def proxied(origin):
+    """The environment in which the site is reached."""
+    serve(origin)
+    return {"http_proxy": origin.url("")}
+
+
+def rows(folder):
+    ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
+    found = {entry.url.removeprefix(HOST): entry for entry in ledger.entries()}
+    ledger.close()
+    return found
+
+
+def asked(origin):
+    return {request.path.removeprefix(HOST) for request in origin.requests}
+
+
+def test_there_is_an_archive():
+    assert ARCHIVES
+
+
+def test_what_it_holds_is_read(old):
+    found = rows(old)
+    assert {path: row.state for path, row in found.items() if path in PICTURES} == dict.fromkeys(PICTURES, DONE)
+    assert (found["/gone.jpg"].state, found["/gone.jpg"].permanent) == (FAILED, True)
+    assert {found[path].path: found[path].sha256 for path in PICTURES} == FINISHED
+
+
+def test_the_job_goes_on_with_what_was_left_and_asks_for_nothing_that_is_there(old, origin, proxied, kept_bytes):
+    words = ("crawl", "site", "-a", f"url={HOST}/1")
+    done = run(old, *words, "-s", "JOBDIR=job", settings=NEVER_OLD, env=proxied)
+    assert done.status == 0, str(done)
+    assert files_in(old / "store") == FINISHED | {"site/archive.test/film.mp4": sha256(BIG)}
+    assert asked(origin) & {*PICTURES, "/gone.jpg", "/1"} == set()
+    (film,) = [request for request in origin.requests if request.path.endswith("/film.mp4")]
+    assert film.range[0] == kept_bytes
+    origin.forget()
+    again = run(old, *words, settings=NEVER_OLD, env=proxied)
+    assert asked(origin) <= {"/robots.txt", "/1", "/2", "/3"}
+    assert "already there 6" in again.err
+
+
+def test_a_list_asks_only_for_what_is_missing(old, origin, proxied, kept_bytes):
+    (old / "list.txt").write_text("".join(f"{HOST}{path}\n" for path in [*PICTURES, "/film.mp4", "/gone.jpg"]))
+    done = run(old, "get", "-i", "list.txt", settings=NEVER_OLD, env=proxied)
+    assert done.status == 1, str(done)
+    assert "new 0, resumed 1, already there 5, failed 1" in done.err
+    assert asked(origin) == {"/film.mp4"}
+    assert origin.requests[0].range[0] == kept_bytes
