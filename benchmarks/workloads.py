@@ -364,13 +364,13 @@ def _cost_beside(served: Served, rows: int, new: int) -> Contender:
 
 def write_ledger(folder: Path, rows: int) -> None:
     """A store whose ledger has that many finished files, in 1,000 folders."""
-    from mediacrawl.archive import LEDGER_NAME  # noqa: PLC0415 - only here is our package needed
-    from mediacrawl.ledger.ledger import Ledger  # noqa: PLC0415
+    from mediacrawl.ledger.ledger import SqliteLedger  # noqa: PLC0415
+    from mediacrawl.opening import LEDGER_NAME  # noqa: PLC0415 - only here is our package needed
     from mediacrawl.store.local import LocalStore  # noqa: PLC0415
 
     hidden = LocalStore(folder).hidden
     hidden.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(hidden / LEDGER_NAME)
+    ledger = SqliteLedger(hidden / LEDGER_NAME)
     try:
         for start in range(0, rows, 10_000):
             entries = [_ledger_row(number) for number in range(start, min(rows, start + 10_000))]

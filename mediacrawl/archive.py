@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Entry, Ledger
+from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Entry
+from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.store.paths import fold, numbered, safe_relative_path
 
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mediacrawl.download.request import Fetched
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
-LEDGER_NAME = "ledger.sqlite3"
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
 
 
@@ -63,20 +64,25 @@ Change = Want | Publish | Failure | Unchanged
 class Archive:
     """What is wanted, what is there, and how it gets there. Any thread; `write` from one at a time."""
 
-    def __init__(self, store: LocalStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self.store = store
         self.ledger = ledger
         self._clock = clock
 
     @classmethod
-    def open(cls, store: LocalStore) -> Archive:
+    def open(cls, store: Store, ledger: str = "") -> Archive:
         """Open the store for writing, settle what a crash left in the middle, sweep away what it left over.
 
+        Args:
+            store: where files get their names.
+            ledger: URL of its ledger; without one it is in the store.
+
         Raises:
+            UsageProblem: the ledger is of a kind that is not known.
             MachineError: the store or its ledger cannot be used.
         """
         store.open()
-        archive = cls(store, Ledger(store.hidden / LEDGER_NAME))
+        archive = cls(store, open_ledger(ledger_url(ledger, store)))
         try:
             archive.settle()  # asks for parts that the sweep takes away
             store.parts.sweep()

@@ -14,17 +14,16 @@ from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.archive import LEDGER_NAME, Archive
-from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, StoreUnwritable, UsageProblem
-from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.archive import Archive
+from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, UsageProblem
+from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.settings import COMMANDS_MODULE
-from mediacrawl.wiring import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.store.base import Store
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ class StoreCommand(ScrapyCommand):
     requires_project = True
     requires_crawler_process = False
 
-    def store(self) -> LocalStore:
+    def store(self) -> Store:
         """Raises `UsageError` for what cannot be a store."""
         assert self.settings is not None
         try:
@@ -59,15 +58,19 @@ class StoreCommand(ScrapyCommand):
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
 
+    def _ledger_url(self) -> str:
+        assert self.settings is not None
+        return ledger_url(config.LEDGER.of(self.settings), self.store())
+
     @contextmanager
     def ledger(self) -> Iterator[Ledger | None]:
         """The ledger for reading; None for a store in which nothing was ever wanted."""
         with one_line():
-            path = self.store().hidden / LEDGER_NAME
-            if _is_missing(path):
+            url = self._ledger_url()
+            if not has_ledger(url):
                 yield None
                 return
-            ledger = Ledger(path, read_only=True)
+            ledger = open_ledger(url, read_only=True)
             try:
                 yield ledger if ledger.is_prepared() else None
             finally:
@@ -77,26 +80,15 @@ class StoreCommand(ScrapyCommand):
     def archive(self, *, create: bool = False) -> Iterator[Archive | None]:
         """Store and ledger for changes; None where nothing was ever wanted, unless they are to be made."""
         with one_line():
-            store = self.store()
-            if not create and _is_missing(store.hidden / LEDGER_NAME):
+            url = self._ledger_url()
+            if not create and not has_ledger(url):
                 yield None
                 return
-            archive = Archive.open(store)
+            archive = Archive.open(self.store(), url)
             try:
                 yield archive
             finally:
                 archive.close()
-
-
-def _is_missing(path: Path) -> bool:
-    """Raises `StoreUnwritable` where nobody can tell: there, a store that looks empty would be a lie."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        raise StoreUnwritable(f"cannot read {path}: {error.strerror}") from None
-    return False
 
 
 @contextmanager

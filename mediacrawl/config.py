@@ -190,6 +190,22 @@ SHA256 = Option(
     "False: files are not hashed unless a digest is promised; `verify` then looks at sizes only",
 )
 
+LEDGER = Option(
+    "MEDIACRAWL_LEDGER",
+    "",
+    folder,
+    _STORE,
+    "file of the ledger of this store, a path or `sqlite:PATH`; without it in the store. A ledger on a disk of this "
+    "machine for a store on a network file system, say",
+)
+FRONTIER = Option(
+    "MEDIACRAWL_FRONTIER",
+    "",
+    folder,
+    _STORE,
+    "folder of the pages of a crawl, a path or `sqlite:PATH`; without it `JOBDIR`",
+)
+
 CONCURRENT_TRANSFERS = Option(
     "MEDIACRAWL_CONCURRENT_TRANSFERS", 16, positive_integer, _TRANSFERS, "the most at a time, over all hosts", "files"
 )

@@ -25,9 +25,10 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.lists import Row, opened_list, read_list, refuse_unreadable
+from mediacrawl.opening import store_of
 from mediacrawl.progress import Display, Snapshot, command_line, retry_command
 from mediacrawl.report import Report, size_text
-from mediacrawl.wiring import Works, connection_limit_of, refetch_policy_of, store_of
+from mediacrawl.wiring import Works, connection_limit_of, refetch_policy_of
 from mediacrawl.workers.transfers import WORKERS_FROM
 
 if TYPE_CHECKING:

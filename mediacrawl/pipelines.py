@@ -38,12 +38,13 @@ from mediacrawl.errors import (
 )
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import key_of_url, wished_path
+from mediacrawl.opening import store_of
 from mediacrawl.refetch import DAY_S, RefetchPolicy, is_wanted_already
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.threads import start_thread
 from mediacrawl.urls import Origin
-from mediacrawl.wiring import Works, store_of
+from mediacrawl.wiring import Works
 from mediacrawl.wishes import (
     hide_credentials,
     note_options,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.download.request import Outcome
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class MediaFilesPipeline(FilesPipeline):
     """
 
     DEFAULT_FILES_ERRORS_FIELD = "file_errors"
-    store: LocalStore  # type: ignore[assignment]
+    store: Store  # type: ignore[assignment]
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
         self._durable = config.SYNC.of(crawler.settings)
@@ -105,7 +106,7 @@ class MediaFilesPipeline(FilesPipeline):
         """`FILES_STORE` of the settings, a folder; `downloads` unless set."""
         return cls(config.FILES_STORE.of(crawler.settings), crawler=crawler)
 
-    def _get_store(self, uri: str) -> LocalStore:  # type: ignore[override]
+    def _get_store(self, uri: str) -> Store:  # type: ignore[override]
         return store_of(uri, durable=self._durable)
 
     def open_spider(self, spider: Any = None) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
@@ -21,12 +20,16 @@ from scrapy.utils.job import job_dir
 from scrapy.utils.request import request_from_dict
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import MachineError
-from mediacrawl.frontier.frontier import Frontier, Kind
+from mediacrawl.config import FRONTIER
+from mediacrawl.errors import MachineError, UsageProblem
+from mediacrawl.frontier.frontier import Kind
+from mediacrawl.opening import open_frontier
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
     from scrapy.crawler import Crawler
+
+    from mediacrawl.frontier.base import Frontier
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ MAX_LEASES = 16
 class FrontierScheduler(BaseScheduler):
     """See the module. One process for each JOBDIR; what a kill interrupted is crawled again by the next run."""
 
-    def __init__(self, crawler: Crawler, folder: Path) -> None:
+    def __init__(self, crawler: Crawler, folder: str) -> None:
         self._crawler = crawler
         self._folder = folder
         self._bridge = Bridge.of(crawler)
@@ -48,21 +51,20 @@ class FrontierScheduler(BaseScheduler):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Any:
-        """This scheduler with JOBDIR, Scrapy's own without."""
+        """This scheduler with JOBDIR or MEDIACRAWL_FRONTIER, Scrapy's own without."""
         try:
             folder = job_dir(crawler.settings)
         except OSError:
             folder = crawler.settings["JOBDIR"]  # the frontier says what is wrong with it
-        if not folder:
-            return Scheduler.from_crawler(crawler)
-        return cls(crawler, Path(folder))
+        url = FRONTIER.of(crawler.settings) or folder
+        return cls(crawler, str(url)) if url else Scheduler.from_crawler(crawler)
 
     def open(self, spider: Spider) -> None:
         """Take the job folder; a folder that cannot be used closes the crawl before any request."""
         fifo = "Fifo" in str(self._crawler.settings.get("SCHEDULER_DISK_QUEUE"))
         try:
-            self._frontier = Frontier(self._folder, spider.name, newest_first=not fifo)
-        except MachineError as error:
+            self._frontier = open_frontier(self._folder, spider.name, newest_first=not fifo)
+        except (MachineError, UsageProblem) as error:
             self._bridge.report.fatal = error
             logger.error("%s", error)
             # Raised here it would leave Scrapy's scraper half open, which it cannot close (2.19).

@@ -16,10 +16,10 @@ from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
-from mediacrawl.errors import StoreUnwritable, UsageProblem, shown_url
+from mediacrawl.errors import StoreUnwritable
+from mediacrawl.opening import ledger_url
 from mediacrawl.refetch import DAY_S, RefetchPolicy
 from mediacrawl.store.limits import allow_many_files
-from mediacrawl.store.local import LocalStore
 from mediacrawl.workers.transfers import WORKERS_FROM, Transfers
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mediacrawl.config import Settings
     from mediacrawl.download.exchange import MayFollow
     from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.store.base import Store
     from mediacrawl.workers.pool import WorkerPool
 
 
@@ -45,7 +46,7 @@ class Works:
     def __init__(
         self,
         settings: Settings,
-        store: LocalStore,
+        store: Store,
         files: float = math.inf,
         pauses: HostPauses | None = None,
         limit: ConnectionLimit | None = None,
@@ -62,7 +63,8 @@ class Works:
         choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
         self.most_open_parts = allow_many_files()
         self.transport = make_transport(choice)
-        self.archive = Archive.open(store)
+        self._ledger = ledger_url(config.LEDGER.of(settings), store)
+        self.archive = Archive.open(store, self._ledger)
         self._limit = limit or connection_limit_of(settings)
         self.downloader = Downloader(
             store,
@@ -85,7 +87,8 @@ class Works:
         store = self.archive.store
         share = policy._replace(per_host=math.ceil(policy.per_host / processes))
         threads = math.ceil(self.concurrent / processes)
-        setup = Setup(store.root, store.parts.durable, share, choice, threads, self._limit is not None)
+        is_limited = self._limit is not None
+        setup = Setup(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
         return WorkerPool(setup, processes, self.downloader.pauses, self._limit)
 
     def ask_before_redirects(self, may_follow: MayFollow) -> None:
@@ -123,16 +126,6 @@ class Works:
             raise StoreUnwritable(
                 f"the ledger of {self.archive.store.root} does not answer: {error}; run the same command again"
             ) from None
-
-
-def store_of(uri: str, *, durable: bool = True) -> LocalStore:
-    """The store that a `FILES_STORE` names; nothing is created yet."""
-    scheme, separator, rest = uri.partition("://")
-    if separator and scheme != "file":
-        raise UsageProblem(
-            f"FILES_STORE={shown_url(uri)}: only a folder on this machine can be a store, not {scheme}://"
-        )
-    return LocalStore(rest if separator else uri, durable=durable)
 
 
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from mediacrawl.archive import LEDGER_NAME
+from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store import sync
 
 if TYPE_CHECKING:

@@ -38,8 +38,9 @@ LOWER = {
     "pace": {"download", "errors"},
     "progress": {"report", "download"},
     "page_connections": {"download"},
-    "archive": {"errors", "headers", "ledger", "store", "store.paths", "download"},
-    "workers": {"errors", "urls", "download", "store", "ledger", "archive", "patience"},
+    "opening": {"errors", "store", "ledger", "frontier"},
+    "archive": {"errors", "headers", "ledger", "store", "store.paths", "download", "opening"},
+    "workers": {"errors", "urls", "download", "store", "ledger", "archive", "opening", "patience"},
     "demo": {"headers"},
 }
 # Above it: each room may know all that is below the line, and the rooms before it.

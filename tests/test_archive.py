@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import Recording
 
-from mediacrawl.archive import LEDGER_NAME, Archive, Failure, Publish, Unchanged, Want, validators_of
+from mediacrawl.archive import Archive, Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.errors import MediacrawlError, NameTaken, StoreUnwritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.paths import fold
 

@@ -215,10 +215,10 @@ def test_small_files_are_the_same_each_time_and_all_differ(tmp_path):
 
 
 def test_a_ledger_is_written_through_its_own_interface(tmp_path):
-    from mediacrawl.ledger.ledger import Ledger
+    from mediacrawl.ledger.ledger import SqliteLedger
 
     write_ledger(tmp_path, 25)
-    ledger = Ledger(next(tmp_path.rglob("ledger.sqlite3")), read_only=True)
+    ledger = SqliteLedger(next(tmp_path.rglob("ledger.sqlite3")), read_only=True)
     assert ledger.counts()["done"] == 25
     ledger.close()
 

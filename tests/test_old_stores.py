@@ -10,8 +10,8 @@ import pytest
 from crawling import files_in, run, sha256
 from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import DONE, FAILED, Ledger
+from mediacrawl.ledger.ledger import DONE, FAILED, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 NEVER_OLD = {"FILES_EXPIRES": 10**6, "MEDIACRAWL_RETRY_PERMANENT_DAYS": 10**6}
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -45,7 +45,7 @@ def proxied(origin):
 
 
 def rows(folder):
-    ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
+    ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
     found = {entry.url.removeprefix(HOST): entry for entry in ledger.entries()}
     ledger.close()
     return found

@@ -21,9 +21,10 @@ from fetch_job import KIB, STEPS, Trial, Version, Wanted
 from origin import Origin, limit_per_connection
 from transports import TRANSPORTS, transport_class
 
-from mediacrawl.archive import LEDGER_NAME, Archive
+from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull, StoreUnwritable
-from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, Ledger
+from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 
 SEGMENTS = 768 * KIB
@@ -179,7 +180,7 @@ def test_a_name_that_the_disk_fails_to_sync_is_not_done(origin, tmp_path, monkey
         patches.setattr(os, "fsync", fail)
         with pytest.raises(said):
             trial.run(tmp_path)
-    ledger = Ledger(store.hidden / LEDGER_NAME, read_only=True)
+    ledger = SqliteLedger(store.hidden / LEDGER_NAME, read_only=True)
     assert [row.state for row in ledger.entries()] == [PUBLISHING, PUBLISHING]
     ledger.close()
     trial.run(tmp_path)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
 from mediacrawl.cli import StoreCommand
+from mediacrawl.config import FRONTIER
 from mediacrawl.frontier.frontier import describe
 from mediacrawl.ledger.ledger import FAILED, PENDING, PUBLISHING
+from mediacrawl.opening import frontier_folder
 from mediacrawl.report import size_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from mediacrawl.ledger.ledger import Entry, Ledger
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.store.base import Store
 
 
 class Command(StoreCommand):
@@ -43,10 +45,11 @@ class Command(StoreCommand):
             if opts.failed:
                 _print_failed(ledger.entries(FAILED) if ledger is not None else (), as_json=opts.json)
             else:
-                _print_counts(counts(ledger, self.store()), self.settings.get("JOBDIR"), as_json=opts.json)
+                job = FRONTIER.of(self.settings) or self.settings.get("JOBDIR")
+                _print_counts(counts(ledger, self.store()), job, as_json=opts.json)
 
 
-def counts(ledger: Ledger | None, store: LocalStore) -> dict[str, int]:
+def counts(ledger: Ledger | None, store: Store) -> dict[str, int]:
     """`done`, `partial` (some bytes are there), `pending` (none), `failed`: files; `bytes` of what is done."""
     if ledger is None:
         return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
@@ -69,7 +72,7 @@ def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) ->
         return
     print(f"done {numbers['done']} ({size_text(numbers['bytes'])}), partial {numbers['partial']}, ", end="")
     print(f"pending {numbers['pending']}, failed {numbers['failed']}")
-    if job and (pages := describe(Path(job))):
+    if job and (pages := describe(frontier_folder(job))):
         print(f"job {job}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
 
 

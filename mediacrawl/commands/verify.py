@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mediacrawl.archive import Archive
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.store.base import Store
 
 _BLOCK_BYTES = 1024 * 1024
 _ADOPTED = "file:"
@@ -123,7 +123,7 @@ def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry
     return entry, state
 
 
-def compared(store: LocalStore, entry: Entry, bar: tqdm[Any]) -> str | None:
+def compared(store: Store, entry: Entry, bar: tqdm[Any]) -> str | None:
     """`missing`, `truncated`, `altered`, or None for a file that is what the ledger says."""
     size_bytes = store.size(entry.path or "")
     if size_bytes is None:
@@ -140,13 +140,13 @@ def compared(store: LocalStore, entry: Entry, bar: tqdm[Any]) -> str | None:
     return None if entry.sha256 in {None, digest.hexdigest()} else "altered"
 
 
-def _blocks(store: LocalStore, name: str) -> Iterator[bytes]:
+def _blocks(store: Store, name: str) -> Iterator[bytes]:
     with store.path(name).open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             yield block
 
 
-def _strangers(store: LocalStore, archive: Archive | None) -> Iterator[str]:
+def _strangers(store: Store, archive: Archive | None) -> Iterator[str]:
     """Files in the store of which the ledger knows nothing, asked for in blocks."""
     names = store.names() if store.root.exists() else iter(())
     while block := list(islice(names, 500)):

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.request import Outcome
     from mediacrawl.download.transport import Answer, Transport
     from mediacrawl.headers import Digest
-    from mediacrawl.store.local import LocalStore
+    from mediacrawl.store.base import Store
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
@@ -62,7 +62,7 @@ class Downloader:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         transport: Transport,
         policy: Policy | None = None,
         *,

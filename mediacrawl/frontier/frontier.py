@@ -59,7 +59,7 @@ class Page(NamedTuple):
     data: bytes
 
 
-class Frontier:
+class SqliteFrontier:
     """The pages of one job folder, for one process.
 
     Args:

@@ -95,7 +95,7 @@ class Entry(NamedTuple):
 _PERMANENT = Entry._fields.index("permanent")
 
 
-class Ledger:
+class SqliteLedger:
     """The rows of one store. Methods may be called from any thread; each is one short transaction or part of
     the caller's `transaction()`.
 

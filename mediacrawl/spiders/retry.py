@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.config import FILES_STORE
-from mediacrawl.ledger.ledger import FAILED, PENDING, Ledger
-from mediacrawl.wiring import store_of
+from mediacrawl.config import FILES_STORE, LEDGER
+from mediacrawl.ledger.ledger import FAILED, PENDING
+from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,10 +30,10 @@ class RetrySpider(Spider):
 
     async def start(self) -> AsyncIterator[Any]:
         """An item for each row, read in blocks while the crawl changes them: each is asked for once."""
-        path = store_of(FILES_STORE.of(self.settings)).hidden / LEDGER_NAME
-        if not path.exists():
+        url = ledger_url(LEDGER.of(self.settings), store_of(FILES_STORE.of(self.settings)))
+        if not has_ledger(url):
             return
-        ledger = Ledger(path, read_only=True)
+        ledger = open_ledger(url, read_only=True)
         try:
             for entry in ledger.entries(FAILED, PENDING):
                 if self._is_wanted(entry):

@@ -28,6 +28,7 @@ class Setup(NamedTuple):
     transport: TransportChoice
     threads: int
     limits_connections: bool = False
+    ledger: str = ""
 
 
 class Batch(NamedTuple):

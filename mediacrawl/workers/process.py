@@ -18,7 +18,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mediacrawl.archive import LEDGER_NAME, Archive
+from mediacrawl.archive import Archive
 from mediacrawl.download.connections import HostConnections
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.pool import TransferPool
@@ -26,7 +26,7 @@ from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import Interrupted, MediacrawlError, RedirectUnasked
-from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.patience import be_patient
 from mediacrawl.store.limits import allow_many_files
 from mediacrawl.store.local import LocalStore
@@ -70,7 +70,7 @@ class Worker:
     def __init__(self, channel: Channel, setup: Setup) -> None:
         self._channel = channel
         store = LocalStore(setup.root, durable=setup.durable)
-        self._archive = Archive(store, Ledger(store.hidden / LEDGER_NAME, read_only=True))
+        self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
         self._pauses = HostPauses()
         self._pauses.subscribe(self._tell_pause)
         self._transport = make_transport(setup.transport)

@@ -7,9 +7,9 @@ import pytest
 from crawling import Done
 from scrapy import cmdline
 
-from mediacrawl.archive import LEDGER_NAME
 from mediacrawl.cli import main
-from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.ledger.ledger import SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,6 @@ def ledger(tmp_path):
     """The ledger of the store `store`, made if there is none; beside whoever else uses it."""
     hidden = tmp_path / "store" / ".mediacrawl"
     hidden.mkdir(parents=True, exist_ok=True)
-    opened = Ledger(hidden / LEDGER_NAME)
+    opened = SqliteLedger(hidden / LEDGER_NAME)
     yield opened
     opened.close()

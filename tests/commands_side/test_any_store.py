@@ -86,7 +86,7 @@ def test_a_store_elsewhere_is_wrong_usage(command, words):
     done = command(*words, store="s3://bucket/x")
     assert (done.status, done.out) == (2, "")
     assert done.lines[-1].endswith(
-        "FILES_STORE=s3://bucket/x: only a folder on this machine can be a store, not s3://"
+        "FILES_STORE=s3://bucket/x: only a folder on this machine can be a store: a path, file:PATH; not s3://"
     )
 
 

@@ -10,8 +10,8 @@ import pytest
 from crawling import run, sha256
 from origin import Origin, Pattern, dead_port, drop_after, html_instead, reset_on_connect, status, wrong_digest
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import FAILED, Ledger
+from mediacrawl.ledger.ledger import FAILED, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
 MAXSIZE = 300_000
@@ -62,7 +62,7 @@ def runs(tmp_path_factory):
 
 def rows_in(folder):
     """Path -> the row of what failed."""
-    ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
+    ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
     rows = {urlsplit(entry.url).path: entry._asdict() for entry in ledger.entries(FAILED)}
     ledger.close()
     return rows

@@ -9,8 +9,8 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start
 from origin import Origin, html_instead, stall_after, status
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry, Ledger
+from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
 PROMISED = sha256(b"what the list promises, and nobody has")
@@ -49,7 +49,7 @@ def story(tmp_path_factory):
         site = run(folder, "crawl", "site", "-a", f"url={page}", settings=ONCE)
         assert site.status == 1, str(site)
 
-        ledger = Ledger(folder / "store" / ".mediacrawl" / LEDGER_NAME)
+        ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME)
         signed = Entry("key of a signed URL", origin.url("/signed.jpg?signature=1"), spider="shop", reason="HTTP 503")
         ledger.fail([signed], 1.0)
         runs = []

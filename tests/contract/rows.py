@@ -17,14 +17,15 @@ from crawling import largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
 from origin import Answer, Fault, Origin, Pattern, drip_after, limit_per_connection, stall_after, status
 
-from mediacrawl.archive import LEDGER_NAME, Archive, Publish
+from mediacrawl.archive import Archive, Publish
 from mediacrawl.download import exchange
 from mediacrawl.download.connections import ConnectionLimit
 from mediacrawl.download.policy import Stall
 from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import StoreUnwritable
-from mediacrawl.ledger.ledger import FAILED, Entry, Ledger
+from mediacrawl.ledger.ledger import FAILED, Entry, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.refetch import RefetchPolicy
 from mediacrawl.report import Report
 from mediacrawl.store import partfile
@@ -81,14 +82,14 @@ class Scene:
     @contextlib.contextmanager
     def ledger(self):
         """The ledger, beside whoever uses it."""
-        ledger = Ledger(self.store / ".mediacrawl" / LEDGER_NAME)
+        ledger = SqliteLedger(self.store / ".mediacrawl" / LEDGER_NAME)
         try:
             yield ledger
         finally:
             ledger.close()
 
     def rows(self, state: str) -> list[Entry]:
-        ledger = Ledger(self.store / ".mediacrawl" / LEDGER_NAME, read_only=True)
+        ledger = SqliteLedger(self.store / ".mediacrawl" / LEDGER_NAME, read_only=True)
         try:
             return list(ledger.entries(state))
         finally:
@@ -249,7 +250,8 @@ def a_file_that_another_process_is_fetching_is_waited_for_and_not_fetched(scene)
 
 @row(
     lambda patches: (
-        patches.setattr(LocalStore, "taken", lambda *_: False) or patches.setattr(Ledger, "taken", lambda *_: set())
+        patches.setattr(LocalStore, "taken", lambda *_: False)
+        or patches.setattr(SqliteLedger, "taken", lambda *_: set())
     )
 )
 def no_file_takes_the_path_of_another(scene):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable
-from mediacrawl.frontier.frontier import COMMIT_S, FORMAT, Frontier, Kind, describe
+from mediacrawl.frontier.frontier import COMMIT_S, FORMAT, Kind, SqliteFrontier, describe
 
 
 class Clock:
@@ -30,7 +30,7 @@ def opened(job):
     frontiers = []
 
     def opened(**arguments):
-        frontier = Frontier(job, "gallery", **arguments)
+        frontier = SqliteFrontier(job, "gallery", **arguments)
         frontiers.append(frontier)
         return frontier
 
@@ -237,9 +237,10 @@ def test_a_job_that_begins_anew_and_is_interrupted_goes_on(opened):
 
 CHILD = """
 import itertools, pathlib, sys
-from mediacrawl.frontier.frontier import Frontier, Kind
+from mediacrawl.frontier.frontier import SqliteFrontier, Kind
 
-frontier = Frontier(pathlib.Path(sys.argv[1]), "gallery", clock=itertools.count().__next__)  # commits each change
+# It commits each change.
+frontier = SqliteFrontier(pathlib.Path(sys.argv[1]), "gallery", clock=itertools.count().__next__)
 frontier.add(b"start", b"data of start", kind=Kind.START)
 for name in "abcde":
     frontier.add(name.encode(), b"data of " + name.encode())
@@ -312,7 +313,7 @@ def test_a_crash_leaves_an_earlier_state_of_the_whole(opened):
 def test_no_page_is_lost_whatever_happens(tmp_path_factory, steps):
     """A page that yields another: done means that the other one is stored. So page n+1 is stored or n not done."""
     folder, clock = tmp_path_factory.mktemp("job"), Clock()
-    frontier = Frontier(folder, "gallery", clock=clock)
+    frontier = SqliteFrontier(folder, "gallery", clock=clock)
     add(frontier, "0")
     clock.now += COMMIT_S
     frontier.done([])
@@ -331,7 +332,7 @@ def test_no_page_is_lost_whatever_happens(tmp_path_factory, steps):
         elif step in {"crash", "reopen"}:
             crash(frontier) if step == "crash" else frontier.close(finished=False)
             leased.clear()
-            frontier = Frontier(folder, "gallery", clock=clock)
+            frontier = SqliteFrontier(folder, "gallery", clock=clock)
     states = dict(frontier._db.execute("SELECT CAST(fingerprint AS TEXT), state FROM pages").fetchall())
     last = str(len(states) - 1)
     assert set(states) == {str(number) for number in range(len(states))}
@@ -390,7 +391,7 @@ def assert_refused(job, owner, *said):
     """In one line, and without a lock left behind."""
     for _ in range(2):
         with pytest.raises(JobInUse) as caught:
-            Frontier(job, owner)
+            SqliteFrontier(job, owner)
         assert "\n" not in str(caught.value)
         assert all(text in str(caught.value) for text in said)
         assert "take another JOBDIR" in str(caught.value)
@@ -436,7 +437,7 @@ def test_a_job_of_ours_stays_ours_whatever_lies_beside_it(opened, job):
 def test_a_folder_that_cannot_be_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnwritable) as caught:
-        Frontier(tmp_path / "file" / "job", "gallery")
+        SqliteFrontier(tmp_path / "file" / "job", "gallery")
     assert str(caught.value) == f"cannot write the job folder {tmp_path}/file/job: Not a directory"
 
 
@@ -446,7 +447,7 @@ def test_a_file_that_is_no_frontier_is_one_line_and_leaves_no_lock(job, spoil):
     spoil(job / "frontier.sqlite3")
     for _ in range(2):
         with pytest.raises(StoreUnwritable, match=f"^cannot use the job folder {job}: ") as caught:
-            Frontier(job, "gallery")
+            SqliteFrontier(job, "gallery")
         assert caught.value.__suppress_context__
         assert "\n" not in str(caught.value)
 

@@ -12,7 +12,7 @@ from scrapy import Spider
 from mediacrawl import bulk
 from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull
-from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.ledger.ledger import SqliteLedger
 from mediacrawl.lines import Lines
 from mediacrawl.lists import Row
 from mediacrawl.spiders.urllist import UrlListSpider
@@ -43,7 +43,7 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
         raise RuntimeError("odd")
 
     monkeypatch.setattr(Archive, "known", known)
-    monkeypatch.setattr(Ledger, "knows_any", lambda _self, _keys: True)
+    monkeypatch.setattr(SqliteLedger, "knows_any", lambda _self, _keys: True)
     crawled = crawl(crawls, tmp_path, way, item_of(url))
     assert [error["reason"] for error in crawled.errors] == ["odd"]
     caplog.clear()  # of a mistake of ours the traceback is told
@@ -53,8 +53,8 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
 def asked(monkeypatch):
     """Keys that the ledger was asked for: at once, and by its thread."""
     at_once, by_thread = [], []
-    knows_any, known = Ledger.knows_any, Archive.known
-    monkeypatch.setattr(Ledger, "knows_any", lambda self, keys: at_once.append(keys) or knows_any(self, keys))
+    knows_any, known = SqliteLedger.knows_any, Archive.known
+    monkeypatch.setattr(SqliteLedger, "knows_any", lambda self, keys: at_once.append(keys) or knows_any(self, keys))
     monkeypatch.setattr(Archive, "known", lambda self, keys: by_thread.append(keys) or known(self, keys))
     return at_once, by_thread
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_told_at_once_is_asked_again(crawls, tmp_path, url, monke
     def knows_any(_self, _keys):
         raise DiskFull("no space left for the ledger")
 
-    monkeypatch.setattr(Ledger, "knows_any", knows_any)
+    monkeypatch.setattr(SqliteLedger, "knows_any", knows_any)
     crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url))
     assert (crawled.status, len(crawled.store)) == (0, 1)
 

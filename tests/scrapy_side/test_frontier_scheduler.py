@@ -13,7 +13,7 @@ from scrapy.exceptions import IgnoreRequest
 
 from mediacrawl.archive import Archive, Failure
 from mediacrawl.errors import DiskFull, JobInUse
-from mediacrawl.frontier.frontier import Frontier, describe
+from mediacrawl.frontier.frontier import SqliteFrontier, describe
 from mediacrawl.spiders.site import SiteSpider
 
 
@@ -45,7 +45,7 @@ def test_a_page_is_not_done_before_the_failure_of_its_file_is_in_the_ledger(craw
     origin.page("/1", '<a rel="next" href="/2">Next</a>')
     origin.page("/2", "the end")
     events, ledger = [], threading.Event()
-    write, done = Archive.write, Frontier.done
+    write, done = Archive.write, SqliteFrontier.done
 
     def written(self, changes):
         if any(isinstance(change, Failure) for change in changes):
@@ -54,7 +54,7 @@ def test_a_page_is_not_done_before_the_failure_of_its_file_is_in_the_ledger(craw
         return write(self, changes)
 
     monkeypatch.setattr(Archive, "write", written)
-    monkeypatch.setattr(Frontier, "done", lambda self, ids: events.extend(ids := list(ids)) or done(self, ids))
+    monkeypatch.setattr(SqliteFrontier, "done", lambda self, ids: events.extend(ids := list(ids)) or done(self, ids))
     assert crawl(SiteSpider, url=origin.url("/0")).status == 1
     of_page_0 = min(event for event in events if event != "failure")
     assert events.index("failure") < events.index(of_page_0)

@@ -11,8 +11,8 @@ import pytest
 from crawling import assert_plain, files_in, parts_in, run, start
 from origin import Origin, Pattern, drop_after, limit_per_connection
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import Ledger
+from mediacrawl.ledger.ledger import SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:
     import random
@@ -157,7 +157,7 @@ def assert_as_uninterrupted(folder: Path, origin: Origin, site: Site) -> None:
         assert row["page"] in {origin.url(page) for page in site.pages[path]}
         assert row["sha256"] == site.bodies[path].sha256()
 
-    ledger = Ledger(store / ".mediacrawl" / LEDGER_NAME)
+    ledger = SqliteLedger(store / ".mediacrawl" / LEDGER_NAME)
     assert ledger.is_intact()
     ledger.close()
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from origin import Origin, Pattern
 
-from mediacrawl.archive import LEDGER_NAME
-from mediacrawl.ledger.ledger import Entry, Ledger
+from mediacrawl.ledger.ledger import Entry, SqliteLedger
+from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def finished_list(folder: Path, count: int) -> list[str]:
     store = folder / f"store-{count}"
     hidden = store / ".mediacrawl"
     hidden.mkdir(parents=True)
-    ledger = Ledger(hidden / LEDGER_NAME)
+    ledger = SqliteLedger(hidden / LEDGER_NAME)
     now = time.time()
     with ledger.transaction(), (folder / f"{count}.txt").open("w") as lines:
         for number in range(count):

@@ -1,0 +1,102 @@
+"""Stores, ledgers and frontiers by URL: which kinds there are, and what opens each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mediacrawl.errors import StoreUnwritable, UsageProblem, shown_url
+from mediacrawl.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from mediacrawl.frontier.base import Frontier
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.store.base import Store
+
+LEDGER_NAME = "ledger.sqlite3"
+
+
+def store_of(url: str, *, durable: bool = True) -> Store:
+    """Return the store that a `FILES_STORE` names: a path, or `file:`. Nothing is created yet.
+
+    Raises:
+        UsageProblem: it is of a kind that is not known.
+    """
+    return LocalStore(_path("FILES_STORE", url, "a folder", "a store", ("file",)), durable=durable)
+
+
+def ledger_url(url: str, store: Store) -> str:
+    """Return the ledger that a `MEDIACRAWL_LEDGER` names; that in the store where it names none."""
+    return url or str(store.hidden / LEDGER_NAME)
+
+
+def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
+    """Open a ledger: a path, `file:` or `sqlite:`. It is created if it is missing, unless it is only read.
+
+    Raises:
+        UsageProblem: it is of a kind that is not known.
+        StoreUnwritable, DiskFull: it cannot be opened.
+    """
+    from mediacrawl.ledger.ledger import SqliteLedger  # noqa: PLC0415 - the kind is known only now
+
+    return SqliteLedger(_ledger_path(url), read_only=read_only)
+
+
+def has_ledger(url: str) -> bool:
+    """Return whether a ledger is there.
+
+    Raises:
+        UsageProblem: it is of a kind that is not known.
+        StoreUnwritable: nobody can tell: a store that looks empty would be a lie.
+    """
+    path = _ledger_path(url)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreUnwritable(f"cannot read {path}: {error.strerror}") from None
+    return True
+
+
+def frontier_folder(url: str) -> Path:
+    """Return the folder of a frontier that is named by a path, `file:` or `sqlite:`.
+
+    Raises:
+        UsageProblem: it is of a kind that is not known.
+    """
+    return Path(_path("MEDIACRAWL_FRONTIER", url, "a folder", "a frontier", ("file", "sqlite")))
+
+
+def open_frontier(url: str, owner: str, *, newest_first: bool = True) -> Frontier:
+    """Open the frontier of a job; it is created if it is missing.
+
+    Args:
+        url: a path, `file:` or `sqlite:` of a folder.
+        owner: the spider's name; the frontier of another spider is refused.
+        newest_first: as Scrapy's default queues; False is breadth first.
+
+    Raises:
+        UsageProblem: it is of a kind that is not known.
+        JobInUse, StoreUnwritable, DiskFull: it cannot be opened.
+    """
+    from mediacrawl.frontier.frontier import SqliteFrontier  # noqa: PLC0415 - the kind is known only now
+
+    return SqliteFrontier(frontier_folder(url), owner, newest_first=newest_first)
+
+
+def _ledger_path(url: str) -> Path:
+    return Path(_path("MEDIACRAWL_LEDGER", url, "a file", "a ledger", ("file", "sqlite")))
+
+
+def _path(setting: str, url: str, what: str, role: str, schemes: tuple[str, ...]) -> str:
+    """Return the path that a URL of one of these schemes has, or the URL itself where it is a path."""
+    scheme, colon, rest = url.partition(":")
+    if not colon or (scheme not in schemes and not rest.startswith("//")):
+        return url
+    if scheme not in schemes:
+        known = " or ".join(f"{one}:PATH" for one in schemes)
+        raise UsageProblem(
+            f"{setting}={shown_url(url)}: only {what} on this machine can be {role}: a path, {known}; not {scheme}://"
+        )
+    return rest.removeprefix("//")

@@ -1,0 +1,45 @@
+"""What the tests of ledgers share: rows, and the calls that bring them from state to state."""
+
+from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
+
+KEY = "http://h/a.jpg"
+WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')
+WHOLE = WANTED._replace(
+    path="gallery/h/a.jpg",
+    size_bytes=10,
+    sha256="ab" * 32,
+    validators='{"etag": "v1"}',
+    content_type="image/jpeg",
+    http_status=200,
+)
+LOST_LINK = WANTED._replace(http_status=404, reason="HTTP 404 Not Found", permanent=True)
+
+
+def row(ledger, key=KEY):
+    return ledger.lookup([key]).get(key)
+
+
+def bring_to(ledger, state):
+    """A row in that state, by the calls that a run makes; at the time 1.0."""
+    if state == PENDING:
+        ledger.want([WANTED], 1.0)
+    elif state == FAILED:
+        ledger.fail([LOST_LINK], 1.0)
+    elif state is not None:
+        ledger.claim(WHOLE)
+        if state == DONE:
+            ledger.finish([WHOLE], 1.0)
+
+
+CALLS = {
+    "want": lambda ledger: ledger.want([WANTED], 2.0),
+    "claim": lambda ledger: ledger.claim(WHOLE),
+    "finish": lambda ledger: ledger.finish([WHOLE], 2.0),
+    "settle done": lambda ledger: ledger.settle(KEY, DONE, 2.0),
+    "settle pending": lambda ledger: ledger.settle(KEY, PENDING, 2.0),
+    "refresh": lambda ledger: ledger.refresh([KEY], 2.0),
+    "fail": lambda ledger: ledger.fail([LOST_LINK], 2.0),
+    "lose": lambda ledger: ledger.lose([KEY]),
+    "damage": lambda ledger: ledger.damage(KEY, "altered"),
+    "forget": lambda ledger: ledger.forget([KEY]),
+}
