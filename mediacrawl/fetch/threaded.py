@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import MachineError
+from mediacrawl.errors import MachineError, MediacrawlError
 from mediacrawl.fetch.request import FAILED, UPTODATE, FileRequest, FileResult
 from mediacrawl.ledger.ledger import Entry
 from mediacrawl.pace import BATCH_S
@@ -122,16 +122,23 @@ class ThreadedFetch:
         Raises:
             MediacrawlError: something could not be written.
         """
+        error: MediacrawlError | None = None
         yield self._results()
         with suppress(queue.Empty):
             while True:
                 event = self._events.get_nowait()
                 if event.func == self._written:
-                    with suppress(CancelledError):  # came too late
+                    try:
                         event()
+                    except CancelledError:  # came too late
+                        pass
+                    except MediacrawlError as one:  # others have been written all the same
+                        error = error or one
                     yield self._results()
                 elif event.func == self._fetched:
                     _unlock_parts(_outcomes_of(event.args[-1]))
+        if error is not None:
+            raise error
 
     @staticmethod
     def _interrupt() -> None:

@@ -44,23 +44,26 @@ def test_a_crawl_refuses_it_too(origin, tmp_path, url, words):
     assert_refused(run(tmp_path, *(word.format(url=url) for word in words), *WRONG), origin)
 
 
-@pytest.mark.parametrize(
-    ("setting", "says"),
-    [
-        ("CONCURRENT_REQUESTS_PER_DOMAIN=abc", "CONCURRENT_REQUESTS_PER_DOMAIN=abc must be a number"),
-        ("DOWNLOAD_DELAY=soon", "DOWNLOAD_DELAY=soon must be a number"),
-        ("ROBOTSTXT_OBEY=maybe", "ROBOTSTXT_OBEY=maybe must be True or False"),
-        (
-            "MEDIACRAWL_VERIFY_TLS=/no/such.pem",
-            "MEDIACRAWL_VERIFY_TLS=/no/such.pem must be True, False, or the path of",
-        ),
-    ],
-)
-@pytest.mark.parametrize(
-    "words", [("crawl", "urllist", "-a", "file=list.txt"), ("get", "-i", "list.txt"), ("status",)]
-)
-def test_a_value_that_cannot_be_used_is_refused_in_one_line(origin, tmp_path, url, words, setting, says):
-    done = run(tmp_path, *words, "-s", setting)
+VALUES = {
+    "CONCURRENT_REQUESTS_PER_DOMAIN=abc": "must be a number",
+    "DOWNLOAD_DELAY=soon": "must be a number",
+    "ROBOTSTXT_OBEY=maybe": "must be True or False",
+    "MEDIACRAWL_VERIFY_TLS=/no/such.pem": "must be True, False, or the path of",
+}
+
+
+@pytest.mark.parametrize("setting", VALUES)
+@pytest.mark.parametrize("words", [("get", "-i", "list.txt"), ("status",)], ids=" ".join)
+def test_a_value_that_cannot_be_used_is_refused_in_one_line(command, origin, url, words, setting):
+    done = command(*words, "-s", setting)
     assert done.status == 2, str(done)
-    assert says in done.lines[-1]
+    assert f"{setting} {VALUES[setting]}" in done.lines[-1]
+    assert (origin.requests, done.store) == ([], {})
+
+
+@pytest.mark.parametrize("setting", ["DOWNLOAD_DELAY=soon", "MEDIACRAWL_VERIFY_TLS=/no/such.pem"])
+def test_a_crawl_refuses_such_a_value_too(origin, tmp_path, url, setting):
+    done = run(tmp_path, "crawl", "urllist", "-a", "file=list.txt", "-s", setting)
+    assert done.status == 2, str(done)
+    assert f"{setting} {VALUES[setting]}" in done.lines[-1]
     assert (origin.requests, done.store) == ([], {})

@@ -8,7 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from crawling import basic_auth, files_in, parts_in, sha256
@@ -16,8 +19,13 @@ from origin import Pattern, drop_after, require_header, stall_after
 
 import mediacrawl
 from mediacrawl.archive import Archive, Publish
+from mediacrawl.download.request import Fetched
 from mediacrawl.errors import DiskFull, StoreUnwritable, UsageProblem
 from mediacrawl.fetch import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest, Session, fetch
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.threaded import ThreadedFetch
+from mediacrawl.refetch import RefetchPolicy
+from mediacrawl.report import Report
 
 SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
 BIG = Pattern(2_000_000, 1)
@@ -183,6 +191,32 @@ def test_a_full_disk_is_raised_once_what_had_come_is_told(origin, store, monkeyp
     with pytest.raises(DiskFull):
         tell_all()
     assert sorted(told) == sorted(files_in(store))
+
+
+def test_what_was_written_beside_what_could_not_be_is_told():
+    """Also where several writes have failed before."""
+    files = FetchQueue("get", RefetchPolicy(), 2)
+    files.add([FileRequest.of_url("http://h/a.jpg")])
+    files.looked_up(files.take_lookups(), [None], 0.0)
+    files.take_writes()
+    (batch,) = files.next_batches(0.0)
+    files.fetched(batch, [Fetched(SimpleNamespace(file="part"), 200, "http://h/a.jpg")], 0.0)
+    (publish,) = files.take_writes()
+    run = ThreadedFetch(SimpleNamespace(), files, [], Report())
+    failed, done = Future(), Future()
+    failed.set_exception(DiskFull("no space left"))
+    done.set_result([publish.change.entry])
+    for writes, future in (([], failed), ([], failed), ([publish], done)):
+        run._events.put(partial(run._written, writes, future))
+    told = []
+
+    def drain():
+        for results in run.drain():
+            told.extend(results)
+
+    with pytest.raises(DiskFull):
+        drain()
+    assert [result.status for result in told] == [DOWNLOADED]
 
 
 @pytest.mark.parametrize("wrong", [None, b"http://h/", 3, ["http://h/"]], ids=repr)
