@@ -21,7 +21,7 @@ from mediacrawl.download.request import Fetched
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import is_page_name, name_in_url, wished_path
-from mediacrawl.refetch import is_wanted_already
+from mediacrawl.refetch import is_noted
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, info_of, status_of
 from mediacrawl.wishes import wanted_of, wish_of
@@ -217,7 +217,7 @@ class Bulk:
                 self._offsite,
                 wish=wish,
                 done=done,
-                is_noted=done is not None or is_wanted_already(entry),
+                is_noted=is_noted(entry),
             )
         except Exception as error:  # each is through, whatever happens
             self._fail(wish, error)

@@ -39,7 +39,7 @@ from mediacrawl.errors import (
 from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import key_of_url, wished_path
 from mediacrawl.opening import store_of
-from mediacrawl.refetch import DAY_S, RefetchPolicy, is_wanted_already
+from mediacrawl.refetch import DAY_S, RefetchPolicy, is_noted
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.tally import MediaError, Tally, info_of, status_of
 from mediacrawl.threads import start_thread
@@ -348,7 +348,7 @@ class MediaFilesPipeline(FilesPipeline):
             return self._present(request, entry)
         self.tally.refuse_known_failure(key, request.url, entry, again=bool(request.meta.get("media_again")))
         done = entry if entry is not None and entry.state == DONE else None
-        if done is None and not is_wanted_already(entry):
+        if not is_noted(entry):
             works.changes.tell(Want(self._entry(request, key)))
         request.meta[WANTED] = wanted_of(request, key, works, done, allow_redirects=self.allow_redirects)
         # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.

@@ -46,6 +46,6 @@ def _age_s(entry: Entry, now: float) -> float:
     return age_s if age_s > -_CLOCKS_DIFFER_S else float("inf")
 
 
-def is_wanted_already(entry: Entry | None) -> bool:
-    """Whether the row says that the file is wanted, so that this need not be noted again."""
-    return entry is not None and entry.state == PENDING
+def is_noted(entry: Entry | None) -> bool:
+    """Return whether a row says that its file is there, or wanted, so that `Want` would say nothing new."""
+    return entry is not None and entry.state in {DONE, PENDING}

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
 from origin import Pattern
 from scrapy import Request, Spider
 from scrapy import signals as scrapy_signals
@@ -38,7 +39,7 @@ from scrapy.settings import Settings
 from mediacrawl.bridge import Bridge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mediacrawl.report import Report
 
@@ -252,6 +253,22 @@ def assert_plain(done: Done) -> None:
     warnings = ("ResourceWarning", "DeprecationWarning")
     for word in ("Traceback", "Exception ignored", *warnings, "was never retrieved", "Unhandled"):
         assert word not in done.err, str(done)
+
+
+@contextlib.contextmanager
+def file_system_at(folder: Path, options: str = "size=50%") -> Iterator[None]:
+    """A file system in memory at a folder, which is made; skips the test where nobody can have one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no mount here: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 # --- in this process --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
-from mediacrawl.refetch import RefetchPolicy, is_wanted_already
+from mediacrawl.refetch import RefetchPolicy, is_noted
 
 NOW = 1_700_000_000.0
 HOUR, DAY = 3600.0, 86_400.0
@@ -74,6 +74,8 @@ def test_with_nothing_held_to_be_for_good_all_is_asked_for():
     assert POLICY._replace(retry_permanent_s=0.0).known_failure(entry(FAILED, permanent=True), NOW) is None
 
 
-@pytest.mark.parametrize(("row", "wanted"), [(None, False), (entry(PENDING), True), (entry(DONE), False)])
-def test_what_is_noted_as_wanted_need_not_be_noted_again(row, wanted):
-    assert is_wanted_already(row) is wanted
+@pytest.mark.parametrize(
+    ("row", "noted"), [(None, False), (entry(PENDING), True), (entry(DONE), True), (entry(FAILED), False)]
+)
+def test_what_is_noted_as_wanted_or_there_need_not_be_noted_again(row, noted):
+    assert is_noted(row) is noted

@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 from mediacrawl.archive import Change, Failure, Publish, Unchanged, Want
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import NameTaken, TransferError
-from mediacrawl.fetch.request import FileRequest, FileResult, is_noted
+from mediacrawl.fetch.request import FileRequest, FileResult
 from mediacrawl.headers import kind_of_path
 from mediacrawl.naming import wished_path
 from mediacrawl.pace import Pace
+from mediacrawl.refetch import is_noted
 from mediacrawl.store.partfile import PartInUse
 from mediacrawl.urls import Origin
 

@@ -10,7 +10,7 @@ from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.errors import UsageProblem, shown_url
-from mediacrawl.ledger.ledger import DONE, PENDING, Entry
+from mediacrawl.ledger.ledger import DONE, Entry
 from mediacrawl.naming import is_page_name, key_of_url, name_in_url
 from mediacrawl.urls import Origin
 
@@ -157,11 +157,6 @@ class FileResult(NamedTuple):
     def of_failure(cls, request: FileRequest, reason: str, *, known: bool = False) -> FileResult:
         """Return the result of a file that did not arrive."""
         return cls(request.url, FAILED, reason=reason, is_known_failure=known, request=request)
-
-
-def is_noted(entry: Entry | None) -> bool:
-    """Return whether the ledger says of a row that its file is there, or wanted: then `Want` says nothing new."""
-    return entry is not None and entry.state in {DONE, PENDING}
 
 
 @lru_cache(256)  # most requests have the same ones

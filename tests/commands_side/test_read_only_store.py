@@ -1,11 +1,10 @@
 """A store on a file system that cannot be written: a snapshot, a backup on a disc, the disk of somebody else."""
 
 import json
-import os
 import subprocess
 
 import pytest
-from crawling import run, start
+from crawling import file_system_at, run, start
 
 from mediacrawl.frontier.frontier import Kind, SqliteFrontier
 
@@ -13,15 +12,8 @@ from mediacrawl.frontier.frontier import Kind, SqliteFrontier
 @pytest.fixture
 def store(tmp_path):
     """A file system in memory at `tmp_path/store`."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no mount here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with file_system_at(tmp_path / "store"):
+        yield tmp_path / "store"
 
 
 def can_only_be_read(store):

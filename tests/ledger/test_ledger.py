@@ -1,5 +1,4 @@
 import math
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +10,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 import pytest
+from crawling import file_system_at
 from ledgers import KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
 from mediacrawl.errors import DiskFull, StoreUnwritable
@@ -436,15 +436,8 @@ def test_what_a_killed_process_has_committed_is_read(path, tmp_path, missing):
 @pytest.fixture
 def mounted(tmp_path):
     """A folder of its own file system, which can be made read-only."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
-    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=False, capture_output=True)
-    if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with file_system_at(tmp_path / "mounted"):
+        yield tmp_path / "mounted"
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -247,7 +247,7 @@ def test_rows_of_a_failing_batch_are_not_written(ledger):
             ledger.want([WANTED._replace(key="other")], 1.0)
             ledger.claim(WHOLE._replace(key="other"))
 
-    with pytest.raises(StoreUnwritable):
+    with pytest.raises(StoreUnwritable, match=r"(?i)unique"):
         claim_what_is_taken()
     assert row(ledger, "other") is None
 

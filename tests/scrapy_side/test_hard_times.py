@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import pytest
-from crawling import BIG, files_in, item_of, items_spider, parts_in, run, sha256, together
+from crawling import BIG, file_system_at, files_in, item_of, items_spider, parts_in, run, sha256, together
 from origin import Pattern, body_without_end, headers_without_end, reset_on_connect
 from scrapy import Request, Spider
 
@@ -85,18 +84,8 @@ class SmallDisk:
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 6 MB in memory at `tmp_path/store`."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no mount here: {mounted.stderr.decode().strip()}")
-    try:
-        yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+    with file_system_at(tmp_path / "store", "size=6m"):
+        yield SmallDisk(tmp_path / "store")
 
 
 def films(origin):
