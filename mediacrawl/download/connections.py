@@ -20,10 +20,11 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mediacrawl.download.request import Cancel
 
@@ -82,6 +83,8 @@ class ConnectionLimit:
         self._limit = limit
         self._parts: dict[str, dict[str, int]] = {}
         self._hosts: dict[str, _Granted] = {}
+        self._untold: deque[Callable[[], None]] = deque()
+        self._is_telling = False
         self._lock = threading.Lock()
 
     def allow(self, host: str, limit: int, part: str = "") -> None:
@@ -106,20 +109,17 @@ class ConnectionLimit:
         """See `Limit.ask`."""
         with self._lock:
             permits = self._hosts.setdefault(host, _Granted())
-            is_free = not permits.waiting and self._has_room(host, permits)
-            if is_free:
+            if not permits.waiting and self._has_room(host, permits):
                 permits.granted[holder] += 1
-            elif wait:
-                permits.waiting.append(holder)
-            needed = len(permits.waiting)
-            others = [other for other, count in permits.granted.items() if count and other is not holder]
-        if is_free:
-            holder.grant(host)
-            return
-        for other in others:
-            other.recall(host, needed)
-        if not wait:
-            holder.deny(host)
+                self._untold.append(partial(holder.grant, host))
+            else:
+                if wait:
+                    permits.waiting.append(holder)
+                others = [other for other, count in permits.granted.items() if count and other is not holder]
+                self._recall(host, others, len(permits.waiting))
+                if not wait:
+                    self._untold.append(partial(holder.deny, host))
+        self._tell()
 
     def give_back(self, holder: Holder, host: str, count: int) -> None:
         """See `Limit.give_back`."""
@@ -128,39 +128,54 @@ class ConnectionLimit:
             if permits is None:
                 return
             permits.granted[holder] -= min(count, permits.granted[holder])
-            served = self._serve(host, permits)
-        self._tell(host, *served)
+            self._serve(host, permits)
+        self._tell()
 
     def drop(self, holder: Holder) -> None:
         """A holder is gone: what it held is free, what it asked for is not wanted."""
         with self._lock:
-            told = []
             for host, permits in list(self._hosts.items()):
                 if holder in permits.granted or holder in permits.waiting:
                     permits.granted.pop(holder, None)
                     permits.waiting = deque(other for other in permits.waiting if other is not holder)
-                    told.append((host, *self._serve(host, permits)))
-        for host, granted, recalled, needed in told:
-            self._tell(host, granted, recalled, needed)
+                    self._serve(host, permits)
+        self._tell()
 
-    def _serve(self, host: str, permits: _Granted) -> tuple[list[Holder], list[Holder], int]:
-        """Grant what is free: to whom; and whom to ask for how much, where somebody still waits."""
-        granted = []
+    def _serve(self, host: str, permits: _Granted) -> None:
+        """Grant what is free; where somebody still waits, ask those that have some for it."""
         while permits.waiting and self._has_room(host, permits):
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
-            granted.append(holder)
+            self._untold.append(partial(holder.grant, host))
         permits.granted = +permits.granted  # without those that have none
-        if not permits.granted and not permits.waiting:
+        if permits.waiting:
+            self._recall(host, permits.granted, len(permits.waiting))
+        elif not permits.granted:
             del self._hosts[host]
-        return granted, list(permits.granted) if permits.waiting else [], len(permits.waiting)
 
-    @staticmethod
-    def _tell(host: str, granted: list[Holder], recalled: list[Holder], needed: int) -> None:
-        for holder in granted:
-            holder.grant(host)
-        for holder in recalled:
-            holder.recall(host, needed)
+    def _recall(self, host: str, holders: Iterable[Holder], needed: int) -> None:
+        self._untold += [partial(holder.recall, host, needed) for holder in holders]
+
+    def _tell(self) -> None:
+        """Tell the holders in the order in which it was decided: one that is asked for a permit has heard of it.
+
+        One thread tells at a time, also what others have decided; without the lock, as a holder may call back.
+        """
+        with self._lock:
+            if self._is_telling:
+                return
+            self._is_telling = True
+        try:
+            while tell := self._next_untold():
+                tell()
+        except BaseException:
+            self._is_telling = False
+            raise
+
+    def _next_untold(self) -> Callable[[], None] | None:
+        with self._lock:
+            self._is_telling = bool(self._untold)
+            return self._untold.popleft() if self._untold else None
 
     def _has_room(self, host: str, permits: _Granted) -> bool:
         return permits.granted.total() < self.limit_of(host)
@@ -233,6 +248,8 @@ class HostConnections:
             with self._changed:
                 state.waiting -= 1
                 state.urgent -= wait
+                given = self._settled(host, state, kept=state.waiting)
+            self._give_back(host, given)
 
     def _wait_for_permit(
         self, limit: Limit, host: str, state: _Host, cancel: Cancel, has_idle: Callable[[], bool], *, wait: bool
@@ -288,7 +305,7 @@ class HostConnections:
             state.permits += 1
             state.asked = max(0, state.asked - 1)
             self._changed.notify_all()
-            given = 0 if state.waiting else self._settled(host, state)
+            given = self._settled(host, state, kept=state.waiting)
         self._give_back(host, given)
 
     def deny(self, host: str) -> None:
@@ -317,7 +334,7 @@ class HostConnections:
             if state is None:
                 return
             state.owed = min(max(count, state.owed), state.permits)
-            given = self._settled(host, state)
+            given = self._settled(host, state, kept=state.waiting)
         self._give_back(host, given)
 
     def owes(self, host: str) -> bool:
@@ -362,9 +379,13 @@ class HostConnections:
             state.closing += closing
             state.yielding = max(0, state.yielding - yielded)
 
-    def _settled(self, host: str, state: _Host) -> int:
-        """How many permits go back: what is owed and not used; and of one of very many hosts all that is not used."""
-        given = max(0, min(state.owed, state.unused))
+    def _settled(self, host: str, state: _Host, kept: int = 0) -> int:
+        """How many permits go back: what is owed and not used; and of one of very many hosts all that is not used.
+
+        `kept` of those that are not used stay: threads are about to use them. If they went back at once, two
+        processes could pass a permit to and fro, and no request would be sent.
+        """
+        given = max(0, min(state.owed, state.unused - kept))
         if len(self._hosts) > _MOST_HOSTS and not (state.open or state.waiting or state.asked):
             given = state.permits
             del self._hosts[host]

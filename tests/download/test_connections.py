@@ -92,6 +92,37 @@ def test_all_others_that_have_some_are_asked_for_as_many_as_are_wanted():
     assert third.recalled == [1]
 
 
+def test_who_is_asked_to_give_back_has_heard_before_of_what_it_was_granted():
+    """Whatever its thread does in between: it would have nothing to give back yet, and forget that it was asked."""
+    limit, other, told = ConnectionLimit(1), Told(), []
+
+    class Interrupted(Told):
+        def grant(self, host):
+            limit.ask(other, host, wait=True)  # as another thread may at this moment
+            told.append("granted")
+
+        def recall(self, _host, count):
+            told.append(("recalled", count))
+
+    limit.ask(Interrupted(), H, wait=True)
+    assert told == ["granted", ("recalled", 1)]
+
+
+def test_a_holder_that_fails_keeps_nobody_else_from_being_told():
+    limit, holder = ConnectionLimit(1), Told()
+
+    class Broken(Told):
+        def grant(self, host):
+            raise RuntimeError(host)
+
+    broken = Broken()
+    with pytest.raises(RuntimeError):
+        limit.ask(broken, H, wait=True)
+    limit.ask(holder, H, wait=True)
+    limit.drop(broken)
+    assert holder.granted == 1
+
+
 def test_what_a_holder_had_is_free_when_it_is_gone_and_it_waits_no_more():
     limit, dead, other = ConnectionLimit(2), Told(), Told()
     for holder in (dead, dead, dead, other):
@@ -273,6 +304,47 @@ def test_a_stop_ends_the_wait():
     wait_until(lambda: process._hosts[H].waiting)
     cancel.set()
     assert waiting()
+
+
+class GivenBack:
+    """A limit that notes what comes back, and lets the test answer."""
+
+    def __init__(self):
+        self.count = 0
+
+    def ask(self, _holder, _host, *, wait): ...
+
+    def give_back(self, _holder, _host, count):
+        self.count += count
+
+
+def test_a_permit_that_another_process_wants_is_used_first_for_the_request_that_it_was_granted_for():
+    """Else two processes could pass it to and fro, and no request would be sent."""
+    limit = GivenBack()
+    process = HostConnections(limit)
+
+    def granted_and_recalled_meanwhile():
+        assert not limit.count
+        process.grant(H)
+        process.recall(H, 1)
+        return False
+
+    permit = process.acquire(H, Cancel(), granted_and_recalled_meanwhile)
+    permit.close(None, cut=False)
+    assert limit.count == 1
+
+
+def test_a_permit_that_another_process_wants_goes_back_where_its_request_has_found_an_idle_connection():
+    limit = GivenBack()
+    process = HostConnections(limit)
+
+    def granted_and_recalled_meanwhile():
+        process.grant(H)
+        process.recall(H, 1)
+        return True
+
+    assert process.acquire(H, Cancel(), granted_and_recalled_meanwhile) is None
+    assert limit.count == 1
 
 
 def test_another_process_gets_what_is_idle_here():
