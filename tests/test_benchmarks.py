@@ -620,6 +620,7 @@ def test_an_interrupt_leaves_nothing(call, clone, monkeypatch):
     assert call(clone, "--against", "HEAD", "--only", "start") == (3, None)
 
 
+@pytest.mark.slow
 @needs_git
 @pytest.mark.skipif(server.nginx_path() is None, reason="nginx is not installed")
 def test_this_version_is_compared_with_itself(call, tmp_path):

@@ -75,6 +75,10 @@ def test_without_one_the_ledger_is_in_the_store(tmp_path):
 # Commands
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def listed(origin, tmp_path):
     """A list of more files than one process fetches alone."""
@@ -85,7 +89,7 @@ def listed(origin, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [("get", "-i", "list.txt"), ("crawl", "urllist", "-a", "file=list.txt")], ids=" ".join
+    "words", [slow(("get", "-i", "list.txt")), ("crawl", "urllist", "-a", "file=list.txt")], ids=" ".join
 )
 def test_a_ledger_elsewhere_is_the_ledger_of_all_commands(origin, tmp_path, listed, words):
     settings = {"MEDIACRAWL_LEDGER": "sqlite:elsewhere.db"}
@@ -106,11 +110,11 @@ def test_a_ledger_elsewhere_is_the_ledger_of_all_commands(origin, tmp_path, list
     [
         (("get", "{url}"), "MEDIACRAWL_LEDGER"),
         (("get", "{url}"), "FILES_STORE"),
-        (("crawl", "site", "-a", "url={url}"), "MEDIACRAWL_LEDGER"),
+        slow(("crawl", "site", "-a", "url={url}"), "MEDIACRAWL_LEDGER"),
         (("crawl", "site", "-a", "url={url}"), "MEDIACRAWL_FRONTIER"),
-        (("crawl", "site", "-a", "url={url}"), "FILES_STORE"),
+        slow(("crawl", "site", "-a", "url={url}"), "FILES_STORE"),
         (("status",), "MEDIACRAWL_LEDGER"),
-        (("retry",), "MEDIACRAWL_LEDGER"),
+        slow(("retry",), "MEDIACRAWL_LEDGER"),
     ],
 )
 def test_an_unknown_kind_ends_a_command_with_one_line(origin, tmp_path, words, setting):

@@ -15,7 +15,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(("command", "processes"), [("get", 0), ("get", 2), ("crawl", 2), ("items", 2)])
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("command", "processes"), [("get", 0), ("items", 2), slow("get", 2), slow("crawl", 2)])
 def test_a_list_of_many_files_ends_well(origin, tmp_path, command, processes):
     urls = [origin.add(f"/{number}.jpg", b"%d" % number, content_type="image/jpeg") for number in range(FILES)]
     (tmp_path / "list.txt").write_text("\n".join(urls))

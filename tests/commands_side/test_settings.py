@@ -34,11 +34,10 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one(command, 
     "words",
     [
         ("crawl", "urllist", "-a", "file=list.txt"),
-        ("crawl", "site", "-a", "url={url}"),
+        pytest.param(("crawl", "site", "-a", "url={url}"), marks=pytest.mark.slow),
         ("retry",),
-        ("verify", "--repair"),
+        pytest.param(("verify", "--repair"), marks=pytest.mark.slow),
     ],
-    ids=" ".join,
 )
 def test_a_crawl_refuses_it_too(origin, tmp_path, url, words):
     assert_refused(run(tmp_path, *(word.format(url=url) for word in words), *WRONG), origin)

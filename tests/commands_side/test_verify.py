@@ -46,6 +46,8 @@ def alter(path):
     path.write_bytes(body)
 
 
+slow = pytest.mark.slow
+
 DAMAGES = {
     "missing": lambda path: path.unlink(),
     "truncated": lambda path: os.truncate(path, 10),
@@ -331,7 +333,7 @@ def aside(root):
     return {path.name.partition("-")[2]: path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", ["altered", *(pytest.param(one, marks=slow) for one in ("missing", "truncated"))])
 def test_a_damaged_file_whose_repair_fails_has_no_name_any_more_and_its_bytes_are_kept(
     command, filled, origin, tmp_path, damage
 ):
@@ -360,6 +362,7 @@ def test_a_damaged_file_whose_repair_fails_has_no_name_any_more_and_its_bytes_ar
     assert command("verify").out == "damaged 0, unknown 0\n"
 
 
+@slow
 def test_what_is_damaged_again_is_set_aside_beside_what_was_before(filled, origin, tmp_path):
     for size in (10, 20):
         os.truncate(filled.path("a.jpg"), size)
@@ -488,8 +491,17 @@ def killed_at(step, folder, *words):
         assert running.wait().status == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("step", "found"), [("rename", "truncated"), ("sync", "missing"), ("ledger", "missing")])
-@pytest.mark.parametrize("words", [("verify", "--repair"), ("get", "a.jpg")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "step", "found"),
+    [
+        (("verify", "--repair"), "rename", "truncated"),
+        (("get", "a.jpg"), "sync", "missing"),
+        (("verify", "--repair"), "ledger", "missing"),
+        pytest.param(("get", "a.jpg"), "rename", "truncated", marks=slow),
+        pytest.param(("verify", "--repair"), "sync", "missing", marks=slow),
+        pytest.param(("get", "a.jpg"), "ledger", "missing", marks=slow),
+    ],
+)
 def test_after_a_kill_at_any_step_the_same_command_ends_right(command, filled, words, step, found):
     folder = filled.root.parent
     os.truncate(filled.path("a.jpg"), 10)

@@ -467,11 +467,24 @@ VALIDATORS = {
 # An origin lets no weak ETag follow the content by itself.
 CHANGED = {"weak ETag": {"etag": 'W/"2"'}, "weak ETag and date": {"etag": 'W/"2"'}}
 
+rarely = pytest.mark.slow
 
-@pytest.mark.parametrize("obedience", [[], [ignore_if_range(times=None)], [ignore_range(times=None)]], ids=names)
+
+@pytest.mark.parametrize(
+    ("framing", "obedience"),
+    [
+        pytest.param(None, [], id="length"),
+        pytest.param(None, [ignore_if_range(times=None)], id="length, ignores If-Range"),
+        pytest.param(None, [ignore_range(times=None)], id="length, ignores Range"),
+        pytest.param(chunked(), [], id="chunked"),
+        pytest.param(
+            chunked(), [ignore_if_range(times=None)], id="chunked, ignores If-Range", marks=pytest.mark.slow
+        ),
+        pytest.param(chunked(), [ignore_range(times=None)], id="chunked, ignores Range", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("length", [TOTAL, TOTAL - 1, TOTAL + 1, HAVE, HAVE - 1, 1, 0])
 @pytest.mark.parametrize("kind", VALIDATORS)
-@pytest.mark.parametrize("framing", [None, chunked()], ids=["length", "chunked"])
 def test_a_resource_that_changed_between_two_runs_is_never_spliced(rig, framing, kind, length, obedience):
     first = [framing] if framing else []
     url = rig.origin.add("/a", BODY, faults=[*first, stall_after(HAVE)], **VALIDATORS[kind])

@@ -279,6 +279,7 @@ def test_genspider_without_a_project_writes_into_the_current_folder(origin, url,
     assert done.status == 1  # one is missing: a crawl would say so too
 
 
+@pytest.mark.slow
 def test_genspider_in_the_clone_writes_into_its_package(tmp_path):
     """Which is the project there, so that `crawl` finds the spider by its name."""
     shutil.copytree(PACKAGE, tmp_path / "mediacrawl", ignore=shutil.ignore_patterns("__pycache__"))
@@ -295,11 +296,11 @@ def test_genspider_in_the_clone_writes_into_its_package(tmp_path):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ([], "give the file of one spider"),
+        pytest.param([], "give the file of one spider", marks=pytest.mark.slow),
         (["no.py"], "there is no file 'no.py'"),
-        (["none.py"], "there is no spider in 'none.py'"),
+        pytest.param(["none.py"], "there is no spider in 'none.py'", marks=pytest.mark.slow),
         (["broken.py"], "cannot load 'broken.py': No module named 'no_such_module'"),
-        (["list.txt"], "cannot load 'list.txt': Not a Python source file"),
+        pytest.param(["list.txt"], "cannot load 'list.txt': Not a Python source file", marks=pytest.mark.slow),
     ],
 )
 def test_runspider_refuses_what_is_no_spider(tmp_path, words, why):
@@ -324,7 +325,7 @@ def test_mediacrawl_is_itself_in_the_folder_of_another_project(tmp_path):
     assert [path.name for path in Path(tmp_path).iterdir()] == ["scrapy.cfg"]
 
 
-@pytest.mark.parametrize("in_spider", [True, False])
+@pytest.mark.parametrize("in_spider", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_door_that_a_spider_or_a_user_opens_is_open(tmp_path, in_spider):
     settings = 'custom_settings = {"TELNETCONSOLE_ENABLED": True}' if in_spider else ""
     (tmp_path / "spiders").mkdir()
@@ -353,7 +354,13 @@ def test_to_find_a_command_of_ours_those_of_scrapy_are_not_imported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "status"), [(["version"], "0"), ([], "0"), (["nonsense"], "2"), (["../crawl"], "2")]
+    ("words", "status"),
+    [
+        (["version"], "0"),
+        (["nonsense"], "2"),
+        pytest.param([], "0", marks=pytest.mark.slow),
+        pytest.param(["../crawl"], "2", marks=pytest.mark.slow),
+    ],
 )
 def test_every_other_command_is_looked_for_as_scrapy_does(tmp_path, words, status):
     assert within(tmp_path, *words) == [status, "True"]

@@ -58,7 +58,7 @@ def test_many_files_of_a_site_go_together_over_no_more_connections_than_are_allo
     assert {file["status"] for file in crawled.files} == {"downloaded"}
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, convoys, monkeypatch, processes):
     monkeypatch.setattr(transfers, "WORKERS_FROM", 10)
     monkeypatch.setattr(WorkerPool, "start", lambda _: True)
@@ -120,7 +120,7 @@ def test_one_that_fails_fails_alone(crawls, tmp_path, origin, urls, convoys):
     assert len(media(origin)) == MANY
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
     crawls, tmp_path, origin, urls, convoys, monkeypatch, processes
 ):

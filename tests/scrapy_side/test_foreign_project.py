@@ -89,6 +89,7 @@ def test_nothing_but_the_pipeline_needs_to_be_swapped(project, gallery, origin):
     assert {request.path for request in origin.requests} == {"/0", "/1", "/2"}
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_in_their_project_is_resumed_there(project, origin):
     """Their own `crawl` command has their own exit status; nothing is lost all the same."""
     origin.page("/", '<img src="/a.jpg">')

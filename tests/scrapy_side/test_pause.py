@@ -95,6 +95,7 @@ def test_without_a_job_folder_what_is_whole_is_skipped_and_what_is_partial_goes_
         assert gallery.requests_for("/a.jpg") == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_list_soon_too(origin, tmp_path):
     """Scrapy by itself never ends when it is stopped with an item of `start()` in a pipeline."""
     url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
@@ -151,6 +152,7 @@ def test_a_crawl_that_closes_itself_after_so_many_items_goes_on_too(crawls, orig
     assert set(kept.values()) == digests
 
 
+@pytest.mark.slow
 def test_after_kill_9_in_thirty_pages_nothing_is_missing(origin, tmp_path):
     """Media of a page that was crawled before the kill are not forgotten with it."""
     digests = set()
