@@ -21,6 +21,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import requests
@@ -43,6 +44,7 @@ _TOGETHER_BYTES = 256 * 1024  # to be moved in one go as long as they come quick
 _QUICKLY_MS = 50
 _LOOK_EVERY_S = 0.5
 _HOSTS = 32  # of which connections are kept
+_MOST_KNOWN = 4 * _HOSTS  # hosts that had connections
 _IDLE_PER_HOST = 16
 HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
@@ -154,7 +156,9 @@ class GuardedAdapter(HTTPAdapter):
 
     def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
         self._pools = _pool_classes(watch, block_private=block_private)
-        self._known: WeakSet[Any] = WeakSet()
+        self._known: dict[str, WeakSet[Any]] = {}  # by host
+        self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
+        self._lock = threading.Lock()
         super().__init__(_HOSTS, _IDLE_PER_HOST)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -165,14 +169,15 @@ class GuardedAdapter(HTTPAdapter):
     def close(self) -> None:
         """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more, maybe at exit."""
         self.pool.cache_clear()
-        for pool in list(self._known):
-            pool.close()
+        for host in list(self._known):
+            for pool in self._pools_to(host):
+                pool.close()
         super().close()
 
     def close_idle(self, host: str, idle_s: float) -> bool:
         """See `Transport.close_idle`. The one that has been idle for longest."""
         since = time.monotonic() - idle_s
-        for pool in list(self._known):
+        for pool in self._pools_to(host):
             if pool.pool is None:  # closed
                 continue
             for connection in list(pool.pool.items):
@@ -188,8 +193,17 @@ class GuardedAdapter(HTTPAdapter):
         pool = self.get_connection_with_tls_context(request, verify)
         self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
         assert isinstance(pool, HTTPConnectionPool)
-        self._known.add(pool)
+        host = urlsplit(origin).hostname or ""
+        with self._lock:
+            self._known.setdefault(host, WeakSet()).add(pool)
+            if len(self._known) > self._forget_from:
+                self._known = {host: pools for host, pools in self._known.items() if pools}
+                self._forget_from = max(_MOST_KNOWN, 2 * len(self._known))
         return pool
+
+    def _pools_to(self, host: str) -> list[Any]:
+        with self._lock:
+            return list(self._known.get(host, ()))
 
 
 class _CarefulResponse(HTTPResponse):

@@ -568,7 +568,7 @@ def test_a_transport_that_is_closed_has_no_connection_left_even_if_its_pool_is_s
     """An error that was kept knows the pool of its connection, by its frames."""
     transport = RequestsTransport()
     transport.get(origin.add("/a", b"x"), {}, proxy=None, timeout_s=20.0).close()
-    pools = list(transport._adapter._known)
+    pools = transport._adapter._pools_to("127.0.0.1")
     assert [len(pool.pool.items) for pool in pools] == [1]
     transport.close()
     origin.wait_for(lambda: not origin.open_connections)

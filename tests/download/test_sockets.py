@@ -12,7 +12,7 @@ from mediacrawl.download import sockets
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.request import TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.download.sockets import HeadWatch, is_public
+from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, is_public
 from mediacrawl.errors import AddressRefused, TooLarge, TransferBroken
 from mediacrawl.store.local import LocalStore
 
@@ -108,6 +108,33 @@ def test_a_head_that_drips_is_cut_when_its_time_is_over():
     with ours, theirs, watch.watching(ours, 0.05):
         assert ours.recv(1) == b""  # cut, not closed
     watch.close()
+
+
+def test_idle_connections_are_looked_for_while_others_open_some_to_new_hosts():
+    adapter, failed = GuardedAdapter(HeadWatch(), block_private=False), []
+
+    def look():
+        try:
+            for number in range(20_000):
+                adapter.close_idle(f"h{number % 500}", 0.0)
+        except RuntimeError as error:
+            failed.append(error)
+
+    looking = [threading.Thread(target=look) for _ in range(3)]
+    for thread in looking:
+        thread.start()
+    kept = [adapter.pool(f"http://h{number}", True) for number in range(500)]
+    for thread in looking:
+        thread.join(30)
+    assert failed == []
+    assert len(adapter._known) == len(kept)
+    kept.clear()
+    adapter.pool.cache_clear()
+    adapter.poolmanager.clear()
+    for number in range(1500):
+        adapter.pool(f"http://other{number}", True)
+    assert len(adapter._known) < 1100
+    adapter.close()
 
 
 def test_a_stop_cuts_heads_that_are_about_to_be_waited_for():
