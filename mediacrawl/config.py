@@ -207,7 +207,13 @@ FRONTIER = Option(
 )
 
 CONCURRENT_TRANSFERS = Option(
-    "MEDIACRAWL_CONCURRENT_TRANSFERS", 16, positive_integer, _TRANSFERS, "the most at a time, over all hosts", "files"
+    "MEDIACRAWL_CONCURRENT_TRANSFERS",
+    16,
+    positive_integer,
+    _TRANSFERS,
+    "the most at a time, over all hosts; a file whose host is late with its answer, or is to be asked again later, "
+    "does not count",
+    "files",
 )
 PROCESSES = Option(
     "MEDIACRAWL_PROCESSES",

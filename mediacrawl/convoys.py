@@ -149,7 +149,7 @@ class Convoys:
             if line is None:
                 line = self._lines[key] = _Line()
             line.waiting.append(traveller)
-            if line.leading < self._per_site and not line.is_due:
+            if line.leading < line.pace.connections(self._per_site) and not line.is_due:
                 line.is_due = True
                 # Not at once: those that are added in the same turn of the loop may go together.
                 loop.call_soon(self._send, key, line)
@@ -158,14 +158,14 @@ class Convoys:
         line.is_due = False
         if self._bridge.stopping:
             self._give_up(line.waiting)
-        while line.waiting and line.leading < self._per_site:
+        while line.waiting and line.leading < (most := line.pace.connections(self._per_site)):
             if self._free_files < 1:
                 self._starved[key] = line
                 break
             if (wait_s := self._wait_s(line)) > 0:
                 self._send_later(key, line, wait_s)
                 break
-            size = line.pace.batch_files(len(line.waiting), self._per_site - line.leading)
+            size = line.pace.batch_files(len(line.waiting), most - line.leading)
             convoy = [line.waiting.popleft() for _ in range(min(size, len(line.waiting), self._free_files))]
             self._free_files -= len(convoy)
             line.leading += 1
@@ -210,6 +210,8 @@ class Convoys:
         self._send(key, line)
 
     async def _travel(self, line: _Line, convoy: list[Traveller]) -> None:
+        for traveller in convoy:
+            traveller.wanted.retries = 0 if line.pace.is_down else None
         first, *others = convoy
         request, wanted = first.lead(), first.wanted
         wanted.fetched, wanted.outcomes = None, []  # it may have travelled before

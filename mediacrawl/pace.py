@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import TransferError
+from mediacrawl.errors import ConnectFailed, TransferBroken, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,22 +17,43 @@ _LONGEST = 64  # files of a batch
 SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
 BATCH_S = 0.25  # then what has not begun takes its turn again
 _NEWS = 0.3  # the weight of the last batch in what a file takes
+_FAILING_FROM = 3  # files in a row
+_DOWN_FROM = 8  # each of which was tried as often as the settings say
 
 
 class Pace:
     """What a file of one host takes, of late: to hand one over costs more than to fetch a small one.
 
+    And whether the host answers. One that does not gets one request at a time, so that its files hold no places that
+    others need, until it answers again.
+
     Attributes:
         file_s: what one took; 0 while nothing is known.
+        failures: files in a row for which no connection came about, or which broke off.
     """
 
-    __slots__ = ("file_s",)
+    __slots__ = ("failures", "file_s")
 
     def __init__(self) -> None:
         self.file_s = 0.0
+        self.failures = 0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether so many files in a row have failed that the next ones are to be tried once only."""
+        return self.failures >= _DOWN_FROM
+
+    def connections(self, most: float) -> float:
+        """Return how many of so many connections the host may have."""
+        return 1 if self.failures >= _FAILING_FROM else most
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a batch took; one that was slow by chance does not count for much."""
+        for outcome in outcomes:
+            if isinstance(outcome, ConnectFailed | TransferBroken):
+                self.failures += 1
+            elif isinstance(outcome, Fetched | TransferError):
+                self.failures = 0
         took_s = [
             min(outcome.took_s, BATCH_S)
             for outcome in outcomes

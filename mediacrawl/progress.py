@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.2
 _MAX_BARS = 16
+_WAITS_FROM_S = 1.0
 _SPEED_OVER_S = 5.0  # a speed over less than this jumps about
 
 
@@ -64,6 +65,7 @@ class Display:
     def draw(self, now: Snapshot) -> None:
         """Bring the terminal up to date, or write a line if it is time for one."""
         speed = self._speed(now)
+        now = now._replace(active=sorted(now.active, key=lambda progress: _waits(progress, now.at_s)))
         if self._is_terminal:
             self._draw_bars(now, speed)
         elif self._line_every_s:
@@ -179,6 +181,11 @@ def _cleared(stream: Any) -> AbstractContextManager[None]:
     from tqdm import tqdm  # noqa: PLC0415 - there are bars: it has been imported
 
     return tqdm.external_write_mode(file=stream)
+
+
+def _waits(progress: Progress, now_s: float) -> bool:
+    """Whether a transfer has nothing to show, so that those that have come first."""
+    return progress.waits_since_s is not None and now_s - progress.waits_since_s > _WAITS_FROM_S
 
 
 def _fitted(name: str, width: int = 24) -> str:

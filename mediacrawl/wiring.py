@@ -12,7 +12,7 @@ from mediacrawl.batcher import Batcher
 from mediacrawl.download.connections import ConnectionLimit, HostConnections
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.policy import Policy
-from mediacrawl.download.pool import TransferPool
+from mediacrawl.download.pool import MOST_WAITING, TransferPool
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
 from mediacrawl.download.transports import TransportChoice, make_transport
@@ -76,9 +76,12 @@ class Works:
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
-        self.pool = Transfers(TransferPool(self.downloader, concurrent), workers)
+        self.pool = Transfers(self._threads(concurrent), workers)
         self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
         self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self._write)
+
+    def _threads(self, concurrent: int) -> TransferPool:
+        return TransferPool(self.downloader, concurrent, most_waiting=min(MOST_WAITING, self.most_open_parts))
 
     def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerPool:
         from mediacrawl.workers.messages import Setup  # noqa: PLC0415 - a tenth of all that `get` has to import

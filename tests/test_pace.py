@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import TransferError
+from mediacrawl.errors import ConnectFailed, HttpStatusError, Interrupted, TransferBroken, TransferError
 from mediacrawl.pace import Pace
 
 
@@ -69,3 +69,32 @@ def test_what_failed_took_time_too():
     pace = Pace()
     pace.learn([error])
     assert pace.file_s == 0.01
+
+
+# Hosts that answer nothing
+
+REFUSED = ConnectFailed("http://h/a", "refused")
+SILENT = TransferBroken("http://h/a", "nothing came for 30 s")
+
+
+def test_a_host_that_fails_gets_one_connection_and_one_that_goes_on_failing_one_try_for_each_file():
+    pace, seen = Pace(), []
+    for number in range(9):
+        seen.append((pace.connections(8), pace.is_down))
+        pace.learn([REFUSED if number % 2 else SILENT])
+    assert seen == [(8, False)] * 3 + [(1, False)] * 5 + [(1, True)]
+
+
+@pytest.mark.parametrize("answer", [fetched(0.1), HttpStatusError("http://h/a", 404)])
+def test_an_answer_of_any_kind_says_that_the_host_is_there(answer):
+    pace = Pace()
+    pace.learn([REFUSED] * 20)
+    pace.learn([SILENT, answer])
+    assert (pace.connections(8), pace.is_down) == (8, False)
+
+
+def test_a_stop_says_nothing_of_the_host():
+    pace = Pace()
+    pace.learn([REFUSED] * 8)
+    pace.learn([Interrupted("stopped")])
+    assert pace.is_down

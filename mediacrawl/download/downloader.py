@@ -564,7 +564,9 @@ class _Transfer:
 
     def _wait_or_raise(self, error: TransferError, failures: int) -> None:
         backoff = self._policy.backoff
-        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectFailed) else backoff.times
+        limit = backoff.times if self._request.retries is None else self._request.retries
+        if isinstance(error, ConnectFailed):
+            limit = min(limit, _CONNECT_RETRIES)
         if not error.transient or failures > limit:
             raise error
         wait_s = error.retry_after_s or 0.0
@@ -572,12 +574,8 @@ class _Transfer:
             raise error
         if not wait_s:  # a host that named a time is waited for by the exchange, with all its other transfers
             wait_s = backoff.delay_s(failures)
-        self._note(f"{error.reason}, again in {wait_s:.0f} s")
-        self._cancel.wait(wait_s)
-        self._note("")
-
-    def _note(self, text: str) -> None:
-        self._progress.note = text
+        with self._progress.sleeping(f"{error.reason}, again in {wait_s:.0f} s"):
+            self._cancel.wait(wait_s)
 
     def _new_exchange(self, cancel: Cancel | None = None, *, waits: bool = True) -> Exchange:
         return Exchange(
@@ -587,7 +585,7 @@ class _Transfer:
             cancel or self._cancel,
             timeout_s=self._request.timeout_s or self._policy.stall_s,
             max_pause_s=self._policy.backoff.max_retry_after_s,
-            note=self._note,
+            progress=self._progress if waits else None,
             may_follow=self._owner.may_follow,
             connections=self._owner.connections,
             of_file=self._of_file,

@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from mediacrawl.download.connections import Admission, HostConnections, HostPaused, NoPermit
 from mediacrawl.download.plan import Head
+from mediacrawl.download.request import Progress
 from mediacrawl.errors import (
     HttpStatusError,
     NotFetchable,
@@ -75,7 +76,7 @@ class Exchange:
         *,
         timeout_s: float,
         max_pause_s: float = float("inf"),
-        note: Callable[[str], None] = lambda _text: None,
+        progress: Progress | None = None,
         may_follow: MayFollow = anywhere,
         connections: HostConnections | None = None,
         of_file: FileConnections | None = None,
@@ -88,7 +89,7 @@ class Exchange:
         self._cancel = cancel
         self._timeout_s = timeout_s
         self._max_pause_s = max_pause_s
-        self._note = note
+        self._progress = progress or Progress("")
         self._may_follow = may_follow
         self._connections = connections or HostConnections()
         self._of_file = of_file
@@ -199,7 +200,7 @@ class Exchange:
         admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits)
         while True:
             self._wait_for_quiet_end(url, origin.host)
-            asked_at = time.monotonic()
+            asked_at = self._progress.waits_since_s = time.monotonic()
             try:
                 answer = self._transport.get(
                     self._signed(url, origin),
@@ -210,6 +211,8 @@ class Exchange:
                 )
             except HostPaused:
                 continue
+            finally:
+                self._progress.waits_since_s = None
             self.latency_s = time.monotonic() - asked_at
             return answer
 
@@ -221,9 +224,8 @@ class Exchange:
                 raise NoPermit(host)
             if pause_s > self._max_pause_s:
                 raise TransferError(url, f"{host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
-            self._note(f"{host} asked for quiet")
-            self._cancel.wait(pause_s)
-            self._note("")
+            with self._progress.sleeping(f"{host} asked for quiet"):
+                self._cancel.wait(pause_s)
 
     def _raise_busy(self, url: str, origin: Origin, answer: Answer) -> None:
         wait_s = self._pauses.heed(origin.host, answer.status, answer.headers, longest_s=self._max_pause_s)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from mediacrawl.download.request import Cancel, Outcome, Progress, TransferRequest
+from mediacrawl.download.request import Cancel, Fetched, Outcome, Progress, TransferRequest
 from mediacrawl.download.room import Room
 from mediacrawl.errors import Interrupted
 from mediacrawl.patience import be_patient
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
     from mediacrawl.download.downloader import Downloader
 
 
+MOST_WAITING = 1000  # threads of a process that wait for a host
+# An answer is late after so many times what answers usually take. Where all answers are slow, none is late: the user
+# has said how many may be under way.
+_LATE_TIMES = 4
+_LATE_LEAST_S = 0.1  # less may be this machine, which is busy
+_LATE_FIRST_S = 1.0  # while nothing is known
+_NO_WORK_S = 0.005  # a transfer that has waited that long keeps no core from another one
+_LATENCY_NEWS = 0.1  # the weight of the last answer in what they usually take
+_LOOK_EVERY_S = 0.01
+_LOOK_SELDOM_S = 0.1  # where nothing waits for a place
+
+
 class TransferPool:
     """At most `size` batches of transfers at a time, each over one connection; threads start when they are needed.
+
+    A transfer that waits for an answer for much longer than answers usually take, or for the time of its next try,
+    does not count for that: hosts that are down, or answer nothing, hold no place that others need. Its thread does,
+    so `most_waiting` of them may be there beside the others.
 
     The threads are daemons: a process that ends does not wait for a connection that hangs. What they have written
     is on the disk, and what they have recorded is never more than that.
@@ -30,15 +47,24 @@ class TransferPool:
         fetched_bytes: by transfers that have ended.
     """
 
-    def __init__(self, downloader: Downloader, size: int, first: int | None = None) -> None:
+    def __init__(
+        self, downloader: Downloader, size: int, first: int | None = None, most_waiting: int = MOST_WAITING
+    ) -> None:
         """`first` threads are let in at first, where many files are expected, which may well be small."""
         self._downloader = downloader
         self._size = size
+        self._most_waiting = most_waiting
         self._cancel = Cancel()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()  # of the threads
+        self._numbers = itertools.count()
         self._idle = threading.Semaphore(0)
         self._under_way: dict[int, Progress] = {}
+        self._waiting = 0  # transfers that hold no place, as of the last look
+        self._latency_s = 0.0  # of answers, of late
+        self._is_behind = threading.Event()  # more is wanted than there are places
+        self._watcher: threading.Thread | None = None
         self._room = Room(size, first)
         self.fetched_bytes = 0
 
@@ -57,15 +83,69 @@ class TransferPool:
             future.set_exception(Interrupted("stopped before it began"))
             return future
         self._queue.put((requests, budget_s, future))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
-            thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{len(self._threads)}")
-            self._threads.append(thread)
-            thread.start()
+        if not self._idle.acquire(blocking=False) and not self._add_thread():
+            self._ask_for_places()
         return future
+
+    def _add_thread(self) -> bool:
+        """Start a thread, if there may be one more; False if not."""
+        with self._lock:
+            if self._cancel.is_set or len(self._threads) >= self._size + self._waiting:
+                return False
+            thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{next(self._numbers)}")
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no room for one more
+                if not self._threads:
+                    raise
+                return False
+            self._threads.append(thread)
+        return True
+
+    def _ask_for_places(self) -> None:
+        """Have it seen to that transfers which wait hold no place."""
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, daemon=True, name="transfer-watch")
+            self._watcher.start()
+        self._is_behind.set()
+
+    def _end_one_too_many(self) -> bool:
+        """Take the calling thread off the list, if those are back for whose places it came."""
+        with self._lock:
+            if len(self._threads) <= self._size + self._waiting:
+                return False
+            self._threads.remove(threading.current_thread())
+            return True
+
+    def _watch(self) -> None:
+        """While more is wanted than there are places, see which of them are held by transfers that wait."""
+        be_patient()
+        while not self._cancel.is_set:
+            if self._queue.empty() and not self._room.is_wanted:
+                self._is_behind.clear()
+                if self._queue.empty():
+                    self._is_behind.wait(_LOOK_SELDOM_S if self._waiting else None)
+            self._look()
+            time.sleep(_LOOK_EVERY_S)
+
+    def _look(self) -> None:
+        late_s = max(_LATE_LEAST_S, _LATE_TIMES * self._latency_s or _LATE_FIRST_S)
+        now_s = time.monotonic()
+        waits_s = [now_s - since_s for progress in self.active if (since_s := progress.waits_since_s) is not None]
+        self._waiting = min(self._most_waiting, sum(wait_s >= late_s for wait_s in waits_s))
+        self._room.discount(sum(wait_s >= _NO_WORK_S for wait_s in waits_s))
+        for _ in range(self._queue.qsize()):
+            if not self._add_thread():
+                break
+        for _ in range(len(self._threads) - self._size - self._waiting):
+            if not self._idle.acquire(blocking=False):
+                break
+            self._queue.put(None)
 
     def stop(self) -> None:
         """Ask every transfer to end now, keeping what has arrived. Does not wait."""
         self._cancel.set()
+        self._is_behind.set()
         self._room.open()
         self._downloader.transport.abort()
 
@@ -73,9 +153,11 @@ class TransferPool:
         """Stop, and wait for the threads, but not longer than until that monotonic time."""
         self.stop()
         until = time.monotonic() + 2.0 if until is None else until
-        for _ in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for _ in threads:
             self._queue.put(None)
-        for thread in self._threads:
+        for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
@@ -83,9 +165,13 @@ class TransferPool:
         while True:
             job = self._queue.get()
             if job is None:
+                with self._lock:
+                    self._threads.remove(threading.current_thread())
                 return
             self._run(*job)
             del job
+            if self._end_one_too_many():
+                return
             self._idle.release()
 
     def _run(self, requests: Sequence[TransferRequest], budget_s: float, future: Future[list[Outcome]]) -> None:
@@ -98,11 +184,18 @@ class TransferPool:
             outcomes = self._room.bring(
                 lambda: self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
             )
+            self._learn(outcomes)
             future.set_result(self._downloader.synced(outcomes))  # others go on meanwhile
         except BaseException as error:
             future.set_exception(error)
         finally:
             self._end()
+
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Note how long answers take."""
+        for outcome in outcomes:
+            if isinstance(outcome, Fetched) and outcome.latency_s:
+                self._latency_s += (outcome.latency_s - self._latency_s) * (_LATENCY_NEWS if self._latency_s else 1)
 
     def _begin(self, request: TransferRequest) -> Progress:
         """One transfer at a time for each thread."""

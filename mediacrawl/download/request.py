@@ -31,6 +31,7 @@ class TransferRequest(NamedTuple):
         ask_before_redirect: follow them only to where `Downloader.may_follow` lets it.
         accept_html: an HTML page is what is wanted.
         connections: how many a large file may use at once; None takes the policy's.
+        retries: after failures in a row without a new byte; None takes the policy's.
         name: for a progress bar.
     """
 
@@ -46,6 +47,7 @@ class TransferRequest(NamedTuple):
     ask_before_redirect: bool = True
     accept_html: bool = False
     connections: int | None = None
+    retries: int | None = None
     name: str = ""
 
 
@@ -107,9 +109,13 @@ class Progress:
         total_bytes: complete length, None while unknown.
         fetched_bytes: travelled in this run.
         note: why it waits, if it does.
+        waits_since_s: the monotonic time since which it has waited for the head of an answer; `SLEEPS` where it waits
+            for a time to come; None while it does neither.
     """
 
-    __slots__ = ("fetched_bytes", "have_bytes", "name", "note", "total_bytes")
+    __slots__ = ("fetched_bytes", "have_bytes", "name", "note", "total_bytes", "waits_since_s")
+
+    SLEEPS = float("-inf")
 
     def __init__(self, name: str, *, have_bytes: int = 0, total_bytes: int | None = None, note: str = "") -> None:
         self.name = name
@@ -117,6 +123,16 @@ class Progress:
         self.total_bytes = total_bytes
         self.fetched_bytes = 0
         self.note = note
+        self.waits_since_s: float | None = None
+
+    @contextmanager
+    def sleeping(self, note: str) -> Iterator[None]:
+        """Say, while the block runs, that the transfer waits for a time to come, and why."""
+        self.note, self.waits_since_s = note, self.SLEEPS
+        try:
+            yield
+        finally:
+            self.note, self.waits_since_s = "", None
 
 
 class Abortable(Protocol):

@@ -46,6 +46,8 @@ class Room:
         self._worked = worked
         self._changed = threading.Condition()
         self._inside: dict[int, tuple[float, float]] = {}  # by thread: the times when it was last noted
+        self._waiting = 0  # of those inside, as far as told
+        self._wanting = 0  # threads that want to come in
         self._small_s = 0.0  # at work for small files
         self._looked_at = clock(), 0.0
         self._is_open = False
@@ -59,7 +61,7 @@ class Room:
             outcomes = batch()
             size_bytes = sum(o.fetched_bytes for o in outcomes if isinstance(o, Fetched)) // max(1, len(outcomes))
             now, worked_s = self._account(size_bytes)
-            if size_bytes < SMALL_BYTES and len(self._inside) == 1 and worked_s > began_s:
+            if size_bytes < SMALL_BYTES and self._at_work == 1 and worked_s > began_s:
                 self._shrink_to(round(BUSY * (now - began_at) / (worked_s - began_s)))
             return outcomes
         finally:
@@ -69,6 +71,18 @@ class Room:
         """By a thread inside: the file that it was at had that size. Costs nothing to speak of."""
         if self._clock() - self._inside[threading.get_ident()][0] >= _NOTE_EVERY_S:
             self._account(size_bytes)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether threads want to come in."""
+        return self._wanting > 0
+
+    def discount(self, waiting: int) -> None:
+        """Let others in for threads inside that have been waiting for a while, and take no work from anybody."""
+        with self._changed:
+            more, self._waiting = waiting - self._waiting, waiting
+            if more > 0:
+                self._changed.notify(more)
 
     def open(self) -> None:
         """For all, and for good: a stop lets nobody wait."""
@@ -90,11 +104,17 @@ class Room:
             if not self._is_open:
                 self.limit = max(1, min(self.limit, limit))
 
+    @property
+    def _at_work(self) -> int:
+        return len(self._inside) - self._waiting
+
     def _enter(self) -> None:
         with self._changed:
-            while len(self._inside) >= self.limit:
+            self._wanting += 1
+            while self._at_work >= self.limit:
                 self._changed.wait(LOOK_EVERY_S)
                 self._look()  # those inside may all be waiting for long
+            self._wanting -= 1
             self._inside[threading.get_ident()] = self._clock(), self._worked()
 
     def _leave(self) -> None:

@@ -33,7 +33,7 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mediacrawl.download.request import Outcome
+    from mediacrawl.download.request import Outcome, TransferRequest
     from mediacrawl.ledger.ledger import Entry
     from mediacrawl.refetch import RefetchPolicy
 
@@ -63,12 +63,20 @@ class Batch(NamedTuple):
         requests: in their order.
         is_contended: another process has fetched files of this queue lately: look up the rows of these once more, see
             `confirmed`.
+        is_down: the host has answered nothing of late: try each file once.
     """
 
     host: HostQueue
     line: HostLine
     requests: Sequence[FileRequest]
     is_contended: bool = False
+    is_down: bool = False
+
+    @property
+    def transfers(self) -> list[TransferRequest]:
+        """What the transfers of this batch have to know."""
+        transfers = [request.transfer for request in self.requests]
+        return [transfer._replace(retries=0) for transfer in transfers] if self.is_down else transfers
 
 
 class HostLine:
@@ -82,6 +90,15 @@ class HostLine:
     def first_number(self) -> float:
         """The number of the file that has waited longest; infinite if none waits."""
         return self._waiting[0][0] if self._waiting else float("inf")
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the host has answered nothing of late."""
+        return self._pace.is_down
+
+    def connections(self, most: float) -> float:
+        """Return how many of so many connections the host may have: one while it fails."""
+        return self._pace.connections(most)
 
     def append(self, number: int, request: FileRequest) -> None:
         """Add a file at the end."""
@@ -133,11 +150,11 @@ class HostQueue:
     def begin(self, connections: float, most: float, *, contended: bool) -> Batch | None:
         """Take the next batch, of so many files at most, if one of so many connections is free."""
         line = self._first()
-        if line is None or self._in_flight >= connections:
+        if line is None or self._in_flight >= (connections := line.connections(connections)):
             return None
         requests = line.pop(connections - self._in_flight, most, scattered=contended)
         self._in_flight += 1
-        return Batch(self, line, requests, contended)
+        return Batch(self, line, requests, contended, line.is_down)
 
     def end(self) -> None:
         """Free the connection of a batch."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.archive import Archive
 from mediacrawl.download.connections import HostConnections
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.pool import TransferPool
+from mediacrawl.download.pool import MOST_WAITING, TransferPool
 from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transports import make_transport
@@ -67,7 +67,7 @@ _PR_SET_PDEATHSIG = 1
 class Worker:
     """Carries out what the crawl says, in a few threads."""
 
-    def __init__(self, channel: Channel, setup: Setup) -> None:
+    def __init__(self, channel: Channel, setup: Setup, most_open_parts: int = MOST_WAITING) -> None:
         self._channel = channel
         store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
@@ -85,7 +85,8 @@ class Worker:
             brought=self._archive.brought,
             may_follow=self._may_follow,
         )
-        self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS)
+        most_waiting = min(MOST_WAITING, most_open_parts)
+        self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)
         self._over = threading.Event()
         self._held: dict[int, PartFile] = {}
         self._numbers = itertools.count()
@@ -221,13 +222,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     be_patient()
-    allow_many_files()
+    most_open_parts = allow_many_files()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:
         setup = channel.receive()
     except EOFError:
         return
-    Worker(channel, setup).serve()
+    Worker(channel, setup, most_open_parts).serve()
 
 
 if __name__ == "__main__":

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crawling import largest_part_bytes, parts_in, sha256, wait_until
+from crawling import files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
-from origin import Answer, Fault, Origin, Pattern, drip_after, limit_per_connection, stall_after, status
+from origin import Answer, Fault, Origin, Pattern, dead_port, drip_after, limit_per_connection, stall_after, status
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download import exchange
 from mediacrawl.download.connections import ConnectionLimit
 from mediacrawl.download.policy import Stall
+from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import StoreUnwritable
@@ -303,6 +305,25 @@ def a_full_disk_is_one_line_and_status_4_and_with_room_the_same_command_ends_wel
     assert (again.status, len(again.store)) == (0, 20), again
     assert {path.suffix for path in parts_in(scene.store)} <= {".tmp"}
     assert not list((scene.store / ".mediacrawl").glob("probe-*"))
+
+
+# --- hosts ------------------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(TransferPool, "_look", lambda _: None))
+def hosts_that_are_down_or_answer_nothing_hold_no_place_that_others_need(scene):
+    with socket.create_server(("0.0.0.0", 0), backlog=64) as silent:
+        port, dead = silent.getsockname()[1], dead_port()
+        bad = [f"http://127.0.1.{n}:{port}/{n}.jpg" for n in range(1, 13)]
+        bad += [f"http://127.0.2.{n}:{dead}/{n}.jpg" for n in range(1, 13)]
+        good = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
+        running = scene.start(*bad, *good, MEDIACRAWL_CONCURRENT_TRANSFERS=4, MEDIACRAWL_BACKOFF_S=60)
+        scene.origin.wait_for(lambda: len(scene.origin.requests) == len(good), 30)
+        wait_until(lambda: len(files_in(scene.store)) == len(good))
+        running.interrupt()
+        ran = running.wait()
+    assert "Traceback" not in ran.err, ran.err
+    assert (ran.status, ran.new, ran.failed) == (3, 10, 0), ran
 
 
 # --- stops and deaths -------------------------------------------------------------------------------

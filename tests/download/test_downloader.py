@@ -1146,7 +1146,8 @@ def test_a_stop_ends_a_backoff_at_once(rig):
         rig.fetch(url, cancel=cancel, downloader=patient, progress=notes)
     assert rig.planted_bytes() == HAVE
     assert len(rig.origin.requests) == 1
-    assert "again in" in notes.note
+    assert "again in" in notes.all[-1]
+    assert (notes.note, notes.waits_since_s) == ("", None)
 
 
 def test_a_stop_ends_the_wait_for_a_host_that_asked_for_quiet(rig):

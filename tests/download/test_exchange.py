@@ -7,7 +7,7 @@ from fetching import Hurry
 
 from mediacrawl.download.exchange import Exchange, anywhere, content_length, head_of, origin_of
 from mediacrawl.download.plan import Ask, Head, Manner, whole_ask
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.request import Progress, TransferRequest
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import (
     HttpStatusError,
@@ -63,7 +63,7 @@ def exchange(
     cancel=None,
     pauses=None,
     max_pause_s=300.0,
-    note=lambda _text: None,
+    progress=None,
     may_follow=anywhere,
     **more,
 ):
@@ -75,7 +75,7 @@ def exchange(
         cancel or Hurry(),
         timeout_s=7.0,
         max_pause_s=max_pause_s,
-        note=note,
+        progress=progress,
         may_follow=may_follow,
     )
     return made, transport
@@ -275,13 +275,35 @@ def test_it_is_the_host_behind_the_redirect_that_asks_for_quiet():
 
 
 def test_a_pause_is_waited_for_and_noted_and_the_wait_ends_with_it():
-    hurry, notes = Hurry(), []
+    progress, notes = Progress("1"), []
+
+    class Noting(Hurry):
+        def wait(self, seconds):
+            notes.append((progress.note, progress.waits_since_s))
+            super().wait(seconds)
+
+    hurry = Noting()
     pauses = HostPauses(hurry.clock)
     pauses.pause("a", 300.0)
-    made, _ = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry, note=notes.append)
+    made, _ = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry, progress=progress)
     with made.ask(whole_ask()):
-        pass
-    assert (hurry.waits, notes) == ([300.0], ["a asked for quiet", ""])
+        assert (progress.note, progress.waits_since_s) == ("", None)
+    assert (hurry.waits, notes) == ([300.0], [("a asked for quiet", Progress.SLEEPS)])
+
+
+def test_a_transfer_waits_from_when_it_asks_until_the_head_is_there():
+    progress, waited = Progress("1"), []
+    made, transport = exchange({"http://a/1": [OK]}, progress=progress)
+    get = transport.get
+
+    def noting(*arguments, **more):
+        waited.append(progress.waits_since_s)
+        return get(*arguments, **more)
+
+    transport.get = noting
+    with made.ask(whole_ask()):
+        assert progress.waits_since_s is None
+    assert waited[0] > 0
 
 
 def test_a_pause_that_is_too_long_is_not_waited_for():

@@ -6,12 +6,13 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+from crawling import wait_until
 from fetching import AT_ONCE
 from origin import Fault, Pattern, drop_after, stall_after
 
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.pool import TransferPool
-from mediacrawl.download.request import Fetched, TransferRequest
+from mediacrawl.download.request import Fetched, Progress, TransferRequest
 from mediacrawl.download.retry import Backoff
 from mediacrawl.errors import HttpStatusError, Interrupted, TransferBroken
 from mediacrawl.store.partfile import PartInUse
@@ -48,6 +49,10 @@ class Fake:
             return error
 
     def fetch(self, request, *, cancel, progress):
+        if request.key == "sleeps":
+            progress.waits_since_s = Progress.SLEEPS
+        elif request.key == "waits":
+            progress.waits_since_s = time.monotonic()
         with self.lock:
             self.running += 1
             self.peak = max(self.peak, self.running)
@@ -120,6 +125,51 @@ def test_at_most_so_many_run_at_once_and_all_get_their_turn(pool, fake):
     fake.release(10)
     assert [future.result(WAIT_S).url for future in futures] == [f"http://h/{n}" for n in range(10)]
     assert fake.peak == 3
+
+
+@pytest.mark.parametrize("key", ["sleeps", "waits"])
+def test_who_waits_for_a_host_or_for_a_time_holds_no_place(pool, fake, key):
+    waiting = [submit(pool, want(key), str(n)) for n in range(20)]
+    fake.wait_begun(20)
+    others = [submit(pool, want(f"other{n}"), str(n)) for n in range(10)]
+    fake.wait_begun(3)
+    assert not fake.begun.acquire(timeout=0.1)
+    fake.release(30)
+    assert all(future.result(WAIT_S) for future in [*waiting, *others])
+    fake.wait_begun(7)
+    wait_until(lambda: len(pool._threads) <= 3)
+    last = [submit(pool, want(str(n)), str(n)) for n in range(10)]
+    fake.wait_begun(3)
+    assert not fake.begun.acquire(timeout=0.1)
+    fake.release(10)
+    assert all(future.result(WAIT_S) for future in last)
+
+
+def test_no_more_threads_wait_than_may(fake):
+    pool = TransferPool(fake, 3, most_waiting=4)
+    waiting = [submit(pool, want("sleeps"), str(n)) for n in range(20)]
+    fake.wait_begun(7)
+    assert not fake.begun.acquire(timeout=0.1)
+    assert len(pool._threads) == 7
+    close(pool)
+    assert [type(future.exception(WAIT_S)) for future in waiting[7:]] == [Interrupted] * 13
+
+
+def test_where_the_system_has_no_room_for_more_threads_those_that_are_there_go_on(pool, fake, monkeypatch):
+    waiting = [submit(pool, want("sleeps"), str(n)) for n in range(3)]
+    fake.wait_begun(3)
+    start = threading.Thread.start
+
+    def start_none(thread):
+        if thread.name != "transfer-watch":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_none)
+    others = [submit(pool, want(f"other{n}"), str(n)) for n in range(5)]
+    assert not fake.begun.acquire(timeout=0.1)
+    fake.release(8)
+    assert all(future.result(WAIT_S) for future in [*waiting, *others])
 
 
 def test_threads_start_when_they_are_needed_and_are_used_again(pool, fake):
@@ -212,7 +262,7 @@ def real(rig):
     pools = []
 
     def make(size=4, **policy):
-        pools.append(TransferPool(Downloader(rig.store, rig.transport, Policy(**policy)), size))
+        pools.append(TransferPool(Downloader(rig.store, rig.transport, Policy(**policy)), size, most_waiting=0))
         return pools[-1]
 
     yield make

@@ -53,6 +53,31 @@ def beside_another(room, action):
         other.join(WAIT_S)
 
 
+def test_others_come_in_for_those_inside_that_wait():
+    room, entered, go = Room(1), threading.Semaphore(0), threading.Event()
+
+    def stay():
+        entered.release()
+        go.wait(WAIT_S)
+        return LARGE
+
+    threads = [threading.Thread(target=room.bring, args=[stay]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert entered.acquire(timeout=WAIT_S)
+    assert not entered.acquire(timeout=3 * LOOK_EVERY_S)
+    assert room.is_wanted
+    room.discount(1)
+    assert entered.acquire(timeout=WAIT_S)
+    assert not entered.acquire(timeout=3 * LOOK_EVERY_S)
+    room.discount(2)
+    assert entered.acquire(timeout=WAIT_S)
+    go.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert not room.is_wanted
+
+
 def rounds(room, time, share, count, outcomes=SMALL):
     for _ in range(count):
         room.bring(lambda: time.goes_on(share, outcomes=outcomes))

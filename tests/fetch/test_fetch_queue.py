@@ -277,6 +277,31 @@ def test_where_another_process_has_the_same_list_rows_are_looked_at_before_a_bat
 
 # Anything
 
+
+def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers():
+    files = queue_of(per_host=3)
+    silent = TransferBroken("http://h/", "nothing came")
+    files.add([request(f"http://h/{number}.jpg") for number in range(20)])
+    files.add([request(f"http://good/{number}.jpg") for number in range(20)])
+    look_up(files)
+    under_way = {"h": [], "good": []}
+    most, tries = [], []
+    for _ in range(12):
+        for batch in begin(files):
+            under_way[batch.host.name].append(batch)
+        most.append(len(under_way["h"]))
+        assert len(under_way["good"]) == 3
+        batch = under_way["h"].pop(0)
+        tries.append(batch.transfers[0].retries)
+        files.fetched(batch, [silent], 0.0)
+    assert most == [3, 3, 3, 2, *[1] * 8]
+    assert tries == [None] * 8 + [0] * 4
+    (batch,) = [batch for batch in begin(files) if batch.host.name == "h"]
+    files.fetched(batch, [fetched(took_s=1.0)], 0.0)
+    begun = [batch for batch in begin(files) if batch.host.name == "h"]
+    assert [batch.transfers[0].retries for batch in begun] == [None] * 3
+
+
 OUTCOMES = st.sampled_from(
     [fetched(), fetched(saved_bytes=1), unchanged(), TransferBroken("http://h/", "broken"), PartInUse(), None]
 )
