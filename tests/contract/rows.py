@@ -318,10 +318,12 @@ def hosts_that_are_down_or_answer_nothing_hold_no_place_that_others_need(scene):
         bad += [f"http://127.0.2.{n}:{dead}/{n}.jpg" for n in range(1, 13)]
         good = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
         running = scene.start(*bad, *good, MEDIACRAWL_CONCURRENT_TRANSFERS=4, MEDIACRAWL_BACKOFF_S=60)
-        scene.origin.wait_for(lambda: len(scene.origin.requests) == len(good), 30)
-        wait_until(lambda: len(files_in(scene.store)) == len(good))
-        running.interrupt()
-        ran = running.wait()
+        try:
+            scene.origin.wait_for(lambda: len(scene.origin.requests) == len(good), 30)
+            wait_until(lambda: len(files_in(scene.store)) == len(good))
+        finally:
+            running.interrupt()
+            ran = running.wait()
     assert "Traceback" not in ran.err, ran.err
     assert (ran.status, ran.new, ran.failed) == (3, 10, 0), ran
 
