@@ -6,13 +6,9 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mediacrawl.patience import be_patient
-
-if TYPE_CHECKING:
-    import asyncio
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -35,7 +31,6 @@ class Batcher(Generic[Q, A]):
         self._queue: queue.SimpleQueue[tuple[Sequence[Q], _Asker[A]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        self._said: list[tuple[Q, asyncio.Future[A] | None]] = []
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -51,45 +46,6 @@ class Batcher(Generic[Q, A]):
         self._put(questions, lambda answers: _fulfil(future, list(answers)), future)
         return future
 
-    def ask(self, question: Q) -> asyncio.Future[A]:
-        """`submit` for a coroutine. What is asked in one turn of the loop goes to the thread together, and comes back
-        together: a hop between threads costs more than most answers.
-        """
-        import asyncio  # noqa: PLC0415 - who has no loop does without it, which is a tenth of a start
-
-        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._say(question, answer)
-        return answer
-
-    def tell(self, question: Q) -> None:
-        """The same, where nobody waits for the answer; what was said before is answered before."""
-        self._say(question, None)
-
-    def _say(self, question: Q, answer: asyncio.Future[A] | None) -> None:
-        import asyncio  # noqa: PLC0415
-
-        if not self._said:
-            asyncio.get_running_loop().call_soon(self.hand_over)
-        self._said.append((question, answer))
-
-    def hand_over(self) -> None:
-        """Give the thread at once what was asked or told in this turn of the loop. For the thread of the loop."""
-        if not self._said:
-            return
-        said, self._said = self._said, []
-        askers = [answer for _, answer in said]
-        waiting = next((answer for answer in askers if answer is not None), None)
-        answers = self.submit_all([question for question, _ in said])
-        if waiting is None:
-            return
-        loop = waiting.get_loop()
-
-        def answered(done: Future[list[A | Exception]]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_distribute, done, askers)
-
-        answers.add_done_callback(answered)
-
     def _put(self, questions: Sequence[Q], asker: _Asker[A], future: Future[Any]) -> None:
         with self._lock:
             if self._closed:
@@ -98,7 +54,7 @@ class Batcher(Generic[Q, A]):
                 self._queue.put((questions, asker))
 
     def close(self, within_s: float = CLOSE_WITHIN_S) -> None:
-        """Answer what is queued, then end. Where there is a loop: not in its thread, and after `hand_over`.
+        """Answer what is queued, then end. Where there is a loop: not in its thread.
 
         Raises:
             TimeoutError: the thread is not through by then. It goes on, and ends with the process.
@@ -140,21 +96,6 @@ class Batcher(Generic[Q, A]):
             batch.append(item)
             size += len(item[0])
         return batch, False
-
-
-def _distribute(done: Future[list[Any]], askers: Sequence[asyncio.Future[Any] | None]) -> None:
-    import asyncio  # noqa: PLC0415
-
-    answers = [asyncio.CancelledError()] * len(askers) if done.cancelled() else done.result()
-    for asker, answer in zip(askers, answers, strict=True):
-        if asker is None or asker.done():
-            continue
-        if isinstance(answer, asyncio.CancelledError):
-            asker.cancel()
-        elif isinstance(answer, Exception):
-            asker.set_exception(answer)
-        else:
-            asker.set_result(answer)
 
 
 def _fulfil(future: Future[Any], answer: Any) -> None:

@@ -21,7 +21,6 @@ import logging
 import math
 import time
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -38,10 +37,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl import config
-from mediacrawl.download.request import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.sockets import is_public, leads_to_public
 from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
+from mediacrawl.fetch.asynchronous import in_words, unlock
 from mediacrawl.gate import Gate
 from mediacrawl.pace import BATCH_S
 from mediacrawl.page_connections import PageConnections
@@ -55,8 +54,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
-    from mediacrawl.download.request import Cancel, Outcome
-    from mediacrawl.headers import Digest, Validators
+    from mediacrawl.download.request import Cancel, Fetched, Outcome, TransferRequest
     from mediacrawl.wiring import Works
 
 logger = logging.getLogger(__name__)
@@ -73,52 +71,31 @@ class GivenUp(IgnoreRequest):
 
 @dataclass(slots=True)
 class Wanted:
-    """What a transfer needs to know beyond its request, and what came of it.
+    """The files that a request asks for, and what came of them.
 
     Attributes:
-        headers: of this request alone, not those that Scrapy's middlewares give to each of a site.
-        fetched: set when the transfer has succeeded; its part is locked until it is published.
-        followers: others of the same site, to be fetched over the same connection right behind it.
-        outcomes: of those followers that were begun, in their order.
+        transfers: that of the request; then others of the same site, to be fetched over the same connection right
+            behind it. Their headers are those of each alone, and not those that middlewares give to all of a site.
+        fetched: set when the first has been fetched; its part is locked until it is published.
+        outcomes: of those of the others that were begun, in their order.
         elapsed_s: what it all took.
-        retries: after failures in a row without a new byte; None takes the policy's.
     """
 
-    key: str
     works: Works
-    url: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    max_bytes: int | None = None
-    name: str = ""
-    digests: tuple[Digest, ...] = ()
-    revalidate: Validators | None = None
-    allow_redirects: bool = True
-    accept_html: bool = False
-    ask_before_redirect: bool = True
-    timeout_s: float | None = None
+    transfers: Sequence[TransferRequest]
     fetched: Fetched | None = None
-    followers: Sequence[Wanted] = ()
     outcomes: Sequence[Outcome] = ()
     elapsed_s: float = 0.0
-    retries: int | None = None
 
     def release(self) -> None:
         """Let go of a part that nobody will publish: it stays for the next run."""
-        if self.fetched is not None:
-            let_go(self.fetched)
+        unlock(self.fetched)
 
     def give_up(self) -> None:
-        """The same for it and its followers, of which nobody will hear."""
+        """The same for all of them, of which nobody will hear."""
         self.release()
         for outcome in self.outcomes:
-            let_go(outcome)
-
-
-def let_go(outcome: Outcome) -> None:
-    """Unlock the part of a transfer, if there is one. A disk that has no room for its record costs its bytes."""
-    if isinstance(outcome, Fetched) and outcome.part is not None:
-        with suppress(MachineError):
-            outcome.part.close()
+            unlock(outcome)
 
 
 class Bridge:
@@ -433,13 +410,13 @@ class _Handlers:
             if wanted is None:
                 return await self._page(request)
             if slot is None or slot.delay or "Cookie" in request.headers:
-                wanted.followers = ()  # each is asked for at its own time, with its own cookies
+                wanted.transfers = wanted.transfers[:1]  # each is asked for at its own time, with its own cookies
             return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
-        budget_s = BATCH_S if wanted.followers else math.inf
+        budget_s = BATCH_S if len(transfers) > 1 else math.inf
         first, *wanted.outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
         wanted.elapsed_s = time.monotonic() - started
         if isinstance(first, BaseException):
@@ -539,19 +516,38 @@ class MediaResponse(Response):
         self._headers = value if isinstance(value, Headers) else Headers(value or {})
 
 
+def fields_of(response: Response | None) -> Mapping[str, str]:
+    """Return the headers of an answer, as middlewares and projects left them: lower-case names, and text."""
+    if isinstance(response, MediaResponse) and response.fields is not None:
+        return response.fields
+    if response is None:
+        return {}
+    return {
+        name.decode("latin-1").lower(): values[0].decode("latin-1")
+        for name, values in response.headers.items()
+        if values
+    }
+
+
 def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
-    """A Scrapy request, as its middlewares left it, as a plain record; then its followers, with the headers that the
-    middlewares have given to it, and their own.
+    """Return what a request asks for, as its middlewares left it; then what follows it, with the headers that the
+    middlewares have given to it, and those of its own.
     """
-    headers, proxy = _with_own_cookie(dict(headers_of(request)), wanted), _proxy(request)
-    own = {name.lower() for name, _ in wanted.headers}
+    first, *followers = wanted.transfers
+    headers, proxy = _with_own_cookie(dict(headers_of(request)), first), _proxy(request)
+    own = {name.lower() for name, _ in first.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
     over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have the same headers of their own
-    first = _transfer(wanted, request.url, tuple(headers.items()), proxy, request.meta.get("download_maxsize"))
-    return [first, *(_transfer(w, w.url, over(w.headers), proxy, w.max_bytes) for w in wanted.followers)]
+    leader = first._replace(
+        url=request.url,
+        headers=tuple(headers.items()),
+        proxy=proxy,
+        max_bytes=request.meta.get("download_maxsize"),
+    )
+    return [leader, *(one._replace(headers=over(one.headers), proxy=proxy) for one in followers)]
 
 
-def _with_own_cookie(headers: dict[str, str], wanted: Wanted) -> dict[str, str]:
+def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest) -> dict[str, str]:
     """The headers with the cookies that this one file is wanted with, beside those of the crawl.
 
     Scrapy's middleware takes a Cookie header away, and puts one in its place that has the crawl's cookies alone. As
@@ -582,26 +578,6 @@ def _over(of_site: dict[str, str], own: tuple[tuple[str, str], ...]) -> tuple[tu
     return (*((name, value) for name, value in of_site.items() if name.lower() not in names), *own)
 
 
-def _transfer(
-    wanted: Wanted, url: str, headers: tuple[tuple[str, str], ...], proxy: str | None, max_bytes: int | None
-) -> TransferRequest:
-    return TransferRequest(
-        key=wanted.key,
-        url=url,
-        headers=headers,
-        proxy=proxy,
-        timeout_s=wanted.timeout_s,
-        digests=wanted.digests,
-        revalidate=wanted.revalidate,
-        max_bytes=max_bytes,
-        allow_redirects=wanted.allow_redirects,
-        ask_before_redirect=wanted.ask_before_redirect,
-        accept_html=wanted.accept_html,
-        retries=wanted.retries,
-        name=wanted.name,
-    )
-
-
 def _proxy(request: Request) -> str | None:
     """The proxy with its credentials, which Scrapy's middleware has moved into a header."""
     proxy: str | None = request.meta.get("proxy")
@@ -617,9 +593,3 @@ def _proxy(request: Request) -> str | None:
     parts = urlsplit(proxy)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))
-
-
-def in_words(error: BaseException | None) -> str:
-    """An error of Scrapy or Twisted in one line."""
-    text = " ".join(str(error or "unknown error").split())
-    return (text or type(error).__name__)[:300]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from scrapy import exceptions, signals
 
-from mediacrawl.bridge import Bridge, in_words
+from mediacrawl.bridge import Bridge
 from mediacrawl.config import FILES_STORE, PROGRESS_S
+from mediacrawl.fetch.asynchronous import in_words
 from mediacrawl.progress import Display, Snapshot, command_line, retry_command
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, signals
 from scrapy.spidermiddlewares.httperror import HttpError
 
-from mediacrawl.bridge import Bridge, in_words
+from mediacrawl.bridge import Bridge
 from mediacrawl.errors import shown_url
+from mediacrawl.fetch.asynchronous import in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -21,52 +21,47 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl import config
-from mediacrawl.archive import Publish, Unchanged, Want
-from mediacrawl.bridge import WANTED, Bridge, GivenUp, MediaResponse, Wanted, headers_of, in_words, let_go
-from mediacrawl.bulk import Bulk, UnderWay, Wish
-from mediacrawl.convoys import Convoys, Traveller
-from mediacrawl.download.exchange import MAX_REDIRECTS, origin_of
+from mediacrawl.bridge import Bridge, MediaResponse, fields_of, headers_of
+from mediacrawl.dispatch import BatchDispatcher, Carrier, host_of
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import (
-    Interrupted,
-    MachineError,
-    NotFetchable,
-    RedirectUnasked,
-    TransferError,
-    UsageProblem,
-    shown_url,
-)
-from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.errors import Interrupted, MachineError, UsageProblem
+from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl, failure_of, in_words
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
 from mediacrawl.naming import key_of_url, wished_path
 from mediacrawl.opening import store_of
-from mediacrawl.refetch import DAY_S, RefetchPolicy, is_noted
-from mediacrawl.store.partfile import PartInUse
-from mediacrawl.tally import MediaError, Tally, info_of, status_of
+from mediacrawl.refetch import DAY_S, RefetchPolicy
+from mediacrawl.tally import MediaError, Tally, info_of
 from mediacrawl.threads import start_thread
 from mediacrawl.urls import Origin
 from mediacrawl.wiring import Works
 from mediacrawl.wishes import (
+    file_request_of,
     hide_credentials,
     note_options,
+    plain_request,
     plain_url,
+    refusal_of,
     request_for,
     says_more,
-    wanted_of,
-    wish_of,
     without_credentials,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from os import PathLike
     from typing import Self
 
     from scrapy.crawler import Crawler
 
-    from mediacrawl.download.request import Outcome
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
+
+FETCHED = "mediacrawl_fetched"  # the key in Request.meta
+_KEPT_HOSTS = 256
+# Methods of which an override has a say in how a file is fetched.
+_HOOKS = ("get_media_requests", "media_to_download", "media_downloaded", "media_failed", "media_key", "file_path")
 
 
 class MediaFilesPipeline(FilesPipeline):
@@ -96,7 +91,8 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
         self._tally: Tally | None = None
-        self._under_way: UnderWay = {}
+        self._under_way: dict[str, asyncio.Future[FileInfo]] = {}  # by key: others wait for the first to bring it
+        self._noting: list[asyncio.Future[FileResult]] = []
         self._retry_permanent_days = config.RETRY_PERMANENT_DAYS.of(crawler.settings)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
@@ -120,12 +116,7 @@ class MediaFilesPipeline(FilesPipeline):
             self._bridge.report.fatal = error
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
-        self._tally = Tally(
-            self.crawler,
-            self._works,
-            refetch=RefetchPolicy(self.expires * DAY_S, self._retry_permanent_days * DAY_S),
-            count_status=self._count_status,
-        )
+        self._tally = Tally(self.crawler, self._count_status)
         self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
         self._bridge.install()
@@ -144,9 +135,8 @@ class MediaFilesPipeline(FilesPipeline):
         """Carry out what is queued, and close the ledger."""
         if self._works is None:
             return
-        if "bulk" in self.__dict__ and self.bulk is not None:
-            await self.bulk.drain()
-        self._works.hand_over()
+        if "files" in self.__dict__:
+            await self.files.drain()
         try:
             await asyncio.wrap_future(start_thread(self._works.close, "close"))
         except MachineError as error:
@@ -156,10 +146,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def process_item(self, item: Any, spider: Any = None) -> Any:
         """Fetch what the item wants; the item comes back when each file is there, or is known not to come."""
-        outcomes = await self._outcomes(item, self.spiderinfo)
-        # A page must not count as done before it is known what became of its files.
-        if not await self.tally.all_noted():
-            raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
+        outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -171,30 +158,24 @@ class MediaFilesPipeline(FilesPipeline):
         hide_credentials(ItemAdapter(item), self.files_urls_field)
         return self.item_completed(results, item, self.spiderinfo)
 
-    async def _outcomes(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[FileInfo | BaseException]:
+    async def _outcomes(self, item: Any) -> list[FileInfo | BaseException]:
         """What came of each file, in the order of the item."""
-        wishes = self._plain_wishes(ItemAdapter(item))
-        if wishes is None:
-            requests = list(arg_to_iter(self.get_media_requests(item, info)))
-            self._bridge.report.count_wanted(len(requests))
-            return await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
-        assert self.bulk is not None
-        files = self.bulk.bring(wishes)
+        requests = self._plain_requests(ItemAdapter(item))
+        if requests is None:
+            requests = [self.file_request(request) for request in self.get_media_requests(item, self.spiderinfo)]
+        files = self.files.fetch(requests)
         if files:
             await asyncio.wait(files)
         return [
-            file.exception() or FileInfo(**(file.result() | {"url": wish.url}))
-            for wish, file in zip(wishes, files, strict=True)
+            _info_or_error(request.transfer.url, file.result()) for request, file in zip(requests, files, strict=True)
         ]
 
-    def _plain_wishes(self, adapter: ItemAdapter) -> list[Wish] | None:
-        """The files of an item that can take the short way; None where each is to have a request of its own."""
-        if self.bulk is None or says_more(adapter):
-            return None
+    def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
+        """The files of an item that says no more than their URLs and where they were found; None for any other."""
         page = adapter.get("page")
-        if page and not self._has_stock_policy:
+        if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
-        wishes = []
+        requests: list[FileRequest] = []
         referers: dict[Origin | None, tuple[tuple[str, str], ...]] = {}
         for raw in self._urls(adapter):
             if (url := plain_url(raw)) is None:
@@ -202,8 +183,47 @@ class MediaFilesPipeline(FilesPipeline):
             origin = Origin.of(url)
             if origin not in referers:
                 referers[origin] = self._referer(url, str(page)) if page else ()
-            wishes.append(Wish(key_of_url(url), url, referers[origin], str(page) if page else None))
-        return wishes
+            requests.append(self.plain_request(url, referers[origin], str(page) if page else None))
+        return requests
+
+    def plain_request(
+        self, url: str, headers: tuple[tuple[str, str], ...] = (), page: str | None = None
+    ) -> FileRequest:
+        """Return the request for a URL of which nothing else is to be known."""
+        return plain_request(
+            url,
+            headers,
+            page,
+            carrier=self._plain_carrier,
+            allow_redirects=self.allow_redirects,
+            batchable=self._dispatcher.may_batch,
+        )
+
+    def file_request(self, request: Request) -> FileRequest:
+        """Return what a request of `get_media_requests` asks for."""
+        request = without_credentials(request)
+        request.callback = NO_CALLBACK
+        return file_request_of(
+            request,
+            self.media_key(request) if Origin.of(request.url) is not None else request.url,
+            allow_redirects=self.allow_redirects,
+            batchable=self._dispatcher.is_batchable(request),
+            stepwise=self._has_hooks,
+        )
+
+    # The way of a file of which a project's methods have a say
+
+    async def _outcomes_of_hooks(self, item: Any) -> list[FileInfo | BaseException]:
+        info = self.spiderinfo
+        requests = list(arg_to_iter(self.get_media_requests(item, info)))
+        self._bridge.report.count_wanted(len(requests))
+        outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
+        # A page must not count as done before it is known what became of its files.
+        noted = [await future for future in self._noting]
+        self._noting = [future for future in self._noting if not future.done()]
+        if any(result.status == INTERRUPTED for result in noted):
+            raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
+        return outcomes
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
@@ -242,68 +262,40 @@ class MediaFilesPipeline(FilesPipeline):
             del self._under_way[key]
 
     async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        while True:
-            if self._bridge.stopping:
-                raise Interrupted(request.url)
-            try:
-                return await self._redirected(request, info, item)
-            except PartInUse as in_use:  # another process brings it: ask the ledger again when it is through
-                await asyncio.sleep(in_use.ask_after_s)
-            except (Interrupted, MediaError):
-                raise
-            except MachineError as error:
-                self._bridge.stop_for(error)
-                raise Interrupted(str(error)) from None
-            except GivenUp:
-                raise Interrupted(request.url) from None
-            except Exception:
-                # Ours raises; that of a project may return what stands for the file, or a failure.
-                outcome: Any = cast("Any", self).media_failed(TwistedFailure(), request, info)
-                if isinstance(outcome, TwistedFailure):
-                    outcome.raiseException()
-                return cast("FileInfo", outcome)
-
-    async def _redirected(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        for _ in range(MAX_REDIRECTS):
-            try:
-                return await self._known_or_fetched(request, info, item)
-            except RedirectUnasked as error:  # its place is free now
-                await self._bridge.learn_robots(error.target)
-        return await self._known_or_fetched(request, info, item)
+        if self.stopping:
+            raise Interrupted(request.url)
+        try:
+            return await self._known_or_fetched(request, info, item)
+        except (Interrupted, MediaError):
+            raise
+        except MachineError as error:
+            self._bridge.stop_for(error)
+            raise Interrupted(str(error)) from None
+        except Exception:
+            # Ours raises; that of a project may return what stands for the file, or a failure.
+            outcome: Any = cast("Any", self).media_failed(TwistedFailure(), request, info)
+            if isinstance(outcome, TwistedFailure):
+                outcome.raiseException()
+            return cast("FileInfo", outcome)
 
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        known = await ensure_awaitable(self.media_to_download(request, info, item=item))
-        if known is not None:
-            return known
-        self._modify_media_request(request)
-        wanted = cast("Wanted", request.meta[WANTED])
-        joins, has_joined = self.convoys.may_join(request), False
+        file, fetched = self.file_request(request), None
         try:
-            response = await (self._join(request, wanted) if joins else self._bridge.download(request))
-            has_joined = joins
+            known = await ensure_awaitable(self.media_to_download(request, info, item=item))
+            if known is not None:
+                return known
+            self._modify_media_request(request)
+            file = self.file_request(request)  # it may have been changed
+            fetched = await self.files.transfer(file)
+            if isinstance(fetched, FileResult):  # another process has brought it
+                return info_of(request.url, fetched)
+            request.meta[FETCHED] = fetched
+            response = file.carrier.response if not file.batchable else None
+            response = response or MediaResponse.of(request, fetched)
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
-            request.meta.pop(WANTED, None)
-            wanted.release()
-            if has_joined and wanted.fetched is not None and wanted.fetched.part is not None:
-                self.convoys.release(1)
-
-    async def _join(self, request: Request, wanted: Wanted) -> Response:
-        """Send a request through Scrapy's downloader together with others of its site."""
-        future: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
-
-        def arrived(_: Traveller, outcome: Outcome) -> None:
-            if future.done():  # nobody waits for it any more
-                let_go(outcome)
-                self.convoys.release(int(isinstance(outcome, Fetched) and outcome.part is not None))
-            elif isinstance(outcome, Fetched):
-                future.set_result(outcome)
-            else:
-                future.set_exception(outcome)
-
-        self.convoys.add([Traveller(wanted, arrived, request, bool(request.meta.get("allow_offsite")))])
-        wanted.fetched = await future
-        return MediaResponse.of(request, wanted.fetched)
+            request.meta.pop(FETCHED, None)
+            self.files.abandon(file, fetched if isinstance(fetched, Fetched) else None)
 
     # What Scrapy's media pipelines let a project override
 
@@ -337,47 +329,33 @@ class MediaFilesPipeline(FilesPipeline):
     async def media_to_download(  # type: ignore[override]
         self, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo | None:
-        """Ask the ledger; None means that it is to be fetched, and prepares the request for that."""
-        works = self.works
-        key = self.media_key(request)
-        origin_of(request.url)  # raises for what is no http or https URL, before anything is asked
-        if request.method != "GET":
-            raise NotFetchable(request.url, f"only GET can be resumed, not {request.method}")
-        entry = await works.questions.ask(key)
-        if entry is not None and self.tally.is_finished(entry):
-            return self._present(request, entry)
-        self.tally.refuse_known_failure(key, request.url, entry, again=bool(request.meta.get("media_again")))
-        done = entry if entry is not None and entry.state == DONE else None
-        if not is_noted(entry):
-            works.changes.tell(Want(self._entry(request, key)))
-        request.meta[WANTED] = wanted_of(request, key, works, done, allow_redirects=self.allow_redirects)
-        # Our loop retries and follows redirects by itself, and there is no body that a cache could keep.
-        request.meta.update(dont_retry=True, dont_cache=True)
-        return None
+        """Ask the ledger; None means that it is to be fetched."""
+        file = self.file_request(request)
+        if (refusal := refusal_of(file)) is not None:
+            raise refusal
+        if (reason := self.tally.failure(file.key)) is not None:
+            self._bridge.report.count_wanted(-1)  # counted once
+            self.tally.expect_no_more(file.key)
+            raise MediaError(file.url, reason)
+        result = await self.files.look_up(file)
+        return info_of(request.url, result) if result is not None else None
 
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo:
         """The bytes are whole and verified: give them their name and note them in the ledger."""
-        wanted = cast("Wanted", request.meta[WANTED])
-        fetched = wanted.fetched
-        if fetched is None:  # a middleware answered instead of the network
-            raise TransferError(request.url, "a downloader middleware answered, and not the network")
-        works = self.works
-        if fetched.part is None:
-            await works.changes.ask(Unchanged(self._entry(request, wanted.key)))
-            known = await works.questions.ask(wanted.key)
-            assert known is not None
-            return self._present(request, known)
-        path = self.file_path(request, response=response, info=info, item=item)
-        published = await works.changes.ask(Publish(self._entry(request, wanted.key, path), fetched))
-        self.tally.arrived([(published, fetched)])
-        return info_of(request.url, published, status_of(fetched))
+        fetched = cast("Fetched", request.meta[FETCHED])
+        path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
+        return info_of(request.url, await self.files.publish(self.file_request(request), fetched, path))
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
         assert failure.value is not None
-        raise self.tally.failed(self._entry(request, self.media_key(request)), failure.value)
+        file = self.file_request(request)
+        error = failure_of(file, failure.value)
+        self.tally.expect_no_more(file.key)
+        self._noting.append(self.files.fail(file, error))
+        raise MediaError(file.url, error.reason)
 
     def file_path(
         self,
@@ -391,16 +369,7 @@ class MediaFilesPipeline(FilesPipeline):
 
         What an override returns is made safe, and numbered if another URL has that path already.
         """
-        headers: Mapping[str, str] = {}
-        if isinstance(response, MediaResponse) and response.fields is not None:
-            headers = response.fields
-        elif response is not None:
-            headers = {
-                name.decode("latin-1").lower(): values[0].decode("latin-1")
-                for name, values in response.headers.items()
-                if values
-            }
-        return wished_path(self._owner(request), request.url, headers, request.meta.get("media_filename"))
+        return wished_path(self._owner(request), request.url, fields_of(response), request.meta.get("media_filename"))
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
         """Put `files` and `file_errors` into the item, where it has such fields."""
@@ -414,24 +383,64 @@ class MediaFilesPipeline(FilesPipeline):
     # Details
 
     @cached_property
-    def convoys(self) -> Convoys:
-        """Those of this crawl."""
-        return Convoys(self.crawler, self._bridge, self.works.concurrent, self.works.most_open_parts)
+    def files(self) -> AsyncFetch:
+        """Fetches the files of this crawl."""
+        per_site = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(self.crawler.settings)
+        works, bridge = self.works, self._bridge
+        queue = FetchQueue(
+            self._spider_name,
+            self._refetch,
+            min(per_site, works.concurrent) if per_site > 0 else works.concurrent,
+            works.most_open_parts,
+            host_of=host_of,
+            gathers=True,
+            kept_hosts=_KEPT_HOSTS,
+        )
+        crawl = Crawl(
+            send=self._dispatcher.send,
+            want=bridge.report.count_wanted,
+            count_results=self.tally.count,
+            failure=self.tally.failure,
+            refusal=refusal_of,
+            stop_for=bridge.stop_for,
+            learn_robots=bridge.learn_robots,
+        )
+        files = AsyncFetch(works, queue, crawl)
+        bridge.on_stop(files.stop)
+        if bridge.stopping:
+            files.stop()
+        return files
 
     @cached_property
-    def bulk(self) -> Bulk | None:
-        """The short way, None where a project has one of its own."""
-        has_own = type(self) is not MediaFilesPipeline or getattr(self.crawler.spider, "media_key", None)
-        if has_own or not self.convoys.may_form:
-            return None
-        return Bulk(
-            self.crawler,
-            self.works,
-            self.convoys,
-            self.tally,
-            self._under_way,
-            allow_redirects=self.allow_redirects,
-        )
+    def _dispatcher(self) -> BatchDispatcher:
+        return BatchDispatcher(self.crawler, self._bridge, self.works)
+
+    @cached_property
+    def _plain_carrier(self) -> Carrier:
+        return Carrier(None, bool(getattr(self.crawler.spider, "media_offsite", False)))
+
+    @cached_property
+    def _has_hooks(self) -> bool:
+        """Whether a project's own class has a say in how a file is fetched."""
+        return any(getattr(type(self), name) is not getattr(MediaFilesPipeline, name) for name in _HOOKS)
+
+    @cached_property
+    def _has_own_keys(self) -> bool:
+        return getattr(self.crawler.spider, "media_key", None) is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is begun any more."""
+        return self._bridge.stopping
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether lines of a list can be fetched without becoming items."""
+        return not (self._has_hooks or self._has_own_keys) and self._dispatcher.may_batch
+
+    @property
+    def _refetch(self) -> RefetchPolicy:
+        return RefetchPolicy(self.expires * DAY_S, self._retry_permanent_days * DAY_S)
 
     @property
     def tally(self) -> Tally:
@@ -445,30 +454,19 @@ class MediaFilesPipeline(FilesPipeline):
         assert self._works is not None
         return self._works
 
-    def _entry(self, request: Request, key: str, path: str | None = None) -> Entry:
-        return Entry(
-            key,
-            shown_url(request.url),
-            page=request.meta.get("media_page"),
-            spider=self._owner(request),
-            wish=wish_of(request),
-            path=path,
-        )
-
     def _owner(self, request: Request) -> str:
         """The spider that a file belongs to, which is not the one that retries it."""
-        spider = self.crawler.spider
-        return str(request.meta.get("media_owner") or (spider.name if spider else "files"))
+        return str(request.meta.get("media_owner") or self._spider_name)
+
+    @property
+    def _spider_name(self) -> str:
+        return str(self.crawler.spider.name if self.crawler.spider else "files")
 
     def _urls(self, adapter: ItemAdapter) -> list[str]:
         urls = adapter.get(self.files_urls_field, [])
         if not isinstance(urls, list):
             raise TypeError(f"{self.files_urls_field} must be a list of URLs, got {type(urls).__name__}.")
         return urls
-
-    def _present(self, request: Request, entry: Entry) -> FileInfo:
-        self.tally.present(entry.key)
-        return info_of(request.url, entry, "uptodate")
 
     def _referer(self, url: str, page: str) -> tuple[tuple[str, str], ...]:
         """The header, as far as the policy lets it."""
@@ -510,3 +508,10 @@ def _error_info(failure: Any) -> dict[str, str]:
     if isinstance(error, MediaError):
         return {"url": error.url, "reason": error.reason}
     return {"url": "", "reason": in_words(error)}
+
+
+def _info_or_error(url: str, result: FileResult) -> FileInfo | BaseException:
+    try:
+        return info_of(url, result)
+    except (MediaError, Interrupted) as error:
+        return error

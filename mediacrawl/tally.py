@@ -1,19 +1,19 @@
-"""What became of each wanted file: judged by its row, noted in the ledger, counted for the summary."""
+"""What became of each wanted file of a crawl: counted for the summary and the statistics, said in the log."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import IgnoreRequest
 from scrapy.pipelines.media import FileException, FileInfo
 
-from mediacrawl.archive import Failure
-from mediacrawl.bridge import Bridge, in_words
-from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RedirectForbidden, TransferError, shown_url
+from mediacrawl.bridge import Bridge
+from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, shown_url
+from mediacrawl.fetch.asynchronous import in_words
+from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE
 from mediacrawl.report import Recent
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
-    from mediacrawl.download.request import Fetched
-    from mediacrawl.ledger.ledger import Entry
-    from mediacrawl.refetch import RefetchPolicy
-    from mediacrawl.wiring import Works
+    from mediacrawl.fetch.request import FileResult
 
 logger = logging.getLogger(__name__)
 
@@ -49,136 +46,100 @@ class Tally:
     """The books of one pipeline.
 
     Args:
-        refetch: when to ask again for what is there, or has failed.
         count_status: gets the status of files that are there, or "failed", and how many they are.
     """
 
-    def __init__(
-        self,
-        crawler: Crawler,
-        works: Works,
-        *,
-        refetch: RefetchPolicy,
-        count_status: Callable[[str, int], None],
-    ) -> None:
-        self._bridge = Bridge.of(crawler)
-        self._report = self._bridge.report
+    def __init__(self, crawler: Crawler, count_status: Callable[[str, int], None]) -> None:
+        self._report = Bridge.of(crawler).report
         self._stats = crawler.stats
-        self._works = works
-        self._refetch = refetch
         self._count_status = count_status
         self._recent = Recent()
         self._failed: OrderedDict[str, str] = OrderedDict()  # in this run, of late: key and reason
-        self._uncounted: set[str] = set()
-        self._noting: set[asyncio.Future[Entry]] = set()
-        self._all_noted = True
+        self._expected: set[str] = set()
         # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
 
-    # Before: what its row says
-
-    def is_finished(self, entry: Entry | None) -> bool:
-        """Whether the file is there, and need not be revalidated yet."""
-        return self._refetch.is_fresh(entry, time.time())
-
-    def refuse_known_failure(self, key: str, url: str, entry: Entry | None, *, again: bool = False) -> None:
-        """Raise `MediaError` for what this run has asked for in vain already, and for what is known to fail for good.
-
-        What another process has noted is not known by this run: it asks for itself.
-        """
-        if (reason := self._failed.get(key)) is not None:
-            self._report.count_wanted(-1)  # counted once
-            self._uncounted.discard(key)
-            raise MediaError(shown_url(url), reason)
-        if not again and (reason := self._refetch.known_failure(entry, time.time())) is not None:
-            self._report.count_failure(shown_url(url), reason, known=True)
-            self._uncounted.discard(key)
-            raise MediaError(shown_url(url), reason)
+    def failure(self, key: str) -> str | None:
+        """Return why a file has failed in this run; None if it has not, or long ago."""
+        return self._failed.get(key)
 
     def expect(self, key: str) -> None:
-        """A file is wanted, and a project's own methods may see to it; `conclude` is to follow."""
-        self._uncounted.add(key)
+        """Note that a project's own methods may see to a file; `conclude` is to follow."""
+        self._expected.add(key)
+
+    def expect_no_more(self, key: str) -> None:
+        """Note that the file has a result of ours, or will have one."""
+        self._expected.discard(key)
 
     def conclude(self, key: str, url: str, error: BaseException | None) -> None:
         """Count a file that nothing here was told of: a project's own method has fetched or refused it."""
-        if key not in self._uncounted:
+        if key not in self._expected:
             return
-        self._uncounted.discard(key)
+        self._expected.discard(key)
         if error is None:
             self._report.count_present()
         elif not isinstance(error, Interrupted | asyncio.CancelledError):
             self._report.count_failure(shown_url(url), in_words(error))
 
-    # After: what came of it
+    def count(self, results: Sequence[FileResult]) -> None:
+        """Count what has become of files, and say it in the log."""
+        if self._expected:
+            self._expected.difference_update(result.request.key for result in results if result.request is not None)
+        there = [result for result in results if result.status == UPTODATE]
+        if there:
+            self.count_present([result.request.key for result in there if result.request is not None])
+        arrived = [result for result in results if result.status in {DOWNLOADED, RESUMED}]
+        if arrived:
+            self._count_arrived(arrived)
+        for result in results:
+            if result.status == FAILED:
+                self._count_failure(result)
 
-    def present(self, *keys: str) -> None:
-        """Files that needed nothing."""
-        self._uncounted.difference_update(keys)
+    def count_present(self, keys: Sequence[str]) -> None:
+        """Count files that needed nothing."""
         new = sum(map(self._recent.add, keys))
         self._report.count_present(new)
         self._report.count_wanted(new - len(keys))  # two pages show the same picture: counted once
-        if keys:
-            self._count_status("uptodate", len(keys))
+        self._count_status(UPTODATE, len(keys))
 
-    def arrived(self, files: Sequence[tuple[Entry, Fetched]]) -> None:
-        """Files that have their names now."""
-        statuses = Counter(status_of(fetched) for _, fetched in files)
-        for status, count in statuses.items():
+    def _count_arrived(self, results: Sequence[FileResult]) -> None:
+        for status, count in Counter(result.status for result in results).items():
             self._count_status(status, count)
-        for entry, fetched in files:
-            self._recent.add(entry.key)
-            self._uncounted.discard(entry.key)
-            self._report.count_arrived(fetched.size_bytes, fetched.saved_bytes)
+        for result in results:
+            assert result.entry is not None
+            self._recent.add(result.entry.key)
+            self._report.count_arrived(result.size_bytes, result.saved_bytes)
             if self._says_files:
-                logger.debug("File (%s): %s -> %s", status_of(fetched), entry.url, entry.path)
-        self._stats.inc_value("mediacrawl/fetched_bytes", sum(fetched.fetched_bytes for _, fetched in files))
-        self._stats.inc_value("mediacrawl/saved_bytes", sum(fetched.saved_bytes for _, fetched in files))
+                logger.debug("File (%s): %s -> %s", result.status, result.url, result.entry.path)
+        self._stats.inc_value("mediacrawl/fetched_bytes", sum(result.fetched_bytes for result in results))
+        self._stats.inc_value("mediacrawl/saved_bytes", sum(result.saved_bytes for result in results))
 
-    def failed(self, entry: Entry, error: BaseException) -> MediaError:
-        """Note why, in the ledger, the log and the report; what to raise to who wanted it. For the event loop."""
-        reason = error.reason if isinstance(error, TransferError) else in_words(error)
-        self._uncounted.discard(entry.key)
-        self._failed[entry.key] = reason
+    def _count_failure(self, result: FileResult) -> None:
+        self._report.count_failure(result.url, result.reason, known=result.is_known_failure)
+        if result.is_known_failure:
+            return
+        assert result.request is not None
+        self._failed[result.request.key] = result.reason
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
-        noted = self._works.changes.ask(
-            Failure(
-                entry._replace(
-                    http_status=getattr(error, "http_status", None),
-                    reason=reason,
-                    permanent=getattr(error, "permanent", False),
-                )
-            )
-        )
-        self._noting.add(noted)
-        noted.add_done_callback(self._noted)
-        if isinstance(error, IgnoreRequest | RedirectForbidden):
-            logger.debug("File not asked for: %s: %s", entry.url, reason)
+        cause = result.error.__cause__ if result.error is not None else None
+        if isinstance(result.error, RedirectForbidden) or isinstance(cause, IgnoreRequest):
+            logger.debug("File not asked for: %s: %s", result.url, result.reason)
         else:
-            known = isinstance(error, MediacrawlError | OSError | FileException)
-            logger.error("File failed: %s: %s", entry.url, reason, exc_info=None if known else error)
-        self._report.count_failure(entry.url, reason)
-        self._count_status("failed", 1)
-        return MediaError(entry.url, reason)
-
-    def _noted(self, noted: asyncio.Future[Entry]) -> None:
-        self._noting.discard(noted)
-        if not noted.cancelled() and isinstance(error := noted.exception(), MachineError):
-            self._all_noted = False
-            self._bridge.stop_for(error)
-
-    async def all_noted(self) -> bool:
-        """Wait until the ledger has every failure. False if it could not take one: then the crawl is stopped."""
-        if self._noting:
-            await asyncio.wait(self._noting)  # `_noted` has seen them by then: it was called before
-        return self._all_noted
+            is_known = cause is None or isinstance(cause, MediacrawlError | OSError | FileException)
+            logger.error("File failed: %s: %s", result.url, result.reason, exc_info=None if is_known else cause)
+        self._count_status(FAILED, 1)
 
 
-def status_of(fetched: Fetched) -> str:
-    """As Scrapy's pipelines have it in `files`."""
-    return "resumed" if fetched.saved_bytes else "downloaded"
+def info_of(url: str, result: FileResult) -> FileInfo:
+    """Return what an item gets to know of a file that is there; `url` is what it has asked for.
 
-
-def info_of(url: str, entry: Entry, status: str) -> FileInfo:
-    """What an item gets to know of a file that is there."""
-    return FileInfo(url=url, path=entry.path or "", checksum=entry.sha256, status=status)
+    Raises:
+        MediaError: it is not there.
+        Interrupted: the run has stopped before it was known.
+    """
+    if result.status == INTERRUPTED:
+        raise Interrupted(url)
+    if result.entry is None:
+        raise MediaError(shown_url(url), result.reason)
+    return FileInfo(url=url, path=result.entry.path or "", checksum=result.entry.sha256, status=result.status)

@@ -106,11 +106,6 @@ class Works:
         finally:
             self.pool.flush()
 
-    def hand_over(self) -> None:
-        """What the loop has asked or told goes on its way now. By the loop, before another thread calls `close`."""
-        self.questions.hand_over()
-        self.changes.hand_over()
-
     def close(self) -> None:
         """Stop transfers, carry out what is queued, close the ledger. Blocks, but not for ever: not for the loop.
 

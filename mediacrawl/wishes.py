@@ -11,18 +11,19 @@ from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 
 from mediacrawl import lists
-from mediacrawl.archive import validators_of
-from mediacrawl.bridge import Wanted, headers_of
-from mediacrawl.errors import shown_url
-from mediacrawl.naming import is_canonical, is_page_name, name_in_url
+from mediacrawl.bridge import headers_of
+from mediacrawl.dispatch import Carrier
+from mediacrawl.download.request import TransferRequest
+from mediacrawl.errors import NotFetchable, shown_url
+from mediacrawl.fetch.request import FileRequest
+from mediacrawl.naming import is_canonical, is_page_name, key_of_url, name_in_url
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
 
+    from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
-    from mediacrawl.ledger.ledger import Entry
-    from mediacrawl.wiring import Works
 
 # What an item with a single URL may say about it, and where the request carries it.
 _OPTIONS = {
@@ -76,27 +77,66 @@ def says_more(adapter: ItemAdapter) -> bool:
     return any(adapter.get(name) for name in _MORE)
 
 
-def wanted_of(request: Request, key: str, works: Works, done: Entry | None, *, allow_redirects: bool) -> Wanted:
-    """What a transfer needs to know. `done` is the row of a file that is there, to be revalidated."""
-    return Wanted(
+def file_request_of(
+    request: Request, key: str, *, allow_redirects: bool, batchable: bool, stepwise: bool
+) -> FileRequest:
+    """Return what a request of Scrapy asks for."""
+    transfer = TransferRequest(
         key,
-        works,
-        url=request.url,
+        request.url,
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
         name=request.meta.get("media_filename") or name_in_url(request.url),
         digests=digests_of(request),
-        revalidate=validators_of(done) if done is not None else None,
         allow_redirects=allow_redirects,
         accept_html=is_page_name(request.url),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
         timeout_s=request.meta.get("download_timeout"),
     )
+    return FileRequest(
+        transfer,
+        filename=request.meta.get("media_filename"),
+        page=request.meta.get("media_page"),
+        options=lists.kept_of(_facts(request)),
+        owner=request.meta.get("media_owner"),
+        ignores_known_failure=bool(request.meta.get("media_again")),
+        batchable=batchable,
+        stepwise=stepwise,
+        carrier=Carrier(request, bool(request.meta.get("allow_offsite"))),
+    )
 
 
-def wish_of(request: Request) -> str | None:
-    """What the ledger keeps of it, as JSON, so that a retry asks for the same."""
-    return lists.kept_of(_facts(request))
+def plain_request(
+    url: str,
+    headers: tuple[tuple[str, str], ...],
+    page: str | None,
+    *,
+    carrier: Carrier,
+    allow_redirects: bool,
+    batchable: bool,
+) -> FileRequest:
+    """Return the request for a URL of which nothing is to be known but its own headers and where it was found."""
+    transfer = TransferRequest(
+        key_of_url(url),
+        url,
+        headers=headers,
+        name=name_in_url(url),
+        allow_redirects=allow_redirects,
+        accept_html=is_page_name(url),
+    )
+    return FileRequest(transfer, page=page, batchable=batchable, carrier=carrier)
+
+
+def refusal_of(request: FileRequest) -> TransferError | None:
+    """Return why a file cannot be asked for; None if it can."""
+    sent: Request | None = request.carrier.request
+    if sent is None:  # it is plain
+        return None
+    if Origin.of(request.transfer.url) is None:
+        return NotFetchable(request.transfer.url, "not an http or https URL with a host")
+    if sent.method != "GET":
+        return NotFetchable(request.transfer.url, f"only GET can be resumed, not {sent.method}")
+    return None
 
 
 def _facts(request: Request) -> dict[str, str | None]:

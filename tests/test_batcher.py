@@ -1,4 +1,3 @@
-import asyncio
 import threading
 from concurrent.futures import CancelledError
 
@@ -160,61 +159,6 @@ def test_many_threads_may_ask():
         thread.join()
     assert answers == {number: number + 1 for number in range(800)}
     batcher.close()
-
-
-def in_a_loop(work):
-    async def run():
-        batcher = Batcher("test", answer)
-        try:
-            return await asyncio.wait_for(work(batcher), WAIT_S)
-        finally:
-            batcher.hand_over()
-            batcher.close()
-
-    batches = []
-
-    def answer(questions):
-        batches.append(list(questions))
-        return [ValueError("odd") if question == 13 else question * 2 for question in questions]
-
-    return asyncio.run(run()), batches
-
-
-def test_what_is_asked_in_one_turn_of_the_loop_is_one_batch_and_each_gets_its_answer():
-    async def work(batcher):
-        batcher.tell(0)
-        first = await asyncio.gather(*(batcher.ask(n) for n in (1, 13, 2)), return_exceptions=True)
-        return first, await batcher.ask(5)
-
-    (first, last), batches = in_a_loop(work)
-    assert [first[0], str(first[1]), first[2], last] == [2, "odd", 4, 10]
-    assert batches == [[0, 1, 13, 2], [5]]
-
-
-def test_what_was_told_is_not_lost_by_closing():
-    async def work(batcher):
-        batcher.tell(1)
-        batcher.tell(2)
-
-    assert in_a_loop(work)[1] == [[1, 2]]
-
-
-def test_who_asks_in_a_loop_after_the_end_is_cancelled():
-    async def work(batcher):
-        batcher.close()
-        with pytest.raises(asyncio.CancelledError):
-            await batcher.ask(1)
-
-    assert in_a_loop(work)[1] == []
-
-
-def test_who_gave_up_waiting_in_a_loop_does_no_harm():
-    async def work(batcher):
-        given_up, other = batcher.ask(1), batcher.ask(2)
-        given_up.cancel()
-        return await other
-
-    assert in_a_loop(work) == (4, [[1, 2]])
 
 
 def test_close_gives_up_on_an_answer_that_does_not_come(gate):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CUT_COUNTS_S = 0.1
 _CLOSE_WITHIN_S = 2.0  # then a server that does not close its side is taken to have
 _WATCH_EVERY_S = 0.002
+_STAY_S = 1.0  # with nothing to watch
 _LONG_IDLE_S = 1.0
 _ENTER_EVERY_S = 0.005
 _LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
@@ -514,28 +515,33 @@ class _Watched(NamedTuple):
 
 
 class _Closing:
-    """Connections that are closed on this side, until they are on the other. Has a thread while there are some."""
+    """Connections that are closed on this side, until they are on the other. Has a thread while there are some, and a
+    moment longer: where each file comes from another host, one connection after another is closed.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._new: list[_Watched] = []
         self._has_thread = False
 
     def add(self, sock: socket.socket | None, at_most_s: float, then: Callable[[], None]) -> None:
         """Call `then` when the other side has closed the connection, or after so long; then free the socket."""
-        with self._lock:
+        with self._changed:
             self._new.append(_Watched(sock, time.monotonic() + at_most_s, then))
             starts, self._has_thread = not self._has_thread, True
+            self._changed.notify()
         if starts:
             try:
                 threading.Thread(target=self._watch, daemon=True, name="closing").start()
             except RuntimeError:  # none can be started: the process is about to end, or there are too many
-                self._watch()
+                self._watch(stay_s=0.0)
 
-    def _watch(self) -> None:
+    def _watch(self, stay_s: float = _STAY_S) -> None:
         watched: list[_Watched] = []
         while True:
-            with self._lock:
+            with self._changed:
+                if not (watched or self._new):
+                    self._changed.wait(stay_s)
                 watched += self._new
                 self._new = []
                 if not watched:

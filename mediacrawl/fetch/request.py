@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mediacrawl.download.request import Fetched
+    from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
 
 DOWNLOADED = "downloaded"
@@ -28,6 +29,8 @@ UPTODATE = "uptodate"
 """The file was there, and no byte of it travelled."""
 FAILED = "failed"
 """The file is not there."""
+INTERRUPTED = "interrupted"
+"""The run has stopped before it was known; the next one goes on."""
 
 
 class FileRequest(NamedTuple):
@@ -39,7 +42,11 @@ class FileRequest(NamedTuple):
         filename: last part of the path, where only that is prescribed.
         page: URL of the page that has the link.
         options: what the ledger keeps for a retry beside the URL, as JSON.
+        owner: name of the spider or command that it belongs to, where that is not the one that fetches it.
         ignores_known_failure: fetch it even if the ledger knows that it failed for good.
+        batchable: it may go with others of its host over one connection.
+        stepwise: the driver is asked before it is queued, and before it is written; see `FetchQueue.take_steps`.
+        carrier: what the driver needs to send it.
     """
 
     transfer: TransferRequest
@@ -47,7 +54,11 @@ class FileRequest(NamedTuple):
     filename: str | None = None
     page: str | None = None
     options: str | None = None
+    owner: str | None = None
     ignores_known_failure: bool = False
+    batchable: bool = True
+    stepwise: bool = False
+    carrier: Any = None
 
     @classmethod
     def of_url(
@@ -102,8 +113,8 @@ class FileRequest(NamedTuple):
         return shown_url(self.transfer.url)
 
     def entry(self, owner: str, **facts: Any) -> Entry:
-        """Make the ledger row of this file; `owner` is the name of the spider or command that wants it."""
-        return Entry(self.key, self.url, page=self.page, spider=owner, wish=self.options, **facts)
+        """Make the ledger row of this file; `owner` is the name of the spider or command that fetches it."""
+        return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
     def revalidating(self, entry: Entry | None) -> FileRequest:
         """Return the request that fits a row: with the validators of the version that is there, if one is."""
@@ -118,12 +129,13 @@ class FileResult(NamedTuple):
 
     Attributes:
         url: without credentials; of a line of a list that has none, where the line stands.
-        status: one of `DOWNLOADED`, `RESUMED`, `UPTODATE`, `FAILED`.
+        status: one of `DOWNLOADED`, `RESUMED`, `UPTODATE`, `FAILED`; in a crawl that has stopped also `INTERRUPTED`.
         entry: the ledger row of a file that is there; None for a failure.
         reason: why it failed; empty otherwise.
-        is_known_failure: it was not asked for, as it is known to have failed for good.
+        error: what that came from; None where it was not asked for, as it is known to have failed for good.
         size_bytes: of a file that arrived; 0 otherwise.
         saved_bytes: of these, those that were on the disk before.
+        fetched_bytes: that travelled for it.
         request: the request that it answers; None for a line of a list that is none.
     """
 
@@ -131,9 +143,10 @@ class FileResult(NamedTuple):
     status: str
     entry: Entry | None = None
     reason: str = ""
-    is_known_failure: bool = False
+    error: TransferError | None = None
     size_bytes: int = 0
     saved_bytes: int = 0
+    fetched_bytes: int = 0
     request: FileRequest | None = None
 
     @classmethod
@@ -145,6 +158,7 @@ class FileResult(NamedTuple):
             entry,
             size_bytes=fetched.size_bytes,
             saved_bytes=fetched.saved_bytes,
+            fetched_bytes=fetched.fetched_bytes,
             request=request,
         )
 
@@ -153,10 +167,20 @@ class FileResult(NamedTuple):
         """Return the result of a file that needs nothing."""
         return cls(request.url, UPTODATE, entry, request=request)
 
+    @property
+    def is_known_failure(self) -> bool:
+        """Whether it was not asked for, as it is known to have failed for good."""
+        return self.status == FAILED and self.error is None and self.request is not None
+
     @classmethod
-    def of_failure(cls, request: FileRequest, reason: str, *, known: bool = False) -> FileResult:
+    def of_failure(cls, request: FileRequest, reason: str, error: TransferError | None = None) -> FileResult:
         """Return the result of a file that did not arrive."""
-        return cls(request.url, FAILED, reason=reason, is_known_failure=known, request=request)
+        return cls(request.url, FAILED, reason=reason, error=error, request=request)
+
+    @classmethod
+    def of_interruption(cls, request: FileRequest) -> FileResult:
+        """Return the result of a file that the run did not come to."""
+        return cls(request.url, INTERRUPTED, request=request)
 
 
 @lru_cache(256)  # most requests have the same ones

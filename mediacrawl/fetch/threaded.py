@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import MachineError, MediacrawlError
-from mediacrawl.fetch.request import FAILED, UPTODATE, FileRequest, FileResult
+from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
 from mediacrawl.ledger.ledger import Entry
 from mediacrawl.pace import BATCH_S
 from mediacrawl.report import Recent
@@ -224,7 +224,7 @@ class ThreadedFetch:
 
     def _results(self) -> list[FileResult]:
         invalid, self._invalid = self._invalid, []
-        results = [*invalid, *self._files.take_results()]
+        results = [*invalid, *(result for result in self._files.take_results() if result.status != INTERRUPTED)]
         for result in results:
             self._count(result)
         return results

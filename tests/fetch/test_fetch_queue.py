@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, TransferBroken
+from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, RedirectUnasked, TransferBroken
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest
+from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE, FileRequest
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.ledger import DONE, PENDING, Entry
 from mediacrawl.ledger.ledger import FAILED as FAILED_ROW
@@ -22,8 +22,8 @@ NOW_S = 1e9
 PART = SimpleNamespace(file="part")
 
 
-def queue_of(per_host=2, most_open=math.inf):
-    return FetchQueue("get", RefetchPolicy(), per_host, most_open)
+def queue_of(per_host=2, most_open=math.inf, **more):
+    return FetchQueue("get", RefetchPolicy(), per_host, most_open, **more)
 
 
 def request(url="http://h/a.jpg", **more):
@@ -144,11 +144,13 @@ def test_a_failure_is_told_and_noted_with_what_is_known_of_it():
     look_up(files)
     write(files)
     files.fetched(begin(files)[0], [HttpStatusError("http://h/a.jpg", 404, "Not Found")], 0.0)
-    (result,) = files.take_results()
-    assert (result.status, result.reason, result.entry) == (FAILED, "HTTP 404 Not Found", None)
+    assert files.take_results() == [], "it is told once it is noted"
     (failure,) = files.take_writes()
     assert isinstance(failure.change, Failure)
     entry = failure.change.entry
+    files.written([failure], [entry])
+    (result,) = files.take_results()
+    assert (result.status, result.reason, result.entry) == (FAILED, "HTTP 404 Not Found", None)
     assert (entry.http_status, entry.permanent, entry.page, entry.wish) == (
         404,
         True,
@@ -164,9 +166,9 @@ def test_a_name_that_cannot_be_had_is_a_failure_of_that_file():
     write(files)
     files.fetched(begin(files)[0], [fetched()], 0.0)
     assert write(files, NameTaken("a is a file")) == [Publish]
+    assert write(files) == [Failure]
     (result,) = files.take_results()
     assert (result.status, result.reason) == (FAILED, "a is a file")
-    assert write(files) == [Failure]
 
 
 def test_a_file_that_another_process_fetches_is_looked_up_again_when_it_may_be_there():
@@ -196,7 +198,8 @@ def test_what_concerns_the_whole_run_is_raised_once_the_others_have_been_taken(e
     with pytest.raises(type(error)):
         files.fetched(batch, [error, fetched()], 0.0)
     assert write(files) == [Publish]
-    assert (len(files.take_results()), len(files)) == (1, 1)
+    assert [result.status for result in files.take_results()] == [INTERRUPTED, DOWNLOADED]
+    assert len(files) == 0
 
 
 def test_an_error_of_a_write_is_raised_once_the_others_have_been_taken():
@@ -208,7 +211,10 @@ def test_an_error_of_a_write_is_raised_once_the_others_have_been_taken():
         files.fetched(batch, [fetched()], 0.0)
     with pytest.raises(DiskFull):
         write(files, DiskFull("full"))
-    assert [result.url for result in files.take_results()] == ["http://other/2.jpg"]
+    assert {result.url: result.status for result in files.take_results()} == {
+        "http://h/1.jpg": INTERRUPTED,
+        "http://other/2.jpg": DOWNLOADED,
+    }
 
 
 # Several
@@ -273,6 +279,130 @@ def test_where_another_process_has_the_same_list_rows_are_looked_at_before_a_bat
     (batch,) = files.next_batches(15.1)
     assert not batch.is_contended
     assert files.confirmed(batch, [None], NOW_S).requests == batch.requests
+
+
+def test_what_was_not_begun_in_the_middle_of_a_batch_waits_again_too():
+    files = queue_of(per_host=1)
+    files.add([request(f"http://h/{number}.jpg") for number in range(5)])
+    look_up(files)
+    files.fetched(begin(files)[0], [fetched()], 0.0)
+    (batch,) = begin(files)
+    files.fetched(batch, [fetched(), None, fetched(), None], 0.0)
+    assert [one.url for one in begin(files)[0].requests] == ["http://h/2.jpg", "http://h/4.jpg"]
+
+
+def test_a_file_that_is_not_like_others_of_its_host_goes_alone_whatever_its_host_has():
+    files = queue_of(per_host=1)
+    alone = request("http://h/alone.jpg")._replace(batchable=False)
+    files.add([request("http://h/1.jpg"), request("http://h/2.jpg"), alone])
+    look_up(files)
+    batches = begin(files)
+    assert [[one.url for one in batch.requests] for batch in batches] == [["http://h/alone.jpg"], ["http://h/1.jpg"]]
+    assert batches[0].host is None
+    files.fetched(batches[0], [fetched()], 0.0)
+    assert write(files) == [Want] * 3 + [Publish]
+
+
+def test_files_that_come_one_at_a_time_are_gathered_for_a_moment():
+    files = queue_of(per_host=4, gathers=True)
+    for number in range(4):
+        files.add([request(f"http://h/{number}.jpg")])
+    files.looked_up(files.take_lookups(), [None] * 4, NOW_S, now_s=5.0)
+    first, _ = begin(files, now_s=5.0)
+    assert (files.next_wake_s, begin(files, now_s=5.01)) == (5.02, [])
+    files.wake(5.02)
+    assert len(begin(files, now_s=5.02)) == 2, "nothing is known: they do not wait any longer"
+    files.fetched(first, [fetched(took_s=0.01)], 5.1)
+    files.add([request(f"http://h/{number}.jpg") for number in range(4, 6)])
+    files.looked_up(files.take_lookups(), [None] * 2, NOW_S, now_s=5.1)
+    assert begin(files, now_s=5.1) == [], "those under way are soon through"
+    files.wake(5.15)
+    (batch,) = begin(files, now_s=5.15)
+    assert len(batch.requests) == 2
+
+
+def test_what_is_known_of_a_host_is_kept_while_there_are_few():
+    files = queue_of(kept_hosts=1)
+    for host in ("a", "b"):
+        files.add([request(f"http://{host}/1.jpg")])
+        look_up(files)
+        files.fetched(begin(files)[0], [fetched()], 0.0)
+        write(files)
+        assert begin(files) == []
+    assert list(files._hosts) == ["a"]
+
+
+def test_a_file_that_a_project_has_a_say_in_stops_before_it_is_queued_and_before_it_is_written():
+    files = queue_of()
+    mine = request()._replace(stepwise=True)
+    files.add([mine])
+    look_up(files)
+    assert write(files) == [Want]
+    (step,) = files.take_steps()
+    assert (step.outcome, begin(files)) == (None, [])
+    files.proceed(mine, 0.0)
+    (batch,) = begin(files)
+    files.fetched(batch, [fetched()], 0.0)
+    (step,) = files.take_steps()
+    assert (step.outcome.part, files.take_writes()) == (PART, [])
+    files.publish(mine, step.outcome, "own/a.jpg")
+    assert write(files, NameTaken("own is a file")) == [Publish]
+    (step,) = files.take_steps()
+    assert step.outcome.reason == "own is a file"
+    files.fail(mine, step.outcome)
+    assert write(files) == [Failure]
+    (result,) = files.take_results()
+    assert (result.status, result.reason) == (FAILED, "own is a file")
+
+
+def test_a_file_that_is_seen_to_elsewhere_is_forgotten_with_its_part():
+    files = queue_of(most_open=1)
+    mine = request()._replace(stepwise=True)
+    files.add([mine])
+    look_up(files)
+    files.proceed(mine, 0.0)
+    (batch,) = begin(files)
+    files.fetched(batch, [fetched()], 0.0)
+    files.abandon(mine, files.take_steps()[-1].outcome)
+    assert len(files) == 0
+    files.add([request("http://h/b.jpg")])
+    look_up(files)
+    assert len(begin(files)) == 1
+
+
+def test_a_redirect_to_where_nobody_knows_whether_it_may_go_is_tried_again_when_that_is_known():
+    files = queue_of()
+    files.add([request()])
+    look_up(files)
+    files.fetched(begin(files)[0], [RedirectUnasked("http://h/a.jpg", "?", target="http://other/")], 0.0)
+    ((mine, target),) = files.take_unasked()
+    assert (target, files.take_lookups()) == ("http://other/", [])
+    files.retry([mine])
+    look_up(files)
+    assert len(begin(files)) == 1
+
+
+def test_a_stop_interrupts_what_waits_and_what_comes_back_unfinished():
+    files = queue_of(per_host=1)
+    files.add([request(f"http://{host}/1.jpg") for host in ("used", "unasked", "h", "h2")])
+    look_up(files)
+    batches = {batch.host.name: batch for batch in begin(files)}
+    files.fetched(batches["used"], [PartInUse()], 0.0)
+    files.fetched(batches["unasked"], [RedirectUnasked("http://h/", "?", target="http://other/")], 0.0)
+    files.add([request("http://h/waits.jpg"), request("http://h/alone.jpg")._replace(batchable=False)])
+    look_up(files)
+    files.add([request("http://h/new.jpg")])
+    write(files)
+    files.stop()
+    files.fetched(batches["h"], [None], 0.0)
+    files.fetched(batches["h2"], [fetched()], 0.0)
+    assert begin(files) == []
+    assert write(files) == [Publish]
+    files.add([request("http://h/late.jpg")])
+    results = {result.url: result.status for result in files.take_results()}
+    assert results.pop("http://h2/1.jpg") == DOWNLOADED
+    assert (set(results.values()), len(results), len(files)) == ({INTERRUPTED}, 7, 0)
+    assert files.next_wake_s is None
 
 
 # Anything

@@ -12,7 +12,7 @@ from crawling import BIG, basic_auth, item_of, items_spider, run, start
 from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
-from mediacrawl.convoys import Convoys
+from mediacrawl.dispatch import BatchDispatcher
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.workers import transfers
 from mediacrawl.workers.pool import WorkerPool
@@ -28,13 +28,14 @@ def urls(origin):
 @pytest.fixture
 def convoys(monkeypatch):
     """The sizes of all convoys that set out."""
-    sizes, travel = [], Convoys._travel
+    sizes, send = [], BatchDispatcher.send
 
-    async def noted(self, line, convoy):
-        sizes.append(len(convoy))
-        await travel(self, line, convoy)
+    async def noted(self, batch):
+        if batch.host is not None:
+            sizes.append(len(batch.requests))
+        return await send(self, batch)
 
-    monkeypatch.setattr(Convoys, "_travel", noted)
+    monkeypatch.setattr(BatchDispatcher, "send", noted)
     return sizes
 
 
@@ -279,17 +280,3 @@ def test_a_picture_does_not_wait_for_the_end_of_a_film(crawls, tmp_path, origin,
     crawled = crawls.crawl(tmp_path, FilmLast, {"ROBOTSTXT_OBEY": False})
     assert crawled.status == 0
     assert len(crawled.store) == MANY + 1
-
-
-def test_who_travels_again_has_nothing_of_the_last_time(crawls, tmp_path, urls, monkeypatch):
-    stale = []
-    travel = Convoys._travel
-
-    async def noted(self, line, convoy):
-        convoy[0].wanted.outcomes = [ValueError("of the last time")]
-        await travel(self, line, convoy)
-        stale.extend(outcome for outcome in convoy[0].wanted.outcomes if isinstance(outcome, ValueError))
-
-    monkeypatch.setattr(Convoys, "_travel", noted)
-    assert crawls.crawl(tmp_path, pages(urls), {"ROBOTSTXT_OBEY": False}).status == 0
-    assert stale == []

@@ -1,0 +1,202 @@
+"""Sends batches of media through Scrapy: the first file takes the whole way, the others follow over its connection.
+
+What Scrapy's downloader does for one request costs more than to fetch a small file. Of what it does, nearly all
+is the same for every file of a site: user agent, default headers, credentials, proxy, and the place in the slot. So
+while more files of a site are wanted than it has connections, several of them share one pass: robots.txt is asked
+for each, the rest is as the first has it. A file takes Scrapy's way alone where that would not be the same:
+
+- with a delay, AutoThrottle, an HTTP cache, `DOWNLOAD_SLOTS`, a downloader middleware that is not Scrapy's own, or
+  somebody who listens to what the downloader tells of each request;
+- with cookies, a method, meta or flags of its own;
+- where robots.txt says no.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydispatch import dispatcher
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.http.request import NO_CALLBACK
+
+from mediacrawl.bridge import WANTED, GivenUp, Wanted, fields_of
+from mediacrawl.download.request import Fetched
+from mediacrawl.errors import Interrupted, MachineError, TransferError
+from mediacrawl.fetch.asynchronous import failure_of
+from mediacrawl.headers import kind_of_path
+from mediacrawl.store.partfile import PartInUse
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+    from scrapy.http import Response
+
+    from mediacrawl.bridge import Bridge
+    from mediacrawl.download.request import Outcome, TransferRequest
+    from mediacrawl.fetch.queue import Batch
+    from mediacrawl.fetch.request import FileRequest
+    from mediacrawl.wiring import Works
+
+# Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
+_PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
+_SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than all else here
+_PER_REQUEST = (
+    signals.request_reached_downloader,
+    signals.request_left_downloader,
+    signals.response_received,
+    signals.response_downloaded,
+    signals.headers_received,
+    signals.bytes_received,
+)
+
+
+@dataclass(slots=True)
+class Carrier:
+    """What Scrapy's downloader needs to know of a file.
+
+    Attributes:
+        request: None where nothing but the URL and headers of its own is to be known.
+        offsite: the host need not be among the allowed domains.
+        response: set when the file has been fetched, as the middlewares left it.
+    """
+
+    request: Request | None = None
+    offsite: bool = False
+    response: Response | None = None
+
+    def lead(self, transfer: TransferRequest) -> Request:
+        """Return the request as Scrapy wants it."""
+        if self.request is not None:
+            self.request.meta.update(dont_retry=True, dont_cache=True)
+            return self.request
+        meta = {"allow_offsite": True} if self.offsite else {}
+        headers = {name: value.encode("latin-1") for name, value in transfer.headers}  # the bytes that it had
+        request = Request(transfer.url, headers=headers, meta=meta, callback=NO_CALLBACK)
+        request.meta.update(dont_retry=True, dont_cache=True)
+        return request
+
+
+def host_of(request: FileRequest) -> str:
+    """Name the queue of a file: its origin, whether that may be offsite, and whether it is a song or a video."""
+    found = _SITE_AND_PATH.match(request.transfer.url)
+    site, path = found.groups() if found is not None else ("", "")
+    is_long = kind_of_path(path) in {"audio", "video"}
+    return f"{site}{' offsite' * request.carrier.offsite}{' long' * is_long}"
+
+
+class BatchDispatcher:
+    """Sends batches through the downloader of a crawl.
+
+    Attributes:
+        may_batch: several files may share a pass.
+    """
+
+    def __init__(self, crawler: Crawler, bridge: Bridge, works: Works) -> None:
+        self._crawler = crawler
+        self._bridge = bridge
+        self._works = works
+        self._robots = crawler.get_downloader_middleware(RobotsTxtMiddleware)
+        self.may_batch = _may_batch(crawler)
+
+    def is_batchable(self, request: Request) -> bool:
+        """Return whether a pipeline's request is like any other of its site."""
+        return (
+            self.may_batch
+            and request.method == "GET"
+            and not (request.body or request.cookies or request.flags or "Cookie" in request.headers)
+            and all(name in _PLAIN_META or name.startswith("media_") for name in request.meta)
+        )
+
+    async def send(self, batch: Batch) -> list[Outcome | None]:
+        """Fetch a batch. Return what came of each file; None for those that were not begun."""
+        first, *others = batch.requests
+        transfers = dict(zip((one.key for one in batch.requests), batch.transfers, strict=True))
+        request = first.carrier.lead(transfers[first.key])
+        followers = await self._obedient(request, others)
+        wanted = Wanted(self._works, [transfers[one.key] for one in (first, *followers)])
+        request.meta[WANTED] = wanted
+        outcome: Outcome
+        try:
+            response = await self._bridge.download(request)
+            outcome = wanted.fetched or TransferError(
+                response.url, "a downloader middleware answered, and not the network"
+            )
+            if batch.host is None and isinstance(outcome, Fetched):
+                outcome = outcome._replace(headers=fields_of(response))
+                if first.carrier.request is not None:
+                    first.carrier.response = response
+        except (GivenUp, asyncio.CancelledError):
+            wanted.give_up()
+            return [Interrupted(request.url)] * len(batch.requests)
+        except Exception as error:
+            wanted.release()
+            is_ours = isinstance(error, TransferError | MachineError | Interrupted | PartInUse)
+            outcome = error if is_ours else failure_of(first, error)
+        finally:
+            request.meta.pop(WANTED, None)
+        self._count(wanted)
+        came = dict(zip((one.key for one in followers), wanted.outcomes, strict=False))
+        return [outcome, *(_judged(one, came.get(one.key)) for one in others)]
+
+    async def _obedient(self, request: Request, others: list[FileRequest]) -> list[FileRequest]:
+        """Those that robots.txt does not mind. The others are asked about when they lead, and refused."""
+        if self._robots is None or not others:
+            return others
+        try:
+            parser = await self._robots.robot_parser(request)
+        except Exception:  # given up, or a mistake of somebody: each is asked about alone
+            return []
+        if parser is None:
+            return others
+        return [one for one in others if parser.allowed(one.transfer.url, self._agent(one))]
+
+    def _agent(self, request: FileRequest) -> str:
+        """The name that robots.txt is asked for, as Scrapy's middleware chooses it."""
+        assert self._robots is not None
+        own = {name.lower(): value for name, value in request.transfer.headers}
+        agent = self._robots._robotstxt_useragent  # noqa: SLF001
+        return agent or own.get("user-agent") or self._robots._default_useragent  # noqa: SLF001
+
+    def _count(self, wanted: Wanted) -> None:
+        """The followers in Scrapy's statistics, as if each had taken the whole way."""
+        fetched = [outcome for outcome in wanted.outcomes if isinstance(outcome, Fetched)]
+        if not wanted.outcomes:
+            return
+        stats = self._crawler.stats
+        stats.inc_value("downloader/request_count", len(wanted.outcomes))
+        stats.inc_value("downloader/request_method_count/GET", len(wanted.outcomes))
+        stats.inc_value("downloader/response_count", len(fetched))
+        stats.inc_value("response_received_count", len(fetched))
+        for status in {outcome.status for outcome in fetched}:
+            count = sum(outcome.status == status for outcome in fetched)
+            stats.inc_value(f"downloader/response_status_count/{status}", count)
+
+
+def _judged(request: FileRequest, outcome: Outcome | None) -> Outcome | None:
+    """What came of a follower; a mistake of ours is a failure of that file."""
+    if outcome is None or isinstance(outcome, Fetched | TransferError | MachineError | Interrupted | PartInUse):
+        return outcome
+    return failure_of(request, outcome)
+
+
+def _may_batch(crawler: Crawler) -> bool:
+    settings = crawler.settings
+    assert crawler.engine is not None
+    middlewares: Any = crawler.engine.downloader.middleware.middlewares
+    return (
+        not (settings.getfloat("DOWNLOAD_DELAY") or settings.getbool("AUTOTHROTTLE_ENABLED"))
+        and not (settings.getbool("HTTPCACHE_ENABLED") or settings.getdict("DOWNLOAD_SLOTS"))
+        and not settings.getint("CLOSESPIDER_PAGECOUNT")
+        and all(type(middleware).__module__.startswith("scrapy.downloadermiddlewares.") for middleware in middlewares)
+        and not any(is_listened_to(crawler, signal) for signal in _PER_REQUEST)
+    )
+
+
+def is_listened_to(crawler: Crawler, signal: object) -> bool:
+    """By somebody who is not Scrapy's own, nor ours."""
+    receivers = dispatcher.liveReceivers(dispatcher.getAllReceivers(crawler.signals.sender, signal))
+    modules = [str(getattr(receiver, "__module__", "")) for receiver in receivers]
+    return any(not module.startswith(("scrapy.", "mediacrawl.")) for module in modules)
