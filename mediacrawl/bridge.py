@@ -81,7 +81,6 @@ class Wanted:
         followers: others of the same site, to be fetched over the same connection right behind it.
         outcomes: of those followers that were begun, in their order.
         elapsed_s: what it all took.
-        retries: after failures in a row without a new byte; None takes the policy's.
     """
 
     key: str
@@ -100,7 +99,6 @@ class Wanted:
     followers: Sequence[Wanted] = ()
     outcomes: Sequence[Outcome] = ()
     elapsed_s: float = 0.0
-    retries: int | None = None
 
     def release(self) -> None:
         """Let go of a part that nobody will publish: it stays for the next run."""
@@ -597,7 +595,6 @@ def _transfer(
         allow_redirects=wanted.allow_redirects,
         ask_before_redirect=wanted.ask_before_redirect,
         accept_html=wanted.accept_html,
-        retries=wanted.retries,
         name=wanted.name,
     )
 

@@ -210,8 +210,6 @@ class Convoys:
         self._send(key, line)
 
     async def _travel(self, line: _Line, convoy: list[Traveller]) -> None:
-        for traveller in convoy:
-            traveller.wanted.retries = 0 if line.pace.is_down else None
         first, *others = convoy
         request, wanted = first.lead(), first.wanted
         wanted.fetched, wanted.outcomes = None, []  # it may have travelled before

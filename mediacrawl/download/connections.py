@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mediacrawl.download.request import Cancel
+    from mediacrawl.download.request import Cancel, Progress
 
 # So long a connection counts that was closed in the middle of an answer: a server that is just sending notices it
 # with one of its next packets, and nothing tells when.
@@ -443,6 +443,7 @@ class Admission(NamedTuple):
 
     Attributes:
         wait: until there is a permit. A helper does without.
+        progress: says since when the host is waited for, and not others that have its connections.
     """
 
     connections: HostConnections
@@ -450,10 +451,16 @@ class Admission(NamedTuple):
     host: str
     cancel: Cancel
     wait: bool = True
+    progress: Progress | None = None
 
     def permit(self, has_idle: Callable[[], bool]) -> Permit | None:
         """See `HostConnections.acquire`."""
-        return self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
+        if self.progress is not None:
+            self.progress.waits_since_s = None
+        permit = self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
+        if self.progress is not None:
+            self.progress.waits_since_s = time.monotonic()
+        return permit
 
     def check(self) -> None:
         """Raise `HostPaused` where nothing may be sent now: to wait for a connection may have taken long."""

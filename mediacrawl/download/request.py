@@ -31,7 +31,6 @@ class TransferRequest(NamedTuple):
         ask_before_redirect: follow them only to where `Downloader.may_follow` lets it.
         accept_html: an HTML page is what is wanted.
         connections: how many a large file may use at once; None takes the policy's.
-        retries: after failures in a row without a new byte; None takes the policy's.
         name: for a progress bar.
     """
 
@@ -47,7 +46,6 @@ class TransferRequest(NamedTuple):
     ask_before_redirect: bool = True
     accept_html: bool = False
     connections: int | None = None
-    retries: int | None = None
     name: str = ""
 
 

@@ -33,7 +33,7 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mediacrawl.download.request import Outcome, TransferRequest
+    from mediacrawl.download.request import Outcome
     from mediacrawl.ledger.ledger import Entry
     from mediacrawl.refetch import RefetchPolicy
 
@@ -63,20 +63,12 @@ class Batch(NamedTuple):
         requests: in their order.
         is_contended: another process has fetched files of this queue lately: look up the rows of these once more, see
             `confirmed`.
-        is_down: the host has answered nothing of late: try each file once.
     """
 
     host: HostQueue
     line: HostLine
     requests: Sequence[FileRequest]
     is_contended: bool = False
-    is_down: bool = False
-
-    @property
-    def transfers(self) -> list[TransferRequest]:
-        """What the transfers of this batch have to know."""
-        transfers = [request.transfer for request in self.requests]
-        return [transfer._replace(retries=0) for transfer in transfers] if self.is_down else transfers
 
 
 class HostLine:
@@ -90,11 +82,6 @@ class HostLine:
     def first_number(self) -> float:
         """The number of the file that has waited longest; infinite if none waits."""
         return self._waiting[0][0] if self._waiting else float("inf")
-
-    @property
-    def is_down(self) -> bool:
-        """Whether the host has answered nothing of late."""
-        return self._pace.is_down
 
     def connections(self, most: float) -> float:
         """Return how many of so many connections the host may have: one while it fails."""
@@ -140,7 +127,7 @@ class HostQueue:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return not self._in_flight and self._first() is None
+        return not self._in_flight and all(line.first_number == float("inf") for line in self._lines.values())
 
     def append(self, number: int, request: FileRequest) -> None:
         """Add a file; `number` says when it came, over all hosts."""
@@ -149,20 +136,16 @@ class HostQueue:
 
     def begin(self, connections: float, most: float, *, contended: bool) -> Batch | None:
         """Take the next batch, of so many files at most, if one of so many connections is free."""
-        line = self._first()
-        if line is None or self._in_flight >= (connections := line.connections(connections)):
-            return None
-        requests = line.pop(connections - self._in_flight, most, scattered=contended)
-        self._in_flight += 1
-        return Batch(self, line, requests, contended, line.is_down)
+        for line in sorted(self._lines.values(), key=lambda line: line.first_number):
+            free = line.connections(connections) - self._in_flight
+            if free > 0 and line.first_number < float("inf"):
+                self._in_flight += 1
+                return Batch(self, line, line.pop(free, most, scattered=contended), contended)
+        return None
 
     def end(self) -> None:
         """Free the connection of a batch."""
         self._in_flight -= 1
-
-    def _first(self) -> HostLine | None:
-        line = min(self._lines.values(), key=lambda line: line.first_number)
-        return line if line.first_number < float("inf") else None
 
 
 class FetchQueue:

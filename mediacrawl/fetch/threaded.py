@@ -194,7 +194,8 @@ class ThreadedFetch:
             if batch.is_contended:
                 confirmed = self._files.confirmed(batch, self._rows(batch.requests), time.time())
             if confirmed.requests:
-                self._then(self._works.pool.submit(confirmed.transfers, BATCH_S), self._fetched, confirmed)
+                transfers = [request.transfer for request in confirmed.requests]
+                self._then(self._works.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
 
     def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
         return self._works.archive.known([request.key for request in requests])

@@ -285,21 +285,30 @@ def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers(
     files.add([request(f"http://good/{number}.jpg") for number in range(20)])
     look_up(files)
     under_way = {"h": [], "good": []}
-    most, tries = [], []
+    most = []
     for _ in range(12):
         for batch in begin(files):
             under_way[batch.host.name].append(batch)
         most.append(len(under_way["h"]))
         assert len(under_way["good"]) == 3
         batch = under_way["h"].pop(0)
-        tries.append(batch.transfers[0].retries)
         files.fetched(batch, [silent], 0.0)
     assert most == [3, 3, 3, 2, *[1] * 8]
-    assert tries == [None] * 8 + [0] * 4
     (batch,) = [batch for batch in begin(files) if batch.host.name == "h"]
     files.fetched(batch, [fetched(took_s=1.0)], 0.0)
-    begun = [batch for batch in begin(files) if batch.host.name == "h"]
-    assert [batch.transfers[0].retries for batch in begun] == [None] * 3
+    assert len([batch for batch in begin(files) if batch.host.name == "h"]) == 3
+
+
+def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
+    files = queue_of(per_host=3)
+    files.add([request(f"http://h/{number}.mp4") for number in range(6)])
+    look_up(files)
+    for batch in begin(files):
+        files.fetched(batch, [TransferBroken("http://h/", "nothing came")], 0.0)
+    files.add([request(f"http://h/{number}.jpg") for number in range(6)])
+    look_up(files)
+    kinds = [batch.requests[0].url[-3:] for batch in begin(files)]
+    assert kinds == ["mp4", "jpg", "jpg"]
 
 
 OUTCOMES = st.sampled_from(
