@@ -38,7 +38,7 @@ class Pace:
         self.failures = 0
 
     def connections(self, most: float) -> float:
-        """Return how many of so many connections the host may have."""
+        """Return how many connections the host may have, `most` or fewer."""
         return 1 if self.failures >= _FAILING_FROM else most
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:

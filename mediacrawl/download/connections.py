@@ -142,7 +142,7 @@ class ConnectionLimit:
         self._tell()
 
     def _serve(self, host: str, permits: _Granted) -> None:
-        """Grant what is free; where somebody still waits, ask those that have some for it."""
+        """Grant free permits to the holders that wait; recall permits while a holder still waits."""
         while permits.waiting and self._has_room(host, permits):
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
@@ -157,9 +157,9 @@ class ConnectionLimit:
         self._untold += [partial(holder.recall, host, needed) for holder in holders]
 
     def _tell(self) -> None:
-        """Tell the holders in the order in which it was decided: one that is asked for a permit has heard of it.
+        """Tell the holders in the order of the decisions: a grant is told before the recall of the same permit.
 
-        One thread tells at a time, also what others have decided; without the lock, as a holder may call back.
+        One thread at a time tells, also the decisions of other threads; without the lock, as a holder may call back.
         """
         with self._lock:
             if self._is_telling:

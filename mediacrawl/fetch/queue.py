@@ -84,7 +84,7 @@ class HostLine:
         return self._waiting[0][0] if self._waiting else float("inf")
 
     def connections(self, most: float) -> float:
-        """Return how many of so many connections the host may have: one while it fails."""
+        """Return how many connections the host may have, `most` or fewer: one while it fails."""
         return self._pace.connections(most)
 
     def append(self, number: int, request: FileRequest) -> None:

@@ -316,7 +316,7 @@ OUTCOMES = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_have(data):
     per_host, most_open = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 2, 5, math.inf]))
