@@ -37,10 +37,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl import config
+from mediacrawl.download.request import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.sockets import is_public, leads_to_public
-from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, shown_url
-from mediacrawl.fetch.asynchronous import in_words, unlock
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, in_words, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.pace import BATCH_S
 from mediacrawl.page_connections import PageConnections
@@ -406,6 +406,8 @@ class _Handlers:
         if slot is not None and self._bridge.limit is not None:
             self._bridge.limit.allow(urlsplit(request.url).hostname or "", slot.concurrency, key)
         async with self._gate.place(key, slot.concurrency if slot is not None else 0):
+            if self._bridge.stopping:
+                raise GivenUp("the crawl is stopping")
             wanted: Wanted | None = request.meta.get(WANTED)
             if wanted is None:
                 return await self._page(request)

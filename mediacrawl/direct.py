@@ -95,7 +95,7 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
     except MediacrawlError as error:
         print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
-    files = FetchQueue(_OWNER, refetch, works.downloader.policy.per_host or math.inf, works.most_open_parts)
+    files = FetchQueue(_OWNER, refetch, works.downloader.policy.per_host or works.concurrent, works.most_open_parts)
     run = ThreadedFetch(works, files, wishes.blocks(), report)
     console = _Console(works, report, display)
     with _told(report), _first_interrupt(run.stop):

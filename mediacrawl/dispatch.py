@@ -25,9 +25,8 @@ from scrapy.http.request import NO_CALLBACK
 
 from mediacrawl.bridge import WANTED, GivenUp, Wanted, fields_of
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, TransferError
-from mediacrawl.fetch.asynchronous import failure_of
-from mediacrawl.headers import kind_of_path
+from mediacrawl.errors import Interrupted, MachineError, TransferError, failure_of
+from mediacrawl.fetch.queue import kind_of_line
 from mediacrawl.store.partfile import PartInUse
 
 if TYPE_CHECKING:
@@ -35,11 +34,12 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from mediacrawl.bridge import Bridge
-    from mediacrawl.download.request import Outcome, TransferRequest
+    from mediacrawl.download.request import Outcome
     from mediacrawl.fetch.queue import Batch
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.wiring import Works
 
+ANSWERED_ELSEWHERE = "a downloader middleware answered, and not the network"
 # Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
 _PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
 _SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than all else here
@@ -60,31 +60,34 @@ class Carrier:
     Attributes:
         request: None where nothing but the URL and headers of its own is to be known.
         offsite: the host need not be among the allowed domains.
+        problem: what a project's code raised when it was asked about the request: it is not sent.
         response: set when the file has been fetched, as the middlewares left it.
     """
 
     request: Request | None = None
     offsite: bool = False
+    problem: Exception | None = None
     response: Response | None = None
 
-    def lead(self, transfer: TransferRequest) -> Request:
-        """Return the request as Scrapy wants it."""
-        if self.request is not None:
-            self.request.meta.update(dont_retry=True, dont_cache=True)
-            return self.request
-        meta = {"allow_offsite": True} if self.offsite else {}
-        headers = {name: value.encode("latin-1") for name, value in transfer.headers}  # the bytes that it had
-        request = Request(transfer.url, headers=headers, meta=meta, callback=NO_CALLBACK)
+    def lead(self, file: FileRequest) -> Request:
+        """Return the request for a file as Scrapy wants it."""
+        request = self.request
+        if request is None:
+            # The bytes that they had.
+            headers = {name: value.encode("latin-1") for name, value in file.transfer.headers}
+            meta: dict[str, Any] = {"media_page": file.page} if file.page else {}
+            if self.offsite:
+                meta["allow_offsite"] = True
+            request = Request(file.transfer.url, headers=headers, meta=meta, callback=NO_CALLBACK)
         request.meta.update(dont_retry=True, dont_cache=True)
         return request
 
 
-def host_of(request: FileRequest) -> str:
-    """Name the queue of a file: its origin, whether that may be offsite, and whether it is a song or a video."""
+def place_of(request: FileRequest) -> tuple[str, str]:
+    """Name the host of a file, which is its origin, and whether that may be offsite; and the kind of its line."""
     found = _SITE_AND_PATH.match(request.transfer.url)
     site, path = found.groups() if found is not None else ("", "")
-    is_long = kind_of_path(path) in {"audio", "video"}
-    return f"{site}{' offsite' * request.carrier.offsite}{' long' * is_long}"
+    return f"{site}{' offsite' * request.carrier.offsite}", kind_of_line(request, path)
 
 
 class BatchDispatcher:
@@ -113,28 +116,25 @@ class BatchDispatcher:
     async def send(self, batch: Batch) -> list[Outcome | None]:
         """Fetch a batch. Return what came of each file; None for those that were not begun."""
         first, *others = batch.requests
-        transfers = dict(zip((one.key for one in batch.requests), batch.transfers, strict=True))
-        request = first.carrier.lead(transfers[first.key])
+        request = first.carrier.lead(first)
         followers = await self._obedient(request, others)
-        wanted = Wanted(self._works, [transfers[one.key] for one in (first, *followers)])
+        wanted = Wanted(self._works, [one.transfer for one in (first, *followers)])
         request.meta[WANTED] = wanted
         outcome: Outcome
         try:
             response = await self._bridge.download(request)
-            outcome = wanted.fetched or TransferError(
-                response.url, "a downloader middleware answered, and not the network"
-            )
-            if batch.host is None and isinstance(outcome, Fetched):
+            outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
+            if first.carrier.request is not None:
+                first.carrier.response = response
+            if not first.batchable and isinstance(outcome, Fetched):
                 outcome = outcome._replace(headers=fields_of(response))
-                if first.carrier.request is not None:
-                    first.carrier.response = response
         except (GivenUp, asyncio.CancelledError):
             wanted.give_up()
             return [Interrupted(request.url)] * len(batch.requests)
         except Exception as error:
             wanted.release()
             is_ours = isinstance(error, TransferError | MachineError | Interrupted | PartInUse)
-            outcome = error if is_ours else failure_of(first, error)
+            outcome = error if is_ours else failure_of(first.url, error)
         finally:
             request.meta.pop(WANTED, None)
         self._count(wanted)
@@ -179,7 +179,7 @@ def _judged(request: FileRequest, outcome: Outcome | None) -> Outcome | None:
     """What came of a follower; a mistake of ours is a failure of that file."""
     if outcome is None or isinstance(outcome, Fetched | TransferError | MachineError | Interrupted | PartInUse):
         return outcome
-    return failure_of(request, outcome)
+    return failure_of(request.url, outcome)
 
 
 def _may_batch(crawler: Crawler) -> bool:

@@ -19,7 +19,8 @@ MediacrawlError
     │   └── RedirectUnasked        whether it may, is found out meanwhile: come again
     ├── WrongContent           an HTML page where media was expected
     ├── DigestMismatch         whole, but not what was promised
-    └── TooLarge               more than the maximal size
+    ├── TooLarge               more than the maximal size
+    └── ForeignError           an error of Scrapy, of a project or of the standard library
 
 A message is one line for a person: the URL without its credentials, what was expected, what came.
 """
@@ -201,6 +202,29 @@ class TooLarge(TransferError):
     """More bytes than the maximal size allows."""
 
     permanent = True
+
+
+class ForeignError(TransferError):
+    """An error of Scrapy, of a project's own code or of the standard library, as the failure of one file.
+
+    Attributes:
+        __cause__: that error.
+    """
+
+
+def failure_of(url: str, error: BaseException) -> TransferError:
+    """Return what an error means for the file at a URL: it has failed."""
+    if isinstance(error, TransferError):
+        return error
+    failure = ForeignError(url, in_words(error))
+    failure.__cause__ = error
+    return failure
+
+
+def in_words(error: BaseException | None) -> str:
+    """Return an error in one line of 300 characters or fewer."""
+    text = " ".join(str(error or "unknown error").split())
+    return (text or type(error).__name__)[:300]
 
 
 def disk_error(error: OSError, where: object) -> MachineError:

@@ -12,7 +12,7 @@ from scrapy import exceptions, signals
 
 from mediacrawl.bridge import Bridge
 from mediacrawl.config import FILES_STORE, PROGRESS_S
-from mediacrawl.fetch.asynchronous import in_words
+from mediacrawl.errors import in_words
 from mediacrawl.progress import Display, Snapshot, command_line, retry_command
 
 if TYPE_CHECKING:

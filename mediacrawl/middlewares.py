@@ -9,8 +9,7 @@ from scrapy import Request, signals
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import shown_url
-from mediacrawl.fetch.asynchronous import in_words
+from mediacrawl.errors import in_words, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

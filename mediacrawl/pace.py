@@ -18,14 +18,13 @@ SHORTEST_S = 0.05  # what comes faster one after another is not spread over more
 BATCH_S = 0.25  # then what has not begun takes its turn again
 _NEWS = 0.3  # the weight of the last batch in what a file takes
 _FAILING_FROM = 3  # files in a row
-_DOWN_FROM = 8  # each of which was tried as often as the settings say
 
 
 class Pace:
     """What a file of one host takes, of late: to hand one over costs more than to fetch a small one.
 
-    And whether the host answers. One that does not gets one request at a time, so that its files hold no places that
-    others need, until it answers again.
+    And whether the host answers. One that does not gets one connection until it answers again, so that few of its
+    files fail while it is down for a moment, and few wait.
 
     Attributes:
         file_s: what one took; 0 while nothing is known.
@@ -38,13 +37,8 @@ class Pace:
         self.file_s = 0.0
         self.failures = 0
 
-    @property
-    def is_down(self) -> bool:
-        """Whether so many files in a row have failed that the next ones are to be tried once only."""
-        return self.failures >= _DOWN_FROM
-
     def connections(self, most: float) -> float:
-        """Return how many of so many connections the host may have."""
+        """Return how many connections the host may have, `most` or fewer."""
         return 1 if self.failures >= _FAILING_FROM else most
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:

@@ -21,11 +21,10 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl import config
-from mediacrawl.bridge import Bridge, MediaResponse, fields_of, headers_of
-from mediacrawl.dispatch import BatchDispatcher, Carrier, host_of
-from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, UsageProblem
-from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl, failure_of, in_words
+from mediacrawl.bridge import Bridge, GivenUp, MediaResponse, fields_of, headers_of
+from mediacrawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
+from mediacrawl.errors import Interrupted, MachineError, TransferError, UsageProblem, failure_of, in_words
+from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
 from mediacrawl.naming import key_of_url, wished_path
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
+    from mediacrawl.download.request import Fetched
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
@@ -124,8 +124,11 @@ class MediaFilesPipeline(FilesPipeline):
     def _count_status(self, status: str, count: int) -> None:
         """`inc_stats`, which a project may have of its own, for many files at once."""
         if getattr(self.inc_stats, "__func__", None) is not FilesPipeline.inc_stats:
-            for _ in range(count):
-                self.inc_stats(status)
+            try:
+                for _ in range(count):
+                    self.inc_stats(status)
+            except Exception:
+                logger.exception("inc_stats has raised: %d files may be missing in the statistics", count)
             return
         stats = self.crawler.stats
         stats.inc_value("file_count", count)
@@ -205,11 +208,18 @@ class MediaFilesPipeline(FilesPipeline):
         request.callback = NO_CALLBACK
         return file_request_of(
             request,
-            self.media_key(request) if Origin.of(request.url) is not None else request.url,
+            self._key_or_problem(request),
             allow_redirects=self.allow_redirects,
             batchable=self._dispatcher.is_batchable(request),
-            stepwise=self._has_hooks,
         )
+
+    def _key_or_problem(self, request: Request) -> str | Exception:
+        if Origin.of(request.url) is None:
+            return request.url
+        try:
+            return str(self.media_key(request))
+        except Exception as error:  # of a project: that of one file must not be that of the whole item
+            return error
 
     # The way of a file of which a project's methods have a say
 
@@ -230,7 +240,7 @@ class MediaFilesPipeline(FilesPipeline):
         errback = request.errback
         request = without_credentials(request)
         request.callback, request.errback = NO_CALLBACK, None
-        key = self.media_key(request)
+        key = self.file_request(request).key
         try:
             if (first := self._under_way.get(key)) is not None:
                 self._bridge.report.count_wanted(-1)  # counted once
@@ -271,6 +281,8 @@ class MediaFilesPipeline(FilesPipeline):
         except MachineError as error:
             self._bridge.stop_for(error)
             raise Interrupted(str(error)) from None
+        except GivenUp:  # a request of a project's own
+            raise Interrupted(request.url) from None
         except Exception:
             # Ours raises; that of a project may return what stands for the file, or a failure.
             outcome: Any = cast("Any", self).media_failed(TwistedFailure(), request, info)
@@ -279,23 +291,27 @@ class MediaFilesPipeline(FilesPipeline):
             return cast("FileInfo", outcome)
 
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        file, fetched = self.file_request(request), None
+        known = await ensure_awaitable(self.media_to_download(request, info, item=item))
+        if known is not None:
+            return known
+        self._modify_media_request(request)
+        file = self.file_request(request)
         try:
-            known = await ensure_awaitable(self.media_to_download(request, info, item=item))
-            if known is not None:
-                return known
-            self._modify_media_request(request)
-            file = self.file_request(request)  # it may have been changed
             fetched = await self.files.transfer(file)
+        except TransferError:
+            response = file.carrier.response
+            if response is None:
+                raise
+        else:
             if isinstance(fetched, FileResult):  # another process has brought it
                 return info_of(request.url, fetched)
-            request.meta[FETCHED] = fetched
-            response = file.carrier.response if not file.batchable else None
-            response = response or MediaResponse.of(request, fetched)
+            request.meta[FETCHED] = file, fetched
+            response = file.carrier.response or MediaResponse.of(request, fetched)
+        try:
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
             request.meta.pop(FETCHED, None)
-            self.files.abandon(file, fetched if isinstance(fetched, Fetched) else None)
+            self.files.abandon(file)
 
     # What Scrapy's media pipelines let a project override
 
@@ -344,16 +360,21 @@ class MediaFilesPipeline(FilesPipeline):
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo:
         """The bytes are whole and verified: give them their name and note them in the ledger."""
-        fetched = cast("Fetched", request.meta[FETCHED])
+        file: FileRequest
+        fetched: Fetched
+        try:
+            file, fetched = request.meta[FETCHED]
+        except KeyError:
+            raise TransferError(request.url, ANSWERED_ELSEWHERE) from None
         path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
-        return info_of(request.url, await self.files.publish(self.file_request(request), fetched, path))
+        return info_of(request.url, await self.files.publish(file, fetched, str(path)))
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
         assert failure.value is not None
         file = self.file_request(request)
-        error = failure_of(file, failure.value)
-        self.tally.expect_no_more(file.key)
+        error = failure_of(file.url, failure.value)
+        self.tally.note_failure(file.key, error.reason)
         self._noting.append(self.files.fail(file, error))
         raise MediaError(file.url, error.reason)
 
@@ -385,14 +406,18 @@ class MediaFilesPipeline(FilesPipeline):
     @cached_property
     def files(self) -> AsyncFetch:
         """Fetches the files of this crawl."""
-        per_site = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(self.crawler.settings)
-        works, bridge = self.works, self._bridge
+        settings, works, bridge = self.crawler.settings, self.works, self._bridge
+        # How many at a time is for Scrapy's slots to say: here it is no less.
+        of_slots = [
+            slot["concurrency"] for slot in settings.getdict("DOWNLOAD_SLOTS").values() if "concurrency" in slot
+        ]
+        per_host = [config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings), *of_slots]
         queue = FetchQueue(
             self._spider_name,
             self._refetch,
-            min(per_site, works.concurrent) if per_site > 0 else works.concurrent,
+            min(max(per_host), works.concurrent) if all(per_host) else works.concurrent,
             works.most_open_parts,
-            host_of=host_of,
+            place_of=place_of,
             gathers=True,
             kept_hosts=_KEPT_HOSTS,
         )
@@ -436,7 +461,8 @@ class MediaFilesPipeline(FilesPipeline):
     @property
     def takes_lines(self) -> bool:
         """Whether lines of a list can be fetched without becoming items."""
-        return not (self._has_hooks or self._has_own_keys) and self._dispatcher.may_batch
+        is_stock = type(self) is MediaFilesPipeline  # another one may see to items, too
+        return is_stock and not self._has_own_keys and self._dispatcher.may_batch
 
     @property
     def _refetch(self) -> RefetchPolicy:

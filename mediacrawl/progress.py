@@ -185,7 +185,8 @@ def _cleared(stream: Any) -> AbstractContextManager[None]:
 
 def _waits(progress: Progress, now_s: float) -> bool:
     """Whether a transfer has nothing to show, so that those that have come first."""
-    return progress.waits_since_s is not None and now_s - progress.waits_since_s > _WAITS_FROM_S
+    since_s = progress.waits_since_s  # once: another thread writes it
+    return since_s is not None and now_s - since_s > _WAITS_FROM_S
 
 
 def _fitted(name: str, width: int = 24) -> str:

@@ -11,8 +11,7 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.pipelines.media import FileException, FileInfo
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, shown_url
-from mediacrawl.fetch.asynchronous import in_words
+from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, in_words, shown_url
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE
 from mediacrawl.report import Recent
 
@@ -62,6 +61,13 @@ class Tally:
     def failure(self, key: str) -> str | None:
         """Return why a file has failed in this run; None if it has not, or long ago."""
         return self._failed.get(key)
+
+    def note_failure(self, key: str, reason: str) -> None:
+        """Remember that a file has failed in this run, whose result is to follow."""
+        self._expected.discard(key)
+        self._failed[key] = reason
+        if len(self._failed) > _MOST_FAILED:
+            self._failed.popitem(last=False)
 
     def expect(self, key: str) -> None:
         """Note that a project's own methods may see to a file; `conclude` is to follow."""
@@ -119,9 +125,7 @@ class Tally:
         if result.is_known_failure:
             return
         assert result.request is not None
-        self._failed[result.request.key] = result.reason
-        if len(self._failed) > _MOST_FAILED:
-            self._failed.popitem(last=False)
+        self.note_failure(result.request.key, result.reason)
         cause = result.error.__cause__ if result.error is not None else None
         if isinstance(result.error, RedirectForbidden) or isinstance(cause, IgnoreRequest):
             logger.debug("File not asked for: %s: %s", result.url, result.reason)

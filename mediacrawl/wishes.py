@@ -14,7 +14,7 @@ from mediacrawl import lists
 from mediacrawl.bridge import headers_of
 from mediacrawl.dispatch import Carrier
 from mediacrawl.download.request import TransferRequest
-from mediacrawl.errors import NotFetchable, shown_url
+from mediacrawl.errors import NotFetchable, failure_of, shown_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.naming import is_canonical, is_page_name, key_of_url, name_in_url
 from mediacrawl.urls import Origin
@@ -77,12 +77,11 @@ def says_more(adapter: ItemAdapter) -> bool:
     return any(adapter.get(name) for name in _MORE)
 
 
-def file_request_of(
-    request: Request, key: str, *, allow_redirects: bool, batchable: bool, stepwise: bool
-) -> FileRequest:
-    """Return what a request of Scrapy asks for."""
+def file_request_of(request: Request, key: str | Exception, *, allow_redirects: bool, batchable: bool) -> FileRequest:
+    """Return what a request of Scrapy asks for; `key` is its media key, or why it has none."""
+    problem = key if isinstance(key, Exception) else None
     transfer = TransferRequest(
-        key,
+        request.url if isinstance(key, Exception) else key,
         request.url,
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
@@ -101,8 +100,7 @@ def file_request_of(
         owner=request.meta.get("media_owner"),
         ignores_known_failure=bool(request.meta.get("media_again")),
         batchable=batchable,
-        stepwise=stepwise,
-        carrier=Carrier(request, bool(request.meta.get("allow_offsite"))),
+        carrier=Carrier(request, bool(request.meta.get("allow_offsite")), problem),
     )
 
 
@@ -134,6 +132,8 @@ def refusal_of(request: FileRequest) -> TransferError | None:
         return None
     if Origin.of(request.transfer.url) is None:
         return NotFetchable(request.transfer.url, "not an http or https URL with a host")
+    if request.carrier.problem is not None:
+        return failure_of(request.url, request.carrier.problem)
     if sent.method != "GET":
         return NotFetchable(request.transfer.url, f"only GET can be resumed, not {sent.method}")
     return None

@@ -77,12 +77,12 @@ REFUSED = ConnectFailed("http://h/a", "refused")
 SILENT = TransferBroken("http://h/a", "nothing came for 30 s")
 
 
-def test_a_host_that_fails_gets_one_connection_and_one_that_goes_on_failing_one_try_for_each_file():
+def test_a_host_that_fails_again_and_again_gets_one_connection():
     pace, seen = Pace(), []
-    for number in range(9):
-        seen.append((pace.connections(8), pace.is_down))
+    for number in range(6):
+        seen.append(pace.connections(8))
         pace.learn([REFUSED if number % 2 else SILENT])
-    assert seen == [(8, False)] * 3 + [(1, False)] * 5 + [(1, True)]
+    assert seen == [8, 8, 8, 1, 1, 1]
 
 
 @pytest.mark.parametrize("answer", [fetched(0.1), HttpStatusError("http://h/a", 404)])
@@ -90,11 +90,11 @@ def test_an_answer_of_any_kind_says_that_the_host_is_there(answer):
     pace = Pace()
     pace.learn([REFUSED] * 20)
     pace.learn([SILENT, answer])
-    assert (pace.connections(8), pace.is_down) == (8, False)
+    assert pace.connections(8) == 8
 
 
 def test_a_stop_says_nothing_of_the_host():
     pace = Pace()
     pace.learn([REFUSED] * 8)
     pace.learn([Interrupted("stopped")])
-    assert pace.is_down
+    assert pace.connections(8) == 1

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mediacrawl.download.request import Cancel
+    from mediacrawl.download.request import Cancel, Progress
 
 # So long a connection counts that was closed in the middle of an answer: a server that is just sending notices it
 # with one of its next packets, and nothing tells when.
@@ -143,7 +143,7 @@ class ConnectionLimit:
         self._tell()
 
     def _serve(self, host: str, permits: _Granted) -> None:
-        """Grant what is free; where somebody still waits, ask those that have some for it."""
+        """Grant free permits to the holders that wait; recall permits while a holder still waits."""
         while permits.waiting and self._has_room(host, permits):
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
@@ -158,9 +158,9 @@ class ConnectionLimit:
         self._untold += [partial(holder.recall, host, needed) for holder in holders]
 
     def _tell(self) -> None:
-        """Tell the holders in the order in which it was decided: one that is asked for a permit has heard of it.
+        """Tell the holders in the order of the decisions: a grant is told before the recall of the same permit.
 
-        One thread tells at a time, also what others have decided; without the lock, as a holder may call back.
+        One thread at a time tells, also the decisions of other threads; without the lock, as a holder may call back.
         """
         with self._lock:
             if self._is_telling:
@@ -444,6 +444,7 @@ class Admission(NamedTuple):
 
     Attributes:
         wait: until there is a permit. A helper does without.
+        progress: says since when the host is waited for, and not others that have its connections.
     """
 
     connections: HostConnections
@@ -451,10 +452,16 @@ class Admission(NamedTuple):
     host: str
     cancel: Cancel
     wait: bool = True
+    progress: Progress | None = None
 
     def permit(self, has_idle: Callable[[], bool]) -> Permit | None:
         """See `HostConnections.acquire`."""
-        return self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
+        if self.progress is not None:
+            self.progress.waits_since_s = None
+        permit = self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
+        if self.progress is not None:
+            self.progress.waits_since_s = time.monotonic()
+        return permit
 
     def check(self) -> None:
         """Raise `HostPaused` where nothing may be sent now: to wait for a connection may have taken long."""

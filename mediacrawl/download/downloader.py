@@ -564,9 +564,7 @@ class _Transfer:
 
     def _wait_or_raise(self, error: TransferError, failures: int) -> None:
         backoff = self._policy.backoff
-        limit = backoff.times if self._request.retries is None else self._request.retries
-        if isinstance(error, ConnectFailed):
-            limit = min(limit, _CONNECT_RETRIES)
+        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectFailed) else backoff.times
         if not error.transient or failures > limit:
             raise error
         wait_s = error.retry_after_s or 0.0

@@ -197,7 +197,7 @@ class Exchange:
 
     def _sent(self, url: str, origin: Origin, ask: Ask) -> Answer:
         """Ask as soon as the host may be asked."""
-        admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits)
+        admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits, self._progress)
         while True:
             self._wait_for_quiet_end(url, origin.host)
             asked_at = self._progress.waits_since_s = time.monotonic()

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.request import Cancel, Fetched, Outcome, Progress, TransferRequest
@@ -57,9 +58,10 @@ class TransferPool:
         self._cancel = Cancel()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()  # of the threads
+        self._lock = threading.Lock()  # of the threads, and of the next two
+        self._idle = 0  # threads that no job is meant for
+        self._behind = 0  # jobs that no thread is meant for yet
         self._numbers = itertools.count()
-        self._idle = threading.Semaphore(0)
         self._under_way: dict[int, Progress] = {}
         self._waiting = 0  # transfers that hold no place, as of the last look
         self._latency_s = 0.0  # of answers, of late
@@ -79,51 +81,74 @@ class TransferPool:
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
         """Fetch one after another as soon as a thread is free, see `Downloader.bring_all`."""
         future: Future[list[Outcome]] = Future()
-        if self._cancel.is_set:  # after `close` no thread would come for it
-            future.set_exception(Interrupted("stopped before it began"))
-            return future
-        self._queue.put((requests, budget_s, future))
-        if not self._idle.acquire(blocking=False) and not self._add_thread():
+        with self._lock:
+            if self._cancel.is_set:  # after `close` no thread would come for it
+                future.set_exception(Interrupted("stopped before it began"))
+                return future
+            is_seen_to = self._take_idle() or self._add_thread()
+            self._behind += not is_seen_to
+            self._queue.put((requests, budget_s, future))
+        if not is_seen_to:
             self._ask_for_places()
         return future
 
+    def _take_idle(self) -> bool:
+        """Have an idle thread take the next job, with the lock; False if there is none."""
+        is_there = self._idle > 0
+        self._idle -= is_there
+        return is_there
+
     def _add_thread(self) -> bool:
-        """Start a thread, if there may be one more; False if not."""
-        with self._lock:
-            if self._cancel.is_set or len(self._threads) >= self._size + self._waiting:
-                return False
-            thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{next(self._numbers)}")
-            try:
-                thread.start()
-            except RuntimeError:  # the system has no room for one more
-                if not self._threads:
-                    raise
-                return False
-            self._threads.append(thread)
+        """Start a thread for the next job, with the lock; False if there may be no more.
+
+        Raises:
+            RuntimeError: the system has no room for the first one.
+        """
+        if self._cancel.is_set or len(self._threads) >= self._size + self._waiting:
+            return False
+        thread = threading.Thread(target=self._work, daemon=True, name=f"transfer-{next(self._numbers)}")
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return False
+        self._threads.append(thread)
         return True
+
+    def _goes_on(self) -> bool:
+        """Whether the calling thread stays, at the end of a job: for one that waits, or as an idle one. It is to end
+        where those are back for whose places it came.
+        """
+        with self._lock:
+            if len(self._threads) > self._size + self._waiting:
+                self._threads.remove(threading.current_thread())
+                return False
+            if self._behind:
+                self._behind -= 1
+            else:
+                self._idle += 1
+            return True
 
     def _ask_for_places(self) -> None:
         """Have it seen to that transfers which wait hold no place."""
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, daemon=True, name="transfer-watch")
-            self._watcher.start()
-        self._is_behind.set()
-
-    def _end_one_too_many(self) -> bool:
-        """Take the calling thread off the list, if those are back for whose places it came."""
         with self._lock:
-            if len(self._threads) <= self._size + self._waiting:
-                return False
-            self._threads.remove(threading.current_thread())
-            return True
+            if self._watcher is None:
+                watcher = threading.Thread(target=self._watch, daemon=True, name="transfer-watch")
+                with suppress(RuntimeError):  # no room for one more: all goes on, but for this
+                    watcher.start()
+                    self._watcher = watcher
+        self._is_behind.set()
 
     def _watch(self) -> None:
         """While more is wanted than there are places, see which of them are held by transfers that wait."""
         be_patient()
         while not self._cancel.is_set:
-            if self._queue.empty() and not self._room.is_wanted:
+            if not (self._behind or self._room.is_wanted):
                 self._is_behind.clear()
-                if self._queue.empty():
+                if not (self._behind or self._cancel.is_set):
+                    if not self._waiting:
+                        self._room.discount(0)
                     self._is_behind.wait(_LOOK_SELDOM_S if self._waiting else None)
             self._look()
             time.sleep(_LOOK_EVERY_S)
@@ -132,19 +157,19 @@ class TransferPool:
         late_s = max(_LATE_LEAST_S, _LATE_TIMES * self._latency_s or _LATE_FIRST_S)
         now_s = time.monotonic()
         waits_s = [now_s - since_s for progress in self.active if (since_s := progress.waits_since_s) is not None]
-        self._waiting = min(self._most_waiting, sum(wait_s >= late_s for wait_s in waits_s))
         self._room.discount(sum(wait_s >= _NO_WORK_S for wait_s in waits_s))
-        for _ in range(self._queue.qsize()):
-            if not self._add_thread():
-                break
-        for _ in range(len(self._threads) - self._size - self._waiting):
-            if not self._idle.acquire(blocking=False):
-                break
-            self._queue.put(None)
+        with self._lock:
+            self._waiting = min(self._most_waiting, sum(wait_s >= late_s for wait_s in waits_s))
+            while self._behind and self._add_thread():
+                self._behind -= 1
+            for _ in range(min(self._idle, len(self._threads) - self._size - self._waiting)):
+                self._idle -= 1
+                self._queue.put(None)
 
     def stop(self) -> None:
         """Ask every transfer to end now, keeping what has arrived. Does not wait."""
-        self._cancel.set()
+        with self._lock:
+            self._cancel.set()
         self._is_behind.set()
         self._room.open()
         self._downloader.transport.abort()
@@ -170,9 +195,8 @@ class TransferPool:
                 return
             self._run(*job)
             del job
-            if self._end_one_too_many():
+            if not self._goes_on():
                 return
-            self._idle.release()
 
     def _run(self, requests: Sequence[TransferRequest], budget_s: float, future: Future[list[Outcome]]) -> None:
         if not future.set_running_or_notify_cancel():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mediacrawl.errors import Interrupted
+from mediacrawl.errors import Interrupted, MachineError
 from mediacrawl.headers import Validators
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ class TransferRequest(NamedTuple):
         ask_before_redirect: follow them only to where `Downloader.may_follow` lets it.
         accept_html: an HTML page is what is wanted.
         connections: how many a large file may use at once; None takes the policy's.
-        retries: after failures in a row without a new byte; None takes the policy's.
         name: for a progress bar.
     """
 
@@ -47,7 +46,6 @@ class TransferRequest(NamedTuple):
     ask_before_redirect: bool = True
     accept_html: bool = False
     connections: int | None = None
-    retries: int | None = None
     name: str = ""
 
 
@@ -99,6 +97,16 @@ class Fetched(NamedTuple):
 
 Outcome = Fetched | BaseException
 """What came of one of many transfers."""
+
+
+def unlock(outcome: Outcome | None) -> None:
+    """Close the part of a transfer that nobody publishes, if there is one: it stays for the next run.
+
+    A disk that has no room for its record costs its bytes.
+    """
+    if isinstance(outcome, Fetched) and outcome.part is not None:
+        with suppress(MachineError):
+            outcome.part.close()
 
 
 class Progress:

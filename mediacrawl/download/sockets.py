@@ -158,7 +158,7 @@ class GuardedAdapter(HTTPAdapter):
         self._pools = _pool_classes(watch, block_private=block_private)
         self._known: dict[str, WeakSet[Any]] = {}  # by host
         self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a pool may end under it, and give back what others ask for
         super().__init__(_HOSTS, _IDLE_PER_HOST)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -203,7 +203,9 @@ class GuardedAdapter(HTTPAdapter):
 
     def _pools_to(self, host: str) -> list[Any]:
         with self._lock:
-            return list(self._known.get(host, ()))
+            # The name of a host that is not ASCII is another one here than in its permits.
+            pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
+            return [pool for of_host in pools for pool in of_host]
 
 
 class _CarefulResponse(HTTPResponse):

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import time
 from concurrent.futures import CancelledError
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, TransferError
-from mediacrawl.fetch.request import FileResult
+from mediacrawl.download.request import Fetched, unlock
+from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, failure_of
+from mediacrawl.fetch.request import FETCHED, LOOKED_UP, WRITTEN, FileResult
 from mediacrawl.ledger.ledger import Entry
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 MOST_PENDING = 4096  # files of a list that have not arrived: what memory holds
 _ASKED_AT_ONCE = 64  # keys
 _AT_ONCE_S = 0.02  # a disk that is slower than that once is asked by a thread from then on
@@ -63,12 +63,11 @@ class AsyncFetch:
         self._crawl = crawl
         self._loop = asyncio.get_running_loop()
         self._asks_at_once = True
-        self._futures: dict[str, asyncio.Future[FileResult]] = {}
-        self._steps: dict[str, _StepFuture] = {}
+        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: what comes next of a file
         self._is_due = False
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     # Files that go on by themselves
 
@@ -105,67 +104,83 @@ class AsyncFetch:
         self._files.stop()
         self._act_soon()
 
-    # Files that a project has a say in
+    # Files in whose way a project has a say
 
     async def look_up(self, request: FileRequest) -> FileResult | None:
-        """Look a file up. Return its result if it needs nothing, or is known to fail; None if it is to be fetched."""
-        if not self._files.add([request]):  # it was looked up
+        """Return the result of a file that needs nothing, or is known to fail; None if it is to be fetched."""
+        await self._until_unclaimed(request.key)
+        if request.key in self._files:  # it has been fetched, for who asks
             return None
-        self._act_soon()
-        step = await self._next_step(request, is_fetched=False)
+        self._files.add([request._replace(until=LOOKED_UP)])
+        step = await self._next_step(request.key)
         return step if isinstance(step, FileResult) else None
 
     async def transfer(self, request: FileRequest) -> FileResult | Fetched:
-        """Fetch a file that was looked up. Return its result if another process has brought it meanwhile.
+        """Fetch a file. Return its result if it needs nothing, or is known to fail.
+
+        What was fetched has its part locked: give it to `publish`, and the request to `abandon` in any case.
 
         Raises:
-            TransferError: it did not arrive; `fail` notes it.
+            Exception: why it has not come.
         """
-        if request.key not in self._files and (result := await self.look_up(request)) is not None:
-            return result
-        self._files.proceed(request, self._loop.time())
-        self._act_soon()
-        step = await self._next_step(request, is_fetched=True)
+        if (refusal := self._crawl.refusal(request)) is not None:
+            raise refusal
+        await self._until_through(request.key)
+        self._files.add([request._replace(until=FETCHED)])
+        step = await self._next_step(request.key)
         if isinstance(step, FileResult):
             return step
         if isinstance(step.outcome, Fetched):
             return step.outcome
-        assert step.outcome is not None
-        raise step.outcome
+        raise _error_of(step)
 
     async def publish(self, request: FileRequest, fetched: Fetched, path: str) -> FileResult:
         """Give a file that was fetched its name; or note that it is unchanged.
 
         Raises:
-            TransferError: it cannot have a name like that; `fail` notes it.
+            Exception: why it cannot have a name like that, or that it has been given one already.
         """
-        self._files.publish(request, fetched, path)
-        self._act_soon()
-        step = await self._next_step(request, is_fetched=True)
+        try:
+            self._files.publish(request._replace(until=FETCHED), fetched, path)
+        except KeyError:
+            raise TransferError(request.url, "it was given its name already") from None
+        step = await self._next_step(request.key)
         if isinstance(step, FileResult):
             return step
-        assert isinstance(step.outcome, TransferError)
-        raise step.outcome
+        raise _error_of(step)
 
-    def fail(self, request: FileRequest, error: TransferError) -> asyncio.Future[FileResult]:
+    def fail(self, request: FileRequest, error: TransferError) -> asyncio.Task[FileResult]:
         """Note why a file does not arrive."""
-        future = self._futures.setdefault(request.key, self._loop.create_future())
-        self._files.refuse(request, error)
-        self._act_soon()
-        return future
+        return self._begin(self._fail(request._replace(until=WRITTEN), error))
 
-    def abandon(self, request: FileRequest, fetched: Fetched | None = None) -> None:
-        """Forget a file that has no result yet, and is not to have one; its part stays for the next run."""
-        if fetched is not None:
+    def abandon(self, request: FileRequest) -> None:
+        """Close the part of a file that was fetched and not published: it stays for the next run."""
+        if (fetched := self._files.release(request)) is not None:
             unlock(fetched)
-        if request.key in self._files and request.key not in self._futures:
-            self._steps.pop(request.key, None)
-            self._files.abandon(request, fetched)
             self._act_soon()
 
-    async def _next_step(self, request: FileRequest, *, is_fetched: bool) -> Step | FileResult:
-        step = self._steps[request.key] = _StepFuture(self._loop.create_future(), is_fetched)
-        return await step.future
+    async def _fail(self, request: FileRequest, error: TransferError) -> FileResult:
+        await self._until_through(request.key)
+        self._files.fail(request, error)
+        result = await self._next_step(request.key)
+        assert isinstance(result, FileResult)
+        return result
+
+    async def _until_unclaimed(self, key: str) -> None:
+        """Wait until nobody waits for a file's next step: each is for one."""
+        while key in self._futures:
+            await self._next_change()
+
+    async def _until_through(self, key: str) -> None:
+        """Wait until a file is neither under way nor held by anybody."""
+        while key in self._futures or key in self._files:
+            await self._next_change()
+
+    async def _next_step(self, key: str) -> Step | FileResult:
+        future = self._futures[key] = self._loop.create_future()
+        self._act_soon()
+        step: Step | FileResult = await future
+        return step
 
     # Effects
 
@@ -176,7 +191,7 @@ class AsyncFetch:
                 wanted.append(request)
             elif request.key not in self._files:
                 self._crawl.want(1)
-                self._files.refuse(request, refusal)
+                self._files.fail(request, refusal)
         self._crawl.want(self._files.add(wanted))
         self._act_soon()
 
@@ -194,7 +209,7 @@ class AsyncFetch:
         if lookups := files.take_lookups():
             self._look_up(lookups, now_s)
         for step in files.take_steps():
-            self._step(step, now_s)
+            self._hand_over(step)
         for request, target in files.take_unasked():
             self._begin(self._learn(request, target))
         files.take_met()
@@ -203,6 +218,7 @@ class AsyncFetch:
             self._begin(self._send(batch))
         self._tell()
         self._set_alarm(now_s)
+        self._changed.set()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
         keys = [request.key for request in requests]
@@ -220,7 +236,7 @@ class AsyncFetch:
         began_s = self._loop.time()
         try:
             return not self._works.archive.ledger.knows_any(keys)
-        except MachineError:  # who asks again is told
+        except Exception:  # who asks again is told
             return False
         finally:
             self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
@@ -252,27 +268,20 @@ class AsyncFetch:
             case Interrupted():
                 self._files.interrupt(request)
             case _:
-                self._files.fail(request, failure_of(request, error))
+                self._files.fail(request, failure_of(request.url, error))
 
-    def _step(self, step: Step, now_s: float) -> None:
-        waiting = self._steps.get(step.request.key)
-        if waiting is None:  # nobody waits for it any more
-            if isinstance(step.outcome, Fetched):
-                unlock(step.outcome)
-                self._files.abandon(step.request, step.outcome)
-            else:
-                self._files.abandon(step.request)
-        elif step.outcome is None and waiting.is_fetched:  # another process had it, and has not brought it
-            self._files.proceed(step.request, now_s)
+    def _hand_over(self, step: Step) -> None:
+        future = self._futures.pop(step.request.key, None)
+        if future is None or future.done():  # nobody waits for it any more
+            self.abandon(step.request)
         else:
-            del self._steps[step.request.key]
-            waiting.set(step)
+            future.set_result(step)
 
     async def _learn(self, request: FileRequest, target: str) -> None:
         try:
             await self._crawl.learn_robots(target)
         except Exception as error:
-            self._files.fail(request, failure_of(request, error))
+            self._files.fail(request, failure_of(request.url, error))
         else:
             self._files.retry([request])
 
@@ -289,8 +298,8 @@ class AsyncFetch:
             outcomes = await self._crawl.send(batch)
         except asyncio.CancelledError:
             outcomes = [Interrupted("closed")] * len(batch.requests)
-        except Exception as error:  # a mistake, of ours or of a project: each file has a result, whatever happens
-            outcomes = [failure_of(request, error) for request in batch.requests]
+        except Exception as error:  # of a project, or a mistake of ours: each file has a result, whatever happens
+            outcomes = [failure_of(request.url, error) for request in batch.requests]
         try:
             self._files.fetched(batch, outcomes, self._loop.time())
         except MachineError as error:
@@ -310,7 +319,7 @@ class AsyncFetch:
         except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
             outcomes = [Interrupted("closed")] * len(writes)
         for write, outcome in zip(writes, outcomes, strict=True):
-            if write.fetched is not None and not isinstance(outcome, Entry):
+            if not isinstance(outcome, Entry):
                 unlock(write.fetched)
         try:
             self._files.written(writes, outcomes)
@@ -320,21 +329,13 @@ class AsyncFetch:
             pass
 
     def _tell(self) -> None:
-        results = self._files.take_results()
-        if not results:
-            return
-        try:
+        if results := self._files.take_results():
             self._crawl.count_results(results)
-        except Exception:  # of a project's own statistics
-            logger.exception("Results were not counted")
         for result in results:
             assert result.request is not None
-            key = result.request.key
-            if (future := self._futures.pop(key, None)) is not None and not future.done():
+            future = self._futures.pop(result.request.key, None)
+            if future is not None and not future.done():
                 future.set_result(result)
-            if (step := self._steps.pop(key, None)) is not None:
-                step.set(result)
-        self._changed.set()
 
     def _set_alarm(self, now_s: float) -> None:
         wake_s = self._files.next_wake_s
@@ -344,12 +345,13 @@ class AsyncFetch:
         if wake_s is not None:
             self._alarm = self._loop.call_later(max(0.0, wake_s - now_s), self._act_soon)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._through)
+        return task
 
-    def _through(self, task: asyncio.Task[None]) -> None:
+    def _through(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         self._changed.set()
         self._act_soon()
@@ -361,41 +363,8 @@ class AsyncFetch:
         await self._changed.wait()
 
 
-class _StepFuture:
-    """What a file that a project has a say in waits for.
-
-    Attributes:
-        is_fetched: it was looked up already.
-    """
-
-    __slots__ = ("future", "is_fetched")
-
-    def __init__(self, future: asyncio.Future[Step | FileResult], is_fetched: bool) -> None:
-        self.future = future
-        self.is_fetched = is_fetched
-
-    def set(self, step: Step | FileResult) -> None:
-        if not self.future.done():
-            self.future.set_result(step)
-
-
-def failure_of(request: FileRequest, error: BaseException) -> TransferError:
-    """Return what an error means for a file: it has failed. Its traceback is that of the cause."""
-    if isinstance(error, TransferError):
-        return error
-    failure = TransferError(request.url, in_words(error))
-    failure.__cause__ = error
-    return failure
-
-
-def in_words(error: BaseException | None) -> str:
-    """Return an error in one line."""
-    text = " ".join(str(error or "unknown error").split())
-    return (text or type(error).__name__)[:300]
-
-
-def unlock(outcome: Outcome | None) -> None:
-    """Close the part of a transfer, if there is one. A disk that has no room for its record costs its bytes."""
-    if isinstance(outcome, Fetched) and outcome.part is not None:
-        with suppress(MachineError):
-            outcome.part.close()
+def _error_of(step: Step) -> BaseException:
+    """Return why a file has not come, as it was raised first."""
+    assert isinstance(step.outcome, TransferError)
+    cause = step.outcome.__cause__
+    return cause if isinstance(step.outcome, ForeignError) and cause is not None else step.outcome

@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import NameTaken, RedirectUnasked, TransferError
-from mediacrawl.fetch.request import FileRequest, FileResult
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, TransferError, failure_of
+from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
 from mediacrawl.headers import kind_of_path
+from mediacrawl.ledger.ledger import Entry
 from mediacrawl.naming import wished_path
 from mediacrawl.pace import SHORTEST_S, Pace
 from mediacrawl.refetch import is_noted
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mediacrawl.archive import Change
-    from mediacrawl.download.request import Outcome, TransferRequest
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.download.request import Outcome
     from mediacrawl.refetch import RefetchPolicy
 
+SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
 _CONTENDED_S = 5.0
 _AHEAD = 2  # batches to a host of which nothing is known, while more are gathered
 _UNKNOWN_S = 0.02  # then the next one begins
@@ -60,11 +61,11 @@ class Write(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A file that does not go on by itself, as its request says: `proceed`, `publish`, `fail` or `abandon` it.
+    """A file that has come as far as its request says (`FileRequest.until`): now it is the driver's turn.
 
     Attributes:
         request: with the validators of the version that is there.
-        outcome: of its transfer; None where its row was looked up, and it has to be fetched.
+        outcome: of its transfer; None where only its row was asked for, and it has to be fetched.
     """
 
     request: FileRequest
@@ -76,44 +77,40 @@ class Batch(NamedTuple):
 
     Attributes:
         host: where they wait; holds a connection for this batch until `fetched` or `confirmed` without any request.
-            None for a file that goes alone.
+        line: of the host.
         requests: in their order.
         is_contended: another process has fetched files of this queue lately: look up the rows of these once more, see
             `confirmed`.
-        is_down: the host has answered nothing of late: try each file once.
     """
 
-    host: HostQueue | None
+    host: HostQueue
+    line: HostLine
     requests: Sequence[FileRequest]
     is_contended: bool = False
-    is_down: bool = False
-
-    @property
-    def transfers(self) -> list[TransferRequest]:
-        """What the transfers of this batch have to know."""
-        transfers = [request.transfer for request in self.requests]
-        return [transfer._replace(retries=0) for transfer in transfers] if self.is_down else transfers
 
 
-class HostQueue:
-    """Files of one host and of similar size that wait, and how many of the host's connections are in use."""
+class HostLine:
+    """Files of one host that wait, and take about as long as each other."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, kind: str) -> None:
+        self._most = 1.0 if kind == ALONE else float("inf")
         self._waiting: deque[tuple[float, FileRequest]] = deque()  # since when
-        self._in_flight = 0
         self._pace = Pace()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
-        return not self._in_flight and not self._waiting
+    def since_s(self) -> float:
+        """The time from which the first file has waited; infinite if none waits."""
+        return self._waiting[0][0] if self._waiting else float("inf")
+
+    def connections(self, most: float) -> float:
+        """Return how many connections the host may have, `most` or fewer: one while it fails."""
+        return self._pace.connections(most)
 
     def append(self, since_s: float, request: FileRequest) -> None:
         """Add a file at the end."""
         self._waiting.append((since_s, request))
 
-    def wait_s(self, now_s: float) -> float:
+    def wait_s(self, in_flight: int, now_s: float) -> float:
         """Return how much longer the first file may wait for a batch under way to make room for it; 0.0: no longer.
 
         Files that come one at a time are not spread over all connections, as a few of them are faster one after
@@ -121,39 +118,99 @@ class HostQueue:
         under way, or have waited so long. To a host of which nothing is known, two batches go ahead.
         """
         file_s = self._pace.file_s
-        if not self._waiting or not self._in_flight or (not file_s and self._in_flight < _AHEAD):
+        if self._most == 1 or not self._waiting or not in_flight or (not file_s and in_flight < _AHEAD):
             return 0.0
-        if file_s and len(self._waiting) * file_s >= SHORTEST_S * self._in_flight:
+        if file_s and len(self._waiting) * file_s >= SHORTEST_S * in_flight:
             return 0.0
-        return max(0.0, self._waiting[0][0] + (SHORTEST_S if file_s else _UNKNOWN_S) - now_s)
+        return max(0.0, self.since_s + (SHORTEST_S if file_s else _UNKNOWN_S) - now_s)
 
-    def begin(self, connections: float, most: float, *, contended: bool) -> Batch | None:
-        """Take the next batch, of so many files at most, if one of so many connections is free.
+    def pop(self, free: float, most: float, *, scattered: bool) -> list[FileRequest]:
+        """Remove and return the files of the next batch.
 
-        `contended` takes files from anywhere: two processes that have the same list should not meet at each file.
+        Args:
+            free: connections to the host that are free.
+            most: files, at least one.
+            scattered: take them from anywhere: two processes that have the same list should not meet at each file.
         """
-        connections = self._pace.connections(connections)
-        if not self._waiting or self._in_flight >= connections:
-            return None
-        if contended:
+        if scattered:
             self._waiting.rotate(-random.randrange(len(self._waiting)))
-        size = self._pace.batch_files(len(self._waiting), connections - self._in_flight)
-        requests = [self._waiting.popleft()[1] for _ in range(int(min(size, len(self._waiting), most)))]
-        self._in_flight += 1
-        return Batch(self, requests, contended, self._pace.is_down)
+        size = min(self._pace.batch_files(len(self._waiting), free), len(self._waiting), most, self._most)
+        return [self._waiting.popleft()[1] for _ in range(int(size))]
 
-    def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
-        """Free the connection of a batch, and note how long its files took. Those not begun come first again."""
-        self._in_flight -= 1
+    def end(self, requests: Sequence[FileRequest], outcomes: Sequence[Outcome | None]) -> None:
+        """Note how long the files of a batch took. Those that were not begun come first again."""
         self._pace.learn(outcomes)
-        left = [request for request, outcome in zip_longest(batch.requests, outcomes) if outcome is None]
+        left = [request for request, outcome in zip_longest(requests, outcomes) if outcome is None]
         self._waiting.extendleft((float("-inf"), request) for request in reversed(left))
 
     def clear(self) -> list[FileRequest]:
-        """Remove and return all files that wait."""
+        """Remove and return all files."""
         requests = [request for _, request in self._waiting]
         self._waiting.clear()
         return requests
+
+
+class HostQueue:
+    """Files of one host that wait, and how many of its connections are in use.
+
+    Songs and videos have a line of their own: a picture behind a film would wait for the end of the film.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lines: dict[str, HostLine] = {}  # by kind
+        self._in_flight = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._in_flight and all(line.since_s == float("inf") for line in self._lines.values())
+
+    def append(self, since_s: float, kind: str, request: FileRequest) -> None:
+        """Add a file at the end of the line of its kind."""
+        line = self._lines.get(kind)
+        if line is None:
+            line = self._lines[kind] = HostLine(kind)
+        line.append(since_s, request)
+
+    def begin(self, connections: float, most: float, *, scattered: bool, gathers_at_s: float | None) -> Batch | None:
+        """Take the next batch, of so many files at most, if one of so many connections is free.
+
+        `gathers_at_s` is the time now, where files that come one at a time wait for others; see `HostLine.wait_s`.
+        """
+        for line in self._by_age():
+            free = line.connections(connections) - self._in_flight
+            if free < 1 or line.since_s == float("inf"):
+                continue
+            if gathers_at_s is not None and line.wait_s(self._in_flight, gathers_at_s) > 0:
+                continue
+            self._in_flight += 1
+            return Batch(self, line, line.pop(free, most, scattered=scattered), scattered)
+        return None
+
+    def wait_s(self, connections: float, now_s: float) -> float | None:
+        """Return how long it is until a file that waits for others has waited enough; None if there is none, or no
+        connection is free for it.
+        """
+        waits_s = [
+            line.wait_s(self._in_flight, now_s)
+            for line in self._lines.values()
+            if line.since_s < float("inf") and line.connections(connections) - self._in_flight >= 1
+        ]
+        return min(waits_s, default=None)
+
+    def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
+        """Free the connection of a batch, and take what came of it."""
+        self._in_flight -= 1
+        batch.line.end(batch.requests, outcomes)
+
+    def clear(self) -> list[FileRequest]:
+        """Remove and return all files that wait."""
+        return [request for line in self._lines.values() for request in line.clear()]
+
+    def _by_age(self) -> Sequence[HostLine]:
+        lines = list(self._lines.values())
+        return lines if len(lines) == 1 else sorted(lines, key=lambda line: line.since_s)
 
 
 class FetchQueue:
@@ -164,8 +221,8 @@ class FetchQueue:
         refetch: says which files have to be fetched.
         per_host: connections to one host at a time.
         most_open: part files at a time. A part is open from when its batch begins until its file has its name.
-        host_of: names the queue that a file waits in.
-        gathers: files come one at a time: see `HostQueue.wait_s`.
+        place_of: names the host of a file, and the kind of the line in which it waits there.
+        gathers: files come one at a time: see `HostLine.wait_s`.
         kept_hosts: so many hosts are remembered that have nothing to do, as more of their files may come.
     """
 
@@ -176,7 +233,7 @@ class FetchQueue:
         per_host: float,
         most_open: float = float("inf"),
         *,
-        host_of: Callable[[FileRequest], str] | None = None,
+        place_of: Callable[[FileRequest], tuple[str, str]] | None = None,
         gathers: bool = False,
         kept_hosts: int = 0,
     ) -> None:
@@ -184,13 +241,13 @@ class FetchQueue:
         self._refetch = refetch
         self._per_host = per_host
         self._free_files = most_open
-        self._host_of = host_of or _host_of
+        self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
         self._pending: dict[str, Entry | None] = {}  # by key; the row of a version that is there
+        self._held: dict[str, Fetched] = {}  # by key; of pending files: it is for the driver to say what comes next
         self._hosts: dict[str, HostQueue] = {}
         self._ready: dict[str, HostQueue] = {}  # those that may have a batch to begin
-        self._alone: deque[FileRequest] = deque()
         self._times = _Times()
         self._contended_until_s = float("-inf")
         self._is_stopped = False
@@ -221,34 +278,23 @@ class FetchQueue:
         return len(self._pending) - before
 
     def looked_up(
-        self, requests: Sequence[FileRequest], entries: Sequence[Entry | None], wall_s: float, now_s: float = 0.0
+        self, requests: Sequence[FileRequest], entries: Sequence[Entry | None], wall_s: float, now_s: float
     ) -> None:
         """Take the rows of files that came out of `take_lookups`; None where there is no row."""
         for request, entry in self._unfinished(requests, entries, wall_s):
             if self._is_stopped:
                 self.interrupt(request)
-                continue
-            if not is_noted(entry):
-                self._writes.append(Write(request, Want(request.entry(self._owner))))
-            if request.stepwise:
-                self._steps.append(Step(request, None))
+            elif request.until == LOOKED_UP:
+                self._hand_over(Step(request, None))
             else:
-                self.proceed(request, now_s)
-
-    def proceed(self, request: FileRequest, now_s: float) -> None:
-        """Queue a file whose row was looked up."""
-        request = request.revalidating(self._pending[request.key])
-        if self._is_stopped:
-            self.interrupt(request)
-        elif not request.batchable:
-            self._alone.append(request)
-        else:
-            name = self._host_of(request)
-            host = self._hosts.get(name)
-            if host is None:
-                host = self._hosts[name] = HostQueue(name)
-            host.append(now_s, request)
-            self._ready[name] = host
+                if not is_noted(entry):
+                    self._writes.append(Write(request, Want(request.entry(self._owner))))
+                name, kind = self._place_of(request)
+                host = self._hosts.get(name)
+                if host is None:
+                    host = self._hosts[name] = HostQueue(name)
+                host.append(now_s, kind, request)
+                self._ready[name] = host
 
     def confirmed(self, batch: Batch, entries: Sequence[Entry | None], wall_s: float) -> Batch:
         """Take the rows of a contended batch; return it with those files only that still have to be fetched."""
@@ -279,10 +325,10 @@ class FetchQueue:
                     self._times.add(now_s + outcome.ask_after_s, request)
                 case RedirectUnasked():
                     self._unasked.append((request, outcome.target))
-                case Fetched() | TransferError() if request.stepwise:
-                    self._steps.append(Step(request, outcome))
+                case Fetched() | TransferError() if request.until == FETCHED:
+                    self._hand_over(Step(request, outcome))
                 case Fetched():
-                    self.publish(request, outcome)
+                    self._publish(request, outcome, request.path or self._path_of(request, outcome))
                 case TransferError():
                     self.fail(request, outcome)
                 case _:
@@ -291,40 +337,36 @@ class FetchQueue:
         if fatal is not None:
             raise fatal
 
-    def publish(self, request: FileRequest, fetched: Fetched, path: str | None = None) -> None:
-        """Write that a file has arrived, or is unchanged."""
-        if fetched.part is None:
-            change: Change = Unchanged(request.entry(self._owner))
-        else:
-            path = path or request.path or self.path_of(request, fetched)
-            change = Publish(request.entry(self._owner, path=path), fetched)
-        self._writes.append(Write(request, change, fetched))
+    def publish(self, request: FileRequest, fetched: Fetched, path: str) -> None:
+        """Give a file its name that was handed over as a `Step`; or write that it is unchanged.
 
-    def path_of(self, request: FileRequest, fetched: Fetched) -> str:
-        """Return the path that a file gets where nothing prescribes it."""
-        owner = request.owner or self._owner
-        return wished_path(owner, request.transfer.url, fetched.headers, request.filename)
+        Raises:
+            KeyError: it was not handed over, or has been seen to.
+        """
+        del self._held[request.key]
+        self._publish(request, fetched, path)
+
+    def release(self, request: FileRequest) -> Fetched | None:
+        """Forget a file that was handed over as a `Step`, and has not been published. Return what was fetched, whose
+        part is to be closed; None if there is nothing to forget.
+        """
+        fetched = self._held.pop(request.key, None)
+        if fetched is not None:
+            self._free_files += fetched.part is not None
+            del self._pending[request.key]
+        return fetched
 
     def fail(self, request: FileRequest, error: TransferError) -> None:
-        """Write that a file does not arrive."""
+        """Write that a file does not arrive; also of one that was not added, or was handed over."""
+        self._pending.setdefault(request.key, None)
         entry = request.entry(
             self._owner, reason=error.reason, http_status=error.http_status, permanent=error.permanent
         )
         self._writes.append(Write(request, Failure(entry), error=error))
 
-    def refuse(self, request: FileRequest, error: TransferError) -> None:
-        """Write that a file does not arrive, also one that was not added."""
-        self._pending.setdefault(request.key, None)
-        self.fail(request, error)
-
     def interrupt(self, request: FileRequest) -> None:
         """End a file that the run does not come to."""
         self._end(request, FileResult.of_interruption(request))
-
-    def abandon(self, request: FileRequest, fetched: Fetched | None = None) -> None:
-        """Forget a file that the driver has seen to. What it has fetched, and not published, is unlocked by then."""
-        self._free_files += fetched is not None and fetched.part is not None
-        self._pending.pop(request.key, None)
 
     def retry(self, requests: Sequence[FileRequest]) -> None:
         """Look up files again that came out of `take_unasked`."""
@@ -339,29 +381,33 @@ class FetchQueue:
         """
         self._free_files += sum(isinstance(write.change, Publish) for write in writes)
         fatal: Exception | None = None
-        for (request, change, fetched, error), outcome in zip(writes, outcomes, strict=True):
-            match change, outcome:
-                case Publish(), NameTaken() if request.stepwise:
-                    self._steps.append(Step(request, TransferError(request.url, str(outcome))))
-                case Publish(), NameTaken():
-                    self.fail(request, TransferError(request.url, str(outcome)))
-                case Want(), Exception():
-                    fatal = fatal or outcome
-                case _, Exception():
-                    self.interrupt(request)
-                    fatal = fatal or outcome
-                case Publish(), _:
-                    assert fetched is not None
-                    self._end(request, FileResult.of_fetched(request, outcome, fetched))
-                case Unchanged(), _:
-                    self._end(request, FileResult.of_present(request, self._pending[request.key] or outcome))
-                case Failure(), _:
-                    assert error is not None
-                    self._end(request, FileResult.of_failure(request, error.reason, error))
-                case _:
-                    pass
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if isinstance(outcome, MachineError | Interrupted):
+                fatal = fatal or outcome
+                if not isinstance(write.change, Want):
+                    self.interrupt(write.request)
+            else:
+                self._take(write, outcome)
         if fatal is not None:
             raise fatal
+
+    def _take(self, write: Write, outcome: Entry | Exception) -> None:
+        request, change, fetched, error = write
+        match change, outcome:
+            case Want(), _:
+                pass
+            case Failure(), _:
+                assert error is not None
+                self._end(request, FileResult.of_failure(request, error.reason, error))
+            case _, Exception() if request.until == FETCHED:
+                self._hand_over(Step(request, failure_of(request.url, outcome)))
+            case _, Exception():
+                self.fail(request, failure_of(request.url, outcome))
+            case Publish(), Entry():
+                assert fetched is not None
+                self._end(request, FileResult.of_fetched(request, outcome, fetched))
+            case Unchanged(), Entry():
+                self._end(request, FileResult.of_present(request, self._pending[request.key] or outcome))
 
     def wake(self, now_s: float) -> None:
         """Go on with what has waited for its time: files that another process was fetching, hosts that gather."""
@@ -374,15 +420,10 @@ class FetchQueue:
     def stop(self) -> None:
         """End all that waits as interrupted, and what is under way when it comes back. Nothing begins any more."""
         self._is_stopped = True
-        waiting = [
-            *self._lookups,
-            *self._alone,
-            *(what for what in self._times.clear() if isinstance(what, FileRequest)),
-        ]
+        waiting = [*self._lookups, *(what for what in self._times.clear() if isinstance(what, FileRequest))]
         waiting += [request for request, _ in self._unasked]
         waiting += [request for host in self._hosts.values() for request in host.clear()]
         self._lookups.clear()
-        self._alone.clear()
         self._unasked.clear()
         for request in waiting:
             self.interrupt(request)
@@ -401,23 +442,21 @@ class FetchQueue:
 
     def next_batches(self, now_s: float) -> Iterator[Batch]:
         """Return the batches that may begin, each for `fetched`, or for `confirmed` first."""
-        while self._alone and self._free_files >= 1:
-            self._free_files -= 1
-            yield Batch(None, [self._alone.popleft()])
         is_contended = now_s < self._contended_until_s
+        gathers_at_s = now_s if self._gathers else None
         while self._ready and self._free_files >= 1:
             name = next(iter(self._ready))
             host = self._ready[name]
-            if self._gathers and (wait_s := host.wait_s(now_s)) > 0:
-                self._times.add(now_s + wait_s, self._ready.pop(name))
+            batch = host.begin(self._per_host, self._free_files, scattered=is_contended, gathers_at_s=gathers_at_s)
+            if batch is not None:
+                self._free_files -= len(batch.requests)
+                yield batch
                 continue
-            batch = host.begin(self._per_host, self._free_files, contended=is_contended)
-            if batch is None:
-                if self._ready.pop(name).is_idle and len(self._hosts) > self._kept_hosts:
-                    self._hosts.pop(name, None)
-                continue
-            self._free_files -= len(batch.requests)
-            yield batch
+            del self._ready[name]
+            if host.is_idle and len(self._hosts) > self._kept_hosts:
+                self._hosts.pop(name, None)
+            elif self._gathers and (wait_s := host.wait_s(self._per_host, now_s)) is not None:
+                self._times.add(now_s + wait_s, host)
 
     def take_writes(self) -> list[Write]:
         """Return the changes that are to be written, for `written`."""
@@ -430,7 +469,11 @@ class FetchQueue:
         return results
 
     def take_steps(self) -> list[Step]:
-        """Return the files that do not go on by themselves."""
+        """Return the files that have come as far as their requests say.
+
+        One that was fetched is pending until it is given to `publish` or `release`. The others are not pending any
+        more; they can be added again, or be given to `fail`.
+        """
         steps, self._steps = self._steps, []
         return steps
 
@@ -467,14 +510,31 @@ class FetchQueue:
         else:
             self._lookups.append(request)
 
+    def _hand_over(self, step: Step) -> None:
+        key = step.request.key
+        if isinstance(step.outcome, Fetched):
+            self._held[key] = step.outcome
+        else:
+            del self._pending[key]
+        self._steps.append(step)
+
+    def _publish(self, request: FileRequest, fetched: Fetched, path: str) -> None:
+        change: Change = (
+            Publish(request.entry(self._owner, path=path), fetched)
+            if fetched.part is not None
+            else Unchanged(request.entry(self._owner))
+        )
+        self._writes.append(Write(request, change, fetched))
+
+    def _path_of(self, request: FileRequest, fetched: Fetched) -> str:
+        owner = request.owner or self._owner
+        return wished_path(owner, request.transfer.url, fetched.headers, request.filename)
+
     def _end(self, request: FileRequest, result: FileResult) -> None:
-        if request.key in self._pending:  # it may have been abandoned
-            del self._pending[request.key]
-            self._results.append(result)
+        del self._pending[request.key]
+        self._results.append(result)
 
     def _end_of(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
-        if batch.host is None:
-            return
         batch.host.end(batch, outcomes)
         self._ready[batch.host.name] = batch.host
         if self._is_stopped:
@@ -518,8 +578,13 @@ class _Times:
         return [what for _, _, what in heap]
 
 
-def _host_of(request: FileRequest) -> str:
-    """Name the host, and songs and videos by themselves: a picture behind a film would wait for its end."""
+def _place_of(request: FileRequest) -> tuple[str, str]:
     origin = Origin.of(request.transfer.url)
-    is_long = kind_of_path(urlsplit(request.transfer.url).path) in {"audio", "video"}
-    return f"{origin.host if origin is not None else ''}{' long' * is_long}"
+    return origin.host if origin is not None else "", kind_of_line(request, urlsplit(request.transfer.url).path)
+
+
+def kind_of_line(request: FileRequest, path: str) -> str:
+    """Return the kind of the line in which a file waits: `ALONE`, `LONG` or `SHORT`; `path` is that of its URL."""
+    if not request.batchable:
+        return ALONE
+    return LONG if kind_of_path(path) in {"audio", "video"} else SHORT

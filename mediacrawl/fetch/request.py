@@ -32,6 +32,13 @@ FAILED = "failed"
 INTERRUPTED = "interrupted"
 """The run has stopped before it was known; the next one goes on."""
 
+LOOKED_UP = "looked up"
+"""Its row has been read, and it has to be fetched."""
+FETCHED = "fetched"
+"""Its bytes are here, or it is known why they are not."""
+WRITTEN = "written"
+"""The ledger says what became of it."""
+
 
 class FileRequest(NamedTuple):
     """One wanted file.
@@ -45,7 +52,7 @@ class FileRequest(NamedTuple):
         owner: name of the spider or command that it belongs to, where that is not the one that fetches it.
         ignores_known_failure: fetch it even if the ledger knows that it failed for good.
         batchable: it may go with others of its host over one connection.
-        stepwise: the driver is asked before it is queued, and before it is written; see `FetchQueue.take_steps`.
+        until: how far it goes by itself: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see `FetchQueue.take_steps`.
         carrier: what the driver needs to send it.
     """
 
@@ -57,7 +64,7 @@ class FileRequest(NamedTuple):
     owner: str | None = None
     ignores_known_failure: bool = False
     batchable: bool = True
-    stepwise: bool = False
+    until: str = WRITTEN
     carrier: Any = None
 
     @classmethod

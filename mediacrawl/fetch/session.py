@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -102,7 +101,7 @@ class Session:
         try:
             if self._works is None:
                 self._works = Works(self._settings, self._store)
-            per_host = self._works.downloader.policy.per_host or math.inf
+            per_host = self._works.downloader.policy.per_host or self._works.concurrent
             files = FetchQueue(self._owner, self._refetch, per_host, self._works.most_open_parts)
             run = ThreadedFetch(self._works, files, self._blocks(requests), Report())
             try:

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.download.request import Fetched
-from mediacrawl.errors import MachineError, MediacrawlError
+from mediacrawl.download.request import unlock
+from mediacrawl.errors import MediacrawlError
 from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
 from mediacrawl.ledger.ledger import Entry
 from mediacrawl.pace import BATCH_S
@@ -136,7 +136,8 @@ class ThreadedFetch:
                         error = error or one
                     yield self._results()
                 elif event.func == self._fetched:
-                    _unlock_parts(_outcomes_of(event.args[-1]))
+                    for outcome in _outcomes_of(event.args[-1]):
+                        unlock(outcome)
         if error is not None:
             raise error
 
@@ -187,14 +188,15 @@ class ThreadedFetch:
         self._files.wake(now_s)
         self._take_blocks()
         if lookups := self._files.take_lookups():
-            self._files.looked_up(lookups, self._rows(lookups), time.time())
+            self._files.looked_up(lookups, self._rows(lookups), time.time(), now_s)
         self._write()  # that these files are wanted, before the first of them has come
         for batch in self._files.next_batches(now_s):
             confirmed = batch
             if batch.is_contended:
                 confirmed = self._files.confirmed(batch, self._rows(batch.requests), time.time())
             if confirmed.requests:
-                self._then(self._works.pool.submit(confirmed.transfers, BATCH_S), self._fetched, confirmed)
+                transfers = [request.transfer for request in confirmed.requests]
+                self._then(self._works.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
 
     def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
         return self._works.archive.known([request.key for request in requests])
@@ -215,7 +217,9 @@ class ThreadedFetch:
         self._writing -= len(writes)
         outcomes = _outcomes_of(done)
         # What has come and could not be published stays for the next run, or for when its name is free.
-        _unlock_parts(w.fetched for w, o in zip_longest(writes, outcomes) if not isinstance(o, Entry))
+        for write, outcome in zip_longest(writes, outcomes):
+            if not isinstance(outcome, Entry):
+                unlock(write.fetched)
         self._files.written(writes, done.result())
 
     def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
@@ -241,14 +245,6 @@ class ThreadedFetch:
 def _outcomes_of(done: Future[list[Any]]) -> list[Any]:
     """Return the outcomes of a future; none if it failed as a whole."""
     return [] if done.cancelled() or done.exception() is not None else done.result()
-
-
-def _unlock_parts(outcomes: Iterable[Outcome | None]) -> None:
-    """Close the parts of transfers that are not published. A disk that has no room for a record costs its bytes."""
-    for outcome in outcomes:
-        if isinstance(outcome, Fetched) and outcome.part is not None:
-            with suppress(MachineError):
-                outcome.part.close()
 
 
 def _nothing() -> None:

@@ -518,7 +518,7 @@ def test_a_server_never_sees_more_connections_than_it_allows_idle_ones_and_broke
 
     def work(process, transport, seed):
         chance = random.Random(seed)
-        for _ in range(20):
+        for _ in range(40):
             admission = Admission(process, HostPauses(), "127.0.0.1", Cancel())
             path = "/cut.jpg" if chance.random() < 0.03 else f"/{chance.randrange(140)}.jpg"
             try:

@@ -145,6 +145,39 @@ def test_who_waits_for_a_host_or_for_a_time_holds_no_place(pool, fake, key):
     assert all(future.result(WAIT_S) for future in last)
 
 
+def test_after_a_burst_a_host_that_waits_holds_no_place_either(fake):
+    pool = TransferPool(fake, 1)
+    fake.release(8)
+    assert all(submit(pool, want(str(n)), str(n)).result(WAIT_S) for n in range(4))
+    burst = [submit(pool, want(str(n)), str(n)) for n in range(4)]
+    assert all(future.result(WAIT_S) for future in burst)
+    fake.wait_begun(8)
+    wait_until(lambda: pool._idle == 1 and not pool._is_behind.is_set())
+    submit(pool, want("sleeps"), "sleeps")
+    fake.wait_begun(1)
+    good = submit(pool, want("good"), "good")
+    fake.wait_begun(1)
+    fake.release(2)
+    assert good.result(WAIT_S)
+    close(pool)
+
+
+def test_threads_that_come_and_go_leave_one_for_the_next_job(fake):
+    pool = TransferPool(fake, 1)
+    for turn in range(5):
+        sleeping = submit(pool, want("sleeps"), "sleeps")
+        fake.wait_begun(1)
+        quick = [submit(pool, want(str(n)), str(n)) for n in range(8)]
+        fake.wait_begun(1)
+        long = submit(pool, want("long"), "long")
+        fake.release(10)
+        assert all(future.result(WAIT_S) for future in [sleeping, *quick, long])
+        fake.wait_begun(8)
+        assert (pool._behind, pool._queue.qsize() <= 8) == (0, True), turn
+    wait_until(lambda: (len(pool._threads), pool._idle, pool._queue.qsize()) == (1, 1, 0))
+    close(pool)
+
+
 def test_no_more_threads_wait_than_may(fake):
     pool = TransferPool(fake, 3, most_waiting=4)
     waiting = [submit(pool, want("sleeps"), str(n)) for n in range(20)]
@@ -158,12 +191,9 @@ def test_no_more_threads_wait_than_may(fake):
 def test_where_the_system_has_no_room_for_more_threads_those_that_are_there_go_on(pool, fake, monkeypatch):
     waiting = [submit(pool, want("sleeps"), str(n)) for n in range(3)]
     fake.wait_begun(3)
-    start = threading.Thread.start
 
     def start_none(thread):
-        if thread.name != "transfer-watch":
-            raise RuntimeError("can't start new thread")
-        start(thread)
+        raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start_none)
     others = [submit(pool, want(f"other{n}"), str(n)) for n in range(5)]
@@ -176,8 +206,7 @@ def test_threads_start_when_they_are_needed_and_are_used_again(pool, fake):
     fake.release(5)
     for n in range(5):
         submit(pool, want(), str(n)).result(WAIT_S)
-        assert pool._idle.acquire(timeout=WAIT_S)  # wait until it is idle again, and give that back
-        pool._idle.release()
+        wait_until(lambda: pool._idle == 1)
     assert len(fake.threads) == 1
 
 

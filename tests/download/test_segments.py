@@ -473,7 +473,8 @@ def test_helpers_send_the_headers_of_the_request(rig):
     assert all(request.status == 206 for request in helpers(rig))
 
 
-def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
+def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig, monkeypatch):
+    monkeypatch.setattr("mediacrawl.download.connections.CUT_COUNTS_S", 0.5)  # also where it is slow to notice
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
     quick = SegmentPolicy(8, 2 * MIB, measure_s=0.01, gain=0.01)
     with released_when_a_helper_comes(rig):

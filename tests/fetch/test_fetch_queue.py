@@ -11,7 +11,17 @@ from mediacrawl.archive import Failure, Publish, Unchanged, Want
 from mediacrawl.download.request import Fetched
 from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, RedirectUnasked, TransferBroken
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE, FileRequest
+from mediacrawl.fetch.request import (
+    DOWNLOADED,
+    FAILED,
+    FETCHED,
+    INTERRUPTED,
+    LOOKED_UP,
+    RESUMED,
+    UPTODATE,
+    WRITTEN,
+    FileRequest,
+)
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.ledger import DONE, PENDING, Entry
 from mediacrawl.ledger.ledger import FAILED as FAILED_ROW
@@ -42,10 +52,10 @@ def row(state, url="http://h/a.jpg", age_s=0.0, **more):
     return Entry(url, url, state=state, path="get/h/a.jpg", checked_at=NOW_S - age_s, **more)
 
 
-def look_up(files, *entries):
+def look_up(files, *entries, now_s=0.0):
     """Answers all lookups; without a row where none is given."""
     asked = files.take_lookups()
-    files.looked_up(asked, [*entries, *[None] * (len(asked) - len(entries))], NOW_S)
+    files.looked_up(asked, [*entries, *[None] * (len(asked) - len(entries))], NOW_S, now_s)
 
 
 def begin(files, now_s=0.0):
@@ -291,16 +301,18 @@ def test_what_was_not_begun_in_the_middle_of_a_batch_waits_again_too():
     assert [one.url for one in begin(files)[0].requests] == ["http://h/2.jpg", "http://h/4.jpg"]
 
 
-def test_a_file_that_is_not_like_others_of_its_host_goes_alone_whatever_its_host_has():
+def test_a_file_that_is_not_like_others_of_its_host_goes_alone():
     files = queue_of(per_host=1)
-    alone = request("http://h/alone.jpg")._replace(batchable=False)
-    files.add([request("http://h/1.jpg"), request("http://h/2.jpg"), alone])
+    pictures = [request(f"http://h/{number}.jpg") for number in range(3)]
+    alone = [request(f"http://h/alone{number}.jpg")._replace(batchable=False) for number in range(3)]
+    files.add([pictures[0], *alone, *pictures[1:]])
     look_up(files)
-    batches = begin(files)
-    assert [[one.url for one in batch.requests] for batch in batches] == [["http://h/alone.jpg"], ["http://h/1.jpg"]]
-    assert batches[0].host is None
-    files.fetched(batches[0], [fetched()], 0.0)
-    assert write(files) == [Want] * 3 + [Publish]
+    order = []
+    while batches := begin(files):
+        (batch,) = batches
+        order.append([one.url[9:-4] for one in batch.requests])
+        files.fetched(batch, [fetched(took_s=0.001)] * len(batch.requests), 0.0)
+    assert order == [["0"], ["1", "2"], ["alone0"], ["alone1"], ["alone2"]]
 
 
 def test_files_that_come_one_at_a_time_are_gathered_for_a_moment():
@@ -332,42 +344,77 @@ def test_what_is_known_of_a_host_is_kept_while_there_are_few():
     assert list(files._hosts) == ["a"]
 
 
-def test_a_file_that_a_project_has_a_say_in_stops_before_it_is_queued_and_before_it_is_written():
-    files = queue_of()
-    mine = request()._replace(stepwise=True)
-    files.add([mine])
+def handed_over(files, mine):
+    """Has a file fetched whose request ends there. Returns the step."""
+    files.add([mine._replace(until=FETCHED)])
     look_up(files)
-    assert write(files) == [Want]
-    (step,) = files.take_steps()
-    assert (step.outcome, begin(files)) == (None, [])
-    files.proceed(mine, 0.0)
     (batch,) = begin(files)
     files.fetched(batch, [fetched()], 0.0)
     (step,) = files.take_steps()
-    assert (step.outcome.part, files.take_writes()) == (PART, [])
+    return step
+
+
+def test_a_file_whose_row_is_asked_for_is_handed_over_where_it_has_to_be_fetched():
+    files = queue_of()
+    files.add([request()._replace(until=LOOKED_UP), request("http://h/b.jpg")._replace(until=LOOKED_UP)])
+    look_up(files, row(DONE))
+    assert [(step.request.url, step.outcome) for step in files.take_steps()] == [("http://h/b.jpg", None)]
+    assert [result.status for result in files.take_results()] == [UPTODATE]
+    assert (begin(files), write(files), len(files)) == ([], [], 0)
+
+
+def test_a_file_that_was_fetched_is_handed_over_and_published_under_the_name_that_it_is_given():
+    files = queue_of()
+    mine = request()._replace(until=FETCHED)
+    step = handed_over(files, mine)
+    assert write(files) == [Want]
+    assert step.outcome.part is PART
+    files.publish(mine, step.outcome, "own/a.jpg")
+    with pytest.raises(KeyError):
+        files.publish(mine, step.outcome, "own/b.jpg")
+    (publish,) = files.take_writes()
+    assert publish.change.entry.path == "own/a.jpg"
+    files.written([publish], [publish.change.entry])
+    assert [result.status for result in files.take_results()] == [DOWNLOADED]
+
+
+def test_a_name_that_cannot_be_had_is_handed_over_and_can_be_noted_as_a_failure():
+    files = queue_of(most_open=1)
+    mine = request()._replace(until=FETCHED)
+    step = handed_over(files, mine)
+    assert write(files) == [Want]
     files.publish(mine, step.outcome, "own/a.jpg")
     assert write(files, NameTaken("own is a file")) == [Publish]
     (step,) = files.take_steps()
-    assert step.outcome.reason == "own is a file"
+    assert (step.outcome.reason, len(files)) == ("own is a file", 0)
     files.fail(mine, step.outcome)
     assert write(files) == [Failure]
     (result,) = files.take_results()
-    assert (result.status, result.reason) == (FAILED, "own is a file")
+    assert (result.status, result.reason, files._free_files) == (FAILED, "own is a file", 1)
 
 
 def test_a_file_that_is_seen_to_elsewhere_is_forgotten_with_its_part():
     files = queue_of(most_open=1)
-    mine = request()._replace(stepwise=True)
-    files.add([mine])
-    look_up(files)
-    files.proceed(mine, 0.0)
-    (batch,) = begin(files)
-    files.fetched(batch, [fetched()], 0.0)
-    files.abandon(mine, files.take_steps()[-1].outcome)
+    step = handed_over(files, request())
+    assert files.release(step.request) is step.outcome
+    assert files.release(step.request) is None
     assert len(files) == 0
-    files.add([request("http://h/b.jpg")])
+    assert handed_over(files, request("http://h/b.jpg")).outcome
+
+
+def test_an_error_that_no_one_expects_is_the_failure_of_the_file_that_it_is_about():
+    files = queue_of()
+    files.add([request("http://h/1.jpg"), request("http://other/2.jpg")])
     look_up(files)
-    assert len(begin(files)) == 1
+    write(files)
+    for batch in begin(files):
+        files.fetched(batch, [fetched()], 0.0)
+    write(files, TypeError("no such thing"))
+    assert write(files, TypeError("no such thing")) == [Failure]
+    assert {result.url: (result.status, result.reason) for result in files.take_results()} == {
+        "http://h/1.jpg": (FAILED, "no such thing"),
+        "http://other/2.jpg": (DOWNLOADED, ""),
+    }
 
 
 def test_a_redirect_to_where_nobody_knows_whether_it_may_go_is_tried_again_when_that_is_known():
@@ -415,21 +462,30 @@ def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers(
     files.add([request(f"http://good/{number}.jpg") for number in range(20)])
     look_up(files)
     under_way = {"h": [], "good": []}
-    most, tries = [], []
+    most = []
     for _ in range(12):
         for batch in begin(files):
             under_way[batch.host.name].append(batch)
         most.append(len(under_way["h"]))
         assert len(under_way["good"]) == 3
         batch = under_way["h"].pop(0)
-        tries.append(batch.transfers[0].retries)
         files.fetched(batch, [silent], 0.0)
     assert most == [3, 3, 3, 2, *[1] * 8]
-    assert tries == [None] * 8 + [0] * 4
     (batch,) = [batch for batch in begin(files) if batch.host.name == "h"]
     files.fetched(batch, [fetched(took_s=1.0)], 0.0)
-    begun = [batch for batch in begin(files) if batch.host.name == "h"]
-    assert [batch.transfers[0].retries for batch in begun] == [None] * 3
+    assert len([batch for batch in begin(files) if batch.host.name == "h"]) == 3
+
+
+def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
+    files = queue_of(per_host=3)
+    files.add([request(f"http://h/{number}.mp4") for number in range(6)])
+    look_up(files)
+    for batch in begin(files):
+        files.fetched(batch, [TransferBroken("http://h/", "nothing came")], 0.0)
+    files.add([request(f"http://h/{number}.jpg") for number in range(6)])
+    look_up(files)
+    kinds = [batch.requests[0].url[-3:] for batch in begin(files)]
+    assert kinds == ["mp4", "jpg", "jpg"]
 
 
 OUTCOMES = st.sampled_from(
@@ -437,7 +493,7 @@ OUTCOMES = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_have(data):
     per_host, most_open = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 2, 5, math.inf]))
@@ -448,12 +504,15 @@ def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_
         now_s += data.draw(st.sampled_from([0.0, 0.1, 1.0, 6.0]))
         event = data.draw(st.sampled_from(["add", "look up", "begin", "fetched", "write", "written", "wake"]))
         take_a_step(files, event, data, now_s, (wanted, under_way, unwritten), step)
+        if data.draw(st.booleans()):
+            see_to_steps(files, data)
         for name in {batch.host.name for batch in under_way}:
             assert sum(batch.host.name == name for batch in under_way) <= per_host
         held = [one for one in unwritten if isinstance(one.change, Publish)]
         assert sum(len(batch.requests) for batch in under_way) + len(held) <= most_open
         results += files.take_results()
     steps = 0
+    see_to_steps(files, data)
     while len(files):  # now everything goes well
         steps += 1
         assert steps < 2000, "it goes on"
@@ -464,6 +523,7 @@ def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_
         while under_way:
             batch = under_way.pop()
             files.fetched(batch, [fetched()] * len(batch.requests), now_s)
+        see_to_steps(files, data)
         unwritten += files.take_writes()
         files.written(unwritten, [one.change.entry for one in unwritten])
         unwritten.clear()
@@ -481,12 +541,13 @@ def take_a_step(files, event, data, now_s, state, step):
             urls = [
                 f"http://h{n % 3}/{step}-{n}.{'mp4' if n % 4 else 'jpg'}" for n in range(data.draw(st.integers(1, 9)))
             ]
-            files.add([request(url) for url in [*urls, urls[0]]])
+            until = data.draw(st.sampled_from([LOOKED_UP, FETCHED, WRITTEN, WRITTEN]))
+            files.add([request(url)._replace(until=until) for url in [*urls, urls[0]]])
             wanted.update(urls)
         case "look up":
             asked = files.take_lookups()
             rows = [data.draw(st.sampled_from([None, row(DONE), row(PENDING)])) for _ in asked]
-            files.looked_up(asked, rows, NOW_S)
+            files.looked_up(asked, rows, NOW_S, now_s)
         case "begin":
             under_way += begin_confirmed(files, data, now_s, answer=data.draw(st.sampled_from([None, row(DONE)])))
         case "fetched" if under_way:
@@ -503,6 +564,23 @@ def take_a_step(files, event, data, now_s, state, step):
             unwritten.clear()
         case "wake":
             files.wake(now_s)
+
+
+def see_to_steps(files, data):
+    """Does with what is handed over what a driver may do."""
+    for mine, outcome in files.take_steps():
+        if outcome is None:
+            files.add([mine._replace(until=FETCHED)])
+        elif isinstance(outcome, Fetched) and data.draw(st.booleans()):
+            files.publish(mine, outcome, "own/path.jpg")
+        elif isinstance(outcome, Fetched) and data.draw(st.booleans()):
+            assert files.release(mine) is outcome
+            files.add([mine])
+        elif isinstance(outcome, Fetched):
+            files.release(mine)
+            files.fail(mine._replace(until=WRITTEN), TransferBroken(mine.url, "own reason"))
+        else:
+            files.fail(mine._replace(until=WRITTEN), outcome)
 
 
 def begin_confirmed(files, data, now_s, answer):

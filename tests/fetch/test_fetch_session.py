@@ -197,7 +197,7 @@ def test_what_was_written_beside_what_could_not_be_is_told():
     """Also where several writes have failed before."""
     files = FetchQueue("get", RefetchPolicy(), 2)
     files.add([FileRequest.of_url("http://h/a.jpg")])
-    files.looked_up(files.take_lookups(), [None], 0.0)
+    files.looked_up(files.take_lookups(), [None], 0.0, 0.0)
     files.take_writes()
     (batch,) = files.next_batches(0.0)
     files.fetched(batch, [Fetched(SimpleNamespace(file="part"), 200, "http://h/a.jpg")], 0.0)
