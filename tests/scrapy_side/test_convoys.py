@@ -31,7 +31,7 @@ def convoys(monkeypatch):
     sizes, send = [], BatchDispatcher.send
 
     async def noted(self, batch):
-        if batch.host is not None:
+        if batch.requests[0].batchable:
             sizes.append(len(batch.requests))
         return await send(self, batch)
 

@@ -1,0 +1,356 @@
+"""Methods of a project's own that do what nobody expects: each crawl ends, and says what became of each file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import pytest
+from crawling import item_of, items_spider, sha256
+from origin import Pattern
+from scrapy import Request
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Response
+from scrapy.spiders import Spider
+
+from mediacrawl.bridge import Bridge
+from mediacrawl.pipelines import MediaFilesPipeline
+
+BODY = b"j" * 4000
+
+
+@pytest.fixture
+def url(origin):
+    return origin.add("/a.jpg", BODY, content_type="image/jpeg")
+
+
+@pytest.fixture
+def crawl(crawls, tmp_path):
+    def crawl(pipeline, *items, settings=None, **attributes):
+        chosen = {"ITEM_PIPELINES": {pipeline: 1}, "ROBOTSTXT_OBEY": False} | (settings or {})
+        return crawls.crawl(tmp_path, items_spider(*items, of_page=True, **attributes), chosen)
+
+    return crawl
+
+
+def counts(crawled):
+    report = crawled.report
+    return {"new": report.new, "present": report.present, "failed": report.failed, "wanted": report.wanted}
+
+
+async def begun_and_cancelled(awaitable):
+    """As `asyncio.wait_for` does where the time is over."""
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    raise TimeoutError("too slow for me")
+
+
+# --- other requests than it was given ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"url": "http://127.0.0.1/other.jpg"}, {"meta": {"media_key": "other"}}])
+def test_a_file_is_published_for_which_it_was_fetched_whatever_request_is_named(crawl, url, change):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            other = request.replace(**{name: value for name, value in change.items() if name != "meta"})
+            other.meta.update(change.get("meta", {}))
+            return await super().media_downloaded(response, other, info, item=item)
+
+    crawled = crawl(Own, item_of(url))
+    assert (list(crawled.store.values()), crawled.status) == ([sha256(BODY)], 0)
+    again = crawl(Own, item_of(url))
+    assert (again.report.present, again.report.new) == (1, 0)
+
+
+def test_another_file_may_be_asked_about_than_is_fetched(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            other = request.replace(url=f"{request.url}?other")
+            return await super().media_to_download(other, info, item=item)
+
+    crawled = crawl(Own, item_of(url), item_of(url))
+    assert ([file["url"] for file in crawled.files], crawled.status) == ([url] * 2, 0)
+    assert len(origin.requests_for("/a.jpg")) == 1
+
+
+def test_a_request_may_be_changed_after_the_ledger_was_asked(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            known = await super().media_to_download(request, info, item=item)
+            request._set_url(f"{request.url}?size=large")
+            return known
+
+    origin.add("/a.jpg?size=large", BODY * 2, content_type="image/jpeg")
+    crawled = crawl(Own, item_of(url))
+    assert (list(crawled.store.values()), crawled.status) == ([sha256(BODY * 2)], 0)
+
+
+def test_a_file_is_published_once(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            await super().media_downloaded(response, request, info, item=item)
+            return await super().media_downloaded(response, request, info, item=item)
+
+    crawled = crawl(Own, item_of(url))
+    assert [error["reason"] for error in crawled.errors] == ["it was given its name already"]
+    assert (list(crawled.store.values()), crawled.status) == ([sha256(BODY)], 1)
+    caplog.clear()
+
+
+def test_the_ledger_may_be_left_out(crawl, url):
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            return None
+
+    assert counts(crawl(Own, item_of(url), item_of(url))) == {"new": 1, "present": 0, "failed": 0, "wanted": 1}
+    assert crawl(Own, item_of(url)).report.present == 1
+
+
+# --- what is given up -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["media_to_download", "media_downloaded"])
+def test_who_does_not_wait_for_an_answer_fails_that_file_alone(crawl, origin, url, method, caplog):
+    other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
+
+    class Own(MediaFilesPipeline):
+        pass
+
+    async def impatient(self, *arguments, **named):
+        call = getattr(MediaFilesPipeline, method)(self, *arguments, **named)
+        request = next(one for one in arguments if isinstance(one, Request))
+        return await (begun_and_cancelled(call) if request.url == url else call)
+
+    setattr(Own, method, impatient)
+    crawled = crawl(Own, item_of(url, other))
+    assert ([file["url"] for file in crawled.files], crawled.status) == ([other], 1)
+    assert [error["reason"] for error in crawled.errors] == ["too slow for me"]
+    assert crawl(MediaFilesPipeline, item_of(url, other)).status == 0
+    caplog.clear()
+
+
+def test_whoever_swallows_failures_frees_the_places_of_their_files(crawl, origin, monkeypatch):
+    monkeypatch.setattr("mediacrawl.wiring.allow_many_files", lambda: 1)
+    urls = [origin.add(f"/{number}.jpg", BODY, content_type="image/jpeg") for number in range(6)]
+
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            if urlsplit(request.url).path[1] in "024":
+                raise ValueError("not this one")
+            return await super().media_downloaded(response, request, info, item=item)
+
+        def media_failed(self, failure, request, info):
+            return None
+
+    crawled = crawl(Own, item_of(*urls))
+    assert [file and file["url"] for file in crawled.files] == [None, urls[1], None, urls[3], None, urls[5]]
+
+
+def test_a_second_item_does_not_ask_again_for_what_has_just_failed(crawl, origin, url, caplog):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            raise ValueError("I do not want it")
+
+    crawled = crawl(Own, item_of(url), item_of(url), item_of(url))
+    assert [error["reason"] for error in crawled.errors] == ["I do not want it"] * 3
+    assert len(origin.requests_for("/a.jpg")) == 1
+    assert (crawled.report.failed, crawled.report.wanted, crawled.status) == (1, 1, 1)
+    caplog.clear()
+
+
+# --- what raises, and what is no string -------------------------------------------------------------
+
+
+def test_a_path_may_be_a_path(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return PurePosixPath("mine") / PurePosixPath(urlsplit(request.url).path).name
+
+    crawled = crawl(Own, item_of(url, origin.add("/b.jpg", BODY, content_type="image/jpeg")))
+    assert (sorted(crawled.store), crawled.status) == (["mine/a.jpg", "mine/b.jpg"], 0)
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_media_key_that_raises_fails_that_file_alone(crawl, url, is_own, caplog):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    def key(wanted):
+        return wanted if wanted == url else {}["no such key"]
+
+    crawled = crawl(Own if is_own else MediaFilesPipeline, item_of(url, f"{url}?other"), media_key=staticmethod(key))
+    assert [file["url"] for file in crawled.files] == [url]
+    assert [error["reason"] for error in crawled.errors] == ["'no such key'"]
+    assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
+    caplog.clear()
+
+
+def test_what_is_no_url_fails_once(crawl, url):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    crawled = crawl(Own, item_of(url, "ftp://127.0.0.1/a.jpg"), media_key=staticmethod(lambda url: f"key of {url}"))
+    assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
+
+
+def test_statistics_that_raise_are_told_and_hold_up_nothing(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        def inc_stats(self, status):
+            raise ValueError("no statistics")
+
+    crawled = crawl(Own, item_of(url))
+    assert ([file["url"] for file in crawled.files], crawled.status) == ([url], 0)
+    assert "inc_stats has raised" in caplog.text
+    caplog.clear()
+
+
+def test_only_get_is_sent_also_where_the_ledger_is_left_out(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        def get_media_requests(self, item, info):
+            return [Request(url, method="POST", body=b"x=1") for url in item["file_urls"]]
+
+        async def media_to_download(self, request, info, *, item=None):
+            return None
+
+    crawled = crawl(Own, item_of(url))
+    assert [error["reason"] for error in crawled.errors] == ["only GET can be resumed, not POST"]
+    assert origin.requests == []
+
+
+# --- middlewares ------------------------------------------------------------------------------------
+
+
+class NotToday(IgnoreRequest):
+    pass
+
+
+class Refuses:
+    def process_request(self, request):
+        if request.url.endswith(".jpg"):
+            raise NotToday("closed on Sundays")
+
+
+class Answers:
+    def process_request(self, request):
+        return Response(request.url, body=b"made up") if request.url.endswith(".jpg") else None
+
+
+def test_media_failed_gets_what_a_middleware_has_raised(crawl, url):
+    seen = []
+
+    class Own(MediaFilesPipeline):
+        def media_failed(self, failure, request, info):
+            seen.append(failure.type)
+            return super().media_failed(failure, request, info)
+
+    crawled = crawl(Own, item_of(url), settings={"DOWNLOADER_MIDDLEWARES": {Refuses: 1}})
+    assert (seen, [error["reason"] for error in crawled.errors]) == ([NotToday], ["closed on Sundays"])
+
+
+def test_media_downloaded_gets_what_a_middleware_has_answered(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        def media_downloaded(self, response, request, info, *, item=None):
+            return {"url": request.url, "path": "made up", "checksum": response.body.decode(), "status": "made up"}
+
+    crawled = crawl(Own, item_of(url), settings={"DOWNLOADER_MIDDLEWARES": {Answers: 1}})
+    assert [file["checksum"] for file in crawled.files] == ["made up"]
+    assert (origin.requests, crawled.status) == ([], 0)
+
+
+def test_a_middleware_knows_the_page_of_a_file(crawl, url):
+    seen = []
+
+    class Looks:
+        def process_request(self, request):
+            seen.append(request.meta.get("media_page"))
+
+    page = "http://127.0.0.1/page"
+    crawl(MediaFilesPipeline, item_of(url, page=page), settings={"DOWNLOADER_MIDDLEWARES": {Looks: 1}})
+    assert seen == [None, page]
+
+
+# --- lists ------------------------------------------------------------------------------------------
+
+
+def test_lines_of_a_list_are_items_for_a_class_of_a_projects_own(crawls, tmp_path, origin, url):
+    from mediacrawl.spiders.urllist import UrlListSpider
+
+    seen = []
+
+    class Own(MediaFilesPipeline):
+        def item_completed(self, results, item, info):
+            seen.append(item["file_urls"])
+            return super().item_completed(results, item, info)
+
+    (tmp_path / "list.txt").write_text(f"{url}\n")
+    crawls.crawl(tmp_path, UrlListSpider, {"ITEM_PIPELINES": {Own: 1}}, file=str(tmp_path / "list.txt"))
+    assert seen == [[url]]
+
+
+# --- the end ----------------------------------------------------------------------------------------
+
+
+class Stops(Spider):
+    """Is stopped with the first request of media, while others wait."""
+
+    name = "stops"
+    urls = ()
+
+    async def start(self):
+        yield Request("data:,", callback=self.parse)
+
+    def parse(self, response):
+        yield item_of(*self.urls)
+
+
+def test_files_that_wait_for_their_turn_are_not_asked_for_after_a_stop(crawls, tmp_path, origin):
+    urls = [origin.add(f"/{number}.jpg", Pattern(500, number), content_type="image/jpeg") for number in range(20)]
+
+    class Closes:
+        def __init__(self, crawler):
+            self.crawler = crawler
+
+        @classmethod
+        def from_crawler(cls, crawler):
+            return cls(crawler)
+
+        def process_response(self, request, response):
+            if request.url.endswith(".jpg"):
+                self.stopping = asyncio.ensure_future(self.crawler.stop_async())
+            return response
+
+    spider = type("Own", (Stops,), {"urls": urls})
+    settings = {
+        "DOWNLOADER_MIDDLEWARES": {Closes: 1},
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "MEDIACRAWL_CONCURRENT_TRANSFERS": 8,
+        "DOWNLOAD_DELAY": 0.01,
+        "DOWNLOAD_DELAY_JITTER": 0,
+        "ROBOTSTXT_OBEY": False,
+    }
+    crawled = crawls.crawl(tmp_path, spider, settings)
+    assert crawled.status == 3
+    assert len(origin.requests) < len(urls)
+    assert {request.headers.get("accept-encoding") for request in origin.requests} == {"identity"}, "none is a page"
+    assert crawled.report.failed == 0
+
+
+def test_a_request_of_a_projects_own_that_is_given_up_is_no_failure(crawls, tmp_path, origin, url):
+    origin.add("/ask", b"yes", content_type="text/plain")
+
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            asking = self.crawler.engine.download_async(Request(origin.url("/ask")))
+            Bridge.of(self.crawler)._stop()
+            await asking
+            return await super().media_to_download(request, info, item=item)
+
+    spider = type("Own", (Stops,), {"urls": [url]})
+    crawled = crawls.crawl(tmp_path, spider, {"ITEM_PIPELINES": {Own: 1}, "ROBOTSTXT_OBEY": False})
+    assert (crawled.report.failed, crawled.items) == (0, [])
