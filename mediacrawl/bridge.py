@@ -87,6 +87,23 @@ class Wanted:
     outcomes: Sequence[Outcome] = ()
     elapsed_s: float = 0.0
 
+    def only_first(self) -> None:
+        """Leave out those that were to follow: each goes alone."""
+        self.transfers = self.transfers[:1]
+
+    def answer(self, outcomes: Sequence[Outcome], elapsed_s: float) -> Fetched:
+        """Take what came. Return that of the first.
+
+        Raises:
+            BaseException: why the first has not come.
+        """
+        first, *self.outcomes = outcomes
+        self.elapsed_s = elapsed_s
+        if isinstance(first, BaseException):
+            raise first
+        self.fetched = first
+        return first
+
     def release(self) -> None:
         """Let go of a part that nobody will publish: it stays for the next run."""
         unlock(self.fetched)
@@ -278,7 +295,7 @@ class Bridge:
         """This machine cannot go on: say so once, and close the crawl with everything resumable."""
         if self.report.fatal is not None:
             return
-        self.report.fatal = error
+        self.report.give_up(error)
         logger.error("%s", error)
         engine = self._crawler.engine
         if engine is not None and engine.spider is not None and not self.stopping:
@@ -304,7 +321,8 @@ class Bridge:
     def _stop(self) -> None:
         if self.stopping:
             return
-        self.stopping = self.report.stopped = True
+        self.stopping = True
+        self.report.stop()
         for callback in self._on_stop:
             callback()
         for works in self.works:
@@ -412,18 +430,15 @@ class _Handlers:
             if wanted is None:
                 return await self._page(request)
             if slot is None or slot.delay or "Cookie" in request.headers:
-                wanted.transfers = wanted.transfers[:1]  # each is asked for at its own time, with its own cookies
+                wanted.only_first()  # each is asked for at its own time, with its own cookies
             return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
-        first, *wanted.outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
-        wanted.elapsed_s = time.monotonic() - started
-        if isinstance(first, BaseException):
-            raise first
-        wanted.fetched = first
+        outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
+        first = wanted.answer(outcomes, time.monotonic() - started)
         # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
         request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
         return MediaResponse.of(request, first)

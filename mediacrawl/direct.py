@@ -183,14 +183,14 @@ def _told(report: Report) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        report.stopped = True
+        report.stop()
     except BrokenPipeError:  # `mediacrawl get … | head`: has read enough
-        report.stopped = True
+        report.stop()
         _give_up_output()
     except (MachineError, UsageProblem) as error:
-        report.fatal = error
+        report.give_up(error)
     except OSError as error:
-        report.fatal = MachineError(f"cannot write what is to be said: {error.strerror}")
+        report.give_up(MachineError(f"cannot write what is to be said: {error.strerror}"))
         _give_up_output()
 
 

@@ -69,6 +69,11 @@ class Carrier:
     problem: Exception | None = None
     response: Response | None = None
 
+    def keep(self, response: Response) -> None:
+        """Keep the answer, for who gave the request."""
+        if self.request is not None:
+            self.response = response
+
     def lead(self, file: FileRequest) -> Request:
         """Return the request for a file as Scrapy wants it."""
         request = self.request
@@ -124,8 +129,7 @@ class BatchDispatcher:
         try:
             response = await self._bridge.download(request)
             outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
-            if first.carrier.request is not None:
-                first.carrier.response = response
+            first.carrier.keep(response)
             if not first.batchable and isinstance(outcome, Fetched):
                 outcome = outcome._replace(headers=fields_of(response))
         except (GivenUp, asyncio.CancelledError):

@@ -133,6 +133,10 @@ class TransferError(MediacrawlError):
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.url}: {reason}")
 
+    def last(self, took_s: float) -> None:
+        """Note how long the transfer lasted."""
+        self.took_s = took_s
+
 
 class NotFetchable(TransferError):
     """Not an http or https URL with a host."""

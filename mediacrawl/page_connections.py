@@ -40,6 +40,31 @@ class _Host:
     idle_at: float = 0.0
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
+    def take(self) -> bool:
+        """Use a permit for a page, if one is not used."""
+        is_free = self.active < self.permits
+        self.active += is_free
+        return is_free
+
+    def release(self, now_s: float) -> None:
+        """A page is through."""
+        self.active -= 1
+        self.pages += 1
+        self.idle_at = now_s
+
+    def grant(self) -> None:
+        """One more permit is there."""
+        self.permits += 1
+
+    def owe(self, count: int) -> None:
+        """So many permits are to be given back, or as many as there are."""
+        self.owed = min(max(count, self.owed), self.permits)
+
+    def give_back(self, count: int) -> None:
+        """So many are given back."""
+        self.permits -= count
+        self.owed -= count
+
 
 class PageConnections:
     """A holder of permits, see `connections.Holder`. All happens in the loop's thread."""
@@ -58,9 +83,7 @@ class PageConnections:
             yield
             return
         state = self._hosts.setdefault(host, _Host())
-        if state.active < state.permits:
-            state.active += 1
-        else:
+        if not state.take():
             await self._wait(self._limit, host, state)
         try:
             yield
@@ -82,17 +105,17 @@ class PageConnections:
             raise
 
     def _release(self, host: str, state: _Host) -> None:
-        state.active -= 1
-        state.pages += 1
-        state.idle_at = self._loop.time()
+        state.release(self._loop.time())
         self._pass_on(host, state)
 
     def _pass_on(self, host: str, state: _Host) -> None:
-        while state.active < state.permits and state.waiting:
-            future = state.waiting.popleft()
-            if not future.done():
-                state.active += 1
-                future.set_result(None)
+        while state.waiting:
+            if state.waiting[0].done():
+                state.waiting.popleft()
+            elif state.take():
+                state.waiting.popleft().set_result(None)
+            else:
+                break
         self._settle(host, state)
 
     def stop(self, error: Exception) -> None:
@@ -121,7 +144,7 @@ class PageConnections:
 
     def _granted(self, host: str) -> None:
         state = self._hosts.setdefault(host, _Host())
-        state.permits += 1
+        state.grant()
         self._pass_on(host, state)
 
     def _recalled(self, host: str, count: int) -> None:
@@ -130,7 +153,7 @@ class PageConnections:
             return
         if not count and (state.pages <= 1 or state.idle_at + KEPT_S <= self._loop.time()):
             count = state.permits - state.active
-        state.owed = min(max(count, state.owed), state.permits)
+        state.owe(count)
         self._settle(host, state)
 
     def _settle(self, host: str, state: _Host) -> None:
@@ -144,8 +167,7 @@ class PageConnections:
                 self._loop.call_later(kept_s, self._settle, host, state)
         if not given:
             return
-        state.permits -= given
-        state.owed -= given
+        state.give_back(given)
         # A permit may have no connection any more: the server has closed it.
         were_open = self._close_idle(host, state.permits - state.active)
         self._loop.call_later(CUT_COUNTS_S if were_open else 0, self._limit.give_back, self, host, given)

@@ -110,14 +110,17 @@ class MediaFilesPipeline(FilesPipeline):
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
             self._works = Works(
-                self.crawler.settings, self.store, pauses=self._bridge.pauses, limit=self._bridge.limit
+                self.crawler.settings,
+                self.store,
+                pauses=self._bridge.pauses,
+                limit=self._bridge.limit,
+                may_follow=self._bridge.may_follow,
             )
         except (MachineError, UsageProblem) as error:
-            self._bridge.report.fatal = error
+            self._bridge.report.give_up(error)
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
         self._tally = Tally(self.crawler, self._count_status)
-        self._works.ask_before_redirects(self._bridge.may_follow)
         self._bridge.works.append(self._works)
         self._bridge.install()
 

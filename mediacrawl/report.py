@@ -59,6 +59,14 @@ class Report:
         self.fatal: MediacrawlError | None = None
         self.stopped = False
 
+    def stop(self) -> None:
+        """Note that the run ends before it is through."""
+        self.stopped = True
+
+    def give_up(self, error: MediacrawlError) -> None:
+        """Note why this machine cannot go on; the first reason counts."""
+        self.fatal = self.fatal or error
+
     @property
     def settled(self) -> int:
         """Files of which the outcome is known."""

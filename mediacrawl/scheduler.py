@@ -65,7 +65,7 @@ class FrontierScheduler(BaseScheduler):
         try:
             self._frontier = open_frontier(self._folder, spider.name, newest_first=not fifo)
         except (MachineError, UsageProblem) as error:
-            self._bridge.report.fatal = error
+            self._bridge.report.give_up(error)
             logger.error("%s", error)
             # Raised here it would leave Scrapy's scraper half open, which it cannot close (2.19).
             self._crawler.signals.connect(self._refuse, signals.spider_opened)

@@ -11,6 +11,7 @@ from mediacrawl.archive import Archive, Change
 from mediacrawl.batcher import Batcher
 from mediacrawl.download.connections import ConnectionLimit, HostConnections
 from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.exchange import anywhere
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.pool import MOST_WAITING, TransferPool
 from mediacrawl.download.retry import Backoff, HostPauses
@@ -50,11 +51,14 @@ class Works:
         files: float = math.inf,
         pauses: HostPauses | None = None,
         limit: ConnectionLimit | None = None,
+        *,
+        may_follow: MayFollow = anywhere,
     ) -> None:
         """Where no more than so many files can come, there are no workers.
 
         A host that asks one for quiet has asked all: threads, workers, and all others that have these `pauses`. They
-        share the connections that `limit` allows to a host, too.
+        share the connections that `limit` allows to a host, too. Redirects are followed only to where `may_follow`
+        lets them.
 
         Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
         """
@@ -73,6 +77,7 @@ class Works:
             pauses=pauses or HostPauses(),
             connections=HostConnections(self._limit, self.transport.close_idle),
             brought=self.archive.brought,
+            may_follow=may_follow,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -92,13 +97,8 @@ class Works:
         threads = math.ceil(self.concurrent / processes)
         is_limited = self._limit is not None
         setup = Setup(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
-        return WorkerPool(setup, processes, self.downloader.pauses, self._limit)
-
-    def ask_before_redirects(self, may_follow: MayFollow) -> None:
-        """Threads and workers follow redirects only to where this lets them."""
-        self.downloader.may_follow = may_follow
-        if self.pool.workers is not None:
-            self.pool.workers.may_follow = may_follow
+        downloader = self.downloader
+        return WorkerPool(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
 
     def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         try:

@@ -226,3 +226,85 @@ def test_what_is_below_the_line_runs_without_what_is_above():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
     assert (ran.stdout, ran.stderr) == (f"{len(below)}\n", "")
     assert len(below) > 30
+
+
+# Attributes of objects that are not ours: of Scrapy, requests, tqdm, logging, Python.
+FOREIGN = {
+    ("bridge", "robots.robot_parser"),
+    ("bridge", "downloader.handlers"),
+    ("bridge", "downloader.fetch"),
+    ("bridge", "downloader.needs_backout"),
+    ("bridge", "engine.close_spider_async"),
+    ("cli", "cmdline._get_commands_dict"),
+    ("commands.crawl", "deprecate.inspect"),
+    ("download.sockets", "self.poolmanager.pool_classes_by_scheme"),
+    ("download.transport", "self._local.session"),
+    ("download.transport", "session.trust_env"),
+    ("download.transport", "session.get_redirect_target"),
+    ("errors", "error.args"),
+    ("errors", "failure.__cause__"),
+    ("extensions", "record.exc_info"),
+    ("extensions", "record.msg"),
+    ("extensions", "record.args"),
+    ("headers.media_type", "mimetypes.inited"),
+    ("pipelines", "request.callback"),
+    ("pipelines", "request.errback"),
+    ("progress", "self._total.total"),
+    ("progress", "self._total.n"),
+    ("progress", "self._total.desc"),
+    ("progress", "bar.total"),
+    ("progress", "bar.n"),
+    ("progress", "bar.desc"),
+    ("progress", "bar.postfix"),
+    ("store.sync", "call.argtypes"),
+}
+MOST_CHANGING = 15
+
+
+def assigned(tree):
+    """The attributes that are assigned or deleted somewhere in a tree."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)]
+
+
+def is_own(attribute):
+    return isinstance(attribute.value, ast.Name) and attribute.value.id in {"self", "cls"}
+
+
+def assigned_elsewhere(sources):
+    return {
+        (module, ast.unparse(attribute))
+        for module, source in sources.items()
+        for attribute in assigned(ast.parse(source))
+        if not is_own(attribute)
+    }
+
+
+def changing(sources):
+    """Of each class, the attributes that its methods assign once it has been made."""
+    found = {}
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+                found[f"{module}.{node.name}"] = {
+                    attribute.attr
+                    for method in methods
+                    if method.name != "__init__"
+                    for attribute in assigned(method)
+                    if is_own(attribute)
+                }
+    return found
+
+
+def test_an_object_is_changed_by_its_own_methods_alone():
+    assert assigned_elsewhere(modules()) == FOREIGN
+
+
+def test_no_class_has_more_that_changes_than_a_reader_can_follow():
+    assert {name: found for name, found in changing(modules()).items() if len(found) > MOST_CHANGING} == {}
+
+
+def test_what_is_changed_from_outside_and_what_changes_is_found():
+    source = "class A:\n    def __init__(self): self.a = self.b = 1\n    def f(self, other): self.a, other.c = 2, 3\n"
+    assert assigned_elsewhere({"made_up": source}) == {("made_up", "other.c")}
+    assert changing({"made_up": source}) == {"made_up.A": {"a"}}

@@ -63,7 +63,7 @@ class Command(crawl.Command):
         _ignore_interrupts()
         report = Bridge.of(crawler).report
         if not task.done():  # a second Ctrl-C: it did not come to its end
-            report.stopped = True
+            report.stop()
             _say_the_end(crawler)
         if not self.exitcode:
             self.exitcode = report.exit_status

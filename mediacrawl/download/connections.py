@@ -75,6 +75,15 @@ class _Granted:
         self.granted: Counter[Holder] = Counter()
         self.waiting: deque[Holder] = deque()
 
+    def drop(self, holder: Holder) -> None:
+        """Take away what a holder has, and what it waits for."""
+        self.granted.pop(holder, None)
+        self.waiting = deque(other for other in self.waiting if other is not holder)
+
+    def tidy(self) -> None:
+        """Forget the holders that have no permits."""
+        self.granted = +self.granted
+
 
 class ConnectionLimit:
     """The permits of a run. Whoever asks first is served first."""
@@ -137,8 +146,7 @@ class ConnectionLimit:
         with self._lock:
             for host, permits in list(self._hosts.items()):
                 if holder in permits.granted or holder in permits.waiting:
-                    permits.granted.pop(holder, None)
-                    permits.waiting = deque(other for other in permits.waiting if other is not holder)
+                    permits.drop(holder)
                     self._serve(host, permits)
         self._tell()
 
@@ -148,7 +156,7 @@ class ConnectionLimit:
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
             self._untold.append(partial(holder.grant, host))
-        permits.granted = +permits.granted  # without those that have none
+        permits.tidy()
         if permits.waiting:
             self._recall(host, permits.granted, len(permits.waiting))
         elif not permits.granted:
@@ -206,6 +214,57 @@ class _Host:
     def unused(self) -> int:
         return self.permits - self.open
 
+    def take(self) -> bool:
+        """Use a permit for a connection, if one is not used."""
+        is_free = self.unused > 0
+        self.open += is_free
+        return is_free
+
+    def drop(self) -> None:
+        """A connection does without its permit from now on."""
+        self.open -= 1
+
+    def wait(self, by: int, *, urgent: bool) -> None:
+        """One thread more, or one less, waits."""
+        self.waiting += by
+        self.urgent += by * urgent
+
+    def ask(self) -> bool:
+        """Whether one more permit is to be asked for, for the threads that wait."""
+        asks = self.asked < self.waiting
+        self.asked += asks
+        return asks
+
+    def grant(self) -> None:
+        """One more permit is there."""
+        self.permits += 1
+        self.asked = max(0, self.asked - 1)
+
+    def deny(self) -> None:
+        """There is none."""
+        self.denied += 1
+        self.asked = max(0, self.asked - 1)
+
+    def owe(self, count: int) -> None:
+        """So many permits are to be given back, or as many as there are."""
+        self.owed = min(max(count, self.owed), self.permits)
+
+    def give_back(self, count: int) -> None:
+        """So many are given back."""
+        self.permits -= count
+        self.owed = min(self.owed - count, self.permits) if self.owed > count else 0
+
+    def have_one_yield(self) -> bool:
+        """Whether one more helper is to close its connection."""
+        yields = self.owed + self.urgent > self.closing + self.yielding
+        self.yielding += yields
+        return yields
+
+    def note(self, *, closing: int, yielded: bool) -> None:
+        """So many connections more, or less, are closing; and a helper may have been the one that closed it."""
+        self.closing += closing
+        self.yielding = max(0, self.yielding - yielded)
+
 
 class HostConnections:
     """The permits of this process, and the connections that have them. Any thread."""
@@ -238,17 +297,14 @@ class HostConnections:
             return Permit(None, host)
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
-            if state.unused > 0:
-                state.open += 1
+            if state.take():
                 return Permit(self, host)
-            state.waiting += 1
-            state.urgent += wait
+            state.wait(1, urgent=wait)
         try:
             return self._wait_for_permit(self._limit, host, state, cancel, has_idle, wait=wait)
         finally:
             with self._changed:
-                state.waiting -= 1
-                state.urgent -= wait
+                state.wait(-1, urgent=wait)
                 given = self._settled(host, state, kept=state.waiting)
             self._give_back(host, given)
 
@@ -261,13 +317,11 @@ class HostConnections:
             if has_idle():
                 return None
             with self._changed:
-                if state.unused > 0:
-                    state.open += 1
+                if state.take():
                     return Permit(self, host)
                 if not wait and (state.denied > denied or time.monotonic() >= give_up_at):
                     raise NoPermit(host)
-                asks = state.asked < state.waiting
-                state.asked += asks
+                asks = state.ask()
             if asks:
                 limit.ask(self, host, wait=wait)
                 continue  # the answer may be there already
@@ -292,10 +346,7 @@ class HostConnections:
         if state is None or not (state.owed or state.urgent):  # nearly always, and asked for each block
             return False
         with self._changed:
-            if state.owed + state.urgent <= state.closing + state.yielding:
-                return False
-            state.yielding += 1
-            return True
+            return state.have_one_yield()
 
     # From the limit
 
@@ -303,8 +354,7 @@ class HostConnections:
         """See `Holder.grant`."""
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
-            state.permits += 1
-            state.asked = max(0, state.asked - 1)
+            state.grant()
             self._changed.notify_all()
             given = self._settled(host, state, kept=state.waiting)
         self._give_back(host, given)
@@ -313,8 +363,7 @@ class HostConnections:
         """See `Holder.deny`."""
         with self._changed:
             if (state := self._hosts.get(host)) is not None:
-                state.denied += 1
-                state.asked = max(0, state.asked - 1)
+                state.deny()
                 self._changed.notify_all()
 
     def recall(self, host: str, count: int) -> None:
@@ -334,7 +383,7 @@ class HostConnections:
             state = self._hosts.get(host)
             if state is None:
                 return
-            state.owed = min(max(count, state.owed), state.permits)
+            state.owe(count)
             given = self._settled(host, state, kept=state.waiting)
         self._give_back(host, given)
 
@@ -365,7 +414,7 @@ class HostConnections:
         """A connection is closed on both sides, or was never opened."""
         with self._changed:
             state = self._hosts[host]
-            state.open -= 1
+            state.drop()
             given = self._settled(host, state)
             self._changed.notify_all()
         self._give_back(host, given)
@@ -376,9 +425,7 @@ class HostConnections:
 
     def _note(self, host: str, *, closing: int = 0, yielded: bool = False) -> None:
         with self._changed:
-            state = self._hosts[host]
-            state.closing += closing
-            state.yielding = max(0, state.yielding - yielded)
+            self._hosts[host].note(closing=closing, yielded=yielded)
 
     def _settled(self, host: str, state: _Host, kept: int = 0) -> int:
         """How many permits go back: what is owed and not used; and of one of very many hosts all that is not used.
@@ -390,8 +437,7 @@ class HostConnections:
         if len(self._hosts) > _MOST_HOSTS and not (state.open or state.waiting or state.asked):
             given = state.permits
             del self._hosts[host]
-        state.permits -= given
-        state.owed = min(state.owed - given, state.permits) if state.owed > given else 0
+        state.give_back(given)
         return given
 
     def _give_back(self, host: str, count: int) -> None:
@@ -457,10 +503,10 @@ class Admission(NamedTuple):
     def permit(self, has_idle: Callable[[], bool]) -> Permit | None:
         """See `HostConnections.acquire`."""
         if self.progress is not None:
-            self.progress.waits_since_s = None
+            self.progress.wait(None)
         permit = self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
         if self.progress is not None:
-            self.progress.waits_since_s = time.monotonic()
+            self.progress.wait(time.monotonic())
         return permit
 
     def check(self) -> None:

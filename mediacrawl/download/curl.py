@@ -33,7 +33,7 @@ from mediacrawl.download.transport import translated
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mediacrawl.download.connections import Admission, Permit
 
@@ -134,7 +134,6 @@ class CurlTransport:
     def give_back(self, line: _Line) -> bool:
         """A transfer is over, or given up: then its connection is closed. Whether that was so."""
         was_cut = line.end()
-        line.idle_at = time.monotonic()
         self._free_again(line)
         if line.permit is not None:
             line.permit.became_idle()
@@ -171,7 +170,7 @@ class CurlTransport:
             if admission is None or line.permit is not None:
                 return line
             try:
-                line.permit = admission.permit(lambda: self._has_idle(origin))
+                line.get_permit(admission, lambda: self._has_idle(origin))
             finally:
                 if line.permit is None:
                     self._free_again(line)
@@ -470,8 +469,13 @@ class _Line:
             return [data] if data else []
         return [data[start : start + _BLOCK_BYTES] for start in range(0, len(data), _BLOCK_BYTES)]
 
+    def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> None:
+        """See `Admission.permit`."""
+        self.permit = admission.permit(has_idle)
+
     def end(self) -> bool:
         """Leave off. A connection whose body has not come to its end is closed by this. Whether that was so."""
+        self.idle_at = time.monotonic()
         if not self._has_begun:
             if self._sock is None:
                 self.disconnect()

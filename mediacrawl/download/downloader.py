@@ -165,7 +165,7 @@ class Downloader:
                 self.places.leave(transfer.host)
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
-                error.took_s = transfer.lasts_s
+                error.last(transfer.lasts_s)
             return _let_go(part) or error
         return (_let_go(part) if fetched.part is None else None) or fetched
 
@@ -287,8 +287,7 @@ class _Transfer:
         finally:
             self._exchange.close()
         progress = self._progress
-        progress.fetched_bytes += len(body)
-        progress.have_bytes = progress.total_bytes = len(body)
+        progress.arrive(len(body), len(body), len(body))
         return Fetched(
             self._part,
             answer.status,
@@ -482,9 +481,9 @@ class _Transfer:
         """Bytes that are marked in the part. What has come to stand without a gap is hashed meanwhile."""
         self._hash.follow(self._part.have)
         with self._counting:  # helpers count too
-            self._progress.fetched_bytes += new_bytes
-        self._progress.have_bytes = self._part.written_bytes
-        self._progress.total_bytes = self._part.record.complete_length if self._part.record else None
+            record = self._part.record
+            total_bytes = record.complete_length if record is not None else None
+            self._progress.arrive(new_bytes, self._part.written_bytes, total_bytes)
         self._check_size(self._progress.have_bytes)
 
     def _crew(self, front: Share, head: Head) -> Crew | Alone:

@@ -200,7 +200,8 @@ class Exchange:
         admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits, self._progress)
         while True:
             self._wait_for_quiet_end(url, origin.host)
-            asked_at = self._progress.waits_since_s = time.monotonic()
+            asked_at = time.monotonic()
+            self._progress.wait(asked_at)
             try:
                 answer = self._transport.get(
                     self._signed(url, origin),
@@ -212,7 +213,7 @@ class Exchange:
             except HostPaused:
                 continue
             finally:
-                self._progress.waits_since_s = None
+                self._progress.wait(None)
             self.latency_s = time.monotonic() - asked_at
             return answer
 

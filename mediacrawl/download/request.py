@@ -133,6 +133,16 @@ class Progress:
         self.note = note
         self.waits_since_s: float | None = None
 
+    def arrive(self, new_bytes: int, have_bytes: int, total_bytes: int | None) -> None:
+        """Note bytes that travelled, and how many are on the disk now."""
+        self.fetched_bytes += new_bytes
+        self.have_bytes = have_bytes
+        self.total_bytes = total_bytes
+
+    def wait(self, since_s: float | None) -> None:
+        """Say since when the head of an answer has been waited for; None: it is not."""
+        self.waits_since_s = since_s
+
     @contextmanager
     def sleeping(self, note: str) -> Iterator[None]:
         """Say, while the block runs, that the transfer waits for a time to come, and why."""

@@ -32,7 +32,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from mediacrawl.download.connections import HostPaused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from mediacrawl.download.connections import Admission, Permit
@@ -357,8 +357,7 @@ class Exchanged:
 
     def _ask(self, request: bytes, timeout_s: float, admission: Admission | None) -> None:
         connection = self._connection
-        connection.is_cut = True  # until the answer has come to its end
-        connection.timeout = timeout_s
+        connection.begin(timeout_s)
         self._pool._validate_conn(connection)  # noqa: SLF001 - connects where TLS is to be checked
         if connection.sock is None:
             connection.connect()
@@ -504,7 +503,8 @@ class Exchanged:
 
     def close(self) -> None:
         """Not to be used again: what is left of the body would be taken for the next answer."""
-        self._connection.is_cut = not self.is_through
+        if self.is_through:
+            self._connection.end()
         self._connection.close()
 
     def release(self) -> None:
@@ -515,7 +515,7 @@ class Exchanged:
                 self._raw.close()
             pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
             if connection.sock is not None:
-                connection.is_cut, connection.idle_at = False, time.monotonic()
+                connection.end()
                 permit = connection.permit
                 pool._put_conn(connection)  # noqa: SLF001
                 if permit is not None:
@@ -528,8 +528,7 @@ def _taken(pool: Any, admission: Admission | None) -> Any:
         connection = pool._get_conn()  # noqa: SLF001
         if connection.sock is not None or admission is None:
             return connection
-        connection.permit = admission.permit(lambda: pool.pool is not None and bool(pool.pool.items))
-        if connection.permit is not None:
+        if connection.get_permit(admission, lambda: pool.pool is not None and bool(pool.pool.items)):
             return connection
 
 
@@ -652,14 +651,37 @@ class _Idle:
         return len(self.items)
 
 
+class _Permitted:
+    """A connection that may have to have a permit.
+
+    Attributes:
+        is_cut: an answer is under way: to close it now is to cut it.
+        idle_at: when the last answer had come to its end.
+    """
+
+    sock: Any
+    timeout: Any
+    permit: Permit | None = None
+    is_cut = False
+    idle_at = 0.0
+
+    def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> bool:
+        """See `Admission.permit`. Whether there is one."""
+        self.permit = admission.permit(has_idle)
+        return self.permit is not None
+
+    def begin(self, timeout_s: float) -> None:
+        """A request is about to be sent."""
+        self.is_cut, self.timeout = True, timeout_s
+
+    def end(self) -> None:
+        """An answer has come to its end."""
+        self.is_cut, self.idle_at = False, time.monotonic()
+
+
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class Guard:
-        sock: Any
-        timeout: Any
+    class Guard(_Permitted):
         response_class: Any = _CarefulResponse
-        permit: Permit | None = None
-        is_cut = False
-        idle_at = 0.0
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]

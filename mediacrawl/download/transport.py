@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -197,10 +197,9 @@ class RequestsTransport:
             verify=self._verify,
             proxies={"http": proxy, "https": proxy} if proxy else {},
         )
-        answer = _RequestsAnswer(response.raw, response.close, url, timeout_s, permit)
-        answer.status = response.status_code
-        answer.reason = response.reason or ""
-        answer.headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        head = _Head(response.status_code, response.reason or "", headers)
+        answer = _RequestsAnswer(response.raw, response.close, url, timeout_s, head=head, permit=permit)
         with suppress(AttributeError):  # a session of another kind
             answer.split_cookies(response.raw.headers)
         return answer
@@ -248,11 +247,8 @@ def _straight(raw: Exchanged, url: str, timeout_s: float) -> _RequestsAnswer:
     """The same GET as of a session, with the work left out that it does for each: what it would send, over the pool
     that it would take.
     """
-    answer = _RequestsAnswer(raw, raw.release, url, timeout_s)
-    answer.status = raw.status
-    answer.reason = raw.reason
-    answer.headers = raw.headers
-    return answer
+    head = _Head(raw.status, raw.reason, raw.headers)
+    return _RequestsAnswer(raw, raw.release, url, timeout_s, head=head)
 
 
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
@@ -312,15 +308,24 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
 
 
-class _RequestsAnswer:
-    """See `Answer`."""
-
+class _Head(NamedTuple):
     status: int
     reason: str
     headers: dict[str, str]
 
+
+class _RequestsAnswer:
+    """See `Answer`."""
+
     def __init__(
-        self, raw: Any, release: Callable[[], None], url: str, timeout_s: float, permit: Permit | None = None
+        self,
+        raw: Any,
+        release: Callable[[], None],
+        url: str,
+        timeout_s: float,
+        *,
+        head: _Head,
+        permit: Permit | None = None,
     ) -> None:
         self._raw = raw
         self._release = release
@@ -329,6 +334,7 @@ class _RequestsAnswer:
         self._is_broken = False
         self._is_cut: bool | None = None
         self.url = url
+        self.status, self.reason, self.headers = head
 
     def split_cookies(self, raw_headers: Any) -> None:
         """Repeated Set-Cookie fields apart."""

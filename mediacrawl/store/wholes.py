@@ -57,26 +57,21 @@ class WholeLog:
         with self._lock:
             if self._now is None or self._now.written_bytes >= _FULL_BYTES:
                 if self._now is not None:
-                    self._now.is_current = False
-                    self._now.remove_if_idle()
+                    self._now.end()
                 self._now = _Volume(self._folder, self._boot)
-            volume = self._now
-            volume.waiting += 1
-            volume.append(line)
-            return volume
+            self._now.hold(line)
+            return self._now
 
     def release(self, volume: _Volume) -> None:
         """The part has its final name, a record, or is gone."""
         with self._lock:
-            volume.waiting -= 1
-            volume.remove_if_idle()
+            volume.release()
 
     def close(self) -> None:
         """Remove the log, unless parts still need it."""
         with self._lock:
             if self._now is not None:
-                self._now.is_current = False
-                self._now.remove_if_idle()
+                self._now.end()
                 self._now = None
 
 
@@ -88,16 +83,31 @@ class _Volume:
         self._path = folder / f"{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
-        self.waiting = 0
         self.written_bytes = 0
-        self.is_current = True
-        self.append(json.dumps(boot).encode() + b"\n")
+        self._waiting = 0
+        self._is_current = True
+        self._append(json.dumps(boot).encode() + b"\n")
 
-    def append(self, line: bytes) -> None:
+    def hold(self, line: bytes) -> None:
+        """Write the line of a part that waits for its name."""
+        self._waiting += 1
+        self._append(line)
+
+    def release(self) -> None:
+        """A line is of no use any more."""
+        self._waiting -= 1
+        self._remove_if_idle()
+
+    def end(self) -> None:
+        """No more lines are to come."""
+        self._is_current = False
+        self._remove_if_idle()
+
+    def _append(self, line: bytes) -> None:
         self.written_bytes += os.pwrite(self._fd, line, self.written_bytes)
 
-    def remove_if_idle(self) -> None:
-        if self.is_current or self.waiting or self._fd < 0:
+    def _remove_if_idle(self) -> None:
+        if self._is_current or self._waiting or self._fd < 0:
             return
         self._path.unlink(missing_ok=True)
         os.close(self._fd)

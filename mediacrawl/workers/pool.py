@@ -96,6 +96,8 @@ class WorkerPool:
         pauses: HostPauses,
         limit: ConnectionLimit | None = None,
         spawn: Callable[[socket.socket], WorkerProcess] | None = None,
+        *,
+        may_follow: MayFollow = anywhere,
     ) -> None:
         """Each worker tells `pauses` of hosts that ask for quiet, and is told what the others have learnt. Each has
         its connections from `limit`.
@@ -113,7 +115,7 @@ class WorkerPool:
         self.limit = limit
         self.fetched_bytes = 0
         self.deaths = 0
-        self.may_follow: MayFollow = anywhere
+        self.may_follow = may_follow
         self.cancel = Cancel()
 
     @property

@@ -256,7 +256,7 @@ def test_a_head_that_leaves_a_question_open_is_not_plain(name):
     assert sockets.plain_head(HEADS[name]) is None
 
 
-class Pool:
+class Pool(sockets._Permitted):
     """As much of a pool as one exchange uses; the connection is there already."""
 
     def __init__(self, sock):
