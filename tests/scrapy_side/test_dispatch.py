@@ -26,8 +26,8 @@ def urls(origin):
 
 
 @pytest.fixture
-def convoys(monkeypatch):
-    """The sizes of all convoys that set out."""
+def batches(monkeypatch):
+    """The sizes of all batches that are sent."""
     sizes, send = [], BatchDispatcher.send
 
     async def noted(self, batch):
@@ -48,36 +48,36 @@ def media(origin):
 
 
 def test_many_files_of_a_site_go_together_over_no_more_connections_than_are_allowed(
-    crawls, tmp_path, origin, urls, convoys
+    crawls, tmp_path, origin, urls, batches
 ):
     crawled = crawls.crawl(tmp_path, pages(urls), {"CONCURRENT_REQUESTS_PER_DOMAIN": 3})
     assert crawled.status == 0
     assert sorted(crawled.store.values()) == sorted(Pattern(500 + n, n).sha256() for n in range(MANY))
-    assert max(convoys) > 1
+    assert max(batches) > 1
     assert origin.peak <= 3
     assert len(media(origin)) == MANY
     assert {file["status"] for file in crawled.files} == {"downloaded"}
 
 
 @pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
-def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, convoys, monkeypatch, processes):
+def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, batches, monkeypatch, processes):
     monkeypatch.setattr(transfers, "WORKERS_FROM", 10)
     monkeypatch.setattr(WorkerPool, "start", lambda _: True)
     settings = {"ROBOTSTXT_OBEY": False, "MEDIACRAWL_PROCESSES": processes}
     crawled = crawls.crawl(tmp_path, pages(urls), settings)
-    assert max(convoys) > 1
+    assert max(batches) > 1
     for name in ("request_count", "request_method_count/GET", "response_count", "response_status_count/200"):
         assert crawled.stat(f"downloader/{name}") == MANY + 1, name  # and the page
     assert crawled.stat("response_received_count") == MANY + 1
     assert crawled.stat("file_status_count/downloaded") == MANY
 
 
-def test_each_is_sent_what_all_of_its_site_get_and_what_is_its_own(crawls, tmp_path, origin, urls, convoys):
+def test_each_is_sent_what_all_of_its_site_get_and_what_is_its_own(crawls, tmp_path, origin, urls, batches):
     items = [item_of(*urls[at : at + 10], page=origin.url(f"/page-{at}")) for at in range(0, MANY, 10)]
     settings = {"USER_AGENT": "me/1", "DEFAULT_REQUEST_HEADERS": {"X-All": "yes"}, "ROBOTSTXT_OBEY": False}
     spider = items_spider(*items, of_page=True)
     assert crawls.crawl(tmp_path, spider, settings).status == 0
-    assert max(convoys) > 1
+    assert max(batches) > 1
     for request in media(origin):
         number = int(request.path[1:-4])
         assert request.headers["user-agent"] == "me/1"
@@ -85,17 +85,17 @@ def test_each_is_sent_what_all_of_its_site_get_and_what_is_its_own(crawls, tmp_p
         assert request.headers["referer"] == origin.url(f"/page-{number // 10 * 10}")
 
 
-def test_robots_txt_is_asked_for_each(crawls, tmp_path, origin, urls, convoys):
+def test_robots_txt_is_asked_for_each(crawls, tmp_path, origin, urls, batches):
     origin.add("/robots.txt", b"User-agent: *\nDisallow: /1\n", content_type="text/plain")
     crawled = crawls.crawl(tmp_path, pages(urls))
     asked = {request.path for request in media(origin)}
-    assert max(convoys) > 1
+    assert max(batches) > 1
     assert asked == {f"/{n}.jpg" for n in range(MANY) if not str(n).startswith("1")}
     assert crawled.report.failed == MANY - len(asked)
     assert {error["reason"] for error in crawled.errors} == {"Forbidden by robots.txt"}
 
 
-def test_a_robots_txt_for_one_user_agent_counts_for_who_names_itself_so(crawls, tmp_path, origin, urls, convoys):
+def test_a_robots_txt_for_one_user_agent_counts_for_who_names_itself_so(crawls, tmp_path, origin, urls, batches):
     origin.add("/robots.txt", b"User-agent: bad\nDisallow: /\n", content_type="text/plain")
 
     class Own(MediaFilesPipeline):
@@ -106,16 +106,16 @@ def test_a_robots_txt_for_one_user_agent_counts_for_who_names_itself_so(crawls, 
                 yield request
 
     crawled = crawls.crawl(tmp_path, pages(urls), {"ITEM_PIPELINES": {Own: 1}})
-    assert max(convoys) > 1
+    assert max(batches) > 1
     assert {request.path[-5] for request in media(origin)} == set("012345689")
     assert crawled.report.failed == MANY // 10
 
 
-def test_one_that_fails_fails_alone(crawls, tmp_path, origin, urls, convoys):
+def test_one_that_fails_fails_alone(crawls, tmp_path, origin, urls, batches):
     for number in range(0, MANY, 7):
         origin.fault(f"/{number}.jpg", status(404, times=None))
     crawled = crawls.crawl(tmp_path, pages(urls))
-    assert max(convoys) > 1
+    assert max(batches) > 1
     assert crawled.report.new == MANY - len(range(0, MANY, 7))
     assert {error["url"] for error in crawled.errors} == {urls[number] for number in range(0, MANY, 7)}
     assert len(media(origin)) == MANY
@@ -123,7 +123,7 @@ def test_one_that_fails_fails_alone(crawls, tmp_path, origin, urls, convoys):
 
 @pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
-    crawls, tmp_path, origin, urls, convoys, monkeypatch, processes
+    crawls, tmp_path, origin, urls, batches, monkeypatch, processes
 ):
     monkeypatch.setattr(transfers, "WORKERS_FROM", 0)
     monkeypatch.setattr(WorkerPool, "start", lambda _: True)
@@ -132,7 +132,7 @@ def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
     for number in range(0, MANY, 10):
         origin.fault(f"/{number}.jpg", redirect(private if number % 20 else allowed, times=None))
     crawled = crawls.crawl(tmp_path, pages(urls), {"MEDIACRAWL_PROCESSES": processes})
-    assert max(convoys) > 1
+    assert max(batches) > 1
     assert origin.requests_for("/private/a.png") == []
     assert len(origin.requests_for("/x/a.png")) == 8
     assert {error["url"] for error in crawled.errors} == {urls[number] for number in range(10, MANY, 20)}
@@ -159,16 +159,16 @@ class Seen:
     ],
     ids=lambda settings: next(iter(settings)),
 )
-def test_where_it_would_not_be_the_same_each_goes_alone(crawls, tmp_path, urls, convoys, settings):
+def test_where_it_would_not_be_the_same_each_goes_alone(crawls, tmp_path, urls, batches, settings):
     Seen.urls.clear()
     crawled = crawls.crawl(tmp_path, pages(urls[:40]), {"HTTPCACHE_DIR": str(tmp_path / "cache")} | settings)
     assert crawled.report.new == 40
-    assert convoys == []
+    assert batches == []
     if "DOWNLOADER_MIDDLEWARES" in settings:
         assert set(urls[:40]) <= set(Seen.urls)
 
 
-def test_who_listens_to_each_answer_hears_of_each(crawls, tmp_path, urls, convoys):
+def test_who_listens_to_each_answer_hears_of_each(crawls, tmp_path, urls, batches):
     heard = []
 
     class Listener:
@@ -183,17 +183,17 @@ def test_who_listens_to_each_answer_hears_of_each(crawls, tmp_path, urls, convoy
 
     crawls.crawl(tmp_path, pages(urls[:40]), {"EXTENSIONS": {Listener: 1}})
     assert set(urls[:40]) <= set(heard)
-    assert convoys == []
+    assert batches == []
 
 
 @pytest.mark.parametrize("own", [{"cookies": {"a": "1"}}, {"meta": {"proxy": ""}}, {"headers": {"Cookie": "a=1"}}])
-def test_a_request_with_cookies_or_meta_of_its_own_goes_alone(crawls, tmp_path, origin, urls, convoys, own):
+def test_a_request_with_cookies_or_meta_of_its_own_goes_alone(crawls, tmp_path, origin, urls, batches, own):
     class Own(MediaFilesPipeline):
         def get_media_requests(self, item, info):
             return [request.replace(**own) for request in super().get_media_requests(item, info)]
 
     crawled = crawls.crawl(tmp_path, pages(urls[:40]), {"ITEM_PIPELINES": {Own: 1}})
-    assert (crawled.report.new, convoys) == (40, [])
+    assert (crawled.report.new, batches) == (40, [])
     if "cookies" in own:  # Scrapy's middleware drops a header in favour of its jar
         assert {request.headers["cookie"] for request in media(origin)} == {"a=1"}
 
@@ -218,12 +218,12 @@ def test_credentials_of_a_site_go_with_each_and_to_no_other(crawls, tmp_path, or
         assert request.headers.get("authorization") == expected
 
 
-def test_a_large_file_does_not_hold_up_those_behind_it(crawls, tmp_path, origin, urls, convoys, monkeypatch):
+def test_a_large_file_does_not_hold_up_those_behind_it(crawls, tmp_path, origin, urls, batches, monkeypatch):
     """What a site brings slowly travels alone: as many connections as are allowed are busy."""
     monkeypatch.setattr("mediacrawl.bridge.BATCH_S", 0.0)
     monkeypatch.setattr("mediacrawl.pace.BATCH_S", 0.0)
     assert crawls.crawl(tmp_path, pages(urls[:60])).status == 0
-    assert set(convoys) == {1}
+    assert set(batches) == {1}
 
 
 def test_of_a_site_that_is_slow_as_many_are_under_way_as_are_allowed(origin, tmp_path):
@@ -236,7 +236,7 @@ def test_of_a_site_that_is_slow_as_many_are_under_way_as_are_allowed(origin, tmp
         assert running.wait().status == 3
 
 
-def test_an_interrupted_convoy_goes_on_with_the_next_run(origin, tmp_path, urls):
+def test_an_interrupted_batch_goes_on_with_the_next_run(origin, tmp_path, urls):
     (tmp_path / "list").write_text("\n".join(urls))
     origin.fault("/120.jpg", status(503, times=1))
     words = ["crawl", "urllist", "-a", "file=list"]
