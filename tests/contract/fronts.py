@@ -212,6 +212,11 @@ class InProcess:
             files_in(self.folder / "store"),
         )
 
+    def allow_few_files(self) -> int:
+        """Let few files be open; return how many parts may be."""
+        self._patches.setattr("mediacrawl.wiring.allow_many_files", lambda: 3)
+        return 3
+
     def kill_workers(self, _running: InThread) -> None:
         for worker in ThreadWorker.all:
             worker.kill()
@@ -300,6 +305,7 @@ class AsProcess:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._mounted: list[Path] = []
+        self._prefix: list[str] = []
 
     def start(self, front: str, mode: Mode, wanted: Sequence[Wanted], settings: Mapping[str, object]) -> Process:
         (self.folder / "list").write_text("".join(f"{one.line()}\n" for one in wanted))
@@ -317,7 +323,7 @@ class AsProcess:
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
-            [sys.executable, "-c", code, words[0], *options, *words[1:]],
+            [*self._prefix, sys.executable, "-c", code, words[0], *options, *words[1:]],
             cwd=self.folder,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -325,6 +331,11 @@ class AsProcess:
             stderr=subprocess.PIPE,
         )
         return Process(Running(process, self.folder, None))
+
+    def allow_few_files(self) -> int:
+        """Let few files be open; return how many parts may be."""
+        self._prefix = ["sh", "-c", 'ulimit -n 160; exec "$0" "$@"']
+        return 16
 
     def kill_workers(self, running: Process) -> None:
         for child in children_of(running.running.process.pid):

@@ -26,6 +26,7 @@ from mediacrawl.download.pool import TransferPool
 from mediacrawl.download.request import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import StoreUnwritable
+from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.ledger.ledger import FAILED, Entry, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.refetch import RefetchPolicy
@@ -448,6 +449,34 @@ def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
     assert len(scene.origin.requests) == 1
     again = scene.run(*urls)
     assert (again.status, again.new) == (0, 10), again
+
+
+def _no_bound_on_parts(patches):
+    make = FetchQueue.__init__
+    patches.setattr(
+        FetchQueue,
+        "__init__",
+        lambda self, owner, refetch, per_host, _most_open=0, **more: make(self, owner, refetch, per_host, **more),
+    )
+
+
+@row(_no_bound_on_parts)
+def no_more_parts_are_open_than_the_system_lets_be(scene):
+    most = scene.stage.allow_few_files()
+    counts = []
+
+    def answer(number):
+        def handler(_request):
+            scene.origin.pause(0.02)  # others come meanwhile
+            counts.append(len(list((scene.store / ".mediacrawl" / "parts").rglob("*.part"))))
+            return Answer(200, [("Content-Type", JPEG)], body(number))
+
+        return handler
+
+    urls = [scene.origin.on(f"/{n}.jpg", answer(n)) for n in range(12 * most)]
+    ran = scene.run(*urls)
+    assert (ran.status, ran.failed, len(ran.store)) == (0, 0, len(urls)), ran
+    assert 1 <= max(counts) <= most
 
 
 # --- what is sent where -----------------------------------------------------------------------------
