@@ -151,11 +151,11 @@ class BatchDispatcher:
             return others
         try:
             parser = await self._robots.robot_parser(request)
+            if parser is None:
+                return others
+            return [one for one in others if parser.allowed(one.transfer.url, self._agent(one))]
         except Exception:  # given up, or a mistake of somebody: each is asked about alone
             return []
-        if parser is None:
-            return others
-        return [one for one in others if parser.allowed(one.transfer.url, self._agent(one))]
 
     def _agent(self, request: FileRequest) -> str:
         """The name that robots.txt is asked for, as Scrapy's middleware chooses it."""

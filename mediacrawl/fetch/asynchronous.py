@@ -127,7 +127,11 @@ class AsyncFetch:
             raise refusal
         await self._until_through(request.key)
         self._files.add([request._replace(until=FETCHED)])
-        step = await self._next_step(request.key)
+        try:
+            step = await self._next_step(request.key)
+        except BaseException:  # it may have come in the same turn of the loop
+            self.abandon(request)
+            raise
         if isinstance(step, FileResult):
             return step
         if isinstance(step.outcome, Fetched):
@@ -204,7 +208,14 @@ class AsyncFetch:
     def _act(self) -> None:
         """Carry out what the queue wants."""
         self._is_due = False
-        files, now_s = self._files, self._loop.time()
+        try:
+            self._carry_out(self._loop.time())
+        finally:
+            self._set_alarm(self._loop.time())
+            self._changed.set()
+
+    def _carry_out(self, now_s: float) -> None:
+        files = self._files
         files.wake(now_s)
         if lookups := files.take_lookups():
             self._look_up(lookups, now_s)
@@ -217,8 +228,6 @@ class AsyncFetch:
         for batch in files.next_batches(now_s):
             self._begin(self._send(batch))
         self._tell()
-        self._set_alarm(now_s)
-        self._changed.set()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
         keys = [request.key for request in requests]
@@ -329,13 +338,16 @@ class AsyncFetch:
             pass
 
     def _tell(self) -> None:
-        if results := self._files.take_results():
-            self._crawl.count_results(results)
-        for result in results:
-            assert result.request is not None
-            future = self._futures.pop(result.request.key, None)
-            if future is not None and not future.done():
-                future.set_result(result)
+        results = self._files.take_results()
+        try:
+            if results:
+                self._crawl.count_results(results)
+        finally:  # whatever a project's statistics do
+            for result in results:
+                assert result.request is not None
+                future = self._futures.pop(result.request.key, None)
+                if future is not None and not future.done():
+                    future.set_result(result)
 
     def _set_alarm(self, now_s: float) -> None:
         wake_s = self._files.next_wake_s
