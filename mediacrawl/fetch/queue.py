@@ -21,7 +21,15 @@ from urllib.parse import urlsplit
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want
 from mediacrawl.download.request import Fetched
-from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, TransferError, failure_of
+from mediacrawl.errors import (
+    ConnectFailed,
+    Interrupted,
+    MachineError,
+    RedirectUnasked,
+    TransferBroken,
+    TransferError,
+    failure_of,
+)
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
 from mediacrawl.headers import kind_of_path
 from mediacrawl.ledger.ledger import Entry
@@ -139,7 +147,12 @@ class HostLine:
 
     def end(self, requests: Sequence[FileRequest], outcomes: Sequence[Outcome | None]) -> None:
         """Note how long the files of a batch took. Those that were not begun come first again."""
-        self._pace.learn(outcomes)
+        self._pace.learn(
+            [
+                None if _is_of_another_host(request, outcome) else outcome
+                for request, outcome in zip(requests, outcomes, strict=False)
+            ]
+        )
         left = [request for request, outcome in zip_longest(requests, outcomes) if outcome is None]
         self._waiting.extendleft((float("-inf"), request) for request in reversed(left))
 
@@ -576,6 +589,14 @@ class _Times:
         heap, self._heap = self._heap, []
         self._hosts.clear()
         return [what for _, _, what in heap]
+
+
+def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
+    """Whether a redirect has led to another host, and that one has failed."""
+    if not isinstance(outcome, ConnectFailed | TransferBroken):
+        return False
+    asked, failed = Origin.of(request.transfer.url), Origin.of(outcome.url)
+    return asked is not None and failed is not None and asked.host != failed.host
 
 
 def _place_of(request: FileRequest) -> tuple[str, str]:

@@ -476,6 +476,18 @@ def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers(
     assert len([batch for batch in begin(files) if batch.host.name == "h"]) == 3
 
 
+def test_a_host_that_redirects_to_one_that_fails_is_not_the_one_that_fails():
+    files = queue_of(per_host=3)
+    files.add([request(f"http://h/{number}.jpg") for number in range(20)])
+    look_up(files)
+    for _ in range(5):
+        for batch in begin(files):
+            files.fetched(batch, [TransferBroken("http://elsewhere/", "nothing came")] * len(batch.requests), 0.0)
+            files.add([request(f"http://h/again{len(files)}.jpg")])
+    look_up(files)
+    assert len(begin(files)) == 3
+
+
 def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
     files = queue_of(per_host=3)
     files.add([request(f"http://h/{number}.mp4") for number in range(6)])
