@@ -109,6 +109,10 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store. A store that cannot be used closes the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
+            if not config.CONCURRENT_REQUESTS_PER_DOMAIN.of(self.crawler.settings):
+                raise UsageProblem(
+                    "CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing; a crawl needs a limit"
+                )
             self._works = Works(
                 self.crawler.settings,
                 self.store,
@@ -418,7 +422,7 @@ class MediaFilesPipeline(FilesPipeline):
         queue = FetchQueue(
             self._spider_name,
             self._refetch,
-            min(max(per_host), works.concurrent) if all(per_host) else works.concurrent,
+            min(max(per_host), works.concurrent),
             works.most_open_parts,
             place_of=place_of,
             gathers=True,
