@@ -16,7 +16,8 @@ class Store(Protocol):
 
     A store has nothing to close but its `parts`. Methods may be called from any thread, and several processes may use
     one store; `Archive` sees to it that one of them at a time publishes at a name, or moves a file away. After a
-    crash a name is there with a whole file, or it is not there.
+    crash a name is there with a whole file, or it is not there. `tests/store` holds what every implementation must
+    do.
 
     Attributes:
         root: what names are relative to.

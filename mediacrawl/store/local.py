@@ -97,7 +97,7 @@ class LocalStore:
         try:
             with self.path(name).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def is_locked(self, name: str) -> bool:
@@ -107,7 +107,7 @@ class LocalStore:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
-        except OSError:
+        except (OSError, ValueError):
             pass
         return False
 

@@ -1,3 +1,5 @@
+"""What `SqliteFrontier` does beyond what every frontier must do."""
+
 import fcntl
 import os
 import sqlite3
@@ -5,11 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from frontiers import add, lease, names
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable
-from mediacrawl.frontier.frontier import COMMIT_S, FORMAT, Kind, SqliteFrontier, describe
+from mediacrawl.frontier.frontier import COMMIT_S, FORMAT, SqliteFrontier, describe
 
 
 class Clock:
@@ -54,141 +57,6 @@ def crash(frontier):
     os.close(frontier._lock_fd)
 
 
-def add(frontier, *names, **arguments):
-    return [frontier.add(name.encode(), f"data of {name}".encode(), **arguments) for name in names]
-
-
-def lease(frontier, at_most=99):
-    """The names of the next pages, and their ids."""
-    pages = []
-    while len(pages) < at_most and (page := frontier.lease()) is not None:
-        pages.append(page)
-    return [page.data.decode().removeprefix("data of ") for page in pages], [page.id for page in pages]
-
-
-def names(frontier, at_most=99):
-    return lease(frontier, at_most)[0]
-
-
-# Order
-
-
-def test_the_newest_page_comes_first(opened):
-    frontier = opened()
-    add(frontier, "a", "b", "c")
-    assert names(frontier, 1) == ["c"]
-    add(frontier, "d")
-    assert names(frontier) == ["d", "b", "a"]
-
-
-def test_breadth_first_the_oldest_page_comes_first(opened):
-    frontier = opened(newest_first=False)
-    add(frontier, "a", "b", "c")
-    assert names(frontier, 1) == ["a"]
-    add(frontier, "d")
-    assert names(frontier) == ["b", "c", "d"]
-
-
-def test_the_highest_priority_comes_first(opened):
-    frontier = opened()
-    for name, priority in {"low": -5, "a": 0, "high": 7, "b": 0, "higher": 8}.items():
-        add(frontier, name, priority=priority)
-    assert names(frontier) == ["higher", "high", "b", "a", "low"]
-
-
-@pytest.mark.parametrize(
-    ("newest_first", "order"), [(True, ["b", "a", "s1", "s2", "s3"]), (False, ["a", "b", "s1", "s2", "s3"])]
-)
-def test_start_pages_come_after_the_others_in_the_order_they_were_given(opened, newest_first, order):
-    frontier = opened(newest_first=newest_first)
-    add(frontier, "s1", "s2", kind=Kind.START)
-    add(frontier, "a")
-    add(frontier, "s3", kind=Kind.START)
-    add(frontier, "b")
-    assert names(frontier) == order
-
-
-def test_a_start_page_of_higher_priority_comes_first_all_the_same(opened):
-    frontier = opened()
-    add(frontier, "a")
-    add(frontier, "start", kind=Kind.START, priority=1)
-    assert names(frontier) == ["start", "a"]
-
-
-@pytest.mark.parametrize("newest_first", [True, False])
-def test_the_order_goes_on_in_the_next_run(opened, newest_first):
-    frontier = opened(newest_first=newest_first)
-    add(frontier, "a", "b")
-    frontier.close(finished=False)
-    frontier = opened(newest_first=newest_first)
-    add(frontier, "c")
-    assert names(frontier) == (["c", "b", "a"] if newest_first else ["a", "b", "c"])
-
-
-# Seen
-
-
-@pytest.mark.parametrize(
-    ("kind", "in_one_run", "in_the_next"),
-    [(Kind.ORDINARY, False, False), (Kind.AGAIN, True, True), (Kind.START, True, False)],
-)
-@pytest.mark.parametrize("through", ["pending", "leased", "done"])
-def test_what_counts_as_seen_depends_on_why_a_page_is_wanted(opened, kind, in_one_run, in_the_next, through):
-    frontier = opened()
-    assert add(frontier, "a", kind=kind) == [True]
-    if through != "pending":
-        _, ids = lease(frontier)
-        frontier.done(ids if through == "done" else [])
-    assert add(frontier, "a", kind=kind) == [in_one_run]
-    frontier.close(finished=False)
-    frontier = opened()
-    assert add(frontier, "a", kind=kind) == [in_the_next]
-
-
-def test_each_kind_is_seen_by_itself(opened):
-    frontier = opened()
-    assert add(frontier, "a", kind=Kind.START) == [True]
-    assert add(frontier, "a", kind=Kind.ORDINARY) == [True]
-    assert add(frontier, "a", kind=Kind.AGAIN) == [True]
-    assert add(frontier, "a", kind=Kind.ORDINARY) == [False]
-    assert len(frontier) == 3
-
-
-def test_a_start_page_of_an_unfinished_run_is_not_crawled_twice_by_the_next(opened):
-    frontier = opened()
-    add(frontier, "start", kind=Kind.START)
-    frontier.close(finished=False)
-    frontier = opened()
-    assert add(frontier, "start", kind=Kind.START) == [False]
-    assert names(frontier) == ["start"]
-
-
-# Leases
-
-
-def test_pages_that_are_leased_or_done_are_not_pending(opened):
-    frontier = opened()
-    add(frontier, "a", "b", "c")
-    assert len(frontier) == 3
-    _, ids = lease(frontier, 2)
-    assert len(frontier) == 1
-    frontier.done(ids)
-    assert len(frontier) == 1
-    assert names(frontier) == ["a"]
-    assert (len(frontier), frontier.lease()) == (0, None)
-
-
-def test_leased_pages_are_pending_again_in_the_next_run_and_done_ones_are_not(opened):
-    frontier = opened()
-    add(frontier, "a", "b", "c")
-    _, ids = lease(frontier)
-    frontier.done(ids[:1])
-    frontier.close(finished=False)
-    frontier = opened()
-    assert len(frontier) == 2
-    assert names(frontier) == ["b", "a"]
-
-
 def test_the_data_of_pages_that_are_done_is_dropped(opened, job):
     frontier = opened()
     add(frontier, "a", "b")
@@ -198,39 +66,6 @@ def test_the_data_of_pages_that_are_done_is_dropped(opened, job):
     db = sqlite3.connect(job / "frontier.sqlite3")
     assert db.execute("SELECT data FROM pages ORDER BY id DESC").fetchall() == [(None,), (b"data of a",)]
     db.close()
-
-
-# Finished and unfinished
-
-
-@pytest.mark.parametrize(
-    ("leave", "finished", "anew"),
-    [
-        ("nothing", True, True),
-        ("nothing", False, False),
-        ("pending", True, False),
-        ("leased", True, False),
-        ("pending", False, False),
-    ],
-)
-def test_only_a_job_that_is_finished_with_nothing_left_begins_anew(opened, leave, finished, anew):
-    frontier = opened()
-    add(frontier, "a", "b")
-    add(frontier, "s", kind=Kind.START)
-    _, ids = lease(frontier, 1 if leave == "pending" else 99)
-    frontier.done(ids[: 1 if leave == "leased" else 99])
-    frontier.close(finished=finished)
-    frontier = opened()
-    assert add(frontier, "b") == [anew]
-    assert add(frontier, "s", kind=Kind.START) == [anew]
-
-
-def test_a_job_that_begins_anew_and_is_interrupted_goes_on(opened):
-    opened().close(finished=True)
-    frontier = opened()
-    add(frontier, "a")
-    frontier.close(finished=False)
-    assert names(opened()) == ["a"]
 
 
 # Crashes
@@ -379,11 +214,6 @@ def test_a_lock_file_that_nobody_holds_stops_nobody(opened, job, stale):
     assert (job / "frontier.lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_a_closed_job_can_be_opened_again(opened):
-    for _ in range(3):
-        opened().close(finished=False)
-
-
 # Folders that are refused
 
 
@@ -395,19 +225,6 @@ def assert_refused(job, owner, *said):
         assert "\n" not in str(caught.value)
         assert all(text in str(caught.value) for text in said)
         assert "take another JOBDIR" in str(caught.value)
-
-
-def test_the_folder_of_another_spider_is_refused_and_left_as_it_is(opened, job):
-    frontier = opened()
-    add(frontier, "a")
-    frontier.close(finished=False)
-    assert_refused(job, "podcasts", "belongs to the spider 'gallery', not to 'podcasts'")
-    assert names(opened()) == ["a"]
-
-
-def test_the_folder_of_another_spider_is_refused_also_when_its_job_is_finished(opened, job):
-    opened().close(finished=True)
-    assert_refused(job, "podcasts", "belongs to the spider 'gallery'")
 
 
 def test_another_format_is_refused_and_left_as_it_is(opened, job):

@@ -1,10 +1,12 @@
+"""What `LocalStore` does beyond what every store must do."""
+
 import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from mediacrawl.errors import DiskFull, NameTaken, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreUnwritable
 from mediacrawl.store import local
 from mediacrawl.store.local import HIDDEN, LocalStore, sync_folders
 
@@ -31,19 +33,6 @@ def test_opening_creates_the_folders_and_leaves_no_trace_of_trying(store):
         HIDDEN,
         f"{HIDDEN}/parts",
     ]
-
-
-def test_opening_again_changes_nothing(store):
-    (store.root / "a.jpg").write_bytes(b"a")
-    (store.parts.folder / "x.part").write_bytes(b"x")
-    store.open()
-    assert (store.root / "a.jpg").read_bytes() == b"a"
-    assert (store.parts.folder / "x.part").exists(), "whoever settles after a crash asks for it: it is swept later"
-
-
-def test_nothing_is_created_before_the_store_is_opened(tmp_path):
-    LocalStore(tmp_path / "store")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
@@ -75,40 +64,6 @@ def test_the_trial_of_a_process_that_was_killed_meanwhile_goes(tmp_path):
 # Names
 
 
-@pytest.mark.parametrize(
-    "name", ["a.jpg", "a/b/c.jpg", "..jpg", "...", "a/../b.jpg", "a..b", "mediacrawl/x", "山.png"]
-)
-def test_a_path_lies_inside_the_store(store, name):
-    path = store.path(name)
-    assert path == store.root / os.path.normpath(name)
-    assert path.is_relative_to(store.root)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../a",
-        "a/../../a",
-        "/etc/passwd",
-        "..",
-        ".",
-        "",
-        "a/..",
-        HIDDEN,
-        f"{HIDDEN}/ledger.sqlite3",
-        f"a/../{HIDDEN}/x",
-    ],
-)
-def test_a_path_that_leaves_the_store_is_refused(store, part, name):
-    with pytest.raises(StoreUnwritable, match="is not inside the store"):
-        store.path(name)
-    with pytest.raises(StoreUnwritable, match="is not inside the store"):
-        store.rename_in(part, name)
-    with pytest.raises(StoreUnwritable, match="is not inside the store"):
-        store.taken(name)
-    assert part.read_bytes() == b"whole"
-
-
 def test_a_folder_may_be_given_in_any_form(tmp_path, monkeypatch, part):
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
@@ -136,14 +91,6 @@ def test_a_name_is_taken_by_whatever_stands_there(store, make, taken):
     assert store.taken("a.jpg") is taken
 
 
-def test_the_size_of_a_file_is_asked_of_the_disk(store):
-    (store.root / "a.jpg").write_bytes(b"12345")
-    assert store.size("a.jpg") == 5
-    assert store.size("b.jpg") is None
-    assert store.size("a.jpg/b") is None
-    assert store.size("a\0b") is None
-
-
 # Publishing
 
 
@@ -161,21 +108,6 @@ def test_every_folder_whose_entries_changed_is_synced(store, part, monkeypatch):
     store.sync([store.rename_in(part, "a/b/c/d.jpg")])
     root = store.root
     assert {Path(folder) for folder in synced} == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
-
-
-def test_a_new_version_takes_the_place_of_the_old_one(store, part):
-    (store.root / "a.jpg").write_bytes(b"old version")
-    store.rename_in(part, "a.jpg")
-    assert (store.root / "a.jpg").read_bytes() == b"whole"
-
-
-@pytest.mark.parametrize("name", ["file/a.jpg", "file/b/a.jpg", "folder"])
-def test_a_name_that_cannot_be_leaves_the_part_where_it_was_and_is_no_fault_of_the_store(store, part, name):
-    (store.root / "file").write_text("")
-    (store.root / "folder").mkdir()
-    with pytest.raises(NameTaken, match=f"{name} cannot be a file's path"):
-        store.rename_in(part, name)
-    assert part.read_bytes() == b"whole"
 
 
 def test_the_steps_of_publishing_can_be_stopped_at(tmp_path, part):
