@@ -113,6 +113,10 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store. A store that cannot be used closes the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
+            if not config.CONCURRENT_REQUESTS_PER_DOMAIN.of(self.crawler.settings):
+                raise UsageProblem(
+                    "CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing; a crawl needs a limit"
+                )
             self._works = Works(
                 self.crawler.settings, self.store, pauses=self._bridge.pauses, limit=self._bridge.limit
             )

@@ -259,7 +259,7 @@ def _straight(raw: Exchanged, url: str, timeout_s: float) -> _RequestsAnswer:
 _PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
 _PLAIN_URL = re.compile(
     rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
-    rf"(/(?!/)(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
+    rf"(/(?![/.])(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
 )
 
 

@@ -27,6 +27,7 @@ from mediacrawl.download.request import Cancel
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.urls import Origin
 
 WAIT_S = 30
 H = "h"
@@ -628,3 +629,20 @@ def test_a_stop_ends_the_wait_for_a_connection_of_a_file():
     waiting = in_thread(wait)
     cancel.set()
     assert waiting()
+
+
+def test_an_idle_connection_is_found_by_the_name_that_a_person_writes(origin, monkeypatch):
+    """Not only by the one that is sent: xn--bcher-kva.test."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **more: resolve("127.0.0.1", *rest, **more))
+    url = origin.add("/a.jpg", b"j" * 100).replace("127.0.0.1", "b\u00fccher.test")
+    transport = RequestsTransport()
+    connections = HostConnections(ConnectionLimit(1), transport.close_idle)
+    host = Origin.of(url).host
+    admission = Admission(connections, HostPauses(), host, Cancel())
+    answer = transport.get(url, {}, proxy=None, timeout_s=10, admission=admission)
+    assert b"".join(answer.blocks(decode=False)) == b"j" * 100
+    answer.close()
+    assert transport.close_idle(host, 0.0)
+    assert not transport.close_idle(host, 0.0)
+    transport.close()

@@ -326,7 +326,25 @@ def test_a_plain_url_is_what_requests_makes_of_it(url):
 
 
 @pytest.mark.parametrize(
-    "path", ["/a b", "/ä", "/a%7Eb", "/a/../b", "/a?", "/a#b", "/a?b=c d", "//a", "/a%zz", "/", "/a.b?c=/./d", "?a"]
+    "path",
+    [
+        "/a b",
+        "/ä",
+        "/a%7Eb",
+        "/a/../b",
+        "/a?",
+        "/a#b",
+        "/a?b=c d",
+        "//a",
+        "/a%zz",
+        "/",
+        "/a.b?c=/./d",
+        "?a",
+        "/.",
+        "/./a",
+        "/../a",
+        "/.a",
+    ],
 )
 def test_what_is_asked_for_is_the_same_whoever_made_the_session(origin, path):
     class Theirs(requests.Session):

@@ -56,6 +56,15 @@ def test_each_format_brings_each_file_once(command, site, listed, text):
     assert sorted(request.path for request in site.requests) == ["/a.jpg", "/b.jpg"]
 
 
+def test_a_host_without_a_limit_has_no_more_connections_than_there_are_transfers(command, origin, listed):
+    """Though transfers that wait for its answers hold no place."""
+    urls = [origin.add(f"/{n}.jpg", A, content_type=JPEG, delay_s=0.3) for n in range(8)]
+    unlimited = ("-s", "CONCURRENT_REQUESTS_PER_DOMAIN=0", "-s", "MEDIACRAWL_CONCURRENT_TRANSFERS=2")
+    done = command("get", "-i", listed("\n".join(urls)), *unlimited)
+    assert (done.status, len(done.store)) == (0, 8), str(done)
+    assert origin.peak <= 2
+
+
 def test_a_list_of_another_encoding(command, site, listed):
     text = f"{site.url('/a.jpg')}\n{site.url('/b.jpg')}\n".encode("utf-16")
     assert command("get", "-i", listed(text)).store == BOTH

@@ -45,6 +45,14 @@ def test_a_job_folder_below_a_file_ends_with_4(origin, tmp_path):
     assert origin.requests == []
 
 
+def test_a_crawl_in_which_scrapy_would_send_nothing_is_refused(crawls, origin, tmp_path):
+    url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(url)), {"CONCURRENT_REQUESTS_PER_DOMAIN": 0})
+    assert crawled.status == 2
+    assert "CONCURRENT_REQUESTS_PER_DOMAIN=0" in str(crawled.report.fatal)
+    assert origin.requests == []
+
+
 def test_a_ledger_that_is_no_database_ends_with_4(crawls, origin, tmp_path, caplog):
     hidden = tmp_path / "store" / ".mediacrawl"
     hidden.mkdir(parents=True)

@@ -213,11 +213,12 @@ def test_a_message_that_cannot_be_pickled_is_said_to_who_posts_it():
 
 def test_a_worker_that_says_nothing_any_more_is_ended_and_its_files_begin_anew(origin, team, monkeypatch, caplog):
     monkeypatch.setattr("mediacrawl.workers.pool.TICK_S", 0.01)
-    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", 100)
+    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", 10_000)  # a process begins: that may take long
     team = team()
     url = origin.add("/a.jpg", Pattern(300_000), faults=[stall_after(200_000)])
     future = team.pool.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
+    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", 100)
     os.kill(pid_of(team.pool._workers[0]), signal.SIGSTOP)
     with pytest.raises(WorkerDied):
         future.result(WAIT_S)
