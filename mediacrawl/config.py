@@ -347,7 +347,7 @@ CONCURRENT_REQUESTS_PER_DOMAIN = Option(
     integer,
     _SCRAPY,
     "the most that are open to a host at one time, idle ones included: pages, files, further connections of large "
-    "files, all processes of a run together; 0, for `get` alone: no limit",
+    "files, all processes of a run together; 0: no limit, but a crawl refuses it",
     "connections",
 )
 DOWNLOAD_DELAY = Option("DOWNLOAD_DELAY", 0.0, number, _SCRAPY, "the wait between two requests to a host", "seconds")

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from scrapy.crawler import Crawler
+    from scrapy.settings import BaseSettings
 
     from mediacrawl.download.request import Fetched
     from mediacrawl.store.base import Store
@@ -109,10 +110,7 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store. A store that cannot be used closes the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
-            if not config.CONCURRENT_REQUESTS_PER_DOMAIN.of(self.crawler.settings):
-                raise UsageProblem(
-                    "CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing; a crawl needs a limit"
-                )
+            _refuse_empty_slots(self.crawler.settings)
             self._works = Works(
                 self.crawler.settings,
                 self.store,
@@ -534,6 +532,18 @@ class MediaFilesPipeline(FilesPipeline):
     def _has_stock_policy(self) -> bool:
         stock = RefererMiddleware.__module__
         return type(self._referers) is RefererMiddleware and self._referers.default_policy.__module__ == stock
+
+
+def _refuse_empty_slots(settings: BaseSettings) -> None:
+    """Raise `UsageProblem` where a slot may have no request at all: Scrapy (2.19) sends nothing then, for ever."""
+    for name, slot in settings.getdict("DOWNLOAD_SLOTS").items():
+        if slot.get("concurrency", 1) == 0:
+            raise UsageProblem(
+                f"DOWNLOAD_SLOTS: with the concurrency 0 of {name} Scrapy sends nothing: choose 1 or more"
+            )
+    # The limit for an address goes before the one for a host.
+    if not (config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or settings.getint("CONCURRENT_REQUESTS_PER_IP")):
+        raise UsageProblem("CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing: choose 1 or more")
 
 
 def _error_info(failure: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from scrapy import Request, Spider
 
 from mediacrawl.errors import DiskFull, StoreUnwritable
 from mediacrawl.spiders.site import SiteSpider
+from mediacrawl.spiders.urllist import UrlListSpider
 
 BODY = b"j" * 4000
 SIZES = (1_000_000, 1_500_000, 2_000_000, 2_500_000, 3_000_000)
@@ -45,12 +46,33 @@ def test_a_job_folder_below_a_file_ends_with_4(origin, tmp_path):
     assert origin.requests == []
 
 
-def test_a_crawl_in_which_scrapy_would_send_nothing_is_refused(crawls, origin, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"CONCURRENT_REQUESTS_PER_DOMAIN": 0}, "CONCURRENT_REQUESTS_PER_DOMAIN=0"),
+        ({"DOWNLOAD_SLOTS": {"127.0.0.1": {"concurrency": 0}}}, "the concurrency 0 of 127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("of_list", [True, False], ids=["list", "item"])
+def test_a_crawl_in_which_scrapy_would_send_nothing_is_refused(crawls, origin, tmp_path, settings, says, of_list):
     url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
-    crawled = crawls.crawl(tmp_path, items_spider(item_of(url)), {"CONCURRENT_REQUESTS_PER_DOMAIN": 0})
+    (tmp_path / "list").write_text(url)
+    spider, arguments = (
+        (UrlListSpider, {"file": str(tmp_path / "list")}) if of_list else (items_spider(item_of(url)), {})
+    )
+    crawled = crawls.crawl(tmp_path, spider, settings, **arguments)
     assert crawled.status == 2
-    assert "CONCURRENT_REQUESTS_PER_DOMAIN=0" in str(crawled.report.fatal)
+    assert says in str(crawled.report.fatal)
     assert origin.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:The CONCURRENT_REQUESTS_PER_IP setting is deprecated")
+def test_a_limit_for_each_address_does_instead_of_one_for_each_host(crawls, origin, tmp_path):
+    url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
+    queue = {"SCHEDULER_PRIORITY_QUEUE": "scrapy.pqueues.ScrapyPriorityQueue", "ROBOTSTXT_OBEY": False}
+    limits = {"CONCURRENT_REQUESTS_PER_DOMAIN": 0, "CONCURRENT_REQUESTS_PER_IP": 2}
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(url)), queue | limits)
+    assert (crawled.status, list(crawled.store.values())) == (0, [sha256(BODY)])
 
 
 def test_a_ledger_that_is_no_database_ends_with_4(crawls, origin, tmp_path, caplog):

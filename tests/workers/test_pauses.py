@@ -218,8 +218,9 @@ def test_a_worker_that_says_nothing_any_more_is_ended_and_its_files_begin_anew(o
     url = origin.add("/a.jpg", Pattern(300_000), faults=[stall_after(200_000)])
     future = team.pool.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
-    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", 100)
-    os.kill(pid_of(team.pool._workers[0]), signal.SIGSTOP)
+    worker = team.pool._workers[0]
+    os.kill(pid_of(worker), signal.SIGSTOP)
+    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", worker._silent_ticks + 100)
     with pytest.raises(WorkerDied):
         future.result(WAIT_S)
     assert any("says nothing any more" in record.getMessage() for record in caplog.records)
