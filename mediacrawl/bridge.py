@@ -110,9 +110,9 @@ class Wanted:
 
     def give_up(self) -> None:
         """The same for all of them, of which nobody will hear."""
-        self.release()
-        for outcome in self.outcomes:
+        for outcome in (self.fetched, *self.outcomes):
             unlock(outcome)
+        self.fetched, self.outcomes = None, ()
 
 
 class Bridge:
@@ -218,7 +218,7 @@ class Bridge:
             except CancelledError:
                 raise Interrupted(request.url) from None
             except TimeoutError:
-                raise _unasked(url) from None
+                raise _unasked(target.url) from None
 
     async def learn_robots(self, url: str) -> None:
         """Have the robots.txt of a URL's host asked for, if it is not known yet."""
@@ -434,6 +434,7 @@ class _Handlers:
             return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
+        wanted.give_up()  # a middleware has it asked for once more
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf

@@ -14,6 +14,7 @@ for each, the rest is as the first has it. A file takes Scrapy's way alone where
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mediacrawl.fetch.queue import Batch
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.wiring import Works
+
+logger = logging.getLogger(__name__)
 
 ANSWERED_ELSEWHERE = "a downloader middleware answered, and not the network"
 # Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
@@ -89,9 +92,16 @@ class Carrier:
 
 
 def place_of(request: FileRequest) -> tuple[str, str]:
-    """Name the host of a file, which is its origin, and whether that may be offsite; and the kind of its line."""
+    """Name the host of a file, and the kind of its line.
+
+    The host is its origin, the slot of the downloader that a project has chosen, and whether it may be offsite.
+    """
     found = _SITE_AND_PATH.match(request.transfer.url)
     site, path = found.groups() if found is not None else ("", "")
+    sent = request.carrier.request
+    slot = sent.meta.get("download_slot") if sent is not None else None
+    if slot is not None:  # of a project: it has its own pace
+        site = f"{site} {slot}"
     return f"{site}{' offsite' * request.carrier.offsite}", kind_of_line(request, path)
 
 
@@ -141,7 +151,10 @@ class BatchDispatcher:
             outcome = error if is_ours else failure_of(first.url, error)
         finally:
             request.meta.pop(WANTED, None)
-        self._count(wanted)
+        try:
+            self._count(wanted)
+        except Exception:  # the statistics of a project
+            logger.exception("The statistics have raised: %d files are missing there", len(wanted.outcomes))
         came = dict(zip((one.key for one in followers), wanted.outcomes, strict=False))
         return [outcome, *(_judged(one, came.get(one.key)) for one in others)]
 

@@ -227,8 +227,13 @@ def failure_of(url: str, error: BaseException) -> TransferError:
 
 def in_words(error: BaseException | None) -> str:
     """Return an error in one line of 300 characters or fewer."""
-    text = " ".join(str(error or "unknown error").split())
+    text = writable(" ".join(str(error or "unknown error").split()))
     return (text or type(error).__name__)[:300]
+
+
+def writable(text: str) -> str:
+    """Return a text as a file or a database takes it: lone surrogates, which are no characters, by their numbers."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def disk_error(error: OSError, where: object) -> MachineError:

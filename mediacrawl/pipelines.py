@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -14,7 +14,6 @@ from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.pipelines.files import FilesPipeline
-from scrapy.pipelines.media import FileInfo, FileInfoOrError, MediaPipeline
 from scrapy.spidermiddlewares.referer import RefererMiddleware
 from scrapy.utils.defer import ensure_awaitable
 from scrapy.utils.misc import arg_to_iter
@@ -23,7 +22,16 @@ from twisted.python.failure import Failure as TwistedFailure
 from mediacrawl import config
 from mediacrawl.bridge import Bridge, GivenUp, MediaResponse, fields_of, headers_of
 from mediacrawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
-from mediacrawl.errors import Interrupted, MachineError, TransferError, UsageProblem, failure_of, in_words
+from mediacrawl.errors import (
+    Interrupted,
+    MachineError,
+    TransferError,
+    UsageProblem,
+    failure_of,
+    in_words,
+    shown_url,
+    writable,
+)
 from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
@@ -47,15 +55,17 @@ from mediacrawl.wishes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
     from typing import Self
 
     from scrapy.crawler import Crawler
+    from scrapy.pipelines.media import FileInfo, FileInfoOrError, MediaPipeline
     from scrapy.settings import BaseSettings
 
     from mediacrawl.download.request import Fetched
     from mediacrawl.store.base import Store
+    from mediacrawl.tally import Counted
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +103,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._works: Works | None = None
         self._tally: Tally | None = None
         self._under_way: dict[str, asyncio.Future[FileInfo]] = {}  # by key: others wait for the first to bring it
-        self._noting: list[asyncio.Future[FileResult]] = []
+        self._noting: set[asyncio.Task[FileResult]] = set()  # of failures
         self._retry_permanent_days = config.RETRY_PERMANENT_DAYS.of(crawler.settings)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
@@ -168,9 +178,10 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def _outcomes(self, item: Any) -> list[FileInfo | BaseException]:
         """What came of each file, in the order of the item."""
-        requests = self._plain_requests(ItemAdapter(item))
-        if requests is None:
-            requests = [self.file_request(request) for request in self.get_media_requests(item, self.spiderinfo)]
+        with self._counting_lost(item):
+            requests = self._plain_requests(ItemAdapter(item))
+            if requests is None:
+                requests = [self.file_request(one) for one in self.get_media_requests(item, self.spiderinfo)]
         files = self.files.fetch(requests)
         if files:
             await asyncio.wait(files)
@@ -180,7 +191,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
         """The files of an item that says no more than their URLs and where they were found; None for any other."""
-        page = adapter.get("page")
+        page = writable(str(adapter.get("page") or ""))
         if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
         requests: list[FileRequest] = []
@@ -190,9 +201,21 @@ class MediaFilesPipeline(FilesPipeline):
                 return None
             origin = Origin.of(url)
             if origin not in referers:
-                referers[origin] = self._referer(url, str(page)) if page else ()
-            requests.append(self.plain_request(url, referers[origin], str(page) if page else None))
+                referers[origin] = self._referer(url, page) if page else ()
+            requests.append(self.plain_request(url, referers[origin], page or None))
         return requests
+
+    @contextmanager
+    def _counting_lost(self, item: Any) -> Iterator[None]:
+        """Count an item of which nobody knows what files it wants as a failed one; Scrapy says it in the log."""
+        try:
+            yield
+        except Exception as error:
+            report = self._bridge.report
+            report.count_wanted(1)
+            page = ItemAdapter(item).get("page") if ItemAdapter.is_item(item) else None
+            report.count_failure(shown_url(str(page or "an item")), f"its files are not known: {in_words(error)}")
+            raise
 
     def plain_request(
         self, url: str, headers: tuple[tuple[str, str], ...] = (), page: str | None = None
@@ -222,7 +245,7 @@ class MediaFilesPipeline(FilesPipeline):
         if Origin.of(request.url) is None:
             return request.url
         try:
-            return str(self.media_key(request))
+            return writable(str(self.media_key(request)))
         except Exception as error:  # of a project: that of one file must not be that of the whole item
             return error
 
@@ -230,13 +253,16 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def _outcomes_of_hooks(self, item: Any) -> list[FileInfo | BaseException]:
         info = self.spiderinfo
-        requests = list(arg_to_iter(self.get_media_requests(item, info)))
+        with self._counting_lost(item):
+            requests = list(arg_to_iter(self.get_media_requests(item, info)))
         self._bridge.report.count_wanted(len(requests))
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
         # A page must not count as done before it is known what became of its files.
-        noted = [await future for future in self._noting]
-        self._noting = [future for future in self._noting if not future.done()]
-        if any(result.status == INTERRUPTED for result in noted):
+        noting = list(self._noting)
+        if noting:
+            await asyncio.wait(noting)
+        self._noting.difference_update(noting)
+        if any(one.cancelled() or one.exception() or one.result().status == INTERRUPTED for one in noting):
             raise DropItem("the ledger cannot be written, the next run goes on here", log_level="DEBUG")
         return outcomes
 
@@ -247,10 +273,13 @@ class MediaFilesPipeline(FilesPipeline):
         request.callback, request.errback = NO_CALLBACK, None
         key = self.file_request(request).key
         try:
-            if (first := self._under_way.get(key)) is not None:
-                self._bridge.report.count_wanted(-1)  # counted once
-                info_of_first = await asyncio.shield(first)
-                return FileInfo(**(info_of_first | {"url": request.url}))
+            while (first := self._under_way.get(key)) is not None:
+                await asyncio.wait([first])
+                if not first.cancelled():  # else it is for this one to bring it
+                    self._bridge.report.count_wanted(-1)  # counted once
+                    info_of_first: Any = first.result()
+                    is_info = isinstance(info_of_first, dict)  # a project's methods may return anything
+                    return cast("FileInfo", info_of_first | {"url": request.url} if is_info else info_of_first)
             return await self._bring_shared(key, request, info, item)
         except (Interrupted, asyncio.CancelledError):
             raise
@@ -262,21 +291,24 @@ class MediaFilesPipeline(FilesPipeline):
     async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
         self._under_way[key] = shared
-        self.tally.expect(key)
+        counted = self.tally.expect_result(request.url)
         try:
-            file_info = await self._bring(request, info, item)
-            self.tally.conclude(key, request.url, None)
+            file_info = await self._bring(request, info, item, counted)
+            counted.conclude(None if file_info is not None else ValueError("the pipeline has returned None for it"))
             shared.set_result(file_info)
             return file_info
+        except asyncio.CancelledError:
+            shared.cancel()
+            raise
         except BaseException as error:
-            self.tally.conclude(key, request.url, error)
+            counted.conclude(error)
             shared.set_exception(error)
             shared.exception()  # seen: nobody else may be waiting
             raise
         finally:
             del self._under_way[key]
 
-    async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+    async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any, counted: Counted) -> FileInfo:
         if self.stopping:
             raise Interrupted(request.url)
         try:
@@ -288,11 +320,14 @@ class MediaFilesPipeline(FilesPipeline):
             raise Interrupted(str(error)) from None
         except GivenUp:  # a request of a project's own
             raise Interrupted(request.url) from None
-        except Exception:
+        except Exception as error:
             # Ours raises; that of a project may return what stands for the file, or a failure.
-            outcome: Any = cast("Any", self).media_failed(TwistedFailure(), request, info)
+            failed: Any = self.media_failed
+            outcome = await ensure_awaitable(failed(TwistedFailure(), request, info))
             if isinstance(outcome, TwistedFailure):
                 outcome.raiseException()
+            if outcome is None:
+                counted.conclude(error)
             return cast("FileInfo", outcome)
 
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
@@ -301,22 +336,26 @@ class MediaFilesPipeline(FilesPipeline):
             return known
         self._modify_media_request(request)
         file = self.file_request(request)
+        fetched: Fetched | None = None
         try:
-            fetched = await self.files.transfer(file)
+            result = await self.files.transfer(file)
         except TransferError:
             response = file.carrier.response
             if response is None:
                 raise
         else:
-            if isinstance(fetched, FileResult):  # another process has brought it
-                return info_of(request.url, fetched)
+            if isinstance(result, FileResult):  # another process has brought it
+                self.tally.note_result()
+                return info_of(request.url, result)
+            fetched = result
             request.meta[FETCHED] = file, fetched
             response = file.carrier.response or MediaResponse.of(request, fetched)
         try:
             return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
         finally:
             request.meta.pop(FETCHED, None)
-            self.files.abandon(file)
+            if fetched is not None:
+                self.files.abandon(file, fetched)
 
     # What Scrapy's media pipelines let a project override
 
@@ -352,14 +391,16 @@ class MediaFilesPipeline(FilesPipeline):
     ) -> FileInfo | None:
         """Ask the ledger; None means that it is to be fetched."""
         file = self.file_request(request)
+        if (reason := self.tally.failure(file.key)) is not None:
+            self.tally.note_known_result()
+            raise MediaError(file.url, reason)
         if (refusal := refusal_of(file)) is not None:
             raise refusal
-        if (reason := self.tally.failure(file.key)) is not None:
-            self._bridge.report.count_wanted(-1)  # counted once
-            self.tally.expect_no_more(file.key)
-            raise MediaError(file.url, reason)
         result = await self.files.look_up(file)
-        return info_of(request.url, result) if result is not None else None
+        if result is None:
+            return None
+        self.tally.note_result()
+        return info_of(request.url, result)
 
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
@@ -372,15 +413,21 @@ class MediaFilesPipeline(FilesPipeline):
         except KeyError:
             raise TransferError(request.url, ANSWERED_ELSEWHERE) from None
         path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
-        return info_of(request.url, await self.files.publish(file, fetched, str(path)))
+        result = await self.files.publish(file, fetched, str(path))
+        self.tally.note_result()
+        return info_of(request.url, result)
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
         assert failure.value is not None
         file = self.file_request(request)
         error = failure_of(file.url, failure.value)
-        self.tally.note_failure(file.key, error.reason)
-        self._noting.append(self.files.fail(file, error))
+        if self.tally.failure(file.key) is not None:
+            self.tally.note_known_result()
+        else:
+            self.tally.note_result()
+            self.tally.note_failure(file.key, error.reason)
+            self._noting.add(self.files.fail(file, error))
         raise MediaError(file.url, error.reason)
 
     def file_path(
@@ -416,11 +463,11 @@ class MediaFilesPipeline(FilesPipeline):
         of_slots = [
             slot["concurrency"] for slot in settings.getdict("DOWNLOAD_SLOTS").values() if "concurrency" in slot
         ]
-        per_host = [config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings), *of_slots]
+        of_host = settings.getint("CONCURRENT_REQUESTS_PER_IP") or config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
         queue = FetchQueue(
             self._spider_name,
             self._refetch,
-            min(max(per_host), works.concurrent),
+            min(max([of_host, *of_slots]), works.concurrent),
             works.most_open_parts,
             place_of=place_of,
             gathers=True,
@@ -521,8 +568,10 @@ class MediaFilesPipeline(FilesPipeline):
                     request.headers.setdefault("Referer", referer)
 
     def _add_page(self, request: Request, page: str) -> None:
+        """Have the spider middleware set the Referer, if there is one; a page that has no URL has none."""
         if self._referers is not None:
-            self._referers.get_processed_request(request, Response(page))
+            with suppress(ValueError):
+                self._referers.get_processed_request(request, Response(page))
 
     @cached_property
     def _referers(self) -> RefererMiddleware | None:

@@ -36,7 +36,10 @@ class RefetchPolicy(NamedTuple):
             return None
         if _age_s(entry, now) >= self.retry_permanent_s:
             return None
-        day = time.strftime("%Y-%m-%d", time.localtime((entry.checked_at or 0.0) + self.retry_permanent_s))
+        try:
+            day = time.strftime("%Y-%m-%d", time.localtime((entry.checked_at or 0.0) + self.retry_permanent_s))
+        except (OSError, OverflowError, ValueError):  # no calendar goes that far
+            return f"{entry.reason} (known, not asked for again)"
         return f"{entry.reason} (known, not asked for again before {day})"
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter, OrderedDict
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import IgnoreRequest
 from scrapy.pipelines.media import FileException, FileInfo
 
 from mediacrawl.bridge import Bridge
-from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, in_words, shown_url
+from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, failure_of, shown_url
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE
 from mediacrawl.report import Recent
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.fetch.request import FileResult
+    from mediacrawl.report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,41 @@ class MediaError(FileException):
         self.reason = reason
 
 
+class Counted:
+    """One file that an item wants, in whose way a project has a say: it is counted once, whatever its methods do."""
+
+    def __init__(self, report: Report, url: str) -> None:
+        self._report = report
+        self._url = url
+        self._is_counted = False
+
+    def note_result(self) -> None:
+        """Note a result that is counted. A second one is that of one more wanted file."""
+        if self._is_counted:
+            self._report.count_wanted(1)
+        self._is_counted = True
+
+    def note_known_result(self) -> None:
+        """Note that another one who wants this file has its result counted."""
+        if not self._is_counted:
+            self._report.count_wanted(-1)
+        self._is_counted = True
+
+    def conclude(self, error: BaseException | None) -> None:
+        """Count the file if nothing was noted: a project's own method has fetched it, or refused it with an error."""
+        if self._is_counted:
+            return
+        self._is_counted = True
+        if error is None:
+            self._report.count_present()
+        elif not isinstance(error, Interrupted):
+            failure = failure_of(self._url, error)
+            self._report.count_failure(failure.url, failure.reason)
+
+
+_COUNTED: ContextVar[Counted] = ContextVar("mediacrawl_counted")
+
+
 class Tally:
     """The books of one pipeline.
 
@@ -54,7 +90,6 @@ class Tally:
         self._count_status = count_status
         self._recent = Recent()
         self._failed: OrderedDict[str, str] = OrderedDict()  # in this run, of late: key and reason
-        self._expected: set[str] = set()
         # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
 
@@ -64,33 +99,31 @@ class Tally:
 
     def note_failure(self, key: str, reason: str) -> None:
         """Remember that a file has failed in this run, whose result is to follow."""
-        self._expected.discard(key)
         self._failed[key] = reason
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
 
-    def expect(self, key: str) -> None:
-        """Note that a project's own methods may see to a file; `conclude` is to follow."""
-        self._expected.add(key)
+    def expect_result(self, url: str) -> Counted:
+        """Begin to count the results of a file in whose way a project has a say; `Counted.conclude` is to follow.
 
-    def expect_no_more(self, key: str) -> None:
-        """Note that the file has a result of ours, or will have one."""
-        self._expected.discard(key)
+        They are those that are noted in this task, and in tasks that it begins, whatever URL or key they are for.
+        """
+        counted = Counted(self._report, url)
+        _COUNTED.set(counted)
+        return counted
 
-    def conclude(self, key: str, url: str, error: BaseException | None) -> None:
-        """Count a file that nothing here was told of: a project's own method has fetched or refused it."""
-        if key not in self._expected:
-            return
-        self._expected.discard(key)
-        if error is None:
-            self._report.count_present()
-        elif not isinstance(error, Interrupted | asyncio.CancelledError):
-            self._report.count_failure(shown_url(url), in_words(error))
+    def note_result(self) -> None:
+        """Note that the file of this task has a result of ours, or will have one, which `count` is told of."""
+        if (counted := _COUNTED.get(None)) is not None:
+            counted.note_result()
+
+    def note_known_result(self) -> None:
+        """Note that the file of this task has a result that is counted already."""
+        if (counted := _COUNTED.get(None)) is not None:
+            counted.note_known_result()
 
     def count(self, results: Sequence[FileResult]) -> None:
         """Count what has become of files, and say it in the log."""
-        if self._expected:
-            self._expected.difference_update(result.request.key for result in results if result.request is not None)
         there = [result for result in results if result.status == UPTODATE]
         if there:
             self.count_present([result.request.key for result in there if result.request is not None])

@@ -14,7 +14,7 @@ from mediacrawl import lists
 from mediacrawl.bridge import headers_of
 from mediacrawl.dispatch import Carrier
 from mediacrawl.download.request import TransferRequest
-from mediacrawl.errors import NotFetchable, failure_of, shown_url
+from mediacrawl.errors import NotFetchable, failure_of, shown_url, writable
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.naming import is_canonical, is_page_name, key_of_url, name_in_url
 from mediacrawl.urls import Origin
@@ -38,7 +38,7 @@ def request_for(url: str) -> Request:
     try:
         return Request(url, callback=NO_CALLBACK)
     except (ValueError, TypeError):
-        return Request(f"about:invalid#{shown_url(str(url))}", callback=NO_CALLBACK)
+        return Request(f"about:invalid#{writable(shown_url(str(url)))}", callback=NO_CALLBACK)
 
 
 def plain_url(url: object) -> str | None:
@@ -69,7 +69,7 @@ def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> Non
     """Put what the item says into the request's meta; but for the page, that is about an item with a single URL."""
     for name, meta_name in _OPTIONS.items():
         if (value := adapter.get(name)) and (single or name == "page"):
-            request.meta[meta_name] = str(value)
+            request.meta[meta_name] = writable(str(value))
 
 
 def says_more(adapter: ItemAdapter) -> bool:

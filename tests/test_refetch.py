@@ -79,3 +79,10 @@ def test_with_nothing_held_to_be_for_good_all_is_asked_for():
 )
 def test_what_is_noted_as_wanted_or_there_need_not_be_noted_again(row, noted):
     assert is_noted(row) is noted
+
+
+@pytest.mark.parametrize("days", [1e6, 1e12, float("inf")])
+def test_what_is_never_asked_for_again_needs_no_date(days):
+    policy = POLICY._replace(retry_permanent_s=days * DAY)
+    reason = policy.known_failure(entry(FAILED, permanent=True, reason="HTTP 404"), NOW)
+    assert reason.startswith("HTTP 404 (known, not asked for again")

@@ -9,15 +9,16 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mediacrawl.download.request import Fetched, unlock
-from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, failure_of
-from mediacrawl.fetch.request import FETCHED, LOOKED_UP, WRITTEN, FileResult
+from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, failure_of, in_words
+from mediacrawl.fetch.queue import Step
+from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
 from mediacrawl.ledger.ledger import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from mediacrawl.download.request import Outcome
-    from mediacrawl.fetch.queue import Batch, FetchQueue, Step, Write
+    from mediacrawl.fetch.queue import Batch, FetchQueue, Write
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.wiring import Works
 
@@ -68,6 +69,7 @@ class AsyncFetch:
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_broken = False
 
     # Files that go on by themselves
 
@@ -91,12 +93,12 @@ class AsyncFetch:
     async def take(self, requests: Sequence[FileRequest]) -> None:
         """Fetch files of a list, whose results nobody waits for. Come back when there is room for more."""
         self._add([request for request in requests if self._crawl.failure(request.key) is None])
-        while len(self._files) > MOST_PENDING:
+        while len(self._files) > MOST_PENDING and not self._is_broken:
             await self._next_change()
 
     async def drain(self) -> None:
         """Wait until each file has its result."""
-        while len(self._files) or self._tasks:
+        while self._tasks or (len(self._files) and not self._is_broken):
             await self._next_change()
 
     def stop(self) -> None:
@@ -118,7 +120,7 @@ class AsyncFetch:
     async def transfer(self, request: FileRequest) -> FileResult | Fetched:
         """Fetch a file. Return its result if it needs nothing, or is known to fail.
 
-        What was fetched has its part locked: give it to `publish`, and the request to `abandon` in any case.
+        What was fetched has its part locked: give it to `publish`, and to `abandon` in any case.
 
         Raises:
             Exception: why it has not come.
@@ -127,11 +129,7 @@ class AsyncFetch:
             raise refusal
         await self._until_through(request.key)
         self._files.add([request._replace(until=FETCHED)])
-        try:
-            step = await self._next_step(request.key)
-        except BaseException:  # it may have come in the same turn of the loop
-            self.abandon(request)
-            raise
+        step = await self._next_step(request.key)
         if isinstance(step, FileResult):
             return step
         if isinstance(step.outcome, Fetched):
@@ -157,9 +155,9 @@ class AsyncFetch:
         """Note why a file does not arrive."""
         return self._begin(self._fail(request._replace(until=WRITTEN), error))
 
-    def abandon(self, request: FileRequest) -> None:
+    def abandon(self, request: FileRequest, fetched: Fetched) -> None:
         """Close the part of a file that was fetched and not published: it stays for the next run."""
-        if (fetched := self._files.release(request)) is not None:
+        if self._files.release(request, fetched):
             unlock(fetched)
             self._act_soon()
 
@@ -178,13 +176,25 @@ class AsyncFetch:
     async def _until_through(self, key: str) -> None:
         """Wait until a file is neither under way nor held by anybody."""
         while key in self._futures or key in self._files:
+            if self._is_broken:
+                raise Interrupted(key)
             await self._next_change()
 
     async def _next_step(self, key: str) -> Step | FileResult:
         future = self._futures[key] = self._loop.create_future()
         self._act_soon()
-        step: Step | FileResult = await future
+        try:
+            step: Step | FileResult = await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # it has come in the same turn of the loop
+                self._drop(future.result())
+            raise
         return step
+
+    def _drop(self, step: Step | FileResult) -> None:
+        """Nobody waits for a file any more."""
+        if isinstance(step, Step) and isinstance(step.outcome, Fetched):
+            self.abandon(step.request, step.outcome)
 
     # Effects
 
@@ -210,7 +220,11 @@ class AsyncFetch:
         self._is_due = False
         try:
             self._carry_out(self._loop.time())
+        except Exception as error:
+            self._break_off(error)
         finally:
+            if self._is_broken:
+                self._interrupt_who_waits()
             self._set_alarm(self._loop.time())
             self._changed.set()
 
@@ -281,8 +295,8 @@ class AsyncFetch:
 
     def _hand_over(self, step: Step) -> None:
         future = self._futures.pop(step.request.key, None)
-        if future is None or future.done():  # nobody waits for it any more
-            self.abandon(step.request)
+        if future is None or future.done():
+            self._drop(step)
         else:
             future.set_result(step)
 
@@ -297,9 +311,9 @@ class AsyncFetch:
     async def _send(self, batch: Batch) -> None:
         if batch.is_contended:
             rows = await self._rows([request.key for request in batch.requests])
-            batch = self._files.confirmed(
-                batch, [row if isinstance(row, Entry) else None for row in rows], time.time()
-            )
+            known = [row for row in rows if not isinstance(row, Exception)]
+            if len(known) == len(rows):  # else they go as they are
+                batch = self._files.confirmed(batch, known, time.time())
             if not batch.requests:
                 return
         outcomes: Sequence[Outcome | None]
@@ -342,12 +356,13 @@ class AsyncFetch:
         try:
             if results:
                 self._crawl.count_results(results)
-        finally:  # whatever a project's statistics do
-            for result in results:
-                assert result.request is not None
-                future = self._futures.pop(result.request.key, None)
-                if future is not None and not future.done():
-                    future.set_result(result)
+        except Exception:  # a project's statistics
+            logger.exception("The statistics have raised: %d files may be missing there", len(results))
+        for result in results:
+            assert result.request is not None
+            future = self._futures.pop(result.request.key, None)
+            if future is not None and not future.done():
+                future.set_result(result)
 
     def _set_alarm(self, now_s: float) -> None:
         wake_s = self._files.next_wake_s
@@ -368,7 +383,24 @@ class AsyncFetch:
         self._changed.set()
         self._act_soon()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("Files were not noted: %s", error, exc_info=error)
+            self._break_off(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        """After a mistake of ours, when nobody knows what became of which file: end the crawl, so that none waits for
+        ever. The next run goes on.
+        """
+        if self._is_broken:
+            return
+        self._is_broken = True
+        logger.error("A mistake in mediacrawl: %s", error, exc_info=error)
+        self._crawl.stop_for(MachineError(f"a mistake in mediacrawl, please report it: {in_words(error)}"))
+        self._act_soon()
+
+    def _interrupt_who_waits(self) -> None:
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            if not future.done():
+                future.set_result(FileResult("", INTERRUPTED))
 
     async def _next_change(self) -> None:
         self._changed.clear()

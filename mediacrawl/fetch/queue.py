@@ -50,6 +50,7 @@ SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
 _CONTENDED_S = 5.0
 _AHEAD = 2  # batches to a host of which nothing is known, while more are gathered
 _UNKNOWN_S = 0.02  # then the next one begins
+_MOST_REDIRECTS = 20  # to where nobody knows whether the file may go
 
 
 class Write(NamedTuple):
@@ -104,15 +105,25 @@ class HostLine:
         self._most = 1.0 if kind == ALONE else float("inf")
         self._waiting: deque[tuple[float, FileRequest]] = deque()  # since when
         self._pace = Pace()
+        self._in_flight = 0  # batches
+        self._begun = 0  # number of its last batch
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """Whose is smaller comes first: the line that has fewer batches under way, or has waited longer for one."""
+        return self._in_flight, self._begun
 
     @property
     def since_s(self) -> float:
         """The time from which the first file has waited; infinite if none waits."""
         return self._waiting[0][0] if self._waiting else float("inf")
 
-    def connections(self, most: float) -> float:
-        """Return how many connections the host may have, `most` or fewer: one while it fails."""
-        return self._pace.connections(most)
+    def free(self, most: float, free: float) -> float:
+        """Return how many more batches may begin, where the host may have so many connections, and so many are free.
+
+        While it fails, the line has one.
+        """
+        return min(self._pace.connections(most) - self._in_flight, free)
 
     def append(self, since_s: float, request: FileRequest) -> None:
         """Add a file at the end."""
@@ -132,21 +143,25 @@ class HostLine:
             return 0.0
         return max(0.0, self.since_s + (SHORTEST_S if file_s else _UNKNOWN_S) - now_s)
 
-    def pop(self, free: float, most: float, *, scattered: bool) -> list[FileRequest]:
+    def begin(self, number: int, free: float, most: float, *, scattered: bool) -> list[FileRequest]:
         """Remove and return the files of the next batch.
 
         Args:
+            number: of the batch, counted over all lines of the host.
             free: connections to the host that are free.
             most: files, at least one.
             scattered: take them from anywhere: two processes that have the same list should not meet at each file.
         """
         if scattered:
             self._waiting.rotate(-random.randrange(len(self._waiting)))
+        self._in_flight += 1
+        self._begun = number
         size = min(self._pace.batch_files(len(self._waiting), free), len(self._waiting), most, self._most)
         return [self._waiting.popleft()[1] for _ in range(int(size))]
 
     def end(self, requests: Sequence[FileRequest], outcomes: Sequence[Outcome | None]) -> None:
         """Note how long the files of a batch took. Those that were not begun come first again."""
+        self._in_flight -= 1
         self._pace.learn(
             [
                 None if _is_of_another_host(request, outcome) else outcome
@@ -166,13 +181,15 @@ class HostLine:
 class HostQueue:
     """Files of one host that wait, and how many of its connections are in use.
 
-    Songs and videos have a line of their own: a picture behind a film would wait for the end of the film.
+    Songs and videos have a line of their own, as have files that go alone. The lines share the connections: a picture
+    behind a hundred films would wait for the end of the films.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._lines: dict[str, HostLine] = {}  # by kind
         self._in_flight = 0
+        self._begun = 0  # batches
 
     @property
     def is_idle(self) -> bool:
@@ -191,14 +208,15 @@ class HostQueue:
 
         `gathers_at_s` is the time now, where files that come one at a time wait for others; see `HostLine.wait_s`.
         """
-        for line in self._by_age():
-            free = line.connections(connections) - self._in_flight
+        for line in sorted(self._lines.values(), key=_turn_of) if len(self._lines) > 1 else self._lines.values():
+            free = line.free(connections, connections - self._in_flight)
             if free < 1 or line.since_s == float("inf"):
                 continue
             if gathers_at_s is not None and line.wait_s(self._in_flight, gathers_at_s) > 0:
                 continue
             self._in_flight += 1
-            return Batch(self, line, line.pop(free, most, scattered=scattered), scattered)
+            self._begun += 1
+            return Batch(self, line, line.begin(self._begun, free, most, scattered=scattered), scattered)
         return None
 
     def wait_s(self, connections: float, now_s: float) -> float | None:
@@ -208,7 +226,7 @@ class HostQueue:
         waits_s = [
             line.wait_s(self._in_flight, now_s)
             for line in self._lines.values()
-            if line.since_s < float("inf") and line.connections(connections) - self._in_flight >= 1
+            if line.since_s < float("inf") and line.free(connections, connections - self._in_flight) >= 1
         ]
         return min(waits_s, default=None)
 
@@ -220,10 +238,6 @@ class HostQueue:
     def clear(self) -> list[FileRequest]:
         """Remove and return all files that wait."""
         return [request for line in self._lines.values() for request in line.clear()]
-
-    def _by_age(self) -> Sequence[HostLine]:
-        lines = list(self._lines.values())
-        return lines if len(lines) == 1 else sorted(lines, key=lambda line: line.since_s)
 
 
 class FetchQueue:
@@ -336,8 +350,8 @@ class FetchQueue:
                     self._contended_until_s = now_s + _CONTENDED_S
                     self._met.append(request)
                     self._times.add(now_s + outcome.ask_after_s, request)
-                case RedirectUnasked():
-                    self._unasked.append((request, outcome.target))
+                case RedirectUnasked() if request.redirects < _MOST_REDIRECTS:
+                    self._unasked.append((request._replace(redirects=request.redirects + 1), outcome.target))
                 case Fetched() | TransferError() if request.until == FETCHED:
                     self._hand_over(Step(request, outcome))
                 case Fetched():
@@ -356,18 +370,21 @@ class FetchQueue:
         Raises:
             KeyError: it was not handed over, or has been seen to.
         """
+        if self._held.get(request.key) is not fetched:
+            raise KeyError(request.key)
         del self._held[request.key]
         self._publish(request, fetched, path)
 
-    def release(self, request: FileRequest) -> Fetched | None:
-        """Forget a file that was handed over as a `Step`, and has not been published. Return what was fetched, whose
-        part is to be closed; None if there is nothing to forget.
+    def release(self, request: FileRequest, fetched: Fetched) -> bool:
+        """Forget a file that was handed over as a `Step`. Return whether it is forgotten now, and its part has to be
+        closed; False if it was published or forgotten before.
         """
-        fetched = self._held.pop(request.key, None)
-        if fetched is not None:
-            self._free_files += fetched.part is not None
-            del self._pending[request.key]
-        return fetched
+        if self._held.get(request.key) is not fetched:
+            return False
+        del self._held[request.key]
+        del self._pending[request.key]
+        self._free_files += fetched.part is not None
+        return True
 
     def fail(self, request: FileRequest, error: TransferError) -> None:
         """Write that a file does not arrive; also of one that was not added, or was handed over."""
@@ -461,11 +478,12 @@ class FetchQueue:
             name = next(iter(self._ready))
             host = self._ready[name]
             batch = host.begin(self._per_host, self._free_files, scattered=is_contended, gathers_at_s=gathers_at_s)
+            del self._ready[name]
             if batch is not None:
+                self._ready[name] = host  # at the end: hosts take turns
                 self._free_files -= len(batch.requests)
                 yield batch
                 continue
-            del self._ready[name]
             if host.is_idle and len(self._hosts) > self._kept_hosts:
                 self._hosts.pop(name, None)
             elif self._gathers and (wait_s := host.wait_s(self._per_host, now_s)) is not None:
@@ -589,6 +607,10 @@ class _Times:
         heap, self._heap = self._heap, []
         self._hosts.clear()
         return [what for _, _, what in heap]
+
+
+def _turn_of(line: HostLine) -> tuple[int, int]:
+    return line.turn
 
 
 def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:

@@ -52,6 +52,7 @@ class FileRequest(NamedTuple):
         owner: name of the spider or command that it belongs to, where that is not the one that fetches it.
         ignores_known_failure: fetch it even if the ledger knows that it failed for good.
         batchable: it may go with others of its host over one connection.
+        redirects: so often it was begun again, as nobody knew whether it may go to where it is redirected.
         until: how far it goes by itself: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see `FetchQueue.take_steps`.
         carrier: what the driver needs to send it.
     """
@@ -64,6 +65,7 @@ class FileRequest(NamedTuple):
     owner: str | None = None
     ignores_known_failure: bool = False
     batchable: bool = True
+    redirects: int = 0
     until: str = WRITTEN
     carrier: Any = None
 

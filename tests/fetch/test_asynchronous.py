@@ -85,7 +85,7 @@ class Scene:
         try:
             return await self.files.publish(request, fetched, "own/path.jpg")
         finally:
-            self.files.abandon(request)
+            self.files.abandon(request, fetched)
 
     async def end(self):
         await asyncio.wait_for(self.files.drain(), PATIENCE_S)
@@ -153,19 +153,18 @@ def test_a_disk_that_is_full_interrupts_a_file_and_stops_the_crawl():
     assert [type(error) for error in scene.stopped_for] == [DiskFull]
 
 
-def test_statistics_that_raise_hold_up_nobody():
+def test_statistics_that_raise_are_told_and_hold_up_nobody(caplog):
     def count(_results):
         raise ValueError("no statistics")
 
     async def test(scene):
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["exception"]))
         futures = scene.files.fetch([FileRequest.of_url(f"http://h/{number}.jpg") for number in range(5)])
         await asyncio.wait_for(asyncio.wait(futures), PATIENCE_S)
         assert {future.result().status for future in futures} == {DOWNLOADED}
 
-    said = []
-    run(test, count=count)
-    assert {type(error) for error in said} == {ValueError}
+    assert run(test, count=count).stopped_for == []
+    assert "no statistics" in caplog.text
+    caplog.clear()
 
 
 def test_a_stop_interrupts_what_waits_and_what_comes_later():
@@ -179,3 +178,24 @@ def test_a_stop_interrupts_what_waits_and_what_comes_later():
         assert [future.result().status for future in after] == [INTERRUPTED]
 
     run(test)
+
+
+@pytest.mark.parametrize("event", ["looked_up", "next_batches", "fetched", "written"])
+def test_a_mistake_of_ours_ends_the_crawl_and_nobody_waits_for_ever(event, monkeypatch, caplog):
+    def mistake(*_arguments, **_more):
+        raise RuntimeError("a mistake")
+
+    async def test(scene):
+        monkeypatch.setattr(scene.queue, event, mistake)
+        futures = scene.files.fetch([FileRequest.of_url(f"http://h/{number}.jpg") for number in range(5)])
+        bringing = [asyncio.ensure_future(scene.bring(FileRequest.of_url("http://h/own.jpg"))) for _ in range(2)]
+        await asyncio.wait_for(asyncio.wait([*futures, *bringing]), PATIENCE_S)
+        assert {future.result().status for future in futures} == {INTERRUPTED}
+        await asyncio.wait_for(scene.files.drain(), PATIENCE_S)
+        assert [str(error) for error in scene.stopped_for] == ["a mistake in mediacrawl, please report it: a mistake"]
+
+    async def main():
+        await test(Scene())
+
+    asyncio.run(main())
+    caplog.clear()

@@ -12,12 +12,15 @@ from crawling import BIG, basic_auth, item_of, items_spider, run, start
 from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
+from mediacrawl.bridge import Bridge
 from mediacrawl.dispatch import BatchDispatcher
+from mediacrawl.errors import RedirectUnasked
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.workers import transfers
 from mediacrawl.workers.pool import WorkerPool
 
 MANY = 150
+BODY = b"j" * 4000
 
 
 @pytest.fixture
@@ -280,3 +283,44 @@ def test_a_picture_does_not_wait_for_the_end_of_a_film(crawls, tmp_path, origin,
     crawled = crawls.crawl(tmp_path, FilmLast, {"ROBOTSTXT_OBEY": False})
     assert crawled.status == 0
     assert len(crawled.store) == MANY + 1
+
+
+def test_files_of_a_slow_slot_do_not_hold_up_those_of_another_one(crawls, tmp_path, origin):
+    slow = [origin.add(f"/slow{number}.jpg", BODY, content_type="image/jpeg") for number in range(3)]
+    plain = origin.add("/plain.jpg", BODY, content_type="image/jpeg")
+
+    class Slots(MediaFilesPipeline):
+        def get_media_requests(self, item, info):
+            return [Request(url, meta={"download_slot": "slow"} if url in slow else {}) for url in item["file_urls"]]
+
+    settings = {
+        "ITEM_PIPELINES": {Slots: 1},
+        "ROBOTSTXT_OBEY": False,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "DOWNLOAD_SLOTS": {"slow": {"concurrency": 1, "delay": 0.4, "jitter": 0}},
+    }
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(*slow, plain), of_page=True), settings)
+    assert len(crawled.files) == 4
+    assert [request.path for request in media(origin)].index("/plain.jpg") < 2
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_redirect_ends_also_where_nobody_gets_to_know_the_robots_txt_of_its_target(
+    crawls, tmp_path, origin, monkeypatch, own
+):
+    """As with a robots.txt middleware of a project that forgets at once what it has read."""
+
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    def may_follow(_bridge, _request, url, _cancel):
+        raise RedirectUnasked(url, "not known", target=url)
+
+    monkeypatch.setattr(Bridge, "may_follow", may_follow)
+    moved = origin.redirect("/a.jpg", origin.add("/b.jpg", BODY, content_type="image/jpeg"))
+    settings = {"ITEM_PIPELINES": {Own if own else MediaFilesPipeline: 1}}
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(moved), of_page=True), settings)
+    assert ([error["reason"] for error in crawled.errors], crawled.status) == (["not known"], 1)
+    assert len(origin.requests_for("/a.jpg")) == 21
+    assert crawled.report.failed == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from scrapy.spiders import Spider
 
 from mediacrawl.bridge import Bridge
 from mediacrawl.pipelines import MediaFilesPipeline
+from mediacrawl.tally import MediaError
 
 BODY = b"j" * 4000
 
@@ -223,7 +225,159 @@ def test_only_get_is_sent_also_where_the_ledger_is_left_out(crawl, origin, url):
     assert origin.requests == []
 
 
+# --- each file is counted once ----------------------------------------------------------------------
+
+
+def test_a_file_that_a_method_asks_for_under_another_key_is_counted_once(crawl, origin, url):
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            request.meta["media_key"] = f"own {request.url}"
+            return await super().media_to_download(request, info, item=item)
+
+    lost = origin.url("/lost.jpg")
+    assert counts(crawl(Own, item_of(url))) == {"new": 1, "present": 0, "failed": 0, "wanted": 1}
+    assert counts(crawl(Own, item_of(url, lost))) == {"new": 0, "present": 1, "failed": 1, "wanted": 2}
+
+
+def test_a_failure_is_noted_once_however_often_a_method_says_it(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            raise ValueError("not this one")
+
+        def media_failed(self, failure, request, info):
+            for _ in range(3):
+                with suppress(MediaError):
+                    super().media_failed(failure, request, info)
+            return super().media_failed(failure, request, info)
+
+    crawled = crawl(Own, item_of(url), item_of(url))
+    assert counts(crawled) == {"new": 0, "present": 0, "failed": 1, "wanted": 1}
+    assert (crawled.status, len(crawled.errors)) == (1, 2)
+    caplog.clear()
+
+
+def test_a_file_that_comes_from_a_mirror_is_one_more_than_the_one_that_failed(crawl, origin, url, caplog):
+    lost = origin.url("/lost.jpg")
+
+    class Own(MediaFilesPipeline):
+        async def media_failed(self, failure, request, info):
+            with suppress(MediaError):
+                super().media_failed(failure, request, info)
+            return await self._known_or_fetched(request.replace(url=url), info, None)
+
+    crawled = crawl(Own, item_of(lost))
+    assert [file["url"] for file in crawled.files] == [url]
+    assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
+    caplog.clear()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_failure_of_which_nothing_is_made_is_still_one(crawl, url, is_async, caplog):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            raise ValueError("not this one")
+
+    async def nothing_later(self, failure, request, info):
+        return None
+
+    Own.media_failed = nothing_later if is_async else lambda self, failure, request, info: None
+    crawled = crawl(Own, item_of(url, url))
+    assert (crawled.files, counts(crawled)) == ([None, None], {"new": 0, "present": 0, "failed": 1, "wanted": 1})
+    assert (crawled.status, list(crawled.report.reasons)) == (1, ["not this one"])
+    caplog.clear()
+
+
+def test_a_media_key_that_raises_for_every_item_fails_each_file_once(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    items = [item_of(url, f"{url}?other") for _ in range(5)]
+    crawled = crawl(Own, *items, media_key=staticmethod(lambda url: {}[url]))
+    assert counts(crawled) == {"new": 0, "present": 0, "failed": 2, "wanted": 2}
+    caplog.clear()
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("page", ["http://[::1", "http://h:99999/", "about:blank", "\ud800", 5])
+def test_a_page_that_has_no_url_costs_no_file(crawl, origin, url, page, own):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    crawled = crawl(Own if own else MediaFilesPipeline, item_of(url, f"{url}?2", page=page))
+    origin.add("/a.jpg?2", BODY, content_type="image/jpeg")
+    assert (crawled.report.wanted, crawled.report.unsettled) == (2, 0)
+    assert [file["url"] for file in crawled.files][:1] == [url]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_url_that_cannot_be_written_fails_alone(crawl, url, own):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    crawled = crawl(Own if own else MediaFilesPipeline, item_of("\ud800", "http://127.0.0.1:1/\ud800.jpg", url))
+    assert [file["url"] for file in crawled.files] == [url]
+    assert (crawled.report.failed, crawled.report.wanted, crawled.status) == (2, 3, 1)
+
+
+@pytest.mark.parametrize("more", [{"file_urls": "http://127.0.0.1/a.jpg"}, {"headers": {"X": "\ud800"}}])
+def test_an_item_whose_files_are_not_known_is_counted_as_a_failure(crawl, url, more, caplog):
+    item = item_of(url)
+    item.update(more)
+    crawled = crawl(MediaFilesPipeline, item)
+    assert (crawled.report.failed, crawled.report.wanted, crawled.status) == (1, 1, 1)
+    caplog.clear()
+
+
+def test_media_requests_that_raise_are_counted_as_a_failure(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        def get_media_requests(self, item, info):
+            raise LookupError("no such field")
+
+    crawled = crawl(Own, item_of(url, page="http://user:secret@127.0.0.1/page"))
+    assert (crawled.report.failed, crawled.report.wanted, crawled.status) == (1, 1, 1)
+    assert crawled.report.examples == ["http://127.0.0.1/page: its files are not known: no such field"]
+    caplog.clear()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_reason_that_cannot_be_written_is_written_as_it_can_be(crawl, origin, url, own):
+    class Raises:
+        def process_request(self, request):
+            if request.url == url:
+                raise IgnoreRequest("bad \ud800")
+
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
+    settings = {"DOWNLOADER_MIDDLEWARES": {Raises: 1}}
+    crawled = crawl(Own if own else MediaFilesPipeline, item_of(url, other), settings=settings)
+    assert ([file["url"] for file in crawled.files], crawled.status) == ([other], 1)
+    assert [error["reason"] for error in crawled.errors] == ["bad \\ud800"]
+
+
 # --- middlewares ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_middleware_may_have_a_file_asked_for_once_more(crawl, origin, url, own):
+    class Again:
+        def process_response(self, request, response):
+            if not request.url.endswith(".jpg") or request.meta.get("again"):
+                return response
+            return request.replace(meta=request.meta | {"again": True}, dont_filter=True)
+
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    settings = {"DOWNLOADER_MIDDLEWARES": {Again: 950}}
+    crawled = crawl(Own if own else MediaFilesPipeline, item_of(url), settings=settings)
+    assert (list(crawled.store.values()), crawled.status) == ([sha256(BODY)], 0)
 
 
 class NotToday(IgnoreRequest):
