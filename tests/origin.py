@@ -33,6 +33,7 @@ import itertools
 import math
 import random
 import re
+import select
 import socket
 import struct
 import threading
@@ -769,6 +770,11 @@ def body_without_end(*, times: int | None = 1) -> Fault:
 # --- the server -------------------------------------------------------------------------------------
 
 
+_CLOSED_BY_CLIENT = getattr(
+    select, "POLLRDHUP", 0
+)  # where there is none, a connection is open until it is closed here
+
+
 class Origin:
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
@@ -780,7 +786,7 @@ class Origin:
         self._released = threading.Event()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self.connections = 0  # accepted so far
-        self.peak_open = 0  # the most connections that were open at one time, busy or idle
+        self.peak_open = 0  # the most connections that clients had open at one time, busy or idle
         self._answered_paths: set[str] = set()
         self._most_paths: int | None = None
         self._turn = 0  # of `answer_only`
@@ -949,7 +955,7 @@ class Origin:
         with self._changed:
             self._requests.clear()
             self.peak = self._busy
-            self.peak_open = len(self._connections)
+            self.peak_open = self._open_by_client()
 
     @property
     def answered_paths(self) -> int:
@@ -992,8 +998,15 @@ class Origin:
                     return
                 self._connections[sock] = thread
                 self.connections += 1
-                self.peak_open = max(self.peak_open, len(self._connections))
+                self.peak_open = max(self.peak_open, self._open_by_client())
                 thread.start()
+
+    def _open_by_client(self) -> int:
+        """How many connections the client has not closed, also where its threads are slow to notice that."""
+        poll = select.poll()
+        for sock in self._connections:
+            poll.register(sock, _CLOSED_BY_CLIENT)
+        return len(self._connections) - len(poll.poll(0))
 
     def _serve(self, sock: socket.socket, client_port: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -92,8 +92,7 @@ def released_when_a_helper_comes(rig):
 
 
 @pytest.mark.parametrize("connections", [2, 4])
-def test_a_server_that_limits_each_connection_gets_several_and_the_file_is_right(rig, connections, monkeypatch):
-    monkeypatch.setattr("mediacrawl.download.connections.CUT_COUNTS_S", 0.5)  # also where it is slow to notice
+def test_a_server_that_limits_each_connection_gets_several_and_the_file_is_right(rig, connections):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
     progress = Progress("")
     with released_when_a_helper_comes(rig):
@@ -473,8 +472,7 @@ def test_helpers_send_the_headers_of_the_request(rig):
     assert all(request.status == 206 for request in helpers(rig))
 
 
-def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig, monkeypatch):
-    monkeypatch.setattr("mediacrawl.download.connections.CUT_COUNTS_S", 0.5)  # also where it is slow to notice
+def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
     quick = SegmentPolicy(8, 2 * MIB, measure_s=0.01, gain=0.01)
     with released_when_a_helper_comes(rig):
