@@ -40,7 +40,7 @@ from mediacrawl import config
 from mediacrawl.download.request import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.sockets import is_public, leads_to_public
-from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, in_words, shown_url
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, TransferError, in_words, shown_url
 from mediacrawl.gate import Gate
 from mediacrawl.pace import BATCH_S
 from mediacrawl.page_connections import PageConnections
@@ -434,7 +434,9 @@ class _Handlers:
             return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
-        wanted.give_up()  # a middleware has it asked for once more
+        if wanted.fetched is not None:  # else one that has failed is tried again
+            wanted.give_up()
+            raise TransferError(request.url, "it had arrived, and a downloader middleware has it asked for once more")
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf

@@ -138,8 +138,10 @@ class BatchDispatcher:
         outcome: Outcome
         try:
             response = await self._bridge.download(request)
-            outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
             first.carrier.keep(response)
+            if response.request is not None and response.request.meta.get(WANTED) is not wanted:
+                wanted.give_up()  # this is the answer to another request, that a middleware has made
+            outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
             if not first.batchable and isinstance(outcome, Fetched):
                 outcome = outcome._replace(headers=fields_of(response))
         except (GivenUp, asyncio.CancelledError):

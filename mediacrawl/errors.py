@@ -227,7 +227,10 @@ def failure_of(url: str, error: BaseException) -> TransferError:
 
 def in_words(error: BaseException | None) -> str:
     """Return an error in one line of 300 characters or fewer."""
-    text = writable(" ".join(str(error or "unknown error").split()))
+    try:
+        text = writable(" ".join(str(error or "unknown error").split()))
+    except Exception:  # that of a project cannot say what it is
+        text = ""
     return (text or type(error).__name__)[:300]
 
 

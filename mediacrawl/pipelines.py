@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from itemadapter import ItemAdapter
 from scrapy import Request
@@ -55,7 +55,7 @@ from mediacrawl.wishes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
     from os import PathLike
     from typing import Self
 
@@ -69,10 +69,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FETCHED = "mediacrawl_fetched"  # the key in Request.meta
+FETCHED = "mediacrawl_fetched"  # keys in Request.meta
+COUNTED = "media_counted"
+R = TypeVar("R")
 _KEPT_HOSTS = 256
 # Methods of which an override has a say in how a file is fetched.
 _HOOKS = ("get_media_requests", "media_to_download", "media_downloaded", "media_failed", "media_key", "file_path")
+
+
+class _UnderWay(NamedTuple):
+    """A file that is being brought.
+
+    Attributes:
+        info: what becomes of it; cancelled if its item was given up.
+        counted: counts its results.
+    """
+
+    info: asyncio.Future[FileInfo]
+    counted: Counted
 
 
 class MediaFilesPipeline(FilesPipeline):
@@ -102,7 +116,8 @@ class MediaFilesPipeline(FilesPipeline):
         self._bridge = Bridge.of(crawler)
         self._works: Works | None = None
         self._tally: Tally | None = None
-        self._under_way: dict[str, asyncio.Future[FileInfo]] = {}  # by key: others wait for the first to bring it
+        self._under_way: dict[str, _UnderWay] = {}  # by key: others wait for the first to bring it
+        self._results: set[asyncio.Task[Any]] = set()  # that are to be noted
         self._noting: set[asyncio.Task[FileResult]] = set()  # of failures
         self._retry_permanent_days = config.RETRY_PERMANENT_DAYS.of(crawler.settings)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
@@ -268,16 +283,20 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
-        errback = request.errback
-        request = without_credentials(request)
-        request.callback, request.errback = NO_CALLBACK, None
-        key = self.file_request(request).key
+        try:
+            errback = request.errback
+            request = without_credentials(request)
+            request.callback, request.errback = NO_CALLBACK, None
+            key = self.file_request(request).key
+        except Exception as error:  # it is no request
+            self.tally.expect_result(str(getattr(request, "url", request))).conclude(error)
+            raise
         try:
             while (first := self._under_way.get(key)) is not None:
-                await asyncio.wait([first])
-                if not first.cancelled():  # else it is for this one to bring it
+                await asyncio.wait([first.info])
+                if not first.info.cancelled():  # else it is for this one to bring it
                     self._bridge.report.count_wanted(-1)  # counted once
-                    info_of_first: Any = first.result()
+                    info_of_first: Any = first.info.result()
                     is_info = isinstance(info_of_first, dict)  # a project's methods may return anything
                     return cast("FileInfo", info_of_first | {"url": request.url} if is_info else info_of_first)
             return await self._bring_shared(key, request, info, item)
@@ -289,9 +308,10 @@ class MediaFilesPipeline(FilesPipeline):
             return cast("FileInfo", errback(TwistedFailure()))
 
     async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
-        self._under_way[key] = shared
         counted = self.tally.expect_result(request.url)
+        shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = _UnderWay(shared, counted)
+        request.meta[COUNTED] = counted
         try:
             file_info = await self._bring(request, info, item, counted)
             counted.conclude(None if file_info is not None else ValueError("the pipeline has returned None for it"))
@@ -306,7 +326,18 @@ class MediaFilesPipeline(FilesPipeline):
             shared.exception()  # seen: nobody else may be waiting
             raise
         finally:
+            request.meta.pop(COUNTED, None)
             del self._under_way[key]
+
+    def _counted(self, request: Request, key: str) -> Counted:
+        """Return what counts the file for which a method was called, whatever a project has made of its request."""
+        counted: Counted | None = request.meta.get(COUNTED)
+        if counted is None and (under_way := self._under_way.get(key)) is not None:
+            counted = under_way.counted
+        if counted is None:  # a request of a project's own
+            self._bridge.report.count_wanted(1)
+            counted = self.tally.expect_result(request.url)
+        return counted
 
     async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any, counted: Counted) -> FileInfo:
         if self.stopping:
@@ -323,16 +354,27 @@ class MediaFilesPipeline(FilesPipeline):
         except Exception as error:
             # Ours raises; that of a project may return what stands for the file, or a failure.
             failed: Any = self.media_failed
-            outcome = await ensure_awaitable(failed(TwistedFailure(), request, info))
-            if isinstance(outcome, TwistedFailure):
-                outcome.raiseException()
+            outcome = await self._returned(failed(TwistedFailure(), request, info))
             if outcome is None:
                 counted.conclude(error)
             return cast("FileInfo", outcome)
 
+    async def _returned(self, value: Any) -> Any:
+        """Return what a method of a project's has returned, or raise its failure, whatever way it says that."""
+        try:
+            value = await ensure_awaitable(value)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.stopping or (task is not None and task.cancelling()):
+                raise
+            raise RuntimeError("what a method of the pipeline waited for was cancelled") from None
+        if isinstance(value, TwistedFailure):
+            value.raiseException()
+        return value
+
     async def _known_or_fetched(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        known = await ensure_awaitable(self.media_to_download(request, info, item=item))
-        if known is not None:
+        known: FileInfo | None = await self._returned(self.media_to_download(request, info, item=item))
+        if known:
             return known
         self._modify_media_request(request)
         file = self.file_request(request)
@@ -345,17 +387,34 @@ class MediaFilesPipeline(FilesPipeline):
                 raise
         else:
             if isinstance(result, FileResult):  # another process has brought it
-                self.tally.note_result()
+                self._counted(request, file.key).note_result()
                 return info_of(request.url, result)
             fetched = result
             request.meta[FETCHED] = file, fetched
             response = file.carrier.response or MediaResponse.of(request, fetched)
         try:
-            return await ensure_awaitable(self.media_downloaded(response, request, info, item=item))
+            downloaded: FileInfo = await self._returned(self.media_downloaded(response, request, info, item=item))
+            return downloaded
         finally:
             request.meta.pop(FETCHED, None)
             if fetched is not None:
                 self.files.abandon(file, fetched)
+
+    async def _noted(self, result: Coroutine[Any, Any, R], request: Request, key: str) -> R:
+        """Wait for a result, and note it also if the one who waits for it gives up: it is counted when it comes."""
+        task = asyncio.ensure_future(result)
+        self._results.add(task)
+
+        def note(done: asyncio.Task[R]) -> None:
+            self._results.discard(done)
+            if done.cancelled() or done.exception() is not None:
+                return
+            came = done.result()
+            if isinstance(came, FileResult) and came.status != INTERRUPTED:
+                self._counted(request, key).note_result()
+
+        task.add_done_callback(note)
+        return await asyncio.shield(task)
 
     # What Scrapy's media pipelines let a project override
 
@@ -392,15 +451,12 @@ class MediaFilesPipeline(FilesPipeline):
         """Ask the ledger; None means that it is to be fetched."""
         file = self.file_request(request)
         if (reason := self.tally.failure(file.key)) is not None:
-            self.tally.note_known_result()
+            self._counted(request, file.key).note_known_result()
             raise MediaError(file.url, reason)
         if (refusal := refusal_of(file)) is not None:
             raise refusal
-        result = await self.files.look_up(file)
-        if result is None:
-            return None
-        self.tally.note_result()
-        return info_of(request.url, result)
+        result = await self._noted(self.files.look_up(file), request, file.key)
+        return info_of(request.url, result) if result is not None else None
 
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
@@ -413,19 +469,20 @@ class MediaFilesPipeline(FilesPipeline):
         except KeyError:
             raise TransferError(request.url, ANSWERED_ELSEWHERE) from None
         path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
-        result = await self.files.publish(file, fetched, str(path))
-        self.tally.note_result()
-        return info_of(request.url, result)
+        return info_of(
+            request.url, await self._noted(self.files.publish(file, fetched, str(path)), request, file.key)
+        )
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note why, in the ledger, the log and the report; raises `MediaError`."""
         assert failure.value is not None
         file = self.file_request(request)
         error = failure_of(file.url, failure.value)
+        counted = self._counted(request, file.key)
         if self.tally.failure(file.key) is not None:
-            self.tally.note_known_result()
+            counted.note_known_result()
         else:
-            self.tally.note_result()
+            counted.note_result()
             self.tally.note_failure(file.key, error.reason)
             self._noting.add(self.files.fail(file, error))
         raise MediaError(file.url, error.reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import IgnoreRequest
@@ -51,7 +50,7 @@ class Counted:
         self._is_counted = False
 
     def note_result(self) -> None:
-        """Note a result that is counted. A second one is that of one more wanted file."""
+        """Note a result of ours, which `Tally.count` is told of. A second one is that of one more wanted file."""
         if self._is_counted:
             self._report.count_wanted(1)
         self._is_counted = True
@@ -72,9 +71,6 @@ class Counted:
         elif not isinstance(error, Interrupted):
             failure = failure_of(self._url, error)
             self._report.count_failure(failure.url, failure.reason)
-
-
-_COUNTED: ContextVar[Counted] = ContextVar("mediacrawl_counted")
 
 
 class Tally:
@@ -104,23 +100,8 @@ class Tally:
             self._failed.popitem(last=False)
 
     def expect_result(self, url: str) -> Counted:
-        """Begin to count the results of a file in whose way a project has a say; `Counted.conclude` is to follow.
-
-        They are those that are noted in this task, and in tasks that it begins, whatever URL or key they are for.
-        """
-        counted = Counted(self._report, url)
-        _COUNTED.set(counted)
-        return counted
-
-    def note_result(self) -> None:
-        """Note that the file of this task has a result of ours, or will have one, which `count` is told of."""
-        if (counted := _COUNTED.get(None)) is not None:
-            counted.note_result()
-
-    def note_known_result(self) -> None:
-        """Note that the file of this task has a result that is counted already."""
-        if (counted := _COUNTED.get(None)) is not None:
-            counted.note_known_result()
+        """Return what counts the results of a file of which a project has a say; `Counted.conclude` is to follow."""
+        return Counted(self._report, url)
 
     def count(self, results: Sequence[FileResult]) -> None:
         """Count what has become of files, and say it in the log."""

@@ -56,7 +56,10 @@ def without_credentials(request: Request) -> Request:
     userinfo = urlsplit(request.url).netloc.rpartition("@")[0]
     user, _, password = userinfo.partition(":")
     headers = Headers(request.headers)
-    headers.setdefault("Authorization", basic_auth_header(unquote(user), unquote(password)))
+    user, password = unquote(user), unquote(password)
+    # RFC 7617 2.1: most servers want UTF-8 where the older coding cannot write it.
+    encoding = "utf-8" if any(ord(character) > 0xFF for character in user + password) else "latin-1"
+    headers.setdefault("Authorization", basic_auth_header(user, password, encoding))
     return request.replace(url=url, headers=headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from contextlib import suppress
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from scrapy import Request
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from scrapy.spiders import Spider
+from twisted.python.failure import Failure
 
 from mediacrawl.bridge import Bridge
 from mediacrawl.pipelines import MediaFilesPipeline
@@ -287,6 +289,114 @@ def test_a_failure_of_which_nothing_is_made_is_still_one(crawl, url, is_async, c
     caplog.clear()
 
 
+def test_a_result_that_comes_in_the_turn_of_another_file_counts_for_its_own(crawl, origin, url, caplog):
+    """As with `deferToThread`: what runs then has the context of anybody."""
+    lost = origin.url("/lost.jpg")
+
+    class Own(MediaFilesPipeline):
+        queue = None
+
+        async def work(self):
+            while True:
+                call, future = await self.queue.get()
+                try:
+                    future.set_result(await call())
+                except Exception as error:
+                    future.set_exception(error)
+
+        async def media_to_download(self, request, info, *, item=None):
+            if self.queue is None:
+                self.queue = asyncio.Queue()
+                self.worker = asyncio.ensure_future(self.work())
+            future = asyncio.get_running_loop().create_future()
+            ask = super().media_to_download
+            self.queue.put_nowait((lambda: ask(request, info, item=item), future))
+            return await future
+
+        def media_failed(self, failure, request, info):
+            raise failure.value
+
+    crawled = crawl(Own, item_of(url, lost))
+    assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
+    assert counts(crawl(Own, item_of(url, lost))) == {"new": 0, "present": 1, "failed": 1, "wanted": 2}
+    caplog.clear()
+
+
+@pytest.mark.parametrize("known", [None, {}, False])
+def test_a_file_of_which_nothing_is_known_is_fetched(crawl, url, known):
+    class Own(MediaFilesPipeline):
+        async def media_to_download(self, request, info, *, item=None):
+            return known
+
+    assert counts(crawl(Own, item_of(url))) == {"new": 1, "present": 0, "failed": 0, "wanted": 1}
+
+
+@pytest.mark.parametrize("method", ["media_to_download", "media_downloaded"])
+def test_a_failure_that_is_returned_is_one(crawl, url, method, caplog):
+    class Own(MediaFilesPipeline):
+        pass
+
+    setattr(Own, method, lambda self, *arguments, **named: Failure(ValueError("not this one")))
+    crawled = crawl(Own, item_of(url))
+    assert counts(crawled) == {"new": 0, "present": 0, "failed": 1, "wanted": 1}
+    assert [error["reason"] for error in crawled.errors] == ["not this one"]
+    caplog.clear()
+
+
+def test_what_is_cancelled_by_a_method_fails_that_file_alone(crawl, origin, url, caplog):
+    class Own(MediaFilesPipeline):
+        async def media_downloaded(self, response, request, info, *, item=None):
+            if request.url == url:
+                raise asyncio.CancelledError
+            return await super().media_downloaded(response, request, info, item=item)
+
+    other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
+    crawled = crawl(Own, item_of(url, other))
+    assert ([file["url"] for file in crawled.files], crawled.status) == ([other], 1)
+    assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
+    caplog.clear()
+
+
+def test_a_failure_that_cannot_say_what_it_is_is_one_all_the_same(crawl, url, caplog):
+    class Silent(Exception):
+        def __str__(self):
+            raise AttributeError("no words")
+
+    class Own(MediaFilesPipeline):
+        def media_failed(self, failure, request, info):
+            raise Silent
+
+        async def media_downloaded(self, response, request, info, *, item=None):
+            raise Silent
+
+    crawled = crawl(Own, item_of(url, url))
+    assert counts(crawled) == {"new": 0, "present": 0, "failed": 1, "wanted": 1}
+    assert [error["reason"] for error in crawled.errors] == ["Silent"] * 2
+    caplog.clear()
+
+
+def test_what_is_no_request_fails_alone(crawl, url, caplog):
+    class Own(MediaFilesPipeline):
+        def get_media_requests(self, item, info):
+            return [Request(url), None, url, Request(f"{url}?2", meta={"media_sha256": 5})]
+
+    crawled = crawl(Own, item_of(url))
+    assert (crawled.report.new, crawled.report.failed, crawled.report.wanted, crawled.status) == (1, 3, 4, 1)
+    caplog.clear()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_credentials_may_have_any_letters(crawl, origin, url, own):
+    class Own(MediaFilesPipeline):
+        def file_path(self, request, response=None, info=None, *, item=None):
+            return super().file_path(request, response, info, item=item)
+
+    crawled = crawl(Own if own else MediaFilesPipeline, item_of(url.replace("//", "//u%E2%82%AC:p%C3%BC@")))
+    assert crawled.report.new == 1
+    sent = origin.requests_for("/a.jpg")[0].headers["authorization"]
+    assert b64decode(sent.removeprefix("Basic ")).decode() == "u€:pü"
+
+
 def test_a_media_key_that_raises_for_every_item_fails_each_file_once(crawl, url, caplog):
     class Own(MediaFilesPipeline):
         def file_path(self, request, response=None, info=None, *, item=None):
@@ -364,20 +474,25 @@ def test_a_reason_that_cannot_be_written_is_written_as_it_can_be(crawl, origin, 
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_middleware_may_have_a_file_asked_for_once_more(crawl, origin, url, own):
+@pytest.mark.parametrize("is_other", [False, True], ids=["the same", "another"])
+def test_a_middleware_cannot_have_a_file_asked_for_once_more(crawl, origin, url, own, is_other, caplog):
     class Again:
         def process_response(self, request, response):
-            if not request.url.endswith(".jpg") or request.meta.get("again"):
+            if request.url != url:
                 return response
-            return request.replace(meta=request.meta | {"again": True}, dont_filter=True)
+            return Request(other) if is_other else request.replace(dont_filter=True)
 
     class Own(MediaFilesPipeline):
         def file_path(self, request, response=None, info=None, *, item=None):
             return super().file_path(request, response, info, item=item)
 
+    other = origin.add("/b.jpg", b"other", content_type="image/jpeg")
     settings = {"DOWNLOADER_MIDDLEWARES": {Again: 950}}
     crawled = crawl(Own if own else MediaFilesPipeline, item_of(url), settings=settings)
-    assert (list(crawled.store.values()), crawled.status) == ([sha256(BODY)], 0)
+    (error,) = crawled.errors
+    assert ("answered" if is_other else "once more") in error["reason"]
+    assert (crawled.store, crawled.status, len(origin.requests_for("/a.jpg"))) == ({}, 1, 1)
+    caplog.clear()
 
 
 class NotToday(IgnoreRequest):
