@@ -284,6 +284,8 @@ class MediaFilesPipeline(FilesPipeline):
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
         try:
+            if not isinstance(request, Request):
+                raise TypeError(f"get_media_requests must return requests, got {type(request).__name__}")
             errback = request.errback
             request = without_credentials(request)
             request.callback, request.errback = NO_CALLBACK, None

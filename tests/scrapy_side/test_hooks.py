@@ -382,6 +382,7 @@ def test_what_is_no_request_fails_alone(crawl, url, caplog):
 
     crawled = crawl(Own, item_of(url))
     assert (crawled.report.new, crawled.report.failed, crawled.report.wanted, crawled.status) == (1, 3, 4, 1)
+    assert crawled.errors[0]["reason"] == "get_media_requests must return requests, got NoneType"
     caplog.clear()
 
 
