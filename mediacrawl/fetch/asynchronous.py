@@ -200,13 +200,16 @@ class AsyncFetch:
 
     def _add(self, requests: Sequence[FileRequest]) -> None:
         wanted = []
-        for request in requests:
-            if (refusal := self._crawl.refusal(request)) is None:
-                wanted.append(request)
-            elif request.key not in self._files:
-                self._crawl.want(1)
-                self._files.fail(request, refusal)
-        self._crawl.want(self._files.add(wanted))
+        try:
+            for request in requests:
+                if (refusal := self._crawl.refusal(request)) is None:
+                    wanted.append(request)
+                elif request.key not in self._files:
+                    self._crawl.want(1)
+                    self._files.fail(request, refusal)
+            self._crawl.want(self._files.add(wanted))
+        except Exception as error:  # others may wait for them by now
+            self._break_off(error)
         self._act_soon()
 
     def _act_soon(self) -> None:

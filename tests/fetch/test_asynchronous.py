@@ -180,7 +180,7 @@ def test_a_stop_interrupts_what_waits_and_what_comes_later():
     run(test)
 
 
-@pytest.mark.parametrize("event", ["looked_up", "next_batches", "fetched", "written"])
+@pytest.mark.parametrize("event", ["add", "looked_up", "next_batches", "fetched", "written"])
 def test_a_mistake_of_ours_ends_the_crawl_and_nobody_waits_for_ever(event, monkeypatch, caplog):
     def mistake(*_arguments, **_more):
         raise RuntimeError("a mistake")
