@@ -229,7 +229,9 @@ class MediaFilesPipeline(FilesPipeline):
             report = self._bridge.report
             report.count_wanted(1)
             page = ItemAdapter(item).get("page") if ItemAdapter.is_item(item) else None
-            report.count_failure(shown_url(str(page or "an item")), f"its files are not known: {in_words(error)}")
+            report.count_failure(
+                writable(shown_url(str(page or "an item"))), f"its files are not known: {in_words(error)}"
+            )
             raise
 
     def plain_request(
