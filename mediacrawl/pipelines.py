@@ -262,7 +262,7 @@ class MediaFilesPipeline(FilesPipeline):
         if Origin.of(request.url) is None:
             return request.url
         try:
-            return writable(str(self.media_key(request)))
+            return writable(str(self.media_key(request) or key_of_url(request.url)))
         except Exception as error:  # of a project: that of one file must not be that of the whole item
             return error
 
@@ -647,9 +647,10 @@ class MediaFilesPipeline(FilesPipeline):
 def _refuse_empty_slots(settings: BaseSettings) -> None:
     """Raise `UsageProblem` where a slot may have no request at all: Scrapy (2.19) sends nothing then, for ever."""
     for name, slot in settings.getdict("DOWNLOAD_SLOTS").items():
-        if slot.get("concurrency", 1) == 0:
+        concurrency = slot.get("concurrency", 1)
+        if not isinstance(concurrency, int) or concurrency < 1:
             raise UsageProblem(
-                f"DOWNLOAD_SLOTS: with the concurrency 0 of {name} Scrapy sends nothing: choose 1 or more"
+                f"DOWNLOAD_SLOTS: the concurrency {concurrency!r} of {name} lets Scrapy send nothing: choose 1"
             )
     # The limit for an address goes before the one for a host.
     if not (config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or settings.getint("CONCURRENT_REQUESTS_PER_IP")):

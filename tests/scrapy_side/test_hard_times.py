@@ -50,7 +50,10 @@ def test_a_job_folder_below_a_file_ends_with_4(origin, tmp_path):
     ("settings", "says"),
     [
         ({"CONCURRENT_REQUESTS_PER_DOMAIN": 0}, "CONCURRENT_REQUESTS_PER_DOMAIN=0"),
-        ({"DOWNLOAD_SLOTS": {"127.0.0.1": {"concurrency": 0}}}, "the concurrency 0 of 127.0.0.1"),
+        *(
+            ({"DOWNLOAD_SLOTS": {"127.0.0.1": {"concurrency": value}}}, f"the concurrency {value!r} of 127.0.0.1")
+            for value in (0, -1, None, "2")
+        ),
     ],
 )
 @pytest.mark.parametrize("of_list", [True, False], ids=["list", "item"])

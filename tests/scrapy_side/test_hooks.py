@@ -322,6 +322,17 @@ def test_a_result_that_comes_in_the_turn_of_another_file_counts_for_its_own(craw
     caplog.clear()
 
 
+@pytest.mark.parametrize("key", [None, ""])
+def test_a_media_key_that_is_none_is_the_one_of_the_url(crawl, origin, url, key):
+    class Own(MediaFilesPipeline):
+        def media_key(self, request):
+            return key
+
+    other = origin.add("/b.jpg", BODY + BODY, content_type="image/jpeg")
+    crawled = crawl(Own, item_of(url, other))
+    assert sorted(crawled.store.values()) == sorted([sha256(BODY), sha256(BODY + BODY)])
+
+
 @pytest.mark.parametrize("known", [None, {}, False])
 def test_a_file_of_which_nothing_is_known_is_fetched(crawl, url, known):
     class Own(MediaFilesPipeline):
