@@ -433,7 +433,8 @@ def test_the_request_may_have_a_patience_of_its_own(rig):
     url = rig.origin.add("/a", BODY, faults=[stall_after(0, times=None)])
     with pytest.raises(TransferBroken, match=r"no byte for 0.1 s"):
         rig.fetch(url, timeout_s=0.1, downloader=rig.downloader(backoff=Backoff(times=1, base_s=0.001)))
-    rig.origin.wait_for(lambda: len(rig.origin.requests) == 2)
+    rig.origin.wait_for(lambda: len(rig.origin.requests) >= 2)  # it may be slow to notice
+    assert len(rig.origin.requests) == 2
 
 
 def test_a_trickle_counts_as_a_stall(rig, monkeypatch):
