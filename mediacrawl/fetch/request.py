@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies, proxy_bypass
@@ -38,6 +39,14 @@ FETCHED = "fetched"
 """Its bytes are here, or it is known why they are not."""
 WRITTEN = "written"
 """The ledger says what became of it."""
+
+
+# Of the environment, as `urllib.request` reads it: where none of these has changed, neither have the proxies.
+_PROXY_VARIABLES = (
+    *("http_proxy", "https_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    "REQUEST_METHOD",
+)
 
 
 class FileRequest(NamedTuple):
@@ -209,6 +218,17 @@ def _checked(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tu
     return _parsed(tuple((name, value) for name, value in dict(headers).items()))
 
 
-@lru_cache(256)
 def _proxy_of(origin: Origin) -> str | None:
-    return None if proxy_bypass(origin.host) else getproxies().get(origin.scheme)
+    proxies = _proxies(tuple(map(os.environ.get, _PROXY_VARIABLES)))
+    return _proxy_among(proxies, origin) if proxies else None
+
+
+@lru_cache(1)
+def _proxies(_values: tuple[str | None, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the proxies by scheme. To read the whole environment for each host costs as much as a small file."""
+    return tuple(getproxies().items())
+
+
+@lru_cache(256)
+def _proxy_among(proxies: tuple[tuple[str, str], ...], origin: Origin) -> str | None:
+    return None if proxy_bypass(origin.host) else dict(proxies).get(origin.scheme)

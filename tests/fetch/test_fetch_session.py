@@ -50,6 +50,23 @@ def served(origin, files):
     return [origin.add(f"/{number}.jpg", b"%d" % number, content_type="image/jpeg") for number in range(files)]
 
 
+def test_the_proxy_of_a_request_is_that_of_the_environment_as_it_is_then(monkeypatch):
+    def proxy_of(url):
+        return FileRequest.of_url(url).transfer.proxy
+
+    assert proxy_of("http://a.example/1") is None
+    monkeypatch.setenv("http_proxy", "http://first:1")
+    assert proxy_of("http://a.example/1") == "http://first:1"
+    assert proxy_of("https://a.example/1") is None
+    monkeypatch.setenv("http_proxy", "http://second:2")
+    assert proxy_of("http://a.example/1") == "http://second:2"
+    monkeypatch.setenv("no_proxy", "a.example")
+    assert proxy_of("http://a.example/1") is None
+    assert proxy_of("http://b.example/1") == "http://second:2"
+    monkeypatch.delenv("http_proxy")
+    assert proxy_of("http://b.example/1") is None
+
+
 def test_files_come_and_come_no_second_time(origin, store):
     urls = [*served(origin, 30), origin.url("/missing.jpg")]
     results = brought(urls, store)
