@@ -48,6 +48,7 @@ class Room:
         self._inside: dict[int, tuple[float, float]] = {}  # by thread: the times when it was last noted
         self._waiting = 0  # of those inside, as far as told
         self._wanting = 0  # threads that want to come in
+        self._is_watched = False  # by one of them
         self._small_s = 0.0  # at work for small files
         self._looked_at = clock(), 0.0
         self._is_open = False
@@ -112,10 +113,21 @@ class Room:
         with self._changed:
             self._wanting += 1
             while self._at_work >= self.limit:
-                self._changed.wait(LOOK_EVERY_S)
-                self._look()  # those inside may all be waiting for long
+                self._wait()
             self._wanting -= 1
+            if self._wanting and not self._is_watched:
+                self._changed.notify()  # the next one watches
             self._inside[threading.get_ident()] = self._clock(), self._worked()
+
+    def _wait(self) -> None:
+        """Wait for a change. One of the threads that wait looks, as those inside may all be waiting for long."""
+        watches, self._is_watched = not self._is_watched, True
+        if not watches:
+            self._changed.wait()
+            return
+        self._changed.wait(LOOK_EVERY_S)
+        self._is_watched = False
+        self._look()
 
     def _leave(self) -> None:
         with self._changed:
