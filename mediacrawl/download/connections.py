@@ -38,7 +38,7 @@ _LONG_IDLE_S = 1.0
 _ENTER_EVERY_S = 0.005
 _LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
 _REPLY_WITHIN_S = 2.0
-_MOST_HOSTS = 256  # of which unused permits are kept
+_MOST_HOSTS = 512  # of which unused permits are kept: a host that is asked again soon needs no new one
 # tcp_states.h of Linux: the other side has closed.
 _CLOSED_THERE = {6, 7, 8, 9, 11}
 
@@ -214,6 +214,11 @@ class _Host:
     def unused(self) -> int:
         return self.permits - self.open
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether there is no connection, and nobody who wants one."""
+        return not (self.open or self.waiting or self.asked)
+
     def take(self) -> bool:
         """Use a permit for a connection, if one is not used."""
         is_free = self.unused > 0
@@ -280,6 +285,7 @@ class HostConnections:
         self._limit = limit
         self._close_idle = close_idle
         self._hosts: dict[str, _Host] = {}
+        self._forget_from = _MOST_HOSTS  # the number of hosts at which some are forgotten that have no connection
         self._changed = threading.Condition()
         self._closing = _Closing()
 
@@ -296,16 +302,21 @@ class HostConnections:
         if self._limit is None:
             return Permit(None, host)
         with self._changed:
+            unused = self._forget_hosts()
             state = self._hosts.setdefault(host, _Host())
-            if state.take():
-                return Permit(self, host)
-            state.wait(1, urgent=wait)
+            is_there = state.take()
+            if not is_there:
+                state.wait(1, urgent=wait)
+        for other, count in unused:
+            self._give_back(other, count)
+        if is_there:
+            return Permit(self, host)
         try:
             return self._wait_for_permit(self._limit, host, state, cancel, has_idle, wait=wait)
         finally:
             with self._changed:
                 state.wait(-1, urgent=wait)
-                given = self._settled(host, state, kept=state.waiting)
+                given = self._settled(state, kept=state.waiting)
             self._give_back(host, given)
 
     def _wait_for_permit(
@@ -356,7 +367,7 @@ class HostConnections:
             state = self._hosts.setdefault(host, _Host())
             state.grant()
             self._changed.notify_all()
-            given = self._settled(host, state, kept=state.waiting)
+            given = self._settled(state, kept=state.waiting)
         self._give_back(host, given)
 
     def deny(self, host: str) -> None:
@@ -384,7 +395,7 @@ class HostConnections:
             if state is None:
                 return
             state.owe(count)
-            given = self._settled(host, state, kept=state.waiting)
+            given = self._settled(state, kept=state.waiting)
         self._give_back(host, given)
 
     def owes(self, host: str) -> bool:
@@ -415,7 +426,7 @@ class HostConnections:
         with self._changed:
             state = self._hosts[host]
             state.drop()
-            given = self._settled(host, state)
+            given = self._settled(state)
             self._changed.notify_all()
         self._give_back(host, given)
 
@@ -427,16 +438,22 @@ class HostConnections:
         with self._changed:
             self._hosts[host].note(closing=closing, yielded=yielded)
 
-    def _settled(self, host: str, state: _Host, kept: int = 0) -> int:
-        """How many permits go back: what is owed and not used; and of one of very many hosts all that is not used.
+    def _forget_hosts(self) -> list[tuple[str, int]]:
+        """Of very many hosts, forget half of those without connections, the older ones; return their permits."""
+        if len(self._hosts) < self._forget_from:
+            return []
+        unused = [host for host, state in self._hosts.items() if state.is_unused]
+        forgotten = [(host, self._hosts.pop(host).permits) for host in unused[: len(unused) // 2 + 1]]
+        self._forget_from = max(_MOST_HOSTS, len(self._hosts) + _MOST_HOSTS // 2)  # not to look at all for each
+        return forgotten
+
+    def _settled(self, state: _Host, kept: int = 0) -> int:
+        """How many permits go back: what is owed and not used.
 
         `kept` of those that are not used stay: threads are about to use them. If they went back at once, two
         processes could pass a permit to and fro, and no request would be sent.
         """
         given = max(0, min(state.owed, state.unused - kept))
-        if len(self._hosts) > _MOST_HOSTS and not (state.open or state.waiting or state.asked):
-            given = state.permits
-            del self._hosts[host]
         state.give_back(given)
         return given
 

@@ -672,7 +672,7 @@ class _Permitted:
 
     def begin(self, timeout_s: float) -> None:
         """A request is about to be sent."""
-        self.is_cut, self.timeout = True, timeout_s
+        self.is_cut, self.timeout = self.sock is not None, timeout_s
 
     def end(self) -> None:
         """An answer has come to its end."""
@@ -682,6 +682,12 @@ class _Permitted:
 def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard(_Permitted):
         response_class: Any = _CarefulResponse
+
+        def _new_conn(self) -> socket.socket:
+            """Connect. Where that fails, the server has nothing to see closed."""
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+            self.is_cut = True
+            return sock
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]

@@ -26,11 +26,12 @@ from mediacrawl.download.connections import (
 from mediacrawl.download.request import Cancel
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.errors import ConnectFailed, Interrupted, MediacrawlError
 from mediacrawl.urls import Origin
 
 WAIT_S = 30
 H = "h"
+H_ADDRESS = "127.0.0.1"
 
 
 class Told:
@@ -416,6 +417,40 @@ def test_unused_permits_of_very_many_hosts_go_back():
         process.acquire(f"h{number}", Cancel(), no_idle).close(None, cut=False)
     assert len(process._hosts) <= connections._MOST_HOSTS + 1
     assert len(limit._hosts) == len(process._hosts)
+
+
+def test_a_host_that_is_asked_again_soon_needs_no_new_permit_however_many_others_there_are():
+    """As one that could not be reached at first."""
+    asked = Counter()
+
+    class Counting(ConnectionLimit):
+        def ask(self, holder, host, *, wait):
+            asked[host] += 1
+            super().ask(holder, host, wait=wait)
+
+    process = HostConnections(Counting(2))
+    for number in range(2000):
+        for host in (number, max(0, number - 100)):
+            process.acquire(f"h{host}", Cancel(), no_idle).close(None, cut=False)
+    assert set(asked.values()) == {1}
+
+
+def test_a_connection_that_did_not_come_about_counts_no_longer():
+    with socket.create_server((H_ADDRESS, 0)) as nobody:
+        port = nobody.getsockname()[1]
+    process = HostConnections(ConnectionLimit(1))
+    transport = RequestsTransport()
+    for _ in range(2):
+        with pytest.raises(ConnectFailed):
+            transport.get(
+                f"http://{H_ADDRESS}:{port}/a",
+                {},
+                proxy=None,
+                timeout_s=WAIT_S,
+                admission=Admission(process, HostPauses(), H_ADDRESS, Cancel()),
+            )
+        assert process._hosts[H_ADDRESS].open == 0
+    transport.close()
 
 
 def test_a_request_is_not_sent_where_the_host_has_asked_for_quiet_meanwhile():
