@@ -106,19 +106,21 @@ class Row:
     Attributes:
         play: plays it; raises where it is broken.
         without: takes the rule out, in this process.
-        differs: front or mode -> why it does not hold there, or in another way that `play` knows.
+        differs: front -> why it does not hold there, or in another way that `play` knows.
+        of_workers: it is about worker processes, so there is nothing to play where there are none.
     """
 
     play: Callable[[Scene], None]
     without: Callable[[Any], None]
     differs: Mapping[str, str]
+    of_workers: bool
 
     @property
     def name(self) -> str:
         return self.play.__name__
 
     def holds_in(self, front: str, mode: Mode) -> bool:
-        return not {front, "workers" if mode.workers else "threads"} & self.differs.keys()
+        return front not in self.differs and (mode.workers or not self.of_workers)
 
 
 ROWS: list[Row] = []
@@ -126,10 +128,10 @@ Play = Callable[[Scene], None]
 
 
 def row(
-    without: Callable[[Any], None], **differs: str
+    without: Callable[[Any], None], *, of_workers: bool = False, **differs: str
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
     def add(play: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        ROWS.append(Row(play, without, differs))
+        ROWS.append(Row(play, without, differs, of_workers))
         return play
 
     return add
@@ -355,7 +357,7 @@ def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
 
 @row(
     lambda patches: patches.setattr("mediacrawl.workers.transfers.is_death", lambda _error: False),
-    threads="there is no worker that could be killed",
+    of_workers=True,
 )
 def what_a_killed_worker_had_is_fetched_by_others(scene):
     large = Pattern(4_000_000, 1)
