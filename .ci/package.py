@@ -133,7 +133,7 @@ def try_many(folder: Path, python: Path) -> None:
 def try_extra(python: Path, wheel: Path) -> None:
     """`mediacrawl[curl]` brings what the other transport needs."""
     step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl]", cwd=wheel.parent)
-    step(python, "-c", "import mediacrawl.download.curl")
+    step(python, "-c", "import mediacrawl.transport.curl")
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.peers import Contender, Tools
     from benchmarks.server import Nginx
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
 
 _PICTURE_BYTES = (10 * 1024, 30 * 1024)
 _TINY_BYTES = (100, 200)
@@ -364,7 +364,7 @@ def _cost_beside(served: Served, rows: int, new: int) -> Contender:
 
 def write_ledger(folder: Path, rows: int) -> None:
     """A store whose ledger has that many finished files, in 1,000 folders."""
-    from mediacrawl.ledger.ledger import SqliteLedger  # noqa: PLC0415
+    from mediacrawl.ledger.sqlite import SqliteLedger  # noqa: PLC0415
     from mediacrawl.opening import LEDGER_NAME  # noqa: PLC0415 - only here is our package needed
     from mediacrawl.store.local import LocalStore  # noqa: PLC0415
 
@@ -383,7 +383,7 @@ def write_ledger(folder: Path, rows: int) -> None:
 
 
 def _ledger_row(number: int) -> Entry:
-    from mediacrawl.ledger.ledger import Entry  # noqa: PLC0415
+    from mediacrawl.ledger.sqlite import Entry  # noqa: PLC0415
 
     url = f"http://archive.example/{number // 1000:04}/{number:07}.jpg"
     return Entry(

@@ -49,18 +49,19 @@ def main() -> None:
     gc.disable()  # what is imported stays: to look through it for garbage is a tenth of a start
     if sys.argv[1:2] == ["get"] and (status := _get()) is not None:
         sys.exit(status)
-    from mediacrawl import cli  # noqa: PLC0415
+    from mediacrawl.cli import main as scrapy_command  # noqa: PLC0415
 
     _enough_imported()
-    cli.main()
+    scrapy_command.main()
 
 
 def _get() -> int | None:
     """`get` needs no Scrapy, as long as all goes well; see `run_plain`."""
-    from mediacrawl import direct, settings  # noqa: PLC0415
+    from mediacrawl import settings  # noqa: PLC0415
+    from mediacrawl.cli import get  # noqa: PLC0415
 
     _enough_imported()
-    return direct.run_plain(sys.argv[2:], vars(settings))
+    return get.run_plain(sys.argv[2:], vars(settings))
 
 
 def _enough_imported() -> None:

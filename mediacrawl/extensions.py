@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from scrapy import exceptions, signals
 
-from mediacrawl.bridge import Bridge
 from mediacrawl.config import FILES_STORE, PROGRESS_S
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.errors import in_words
-from mediacrawl.progress import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
 
 if TYPE_CHECKING:
     from typing import Self

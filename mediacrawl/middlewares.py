@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, signals
 from scrapy.spidermiddlewares.httperror import HttpError
 
-from mediacrawl.bridge import Bridge
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.errors import in_words, shown_url
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
         UsageProblem: it is of a kind that is not known.
         StoreUnwritable, DiskFull: it cannot be opened.
     """
-    from mediacrawl.ledger.ledger import SqliteLedger  # noqa: PLC0415 - the kind is known only now
+    from mediacrawl.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - the kind is known only now
 
     return SqliteLedger(_ledger_path(url), read_only=read_only)
 
@@ -80,7 +80,7 @@ def open_frontier(url: str, owner: str, *, newest_first: bool = True) -> Frontie
         UsageProblem: it is of a kind that is not known.
         JobInUse, StoreUnwritable, DiskFull: it cannot be opened.
     """
-    from mediacrawl.frontier.frontier import SqliteFrontier  # noqa: PLC0415 - the kind is known only now
+    from mediacrawl.frontier.sqlite import SqliteFrontier  # noqa: PLC0415 - the kind is known only now
 
     return SqliteFrontier(frontier_folder(url), owner, newest_first=newest_first)
 

@@ -20,29 +20,9 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl import config
-from mediacrawl.bridge import Bridge, GivenUp, MediaResponse, fields_of, headers_of
-from mediacrawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
-from mediacrawl.errors import (
-    Interrupted,
-    MachineError,
-    TransferError,
-    UsageProblem,
-    failure_of,
-    in_words,
-    shown_url,
-    writable,
-)
-from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl
-from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
-from mediacrawl.naming import key_of_url, wished_path
-from mediacrawl.opening import store_of
-from mediacrawl.refetch import DAY_S, RefetchPolicy
-from mediacrawl.tally import MediaError, Tally, info_of
-from mediacrawl.threads import start_thread
-from mediacrawl.urls import Origin
-from mediacrawl.wiring import Works
-from mediacrawl.wishes import (
+from mediacrawl.crawl.context import Bridge, GivenUp, MediaResponse, fields_of, headers_of
+from mediacrawl.crawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
+from mediacrawl.crawl.items import (
     file_request_of,
     hide_credentials,
     note_options,
@@ -53,6 +33,26 @@ from mediacrawl.wishes import (
     says_more,
     without_credentials,
 )
+from mediacrawl.crawl.results import MediaError, Tally, info_of
+from mediacrawl.errors import (
+    Interrupted,
+    MachineError,
+    TransferError,
+    UsageProblem,
+    failure_of,
+    in_words,
+    shown_url,
+    writable,
+)
+from mediacrawl.fetch.aio import AsyncFetch, Crawl
+from mediacrawl.fetch.filenames import key_of_url, wished_path
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
+from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
+from mediacrawl.fetch.resources import Works
+from mediacrawl.opening import store_of
+from mediacrawl.system.threads import start_thread
+from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from scrapy.pipelines.media import FileInfo, FileInfoOrError, MediaPipeline
     from scrapy.settings import BaseSettings
 
-    from mediacrawl.download.request import Fetched
+    from mediacrawl.crawl.results import Counted
+    from mediacrawl.download.records import Fetched
     from mediacrawl.store.base import Store
-    from mediacrawl.tally import Counted
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from scrapy.exceptions import CloseSpider
 from scrapy.utils.job import job_dir
 from scrapy.utils.request import request_from_dict
 
-from mediacrawl.bridge import Bridge
 from mediacrawl.config import FRONTIER
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.errors import MachineError, UsageProblem
-from mediacrawl.frontier.frontier import Kind
+from mediacrawl.frontier.sqlite import Kind
 from mediacrawl.opening import open_frontier
 
 if TYPE_CHECKING:

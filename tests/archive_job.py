@@ -13,11 +13,11 @@ from itertools import count
 from pathlib import Path
 
 from mediacrawl.archive import Archive, Publish, Want
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.headers import ETag, Validators
-from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.ledger.sqlite import DONE, Entry
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import RECORDED_FROM_BYTES, PartRecord
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartRecord
 
 SMALL = b"small " * 100
 LARGE = bytes(range(256)) * (RECORDED_FROM_BYTES // 256 + 1)

@@ -36,12 +36,12 @@ from scrapy import signals as scrapy_signals
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from mediacrawl.bridge import Bridge
+from mediacrawl.crawl.context import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mediacrawl.report import Report
+    from mediacrawl.fetch.stats import Report
 
 PATIENCE_S = 60.0  # no test waits for it: it ends what hangs
 # What makes a crawl quick and its standard error short; a test may say otherwise.

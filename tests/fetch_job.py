@@ -25,16 +25,17 @@ from typing import TYPE_CHECKING
 from transports import transport_class
 
 from mediacrawl.archive import Archive, Publish, Unchanged, Want, validators_of
-from mediacrawl.download import segments, transport
+from mediacrawl.download import segments
 from mediacrawl.download.downloader import Downloader, Policy
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.ledger import DONE, PUBLISHING, Entry
-from mediacrawl.store import partfile
+from mediacrawl.ledger.sqlite import DONE, PUBLISHING, Entry
+from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import PartRecord
+from mediacrawl.store.parts import PartRecord
+from mediacrawl.transport import requests_transport
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,15 +44,15 @@ if TYPE_CHECKING:
     from origin import Origin
 
     from mediacrawl.archive import Change
-    from mediacrawl.download.request import Fetched
+    from mediacrawl.download.records import Fetched
 
 KIB = 1024
 # So that a job of a megabyte has records, checkpoints and segments.
 SMALL_IS_LARGE = [
-    (partfile, "RECORDED_FROM_BYTES", 16 * KIB),
-    (partfile, "CHECKPOINT_S", 0.0),
+    (parts, "RECORDED_FROM_BYTES", 16 * KIB),
+    (parts, "CHECKPOINT_S", 0.0),
     (segments, "_SPLIT_BYTES", 64 * KIB),
-    (transport, "BLOCK_BYTES", 32 * KIB),
+    (requests_transport, "BLOCK_BYTES", 32 * KIB),
 ]
 STEPS = [
     "part-write",

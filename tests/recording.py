@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from mediacrawl.opening import LEDGER_NAME
-from mediacrawl.store import sync
+from mediacrawl.store import fsync as fsync_module
 
 if TYPE_CHECKING:
     import random
@@ -290,7 +290,7 @@ class Recording:
         for name in _RECORDED:
             self._patches.setattr(os, name, partial(getattr(self, f"_{name}"), self._genuine[name]))
         self._patches.setattr(io, "open", partial(self._io_open, io.open))
-        self._patches.setattr(sync, "_sync_file_system", self._sync_file_system)
+        self._patches.setattr(fsync_module, "_sync_file_system", self._sync_file_system)
         self._patches.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=self._connection()))
         return self
 

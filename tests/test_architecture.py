@@ -1,4 +1,4 @@
-"""The rooms of the package, and the arrows between them: down only, as DESIGN draws them."""
+"""The layers of the package. Imports point down only."""
 
 import ast
 import importlib.util
@@ -13,64 +13,37 @@ import mediacrawl
 
 ROOT = Path(mediacrawl.__file__).parent
 
-# Below the line: what each room may know. It runs with no Scrapy, no Django and no network.
-LOWER = {
-    "errors": set(),
-    "system": set(),
-    "version": set(),
-    "urls": set(),
-    "headers": set(),
-    "config": {"errors", "version"},
-    "patience": set(),
-    "threads": set(),
-    "batcher": {"patience"},
-    "gate": set(),
-    "store.paths": set(),
-    "store": {"errors", "store.paths"},
-    "ledger": {"errors", "store.paths", "system"},
-    "frontier": {"errors", "system"},
-    "extract": {"errors", "headers", "urls"},
-    "download": {"errors", "headers", "patience", "urls", "store"},
-    "report": {"errors"},
-    "lists": {"errors", "headers", "urls"},
-    "naming": {"errors", "headers", "store.paths", "urls"},
-    "refetch": {"ledger"},
-    "pace": {"download", "errors"},
-    "progress": {"report", "download"},
-    "page_connections": {"download"},
-    "opening": {"errors", "store", "ledger", "frontier"},
-    "archive": {"errors", "headers", "ledger", "store", "store.paths", "download", "opening"},
-    "workers": {"errors", "urls", "download", "store", "ledger", "archive", "opening", "patience"},
-    "demo": {"headers"},
-}
-# Above it: each room may know all that is below the line, and the rooms before it.
-UPPER = [
-    "wiring",
-    "fetch",
-    "direct",
-    "bridge",
-    "dispatch",
-    "wishes",
-    "tally",
-    "pipelines",
-    "lines",
-    "scheduler",
-    "middlewares",
-    "extensions",
-    "addon",
-    "server",
-    "",  # the package itself, whose add-on Scrapy asks for
-    "settings",
-    "spiders",
-    "cli",  # holds what the commands share
-    "commands",
-    "__main__",
-    "templates",
+# From the lowest layer to the highest. A room may know the rooms of the layers before its own, and none beside it.
+LAYERS = [
+    ["system", "headers", "urls", "version"],
+    ["errors"],
+    ["config"],
+    ["store.paths", "extract", "transport", "demo"],
+    ["sources", "store", "frontier"],
+    ["ledger", "download"],
+    ["opening"],
+    ["archive"],
+    ["workers"],
+    # Above this line Scrapy may be there; `fetch` and `cli.get` run without it.
+    ["fetch"],
+    ["crawl", "cli.get", "server"],
+    # What Scrapy names, in its settings or on its command line.
+    ["pipelines", "scheduler", "middlewares"],
+    ["extensions"],
+    ["addon"],
+    ["", "templates"],  # the package itself, whose add-on Scrapy asks for
+    ["settings"],
+    ["spiders", "cli"],  # `cli` holds what the commands share
+    ["commands"],
+    ["__main__"],
 ]
-KNOWN = {room: set(LOWER) | set(UPPER[:number]) for number, room in enumerate(UPPER)} | LOWER
+KNOWN: dict[str, set[str]] = {}
+for layer in LAYERS:
+    KNOWN |= {room: set(KNOWN) for room in layer}
+WITHOUT_SCRAPY = {room for layer in LAYERS[: LAYERS.index(["workers"]) + 1] for room in layer}
 
 # Who may know what comes from elsewhere. What is not named here (the standard library) anybody may.
-SCRAPY_SIDE = set(UPPER) - {"server", "wiring", "fetch", "direct"}
+SCRAPY_SIDE = set(KNOWN) - WITHOUT_SCRAPY - {"server", "fetch", "cli.get"}
 OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,
@@ -78,16 +51,16 @@ OUTSIDE = {
     "pydispatch": SCRAPY_SIDE,
     "django": {"server"},
     "requests": {
-        "download.transport",
-        "download.curl",  # URLs and headers go out as it would send them
-        "download.sockets",
+        "transport.requests_transport",
+        "transport.curl",  # URLs and headers go out as it would send them
+        "transport.http1",
     },
-    "urllib3": {"download.transport", "download.sockets"},
-    "pycurl": {"download.curl"},
+    "urllib3": {"transport.requests_transport", "transport.http1"},
+    "pycurl": {"transport.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
-    "w3lib": {"extract", "naming"} | SCRAPY_SIDE,
-    "tqdm": {"report", "progress", "direct", "commands"},
+    "w3lib": {"extract", "fetch.filenames"} | SCRAPY_SIDE,
+    "tqdm": {"fetch.stats", "fetch.progress", "cli.get", "commands"},
 }
 
 
@@ -164,7 +137,7 @@ def test_the_rooms_are_in_an_order():
 
 def test_every_room_is_there():
     rooms = {room_of(module) for module in modules()}
-    assert set(LOWER) <= rooms
+    assert set(KNOWN) - {"server", "templates"} <= rooms
 
 
 @pytest.mark.parametrize(
@@ -172,26 +145,30 @@ def test_every_room_is_there():
     [
         ("headers.made_up", "import mediacrawl.store.local", "headers.made_up knows mediacrawl.store.local"),
         ("headers.made_up", "from mediacrawl import store", "headers.made_up knows mediacrawl.store"),
-        ("errors", "from mediacrawl.urls import Origin", "errors knows mediacrawl.urls"),
+        ("errors", "from mediacrawl.store import paths", "errors knows mediacrawl.store.paths"),
         ("store.made_up", "from mediacrawl.archive import Archive", "store.made_up knows mediacrawl.archive"),
         ("store.made_up", "from ..archive import Archive", "store.made_up knows mediacrawl.archive"),
         ("store", "from .. import archive", "store knows mediacrawl.archive"),
         ("store.paths", "from mediacrawl.store.local import LocalStore", "store.paths knows mediacrawl.store.local"),
         (
             "ledger.made_up",
-            "from mediacrawl.store.partfile import PartFile",
-            "ledger.made_up knows mediacrawl.store.partfile",
+            "from mediacrawl.archive import Archive",
+            "ledger.made_up knows mediacrawl.archive",
         ),
         ("frontier.made_up", "def f():\n    import scrapy.http", "frontier.made_up knows scrapy"),
         ("download.made_up", "import requests", "download.made_up knows requests"),
         ("download.made_up", "from urllib3.util import Retry", "download.made_up knows urllib3"),
         ("pipelines", "import requests", "pipelines knows requests"),
         ("archive", "if TYPE_CHECKING:\n    from scrapy import Request", "archive knows scrapy"),
-        ("archive", "from mediacrawl.wiring import Works", "archive knows mediacrawl.wiring"),
+        ("archive", "from mediacrawl.fetch.resources import Works", "archive knows mediacrawl.fetch.resources"),
         ("archive", "from mediacrawl import Addon", "archive knows mediacrawl"),
-        ("batcher", "from twisted.internet import defer", "batcher knows twisted"),
-        ("wiring", "from mediacrawl.pipelines import MediaFilesPipeline", "wiring knows mediacrawl.pipelines"),
-        ("bridge", "import django", "bridge knows django"),
+        ("archive.made_up", "from twisted.internet import defer", "archive.made_up knows twisted"),
+        (
+            "fetch.made_up",
+            "from mediacrawl.pipelines import MediaFilesPipeline",
+            "fetch.made_up knows mediacrawl.pipelines",
+        ),
+        ("crawl.context", "import django", "crawl.context knows django"),
         ("made_up", "", "made_up is in no room: say in tests/test_architecture.py where it belongs"),
     ],
 )
@@ -205,7 +182,7 @@ def test_an_arrow_that_points_up_is_found(module, source, fault):
         ("ledger.made_up", "import json\nfrom mediacrawl.store.paths import fold"),
         ("store.made_up", "from .paths import fold\nfrom . import local\nfrom ..errors import DiskFull"),
         ("archive", "from mediacrawl.store import paths"),
-        ("commands.made_up", "import scrapy\nfrom mediacrawl.bridge import Bridge"),
+        ("commands.made_up", "import scrapy\nfrom mediacrawl.crawl.context import Bridge"),
         ("server.made_up", "import django\nfrom mediacrawl.headers import parse_range"),
     ],
 )
@@ -215,8 +192,10 @@ def test_an_arrow_that_points_down_is_none_of_our_business(module, source):
 
 def test_what_is_below_the_line_runs_without_what_is_above():
     """Not only as it is written: each module is imported where these packages are missing."""
-    optional = set() if importlib.util.find_spec("pycurl") else {"download.curl"}
-    below = sorted(f"mediacrawl.{module}" for module in set(modules()) - optional if room_of(module) in LOWER)
+    optional = set() if importlib.util.find_spec("pycurl") else {"transport.curl"}
+    below = sorted(
+        f"mediacrawl.{module}" for module in set(modules()) - optional if room_of(module) in WITHOUT_SCRAPY
+    )
     missing = ["scrapy", "twisted", "django", "itemadapter"]
     code = (
         "import importlib, sys\n"
@@ -230,17 +209,17 @@ def test_what_is_below_the_line_runs_without_what_is_above():
 
 # Attributes of objects that are not ours: of Scrapy, requests, tqdm, logging, Python.
 FOREIGN = {
-    ("bridge", "robots.robot_parser"),
-    ("bridge", "downloader.handlers"),
-    ("bridge", "downloader.fetch"),
-    ("bridge", "downloader.needs_backout"),
-    ("bridge", "engine.close_spider_async"),
-    ("cli", "cmdline._get_commands_dict"),
+    ("crawl.context", "robots.robot_parser"),
+    ("crawl.context", "downloader.handlers"),
+    ("crawl.context", "downloader.fetch"),
+    ("crawl.context", "downloader.needs_backout"),
+    ("crawl.context", "engine.close_spider_async"),
+    ("cli.main", "cmdline._get_commands_dict"),
     ("commands.crawl", "deprecate.inspect"),
-    ("download.sockets", "self.poolmanager.pool_classes_by_scheme"),
-    ("download.transport", "self._local.session"),
-    ("download.transport", "session.trust_env"),
-    ("download.transport", "session.get_redirect_target"),
+    ("transport.http1", "self.poolmanager.pool_classes_by_scheme"),
+    ("transport.requests_transport", "self._local.session"),
+    ("transport.requests_transport", "session.trust_env"),
+    ("transport.requests_transport", "session.get_redirect_target"),
     ("errors", "error.args"),
     ("errors", "failure.__cause__"),
     ("extensions", "record.exc_info"),
@@ -249,14 +228,14 @@ FOREIGN = {
     ("headers.media_type", "mimetypes.inited"),
     ("pipelines", "request.callback"),
     ("pipelines", "request.errback"),
-    ("progress", "self._total.total"),
-    ("progress", "self._total.n"),
-    ("progress", "self._total.desc"),
-    ("progress", "bar.total"),
-    ("progress", "bar.n"),
-    ("progress", "bar.desc"),
-    ("progress", "bar.postfix"),
-    ("store.sync", "call.argtypes"),
+    ("fetch.progress", "self._total.total"),
+    ("fetch.progress", "self._total.n"),
+    ("fetch.progress", "self._total.desc"),
+    ("fetch.progress", "bar.total"),
+    ("fetch.progress", "bar.n"),
+    ("fetch.progress", "bar.desc"),
+    ("fetch.progress", "bar.postfix"),
+    ("store.fsync", "call.argtypes"),
 }
 MOST_CHANGING = 15
 

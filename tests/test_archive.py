@@ -18,7 +18,7 @@ from recording import Recording
 from mediacrawl.archive import Archive, Failure, Publish, Unchanged, Want, validators_of
 from mediacrawl.errors import MediacrawlError, NameTaken, StoreUnwritable
 from mediacrawl.headers import ETag, Validators
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.paths import fold
@@ -494,7 +494,7 @@ def test_after_a_kill_no_file_is_half_and_no_row_lies(killed, step, tmp_path):
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_kill_the_same_job_ends_as_if_nothing_had_been(killed, step, boot, tmp_path, monkeypatch):
     if boot == "power cut":
-        monkeypatch.setattr("mediacrawl.store.partfile.boot_id", lambda: "the next boot")
+        monkeypatch.setattr("mediacrawl.store.parts.boot_id", lambda: "the next boot")
     for folder in stores_killed_at(killed, step, tmp_path):
         run(folder)
         assert_the_job_is_through(folder)

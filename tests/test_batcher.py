@@ -3,7 +3,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from mediacrawl.batcher import Batcher
+from mediacrawl.archive.batching import Batcher
 
 WAIT_S = 30.0  # a test that hangs fails
 

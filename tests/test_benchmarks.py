@@ -215,7 +215,7 @@ def test_small_files_are_the_same_each_time_and_all_differ(tmp_path):
 
 
 def test_a_ledger_is_written_through_its_own_interface(tmp_path):
-    from mediacrawl.ledger.ledger import SqliteLedger
+    from mediacrawl.ledger.sqlite import SqliteLedger
 
     write_ledger(tmp_path, 25)
     ledger = SqliteLedger(next(tmp_path.rglob("ledger.sqlite3")), read_only=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from w3lib.url import canonicalize_url
 
-from mediacrawl.naming import is_canonical, key_of_url
+from mediacrawl.fetch.filenames import is_canonical, key_of_url
 
 PIECES = st.sampled_from(
     ["a", "B", "0", ".", "..", "/", "//", "%41", "?x=1", "#f", "~", "-", "_", ":80", ":65535", ";", "é"]

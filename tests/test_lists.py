@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediacrawl.lists import COLUMNS, BadLine, Row, read_list
+from mediacrawl.sources.url_list import COLUMNS, BadLine, Row, read_list
 
 SHA256 = "ab" * 32
 MD5 = "CD" * 16

@@ -10,7 +10,7 @@ import pytest
 from crawling import files_in, run, sha256
 from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
 
-from mediacrawl.ledger.ledger import DONE, FAILED, SqliteLedger
+from mediacrawl.ledger.sqlite import DONE, FAILED, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 NEVER_OLD = {"FILES_EXPIRES": 10**6, "MEDIACRAWL_RETRY_PERMANENT_DAYS": 10**6}

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.errors import ConnectFailed, HttpStatusError, Interrupted, TransferBroken, TransferError
-from mediacrawl.pace import Pace
+from mediacrawl.fetch.batch_size import Pace
 
 
 def fetched(took_s):

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from mediacrawl import page_connections
-from mediacrawl.download.connections import ConnectionLimit
-from mediacrawl.page_connections import PageConnections
+from mediacrawl.crawl import page_connections
+from mediacrawl.crawl.page_connections import PageConnections
+from mediacrawl.transport.permits import ConnectionLimit
 
 WAIT_S = 30
 H = "h"

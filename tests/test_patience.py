@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mediacrawl.batcher import Batcher
-from mediacrawl.patience import be_patient
+from mediacrawl.archive.batching import Batcher
+from mediacrawl.system.scheduling import be_patient
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from mediacrawl import progress
-from mediacrawl.download.request import Progress
-from mediacrawl.progress import Display, Snapshot, command_line
+from mediacrawl.download.progress import Progress
+from mediacrawl.fetch import progress
+from mediacrawl.fetch.progress import Display, Snapshot, command_line
 
 
 class Screen(io.StringIO):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
-from mediacrawl.refetch import RefetchPolicy, is_noted
+from mediacrawl.fetch.refetch import RefetchPolicy, is_noted
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, Entry
 
 NOW = 1_700_000_000.0
 HOUR, DAY = 3600.0, 86_400.0

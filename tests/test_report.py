@@ -1,7 +1,7 @@
 import pytest
 
 from mediacrawl.errors import DiskFull, JobInUse, UsageProblem
-from mediacrawl.report import Recent, Report, size_text
+from mediacrawl.fetch.stats import Recent, Report, size_text
 
 
 @pytest.mark.parametrize(

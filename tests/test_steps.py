@@ -23,7 +23,7 @@ from transports import TRANSPORTS, transport_class
 
 from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull, StoreUnwritable
-from mediacrawl.ledger.ledger import DONE, PENDING, PUBLISHING, SqliteLedger
+from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 
@@ -80,7 +80,7 @@ def test_the_kills_fall_at_every_step_and_amid_segments(killed):
 def test_the_next_run_ends_right(killed, step, boot, tmp_path, monkeypatch):
     trial, _ = killed
     if boot == "power cut":
-        monkeypatch.setattr("mediacrawl.store.partfile.boot_id", lambda: "the next boot")
+        monkeypatch.setattr("mediacrawl.store.parts.boot_id", lambda: "the next boot")
     folders = stores_killed_at(killed, step, tmp_path)
     assert folders
     for folder in folders:

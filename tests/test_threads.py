@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mediacrawl.threads import iterate_in_thread, start_thread
+from mediacrawl.system.threads import iterate_in_thread, start_thread
 
 WAIT_S = 30
 

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from mediacrawl.workers.channel import Channel
-from mediacrawl.workers.process import Worker
+from mediacrawl.workers.worker import Worker
 
 
 class ThreadWorker:

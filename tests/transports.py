@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mediacrawl.download.transport import RequestsTransport
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 TRANSPORTS = ["requests", "curl"]
 
@@ -13,4 +13,4 @@ def transport_class(name: str) -> type:
     """Skips the test where the package is missing."""
     if name == "requests":
         return RequestsTransport
-    return pytest.importorskip("mediacrawl.download.curl", exc_type=ImportError).CurlTransport
+    return pytest.importorskip("mediacrawl.transport.curl", exc_type=ImportError).CurlTransport

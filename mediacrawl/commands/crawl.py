@@ -14,10 +14,10 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.bridge import Bridge
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
-from mediacrawl.progress import command_line
+from mediacrawl.fetch.progress import command_line
 
 if TYPE_CHECKING:
     import argparse

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
-from mediacrawl.cli import StoreCommand
+from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, shown_url
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING
-from mediacrawl.naming import key_of_url
+from mediacrawl.fetch.filenames import key_of_url
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from mediacrawl.archive import Archive
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
 
 
 class Command(StoreCommand):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from scrapy.exceptions import UsageError
 
 from mediacrawl.archive import validators_of
-from mediacrawl.cli import StoreCommand
-from mediacrawl.ledger.ledger import DONE
+from mediacrawl.cli.main import StoreCommand
+from mediacrawl.ledger.sqlite import DONE
 
 if TYPE_CHECKING:
     import argparse
 
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
 
 
 class Command(StoreCommand):

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
-from mediacrawl.cli import StoreCommand
+from mediacrawl.cli.main import StoreCommand
 from mediacrawl.config import FRONTIER
-from mediacrawl.frontier.frontier import describe
-from mediacrawl.ledger.ledger import FAILED, PENDING, PUBLISHING
+from mediacrawl.fetch.stats import size_text
+from mediacrawl.frontier.sqlite import describe
+from mediacrawl.ledger.sqlite import FAILED, PENDING, PUBLISHING
 from mediacrawl.opening import frontier_folder
-from mediacrawl.report import size_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
     from mediacrawl.ledger.base import Ledger
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
     from mediacrawl.store.base import Store
 
 

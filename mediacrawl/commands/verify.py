@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from scrapy.exceptions import UsageError
 from tqdm import tqdm
 
-from mediacrawl.cli import StoreCommand
+from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.spiders.retry import RetrySpider
 
 if TYPE_CHECKING:

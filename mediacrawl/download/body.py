@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mediacrawl.download.pipe import PIPE_BYTES, open_pipe
+from mediacrawl.system.pipe import PIPE_BYTES, open_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.policy import Stall
-    from mediacrawl.download.request import Cancel
     from mediacrawl.download.segments import Share
-    from mediacrawl.download.transport import Answer
+    from mediacrawl.transport.requests_transport import Answer
 
 _SPLICED_AT_ONCE = 256 * 1024
 

@@ -14,15 +14,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.body import Body, receive
-from mediacrawl.download.connections import FileConnections, HostConnections
-from mediacrawl.download.exchange import Exchange, anywhere
+from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.content import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.download.places import HostPlaces
-from mediacrawl.download.plan import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.policy import Policy, Stall
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
+from mediacrawl.download.requester import Exchange, anywhere
+from mediacrawl.download.resume import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.segments import Alone, Crew, Share
-from mediacrawl.download.verify import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectFailed,
     DigestMismatch,
@@ -35,17 +36,18 @@ from mediacrawl.errors import (
     shown_url,
 )
 from mediacrawl.headers import Validators, digests_from_headers
-from mediacrawl.store.partfile import PartBrought, PartFile, PartInUse, PartRecord
+from mediacrawl.store.parts import PartBrought, PartFile, PartInUse, PartRecord
+from mediacrawl.transport.permits import FileConnections, HostConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mediacrawl.download.exchange import MayFollow
-    from mediacrawl.download.plan import Decision, Head
-    from mediacrawl.download.request import Outcome
-    from mediacrawl.download.transport import Answer, Transport
+    from mediacrawl.download.records import Outcome
+    from mediacrawl.download.requester import MayFollow
+    from mediacrawl.download.resume import Decision, Head
     from mediacrawl.headers import Digest
     from mediacrawl.store.base import Store
+    from mediacrawl.transport.requests_transport import Answer, Transport
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2

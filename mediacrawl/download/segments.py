@@ -23,22 +23,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.body import receive
-from mediacrawl.download.connections import NoPermit
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.places import HostPlaces
-from mediacrawl.download.plan import Ask, Manner
-from mediacrawl.download.request import Cancel
+from mediacrawl.download.resume import Ask, Manner
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Agreement, range_header
+from mediacrawl.transport.permits import NoPermit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mediacrawl.download.body import Body
-    from mediacrawl.download.exchange import Exchange
-    from mediacrawl.download.plan import Head
-    from mediacrawl.download.transport import Answer
+    from mediacrawl.download.requester import Exchange
+    from mediacrawl.download.resume import Head
     from mediacrawl.headers import Validators
-    from mediacrawl.store.partfile import PartFile
+    from mediacrawl.store.parts import PartFile
+    from mediacrawl.transport.requests_transport import Answer
 
 _STOP_WITHIN_S = 2.0
 _TRY_AGAIN_S = 0.1

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.errors import (
     ConnectFailed,
     Interrupted,
@@ -30,21 +30,21 @@ from mediacrawl.errors import (
     TransferError,
     failure_of,
 )
+from mediacrawl.fetch.batch_size import SHORTEST_S, Pace
+from mediacrawl.fetch.filenames import wished_path
+from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
 from mediacrawl.headers import kind_of_path
-from mediacrawl.ledger.ledger import Entry
-from mediacrawl.naming import wished_path
-from mediacrawl.pace import SHORTEST_S, Pace
-from mediacrawl.refetch import is_noted
-from mediacrawl.store.partfile import PartInUse
+from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.store.parts import PartInUse
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mediacrawl.archive import Change
-    from mediacrawl.download.request import Outcome
-    from mediacrawl.refetch import RefetchPolicy
+    from mediacrawl.download.records import Outcome
+    from mediacrawl.fetch.refetch import RefetchPolicy
 
 SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
 _CONTENDED_S = 5.0

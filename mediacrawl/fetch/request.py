@@ -9,16 +9,16 @@ from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import UsageProblem, shown_url
-from mediacrawl.ledger.ledger import DONE, Entry
-from mediacrawl.naming import is_page_name, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import is_page_name, key_of_url, name_in_url
+from mediacrawl.ledger.sqlite import DONE, Entry
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mediacrawl.download.request import Fetched
+    from mediacrawl.download.records import Fetched
     from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
 

@@ -10,10 +10,10 @@ from mediacrawl import config
 from mediacrawl.errors import MachineError, UsageProblem, shown_url
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import FileRequest, FileResult
+from mediacrawl.fetch.resources import Works, refetch_policy_of
+from mediacrawl.fetch.stats import Report
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.opening import store_of
-from mediacrawl.report import Report
-from mediacrawl.wiring import Works, refetch_policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

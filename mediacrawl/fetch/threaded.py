@@ -12,21 +12,21 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.download.request import unlock
+from mediacrawl.download.records import unlock
 from mediacrawl.errors import MediacrawlError
+from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
-from mediacrawl.ledger.ledger import Entry
-from mediacrawl.pace import BATCH_S
-from mediacrawl.report import Recent
+from mediacrawl.fetch.stats import Recent
+from mediacrawl.ledger.sqlite import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from mediacrawl.download.request import Outcome
+    from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.queue import Batch, FetchQueue, Write
-    from mediacrawl.report import Report
-    from mediacrawl.wiring import Works
+    from mediacrawl.fetch.resources import Works
+    from mediacrawl.fetch.stats import Report
 
 _MOST_BLOCKS = 16
 _MOST_PENDING = 2000  # files: then no more requests are taken, as memory has an end

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mediacrawl.frontier.frontier import Page
+    from mediacrawl.frontier.sqlite import Page
 
 
 class Frontier(Protocol):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
 
 
 class Ledger(Protocol):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.config import FILES_STORE, LEDGER
-from mediacrawl.ledger.ledger import FAILED, PENDING
+from mediacrawl.ledger.sqlite import FAILED, PENDING
 from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mediacrawl.ledger.ledger import Entry
+    from mediacrawl.ledger.sqlite import Entry
 
 
 class RetrySpider(Spider):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
 
-from mediacrawl.bridge import Bridge
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.errors import UsageProblem
-from mediacrawl.lines import Lines
-from mediacrawl.lists import BadLine, Row, opened_list, read_list, refuse_unreadable
+from mediacrawl.sources.url_list import BadLine, Row, opened_list, read_list, refuse_unreadable
 from mediacrawl.spiders.base import refuse_unknown
-from mediacrawl.threads import iterate_in_thread
+from mediacrawl.spiders.list_lines import Lines
+from mediacrawl.system.threads import iterate_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

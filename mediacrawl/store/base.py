@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from mediacrawl.store.partfile import PartFolder
+    from mediacrawl.store.parts import PartFolder
 
 
 class Store(Protocol):

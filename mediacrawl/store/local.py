@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediacrawl.errors import NameTaken, StoreUnwritable, disk_error
-from mediacrawl.store.partfile import PartFolder
+from mediacrawl.store.fsync import sync_folders
+from mediacrawl.store.parts import PartFolder
 from mediacrawl.store.paths import numbered, safe_name
-from mediacrawl.store.sync import sync_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from mediacrawl.patience import be_patient
+from mediacrawl.system.scheduling import be_patient
 
 
 class Channel:

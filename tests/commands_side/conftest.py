@@ -7,8 +7,8 @@ import pytest
 from crawling import Done
 from scrapy import cmdline
 
-from mediacrawl.cli import main
-from mediacrawl.ledger.ledger import SqliteLedger
+from mediacrawl.cli.main import main
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 

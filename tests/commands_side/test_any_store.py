@@ -8,7 +8,7 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start, together
 from origin import stall_after
 
-from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.ledger.sqlite import DONE, Entry
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"

@@ -10,7 +10,7 @@ import pytest
 from crawling import run, sha256
 from origin import Origin, Pattern, dead_port, drop_after, html_instead, reset_on_connect, status, wrong_digest
 
-from mediacrawl.ledger.ledger import FAILED, SqliteLedger
+from mediacrawl.ledger.sqlite import FAILED, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from crawling import file_system_at, run, start
 
-from mediacrawl.frontier.frontier import Kind, SqliteFrontier
+from mediacrawl.frontier.sqlite import Kind, SqliteFrontier
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start
 from origin import Origin, html_instead, stall_after, status
 
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry, SqliteLedger
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, Entry, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000

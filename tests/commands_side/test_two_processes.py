@@ -11,11 +11,11 @@ from origin import Pattern, stall_after
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.request import TransferRequest
-from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.ledger.ledger import DONE, Entry
+from mediacrawl.download.records import TransferRequest
+from mediacrawl.ledger.sqlite import DONE, Entry
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import PartInUse
+from mediacrawl.store.parts import PartInUse
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 JPEG = "image/jpeg"
 COUNT = 40

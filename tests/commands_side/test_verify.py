@@ -16,7 +16,7 @@ from origin import status
 
 from mediacrawl.archive import Archive
 from mediacrawl.commands import verify
-from mediacrawl.ledger.ledger import FAILED, PENDING, Entry
+from mediacrawl.ledger.sqlite import FAILED, PENDING, Entry
 from mediacrawl.store.local import LocalStore
 
 BODIES = {f"{name}.jpg": name.encode() * 4000 for name in "abcd"}
@@ -457,7 +457,7 @@ def test_a_file_that_is_written_all_the_time_is_wanted_again_and_the_command_end
     assert ledger.find(filled.url("a.jpg")).state == FAILED
 
 
-# `mediacrawl.cli.main`, but for a store that kills the process when it comes to a step.
+# `mediacrawl.cli.main.main`, but for a store that kills the process when it comes to a step.
 _DYING = """
 import os, signal, sys
 from mediacrawl.store.local import LocalStore
@@ -472,7 +472,7 @@ def at_step(reached):
 
 genuine = LocalStore.__init__
 LocalStore.__init__ = lambda store, root, **more: genuine(store, root, at_step, **more)
-from mediacrawl.cli import main
+from mediacrawl.cli.main import main
 main()
 """
 

@@ -31,20 +31,20 @@ from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from thread_worker import ThreadWorker
 
-from mediacrawl import direct
 from mediacrawl import settings as project_settings
 from mediacrawl.archive import Archive
-from mediacrawl.bridge import Bridge
+from mediacrawl.cli import get
+from mediacrawl.crawl.context import Bridge
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
-from mediacrawl.workers import pool as worker_pool
-from mediacrawl.workers.transfers import Transfers
+from mediacrawl.workers import processes as worker_pool
+from mediacrawl.workers.executor import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mediacrawl.report import Report
+    from mediacrawl.fetch.stats import Report
 
 
 class Wanted(NamedTuple):
@@ -164,10 +164,10 @@ class InProcess:
         chosen = settings_for(front, mode, settings)
         if mode.workers:  # as if there had been many files before
             self._patches.setattr(Transfers.__init__, "__defaults__", (0,))
-            self._patches.setattr("mediacrawl.wiring.WORKERS_FROM", 0)
+            self._patches.setattr("mediacrawl.fetch.resources.WORKERS_FROM", 0)
             self._patches.setattr(worker_pool.WorkerPool, "start", _start_and_wait)
         else:
-            self._patches.setattr("mediacrawl.wiring.WORKERS_FROM", 64)
+            self._patches.setattr("mediacrawl.fetch.resources.WORKERS_FROM", 64)
         self._capsys.readouterr()
         if front == "get":
             return InThread(self, lambda run: self._get(run, path, chosen))
@@ -175,18 +175,18 @@ class InProcess:
 
     def _get(self, run: InThread, path: Path, chosen: Mapping[str, object]) -> tuple[int, Report]:
         patches, reports = self._patches, []
-        patches.setattr(direct, "Report", lambda made=direct.Report: reports.append(made()) or reports[-1])
+        patches.setattr(get, "Report", lambda made=get.Report: reports.append(made()) or reports[-1])
 
-        class Seen(direct.ThreadedFetch):
+        class Seen(get.ThreadedFetch):
             def __init__(self, *given: Any) -> None:
                 super().__init__(*given)
                 run.stop = self.stop
 
-        patches.setattr(direct, "ThreadedFetch", Seen)
+        patches.setattr(get, "ThreadedFetch", Seen)
         options = [word for name, value in chosen.items() for word in ("-s", f"{name}={value}")]
         store = ["-s", f"FILES_STORE={self.folder / 'store'}"]
-        status = direct.run_plain(["-i", str(path), *store, *options], vars(project_settings))
-        patches.setattr(direct, "ThreadedFetch", Seen.__base__)
+        status = get.run_plain(["-i", str(path), *store, *options], vars(project_settings))
+        patches.setattr(get, "ThreadedFetch", Seen.__base__)
         assert status is not None
         return status, reports[-1]
 
@@ -214,7 +214,7 @@ class InProcess:
 
     def allow_few_files(self) -> int:
         """Let few files be open; return how many parts may be."""
-        self._patches.setattr("mediacrawl.wiring.allow_many_files", lambda: 3)
+        self._patches.setattr("mediacrawl.fetch.resources.allow_many_files", lambda: 3)
         return 3
 
     def kill_workers(self, _running: InThread) -> None:
@@ -287,8 +287,8 @@ import sys
 sys.path[:0] = {path!r}
 from fronts import _start_and_wait
 from mediacrawl import wiring
-from mediacrawl.workers.pool import WorkerPool
-from mediacrawl.workers.transfers import Transfers
+from mediacrawl.workers.processes import WorkerPool
+from mediacrawl.workers.executor import Transfers
 if {workers}:
     Transfers.__init__.__defaults__ = (0,)
     wiring.WORKERS_FROM = 0

@@ -19,21 +19,21 @@ from fronts import AsProcess, Wanted
 from origin import Answer, Fault, Origin, Pattern, dead_port, drip_after, limit_per_connection, stall_after, status
 
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.download import exchange
-from mediacrawl.download.connections import ConnectionLimit
+from mediacrawl.download import requester
 from mediacrawl.download.policy import Stall
-from mediacrawl.download.pool import TransferPool
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import StoreUnwritable
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.ledger.ledger import FAILED, Entry, SqliteLedger
+from mediacrawl.fetch.refetch import RefetchPolicy
+from mediacrawl.fetch.stats import Report
+from mediacrawl.ledger.sqlite import FAILED, Entry, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
-from mediacrawl.refetch import RefetchPolicy
-from mediacrawl.report import Report
-from mediacrawl.store import partfile
+from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import PartRecord
+from mediacrawl.store.parts import PartRecord
+from mediacrawl.transport.permits import ConnectionLimit
+from mediacrawl.workers.threads import TransferPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,7 +230,7 @@ def a_file_that_is_wanted_twice_is_fetched_and_counted_once(scene):
 # --- other processes, and the store -----------------------------------------------------------------
 
 
-@row(lambda patches: patches.setattr(partfile.fcntl, "flock", lambda *_: None))
+@row(lambda patches: patches.setattr(parts.fcntl, "flock", lambda *_: None))
 def a_file_that_another_process_is_fetching_is_waited_for_and_not_fetched(scene):
     url, other = scene.add("/held.jpg", body(1)), scene.add("/other.jpg", body(2))
     archive = Archive.open(LocalStore(scene.store))
@@ -356,7 +356,7 @@ def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
 
 
 @row(
-    lambda patches: patches.setattr("mediacrawl.workers.transfers.is_death", lambda _error: False),
+    lambda patches: patches.setattr("mediacrawl.workers.executor.is_death", lambda _error: False),
     of_workers=True,
 )
 def what_a_killed_worker_had_is_fetched_by_others(scene):
@@ -489,7 +489,7 @@ class _All:
         return True
 
 
-@row(lambda patches: patches.setattr(exchange, "_ANY_ORIGIN", _All()))
+@row(lambda patches: patches.setattr(requester, "_ANY_ORIGIN", _All()))
 def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_only(scene):
     target = scene.other.add("/target.jpg", body(3), content_type=JPEG)
     secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t"}
@@ -514,7 +514,7 @@ def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_o
 
 
 @row(
-    lambda patches: patches.setattr("mediacrawl.bridge.Bridge.may_follow", lambda *_: None),
+    lambda patches: patches.setattr("mediacrawl.crawl.context.Bridge.may_follow", lambda *_: None),
     get="it asks no robots.txt, as the README says: a list of what is not yours is a case for `crawl urllist`",
 )
 def a_redirect_to_where_robots_txt_forbids_it_is_not_followed(scene):

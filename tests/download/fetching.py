@@ -12,19 +12,21 @@ import pytest
 from origin import Body, Origin, Pattern
 
 from mediacrawl.archive import Archive, Publish
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.downloader import Downloader, Policy
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.ledger import Entry
+from mediacrawl.ledger.sqlite import Entry
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import PartFile, PartRecord
+from mediacrawl.store.parts import PartFile, PartRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mediacrawl.download.transport import Transport
+    from mediacrawl.transport.requests_transport import Transport
 
 AT_ONCE = Backoff(base_s=0.001, max_s=0.001)
 KEY = "the wanted file"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.errors import DiskFull
-from mediacrawl.store.partfile import PartFile
+from mediacrawl.store.parts import PartFile
 
 COUNT = 3
 BODY = b"film" * 100_000  # large enough for a record

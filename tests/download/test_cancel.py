@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from mediacrawl.download.request import Cancel, Fetched, TransferRequest
+from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.errors import Interrupted
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.download.coding import decoded
 from mediacrawl.errors import TransferBroken, TransferError, WrongContent
+from mediacrawl.transport.content_encoding import decoded
 
 BODY = bytes(range(256)) * 4000
 URL = "http://h/a.jpg"

@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from origin import Answer, Pattern, drop_after, header, html_instead, redirect, reset_on_connect, status
 
-from mediacrawl.download import connections
-from mediacrawl.download.connections import (
+from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.errors import ConnectFailed, Interrupted, MediacrawlError
+from mediacrawl.transport import permits as permits_module
+from mediacrawl.transport.permits import (
     Admission,
     ConnectionLimit,
     FileConnections,
@@ -23,10 +26,7 @@ from mediacrawl.download.connections import (
     HostPaused,
     NoPermit,
 )
-from mediacrawl.download.request import Cancel
-from mediacrawl.download.retry import HostPauses
-from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.errors import ConnectFailed, Interrupted, MediacrawlError
+from mediacrawl.transport.requests_transport import RequestsTransport
 from mediacrawl.urls import Origin
 
 WAIT_S = 30
@@ -246,7 +246,7 @@ def test_one_that_only_we_have_closed_counts_until_the_server_has_too():
 
 
 def test_one_that_was_cut_counts_for_a_while(monkeypatch):
-    monkeypatch.setattr(connections, "CUT_COUNTS_S", 0.3)
+    monkeypatch.setattr(permits_module, "CUT_COUNTS_S", 0.3)
     process = HostConnections(ConnectionLimit(1))
     ours, theirs = pair()
     theirs.sendall(b"half an answer")
@@ -261,7 +261,7 @@ def test_one_that_was_cut_counts_for_a_while(monkeypatch):
 
 
 def test_the_time_that_a_cut_connection_counts_is_short_and_one_whose_server_keeps_it_open_is_not_for_ever():
-    assert (connections._CLOSE_WITHIN_S, connections.CUT_COUNTS_S > 0) == (2.0, True)
+    assert (permits_module._CLOSE_WITHIN_S, permits_module.CUT_COUNTS_S > 0) == (2.0, True)
 
 
 def test_a_connection_that_never_opened_leaves_its_permit_at_once():
@@ -415,7 +415,7 @@ def test_unused_permits_of_very_many_hosts_go_back():
     process = HostConnections(limit)
     for number in range(2000):
         process.acquire(f"h{number}", Cancel(), no_idle).close(None, cut=False)
-    assert len(process._hosts) <= connections._MOST_HOSTS + 1
+    assert len(process._hosts) <= permits_module._MOST_HOSTS + 1
     assert len(limit._hosts) == len(process._hosts)
 
 
@@ -543,7 +543,7 @@ FAULTS = [
 def test_a_server_never_sees_more_connections_than_it_allows_idle_ones_and_broken_ones_included(
     origin, transport_kind, monkeypatch
 ):
-    monkeypatch.setattr(connections, "CUT_COUNTS_S", 0.5)
+    monkeypatch.setattr(permits_module, "CUT_COUNTS_S", 0.5)
     for number in range(140):
         faults = FAULTS[number % len(FAULTS)]
         origin.add(f"/{number}.jpg", Pattern(1000 + number, number), content_type="image/jpeg", faults=faults)
@@ -620,7 +620,7 @@ def test_where_no_thread_can_be_started_a_connection_is_closed_all_the_same(monk
     here, there = socket.socketpair()
     there.close()
     done = []
-    connections._Closing().add(here, WAIT_S, lambda: done.append(here.fileno()))
+    permits_module._Closing().add(here, WAIT_S, lambda: done.append(here.fileno()))
     assert done == [-1]
 
 

@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from origin import Pattern, slow, stall_after
 from transports import TRANSPORTS, transport_class
 
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import ConnectFailed, TransferBroken
+from mediacrawl.transport.requests_transport import RequestsTransport
 
-curl = pytest.importorskip("mediacrawl.download.curl", exc_type=ImportError)
+curl = pytest.importorskip("mediacrawl.transport.curl", exc_type=ImportError)
 
 LONG_S = 3600.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

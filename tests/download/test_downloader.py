@@ -53,9 +53,10 @@ from origin import (
 )
 
 from mediacrawl.download import downloader
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.downloader import Downloader, Policy
-from mediacrawl.download.plan import OVERLAP_BYTES
-from mediacrawl.download.request import Cancel, Progress
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.resume import OVERLAP_BYTES
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import (
     ConnectFailed,
@@ -70,7 +71,7 @@ from mediacrawl.errors import (
     WrongContent,
 )
 from mediacrawl.headers import Validators, digest_from_hex
-from mediacrawl.store.partfile import RECORDED_FROM_BYTES, PartFolder, PartInUse
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFolder, PartInUse
 
 TOTAL, HAVE = 700_000, 400_000
 BODY, OTHER = Pattern(TOTAL, 1), Pattern(TOTAL, 2)

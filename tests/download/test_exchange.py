@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from fetching import Hurry
 
-from mediacrawl.download.exchange import Exchange, anywhere, content_length, head_of, origin_of
-from mediacrawl.download.plan import Ask, Head, Manner, whole_ask
-from mediacrawl.download.request import Progress, TransferRequest
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import TransferRequest
+from mediacrawl.download.requester import Exchange, anywhere, content_length, head_of, origin_of
+from mediacrawl.download.resume import Ask, Head, Manner, whole_ask
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import (
     HttpStatusError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.download.plan import (
+from mediacrawl.download.resume import (
     OVERLAP_BYTES,
     Action,
     Ask,

@@ -11,11 +11,12 @@ from fetching import AT_ONCE
 from origin import Fault, Pattern, drop_after, stall_after
 
 from mediacrawl.download.downloader import Downloader, Policy
-from mediacrawl.download.pool import TransferPool
-from mediacrawl.download.request import Fetched, Progress, TransferRequest
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.retry import Backoff
 from mediacrawl.errors import HttpStatusError, Interrupted, TransferBroken
-from mediacrawl.store.partfile import PartInUse
+from mediacrawl.store.parts import PartInUse
+from mediacrawl.workers.threads import TransferPool
 
 WAIT_S = 30  # for what comes at once; only a test that fails waits for it
 

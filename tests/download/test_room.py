@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from mediacrawl.download.request import Fetched
-from mediacrawl.download.room import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, Room
+from mediacrawl.download.records import Fetched
+from mediacrawl.workers.adaptive_limit import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, Room
 
 WAIT_S = 30
 SMALL = [Fetched(None, 200, "http://h/", fetched_bytes=SMALL_BYTES - 1)]

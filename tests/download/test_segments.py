@@ -36,14 +36,15 @@ from origin import (
 
 from mediacrawl.download import segments
 from mediacrawl.download.body import Body
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.places import HostPlaces
-from mediacrawl.download.plan import Head
 from mediacrawl.download.policy import Policy, Stall
-from mediacrawl.download.request import Cancel, Progress
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.resume import Head
 from mediacrawl.download.segments import Crew, SegmentPolicy, Share
 from mediacrawl.errors import DiskFull, Interrupted, TransferBroken
 from mediacrawl.headers import ContentRange, ETag, Validators
-from mediacrawl.store.partfile import PartFile, PartRecord
+from mediacrawl.store.parts import PartFile, PartRecord
 
 MIB = 1024 * 1024
 TOTAL = 8 * MIB
@@ -359,7 +360,7 @@ def test_a_part_with_gaps_of_a_resource_that_changed_is_dropped_as_a_whole(rig):
 _KILLED = """
 import importlib, os, signal, sys
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.store.local import LocalStore
 
 root, url, key, at, room, kind = sys.argv[1:]

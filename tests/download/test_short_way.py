@@ -22,11 +22,13 @@ from origin import (
     wrong_length,
 )
 
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.downloader import _Transfer
-from mediacrawl.download.request import Cancel, Fetched, Progress, TransferRequest
+from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.errors import Interrupted, MediacrawlError
 from mediacrawl.headers import Digest
-from mediacrawl.store.partfile import PartFolder, PartRecord
+from mediacrawl.store.parts import PartFolder, PartRecord
 
 BODY = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 DATED = {"etag": '"v1"', "last_modified": 1_700_000_000}

@@ -8,13 +8,13 @@ from http.client import HTTPException, HTTPResponse
 import pytest
 from origin import body_without_end, headers_without_end, one_byte_per_s, redirect
 
-from mediacrawl.download import sockets
 from mediacrawl.download.downloader import Downloader, Policy
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.download.sockets import GuardedAdapter, HeadWatch, is_public
 from mediacrawl.errors import AddressRefused, TooLarge, TransferBroken
 from mediacrawl.store.local import LocalStore
+from mediacrawl.transport import http1
+from mediacrawl.transport.http1 import GuardedAdapter, HeadWatch, is_public
 
 
 @pytest.fixture
@@ -209,26 +209,26 @@ def facts_of(kind, raw):
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_is_read_as_the_standard_library_reads_it(raw):
-    assert facts_of(sockets._CarefulResponse, raw) == facts_of(HTTPResponse, raw)
+    assert facts_of(http1._CarefulResponse, raw) == facts_of(HTTPResponse, raw)
 
 
 @pytest.mark.parametrize("arrived", [1, 20, 64])
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(raw, arrived):
     def begun(sock, method):
-        return sockets._CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
+        return http1._CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
 
     assert facts_of(begun, raw) == facts_of(HTTPResponse, raw)
 
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_plain_head_is_what_the_standard_library_reads(raw):
-    head = sockets.plain_head(raw)
+    head = http1.plain_head(raw)
     if head is None:
         return
     version, status, reason, length, chunked, will_close, fields, defects, body = facts_of(HTTPResponse, raw)
     assert (version, chunked, defects) == (11, False, "[]")
-    assert head == (head.size_bytes, status, reason, sockets.merged(fields), length, will_close)
+    assert head == (head.size_bytes, status, reason, http1.merged(fields), length, will_close)
     assert raw[head.size_bytes :][: head.content_length] == body
 
 
@@ -238,8 +238,8 @@ def test_a_plain_head_is_what_the_standard_library_reads(raw):
     ids=["within a line", "behind the first", "behind a field"],
 )
 def test_a_head_that_was_cut_short_is_no_head(raw):
-    assert sockets.plain_head(raw) is None
-    assert "within the head" in facts_of(sockets._CarefulResponse, raw)
+    assert http1.plain_head(raw) is None
+    assert "within the head" in facts_of(http1._CarefulResponse, raw)
     assert "within the head" not in facts_of(HTTPResponse, raw)  # which takes it for one
 
 
@@ -248,15 +248,15 @@ PLAIN = ["usual", "no reason", "a long reason", "kept", "an empty field"]
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_usual_head_is_not_parsed_as_an_email(name):
-    assert sockets.plain_head(HEADS[name]) is not None
+    assert http1.plain_head(HEADS[name]) is not None
 
 
 @pytest.mark.parametrize("name", sorted(HEADS.keys() - set(PLAIN)))
 def test_a_head_that_leaves_a_question_open_is_not_plain(name):
-    assert sockets.plain_head(HEADS[name]) is None
+    assert http1.plain_head(HEADS[name]) is None
 
 
-class Pool(sockets._Permitted):
+class Pool(http1._Permitted):
     """As much of a pool as one exchange uses; the connection is there already."""
 
     def __init__(self, sock):
@@ -285,7 +285,7 @@ def exchanged(raw):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(raw)
-        exchange = sockets.Exchanged(Pool(ours), b"GET / HTTP/1.1\r\n\r\n", 5.0)
+        exchange = http1.Exchanged(Pool(ours), b"GET / HTTP/1.1\r\n\r\n", 5.0)
         blocks = []
         while block := exchange.read1(1024):
             blocks.append(block)
@@ -319,10 +319,10 @@ def test_a_request_is_sent_to_its_last_byte_however_little_room_there_is(size_by
         ours.settimeout(10)
         reader = threading.Thread(target=read)
         if size_bytes < 1024:
-            sockets._send(ours, request)
+            http1._send(ours, request)
             reader.start()
         else:
-            sending = threading.Thread(target=sockets._send, args=(ours, request))
+            sending = threading.Thread(target=http1._send, args=(ours, request))
             sending.start()  # as far as there is room; then somebody reads
             reader.start()
             sending.join()
@@ -340,4 +340,4 @@ def test_a_request_for_which_there_is_no_room_at_all_waits_as_long_as_it_may():
                 ours.send(b"x" * 65_536)
         ours.settimeout(0.01)
         with pytest.raises(TimeoutError):
-            sockets._send(ours, b"GET")
+            http1._send(ours, b"GET")

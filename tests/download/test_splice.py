@@ -12,10 +12,11 @@ import pytest
 from fetching import KEY, When, stop_after
 from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after, status
 
-from mediacrawl.download import sockets, verify
+from mediacrawl.download import content
 from mediacrawl.download.retry import Backoff
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, MachineError, TransferBroken, WrongContent
+from mediacrawl.transport import http1
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 MIB = 1024 * 1024
 TOTAL = 8 * MIB
@@ -74,7 +75,7 @@ def test_the_connection_is_used_again(rig):
 
 
 def test_a_small_file_that_is_to_be_hashed_is_looked_at_as_it_comes(rig, spliced):
-    body = Pattern(verify.BESIDE_FROM_BYTES - 1)
+    body = Pattern(content.BESIDE_FROM_BYTES - 1)
     assert bring(rig, rig.origin.add("/a", body), connections=1) == body.read()
     assert bool(spliced) == (isinstance(rig.transport, RequestsTransport) and not rig.hashes)
 
@@ -104,7 +105,7 @@ def test_a_refusal_while_a_part_is_being_hashed_leaves_the_part_as_it_was(rig):
 def test_a_part_that_somebody_cuts_off_is_told_in_one_line_and_gone_on_with(rig, monkeypatch):
     if not rig.hashes:
         pytest.skip("nobody reads it")
-    monkeypatch.setattr(verify.ThreadPoolExecutor, "submit", lambda *_: None)  # all of it is read in the end
+    monkeypatch.setattr(content.ThreadPoolExecutor, "submit", lambda *_: None)  # all of it is read in the end
     url = rig.origin.add("/a", BODY)
     part = rig.store.parts.open(KEY)
     part.close()
@@ -194,7 +195,7 @@ def test_what_comes_slowly_is_moved_as_it_comes(rig, spliced):
 def test_what_comes_quickly_is_moved_in_larger_pieces(rig, spliced, monkeypatch):
     if not isinstance(rig.transport, RequestsTransport):
         pytest.skip("it moves nothing")
-    monkeypatch.setattr(sockets, "_QUICKLY_MS", 10_000)
+    monkeypatch.setattr(http1, "_QUICKLY_MS", 10_000)
     body = Pattern(4 * TOTAL, 1)
     url = rig.origin.add("/a", body, faults=[limit_per_connection(200_000_000)])
     assert bring(rig, url, connections=1) == body.read()

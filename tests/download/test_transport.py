@@ -23,9 +23,9 @@ from origin import (
     truncate_chunked,
 )
 
-from mediacrawl.download import transport as transport_module
-from mediacrawl.download.transport import RequestsTransport
 from mediacrawl.errors import ConnectFailed, NotFetchable, TransferBroken
+from mediacrawl.transport import requests_transport as transport_module
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 BODY = Pattern(700_000, 1)
 

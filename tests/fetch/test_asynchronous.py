@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from mediacrawl.archive import Publish
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.errors import DiskFull, TransferError
-from mediacrawl.fetch.asynchronous import AsyncFetch, Crawl
+from mediacrawl.fetch.aio import AsyncFetch, Crawl
 from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, FileRequest
-from mediacrawl.refetch import RefetchPolicy
 
 MOST_OPEN = 3
 URL = "http://h/a.jpg"

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mediacrawl.archive import Failure, Publish, Unchanged, Want
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, RedirectUnasked, TransferBroken
 from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import (
     DOWNLOADED,
     FAILED,
@@ -23,10 +24,9 @@ from mediacrawl.fetch.request import (
     FileRequest,
 )
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.ledger import DONE, PENDING, Entry
-from mediacrawl.ledger.ledger import FAILED as FAILED_ROW
-from mediacrawl.refetch import DAY_S, RefetchPolicy
-from mediacrawl.store.partfile import PartInUse
+from mediacrawl.ledger.sqlite import DONE, PENDING, Entry
+from mediacrawl.ledger.sqlite import FAILED as FAILED_ROW
+from mediacrawl.store.parts import PartInUse
 
 NOW_S = 1e9
 PART = SimpleNamespace(file="part")

@@ -19,13 +19,13 @@ from origin import Pattern, drop_after, require_header, stall_after
 
 import mediacrawl
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.download.request import Fetched
+from mediacrawl.download.records import Fetched
 from mediacrawl.errors import DiskFull, StoreUnwritable, UsageProblem
 from mediacrawl.fetch import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest, Session, fetch
 from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.refetch import RefetchPolicy
+from mediacrawl.fetch.stats import Report
 from mediacrawl.fetch.threaded import ThreadedFetch
-from mediacrawl.refetch import RefetchPolicy
-from mediacrawl.report import Report
 
 SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
 BIG = Pattern(2_000_000, 1)

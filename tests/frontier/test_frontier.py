@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable
-from mediacrawl.frontier.frontier import COMMIT_S, FORMAT, SqliteFrontier, describe
+from mediacrawl.frontier.sqlite import COMMIT_S, FORMAT, SqliteFrontier, describe
 
 
 class Clock:
@@ -72,7 +72,7 @@ def test_the_data_of_pages_that_are_done_is_dropped(opened, job):
 
 CHILD = """
 import itertools, pathlib, sys
-from mediacrawl.frontier.frontier import SqliteFrontier, Kind
+from mediacrawl.frontier.sqlite import SqliteFrontier, Kind
 
 # It commits each change.
 frontier = SqliteFrontier(pathlib.Path(sys.argv[1]), "gallery", clock=itertools.count().__next__)

@@ -1,6 +1,6 @@
 """What the tests of ledgers share: rows, and the calls that bring them from state to state."""
 
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, Entry
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, Entry
 
 KEY = "http://h/a.jpg"
 WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')

@@ -14,9 +14,9 @@ from crawling import file_system_at
 from ledgers import KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
 from mediacrawl.errors import DiskFull, StoreUnwritable
-from mediacrawl.ledger import ledger as ledger_module
-from mediacrawl.ledger.ledger import BUSY_S, DONE, FAILED, PENDING, PUBLISHING, Entry, SqliteLedger
+from mediacrawl.ledger import sqlite as ledger_module
 from mediacrawl.ledger.migrations import STEPS
+from mediacrawl.ledger.sqlite import BUSY_S, DONE, FAILED, PENDING, PUBLISHING, Entry, SqliteLedger
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 FORMAT = 1 + len(STEPS)
@@ -140,7 +140,7 @@ def test_close_does_not_wait_for_a_thread_that_hangs_in_it(path, monkeypatch):
 def test_several_processes_may_create_and_use_one_ledger(path):
     code = (
         "import sys, pathlib\n"
-        "from mediacrawl.ledger.ledger import Entry, SqliteLedger\n"
+        "from mediacrawl.ledger.sqlite import Entry, SqliteLedger\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "for store in range(20):\n"
@@ -241,7 +241,7 @@ def test_what_a_kill_has_left_half_while_a_ledger_was_created_does_not_keep_it_f
 def test_a_kill_loses_no_commit_and_leaves_no_half_one(path):
     code = (
         "import os, signal, sys, pathlib\n"
-        "from mediacrawl.ledger.ledger import Entry, SqliteLedger\n"
+        "from mediacrawl.ledger.sqlite import Entry, SqliteLedger\n"
         "ledger = SqliteLedger(pathlib.Path(sys.argv[1]))\n"
         "ledger.want([Entry('committed', 'http://h/')], 1.0)\n"
         "with ledger.transaction():\n"
@@ -364,7 +364,7 @@ def filled(path):
 
 _KILLED_WHILE_IT_WRITES = """
 import os, pathlib, signal, sys
-from mediacrawl.ledger.ledger import Entry, SqliteLedger
+from mediacrawl.ledger.sqlite import Entry, SqliteLedger
 ledger = SqliteLedger(pathlib.Path(sys.argv[1]))
 ledger.want([Entry("late", "http://h/late")], 2.0)
 os.kill(os.getpid(), signal.SIGKILL)

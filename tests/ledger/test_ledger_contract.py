@@ -6,7 +6,7 @@ import pytest
 from ledgers import CALLS, KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
 from mediacrawl.errors import StoreUnwritable
-from mediacrawl.ledger.ledger import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.opening import open_ledger
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/ledger.sqlite3"}

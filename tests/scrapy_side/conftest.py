@@ -7,8 +7,9 @@ import sys
 import pytest
 from crawling import Done
 
-from mediacrawl import __main__, cli
+from mediacrawl import __main__
 from mediacrawl.archive import Archive, Failure
+from mediacrawl.cli.main import main
 from mediacrawl.errors import DiskFull
 
 
@@ -27,7 +28,7 @@ def plain_log(caplog):
     assert not loud, [(record.name, record.getMessage(), record.exc_info) for record in loud]
 
 
-@pytest.fixture(params=[__main__.main, cli.main], ids=["without Scrapy", "with Scrapy"])
+@pytest.fixture(params=[__main__.main, main], ids=["without Scrapy", "with Scrapy"])
 def command(request, tmp_path, monkeypatch, capsys):
     """`mediacrawl WORDS…` in an empty folder with the store `store`. `get` does without Scrapy, unless it is Scrapy
     that was started; both ways are to be one.

@@ -11,10 +11,10 @@ from scrapy import Spider
 
 from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull
-from mediacrawl.fetch import asynchronous
-from mediacrawl.ledger.ledger import SqliteLedger
-from mediacrawl.lines import Lines
-from mediacrawl.lists import Row
+from mediacrawl.fetch import aio
+from mediacrawl.ledger.sqlite import SqliteLedger
+from mediacrawl.sources.url_list import Row
+from mediacrawl.spiders.list_lines import Lines
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
 
@@ -69,7 +69,7 @@ def test_no_thread_is_asked_for_files_that_are_new(crawls, tmp_path, url, asked)
 
 
 def test_a_disk_that_was_slow_once_is_asked_by_a_thread(crawls, tmp_path, origin, url, asked, monkeypatch):
-    monkeypatch.setattr(asynchronous, "_AT_ONCE_S", 0.0)
+    monkeypatch.setattr(aio, "_AT_ONCE_S", 0.0)
     other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
     crawled = crawl(crawls, tmp_path, {"ROBOTSTXT_OBEY": False}, item_of(url), item_of(other))
     assert (len(asked[0]), len(asked[1]), len(crawled.files)) == (1, 1, 2)

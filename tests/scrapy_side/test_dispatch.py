@@ -12,12 +12,12 @@ from crawling import BIG, basic_auth, item_of, items_spider, run, start
 from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
-from mediacrawl.bridge import Bridge
-from mediacrawl.dispatch import BatchDispatcher
+from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.dispatch import BatchDispatcher
 from mediacrawl.errors import RedirectUnasked
 from mediacrawl.pipelines import MediaFilesPipeline
-from mediacrawl.workers import transfers
-from mediacrawl.workers.pool import WorkerPool
+from mediacrawl.workers import executor
+from mediacrawl.workers.processes import WorkerPool
 
 MANY = 150
 BODY = b"j" * 4000
@@ -64,7 +64,7 @@ def test_many_files_of_a_site_go_together_over_no_more_connections_than_are_allo
 
 @pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, batches, monkeypatch, processes):
-    monkeypatch.setattr(transfers, "WORKERS_FROM", 10)
+    monkeypatch.setattr(executor, "WORKERS_FROM", 10)
     monkeypatch.setattr(WorkerPool, "start", lambda _: True)
     settings = {"ROBOTSTXT_OBEY": False, "MEDIACRAWL_PROCESSES": processes}
     crawled = crawls.crawl(tmp_path, pages(urls), settings)
@@ -128,7 +128,7 @@ def test_one_that_fails_fails_alone(crawls, tmp_path, origin, urls, batches):
 def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
     crawls, tmp_path, origin, urls, batches, monkeypatch, processes
 ):
-    monkeypatch.setattr(transfers, "WORKERS_FROM", 0)
+    monkeypatch.setattr(executor, "WORKERS_FROM", 0)
     monkeypatch.setattr(WorkerPool, "start", lambda _: True)
     origin.add("/robots.txt", b"User-agent: *\nDisallow: /private/\n", content_type="text/plain")
     allowed, private = origin.add("/x/a.png", b"a"), origin.add("/private/a.png", b"b")
@@ -223,8 +223,8 @@ def test_credentials_of_a_site_go_with_each_and_to_no_other(crawls, tmp_path, or
 
 def test_a_large_file_does_not_hold_up_those_behind_it(crawls, tmp_path, origin, urls, batches, monkeypatch):
     """What a site brings slowly travels alone: as many connections as are allowed are busy."""
-    monkeypatch.setattr("mediacrawl.bridge.BATCH_S", 0.0)
-    monkeypatch.setattr("mediacrawl.pace.BATCH_S", 0.0)
+    monkeypatch.setattr("mediacrawl.crawl.context.BATCH_S", 0.0)
+    monkeypatch.setattr("mediacrawl.fetch.batch_size.BATCH_S", 0.0)
     assert crawls.crawl(tmp_path, pages(urls[:60])).status == 0
     assert set(batches) == {1}
 

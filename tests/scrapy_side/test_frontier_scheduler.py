@@ -13,7 +13,7 @@ from scrapy.exceptions import IgnoreRequest
 
 from mediacrawl.archive import Archive, Failure
 from mediacrawl.errors import DiskFull, JobInUse
-from mediacrawl.frontier.frontier import SqliteFrontier, describe
+from mediacrawl.frontier.sqlite import SqliteFrontier, describe
 from mediacrawl.spiders.site import SiteSpider
 
 

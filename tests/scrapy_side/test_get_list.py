@@ -19,7 +19,7 @@ from origin import limit_per_connection, require_header, stall_after, status
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.errors import DiskFull, NameTaken
-from mediacrawl.pace import Pace
+from mediacrawl.fetch.batch_size import Pace
 
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"

@@ -17,9 +17,9 @@ from scrapy.http import Response
 from scrapy.spiders import Spider
 from twisted.python.failure import Failure
 
-from mediacrawl.bridge import Bridge
+from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.results import MediaError
 from mediacrawl.pipelines import MediaFilesPipeline
-from mediacrawl.tally import MediaError
 
 BODY = b"j" * 4000
 
@@ -138,7 +138,7 @@ def test_who_does_not_wait_for_an_answer_fails_that_file_alone(crawl, origin, ur
 
 
 def test_whoever_swallows_failures_frees_the_places_of_their_files(crawl, origin, monkeypatch):
-    monkeypatch.setattr("mediacrawl.wiring.allow_many_files", lambda: 1)
+    monkeypatch.setattr("mediacrawl.fetch.resources.allow_many_files", lambda: 1)
     urls = [origin.add(f"/{number}.jpg", BODY, content_type="image/jpeg") for number in range(6)]
 
     class Own(MediaFilesPipeline):

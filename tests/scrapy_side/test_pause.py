@@ -9,7 +9,7 @@ import pytest
 from crawling import BIG, STALLS_AT, assert_plain, parts_in, run, sha256, start
 from origin import stall_after
 
-from mediacrawl.frontier.frontier import describe
+from mediacrawl.frontier.sqlite import describe
 from mediacrawl.spiders.site import SiteSpider
 
 JOB = {"JOBDIR": "job"}

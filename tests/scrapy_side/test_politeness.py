@@ -13,14 +13,15 @@ from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from mediacrawl import bridge
-from mediacrawl.bridge import Bridge
-from mediacrawl.download import sockets
-from mediacrawl.download.request import Cancel, TransferRequest
+from mediacrawl.crawl import context
+from mediacrawl.crawl.context import Bridge
+from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import Interrupted
+from mediacrawl.fetch.resources import policy_of
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.site import SiteSpider
-from mediacrawl.wiring import policy_of
+from mediacrawl.transport import http1
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
@@ -440,7 +441,7 @@ def test_a_redirect_whose_robots_txt_needs_the_place_of_the_transfer_gives_it_up
 
 
 def test_who_waits_too_long_for_a_robots_txt_gives_up_the_place_and_comes_again(crawl, origin, other, monkeypatch):
-    monkeypatch.setattr(bridge, "_ASKED_ENOUGH_S", 0.05)
+    monkeypatch.setattr(context, "_ASKED_ENOUGH_S", 0.05)
     (url,) = redirected(origin, other)
     learning = threading.Event()
     learn = Bridge.learn_robots
@@ -471,7 +472,7 @@ def test_no_robots_txt_is_asked_for_at_a_private_address(crawl, origin, monkeypa
     def is_public(address):
         return address == "127.0.0.1"
 
-    for module in (bridge, sockets):
+    for module in (context, http1):
         monkeypatch.setattr(module, "is_public", is_public)
     with Origin("127.0.0.2") as private:
         (url,) = redirected(origin, private)

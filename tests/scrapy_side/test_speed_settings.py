@@ -38,7 +38,7 @@ def test_a_digest_that_is_promised_is_looked_at_all_the_same(crawls, tmp_path, u
 @pytest.mark.parametrize("durable", [True, False])
 def test_without_sync_no_file_is_synced(crawls, tmp_path, url, monkeypatch, durable):
     synced = []
-    monkeypatch.setattr("mediacrawl.store.partfile.sync_files", synced.extend)
+    monkeypatch.setattr("mediacrawl.store.parts.sync_files", synced.extend)
     crawled = crawls.crawl(tmp_path, items_spider(item_of(url), of_page=True), {"MEDIACRAWL_SYNC": durable})
     assert crawled.report.new == 1
     assert bool(synced) is durable

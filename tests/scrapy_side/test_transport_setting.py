@@ -7,11 +7,11 @@ import sys
 import pytest
 from scrapy.settings import Settings
 
-from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.download.transports import make_transport
 from mediacrawl.errors import UsageProblem
+from mediacrawl.fetch.resources import Works, transport_of
 from mediacrawl.store.local import LocalStore
-from mediacrawl.wiring import Works, transport_of
+from mediacrawl.transport.registry import make_transport
+from mediacrawl.transport.requests_transport import RequestsTransport
 
 
 def made(settings):
@@ -26,7 +26,7 @@ def test_it_is_requests_unless_something_else_is_asked_for():
 
 
 def test_it_is_libcurl_if_that_is_asked_for():
-    curl = pytest.importorskip("mediacrawl.download.curl")
+    curl = pytest.importorskip("mediacrawl.transport.curl")
     transport = made(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
     assert type(transport) is curl.CurlTransport
     transport.close()
@@ -45,7 +45,7 @@ def test_no_request_is_sent_to_a_private_address_if_that_is_asked_for(kind, orig
 
 def test_a_missing_package_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycurl", None)
-    monkeypatch.delitem(sys.modules, "mediacrawl.download.curl", raising=False)
+    monkeypatch.delitem(sys.modules, "mediacrawl.transport.curl", raising=False)
     with pytest.raises(UsageProblem) as caught:
         made(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
     assert str(caught.value).startswith("MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]'")

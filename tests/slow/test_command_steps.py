@@ -12,13 +12,13 @@ from crawling import QUICK, Running, environment, files_in, parts_in, run, sha25
 from fetch_job import STEPS
 from origin import Origin, Pattern, limit_per_connection
 
-from mediacrawl.ledger.ledger import DONE, SqliteLedger
+from mediacrawl.ledger.sqlite import DONE, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
-# `mediacrawl.cli.main`, but for a store that kills the process when it comes to a step for the n-th time.
+# `mediacrawl.cli.main.main`, but for a store that kills the process when it comes to a step for the n-th time.
 _DYING = """
 import os, signal, sys
 from mediacrawl.store import local
@@ -37,7 +37,7 @@ def at_step(reached):
 
 genuine = LocalStore.__init__
 LocalStore.__init__ = lambda store, root, **more: genuine(store, root, at_step, **more)
-from mediacrawl.cli import main
+from mediacrawl.cli.main import main
 main()
 """
 SMALL = b"small " * 100

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from origin import Origin, Pattern
 
-from mediacrawl.ledger.ledger import Entry, SqliteLedger
+from mediacrawl.ledger.sqlite import Entry, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:

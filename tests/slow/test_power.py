@@ -22,10 +22,10 @@ from origin import drop_after, ignore_range, limit_per_connection, wrong_digest
 from recording import Recording
 
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.store import partfile, sync
+from mediacrawl.store import fsync, parts
+from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.partfile import PartFile, PartFolder, PartRecord
-from mediacrawl.store.sync import sync_folders
+from mediacrawl.store.parts import PartFile, PartFolder, PartRecord
 
 if TYPE_CHECKING:
     import random
@@ -77,7 +77,7 @@ def quick_disk():
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(os, "fsync", lambda _fd: None)
         patches.setattr(os, "fdatasync", lambda _fd: None)
-        patches.setattr(sync, "_sync_file_system", lambda _fd: True)
+        patches.setattr(fsync, "_sync_file_system", lambda _fd: True)
         patches.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=_NoSync, **k))
         yield
 
@@ -104,7 +104,7 @@ class Bench:
         """Anew: no part is trusted for having been written by this boot."""
         self.boots += 1
         name = f"boot {self.boots}"
-        self.patches.setattr(partfile, "boot_id", lambda: name)
+        self.patches.setattr(parts, "boot_id", lambda: name)
 
     def record(self, trial: Trial, step: str | None = None) -> Recording:
         """All of it, from the first moment of the store on. With `step`, the job is killed when it comes there

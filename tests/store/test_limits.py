@@ -11,7 +11,7 @@ CODE = """
 import resource
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, min({hard}, hard)))
-from mediacrawl.store.limits import allow_many_files
+from mediacrawl.system.open_files import allow_many_files
 parts = allow_many_files()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), parts)
 """

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediacrawl.errors import DiskFull, MachineError, StoreUnwritable
-from mediacrawl.store import partfile
-from mediacrawl.store.partfile import RECORDED_FROM_BYTES, PartFolder, PartInUse, PartRecord, add_range, boot_id
+from mediacrawl.store import parts as parts_module
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFolder, PartInUse, PartRecord, add_range, boot_id
 
 KEY = "http://example.com/a.jpg"
 KEPT = RECORDED_FROM_BYTES
@@ -362,7 +362,7 @@ def test_the_sync_comes_before_the_record_on_the_disk_too(parts, monkeypatch):
     record_path = parts._path(KEY).with_suffix(".json")
     seen = []
     monkeypatch.setattr(
-        partfile.os, "fdatasync", lambda fd: seen.append((fd, json.loads(record_path.read_text())["ranges"]))
+        parts_module.os, "fdatasync", lambda fd: seen.append((fd, json.loads(record_path.read_text())["ranges"]))
     )
     part.checkpoint()
     assert seen == [(part._fd, [])], "at the time of the sync the record does not count the bytes"
@@ -382,10 +382,10 @@ def test_a_record_is_replaced_as_a_whole(parts):
 
 def test_a_checkpoint_follows_a_mark_when_one_is_due(parts, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(partfile.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(parts_module.time, "monotonic", lambda: now[0])
     path = parts._path(KEY).with_suffix(".json")
     part = written(parts, (0, 10))
-    now[0] += partfile.CHECKPOINT_S - 0.01
+    now[0] += parts_module.CHECKPOINT_S - 0.01
     part.mark((10, 20))
     assert json.loads(path.read_text())["ranges"] == []
     now[0] += 0.01
@@ -396,7 +396,7 @@ def test_a_checkpoint_follows_a_mark_when_one_is_due(parts, monkeypatch):
 
 def test_a_part_of_unknown_length_is_recorded_once_it_is_worth_it(parts, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(partfile.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(parts_module.time, "monotonic", lambda: now[0])
     path = parts._path(KEY).with_suffix(".json")
     part = written(parts, (0, 10), record=PartRecord())
     now[0] += 60.0
@@ -501,7 +501,7 @@ def test_a_part_that_another_process_holds_cannot_be_opened(parts):
     parts.folder.mkdir()
     code = (
         "import sys, pathlib\n"
-        "from mediacrawl.store.partfile import PartFolder\n"
+        "from mediacrawl.store.parts import PartFolder\n"
         "part = PartFolder(pathlib.Path(sys.argv[1])).open(sys.argv[2])\n"
         "print('open', flush=True)\n"
         "sys.stdin.read()\n"
@@ -528,15 +528,15 @@ def test_a_part_exists_while_its_file_is_there(parts):
 def test_who_waited_for_a_part_that_was_published_begins_a_new_one(parts, monkeypatch, tmp_path):
     """Opened before the rename, locked after it: the lock would be on the published file."""
     first = written(parts, (0, KEPT))
-    flock = partfile.fcntl.flock
+    flock = parts_module.fcntl.flock
 
     def publish_then_lock(fd, how):
-        monkeypatch.setattr(partfile.fcntl, "flock", flock)
+        monkeypatch.setattr(parts_module.fcntl, "flock", flock)
         first.path.rename(tmp_path / "published")
         first.published()
         flock(fd, how)
 
-    monkeypatch.setattr(partfile.fcntl, "flock", publish_then_lock)
+    monkeypatch.setattr(parts_module.fcntl, "flock", publish_then_lock)
     with parts.open(KEY) as second:
         assert second.have == 0
         second.write_at(0, b"second")
@@ -545,14 +545,14 @@ def test_who_waited_for_a_part_that_was_published_begins_a_new_one(parts, monkey
 
 def test_a_part_that_another_process_has_filled_between_our_open_and_our_lock_is_its_part(parts, monkeypatch):
     parts.open("another").close()
-    flock = partfile.fcntl.flock
+    flock = parts_module.fcntl.flock
 
     def late(fd, how):
-        monkeypatch.setattr(partfile.fcntl, "flock", flock)
+        monkeypatch.setattr(parts_module.fcntl, "flock", flock)
         written(parts, (0, KEPT)).close()
         flock(fd, how)
 
-    monkeypatch.setattr(partfile.fcntl, "flock", late)
+    monkeypatch.setattr(parts_module.fcntl, "flock", late)
     part = parts.open(KEY)
     assert (part.is_new, part.have) == (False, KEPT)
     part.fill(PartRecord(complete_length=1), b"x")
@@ -723,7 +723,7 @@ def test_a_full_disk_is_said_in_one_line(parts, monkeypatch, call):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(partfile.os, call, full)
+        patched.setattr(parts_module.os, call, full)
         with pytest.raises(DiskFull, match="nothing is lost, free some space"):
             {
                 "pwrite": lambda: part.write_at(10, b"x"),
@@ -735,14 +735,14 @@ def test_a_full_disk_is_said_in_one_line(parts, monkeypatch, call):
 
 def test_a_short_write_is_gone_on_with(parts, monkeypatch):
     pwrite = os.pwrite
-    monkeypatch.setattr(partfile.os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
+    monkeypatch.setattr(parts_module.os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
     with written(parts, (0, 10)) as part:
         assert part.read(0, 10) == bytes_of(0, 10)
 
 
 def test_the_boot_is_named_where_the_system_tells_it(monkeypatch, tmp_path):
     assert boot_id() == boot_id()
-    monkeypatch.setattr(partfile, "Path", lambda _: tmp_path / "missing")
+    monkeypatch.setattr(parts_module, "Path", lambda _: tmp_path / "missing")
     assert boot_id() == ""
 
 
@@ -754,9 +754,9 @@ def test_what_has_come_is_sent_to_the_disk_now_and_then_before_a_sync_waits_for_
     parts, monkeypatch, durable, times
 ):
     sent = []
-    monkeypatch.setattr(partfile, "begin_writing", sent.append)
-    monkeypatch.setattr(partfile, "_WRITE_EVERY_BYTES", 2 * KEPT)
-    monkeypatch.setattr(partfile, "CHECKPOINT_S", 1e9)  # none is due
+    monkeypatch.setattr(parts_module, "begin_writing", sent.append)
+    monkeypatch.setattr(parts_module, "_WRITE_EVERY_BYTES", 2 * KEPT)
+    monkeypatch.setattr(parts_module, "CHECKPOINT_S", 1e9)  # none is due
     parts.durable = durable
     with written(parts, *((start * KEPT, (start + 1) * KEPT) for start in range(7))) as part:
         assert sent == times * [part.fileno()]

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from mediacrawl.store import wholes
-from mediacrawl.store.partfile import PartFolder, PartRecord
+from mediacrawl.store import completed_log
+from mediacrawl.store.parts import PartFolder, PartRecord
 
 KEY = "a small file"
 RECORD = PartRecord(validators={"etag": '"1"'}, complete_length=5, head={"status": 200})
@@ -21,7 +21,7 @@ def killed(tmp_path):
     def kill(boot: str = "this boot", after: str = "") -> PartFolder:
         code = f"""
         import os, pathlib
-        from mediacrawl.store.partfile import PartFolder, PartRecord
+        from mediacrawl.store.parts import PartFolder, PartRecord
         folder = PartFolder(pathlib.Path({str(tmp_path / "parts")!r}), boot={boot!r})
         for key, data in (({KEY!r}, b"whole"), ("half", b"wh")):
             part = folder.open(key)
@@ -105,7 +105,7 @@ def test_a_log_of_nonsense_does_no_harm(tmp_path, text):
     folder = PartFolder(tmp_path / "parts", boot="this boot")
     folder.folder.mkdir()
     folder.logs.mkdir()
-    (folder.logs / f"1-1{wholes.SUFFIX}").write_bytes(text)
+    (folder.logs / f"1-1{completed_log.SUFFIX}").write_bytes(text)
     (folder.folder / "x.part").write_bytes(b"x")
     folder.sweep()
     assert list(folder.folder.iterdir()) == list(folder.logs.iterdir()) == []
@@ -129,7 +129,7 @@ def test_the_log_of_a_living_process_is_left_alone(tmp_path):
 
 
 def test_logs_do_not_grow_with_the_length_of_a_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(wholes, "_FULL_BYTES", 2000)
+    monkeypatch.setattr(completed_log, "_FULL_BYTES", 2000)
     folder = PartFolder(tmp_path / "parts", boot="b")
     for number in range(200):
         part = whole_part(folder, str(number))
@@ -141,7 +141,7 @@ def test_logs_do_not_grow_with_the_length_of_a_run(tmp_path, monkeypatch):
 
 
 def test_a_part_that_waits_keeps_its_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(wholes, "_FULL_BYTES", 0)
+    monkeypatch.setattr(completed_log, "_FULL_BYTES", 0)
     folder = PartFolder(tmp_path / "parts", boot="b")
     first = whole_part(folder, "first")
     whole_part(folder, "second").close()

@@ -6,13 +6,13 @@ import time
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.policy import Policy
-from mediacrawl.download.request import TransferRequest
+from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
-from mediacrawl.download.transports import TransportChoice
-from mediacrawl.ledger.ledger import Entry
+from mediacrawl.ledger.sqlite import Entry
 from mediacrawl.store.local import LocalStore
-from mediacrawl.workers.messages import Setup
-from mediacrawl.workers.pool import WorkerPool
+from mediacrawl.transport.registry import TransportChoice
+from mediacrawl.workers.processes import WorkerPool
+from mediacrawl.workers.protocol import Setup
 
 WAIT_S = 60
 

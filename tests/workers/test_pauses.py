@@ -15,12 +15,12 @@ from origin import Pattern, stall_after, status
 from teams import WAIT_S
 from thread_worker import ThreadWorker
 
-from mediacrawl.download.request import Fetched, TransferRequest
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import HttpStatusError
 from mediacrawl.workers.channel import Channel
-from mediacrawl.workers.messages import Batch, Quiet, Release, Stop, UnderWay
-from mediacrawl.workers.pool import MOST_SILENT_TICKS, WorkerDied
+from mediacrawl.workers.processes import MOST_SILENT_TICKS, WorkerDied
+from mediacrawl.workers.protocol import Batch, Quiet, Release, Stop, UnderWay
 
 FLOOD = 20000
 
@@ -212,15 +212,17 @@ def test_a_message_that_cannot_be_pickled_is_said_to_who_posts_it():
 
 
 def test_a_worker_that_says_nothing_any_more_is_ended_and_its_files_begin_anew(origin, team, monkeypatch, caplog):
-    monkeypatch.setattr("mediacrawl.workers.pool.TICK_S", 0.01)
-    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", 10_000)  # a process begins: that may take long
+    monkeypatch.setattr("mediacrawl.workers.processes.TICK_S", 0.01)
+    monkeypatch.setattr(
+        "mediacrawl.workers.processes.MOST_SILENT_TICKS", 10_000
+    )  # a process begins: that may take long
     team = team()
     url = origin.add("/a.jpg", Pattern(300_000), faults=[stall_after(200_000)])
     future = team.pool.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
     worker = team.pool._workers[0]
     os.kill(pid_of(worker), signal.SIGSTOP)
-    monkeypatch.setattr("mediacrawl.workers.pool.MOST_SILENT_TICKS", worker._silent_ticks + 100)
+    monkeypatch.setattr("mediacrawl.workers.processes.MOST_SILENT_TICKS", worker._silent_ticks + 100)
     with pytest.raises(WorkerDied):
         future.result(WAIT_S)
     assert any("says nothing any more" in record.getMessage() for record in caplog.records)

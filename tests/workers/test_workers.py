@@ -21,15 +21,15 @@ from teams import WAIT_S
 from mediacrawl import errors
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.policy import Policy
-from mediacrawl.download.pool import TransferPool
-from mediacrawl.download.request import Fetched, TransferRequest
-from mediacrawl.download.transport import RequestsTransport
-from mediacrawl.download.transports import TransportChoice
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
-from mediacrawl.store.partfile import PartInUse
-from mediacrawl.workers.messages import Answered
-from mediacrawl.workers.pool import MOST_DEATHS, WorkerDied, start_process
-from mediacrawl.workers.transfers import Transfers
+from mediacrawl.store.parts import PartInUse
+from mediacrawl.transport.registry import TransportChoice
+from mediacrawl.transport.requests_transport import RequestsTransport
+from mediacrawl.workers.executor import Transfers
+from mediacrawl.workers.processes import MOST_DEATHS, WorkerDied, start_process
+from mediacrawl.workers.protocol import Answered
+from mediacrawl.workers.threads import TransferPool
 
 
 def add(origin, count, size=1000):
@@ -127,7 +127,7 @@ def test_what_a_dead_worker_had_is_brought_by_threads(origin, team):
 
 def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch, caplog):
     team = team()
-    monkeypatch.setattr("mediacrawl.workers.pool.sys.executable", "false")  # ends at once
+    monkeypatch.setattr("mediacrawl.workers.processes.sys.executable", "false")  # ends at once
     urls, transport = add(origin, 12), RequestsTransport()
     transfers = Transfers(TransferPool(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0)
     for url in urls:
@@ -256,7 +256,7 @@ def test_a_worker_dies_with_the_process_that_started_it(origin, tmp_path):
         import sys, threading
         sys.path[:0] = {sys.path!r}
         from teams import Team
-        from mediacrawl.download.request import TransferRequest
+        from mediacrawl.download.records import TransferRequest
         team = Team({str(tmp_path / "store")!r})
         team.pool.submit([TransferRequest({url!r}, {url!r})], 1000.0)
         worker = team.pool._workers[0]

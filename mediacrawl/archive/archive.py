@@ -1,0 +1,282 @@
+"""The archive: a store and its ledger, kept in step.
+
+Publishing goes `verify → fsync → claim the path → rename → fsync the folder → ledger: done`, for many files at
+once. The claim says which path a key is about to get; so after a crash between any two steps the ledger knows
+whether the rename has happened (the part is gone) or not (the part is there and is published by the next run).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.headers import Validators
+from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, Entry
+from mediacrawl.opening import ledger_url, open_ledger
+from mediacrawl.store.parts import PartInUse
+from mediacrawl.store.paths import fold, numbered, safe_relative_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mediacrawl.download.records import Fetched
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+_NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
+
+
+class Want(NamedTuple):
+    """Note that a file is wanted."""
+
+    entry: Entry
+
+
+class Publish(NamedTuple):
+    """Give a fetched file its name: `entry.path` if that is free, one like it otherwise."""
+
+    entry: Entry
+    fetched: Fetched
+
+
+class Failure(NamedTuple):
+    """Note why a file did not arrive."""
+
+    entry: Entry
+
+
+class Unchanged(NamedTuple):
+    """Note that the origin still has the version that is there."""
+
+    entry: Entry
+
+
+Change = Want | Publish | Failure | Unchanged
+
+
+class Archive:
+    """What is wanted, what is there, and how it gets there. Any thread; `write` from one at a time."""
+
+    def __init__(self, store: Store, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self.ledger = ledger
+        self._clock = clock
+
+    @classmethod
+    def open(cls, store: Store, ledger: str = "") -> Archive:
+        """Open the store for writing, settle what a crash left in the middle, sweep away what it left over.
+
+        Args:
+            store: where files get their names.
+            ledger: URL of its ledger; without one it is in the store.
+
+        Raises:
+            UsageProblem: the ledger is of a kind that is not known.
+            MachineError: the store or its ledger cannot be used.
+        """
+        store.open()
+        archive = cls(store, open_ledger(ledger_url(ledger, store)))
+        try:
+            archive.settle()  # asks for parts that the sweep takes away
+            store.parts.sweep()
+        except BaseException:
+            archive.close()
+            raise
+        return archive
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self.store.parts.close()
+        self.ledger.close()
+
+    def known(self, keys: Sequence[str]) -> list[Entry | None]:
+        """The rows of these keys. A file that is gone, or has another size, is not done any more; what has another
+        size is set aside, as it may be long until the whole file stands there.
+
+        Costs one question to the ledger and one stat for each finished file; no file is read.
+        """
+        found = self.ledger.lookup(keys)
+        lost = [entry for entry in found.values() if entry.state == DONE and not self._is_there(entry)]
+        if lost:
+            for entry in lost:
+                del found[entry.key]
+            found |= self._lose(lost)
+        return [found.get(key) for key in keys]
+
+    def _lose(self, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """Done no more; those that another process has published or forgotten meanwhile are as it has left them.
+
+        Within a transaction nobody claims a path. The file goes first: a row that is done while its file is gone is
+        lost by the next question.
+        """
+        with self.ledger.transaction():
+            rows = self.ledger.lookup([entry.key for entry in entries])
+            lost = [entry for entry in entries if rows.get(entry.key) == entry and not self._is_there(entry)]
+            for entry in lost:
+                if aside := self.store.set_aside(entry.path or ""):
+                    logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
+            self.store.at_step("ledger-lose")
+            self.ledger.lose([entry.key for entry in lost])
+        return rows | {entry.key: entry._replace(state=PENDING) for entry in lost}
+
+    def damage(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
+        """A file is not what its row says: it is set aside, and wanted again under the same path.
+
+        `identity` is that of the file when it was looked at. False if row or file are not those any more: then
+        nothing was done, and who asked has to look again. A crash in between leaves a row that is done, and no file,
+        as in `known`.
+        """
+        with self.ledger.transaction():
+            row = self.ledger.lookup([entry.key]).get(entry.key)
+            if row != entry or self.store.identity(entry.path or "") != identity:
+                return False
+            self.store.set_aside(entry.path or "")
+            self.store.at_step("ledger-damage")
+            self.ledger.damage(entry.key, reason)
+        return True
+
+    def brought(self, keys: Sequence[str]) -> set[str]:
+        """Which of them another process has published since this one asked, or is just publishing.
+
+        For who has locked their parts by now: until then the other one may have been fetching. Only reads.
+        """
+        return {key for key, entry in self.ledger.lookup(keys).items() if self._is_brought(key, entry)}
+
+    def _is_brought(self, key: str, entry: Entry) -> bool:
+        if entry.state == PUBLISHING:
+            if self.store.is_locked(entry.path or ""):  # renamed, and the ledger does not say so yet
+                return True
+            entry = self.ledger.lookup([key]).get(key, entry)
+        return entry.state == DONE and self._is_there(entry)
+
+    def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
+        """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""
+        now = self._clock()
+        self.store.at_step("ledger-claim")
+        with self.ledger.transaction():
+            self.ledger.want((c.entry for c in changes if isinstance(c, Want)), now)
+            self.ledger.fail((c.entry for c in changes if isinstance(c, Failure)), now)
+            self.ledger.refresh((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
+            claimed = self._claims([change for change in changes if isinstance(change, Publish)])
+            claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
+        results, folders = self._rename(changes, claims)
+        if folders:
+            self.store.sync(folders)
+            self.store.at_step("ledger-done")
+            with self.ledger.transaction():
+                done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
+                self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
+            self._forget_parts(changes, results)
+        return results
+
+    def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
+        recorded = False
+        for change, result in zip(changes, results, strict=True):
+            if isinstance(change, Publish) and not isinstance(result, Exception):
+                assert change.fetched.part is not None
+                recorded |= change.fetched.part.published()
+        if recorded:
+            self.store.parts.sync()
+
+    def forget(self, keys: Sequence[str], *, files: bool = False) -> None:
+        """Delete rows and partial files; the finished files only if asked to, before their rows."""
+        for entry in self.ledger.lookup(keys).values():
+            if files and entry.path is not None and entry.finished_at is not None:
+                self.store.remove(entry.path)
+            with suppress(PartInUse), self.store.parts.open(entry.key) as part:
+                part.discard()
+        self.ledger.forget(keys)
+
+    def settle(self) -> None:
+        """After a crash: a row that was being published is done if its part has gone to its path.
+
+        A power cut may have taken both names of the part, and the older version that stands there may have the same
+        size: so the bytes are compared. And the rename may be younger than the last sync of its folder.
+        """
+        found: dict[str, list[Entry]] = {DONE: [], PENDING: []}
+        for entry in list(self.ledger.entries(PUBLISHING)):
+            with suppress(PartInUse):  # another process is publishing it right now
+                found[DONE if self._was_renamed(entry) else PENDING].append(entry)
+        if found[DONE]:
+            self.store.sync_names(entry.path for entry in found[DONE] if entry.path is not None)
+        for state, entries in found.items():
+            for entry in entries:
+                self.ledger.settle(entry.key, state, self._clock())
+
+    def _was_renamed(self, entry: Entry) -> bool:
+        gone = not self.store.parts.exists(entry.key)
+        return gone and self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
+
+    def _is_there(self, entry: Entry) -> bool:
+        return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
+
+    def _claims(self, publishes: Sequence[Publish]) -> Iterator[Entry]:
+        """A path for each, in the ledger; a few questions for all of them."""
+        paths = self._paths([change.entry for change in publishes])
+        claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
+        self.ledger.claim(*claims)
+        return iter(claims)
+
+    def _paths(self, entries: Sequence[Entry]) -> Iterator[str]:
+        """For each key the path that it has already, else the wished one, else one like it that nobody has."""
+        rows = self.ledger.lookup([entry.key for entry in entries])
+        own = [row.path if (row := rows.get(entry.key)) is not None else None for entry in entries]
+        wished = [safe_relative_path(entry.path or "file") for entry in entries]
+        folded = [fold(path) for path in wished]
+        taken = self.ledger.taken(folded)
+        for entry, path, wish, wish_folded in zip(entries, own, wished, folded, strict=True):
+            if path is None:
+                is_free = wish_folded not in taken and not self.store.taken(wish)
+                path = wish if is_free else self._numbered(wish, entry.key, taken)  # noqa: PLW2901
+            taken.add(fold(path))
+            yield path
+
+    def _numbered(self, wished: str, key: str, taken: set[str]) -> str:
+        for number in range(2, _NUMBERED_UP_TO):
+            path = numbered(wished, number)
+            if fold(path) not in taken and self.ledger.owner_of(path) is None and not self.store.taken(path):
+                return path
+        return numbered(wished, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
+
+    def _rename(self, changes: Sequence[Change], claims: Iterable[Entry]) -> tuple[list[Entry | Exception], set[str]]:
+        results: list[Entry | Exception] = []
+        folders: set[str] = set()
+        for change, entry in zip(changes, claims, strict=True):
+            try:
+                if isinstance(change, Publish):
+                    assert change.fetched.part is not None
+                    assert entry.path is not None
+                    folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
+                results.append(entry)
+            except MediacrawlError as error:
+                self.ledger.settle(entry.key, PENDING, self._clock())
+                results.append(error)
+        return results, folders
+
+
+def _claimed(change: Publish, path: str) -> Entry:
+    fetched = change.fetched
+    return change.entry._replace(
+        path=path,
+        size_bytes=fetched.size_bytes,
+        sha256=fetched.sha256 or None,
+        validators=json.dumps(fetched.validators.to_dict()),
+        content_type=fetched.headers.get("content-type"),
+        http_status=fetched.status,
+        state=DONE,
+    )
+
+
+def validators_of(entry: Entry) -> Validators:
+    """The validators of a row; none if the row has none."""
+    try:
+        return Validators.from_dict(json.loads(entry.validators or "{}"))
+    except (ValueError, AttributeError):
+        return Validators()

@@ -1,0 +1,1 @@
+"""The command line: `mediacrawl …`, and `get`, which needs no Scrapy."""

@@ -1,0 +1,304 @@
+"""Files by URL, without a spider and without Scrapy: what `get` does.
+
+Scrapy takes twice as long to import as all that is needed here. Who fetches one file with several connections would
+wait for it longer than for the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections import ChainMap
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl import config
+from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, shown_url
+from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.queue import FetchQueue
+from mediacrawl.fetch.request import UPTODATE, FileRequest
+from mediacrawl.fetch.resources import Works, connection_limit_of, refetch_policy_of
+from mediacrawl.fetch.stats import Report, size_text
+from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
+from mediacrawl.opening import store_of
+from mediacrawl.sources.url_list import Row, opened_list, read_list, refuse_unreadable
+from mediacrawl.workers.executor import WORKERS_FROM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from mediacrawl.config import Settings
+    from mediacrawl.fetch.request import FileResult
+
+_OWNER = "get"
+_BLOCK_LINES = 250
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `get` has beside those of every Scrapy command."""
+    for argument in config.GET_ARGUMENTS:
+        argument.add_to(parser)
+
+
+def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | None:
+    """The whole command, with its own options and `-s NAME=VALUE`.
+
+    Returns the exit status; None, and nothing was done, where Scrapy has to speak: to help, to say what is wrong with
+    the arguments, or for an option that all its commands have.
+    """
+    parser = _PlainParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    add_options(parser)
+    parser.add_argument("-s", "--set", action="append", default=[])
+    try:
+        opts, urls = parser.parse_known_args(arguments)
+        pairs = [setting.partition("=") for setting in opts.set]
+        if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
+            return None
+        chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
+        wishes = _Wishes(urls, opts, chosen)
+    except UsageProblem:
+        return None
+    return _brought(wishes, chosen)
+
+
+class _PlainParser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise UsageProblem(message)
+
+
+def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
+    """Bring these, and say on standard output where each is. Returns the exit status.
+
+    Raises:
+        UsageProblem: an argument cannot be meant. Nothing was done.
+    """
+    return _brought(_Wishes(urls, opts, settings), settings)
+
+
+def _brought(wishes: _Wishes, settings: Settings) -> int:
+    """The exit status, once each of them is there or has failed."""
+    report = Report()
+    try:
+        config.check(settings)
+        refetch = refetch_policy_of(settings)
+        display = Display(sys.stderr, config.PROGRESS_S.of(settings))
+        store = store_of(config.FILES_STORE.of(settings), durable=config.SYNC.of(settings))
+        limit = connection_limit_of(settings, at_least=wishes.connections)
+        works = Works(settings, store, files=wishes.at_most, limit=limit)
+    except MediacrawlError as error:
+        print(f"mediacrawl get: {error}", file=sys.stderr)
+        return error.exit_status
+    files = FetchQueue(_OWNER, refetch, works.downloader.policy.per_host or works.concurrent, works.most_open_parts)
+    run = ThreadedFetch(works, files, wishes.blocks(), report)
+    console = _Console(works, report, display)
+    with _told(report), _first_interrupt(run.stop):
+        try:
+            while not run.is_done:
+                console.say(run.step(display.every_s))
+                console.say_met(files.take_met())
+                console.draw()
+        finally:
+            works.close()
+            console.close()
+    with _told(report):
+        for results in run.drain():
+            console.say(results)
+        sys.stdout.flush()
+    if report.exit_status != EXIT_OK:
+        with _told(report):
+            for line in report.lines(command_line(), retry_command(store.root)):
+                print(line, file=sys.stderr, flush=True)
+    return report.exit_status
+
+
+class _Console:
+    """Says on standard output where each file is; draws how far the run is on standard error."""
+
+    def __init__(self, works: Works, report: Report, display: Display) -> None:
+        self._root = works.archive.store.root
+        self._pool = works.pool
+        self._report = report
+        self._display = display
+        self._draw_at_s = 0.0
+        self._met: set[str] = set()  # keys of the first two files that another process was fetching
+
+    def say(self, results: Sequence[FileResult]) -> None:
+        """Write a line for each file that is there."""
+        for result in results:
+            if result.entry is not None:
+                self._display.say(self._line(result, self._root / (result.entry.path or "")), sys.stdout)
+        if not results:
+            import tqdm  # noqa: F401, PLC0415 - will be needed, and now there is time
+
+            sys.stdout.flush()
+
+    @staticmethod
+    def _line(result: FileResult, path: Path) -> str:
+        if result.status == UPTODATE:
+            return f"already there: {path}"
+        saved = f", {size_text(result.saved_bytes)} of them were here" if result.saved_bytes else ""
+        return f"{path} ({size_text(result.size_bytes)}{saved})"
+
+    def say_met(self, requests: Iterable[FileRequest]) -> None:
+        """Say of files that another process is fetching them: of the first, and then that there are more."""
+        for request in requests:
+            if request.key in self._met or len(self._met) > 1:
+                continue
+            self._met.add(request.key)
+            if len(self._met) == 1:
+                self._display.say(f"{request.url}: another process is fetching it, waiting", sys.stderr)
+            else:
+                self._display.say(
+                    "other processes are fetching more of these files: no more is said of that", sys.stderr
+                )
+
+    def draw(self) -> None:
+        """Draw how far the run is, if it is time."""
+        now_s = time.monotonic()
+        if now_s >= self._draw_at_s:
+            self._draw_at_s = now_s + self._display.every_s
+            self._display.draw(self._snapshot(now_s))
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Leave the last state where it is."""
+        self._display.close(self._snapshot(time.monotonic()))
+
+    def _snapshot(self, now_s: float) -> Snapshot:
+        active = self._pool.active
+        fetched = self._pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
+        return Snapshot(now_s, self._report.settled, self._report.wanted, fetched, active)
+
+
+@contextmanager
+def _told(report: Report) -> Iterator[None]:
+    """What ends the run before it is through is in the report."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.stop()
+    except BrokenPipeError:  # `mediacrawl get … | head`: has read enough
+        report.stop()
+        _give_up_output()
+    except (MachineError, UsageProblem) as error:
+        report.give_up(error)
+    except OSError as error:
+        report.give_up(MachineError(f"cannot write what is to be said: {error.strerror}"))
+        _give_up_output()
+
+
+def _give_up_output() -> None:
+    """What could not be written is not tried again in the end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops, and breaks into nothing that is half done; the next one does."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        before = {which: handler for which, handler in usual.items() if signal.getsignal(which) is handler}
+
+    def restore() -> None:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+    def first(*_: object) -> None:
+        restore()
+        stop()
+
+    for which in before:
+        signal.signal(which, first)
+    try:
+        yield
+    finally:
+        restore()
+
+
+class _Wishes:
+    """What the command line asks for.
+
+    Attributes:
+        at_most: so many files; infinite where nobody can tell before it has been read.
+        connections: for one large file; 0 leaves that to the settings.
+    """
+
+    def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
+        """Raises `UsageProblem` for what cannot be meant."""
+        self._list: str | None = config.INPUT.of(opts)
+        output = config.OUTPUT.of(opts)
+        if not urls and self._list is None:
+            raise UsageProblem("give at least one URL, or a list with -i")
+        if output and (len(urls) > 1 or self._list is not None):
+            raise UsageProblem("-o names a single file, and there may be several")
+        self._headers = _headers(opts, settings)
+        self.connections: int = config.CONNECTIONS.of(opts) or 0
+        self._first = [self._request(url, path=output, ignores_known_failure=True) for url in urls]
+        self._lines: Iterator[FileRequest | InvalidLine] = iter(())
+        self._ahead: list[FileRequest | InvalidLine] = []
+        self._block_lines = _BLOCK_LINES
+        self.at_most: float = len(urls)
+        if self._list is not None:
+            refuse_unreadable(self._list)
+            self._lines = self._of_list(self._list)
+            self._look_ahead(Path(self._list))
+
+    def blocks(self) -> Iterator[Sequence[FileRequest | InvalidLine]]:
+        """Raises `UsageProblem` for a list that turns out not to be readable."""
+        yield [*self._first, *self._ahead]
+        while block := list(islice(self._lines, self._block_lines)):
+            yield block
+
+    def _look_ahead(self, path: Path) -> None:
+        """A file can be counted, so far that it decides something; a pipe may be slow."""
+        if not path.is_file():
+            self._block_lines, self.at_most = 1, math.inf
+            return
+        self._ahead = list(islice(self._lines, WORKERS_FROM + 1))
+        self.at_most += len(self._ahead) if len(self._ahead) <= WORKERS_FROM else math.inf
+
+    def _of_list(self, file: str) -> Iterator[FileRequest | InvalidLine]:
+        with opened_list(file) as stream:
+            for row in read_list(stream):
+                yield self._of_row(row) if isinstance(row, Row) else InvalidLine(f"{file}:{row.number}", row.why)
+
+    def _of_row(self, row: Row) -> FileRequest | InvalidLine:
+        try:
+            if row.is_plain:
+                return self._request(row.url)
+            referer = (("Referer", row.referer),) if row.referer else ()
+            named = {name.lower(): (name, text) for name, text in chain(self._headers, referer, row.headers.items())}
+            return self._request(
+                row.url,
+                headers=tuple(named.values()),
+                digests=row.digests,
+                filename=row.filename,
+                options=row.kept,
+            )
+        except ValueError:  # of what others make of such a URL
+            return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {shown_url(row.url)[:200]!r}")
+
+    def _request(self, url: str, **more: Any) -> FileRequest:
+        return FileRequest.of_url(url, **({"headers": self._headers, "connections": self.connections or None} | more))
+
+
+def _headers(opts: argparse.Namespace, settings: Settings) -> tuple[tuple[str, str], ...]:
+    user_agent = config.USER_AGENT.of(opts) or settings.get("USER_AGENT", None) or "mediacrawl"
+    headers = [("User-Agent", user_agent), ("Accept", "*/*")]
+    if referer := config.REFERER.of(opts):
+        headers.append(("Referer", referer))
+    if cookies := config.COOKIE.of(opts):
+        headers.append(("Cookie", "; ".join(cookies)))
+    return (*headers, *config.HEADER.of(opts))

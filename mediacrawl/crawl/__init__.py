@@ -1,0 +1,1 @@
+"""Join `FetchQueue` to a crawl of Scrapy: items, the engine, robots.txt, results."""

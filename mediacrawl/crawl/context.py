@@ -1,0 +1,616 @@
+"""The one file that reaches into Scrapy's engine.
+
+Media go through `engine.download_async`, so that everything that Scrapy's downloader does for politeness holds for
+them too: robots.txt, cookies, user agent, proxies, slots, delays, AutoThrottle, statistics. Only the last step is
+another: a request that carries a `Wanted` is handed to a transfer thread instead of Scrapy's own HTTP handler.
+
+It works on the engine's instance, so that a project that only swaps its `FilesPipeline` needs no other setting:
+
+- `downloader.handlers`: the hand-over, and quiet for hosts that asked for it;
+- `downloader.fetch`: everything in flight can be given up at once, so that a stop takes seconds;
+- `downloader.needs_backout`: long files do not take the places of pages;
+- `engine.close_spider_async`: all ways of stopping pass here, and nothing tells of it earlier;
+- the robots.txt middleware's `robot_parser`: what it says is told to all who wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import math
+import time
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.exceptions import DownloadFailedError, IgnoreRequest
+from scrapy.http import Headers, Response
+from scrapy.http.request import NO_CALLBACK
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool
+
+from mediacrawl import config
+from mediacrawl.crawl.page_connections import PageConnections
+from mediacrawl.crawl.semaphores import Gate
+from mediacrawl.download.records import unlock
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, TransferError, in_words, shown_url
+from mediacrawl.fetch.batch_size import BATCH_S
+from mediacrawl.fetch.resources import connection_limit_of
+from mediacrawl.fetch.stats import Report
+from mediacrawl.transport.http1 import is_public, leads_to_public
+from mediacrawl.urls import DEFAULT_PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+    from mediacrawl.download.cancel import Cancel
+    from mediacrawl.download.records import Fetched, Outcome, TransferRequest
+    from mediacrawl.fetch.resources import Works
+
+logger = logging.getLogger(__name__)
+
+WANTED = "mediacrawl_wanted"  # the key in Request.meta
+_SOON_S = 0.05
+_ASKED_ENOUGH_S = 30.0  # then a transfer gives up its place, so that whoever waits for that can go on
+_BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
+
+
+class GivenUp(IgnoreRequest):
+    """The run is stopping: neither a failure nor an answer."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The files that a request asks for, and what came of them.
+
+    Attributes:
+        transfers: that of the request; then others of the same site, to be fetched over the same connection right
+            behind it. Their headers are those of each alone, and not those that middlewares give to all of a site.
+        fetched: set when the first has been fetched; its part is locked until it is published.
+        outcomes: of those of the others that were begun, in their order.
+        elapsed_s: what it all took.
+    """
+
+    works: Works
+    transfers: Sequence[TransferRequest]
+    fetched: Fetched | None = None
+    outcomes: Sequence[Outcome] = ()
+    elapsed_s: float = 0.0
+
+    def only_first(self) -> None:
+        """Leave out those that were to follow: each goes alone."""
+        self.transfers = self.transfers[:1]
+
+    def answer(self, outcomes: Sequence[Outcome], elapsed_s: float) -> Fetched:
+        """Take what came. Return that of the first.
+
+        Raises:
+            BaseException: why the first has not come.
+        """
+        first, *self.outcomes = outcomes
+        self.elapsed_s = elapsed_s
+        if isinstance(first, BaseException):
+            raise first
+        self.fetched = first
+        return first
+
+    def release(self) -> None:
+        """Let go of a part that nobody will publish: it stays for the next run."""
+        unlock(self.fetched)
+
+    def give_up(self) -> None:
+        """The same for all of them, of which nobody will hear."""
+        for outcome in (self.fetched, *self.outcomes):
+            unlock(outcome)
+        self.fetched, self.outcomes = None, ()
+
+
+class Bridge:
+    """What mediacrawl keeps for one crawl, and how it is told that the crawl stops.
+
+    Attributes:
+        stopping: the crawl is being closed before it was through; nothing that ends now counts as done.
+        report: the counts of this run.
+        pauses: hosts that asked for quiet, for pages and media alike.
+        limit: the connections that may be open to a host, those of pages and media together.
+        pages: those of pages.
+        longest_pause_s: a host that asked for more is not waited for: its pages fail, as its media do.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._open: dict[Deferred[Any], Request] = {}
+        self._media: set[Request] = set()
+        self._on_stop: list[Callable[[], None]] = []
+        self._look_is_due = False
+        self.stopping = False
+        self.report = Report()
+        self.pauses = HostPauses()
+        self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
+        self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
+        self.works: list[Works] = []
+        self.limit = connection_limit_of(crawler.settings)
+        self.pages: PageConnections | None = None
+        self._robots: RobotsTxtMiddleware | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    def of(cls, crawler: Crawler) -> Bridge:
+        """The bridge of a crawler; the same one for all its components."""
+        return _BRIDGES.setdefault(crawler, cls(crawler))
+
+    def install(self) -> None:
+        """Connect to the engine; again does nothing. Call it from `open` or later."""
+        engine = self._crawler.engine
+        assert engine is not None
+        if isinstance(engine.downloader.handlers, _Handlers):
+            return
+        self._loop = asyncio.get_running_loop()
+        self._robots = self._crawler.get_downloader_middleware(RobotsTxtMiddleware)
+        if self._robots is not None:
+            _ask_once(self._robots)
+        downloader: Any = engine.downloader
+        self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
+        page_maxsize_bytes = config.PAGE_MAXSIZE.of(self._crawler.settings)
+        downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
+        downloader.fetch = self._abandonable(downloader.fetch)
+        total = downloader.total_concurrency
+        downloader.needs_backout = lambda: 0 < total <= len(downloader.active) - len(self._media)
+        self._wrap_close(engine)
+        for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
+            self._crawler.signals.connect(self._item_through, signal)
+
+    async def download(self, request: Request) -> Response:
+        """Send a request of media through Scrapy's downloader.
+
+        Raises:
+            GivenUp: the crawl is stopping, whatever Scrapy makes of that: its engine raises `AlreadyCalledError` for
+                each request that ends after the last one that it knows of (2.19).
+        """
+        engine = self._crawler.engine
+        if self.stopping or engine is None:
+            raise GivenUp("the crawl is stopping")
+        try:
+            return await engine.download_async(request)
+        except MachineError:
+            raise
+        except Exception:
+            if self.stopping:
+                raise GivenUp("the crawl is stopping") from None
+            raise
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call this once when a stop begins, before anything is given up."""
+        self._on_stop.append(callback)
+
+    def may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
+        """Why a transfer may not be redirected to `url`, None if it may: the crawl's robots.txt middleware is asked,
+        as it is for pages. For transfer threads, see `Downloader.may_follow`.
+
+        Raises:
+            RedirectUnasked: learn the robots.txt of its target first, without a transfer that holds a place.
+            Interrupted: the crawl stops, or has ended.
+        """
+        if self._robots is None or self._loop is None:
+            return None
+        if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
+            return None  # the connection itself is refused, and no robots.txt is asked for there
+        sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
+        answer, target = _Answer(), Request(shown_url(url), headers=sent)
+        try:
+            self._loop.call_soon_threadsafe(lambda: self._ask(self._answer(answer, target)))
+        except RuntimeError:  # the loop is closed
+            raise Interrupted(request.url) from None
+        with cancel.watch(answer):
+            try:
+                return answer.result(_ASKED_ENOUGH_S)
+            except CancelledError:
+                raise Interrupted(request.url) from None
+            except TimeoutError:
+                raise _unasked(target.url) from None
+
+    async def learn_robots(self, url: str) -> None:
+        """Have the robots.txt of a URL's host asked for, if it is not known yet."""
+        if self._robots is not None and not self.stopping:
+            await asyncio.shield(self._ask(self._robots.robot_parser(Request(url))))
+
+    async def _answer(self, answer: _Answer, target: Request) -> None:
+        try:
+            if self.stopping:
+                raise Interrupted(target.url)
+            why_not = await self._why_not(target)
+        except Exception as error:
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+        else:
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(why_not)
+
+    async def _why_not(self, target: Request) -> str | None:
+        assert self._robots is not None
+        # A task of its own, that nobody cancels: others may wait for the same robots.txt.
+        learning = self._ask(self._robots.robot_parser(target))
+        await asyncio.sleep(0)  # now it is done, if the robots.txt is known
+        if not learning.done() and self._holds_media(target):
+            raise _unasked(target.url)
+        await asyncio.shield(learning)
+        try:
+            await self._robots.process_request(target)
+        except IgnoreRequest as error:
+            return str(error)
+        return None
+
+    def _ask(self, question: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(question)
+        self._asking.add(task)  # a loop holds its tasks weakly
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    def _holds_media(self, request: Request) -> bool:
+        """Whether media have places in a request's slot: who waits for one while holding one may wait for ever."""
+        assert self._crawler.engine is not None
+        downloader = self._crawler.engine.downloader
+        slot = downloader.slots.get(downloader.get_slot_key(request))
+        return slot is not None and any(WANTED in active.meta for active in slot.active)
+
+    def _item_through(self, response: Any) -> None:
+        if response is None:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        # Not at once: an item counts as under way until its signals have been sent. And one look is enough for all
+        # the items of a long list that end meanwhile.
+        if not self._look_is_due:
+            self._look_is_due = True
+            asyncio.get_running_loop().call_later(_SOON_S, self._look)
+
+    def _look(self) -> None:
+        """After a start item, have the engine see whether it is through. By itself it looks when a response is:
+        so a crawl that is finished ends with its next heartbeat, up to 5 s later, one that is stopped never (2.19).
+        """
+        self._look_is_due = False
+        engine: Any = self._crawler.engine
+        slot, items = getattr(engine, "_slot", None), engine.scraper.slot
+        if slot is None:
+            return
+        if not self.stopping:
+            slot.nextcall.schedule()
+        elif items.closing is None or not items.is_idle():
+            self._look_soon()
+        elif not items.closing.called:
+            items.closing.callback(self._crawler.spider)
+
+    def stop_for(self, error: MachineError) -> None:
+        """This machine cannot go on: say so once, and close the crawl with everything resumable."""
+        if self.report.fatal is not None:
+            return
+        self.report.give_up(error)
+        logger.error("%s", error)
+        engine = self._crawler.engine
+        if engine is not None and engine.spider is not None and not self.stopping:
+            task = asyncio.ensure_future(engine.close_spider_async(reason=type(error).__name__))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _wrap_close(self, engine: Any) -> None:
+        close = engine.close_spider_async
+
+        async def close_spider_async(*, reason: str = "cancelled") -> None:
+            if reason != "finished":
+                if self.report.fatal is None:
+                    # CLOSESPIDER_ITEMCOUNT closes from an item's signal, when its page is all but through. If that
+                    # did not count as done, the next run would do the same pages and close at the same place.
+                    await asyncio.sleep(_SOON_S)
+                    if engine.spider is None:  # it was through before it was stopped
+                        return
+                self._stop()
+            await close(reason=reason)
+
+        engine.close_spider_async = close_spider_async
+
+    def _stop(self) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        self.report.stop()
+        for callback in self._on_stop:
+            callback()
+        for works in self.works:
+            works.pool.stop()
+            works.archive.ledger.hurry()
+        if self.pages is not None:
+            self.pages.stop(GivenUp("the crawl is stopping"))
+        self._look_soon()
+        for given_up in list(self._open):
+            if not given_up.called:
+                given_up.errback(Failure(GivenUp("the crawl is stopping")))
+
+    def _abandonable(self, fetch: Callable[[Request], Deferred[Any]]) -> Callable[[Request], Deferred[Any]]:
+        """A `fetch` whose answer can be given up while Scrapy's own still waits."""
+
+        def fetch_or_give_up(request: Request) -> Deferred[Any]:
+            outer: Deferred[Any] = Deferred()
+            self._open[outer] = request
+            wanted = request.meta.get(WANTED)
+            if wanted is not None:
+                self._media.add(request)
+
+            def through(result: Any) -> None:
+                self._open.pop(outer, None)
+                self._media.discard(request)
+                if outer.called:
+                    if wanted is not None:
+                        wanted.give_up()
+                elif isinstance(result, Failure):
+                    self._count_page_failure(request, result)
+                    outer.errback(result)
+                else:
+                    outer.callback(result)
+
+            if self.stopping:
+                outer.errback(Failure(GivenUp("the crawl is stopping")))
+                self._open.pop(outer)
+                self._media.discard(request)
+                return outer
+            fetch(request).addBoth(through)
+            return outer
+
+        return fetch_or_give_up
+
+    def _count_page_failure(self, request: Request, failure: Failure) -> None:
+        # NO_CALLBACK: robots.txt, which no spider asked for.
+        of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
+        if of_spider and not isinstance(failure.value, IgnoreRequest):
+            self.report.count_page_failure(shown_url(request.url), in_words(failure.value))
+
+
+class _Answer(Future["str | None"]):
+    """What a transfer thread waits for; a stop ends that."""
+
+    def abort(self) -> None:
+        self.cancel()
+
+
+def _unasked(target: str) -> RedirectUnasked:
+    return RedirectUnasked(target, "the robots.txt of a redirect's target is not known yet", target=target)
+
+
+def _ask_once(robots: Any) -> None:
+    """Who waits for a robots.txt that is on its way gets what it says. By itself the middleware (2.19) tells only the
+    first two; everybody else is told that there is none, and goes where it is not to go.
+    """
+    ask = robots.robot_parser
+    asking: dict[str, asyncio.Task[Any]] = {}
+
+    async def robot_parser(request: Request) -> Any:
+        site = urlsplit(request.url).netloc
+        known = robots._parsers.get(site, asking)  # noqa: SLF001 - asking: not known yet
+        if known is not asking and not isinstance(known, Deferred):
+            return known
+        if site not in asking:
+            asking[site] = asyncio.ensure_future(ask(request))
+            asking[site].add_done_callback(lambda _: asking.pop(site))
+        return await asyncio.shield(asking[site])
+
+    robots.robot_parser = robot_parser
+
+
+class _Handlers:
+    """Scrapy's download handlers, but for media."""
+
+    def __init__(self, downloader: Any, bridge: Bridge, page_maxsize_bytes: int) -> None:
+        self._downloader = downloader
+        self._handlers = downloader.handlers
+        self._bridge = bridge
+        self._page_maxsize = page_maxsize_bytes
+        self._gate = Gate()
+        self._block_private = bridge.block_private
+
+    async def download_request_async(self, request: Request) -> Response:
+        # Scrapy 2.19 hands a slot's whole queue over in one turn of the loop, as it counts a request as transferring
+        # only when its task runs (tried: 60 at once where CONCURRENT_REQUESTS_PER_DOMAIN was 2).
+        key = str(request.meta.get("download_slot", ""))
+        slot = self._downloader.slots.get(key)
+        if slot is not None and self._bridge.limit is not None:
+            self._bridge.limit.allow(urlsplit(request.url).hostname or "", slot.concurrency, key)
+        async with self._gate.place(key, slot.concurrency if slot is not None else 0):
+            if self._bridge.stopping:
+                raise GivenUp("the crawl is stopping")
+            wanted: Wanted | None = request.meta.get(WANTED)
+            if wanted is None:
+                return await self._page(request)
+            if slot is None or slot.delay or "Cookie" in request.headers:
+                wanted.only_first()  # each is asked for at its own time, with its own cookies
+            return await self._media(request, wanted)
+
+    async def _media(self, request: Request, wanted: Wanted) -> Response:
+        if wanted.fetched is not None:  # else one that has failed is tried again
+            wanted.give_up()
+            raise TransferError(request.url, "it had arrived, and a downloader middleware has it asked for once more")
+        started = time.monotonic()
+        transfers = transfers_of(request, wanted)
+        budget_s = BATCH_S if len(transfers) > 1 else math.inf
+        outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
+        first = wanted.answer(outcomes, time.monotonic() - started)
+        # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
+        request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
+        return MediaResponse.of(request, first)
+
+    async def _page(self, request: Request) -> Response:
+        pauses, pages = self._bridge.pauses, self._bridge.pages
+        assert pages is not None
+        if self._page_maxsize:
+            request.meta.setdefault("download_maxsize", self._page_maxsize)
+        parts = urlsplit(request.url)
+        host = parts.hostname or ""
+        await self._wait_for_quiet_end(host)
+        async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
+            await self._wait_for_quiet_end(host)  # to get a connection may have taken long
+            response: Response = await self._handlers.download_request_async(request)
+        address = str(response.ip_address or "")
+        if self._block_private and address and not is_public(address):
+            raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
+        fields = {
+            name: value.decode("latin-1")
+            for name in ("retry-after", "date")
+            if (value := response.headers.get(name)) is not None
+        }
+        longest_s = self._bridge.longest_pause_s
+        if (pauses.heed(host, response.status, fields, longest_s=longest_s) or 0.0) > longest_s:
+            request.meta["dont_retry"] = True  # Scrapy would ask again at once
+        return response
+
+    async def _wait_for_quiet_end(self, host: str) -> None:
+        while (pause_s := self._bridge.pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
+            if pause_s > self._bridge.longest_pause_s:
+                raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
+            await asyncio.sleep(pause_s)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handlers, name)
+
+
+def _close_idle(handlers: Any, host: str, but_for: int) -> bool:
+    """Close the idle connections that Scrapy's handlers keep to a host, but for so many; whether there were more.
+
+    Handlers of another kind keep theirs: nothing tells which those are.
+    """
+    closed = False
+    for handler in handlers._handlers.values():  # noqa: SLF001
+        pool: Any = getattr(handler, "_pool", None)
+        if not isinstance(pool, HTTPConnectionPool):
+            continue
+        for key, idle in list(pool._connections.items()):  # noqa: SLF001
+            if key[1].decode("ascii", "replace").lower() != host:
+                continue
+            for connection in list(idle):
+                if but_for > 0:
+                    but_for -= 1
+                    continue
+                pool._removeConnection(key, connection)  # noqa: SLF001
+                connection.transport.loseConnection()
+                closed = True
+    return closed
+
+
+class MediaResponse(Response):
+    """The head of what has arrived; the body is on the disk.
+
+    Attributes:
+        fields: the headers, lower-case names and text, until somebody asks for `headers`: they are made then, and
+            may be changed. Most files get their names without.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, *args: Any, fields: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields = fields
+
+    @classmethod
+    def of(cls, request: Request, fetched: Fetched) -> Self:
+        return cls(fetched.url or request.url, fetched.status, request=request, fields=fetched.headers)
+
+    @property
+    def headers(self) -> Headers:
+        if self.fields is not None:
+            fields, self.fields = self.fields, None
+            self._headers = Headers({name: [value] for name, value in fields.items()}, encoding="latin-1")
+        if self._headers is None:
+            self._headers = Headers()
+        return self._headers
+
+    @headers.setter
+    def headers(self, value: Any) -> None:
+        self.fields = None
+        self._headers = value if isinstance(value, Headers) else Headers(value or {})
+
+
+def fields_of(response: Response | None) -> Mapping[str, str]:
+    """Return the headers of an answer, as middlewares and projects left them: lower-case names, and text."""
+    if isinstance(response, MediaResponse) and response.fields is not None:
+        return response.fields
+    if response is None:
+        return {}
+    return {
+        name.decode("latin-1").lower(): values[0].decode("latin-1")
+        for name, values in response.headers.items()
+        if values
+    }
+
+
+def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
+    """Return what a request asks for, as its middlewares left it; then what follows it, with the headers that the
+    middlewares have given to it, and those of its own.
+    """
+    first, *followers = wanted.transfers
+    headers, proxy = _with_own_cookie(dict(headers_of(request)), first), _proxy(request)
+    own = {name.lower() for name, _ in first.headers}
+    of_site = {name: value for name, value in headers.items() if name.lower() not in own}
+    over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have the same headers of their own
+    leader = first._replace(
+        url=request.url,
+        headers=tuple(headers.items()),
+        proxy=proxy,
+        max_bytes=request.meta.get("download_maxsize"),
+    )
+    return [leader, *(one._replace(headers=over(one.headers), proxy=proxy) for one in followers)]
+
+
+def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest) -> dict[str, str]:
+    """The headers with the cookies that this one file is wanted with, beside those of the crawl.
+
+    Scrapy's middleware takes a Cookie header away, and puts one in its place that has the crawl's cookies alone. As
+    all cookies they go to the origin of the URL and to no other.
+    """
+    own = next((value for name, value in wanted.headers if name.lower() == "cookie"), "")
+    if not own:
+        return headers
+    sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
+    named = {pair.partition("=")[0] for pair in own.split("; ")}
+    others = [pair for pair in headers.get(sent, "").split("; ") if pair and pair.partition("=")[0] not in named]
+    return headers | {sent: "; ".join([*others, own])}
+
+
+def headers_of(request: Request) -> tuple[tuple[str, str], ...]:
+    """As a transfer sends them."""
+    return tuple(
+        (name.decode("latin-1"), b", ".join(values).decode("latin-1"))
+        for name, values in request.headers.items()
+        if values and name.lower() != b"proxy-authorization"
+    )
+
+
+def _over(of_site: dict[str, str], own: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if not own:
+        return tuple(of_site.items())
+    names = {name.lower() for name, _ in own}
+    return (*((name, value) for name, value in of_site.items() if name.lower() not in names), *own)
+
+
+def _proxy(request: Request) -> str | None:
+    """The proxy with its credentials, which Scrapy's middleware has moved into a header."""
+    proxy: str | None = request.meta.get("proxy")
+    if not proxy:
+        return None
+    authorization = Headers(request.headers).get("Proxy-Authorization")
+    if authorization is None or not authorization.startswith(b"Basic "):
+        return proxy
+    try:
+        user, _, password = base64.b64decode(authorization[6:]).decode("latin-1").partition(":")
+    except ValueError:
+        return proxy
+    parts = urlsplit(proxy)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))

@@ -1,0 +1,417 @@
+"""Drive a `FetchQueue` on the event loop of a crawl."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from mediacrawl.download.records import Fetched, unlock
+from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, failure_of, in_words
+from mediacrawl.fetch.queue import Step
+from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
+from mediacrawl.ledger.sqlite import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+    from mediacrawl.download.records import Outcome
+    from mediacrawl.fetch.queue import Batch, FetchQueue, Write
+    from mediacrawl.fetch.request import FileRequest
+    from mediacrawl.fetch.resources import Works
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MOST_PENDING = 4096  # files of a list that have not arrived: what memory holds
+_ASKED_AT_ONCE = 64  # keys
+_AT_ONCE_S = 0.02  # a disk that is slower than that once is asked by a thread from then on
+
+
+class Crawl(NamedTuple):
+    """What an `AsyncFetch` needs of the crawl that it works for.
+
+    Attributes:
+        send: fetches a batch: what came of each file; None, or no more, for those that were not begun.
+        want: counts files that are wanted.
+        count_results: counts results, and says what a log is to have of them.
+        failure: why a file has failed in this run; None if it has not.
+        refusal: why a file cannot be asked for; None if it can.
+        stop_for: stops the crawl, as this machine cannot go on.
+        learn_robots: has it known whether media at a URL may be asked for.
+    """
+
+    send: Callable[[Batch], Awaitable[Sequence[Outcome | None]]]
+    want: Callable[[int], None]
+    count_results: Callable[[Sequence[FileResult]], None]
+    failure: Callable[[str], str | None]
+    refusal: Callable[[FileRequest], TransferError | None]
+    stop_for: Callable[[MachineError], None]
+    learn_robots: Callable[[str], Awaitable[None]]
+
+
+class AsyncFetch:
+    """Fetches what a crawl wants. For the thread of the loop.
+
+    Nothing that it returns raises anything but `asyncio.CancelledError`: a file has a `FileResult`, whatever happens.
+    """
+
+    def __init__(self, works: Works, files: FetchQueue, crawl: Crawl) -> None:
+        self._works = works
+        self._files = files
+        self._crawl = crawl
+        self._loop = asyncio.get_running_loop()
+        self._asks_at_once = True
+        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: what comes next of a file
+        self._is_due = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_broken = False
+
+    # Files that go on by themselves
+
+    def fetch(self, requests: Sequence[FileRequest]) -> list[asyncio.Future[FileResult]]:
+        """Fetch files for an item. Return a future for each, in this order; do not cancel it: others may have it."""
+        futures = []
+        new = []
+        for request in requests:
+            future = self._futures.get(request.key)
+            if future is None:
+                future = self._loop.create_future()
+                if request.key not in self._files and (reason := self._crawl.failure(request.key)) is not None:
+                    future.set_result(FileResult.of_failure(request, reason))
+                else:
+                    self._futures[request.key] = future
+                    new.append(request)
+            futures.append(future)
+        self._add(new)
+        return futures
+
+    async def take(self, requests: Sequence[FileRequest]) -> None:
+        """Fetch files of a list, whose results nobody waits for. Come back when there is room for more."""
+        self._add([request for request in requests if self._crawl.failure(request.key) is None])
+        while len(self._files) > MOST_PENDING and not self._is_broken:
+            await self._next_change()
+
+    async def drain(self) -> None:
+        """Wait until each file has its result."""
+        while self._tasks or (len(self._files) and not self._is_broken):
+            await self._next_change()
+
+    def stop(self) -> None:
+        """Begin nothing any more; what waits is interrupted."""
+        self._files.stop()
+        self._act_soon()
+
+    # Files in whose way a project has a say
+
+    async def look_up(self, request: FileRequest) -> FileResult | None:
+        """Return the result of a file that needs nothing, or is known to fail; None if it is to be fetched."""
+        await self._until_unclaimed(request.key)
+        if request.key in self._files:  # it has been fetched, for who asks
+            return None
+        self._files.add([request._replace(until=LOOKED_UP)])
+        step = await self._next_step(request.key)
+        return step if isinstance(step, FileResult) else None
+
+    async def transfer(self, request: FileRequest) -> FileResult | Fetched:
+        """Fetch a file. Return its result if it needs nothing, or is known to fail.
+
+        What was fetched has its part locked: give it to `publish`, and to `abandon` in any case.
+
+        Raises:
+            Exception: why it has not come.
+        """
+        if (refusal := self._crawl.refusal(request)) is not None:
+            raise refusal
+        await self._until_through(request.key)
+        self._files.add([request._replace(until=FETCHED)])
+        step = await self._next_step(request.key)
+        if isinstance(step, FileResult):
+            return step
+        if isinstance(step.outcome, Fetched):
+            return step.outcome
+        raise _error_of(step)
+
+    async def publish(self, request: FileRequest, fetched: Fetched, path: str) -> FileResult:
+        """Give a file that was fetched its name; or note that it is unchanged.
+
+        Raises:
+            Exception: why it cannot have a name like that, or that it has been given one already.
+        """
+        try:
+            self._files.publish(request._replace(until=FETCHED), fetched, path)
+        except KeyError:
+            raise TransferError(request.url, "it was given its name already") from None
+        step = await self._next_step(request.key)
+        if isinstance(step, FileResult):
+            return step
+        raise _error_of(step)
+
+    def fail(self, request: FileRequest, error: TransferError) -> asyncio.Task[FileResult]:
+        """Note why a file does not arrive."""
+        return self._begin(self._fail(request._replace(until=WRITTEN), error))
+
+    def abandon(self, request: FileRequest, fetched: Fetched) -> None:
+        """Close the part of a file that was fetched and not published: it stays for the next run."""
+        if self._files.release(request, fetched):
+            unlock(fetched)
+            self._act_soon()
+
+    async def _fail(self, request: FileRequest, error: TransferError) -> FileResult:
+        await self._until_through(request.key)
+        self._files.fail(request, error)
+        result = await self._next_step(request.key)
+        assert isinstance(result, FileResult)
+        return result
+
+    async def _until_unclaimed(self, key: str) -> None:
+        """Wait until nobody waits for a file's next step: each is for one."""
+        while key in self._futures:
+            await self._next_change()
+
+    async def _until_through(self, key: str) -> None:
+        """Wait until a file is neither under way nor held by anybody."""
+        while key in self._futures or key in self._files:
+            if self._is_broken:
+                raise Interrupted(key)
+            await self._next_change()
+
+    async def _next_step(self, key: str) -> Step | FileResult:
+        future = self._futures[key] = self._loop.create_future()
+        self._act_soon()
+        try:
+            step: Step | FileResult = await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # it has come in the same turn of the loop
+                self._drop(future.result())
+            raise
+        return step
+
+    def _drop(self, step: Step | FileResult) -> None:
+        """Nobody waits for a file any more."""
+        if isinstance(step, Step) and isinstance(step.outcome, Fetched):
+            self.abandon(step.request, step.outcome)
+
+    # Effects
+
+    def _add(self, requests: Sequence[FileRequest]) -> None:
+        wanted = []
+        try:
+            for request in requests:
+                if (refusal := self._crawl.refusal(request)) is None:
+                    wanted.append(request)
+                elif request.key not in self._files:
+                    self._crawl.want(1)
+                    self._files.fail(request, refusal)
+            self._crawl.want(self._files.add(wanted))
+        except Exception as error:  # others may wait for them by now
+            self._break_off(error)
+        self._act_soon()
+
+    def _act_soon(self) -> None:
+        """Not at once: what comes in the same turn of the loop goes together."""
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._act)
+
+    def _act(self) -> None:
+        """Carry out what the queue wants."""
+        self._is_due = False
+        try:
+            self._carry_out(self._loop.time())
+        except Exception as error:
+            self._break_off(error)
+        finally:
+            if self._is_broken:
+                self._interrupt_who_waits()
+            self._set_alarm(self._loop.time())
+            self._changed.set()
+
+    def _carry_out(self, now_s: float) -> None:
+        files = self._files
+        files.wake(now_s)
+        if lookups := files.take_lookups():
+            self._look_up(lookups, now_s)
+        for step in files.take_steps():
+            self._hand_over(step)
+        for request, target in files.take_unasked():
+            self._begin(self._learn(request, target))
+        files.take_met()
+        self._write()  # that these files are wanted, before the first of them has come
+        for batch in files.next_batches(now_s):
+            self._begin(self._send(batch))
+        self._tell()
+
+    def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
+        keys = [request.key for request in requests]
+        if self._are_new(keys):
+            self._files.looked_up(requests, [None] * len(keys), time.time(), now_s)
+        else:
+            self._begin(self._ask(requests, keys))
+
+    def _are_new(self, keys: list[str]) -> bool:
+        """Return whether the ledger has nothing about the files of a page: that is asked here and now, as long as it
+        takes no time to speak of, as to wake a thread takes longer. False where nobody knows.
+        """
+        if not self._asks_at_once or len(keys) > _ASKED_AT_ONCE:
+            return False
+        began_s = self._loop.time()
+        try:
+            return not self._works.archive.ledger.knows_any(keys)
+        except Exception:  # who asks again is told
+            return False
+        finally:
+            self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
+
+    async def _ask(self, requests: Sequence[FileRequest], keys: Sequence[str]) -> None:
+        rows = await self._rows(keys)
+        known = [
+            (request, row) for request, row in zip(requests, rows, strict=True) if not isinstance(row, Exception)
+        ]
+        for request, row in zip(requests, rows, strict=True):
+            if isinstance(row, Exception):
+                self._come_to_nothing(request, row)
+        self._files.looked_up(
+            [request for request, _ in known], [row for _, row in known], time.time(), self._loop.time()
+        )
+
+    async def _rows(self, keys: Sequence[str]) -> list[Entry | Exception | None]:
+        try:
+            return await asyncio.wrap_future(self._works.questions.submit_all(keys))
+        except (CancelledError, asyncio.CancelledError):  # the crawl has closed
+            return [Interrupted("closed")] * len(keys)
+
+    def _come_to_nothing(self, request: FileRequest, error: Exception) -> None:
+        """Its row could not be read."""
+        match error:
+            case MachineError():
+                self._files.interrupt(request)
+                self._crawl.stop_for(error)
+            case Interrupted():
+                self._files.interrupt(request)
+            case _:
+                self._files.fail(request, failure_of(request.url, error))
+
+    def _hand_over(self, step: Step) -> None:
+        future = self._futures.pop(step.request.key, None)
+        if future is None or future.done():
+            self._drop(step)
+        else:
+            future.set_result(step)
+
+    async def _learn(self, request: FileRequest, target: str) -> None:
+        try:
+            await self._crawl.learn_robots(target)
+        except Exception as error:
+            self._files.fail(request, failure_of(request.url, error))
+        else:
+            self._files.retry([request])
+
+    async def _send(self, batch: Batch) -> None:
+        if batch.is_contended:
+            rows = await self._rows([request.key for request in batch.requests])
+            known = [row for row in rows if not isinstance(row, Exception)]
+            if len(known) == len(rows):  # else they go as they are
+                batch = self._files.confirmed(batch, known, time.time())
+            if not batch.requests:
+                return
+        outcomes: Sequence[Outcome | None]
+        try:
+            outcomes = await self._crawl.send(batch)
+        except asyncio.CancelledError:
+            outcomes = [Interrupted("closed")] * len(batch.requests)
+        except Exception as error:  # of a project, or a mistake of ours: each file has a result, whatever happens
+            outcomes = [failure_of(request.url, error) for request in batch.requests]
+        try:
+            self._files.fetched(batch, outcomes, self._loop.time())
+        except MachineError as error:
+            self._crawl.stop_for(error)
+        except Interrupted:
+            pass
+
+    def _write(self) -> None:
+        if writes := self._files.take_writes():
+            done = self._works.changes.submit_all([write.change for write in writes])
+            self._begin(self._written(writes, asyncio.wrap_future(done)))
+
+    async def _written(self, writes: Sequence[Write], done: asyncio.Future[list[Entry | Exception]]) -> None:
+        outcomes: list[Entry | Exception]
+        try:
+            outcomes = await done
+        except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
+            outcomes = [Interrupted("closed")] * len(writes)
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if not isinstance(outcome, Entry):
+                unlock(write.fetched)
+        try:
+            self._files.written(writes, outcomes)
+        except MachineError as error:
+            self._crawl.stop_for(error)
+        except Interrupted:
+            pass
+
+    def _tell(self) -> None:
+        results = self._files.take_results()
+        try:
+            if results:
+                self._crawl.count_results(results)
+        except Exception:  # a project's statistics
+            logger.exception("The statistics have raised: %d files may be missing there", len(results))
+        for result in results:
+            assert result.request is not None
+            future = self._futures.pop(result.request.key, None)
+            if future is not None and not future.done():
+                future.set_result(result)
+
+    def _set_alarm(self, now_s: float) -> None:
+        wake_s = self._files.next_wake_s
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if wake_s is not None:
+            self._alarm = self._loop.call_later(max(0.0, wake_s - now_s), self._act_soon)
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._through)
+        return task
+
+    def _through(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+        self._act_soon()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break_off(error)
+
+    def _break_off(self, error: BaseException) -> None:
+        """After a mistake of ours, when nobody knows what became of which file: end the crawl, so that none waits for
+        ever. The next run goes on.
+        """
+        if self._is_broken:
+            return
+        self._is_broken = True
+        logger.error("A mistake in mediacrawl: %s", error, exc_info=error)
+        self._crawl.stop_for(MachineError(f"a mistake in mediacrawl, please report it: {in_words(error)}"))
+        self._act_soon()
+
+    def _interrupt_who_waits(self) -> None:
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            if not future.done():
+                future.set_result(FileResult("", INTERRUPTED))
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+def _error_of(step: Step) -> BaseException:
+    """Return why a file has not come, as it was raised first."""
+    assert isinstance(step.outcome, TransferError)
+    cause = step.outcome.__cause__
+    return cause if isinstance(step.outcome, ForeignError) and cause is not None else step.outcome

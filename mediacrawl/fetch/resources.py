@@ -1,0 +1,170 @@
+"""The one place that builds store, ledger and downloader out of settings."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from mediacrawl import config
+from mediacrawl.archive import Archive, Change
+from mediacrawl.archive.batching import Batcher
+from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.policy import Policy
+from mediacrawl.download.requester import anywhere
+from mediacrawl.download.retry import Backoff, HostPauses
+from mediacrawl.download.segments import SegmentPolicy
+from mediacrawl.errors import StoreUnwritable
+from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
+from mediacrawl.opening import ledger_url
+from mediacrawl.system.open_files import allow_many_files
+from mediacrawl.transport.permits import ConnectionLimit, HostConnections
+from mediacrawl.transport.registry import TransportChoice, make_transport
+from mediacrawl.workers.executor import WORKERS_FROM, Transfers
+from mediacrawl.workers.threads import MOST_WAITING, TransferPool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mediacrawl.config import Settings
+    from mediacrawl.download.requester import MayFollow
+    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.store.base import Store
+    from mediacrawl.workers.processes import WorkerPool
+
+
+class Works:
+    """Everything below Scrapy, running: threads, files, connections.
+
+    Attributes:
+        archive: store and ledger.
+        questions: asks `archive.known` for many keys at once.
+        changes: carries out `archive.write` for many changes at once.
+        pool: the transfers.
+        most_open_parts: part files that may be open at a time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        files: float = math.inf,
+        pauses: HostPauses | None = None,
+        limit: ConnectionLimit | None = None,
+        *,
+        may_follow: MayFollow = anywhere,
+    ) -> None:
+        """Where no more than so many files can come, there are no workers.
+
+        A host that asks one for quiet has asked all: threads, workers, and all others that have these `pauses`. They
+        share the connections that `limit` allows to a host, too. Redirects are followed only to where `may_follow`
+        lets them.
+
+        Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
+        """
+        config.refuse_unknown(settings)
+        policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
+        choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
+        self.most_open_parts = allow_many_files()
+        self.transport = make_transport(choice)
+        self._ledger = ledger_url(config.LEDGER.of(settings), store)
+        self.archive = Archive.open(store, self._ledger)
+        self._limit = limit or connection_limit_of(settings)
+        self.downloader = Downloader(
+            store,
+            self.transport,
+            policy,
+            pauses=pauses or HostPauses(),
+            connections=HostConnections(self._limit, self.transport.close_idle),
+            brought=self.archive.brought,
+            may_follow=may_follow,
+        )
+        self.concurrent = concurrent
+        workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
+        self.pool = Transfers(self._threads(concurrent), workers)
+        self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
+        self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self._write)
+
+    def _threads(self, concurrent: int) -> TransferPool:
+        return TransferPool(self.downloader, concurrent, most_waiting=min(MOST_WAITING, self.most_open_parts))
+
+    def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerPool:
+        from mediacrawl.workers.processes import WorkerPool  # noqa: PLC0415
+        from mediacrawl.workers.protocol import Setup  # noqa: PLC0415 - a tenth of all that `get` has to import
+
+        store = self.archive.store
+        share = policy._replace(per_host=math.ceil(policy.per_host / processes))
+        threads = math.ceil(self.concurrent / processes)
+        is_limited = self._limit is not None
+        setup = Setup(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
+        downloader = self.downloader
+        return WorkerPool(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
+
+    def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
+        try:
+            return self.archive.write(changes)
+        finally:
+            self.pool.flush()
+
+    def close(self) -> None:
+        """Stop transfers, carry out what is queued, close the ledger. Blocks, but not for ever: not for the loop.
+
+        Raises:
+            StoreUnwritable: the ledger does not come to an end. All else is closed.
+        """
+        try:
+            with ExitStack() as stack:  # each of these is closed, the last one first, whatever the others raise
+                stack.callback(self.transport.close)
+                stack.callback(self.archive.close)
+                stack.callback(self.pool.close)
+                stack.callback(self.changes.close)
+                stack.callback(self.questions.close)
+                stack.callback(self.pool.end)
+        except TimeoutError as error:
+            raise StoreUnwritable(
+                f"the ledger of {self.archive.store.root} does not answer: {error}; run the same command again"
+            ) from None
+
+
+def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
+    """The connections that may be open to each host, `at_least` so many; None where they are not limited."""
+    limit = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
+    return ConnectionLimit(max(limit, at_least)) if limit else None
+
+
+def refetch_policy_of(settings: Settings) -> RefetchPolicy:
+    """When to ask again for what is there, or has failed for good."""
+    return RefetchPolicy(config.FILES_EXPIRES.of(settings) * DAY_S, config.RETRY_PERMANENT_DAYS.of(settings) * DAY_S)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
+    polite = config.DOWNLOAD_DELAY.of(settings) > 0 or config.AUTOTHROTTLE_ENABLED.of(settings)
+    return Policy(
+        stall_s=config.STALL_S.of(settings),
+        stall_bytes=config.STALL_BYTES.of(settings),
+        max_bytes=config.DOWNLOAD_MAXSIZE.of(settings),
+        backoff=Backoff(
+            times=config.RETRY_TIMES.of(settings),
+            base_s=config.BACKOFF_S.of(settings),
+            max_s=config.BACKOFF_MAX_S.of(settings),
+            max_retry_after_s=config.RETRY_AFTER_MAX_S.of(settings),
+        ),
+        segments=SegmentPolicy(
+            1 if polite else config.CONNECTIONS_PER_FILE.of(settings),
+            from_bytes=config.SEGMENT_FROM_BYTES.of(settings),
+            measure_s=config.SEGMENT_AFTER_S.of(settings),
+        ),
+        per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
+        sha256=config.SHA256.of(settings),
+    )
+
+
+def transport_of(settings: Settings) -> TransportChoice:
+    """Which transport, and how. Raises `UsageProblem` for one that is not known."""
+    return TransportChoice(
+        config.TRANSPORT.of(settings),
+        session_factory=config.SESSION_FACTORY.of(settings),
+        verify=config.VERIFY_TLS.of(settings),
+        block_private=config.BLOCK_PRIVATE.of(settings),
+    )

@@ -1,0 +1,648 @@
+"""Part files: what has arrived of a file that is not whole yet.
+
+A part is two files in the store's hidden folder: `<name>.part` holds the bytes, `<name>.json` the record
+(validators, complete length, which ranges are written). The order of every change, each step named so that a
+test can stop the process there:
+
+    part-write   bytes appended or written at their offset
+    part-sync    fdatasync of the bytes
+    part-record  the record that counts those bytes, written aside, synced, and renamed over the old one
+
+So a record never counts a byte that is not on the disk; and it is durably gone before those bytes are changed.
+After `kill -9` the page cache is still there: as long as the machine has not been started anew (the boot id in the
+record is the same), a part that was written from front to back is as long as its file says, and nothing is fetched
+twice. After a power cut the record alone counts.
+
+A part too small for a record gets a line in a log once it is whole, see `wholes`.
+
+A part is locked (flock) while it is open, so that two processes never write the same one; the lock of a dead
+process is gone with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from mediacrawl.errors import MachineError, disk_error
+from mediacrawl.store.completed_log import LeftLogs, WholeLog, identity
+from mediacrawl.store.fsync import begin_writing, sync_files, sync_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
+_WRITE_EVERY_BYTES = 8 * 1024 * 1024  # so much is sent on its way before a sync waits for it
+RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
+_VERSION = 1  # of a record
+
+Range = tuple[int, int]  # half-open
+
+
+class PartInUse(Exception):
+    """Another process is fetching this very file.
+
+    Attributes:
+        ask_after_s: then the ledger is to be asked what came of it.
+    """
+
+    ask_after_s = 0.5
+
+
+class PartBrought(PartInUse):
+    """Another process has fetched this very file, since it was asked whether it is there."""
+
+    ask_after_s = 0.05
+
+
+class PartRecord(NamedTuple):
+    """What a part began with; a mismatch with a later answer means another version of the resource.
+
+    Attributes:
+        validators: ETag and Last-Modified as `Validators.to_dict` gives them.
+        complete_length: of the whole representation in bytes, None when the server did not say.
+        head: status, final URL and headers of the answer, kept for naming the file.
+        ranges: half-open ranges that are on the disk, ascending, not touching.
+        resumable: False for a body that was encoded in transit: its offsets mean nothing to a range.
+        in_order: False from the first byte on that was written behind a gap: then the size of the file says nothing.
+    """
+
+    validators: Mapping[str, Any] = {}
+    complete_length: int | None = None
+    head: Mapping[str, Any] = {}
+    ranges: tuple[Range, ...] = ()
+    resumable: bool = True
+    in_order: bool = True
+
+    @property
+    def prefix(self) -> int:
+        """Length of what is there without a gap from the first byte on."""
+        return self.ranges[0][1] if self.ranges and self.ranges[0][0] == 0 else 0
+
+
+def boot_id() -> str:
+    """A name for this run of the machine; empty where the system does not tell, then no part is trusted."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
+    """The union of `ranges` and `new`, ascending and merged."""
+    if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # most of the time: the next block
+        return ((ranges[0][0], max(ranges[0][1], new[1])),)
+    merged: list[Range] = []
+    for start, stop in sorted((*ranges, new)):
+        if start >= stop:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return tuple(merged)
+
+
+def _no_stop(_step: str) -> None:
+    """The seam at which a test stops the process; nothing in production."""
+
+
+class PartFolder:
+    """All parts of one store."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        boot: str | None = None,
+        at_step: Callable[[str], None] = _no_stop,
+        durable: bool = True,
+    ) -> None:
+        """Without `durable` nothing is synced: a kill costs the same, but a power cut all of each part."""
+        self.folder = folder
+        self._text = str(folder)
+        self.durable = durable
+        self.boot = boot_id() if boot is None else boot
+        self.at_step = at_step
+        self.logs = folder.with_name("whole")
+        self.wholes = WholeLog(self.logs, self.boot)
+        self.left: LeftLogs | None = None
+
+    def close(self) -> None:
+        """Remove what is of use to nobody any more."""
+        with _disk_errors(self.folder):
+            self.wholes.close()
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a part of that key.
+
+        Raises:
+            PartInUse: there is one, and another process holds it.
+        """
+        path = self._path(key)
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            raise PartInUse(str(path)) from None
+        return True
+
+    def open(self, key: str) -> PartFile:
+        """The part of a media key, locked.
+
+        Raises:
+            PartInUse: another process holds it.
+            MachineError: the folder cannot be written.
+        """
+        try:
+            return PartFile(self, f"{self._text}/{self.name(key)}.part")
+        except OSError as error:
+            raise disk_error(error, self.folder) from None
+
+    def name(self, key: str) -> str:
+        """How the part of a key is called, without suffix."""
+        return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+    def names(self) -> set[str]:
+        """Those parts that a later run can go on with."""
+        try:
+            with os.scandir(self.folder) as entries:
+                return {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
+        except FileNotFoundError:
+            return set()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{self.name(key)}.part"
+
+    def sync_all(self, parts: Sequence[PartFile]) -> None:
+        """Everything of whole parts on the disk, before the renames that publish them.
+
+        Raises:
+            StoreUnwritable, DiskFull: some of it may not be there.
+        """
+        if not self.durable:
+            return
+        for _ in parts:
+            self.at_step("file-sync")
+        with _disk_errors(self.folder):
+            sync_files([part.fileno() for part in parts if part.is_new])
+            for part in parts:
+                if not part.is_new:  # what became of the bytes of another process only its own file tells
+                    sync_files([part.fileno()])
+
+    def sync(self) -> None:
+        """Make it durable that the records of published parts are gone, see `PartFile.published`."""
+        with _disk_errors(self.folder):
+            sync_folders([self.folder])
+
+    def sweep(self) -> None:
+        """Write the records that a killed process owes; remove what it left and nothing can use: parts that no record
+        and no log tells of, torn records.
+        """
+        self.left = LeftLogs(self.logs, self.boot)
+        try:
+            self._sweep()
+        finally:
+            self.left.close()
+            self.left = None
+
+    def _sweep(self) -> None:
+        bodiless = False
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            left = [Path(entry.path) for entry in entries]
+            for path in left:
+                if path.suffix == ".tmp":
+                    self._sweep_torn(path)  # before its part, whose lock says that nobody is writing it
+            for path in left:
+                if path.suffix == ".part" and not path.with_suffix(".json").exists():
+                    with suppress(PartInUse), PartFile(self, str(path)):
+                        pass  # closing a part writes its record, or removes what is worth nothing
+                elif path.suffix == ".json" and not path.with_suffix(".part").exists():
+                    path.unlink(missing_ok=True)
+                    bodiless = True
+        if bodiless:
+            self.sync()
+
+    @staticmethod
+    def _sweep_torn(record: Path) -> None:
+        """A record whose process died before the rename. Who writes one holds the lock of its part."""
+        try:
+            with record.with_suffix(".part").open("rb") as part:
+                fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                record.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # another process may be just about to rename it
+        except FileNotFoundError:  # nor is there a part, but another process may be about to begin it
+            if _is_old(record):
+                record.unlink(missing_ok=True)
+
+
+def _is_old(path: Path, age_s: float = 60.0) -> bool:
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > age_s
+    return False
+
+
+class PartFile:
+    """One part, open and locked. Not for two threads, but for `write_at` and `mark`, which segments share.
+
+    Attributes:
+        file: where the bytes are.
+        is_new: it was begun here and now.
+    """
+
+    def __init__(self, folder: PartFolder, path: str) -> None:
+        self._folder = folder
+        self.file = path
+        self._stem = path.removesuffix(".part")
+        self._lock = threading.RLock()  # segments of one file are written by several threads
+        self._fd, self.is_new = self._open_locked()
+        self._checkpoint_at = time.monotonic()
+        self._unsynced_bytes = self._begun_bytes = 0
+        self._recorded = False
+        self._volume: Any = None  # of the log that tells that it is whole
+        self.record: PartRecord | None = None
+        if not self.is_new:  # else there are no bytes that a record could count
+            self.record = self._load()
+            # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
+            self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The descriptor of the bytes."""
+        return self._fd
+
+    @cached_property
+    def path(self) -> Path:
+        """The same as `file`."""
+        return Path(self.file)
+
+    @property
+    def name(self) -> str:
+        """What the part is called, without suffix."""
+        return self._stem.rpartition("/")[2]
+
+    @cached_property
+    def _record_path(self) -> Path:
+        return Path(f"{self._stem}.json")
+
+    @property
+    def have(self) -> int:
+        """Bytes that are there without a gap from the first on."""
+        return self.record.prefix if self.record else 0
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes that are there, gaps or not."""
+        return sum(stop - start for start, stop in self.record.ranges) if self.record else 0
+
+    @property
+    def gap_stop(self) -> int | None:
+        """Where the first gap ends because something is written there; None without such a place."""
+        ranges = self.record.ranges if self.record else ()
+        return next((start for start, _stop in ranges if start > self.have), None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Every byte of the complete length is there."""
+        record = self.record
+        return bool(record and record.complete_length is not None and record.prefix == record.complete_length)
+
+    def begin(self, record: PartRecord) -> None:
+        """Drop what was there and begin anew with the facts of a new answer.
+
+        The old record goes first: if the process dies in between, the part counts as nothing.
+        """
+        with _disk_errors(self.file):
+            self._drop_record()
+            if self.record is not None or not self.is_new:  # else there is nothing in it
+                self._truncate(0)
+        self.record = record._replace(ranges=(), in_order=True)
+        self._unsynced_bytes = self._begun_bytes = 0
+        self._checkpoint_at = time.monotonic()
+        if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
+            self._write_record()  # before the first byte, so that even a kill right now can be resumed
+
+    def fill(self, record: PartRecord, data: bytes) -> None:
+        """Begin, write and note the whole of a small file, whose length the record has."""
+        self.begin(record)
+        self.write_at(0, data)
+        self.record = record._replace(ranges=((0, len(data)),) if data else (), in_order=True)
+        self._unsynced_bytes = len(data)
+        self.note_whole()
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write at an offset without counting it yet."""
+        if offset > self.have:
+            self._leave_order()
+        self._folder.at_step("part-write")
+        view = memoryview(data)
+        with _disk_errors(self.file):
+            while view:
+                written = os.pwrite(self._fd, view, offset)
+                offset += written
+                view = view[written:]
+
+    def splice_at(self, offset: int, pipe: int, size_bytes: int) -> None:
+        """Write so much out of a pipe at an offset, without counting it yet. Not behind a gap."""
+        self._folder.at_step("part-write")
+        with _disk_errors(self.file):
+            while size_bytes:
+                try:
+                    moved = os.splice(pipe, self._fd, size_bytes, offset_dst=offset)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    data = os.read(pipe, size_bytes)  # a file system that cannot
+                    self.write_at(offset, data)
+                    moved = len(data)
+                offset += moved
+                size_bytes -= moved
+
+    def _leave_order(self) -> None:
+        """Say in the record that the size of the file counts no more, before it grows over a gap.
+
+        Else a kill right now would leave a record of one range from the front and a file with a hole in it.
+        """
+        with self._lock:
+            if self.record is None or not self.record.in_order:
+                return
+            self.record = self.record._replace(in_order=False)
+            if self._recorded:
+                self.checkpoint()
+
+    def mark(self, written: Range) -> None:
+        """Count a range that was written; a checkpoint follows when one is due."""
+        with self._lock:
+            assert self.record is not None
+            self.record = self.record._replace(ranges=add_range(self.record.ranges, written))
+            self._unsynced_bytes += written[1] - written[0]
+            due = time.monotonic() - self._checkpoint_at >= CHECKPOINT_S
+            if due and (self._recorded or self._unsynced_bytes >= RECORDED_FROM_BYTES):
+                self.checkpoint()
+            elif self._unsynced_bytes - self._begun_bytes >= _WRITE_EVERY_BYTES and self._folder.durable:
+                self._begun_bytes = self._unsynced_bytes
+                begin_writing(self._fd)
+
+    def checkpoint(self) -> None:
+        """Make all that is counted durable, then say so in the record."""
+        self._folder.at_step("part-sync")
+        with _disk_errors(self.file):
+            if self._folder.durable:
+                os.fdatasync(self._fd)
+        self._write_record()
+        self._checkpoint_at = time.monotonic()
+        self._unsynced_bytes = self._begun_bytes = 0
+
+    def note_length(self, complete_length: int) -> None:
+        """The complete length has become known: from a Content-Range, or because the body has ended."""
+        assert self.record is not None
+        self.record = self.record._replace(complete_length=complete_length)
+
+    def note_whole(self) -> None:
+        """Every byte is here: after a kill none of them is fetched again, also without a record."""
+        if self._recorded or self._volume is not None or self.record is None or not self.record.resumable:
+            return
+        with _disk_errors(self.file):
+            self._volume = self._folder.wholes.note(self.name, self._fd, self._facts())
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes of a half-open range; shorter at the end of the file."""
+        with _disk_errors(self.file):
+            return os.pread(self._fd, stop - start, start)
+
+    def read_counted(self, start: int, stop: int) -> bytes:
+        """Bytes of a range that is counted, at least one.
+
+        Raises:
+            MachineError: they cannot be read, or somebody has cut the file off.
+        """
+        if data := self.read(start, stop):
+            return data
+        raise MachineError(
+            f"{self.file} was cut off at byte {start} while it was being written: run the same command again,"
+            " it goes on from there"
+        )
+
+    def blocks(self, stop: int, block_bytes: int = 1024 * 1024) -> Iterator[bytes]:
+        """The first `stop` bytes, in blocks."""
+        offset = 0
+        while offset < stop and (block := self.read(offset, min(stop, offset + block_bytes))):
+            yield block
+            offset += len(block)
+
+    def discard(self) -> None:
+        """Forget the bytes; the file itself goes when the part is closed.
+
+        The record goes first: if the process dies in between, the part counts as nothing. The file stays locked
+        under its name meanwhile, so that no other process begins the same part.
+        """
+        self._drop_record()
+        self.record = None
+        os.ftruncate(self._fd, 0)
+
+    def published(self) -> bool:
+        """The bytes have their final name: only the record is left to remove. If there was one, `PartFolder.sync`
+        makes that durable, for many parts at once.
+        """
+        self._folder.at_step("part-forget")
+        recorded, self._recorded = self._recorded, False
+        if recorded:
+            self._record_path.unlink(missing_ok=True)
+        self._forget_line()
+        if self._fd >= 0:  # who wanted it may have let go of it meanwhile
+            os.close(self._fd)
+            self._fd = -1
+        return recorded
+
+    def _forget_line(self) -> None:
+        if self._volume is not None:
+            volume, self._volume = self._volume, None
+            self._folder.wholes.release(volume)
+
+    def set_aside(self, folder: Path) -> Path:
+        """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
+        target = folder / self.path.with_suffix(".bad").name
+        with _disk_errors(target):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._drop_record()
+            self.path.rename(target)
+            os.close(self._fd)
+            self._fd = -1  # what another process may begin here now is not ours to close or to remove
+            self._fd, self.is_new = self._open_locked()
+        self.record = None
+        return target
+
+    def close(self) -> None:
+        """Keep what is worth keeping, unlock. A part without worth is removed."""
+        if self._fd < 0:
+            return
+        try:
+            if not self._worth_keeping():
+                self._drop_record()
+                self.path.unlink(missing_ok=True)
+            elif self._unsynced_bytes or not self._recorded:
+                self.checkpoint()
+        finally:
+            self._forget_line()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _drop_record(self) -> None:
+        """Durably, before the bytes change: a record that a power cut brings back would count others."""
+        self._forget_line()
+        record = f"{self._stem}.json"
+        with suppress(FileNotFoundError):
+            os.lstat(record)  # for every file, mostly in vain: unlike removing, a look does not lock the folder
+            os.unlink(record)  # noqa: PTH108 - the same
+            sync_folders([self._folder.folder])
+        self._recorded = False
+
+    def _worth_keeping(self) -> bool:
+        enough = self.is_whole or self.written_bytes >= RECORDED_FROM_BYTES
+        return bool(self.record and self.record.resumable and enough)
+
+    def _truncate(self, size_bytes: int) -> None:
+        if os.fstat(self._fd).st_size != size_bytes:
+            os.ftruncate(self._fd, size_bytes)
+
+    def _open_locked(self) -> tuple[int, bool]:
+        """The file, and whether it was made here and now: then it is empty."""
+        while True:
+            fd, is_new = self._open()
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = os.fstat(fd)
+                if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
+                    self.path.unlink()
+                elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - asked for every file
+                    return fd, is_new and not held.st_size  # another process may have been here since our open
+            except BlockingIOError:
+                os.close(fd)
+                raise PartInUse(self.file) from None
+            except FileNotFoundError:
+                pass  # published by the other process between our open and our lock: begin with a new one
+            os.close(fd)
+
+    def _open(self) -> tuple[int, bool]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with suppress(FileExistsError):
+            try:
+                return os.open(self.file, flags | os.O_EXCL, 0o644), True
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self.file, flags, 0o644), False
+
+    def _load(self) -> PartRecord | None:
+        """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""
+        try:
+            raw = json.loads(self._record_path.read_bytes())
+            record = _record_of(raw)
+            same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
+        except FileNotFoundError:
+            return self._load_line()
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return None
+        self._recorded = True
+        return record._replace(ranges=self._trusted(record, same_boot=same_boot))
+
+    def _load_line(self) -> PartRecord | None:
+        """What the log of a dead process says of this very file."""
+        line = self._folder.left.records.get(self.name) if self._folder.left else None
+        if line is None or line[0] != identity(self._fd):
+            return None
+        try:
+            record = _record_of(line[1])
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return None
+        return record._replace(ranges=((0, line[0][1]),)) if record.complete_length == line[0][1] else None
+
+    def _trusted(self, record: PartRecord, *, same_boot: bool) -> tuple[Range, ...]:
+        size = os.fstat(self._fd).st_size
+        if same_boot and record.in_order:
+            limit = size if record.complete_length is None else min(size, record.complete_length)
+            return ((0, limit),) if limit else ()
+        kept: tuple[Range, ...] = ()
+        for start, stop in record.ranges:
+            kept = add_range(kept, (start, min(stop, size)))
+        return kept
+
+    def _write_record(self) -> None:
+        assert self.record is not None
+        if not self.record.resumable:
+            return
+        facts = self._facts()
+        aside = self._record_path.with_suffix(".tmp")
+        self._folder.at_step("part-record")
+        with _disk_errors(self._record_path):
+            with aside.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(facts))
+                if self.record.ranges:  # without, a power cut may leave a new record that is empty, and no old one
+                    file.flush()
+                    os.fsync(file.fileno())
+            aside.replace(self._record_path)
+        self._recorded = True
+
+    def _facts(self) -> dict[str, Any]:
+        """The record as it is written down."""
+        assert self.record is not None
+        record = self.record
+        return {
+            "validators": record.validators,
+            "complete_length": record.complete_length,
+            "head": record.head,
+            "ranges": record.ranges if self._folder.durable else (),  # what is durable
+            "in_order": record.in_order,
+            "boot": self._folder.boot,
+            "version": _VERSION,
+        }
+
+
+def _record_of(raw: dict[str, Any]) -> PartRecord:
+    """Raise ValueError, KeyError, TypeError or OverflowError for what this version did not write."""
+    length = raw["complete_length"]
+    ranges = tuple((int(start), int(stop)) for start, stop in raw["ranges"])
+    if raw["version"] != _VERSION or any(not 0 <= start < stop for start, stop in ranges):
+        raise ValueError("not a record of this version")
+    return PartRecord(
+        validators=dict(raw["validators"]),
+        complete_length=None if length is None else int(length),
+        head=dict(raw["head"]),
+        ranges=ranges,
+        in_order=bool(raw["in_order"]),
+    )
+
+
+class _disk_errors:  # noqa: N801 - reads as a statement
+    """Turn an OSError of the block into one line for a person."""
+
+    def __init__(self, where: Path | str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise disk_error(error, self._where) from None

@@ -1,0 +1,773 @@
+"""The same seam on libcurl: small files cost less Python, and https hosts that can are spoken to in HTTP/2.
+
+libcurl does the network, and calls back with header lines and pieces of a body. Here that is turned round: it is
+driven only while somebody waits for a head or for a block. So what is in memory is what one step brings, and a reader
+that is slow slows down the sender.
+
+What a URL or a header may look like is not decided a second time: what is not plainly fine is prepared by `requests`,
+so that both transports send the same and refuse the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import http
+import os
+import re
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pycurl
+import requests
+
+from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.transport.content_encoding import decoded
+from mediacrawl.transport.http1 import HEAD_TIMEOUTS, is_public
+from mediacrawl.transport.permits import HostPaused
+from mediacrawl.transport.requests_transport import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mediacrawl.transport.permits import Admission, Permit
+
+_BUFFER_BYTES = 16 * 1024  # one step of libcurl fills it 44 times at most: that bounds blocks and memory
+_BLOCK_BYTES = 1024 * 1024
+_DRAINED_BYTES = 64 * 1024  # as the other transport has it
+_DRAINED_WITHIN_S, _DRAINED_AT_END_WITHIN_S = 1.0, 0.02
+_KEPT_CONNECTIONS = 1  # an idle one of each line
+_MOST_LINES = 32  # from which on an idle line leaves its connection for one to another origin
+_MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # as http.client has them
+_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl that pycurl has no names for
+_READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
+_EVENTS = {
+    pycurl.POLL_IN: select.POLLIN,
+    pycurl.POLL_OUT: select.POLLOUT,
+    pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
+}
+_LINE_ENDS = (b"\r\n", b"\n")
+_FOR_EVER = float("inf")
+
+_PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # libcurl calls it when it has connected
+
+_ENDED = "the connection ended before the whole body had come"
+_STOPPED = "the connection broke: stopped"
+
+
+class CurlTransport:
+    """libcurl, one handle for each transfer under way. See `Transport`; safe to use from many threads."""
+
+    def __init__(self, *, verify: bool | str = True, block_private: bool = False) -> None:
+        self._verify = verify
+        self._block_private = block_private
+        self._lock = threading.Lock()
+        self._lines: set[_Line] = set()
+        self._free: list[_Line] = []  # the one that was used last stands at the end
+        self.is_stopped = False
+        self._closed = False
+        self._last_headers = dict[str, str](), _header_lines({})  # mostly the next ones are the same
+
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> CurlAnswer:
+        if self.is_stopped:
+            raise TransferBroken(url, _STOPPED)
+        try:
+            sent_url, sent_headers = self._as_sent(url, headers)
+            line = self._admitted(sent_url, admission)
+        except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
+            raise translated(error, url, timeout_s) from None
+        answer = CurlAnswer(self, line, url, timeout_s)
+        try:
+            if admission is not None:
+                admission.check()
+            line.begin(sent_url, sent_headers, proxy, timeout_s, admission)
+            answer.wait_for_head()
+        except BaseException as error:
+            self.give_back(line)
+            if isinstance(error, pycurl.error):
+                raise NotFetchable(url, f"libcurl refuses it: {error.args[-1]}") from None
+            raise
+        return answer
+
+    def abort(self) -> None:
+        """A stop, for good: nobody waits for a head any more, nor begins to."""
+        self.is_stopped = True
+        with self._lock:
+            lines = list(self._lines)
+        for line in lines:
+            line.wake()
+
+    def close(self) -> None:
+        """Close what is idle at once, and the rest when it is given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._free = self._free, []
+            self._lines.difference_update(idle)
+        for line in idle:
+            line.close()
+
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        since = time.monotonic() - idle_s
+        with self._lock:
+            connected = (line for line in self._free if line.is_connected_to(host))
+            line = next((line for line in connected if line.idle_at <= since), None)
+            if line is None:
+                return False
+            self._free.remove(line)
+        line.disconnect()
+        self._free_again(line)
+        return True
+
+    def give_back(self, line: _Line) -> bool:
+        """A transfer is over, or given up: then its connection is closed. Whether that was so."""
+        was_cut = line.end()
+        self._free_again(line)
+        if line.permit is not None:
+            line.permit.became_idle()
+        return was_cut
+
+    def _free_again(self, line: _Line) -> None:
+        with self._lock:
+            if not self._closed:
+                self._free.append(line)
+                return
+            self._lines.discard(line)
+        line.close()
+
+    def _as_sent(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[bytes]]:
+        """URL and header lines as `requests` would send them. Raises what `requests` raises."""
+        known, lines = self._last_headers
+        if not _PLAIN_URL.fullmatch(url) or "/." in url or (headers != known and not _is_plain(headers)):
+            url, headers = _prepared(url, headers)
+            return url, _header_lines(headers)
+        if headers != known:
+            lines = _header_lines(headers)
+            self._last_headers = dict(headers), lines
+        return url, lines
+
+    def _admitted(self, url: str, admission: Admission | None) -> _Line:
+        """A line that is connected to this origin, or may be.
+
+        Raises:
+            NoPermit, Interrupted: see `HostConnections.acquire`.
+        """
+        origin = url[: url.find("/", 8)]
+        while True:
+            line = self._take(origin)
+            if admission is None or line.permit is not None:
+                return line
+            try:
+                line.get_permit(admission, lambda: self._has_idle(origin))
+            finally:
+                if line.permit is None:
+                    self._free_again(line)
+            if line.permit is not None:
+                return line
+
+    def _has_idle(self, origin: str) -> bool:
+        with self._lock:
+            return any(line.origin == origin for line in self._free)
+
+    def _take(self, origin: str) -> _Line:
+        """A line that is connected to this origin, else one that is not connected, else a new one; if there are many,
+        the one that has been idle for longest.
+        """
+        with self._lock:
+            line = next((line for line in reversed(self._free) if line.origin == origin), None)
+            line = line or next((line for line in self._free if not line.origin), None)
+            if line is None and self._free and len(self._lines) >= _MOST_LINES:
+                line = self._free[0]
+            if line is not None:
+                self._free.remove(line)
+            else:
+                line = _Line(verify=self._verify, block_private=self._block_private)
+                self._lines.add(line)
+        if line.origin != origin:
+            line.disconnect()
+        return line
+
+
+class CurlAnswer:
+    """See `Answer`."""
+
+    def __init__(self, transport: CurlTransport, line: _Line, url: str, timeout_s: float) -> None:
+        self._transport = transport
+        self._line: _Line | None = line
+        self._timeout_s = timeout_s
+        self._aborted = self._is_broken = self._was_cut = False
+        self._taken_bytes = 0
+        self.url = url
+        self.status = 0
+        self.reason = ""
+        self.headers: dict[str, str] = {}
+
+    def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        blocks = self._raw_blocks()
+        return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        line = self._line
+        if line is None or not line.is_over or line.code or sum(map(len, line.body)) != size_bytes:
+            return None
+        body = b"".join(line.body)
+        line.body.clear()
+        return body
+
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        return None  # libcurl reads its connections itself
+
+    def abort(self) -> None:
+        self._aborted = True
+        if line := self._line:
+            line.wake()
+
+    def close(self) -> bool:
+        line = self._line
+        if line is not None:
+            if not (line.is_over or self._aborted or self._is_broken):
+                self._drain(line, _DRAINED_AT_END_WITHIN_S)
+            self._line = None
+            self._was_cut = self._transport.give_back(line)
+        return self._was_cut
+
+    def wait_for_head(self) -> None:
+        """Drive until the head is whole.
+
+        Raises:
+            TransferError: none came, or it is not one that can be believed.
+        """
+        line = self._line
+        assert line is not None
+        patience = None
+        while (head := _final_head(line.head)) is None:
+            if line.is_over:
+                raise self._failure(line)
+            if self._transport.is_stopped:
+                raise TransferBroken(self.url, _STOPPED)
+            patience = patience or _Patience(line, self.url, self._timeout_s)
+            line.step(patience.until(len(line.head)))
+            if len(line.head) > _MAX_HEADERS:
+                self._check_size(line.head)
+        self._check_size(head)
+        self.status, self.reason, self.headers = _parsed(head)
+        self._check_lengths()
+        if 300 <= self.status < 400:
+            self._drain(line, _DRAINED_WITHIN_S)
+
+    def _raw_blocks(self) -> Iterator[bytes]:
+        while (line := self._line) is not None:
+            if line.body:
+                pieces = line.taken()
+                self._taken_bytes += sum(map(len, pieces))
+                yield from pieces
+            elif line.is_over:
+                if line.code:
+                    raise self._failure(line)
+                return
+            else:
+                self._wait(line)
+
+    def _wait(self, line: _Line) -> None:
+        """Drive until there is a piece of the body, or its end."""
+        until = time.monotonic() + self._timeout_s
+        while not line.body and not line.is_over:
+            if self._aborted:
+                raise TransferBroken(self.url, _ENDED)
+            line.step(until)
+            if time.monotonic() >= until and not line.body and not line.is_over:
+                self._is_broken = True
+                raise TransferBroken(self.url, _silence(self._timeout_s))
+
+    def _drain(self, line: _Line, within_s: float) -> None:
+        """Read what is left of a body that nobody wants, if it is short: then the connection can be used again."""
+        length = self.headers.get("content-length", "")
+        chunked = "transfer-encoding" in self.headers
+        left_bytes = _DRAINED_BYTES if chunked else int(length) - self._taken_bytes if length.isdecimal() else None
+        if left_bytes is None or left_bytes > _DRAINED_BYTES:
+            return
+        until = time.monotonic() + within_s
+        while not line.is_over and not self._transport.is_stopped and time.monotonic() < until:
+            line.step(until)
+            if sum(map(len, line.body)) > _DRAINED_BYTES:
+                return
+
+    def _check_size(self, head: list[bytes]) -> None:
+        """Servers whose head has no end are known, and a head is held in memory."""
+        if len(head) > _MAX_HEADERS + 1:  # the status
+            raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
+        if head and max(map(len, head)) > _MAX_LINE_BYTES:
+            raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
+
+    def _check_lengths(self) -> None:
+        """Two lengths are none: libcurl believes one of them (RFC 9112 6.3)."""
+        lengths = self.headers.get("content-length", "")
+        if "," not in lengths or "transfer-encoding" in self.headers:
+            return
+        if len({value.strip() for value in lengths.split(",")}) > 1:
+            raise TransferBroken(self.url, f"the connection broke: the Content-Lengths {lengths[:80]} differ")
+
+    def _failure(self, line: _Line) -> TransferError:
+        if line.code == _ABORTED_BEFORE:
+            raise HostPaused(self.url)
+        self._check_size(line.head)  # libcurl has a limit of its own
+        if not line.code:
+            return TransferBroken(self.url, "the connection broke: no head came")
+        return _error(line, self.url, self._timeout_s)
+
+
+class _Patience:
+    """How long a head is waited for: so long for each line of it, and not much longer for all of it.
+
+    The time of connecting does not count, libcurl has a limit for that.
+    """
+
+    def __init__(self, line: _Line, url: str, timeout_s: float) -> None:
+        self._line = line
+        self._url = url
+        self._timeout_s = timeout_s
+        self._began_at = self._heard_at = time.monotonic()
+        self._heard = 0
+
+    def until(self, heard: int) -> float:
+        """When to look again. Raises `TransferBroken` when the time is over."""
+        now = time.monotonic()
+        if heard != self._heard:
+            self._heard, self._heard_at = heard, now
+        until = min(self._heard_at + self._timeout_s, self._began_at + HEAD_TIMEOUTS * self._timeout_s)
+        if now < until:
+            return until
+        connecting_s = self._line.connecting_s
+        late_at = self._began_at + connecting_s + HEAD_TIMEOUTS * self._timeout_s
+        if connecting_s == 0.0 and now < late_at:
+            return late_at
+        silent_at = max(self._heard_at, self._began_at + connecting_s) + self._timeout_s
+        if now >= silent_at:
+            raise TransferBroken(self._url, _silence(self._timeout_s))
+        if now >= late_at:
+            raise TransferBroken(self._url, f"no whole head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
+        return min(silent_at, late_at)
+
+
+class _Line:
+    """One handle of libcurl with its connection. One transfer at a time, and not bound to a thread.
+
+    libcurl reads and writes a copy of the descriptor. The line has another, so that it is known when the connection
+    is closed, and closed for certain.
+
+    Attributes:
+        origin: where it is connected to, or is to be; empty without a connection.
+        permit: of the connection.
+        idle_at: when it was last used.
+        head: lines of the head, and of what trails the body, as they came.
+        body: pieces of the body that nobody has taken yet.
+        is_over: nothing is to come.
+        code: 0, or what libcurl says went wrong, then in words too.
+        refused: an address that was not connected to, as it is not public.
+    """
+
+    def __init__(self, *, verify: bool | str, block_private: bool) -> None:
+        self.origin = ""
+        self.permit: Permit | None = None
+        self.idle_at = 0.0
+        self._sock: socket.socket | None = None  # of the connection that libcurl keeps
+        self._opened: list[socket.socket] = []  # for the transfer under way
+        self._has_begun = False
+        self._kept_fd = -1  # libcurl's own, of the connection that it keeps after a transfer
+        self._admission: Admission | None = None
+        self.head: list[bytes] = []
+        self.body: list[bytes] = []
+        self.is_over = True
+        self.code = 0
+        self.words = ""
+        self.refused = ""
+        self.proxy = ""
+        self._headers: list[bytes] = []
+        self._timeout_s = 0.0
+        self._due_at = _FOR_EVER
+        self._poll = select.poll()
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+        self._woken_fd = self._woken.fileno()
+        self._poll.register(self._woken_fd, select.POLLIN)
+        self._multi = _multi_handle(self._watch, self._schedule)
+        self._easy = _easy_handle(verify)
+        # Methods of lists, not of ours: no Python runs for a line or a piece.
+        self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
+        self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
+        self._block_private = block_private
+        self._easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+
+    def is_connected_to(self, host: str) -> bool:
+        return self.permit is not None and self.permit.host == host
+
+    def begin(
+        self,
+        url: str,
+        headers: list[bytes],
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> None:
+        """Start a GET. What is as it was on this handle is not set again."""
+        easy = self._easy
+        self._has_begun = True
+        self.origin = url[: url.find("/", 8)]
+        if admission is not None and self._sock is None and _PREREQUEST is not None:
+            self._admission = admission
+            easy.setopt(_PREREQUEST, self._before_request)
+        self.head.clear()
+        self.body.clear()
+        self.code, self.words, self.refused = 0, "", ""
+        easy.setopt(pycurl.URL, url)
+        if headers != self._headers:
+            easy.setopt(pycurl.HTTPHEADER, headers)
+            self._headers = headers
+        if (proxy or "") != self.proxy:
+            self.proxy = proxy or ""
+            easy.setopt(pycurl.PROXY, self.proxy)
+        if timeout_s != self._timeout_s:
+            easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(timeout_s * 1000)))
+            self._timeout_s = timeout_s
+        self._multi.add_handle(easy)
+        self.is_over = False
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def step(self, until: float) -> None:
+        """Wait for the network, for libcurl's clock or for `wake`, until then at most; let libcurl do what is due."""
+        wait_s = min(until, self._due_at) - time.monotonic()
+        ready = self._poll.poll(wait_s * 1000 + 1) if wait_s > 0 else ()  # a ms more: it is cut to whole ones
+        for fd, event in ready:
+            if fd == self._woken_fd:
+                with suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            elif not self.is_over:
+                # An error or a hang-up is found by reading.
+                self._act(fd, _READY.get(event, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
+        if not self.is_over and self._due_at <= time.monotonic():
+            self._due_at = _FOR_EVER
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def taken(self) -> list[bytes]:
+        """What has come of the body, in few pieces."""
+        data = b"".join(self.body) if len(self.body) > 1 else self.body[0] if self.body else b""
+        self.body.clear()
+        if len(data) <= _BLOCK_BYTES:
+            return [data] if data else []
+        return [data[start : start + _BLOCK_BYTES] for start in range(0, len(data), _BLOCK_BYTES)]
+
+    def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> None:
+        """See `Admission.permit`."""
+        self.permit = admission.permit(has_idle)
+
+    def end(self) -> bool:
+        """Leave off. A connection whose body has not come to its end is closed by this. Whether that was so."""
+        self.idle_at = time.monotonic()
+        if not self._has_begun:
+            if self._sock is None:
+                self.disconnect()
+            return False
+        self._has_begun = False
+        was_cut = not self.is_over
+        if was_cut:
+            self.is_over = True
+            self._multi.remove_handle(self._easy)
+        if self._admission is not None:
+            self._admission = None
+            self._easy.unsetopt(_PREREQUEST)
+        if self._opened or self._kept_fd < 0:
+            self._keep_sockets(self._kept_fd, was_cut=was_cut)
+        self._kept_fd = -1
+        return was_cut
+
+    def _keep_sockets(self, kept_fd: int, *, was_cut: bool) -> None:
+        """The descriptor of the connection that libcurl keeps; -1 is none."""
+        found = [sock for sock in (self._sock, *self._opened) if sock is not None]
+        self._opened.clear()
+        last = next((sock for sock in found if len(found) == 1 or _are_same(sock, kept_fd)), None)
+        for sock in found:
+            if sock is not last:
+                sock.close()
+        self._sock = last
+        if kept_fd < 0:
+            self.disconnect(was_cut=was_cut)
+
+    def disconnect(self, *, was_cut: bool = False) -> None:
+        """Close the connection, if there is one. libcurl finds that out when it looks for one to use."""
+        sock, self._sock = self._sock, None
+        permit, self.permit = self.permit, None
+        self.origin = ""
+        if permit is not None:
+            permit.close(sock, cut=was_cut)
+        elif sock is not None:
+            _shut_down(sock)
+            sock.close()
+
+    def wake(self) -> None:
+        """End a `step` that waits; from any thread, at any time."""
+        with suppress(OSError):
+            self._wake.send(b"!")
+
+    def close(self) -> None:
+        self._multi.close()
+        self._easy.close()
+        self.disconnect()
+        self._woken.close()
+        self._wake.close()
+
+    @property
+    def connecting_s(self) -> float:
+        """How long it took until the request could be sent; 0 while it cannot."""
+        return float(self._easy.getinfo(pycurl.PRETRANSFER_TIME))
+
+    @property
+    def errno(self) -> int:
+        """Of the last call to the system that failed."""
+        return int(self._easy.getinfo(pycurl.OS_ERRNO))
+
+    def _act(self, fd: int, what: int) -> None:
+        _, running = self._multi.socket_action(fd, what)
+        if not running:
+            self.is_over = True
+            for _, code, words in self._multi.info_read()[2]:
+                self.code, self.words = code, words
+            self._kept_fd = int(self._easy.getinfo(pycurl.ACTIVESOCKET))  # not told any more afterwards
+            self._multi.remove_handle(self._easy)
+
+    def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        """How libcurl says what it waits for."""
+        if what == pycurl.POLL_REMOVE:
+            self._poll.unregister(fd)
+        else:
+            self._poll.register(fd, _EVENTS.get(what, 0))
+
+    def _schedule(self, wait_ms: int) -> None:
+        """How libcurl says when to call it again though nothing has come; -1 is never."""
+        self._due_at = time.monotonic() + wait_ms / 1000 if wait_ms >= 0 else _FOR_EVER
+
+    def _open_socket(self, _purpose: int, address: Any) -> Any:
+        """Only to a public address; a proxy is trusted to know where it connects to."""
+        family, kind, protocol, where = address
+        if self._block_private and not self.proxy and not is_public(str(where[0])):
+            self.refused = str(where[0])
+            return pycurl.SOCKET_BAD
+        if self._sock is not None:  # it has died, or libcurl would take it
+            self._sock.close()
+            self._sock = None
+        sock = socket.socket(family, kind, protocol)  # libcurl takes a copy of the number
+        self._opened.append(sock)
+        return sock
+
+    def _before_request(self, *_addresses: object) -> int:
+        """The host may have asked for quiet while it was connected to."""
+        try:
+            if self._admission is not None:
+                self._admission.check()
+        except HostPaused:
+            return int(pycurl.PREREQFUNC_ABORT)
+        return int(pycurl.PREREQFUNC_OK)
+
+
+def _are_same(sock: socket.socket, fd: int) -> bool:
+    """Whether two descriptors are of one socket."""
+    return fd >= 0 and os.path.sameopenfile(sock.fileno(), fd)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """Close the connection itself: the descriptor of libcurl would keep it open."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _multi_handle(watch: Any, schedule: Any) -> Any:
+    multi = pycurl.CurlMulti()
+    multi.setopt(pycurl.M_SOCKETFUNCTION, watch)
+    multi.setopt(pycurl.M_TIMERFUNCTION, schedule)
+    multi.setopt(pycurl.M_MAXCONNECTS, _KEPT_CONNECTIONS)
+    return multi
+
+
+def _easy_handle(verify: bool | str) -> Any:
+    """A handle with all that is the same for each request: nothing is sent, followed or kept but what we say."""
+    easy = pycurl.Curl()
+    protocols = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+    for option, value in (
+        (pycurl.NOSIGNAL, 1),
+        (_QUICK_EXIT, 1),  # do not wait for the thread that resolves a name
+        (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
+        (pycurl.HTTP09_ALLOWED, 0),
+        (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+        (pycurl.PROTOCOLS, protocols),
+        (pycurl.REDIR_PROTOCOLS, protocols),
+        (pycurl.FOLLOWLOCATION, 0),
+        (pycurl.PATH_AS_IS, 1),
+        (pycurl.NETRC, pycurl.NETRC_IGNORED),
+        (pycurl.PROXY, ""),  # empty, not unset: then the environment has no say
+        (pycurl.NOPROXY, ""),
+        (_SUPPRESS_CONNECT_HEADERS, 1),
+        (pycurl.TCP_NODELAY, 1),
+    ):
+        easy.setopt(option, value)
+    _set_verify(easy, verify)
+    return easy
+
+
+def _set_verify(easy: Any, verify: bool | str) -> None:
+    for peer, host in (
+        (pycurl.SSL_VERIFYPEER, pycurl.SSL_VERIFYHOST),
+        (pycurl.PROXY_SSL_VERIFYPEER, pycurl.PROXY_SSL_VERIFYHOST),
+    ):
+        easy.setopt(peer, 1 if verify else 0)
+        easy.setopt(host, 2 if verify else 0)
+    if verify:
+        # The bundle that requests takes: libcurl looks where the machine it was built on had its own.
+        path = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+        is_folder = Path(path).is_dir()
+        easy.setopt(pycurl.CAPATH if is_folder else pycurl.CAINFO, path)
+        easy.setopt(pycurl.PROXY_CAPATH if is_folder else pycurl.PROXY_CAINFO, path)
+
+
+# What needs no work: nothing to quote or to unquote, no credentials, no fragment, a host of small letters.
+_QUOTED = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"  # what is not unreserved (RFC 3986 2.3)
+_CHARACTERS = rf"[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:{_QUOTED}[A-Za-z0-9_~.!$&'()*+,;=:@/-]*)*"
+_PLAIN_URL = re.compile(
+    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?" rf"/{_CHARACTERS}(?:\?{_CHARACTERS})?"
+)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PLAIN_VALUE = re.compile(r"(?:[!-~\xa1-\xff][ -~\xa1-\xff]*)?")
+
+
+def _is_plain(headers: Mapping[str, str]) -> bool:
+    return all(map(_PLAIN_NAME.fullmatch, headers)) and all(map(_PLAIN_VALUE.fullmatch, headers.values()))
+
+
+def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
+    """As libcurl takes them, and nothing that it would add."""
+    unwanted = {name.lower(): f"{name}:".encode() for name in ("User-Agent", "Accept")}
+    return list((unwanted | {name.lower(): _header_line(name, value) for name, value in headers.items()}).values())
+
+
+def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """Quoted, checked, and the credentials of the URL made a header. Raises what `requests` raises."""
+    prepared = requests.Request("GET", url, headers=dict(headers)).prepare()
+    parts = urlsplit(str(prepared.url))
+    if parts.scheme not in {"http", "https"}:
+        raise requests.exceptions.InvalidSchema(f"{parts.scheme}: is neither http nor https")
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
+    return urlunsplit(plain), {_text(name): _text(value) for name, value in prepared.headers.items()}
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _header_line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}" if value else f"{name};"  # libcurl reads "name:" as: not this header
+    encoded = line.encode("latin-1")
+    if any(byte in encoded for byte in (b"\r", b"\n", b"\0")):
+        raise ValueError(f"the header {name[:40]!r} has a line end in it")
+    return encoded
+
+
+_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
+
+
+def _final_head(lines: list[bytes]) -> list[bytes] | None:
+    """The lines of a head that is whole and not that of an interim answer (RFC 9110 15.2), without the empty one."""
+    start = 0
+    for at, line in enumerate(lines):
+        if line in _LINE_ENDS:
+            if not lines[start].partition(b" ")[2].startswith(b"1"):
+                return lines[start:at]
+            start = at + 1
+    return None
+
+
+def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
+    """Status, reason and headers of a whole head."""
+    text = b"".join(lines).decode("latin-1")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    # Not splitlines: in latin-1 there are more line ends than in a head.
+    first, *rest = text.split("\n")
+    headers: dict[str, str] = {}
+    for line in rest:
+        name, colon, value = line.partition(":")
+        if not colon:
+            continue
+        name, value = name.lower(), value.strip(" \t\r")  # and not what else is blank in latin-1
+        if name in headers:
+            value = headers[name] + ("\n" if name == "set-cookie" else ", ") + value
+        headers[name] = value
+    _, code, reason = f"{first.strip()}  ".split(" ", 2)
+    status = int(code) if code.isdecimal() else 0
+    return status, reason.strip() or _phrase(status), headers
+
+
+def _phrase(status: int) -> str:
+    """HTTP/2 has no reasons, but a person who reads a summary likes them."""
+    with suppress(ValueError):
+        return http.HTTPStatus(status).phrase
+    return ""
+
+
+def _silence(timeout_s: float) -> str:
+    return f"no byte for {timeout_s:g} s"
+
+
+# Numbers of libcurl that pycurl has no names for in every version, see curl/curl.h.
+_UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
+_PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 18, 28, 42, 97
+_TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
+
+
+def _error(line: _Line, url: str, timeout_s: float) -> TransferError:
+    """What libcurl says, in the words that `translated` has for it."""
+    code, words = line.code, " ".join(line.words.split())[:200]
+    if code == _NO_CONNECTION and line.refused:  # and no other address of that name answered
+        return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
+    if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
+        return NotFetchable(url, "not a URL that can be fetched")
+    if code in {_NO_PROXY_NAME, _PROXY} or "CONNECT tunnel failed" in words:
+        return ConnectFailed(url, f"the proxy failed: {words}")
+    if code == _NO_NAME:
+        return ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve")
+    if code in _TLS:
+        return ConnectFailed(url, f"TLS failed: {words}")
+    if code == _TIMED_OUT:
+        return ConnectFailed(url, f"no connection within {timeout_s:g} s")
+    if code == _NO_CONNECTION:
+        return ConnectFailed(url, _unconnected(line, url, words))
+    return TransferBroken(url, _broken_reason(line, code, words))
+
+
+def _unconnected(line: _Line, url: str, words: str) -> str:
+    why = os.strerror(line.errno) if line.errno else words
+    if line.proxy:
+        return f"the proxy failed: {why}"
+    if line.errno == errno.ECONNREFUSED:
+        return f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"
+    return f"no connection: {why}"
+
+
+def _broken_reason(line: _Line, code: int, words: str) -> str:
+    if code == _PARTIAL:
+        return _ENDED
+    if "Content-Length" in words:
+        return "the connection broke: the Content-Length is no length"
+    if line.errno in {errno.ECONNRESET, errno.EPIPE} or "reset by peer" in words:
+        return "the server reset the connection"
+    return f"the connection broke: {words or 'no reason given'}"

@@ -1,0 +1,62 @@
+"""Which transport carries transfers: a plain record, so that another process can make the same one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mediacrawl.errors import UsageProblem
+from mediacrawl.transport.requests_transport import RequestsTransport
+
+if TYPE_CHECKING:
+    from mediacrawl.transport.curl import CurlTransport
+    from mediacrawl.transport.requests_transport import Transport
+
+
+class TransportChoice(NamedTuple):
+    """The settings of a transport.
+
+    Attributes:
+        name: `requests` or `curl`.
+        session_factory: dotted path of a callable that makes a `requests.Session`, or what behaves like one.
+        verify: True, False, or the path of a bundle of certificates.
+        block_private: refuse addresses that are not public.
+    """
+
+    name: str = "requests"
+    session_factory: str = ""
+    verify: bool | str = True
+    block_private: bool = False
+
+
+def make_transport(choice: TransportChoice) -> Transport:
+    """Raises `UsageProblem` for one that is not there, or not known."""
+    verify, block_private = choice.verify, choice.block_private
+    match choice.name:
+        case "requests":
+            more: tuple[Any, ...] = (_loaded(choice.session_factory),) if choice.session_factory else ()
+            return RequestsTransport(*more, verify=verify, block_private=block_private)
+        case "curl":
+            if choice.session_factory:
+                raise UsageProblem("MEDIACRAWL_TRANSPORT=curl has no sessions: leave MEDIACRAWL_SESSION_FACTORY out")
+            return _curl_class()(verify=verify, block_private=block_private)
+        case other:
+            raise UsageProblem(f"MEDIACRAWL_TRANSPORT={other}: must be requests or curl")
+
+
+def _curl_class() -> type[CurlTransport]:
+    try:
+        from mediacrawl.transport.curl import CurlTransport  # noqa: PLC0415 - its package is optional
+    except ImportError as error:  # not there, or without the library that it needs
+        raise UsageProblem(
+            f"MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]' ({error})"
+        ) from None
+    return CurlTransport
+
+
+def _loaded(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageProblem(f"MEDIACRAWL_SESSION_FACTORY={path}: {error}") from None

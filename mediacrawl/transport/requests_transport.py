@@ -1,0 +1,478 @@
+"""The only file that knows `requests`: one GET, its head, and a body in blocks. No redirects, no retries."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import requests
+import urllib3
+from requests.utils import check_header_validity
+
+from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.transport.content_encoding import decoded
+from mediacrawl.transport.http1 import Exchanged, GuardedAdapter, HeadWatch, PrivateAddress
+from mediacrawl.transport.permits import HostPaused
+from mediacrawl.urls import DEFAULT_PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mediacrawl.transport.permits import Admission, Permit
+
+BLOCK_BYTES = 512 * 1024
+# A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
+# memory would come anew from the system for each block, page by page, which costs more than to read it. Once a larger
+# one has been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
+_ = bytes(4 * BLOCK_BYTES)
+del _
+_DRAINED_BYTES = 64 * 1024  # what is left of an answer that is of no use: an error page, mostly
+_DRAINED_WITHIN_S = 1.0
+_DRAINED_AT_END_WITHIN_S = 0.02
+# What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
+_BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
+
+
+class Answer(Protocol):
+    """The head of an answer, and its body while it arrives.
+
+    Attributes:
+        headers: lower-case names; repeated ones joined with ", ", but Set-Cookie, whose dates have commas of their
+            own, with a line end (RFC 9110 5.3).
+    """
+
+    status: int
+    reason: str
+    url: str
+    headers: dict[str, str]
+
+    def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        """The body as it arrives, each block as soon as the system has it.
+
+        Raises:
+            TransferBroken: broken, silent for longer than the timeout, or shorter than Content-Length.
+        """
+        ...
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        """The whole body as it was sent, if it has so many bytes and all are here already, else None, and `blocks`
+        gives them. Does not block.
+        """
+        ...
+
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        """Move what is there of the body into an empty pipe, without looking at it; after the first of its blocks.
+
+        Returns:
+            How many bytes; None where this cannot be done, and then `blocks` goes on.
+
+        Raises:
+            TransferBroken: as `blocks`.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Wake up a thread that reads; from any thread."""
+        ...
+
+    def close(self) -> bool:
+        """Give the connection back if the body was read to its end, close it otherwise. Again does nothing.
+
+        Returns:
+            Whether the connection was closed in the middle of the answer, so that the server does not expect it.
+        """
+        ...
+
+
+class Transport(Protocol):
+    """One GET."""
+
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> Answer:
+        """Send, and read the head. A connection opens only as `admission` lets it.
+
+        Raises:
+            ConnectFailed, TransferBroken: with the reason in a few words.
+            NoPermit, HostPaused: nothing was sent, see `connections`.
+        """
+        ...
+
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        """Close a connection to a host that has been idle for so long; whether there was one. Does not block; from
+        any thread.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Wake up threads that wait for a head; from any thread."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class RequestsTransport:
+    """`requests`: one adapter for all threads, and one session for each, as sessions are not made for sharing."""
+
+    def __init__(
+        self,
+        session_factory: Callable[[], requests.Session] = requests.Session,
+        *,
+        verify: bool | str = True,
+        block_private: bool = False,
+    ) -> None:
+        self._factory = session_factory
+        self._goes_straight = session_factory is requests.Session  # nobody has a say but we
+        self._watch = HeadWatch()
+        self._adapter = GuardedAdapter(self._watch, block_private=block_private)
+        self._verify = verify
+        self._local = threading.local()
+        self._sessions: WeakSet[requests.Session] = WeakSet()  # those of threads that live
+        self._lock = threading.Lock()
+
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        proxy: str | None,
+        timeout_s: float,
+        admission: Admission | None = None,
+    ) -> Answer:
+        try:
+            if self._goes_straight and not proxy:
+                origin, request = _prepared(url, headers)
+                raw = Exchanged(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
+                answer = _straight(raw, url, timeout_s)
+            else:
+                with _permitted(admission) as permit:
+                    answer = self._through(url, headers, proxy, timeout_s, permit)
+        except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
+            raise translated(error, url, timeout_s) from None
+        if 300 <= answer.status < 400:
+            answer.drain(_DRAINED_WITHIN_S)
+        return answer
+
+    def abort(self) -> None:
+        """Wake up threads that wait for a head."""
+        self._watch.cut_all()
+
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        return self._adapter.close_idle(host, idle_s)
+
+    def close(self) -> None:
+        self._watch.close()
+        with self._lock:
+            for session in list(self._sessions):
+                session.close()
+            self._sessions.clear()
+        self._adapter.close()
+
+    def _through(
+        self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
+    ) -> _RequestsAnswer:
+        """One GET of a session: through a proxy, or of a session that somebody else has made."""
+        response = self._session().get(
+            url,
+            headers=dict(headers),
+            stream=True,
+            allow_redirects=False,
+            timeout=timeout_s,
+            verify=self._verify,
+            proxies={"http": proxy, "https": proxy} if proxy else {},
+        )
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        head = _Head(response.status_code, response.reason or "", headers)
+        answer = _RequestsAnswer(response.raw, response.close, url, timeout_s, head=head, permit=permit)
+        with suppress(AttributeError):  # a session of another kind
+            answer.split_cookies(response.raw.headers)
+        return answer
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = self._factory()
+            # Cookies, credentials and proxies are the crawl's business: nothing from .netrc or the environment.
+            session.trust_env = False
+            session.headers.clear()
+            session.cookies.set_policy(_NoCookies())
+            # It would read the whole body of a redirect and parse where it leads, though it is not to follow.
+            session.get_redirect_target = lambda _response: None  # type: ignore[method-assign,assignment]
+            for prefix in ("http://", "https://"):
+                if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not somebody's own
+                    session.mount(prefix, self._adapter)
+            with self._lock:
+                self._sessions.add(session)
+        return session
+
+
+class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
+    """Keep none: cookies come with each request, from the crawl's own jar."""
+
+    def set_ok(self, *_: Any) -> bool:
+        return False
+
+
+@contextmanager
+def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
+    """A permit for a request of a session, of which it is not known which connection it takes: that of its answer."""
+    permit = admission.permit(lambda: False) if admission is not None else None
+    try:
+        if admission is not None:
+            admission.check()
+        yield permit
+    except BaseException as error:
+        if permit is not None:
+            permit.close(None, cut=not isinstance(error, HostPaused))
+        raise
+
+
+def _straight(raw: Exchanged, url: str, timeout_s: float) -> _RequestsAnswer:
+    """The same GET as of a session, with the work left out that it does for each: what it would send, over the pool
+    that it would take.
+    """
+    head = _Head(raw.status, raw.reason, raw.headers)
+    return _RequestsAnswer(raw, raw.release, url, timeout_s, head=head)
+
+
+# Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
+_PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
+_PLAIN_URL = re.compile(
+    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
+    rf"(/(?![/.])(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
+)
+
+
+def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """Origin and request (RFC 9112 3), as `requests` prepares it: it refuses what would break out of a line."""
+    plain = _PLAIN_URL.fullmatch(url)
+    if plain is not None:
+        origin, target, fields = plain[1], plain[2], _fields(tuple(headers.items()))
+    else:
+        request = requests.Request("GET", url, headers=dict(headers)).prepare()
+        parts = urlsplit(request.url or "")
+        if parts.scheme not in DEFAULT_PORTS:
+            raise requests.exceptions.InvalidSchema(parts.scheme)
+        origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url
+        fields = _fields(tuple(request.headers.items()))
+        if _BREAKS_OUT.search(target):
+            raise requests.exceptions.InvalidURL("a blank in the request target")
+    return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
+
+
+# As a session sends it, where the crawl says nothing.
+_USER_AGENT = f"python-urllib3/{urllib3.__version__}"  # type: ignore[attr-defined]
+_LINE_END = re.compile(r"[\r\n\0]")
+_BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
+
+
+@lru_cache(maxsize=64)
+def _host_of(origin: str) -> bytes:
+    """With the port, unless it goes without saying (RFC 9110 7.2)."""
+    scheme, _, netloc = origin.partition("://")
+    netloc = _ZONE.sub("]", netloc.removesuffix(f":{DEFAULT_PORTS.get(scheme)}"))
+    host, colon, port = netloc.rpartition(":") if _PORT.search(netloc) else (netloc, "", "")
+    return f"{host.removesuffix('.')}{colon}{port}".encode("ascii")
+
+
+_ZONE = re.compile(r"%25[^\]]*\]")  # of a link-local address: for this machine alone (RFC 6874 3)
+_PORT = re.compile(r":[0-9]*$")
+
+
+@lru_cache(maxsize=64)  # those of all files of a site, or of a page of it, are the same
+def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Lines of a head; of those with one name the last counts."""
+    named = {"accept-encoding": ("Accept-Encoding", "identity"), "user-agent": ("User-Agent", _USER_AGENT)}
+    named |= {name.lower(): (name, value) for name, value in headers}
+    named.pop("host", None)  # it follows from the URL
+    for header in named.values():
+        check_header_validity(header)
+        if _LINE_END.search("".join(header)):  # requests before 2.34 let one through at the end of a value
+            raise requests.exceptions.InvalidHeader(f"a line end in the header {header[0]!r}")
+    return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
+
+
+class _Head(NamedTuple):
+    status: int
+    reason: str
+    headers: dict[str, str]
+
+
+class _RequestsAnswer:
+    """See `Answer`."""
+
+    def __init__(
+        self,
+        raw: Any,
+        release: Callable[[], None],
+        url: str,
+        timeout_s: float,
+        *,
+        head: _Head,
+        permit: Permit | None = None,
+    ) -> None:
+        self._raw = raw
+        self._release = release
+        self._timeout_s = timeout_s
+        self._permit = permit
+        self._is_broken = False
+        self._is_cut: bool | None = None
+        self.url = url
+        self.status, self.reason, self.headers = head
+
+    def split_cookies(self, raw_headers: Any) -> None:
+        """Repeated Set-Cookie fields apart."""
+        if cookies := raw_headers.getlist("set-cookie"):
+            self.headers["set-cookie"] = "\n".join(cookies)
+
+    def blocks(self, *, decode: bool) -> Iterator[bytes]:
+        blocks = self._raw_blocks()
+        return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
+
+    def _raw_blocks(self) -> Iterator[bytes]:
+        raw = self._raw
+        try:
+            # read1, not read: a block is handed on as soon as it is there, so that slow servers show progress,
+            # a stop is seen at once, and a stall is noticed.
+            while block := raw.read1(BLOCK_BYTES, decode_content=False):
+                yield block
+        except (*_BROKEN, ValueError, AttributeError) as error:
+            self._is_broken = True
+            raise translated(error, self.url, self._timeout_s) from None
+
+    def at_hand(self, size_bytes: int) -> bytes | None:
+        return self._raw.at_hand(size_bytes) if isinstance(self._raw, Exchanged) else None
+
+    def splice(self, pipe: int, at_most: int) -> int | None:
+        if not isinstance(self._raw, Exchanged):
+            return None
+        try:
+            return self._raw.splice(pipe, at_most)
+        except (*_BROKEN, ValueError, AttributeError) as error:
+            self._is_broken = True
+            raise translated(error, self.url, self._timeout_s) from None
+
+    def drain(self, within_s: float) -> None:
+        """Read what is left of a body that nobody wants, if it is short: then the connection can be used for the next
+        request, or is closed where the server expects it.
+        """
+        with suppress(Exception):
+            if isinstance(self._raw, Exchanged):
+                self._raw.drain(_DRAINED_BYTES, within_s)
+            elif (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
+                self._raw.read(_DRAINED_BYTES)
+
+    def abort(self) -> None:
+        self._is_broken = True
+        with suppress(Exception):
+            self._raw.shutdown()
+
+    def close(self) -> bool:
+        if self._is_cut is not None:
+            return self._is_cut
+        self._is_cut = False
+        with suppress(Exception):
+            if not self._raw.isclosed():
+                self._leave_off()
+        self._release()
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            permit.close(None, cut=self._is_cut)
+        return self._is_cut
+
+    def _leave_off(self) -> None:
+        """A body that was not read to its end would poison the next request."""
+        if not self._is_broken and isinstance(self._raw, Exchanged) and not self._raw.is_through:
+            self.drain(_DRAINED_AT_END_WITHIN_S)
+        if not self._raw.isclosed():
+            self._is_cut = not getattr(self._raw, "is_through", False)
+            self._raw.close()
+
+
+def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
+    """Third-party errors, in a few words for a person."""
+    chain = list(_causes(error))
+    for kinds, make in _TRANSLATIONS:  # the order counts: a NewConnectionError is a ConnectTimeoutError too
+        for cause in chain:
+            if isinstance(cause, kinds):
+                return make(url, cause, _words(chain[-1]), timeout_s)
+    return TransferBroken(url, _broken_reason(chain, timeout_s))
+
+
+_Make = Callable[[str, BaseException, str, float], TransferError]
+_TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
+    (
+        (urllib3.exceptions.NameResolutionError, socket.gaierror),
+        lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
+    ),
+    (
+        (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
+        lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
+    ),
+    (
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
+        lambda url, *_: NotFetchable(url, "not a URL that can be fetched"),
+    ),
+    (
+        (PrivateAddress,),
+        lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
+    ),
+    (
+        (ConnectionRefusedError,),
+        lambda url, *_: ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
+    ),
+    (
+        (urllib3.exceptions.NewConnectionError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"no connection: {words}"),
+    ),
+    (
+        (urllib3.exceptions.ConnectTimeoutError,),
+        lambda url, _cause, _words, timeout_s: ConnectFailed(url, f"no connection within {timeout_s:g} s"),
+    ),
+    (
+        (urllib3.exceptions.ProxyError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"the proxy failed: {words}"),
+    ),
+]
+
+
+def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
+            return "the connection ended before the whole body had come"
+        if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
+            return f"no byte for {timeout_s:g} s"
+        if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:
+            return "the server reset the connection"
+    return f"the connection broke: {_words(chain[-1])}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it wraps, and so on; wrapping libraries use args, reason and __cause__."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        error = next((item for item in wrapped if isinstance(item, BaseException)), None)
+
+
+def _words(error: BaseException) -> str:
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return " ".join(text.split())[:200]

@@ -1,0 +1,236 @@
+"""A worker process: batches in, outcomes out. Ends with the process that has started it, however that ends.
+
+python -m mediacrawl.workers.worker SOCKET-NUMBER
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mediacrawl.archive import Archive
+from mediacrawl.download.downloader import Downloader
+from mediacrawl.download.records import Fetched
+from mediacrawl.download.retry import HostPauses
+from mediacrawl.errors import Interrupted, MediacrawlError, RedirectUnasked
+from mediacrawl.opening import ledger_url, open_ledger
+from mediacrawl.store.local import LocalStore
+from mediacrawl.store.parts import PartFile, PartInUse
+from mediacrawl.system.open_files import allow_many_files
+from mediacrawl.system.scheduling import be_patient
+from mediacrawl.transport.permits import HostConnections
+from mediacrawl.transport.registry import make_transport
+from mediacrawl.workers.channel import Channel
+from mediacrawl.workers.protocol import (
+    Answered,
+    Arrived,
+    Batch,
+    ConnectionDenied,
+    ConnectionGranted,
+    ConnectionsFree,
+    ConnectionsRecalled,
+    ConnectionWanted,
+    MayFollow,
+    Quiet,
+    Release,
+    Setup,
+    Stop,
+    Ticket,
+    UnderWay,
+    with_part,
+)
+from mediacrawl.workers.threads import MOST_WAITING, TransferPool
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from mediacrawl.download.cancel import Cancel
+    from mediacrawl.download.records import HeldPart, Outcome, TransferRequest
+    from mediacrawl.transport.permits import Holder
+
+_TELL_EVERY_S = 0.5
+_FIRST_THREADS = 2  # of a crawl of many files, which may well be small
+_ANSWER_WITHIN_S = 60.0  # the crawl gives up by itself before
+_FINISH_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Carries out what the crawl says, in a few threads."""
+
+    def __init__(self, channel: Channel, setup: Setup, most_open_parts: int = MOST_WAITING) -> None:
+        self._channel = channel
+        store = LocalStore(setup.root, durable=setup.durable)
+        self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
+        self._pauses = HostPauses()
+        self._pauses.subscribe(self._tell_pause)
+        self._transport = make_transport(setup.transport)
+        limit = _LeadersLimit(channel) if setup.limits_connections else None
+        self._connections = HostConnections(limit, self._transport.close_idle)
+        self._downloader = Downloader(
+            store,
+            self._transport,
+            setup.policy,
+            pauses=self._pauses,
+            connections=self._connections,
+            brought=self._archive.brought,
+            may_follow=self._may_follow,
+        )
+        most_waiting = min(MOST_WAITING, most_open_parts)
+        self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)
+        self._over = threading.Event()
+        self._held: dict[int, PartFile] = {}
+        self._numbers = itertools.count()
+        self._questions: dict[int, queue.SimpleQueue[str | MediacrawlError | None]] = {}
+
+    def serve(self) -> None:
+        """Until the crawl hangs up; then let go of everything."""
+        threading.Thread(target=self._tell, daemon=True, name="tell").start()
+        try:
+            while True:
+                self._carry_out(self._channel.receive())
+        except (EOFError, OSError):
+            pass
+        self._over.set()
+        self._stop()
+        self._pool.close(time.monotonic() + _FINISH_S)
+        for part in list(self._held.values()):
+            part.close()
+        self._archive.close()
+        self._transport.close()
+        self._channel.finish(_FINISH_S)
+
+    def _carry_out(self, message: object) -> None:
+        """Must not wait for the crawl, which may be waiting for this."""
+        match message:
+            case Batch():
+                self._pool.submit(message.requests, message.budget_s).add_done_callback(
+                    partial(self._arrived, message)
+                )
+            case Release():
+                self._release(message)
+            case Quiet():
+                self._pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
+            case ConnectionGranted():
+                self._connections.grant(message.host)
+            case ConnectionDenied():
+                self._connections.deny(message.host)
+            case ConnectionsRecalled():
+                self._connections.recall(message.host, message.permits)
+            case Answered():
+                if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
+                    answers.put(message.answer)
+            case Stop():
+                self._stop()
+
+    def _tell_pause(self, host: str, until: float) -> None:
+        self._channel.post(Quiet(host, until))
+
+    def _release(self, message: Release) -> None:
+        recorded = False
+        for number, is_published in message.parts:
+            part = self._held.pop(number)
+            if is_published:
+                recorded |= part.published()
+            else:
+                part.close()
+        if recorded:
+            self._archive.store.parts.sync()
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        for answer in list(self._questions.values()):
+            answer.put(Interrupted("stopped: what has arrived is kept"))
+
+    def _arrived(self, batch: Batch, future: Future[list[Outcome]]) -> None:
+        """Whatever happens, who asked hears of it."""
+        error = future.exception()
+        outcomes = [error] * len(batch.requests) if error is not None else future.result()
+        outcomes = [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]
+        self._channel.post(Arrived(batch.number, outcomes))
+
+    def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
+        """What robots.txt says of a redirect's target only the crawl knows."""
+        number, answers = next(self._numbers), queue.SimpleQueue[str | MediacrawlError | None]()
+        self._questions[number] = answers
+        try:
+            cancel.check()
+            self._channel.post(MayFollow(number, request, url))
+            answer = answers.get(timeout=_ANSWER_WITHIN_S)
+        except queue.Empty:
+            raise RedirectUnasked(url, "nobody says whether a redirect may be followed", target=url) from None
+        finally:
+            del self._questions[number]
+        if isinstance(answer, MediacrawlError):
+            raise answer
+        return answer
+
+    def _ticket(self, part: HeldPart) -> HeldPart:
+        assert isinstance(part, PartFile)
+        number = next(self._numbers)
+        self._held[number] = part
+        return Ticket(number, part.file)  # type: ignore[return-value]
+
+    def _tell(self) -> None:
+        """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
+        while not self._over.is_set():
+            self._channel.post(UnderWay([progress for progress in self._pool.active if progress.have_bytes]))
+            self._over.wait(_TELL_EVERY_S)
+
+
+class _LeadersLimit:
+    """The limit of connections, which the process that leads this one keeps; see `connections.Limit`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def ask(self, _holder: Holder, host: str, *, wait: bool) -> None:
+        self._channel.post(ConnectionWanted(host, wait))
+
+    def give_back(self, _holder: Holder, host: str, count: int) -> None:
+        self._channel.post(ConnectionsFree(host, count))
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """A mistake of ours may be anything; of that goes what a log would show."""
+    if isinstance(outcome, Fetched | MediacrawlError | PartInUse):
+        return outcome
+    return RuntimeError("".join(traceback.format_exception(outcome)))
+
+
+def die_with_parent() -> None:
+    """Linux kills this process when the one that has started it is gone; elsewhere the end of the socket tells."""
+    parent = os.getppid()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def main() -> None:
+    """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    be_patient()
+    most_open_parts = allow_many_files()
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        setup = channel.receive()
+    except EOFError:
+        return
+    Worker(channel, setup, most_open_parts).serve()
+
+
+if __name__ == "__main__":
+    main()
