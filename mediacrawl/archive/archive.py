@@ -12,8 +12,9 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from mediacrawl.archive.changes import Change, Failure, Publish, Unchanged, Want
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, Entry
@@ -24,41 +25,12 @@ from mediacrawl.store.paths import fold, numbered, safe_relative_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mediacrawl.download.records import Fetched
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
-
-
-class Want(NamedTuple):
-    """Note that a file is wanted."""
-
-    entry: Entry
-
-
-class Publish(NamedTuple):
-    """Give a fetched file its name: `entry.path` if that is free, one like it otherwise."""
-
-    entry: Entry
-    fetched: Fetched
-
-
-class Failure(NamedTuple):
-    """Note why a file did not arrive."""
-
-    entry: Entry
-
-
-class Unchanged(NamedTuple):
-    """Note that the origin still has the version that is there."""
-
-    entry: Entry
-
-
-Change = Want | Publish | Failure | Unchanged
 
 
 class Archive:

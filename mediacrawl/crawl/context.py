@@ -45,7 +45,7 @@ from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, Transf
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.resources import connection_limit_of
 from mediacrawl.fetch.stats import Report
-from mediacrawl.transport.http1 import is_public, leads_to_public
+from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:

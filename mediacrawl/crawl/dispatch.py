@@ -27,7 +27,7 @@ from scrapy.http.request import NO_CALLBACK
 from mediacrawl.crawl.context import WANTED, GivenUp, Wanted, fields_of
 from mediacrawl.download.records import Fetched
 from mediacrawl.errors import Interrupted, MachineError, TransferError, failure_of
-from mediacrawl.fetch.queue import kind_of_line
+from mediacrawl.fetch.host_queue import kind_of_line
 from mediacrawl.store.parts import PartInUse
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.crawl.context import Bridge
     from mediacrawl.download.records import Outcome
-    from mediacrawl.fetch.queue import Batch
+    from mediacrawl.fetch.host_queue import Batch
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.fetch.resources import Works
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.policy import Stall
     from mediacrawl.download.segments import Share
-    from mediacrawl.transport.requests_transport import Answer
+    from mediacrawl.transport.base import Answer
 
 _SPLICED_AT_ONCE = 256 * 1024
 

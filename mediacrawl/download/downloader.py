@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.resume import Decision, Head
     from mediacrawl.headers import Digest
     from mediacrawl.store.base import Store
-    from mediacrawl.transport.requests_transport import Answer, Transport
+    from mediacrawl.transport.base import Answer, Transport
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import TransferRequest
     from mediacrawl.download.resume import Ask
     from mediacrawl.download.retry import HostPauses
+    from mediacrawl.transport.base import Answer, Transport
     from mediacrawl.transport.permits import FileConnections
-    from mediacrawl.transport.requests_transport import Answer, Transport
 
     # Why a transfer may not be redirected to a URL; None if it may. Blocks; ends at once when it is cancelled.
     MayFollow = Callable[[TransferRequest, str, Cancel], str | None]

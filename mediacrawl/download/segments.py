@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.resume import Head
     from mediacrawl.headers import Validators
     from mediacrawl.store.parts import PartFile
-    from mediacrawl.transport.requests_transport import Answer
+    from mediacrawl.transport.base import Answer
 
 _STOP_WITHIN_S = 2.0
 _TRY_AGAIN_S = 0.1

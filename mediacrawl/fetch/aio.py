@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from mediacrawl.download.records import Outcome
-    from mediacrawl.fetch.queue import Batch, FetchQueue, Write
+    from mediacrawl.fetch.host_queue import Batch
+    from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.fetch.resources import Works
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mediacrawl.download.records import Outcome
-    from mediacrawl.fetch.queue import Batch, FetchQueue, Write
+    from mediacrawl.fetch.host_queue import Batch
+    from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.resources import Works
     from mediacrawl.fetch.stats import Report
 

@@ -27,10 +27,11 @@ import pycurl
 import requests
 
 from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.content_encoding import decoded
-from mediacrawl.transport.http1 import HEAD_TIMEOUTS, is_public
+from mediacrawl.transport.errors import translated
 from mediacrawl.transport.permits import HostPaused
-from mediacrawl.transport.requests_transport import translated
+from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -1,214 +1,37 @@
-"""Connections that are watched: a head must come in time, and private addresses can be refused.
-
-`requests` has no limit for the whole head of an answer: a server that sends one header line now and then would hold a
-thread for ever. And the address that counts is the one really connected to, not what the name said a moment ago.
-"""
+"""Send one GET over a connection and read its response, as HTTP/1.1 is written (RFC 9112)."""
 
 from __future__ import annotations
 
 import io
-import ipaddress
 import os
-import queue
 import re
 import select
 import socket
 import ssl
-import threading
 import time
-from contextlib import nullcontext, suppress
-from functools import lru_cache
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
-from weakref import WeakSet
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from mediacrawl.transport.permits import HostPaused
+from mediacrawl.transport.watchdog import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable
 
-    from mediacrawl.transport.permits import Admission, Permit
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    from mediacrawl.transport.permits import Admission
 
 _BUFFER_BYTES = 64 * 1024
 _RECORD_BYTES = 16 * 1024
 _DO_NOT_WAIT = 2  # splice(2): SPLICE_F_NONBLOCK
 _TOGETHER_BYTES = 256 * 1024  # to be moved in one go as long as they come quickly: a fifth of the turns
 _QUICKLY_MS = 50
-_LOOK_EVERY_S = 0.5
-_HOSTS = 32  # of which connections are kept
-_MOST_KNOWN = 4 * _HOSTS  # hosts that had connections
-_IDLE_PER_HOST = 16
-HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
 
-class PrivateAddress(OSError):
-    """The connection leads to an address that is not public."""
-
-
-class HeadWatch:
-    """Cuts connections whose head does not come to an end; one thread for all, started when it is needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[float, Any]] = {}
-        self._thread: threading.Thread | None = None
-        self._over = threading.Event()
-        self._stopped = False
-
-    def watching(self, sock: Any, timeout_s: float | None) -> AbstractContextManager[None]:
-        """While the block runs, `sock` is cut when the time is over."""
-        if sock is None or not timeout_s:
-            return nullcontext()
-        return _Watched(self, sock, time.monotonic() + HEAD_TIMEOUTS * timeout_s)
-
-    def begin(self, sock: Any, until: float) -> None:
-        self._waiting[id(sock)] = until, sock  # before the look at `_stopped`: a stop sees it, or is seen
-        if self._thread is None:
-            self._start()
-        if self._stopped:
-            _cut(sock)
-
-    def end(self, sock: Any) -> None:
-        self._waiting.pop(id(sock), None)
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, daemon=True, name="head-watch")
-                self._thread.start()
-
-    def cut_all(self) -> None:
-        """A stop, for good: nobody waits for a head any more, nor begins to."""
-        self._stopped = True
-        for _, sock in list(self._waiting.values()):
-            _cut(sock)
-
-    def close(self) -> None:
-        self._over.set()
-
-    def _look(self) -> None:
-        while not self._over.wait(_LOOK_EVERY_S):
-            now = time.monotonic()
-            for until, sock in list(self._waiting.values()):
-                if until < now:
-                    _cut(sock)
-
-
-class _Watched:
-    """A block in which a head is waited for."""
-
-    __slots__ = ("_sock", "_until", "_watch")
-
-    def __init__(self, watch: HeadWatch, sock: Any, until: float) -> None:
-        self._watch, self._sock, self._until = watch, sock, until
-
-    def __enter__(self) -> None:
-        self._watch.begin(self._sock, self._until)
-
-    def __exit__(self, *_: object) -> None:
-        self._watch.end(self._sock)
-
-
-def _cut(sock: Any) -> None:
-    """Not close: the thread that reads must see an end, not a number that another file has got meanwhile.
-
-    Nor the method of an `SSLSocket`: that one takes its TLS away first, and who reads gets ciphertext for a body.
-    """
-    with suppress(OSError):
-        if isinstance(sock, socket.socket):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        else:
-            sock.shutdown(socket.SHUT_RDWR)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet; what is no address is not."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_global and not ip.is_multicast
-
-
-def leads_to_public(host: str) -> bool:
-    """Whether all that a name stands for now is public; what stands for nothing is not. May block."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return False
-    return all(is_public(str(address[0])) for *_, address in found)
-
-
-class GuardedAdapter(HTTPAdapter):
-    """Requests' own adapter, over watched connections. A proxy is trusted to know where it connects to.
-
-    For all threads: what one of them leaves, a helper of the next file takes, without another handshake.
-    """
-
-    def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
-        self._pools = _pool_classes(watch, block_private=block_private)
-        self._known: dict[str, WeakSet[Any]] = {}  # by host
-        self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
-        self._lock = threading.RLock()  # a pool may end under it, and give back what others ask for
-        super().__init__(_HOSTS, _IDLE_PER_HOST)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-        self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
-
-    def close(self) -> None:
-        """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more, maybe at exit."""
-        self.pool.cache_clear()
-        for host in list(self._known):
-            for pool in self._pools_to(host):
-                pool.close()
-        super().close()
-
-    def close_idle(self, host: str, idle_s: float) -> bool:
-        """See `Transport.close_idle`. The one that has been idle for longest."""
-        since = time.monotonic() - idle_s
-        for pool in self._pools_to(host):
-            if pool.pool is None:  # closed
-                continue
-            for connection in list(pool.pool.items):
-                is_it = connection.permit is not None and connection.permit.host == host
-                if is_it and connection.idle_at <= since and pool.pool.remove(connection):
-                    connection.close()
-                    return True
-        return False
-
-    def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
-        """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
-        request = requests.Request("GET", origin).prepare()
-        pool = self.get_connection_with_tls_context(request, verify)
-        self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
-        assert isinstance(pool, HTTPConnectionPool)
-        host = urlsplit(origin).hostname or ""
-        with self._lock:
-            self._known.setdefault(host, WeakSet()).add(pool)
-            if len(self._known) > self._forget_from:
-                self._known = {host: pools for host, pools in self._known.items() if pools}
-                self._forget_from = max(_MOST_KNOWN, 2 * len(self._known))
-        return pool
-
-    def _pools_to(self, host: str) -> list[Any]:
-        with self._lock:
-            # The name of a host that is not ASCII is another one here than in its permits.
-            pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
-            return [pool for of_host in pools for pool in of_host]
-
-
-class _CarefulResponse(HTTPResponse):
+class CarefulResponse(HTTPResponse):
     """The standard library's, where it does not look closely, and with larger steps."""
 
     fp: Any
@@ -339,7 +162,7 @@ class Exchanged:
         """
         self._pool: Any = pool
         self._connection: Any = _taken(pool, admission)
-        self._raw: _CarefulResponse | None = None  # of an answer that is not plain
+        self._raw: CarefulResponse | None = None  # of an answer that is not plain
         self._arrived = b""  # of the body, with the head
         self._missing_bytes = 0  # of the body, those that nobody has got
         self._has_ended = self._will_close = False
@@ -382,7 +205,7 @@ class Exchanged:
             self._arrived, self._will_close = self._arrived[: self._missing_bytes], True
 
     def _read_carefully(self, arrived: bytes) -> None:
-        raw = self._raw = _CarefulResponse(self._sock, method="GET", arrived=arrived)
+        raw = self._raw = CarefulResponse(self._sock, method="GET", arrived=arrived)
         raw.begin()
         raw.settle_framing()
         self.status = raw.status
@@ -417,7 +240,7 @@ class Exchanged:
         self._missing_bytes -= len(block)
         return block
 
-    def _read1_carefully(self, raw: _CarefulResponse, size_bytes: int) -> bytes:
+    def _read1_carefully(self, raw: CarefulResponse, size_bytes: int) -> bytes:
         if raw.chunked:  # what is between the chunks may drip, and tell of nothing
             with self._connection.watched():
                 block = raw.read1(size_bytes)
@@ -485,7 +308,7 @@ class Exchanged:
 
     def shutdown(self) -> None:
         if self._connection is not None:  # else it may be somebody else's by now
-            _cut(self._sock)
+            cut(self._sock)
 
     @property
     def is_through(self) -> bool:
@@ -613,133 +436,3 @@ class _HeadReader(io.BufferedReader):
         line = super().readline(size)
         self.has_ended = self.has_ended or not line
         return line
-
-
-class _Idle:
-    """The idle connections of a pool, the last one first: `queue.LifoQueue` without its locks. Nobody waits for one,
-    and the methods of a list are safe between threads.
-    """
-
-    def __init__(self, maxsize: int) -> None:
-        self._maxsize = maxsize
-        self.items: list[Any] = []
-
-    def get(self, block: bool = False, timeout: float | None = None) -> Any:
-        try:
-            return self.items.pop()
-        except IndexError:
-            raise queue.Empty from None
-
-    def put(self, item: Any, block: bool = True) -> None:
-        """Where there are enough, the one that has been idle for longest goes."""
-        if item is None:  # urllib3 fills a new pool with these
-            return
-        self.items.append(item)
-        if len(self.items) > self._maxsize:
-            with suppress(IndexError):
-                self.items.pop(0).close()
-
-    def remove(self, item: Any) -> bool:
-        """Whether it was still there."""
-        try:
-            self.items.remove(item)
-        except ValueError:
-            return False
-        return True
-
-    def qsize(self) -> int:
-        return len(self.items)
-
-
-class _Permitted:
-    """A connection that may have to have a permit.
-
-    Attributes:
-        is_cut: an answer is under way: to close it now is to cut it.
-        idle_at: when the last answer had come to its end.
-    """
-
-    sock: Any
-    timeout: Any
-    permit: Permit | None = None
-    is_cut = False
-    idle_at = 0.0
-
-    def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> bool:
-        """See `Admission.permit`. Whether there is one."""
-        self.permit = admission.permit(has_idle)
-        return self.permit is not None
-
-    def begin(self, timeout_s: float) -> None:
-        """A request is about to be sent."""
-        self.is_cut, self.timeout = self.sock is not None, timeout_s
-
-    def end(self) -> None:
-        """An answer has come to its end."""
-        self.is_cut, self.idle_at = False, time.monotonic()
-
-
-def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class Guard(_Permitted):
-        response_class: Any = _CarefulResponse
-
-        def _new_conn(self) -> socket.socket:
-            """Connect. Where that fails, the server has nothing to see closed."""
-            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-            self.is_cut = True
-            return sock
-
-        def connect(self) -> None:
-            super().connect()  # type: ignore[misc]
-            if block_private:
-                _check_peer(self.sock)
-            self._readable = select.poll()
-            self._readable.register(self.sock, select.POLLIN)
-
-        @property
-        def is_connected(self) -> bool:
-            """Asked before each request: nobody has hung up, or said something, meanwhile."""
-            return self.sock is not None and not self._readable.poll(0)
-
-        def close(self) -> None:
-            permit, self.permit = self.permit, None
-            if permit is None:
-                super().close()  # type: ignore[misc]
-                return
-            sock, self.sock = self.sock, None
-            try:
-                super().close()  # type: ignore[misc]
-            finally:
-                permit.close(sock, cut=self.is_cut)
-
-        def getresponse(self) -> Any:
-            with self.watched():
-                return super().getresponse()  # type: ignore[misc]
-
-        def watched(self) -> AbstractContextManager[None]:
-            """While its head is read."""
-            return watch.watching(self.sock, self.timeout)
-
-    class Plain(Guard, HTTPConnection):
-        pass
-
-    class TLS(Guard, HTTPSConnection):
-        pass
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Plain
-        QueueCls = _Idle  # type: ignore[assignment]
-
-    class TLSPool(HTTPSConnectionPool):
-        ConnectionCls = TLS
-        QueueCls = _Idle  # type: ignore[assignment]
-
-    return {"http": Pool, "https": TLSPool}
-
-
-def _check_peer(sock: Any) -> None:
-    """Before the first byte of a request is sent."""
-    address = str(sock.getpeername()[0])
-    if not is_public(address):
-        sock.close()
-        raise PrivateAddress(f"{address} is not a public address")

@@ -9,8 +9,8 @@ from mediacrawl.errors import UsageProblem
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
+    from mediacrawl.transport.base import Transport
     from mediacrawl.transport.curl import CurlTransport
-    from mediacrawl.transport.requests_transport import Transport
 
 
 class TransportChoice(NamedTuple):

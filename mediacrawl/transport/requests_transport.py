@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import re
-import socket
-import ssl
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -19,15 +15,18 @@ import requests
 import urllib3
 from requests.utils import check_header_validity
 
-from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
-from mediacrawl.transport.http1 import Exchanged, GuardedAdapter, HeadWatch, PrivateAddress
+from mediacrawl.transport.errors import translated
+from mediacrawl.transport.http1 import Exchanged
 from mediacrawl.transport.permits import HostPaused
+from mediacrawl.transport.watchdog import HeadWatch
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from mediacrawl.transport.base import Answer
     from mediacrawl.transport.permits import Admission, Permit
 
 BLOCK_BYTES = 512 * 1024
@@ -41,90 +40,6 @@ _DRAINED_WITHIN_S = 1.0
 _DRAINED_AT_END_WITHIN_S = 0.02
 # What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
-
-
-class Answer(Protocol):
-    """The head of an answer, and its body while it arrives.
-
-    Attributes:
-        headers: lower-case names; repeated ones joined with ", ", but Set-Cookie, whose dates have commas of their
-            own, with a line end (RFC 9110 5.3).
-    """
-
-    status: int
-    reason: str
-    url: str
-    headers: dict[str, str]
-
-    def blocks(self, *, decode: bool) -> Iterator[bytes]:
-        """The body as it arrives, each block as soon as the system has it.
-
-        Raises:
-            TransferBroken: broken, silent for longer than the timeout, or shorter than Content-Length.
-        """
-        ...
-
-    def at_hand(self, size_bytes: int) -> bytes | None:
-        """The whole body as it was sent, if it has so many bytes and all are here already, else None, and `blocks`
-        gives them. Does not block.
-        """
-        ...
-
-    def splice(self, pipe: int, at_most: int) -> int | None:
-        """Move what is there of the body into an empty pipe, without looking at it; after the first of its blocks.
-
-        Returns:
-            How many bytes; None where this cannot be done, and then `blocks` goes on.
-
-        Raises:
-            TransferBroken: as `blocks`.
-        """
-        ...
-
-    def abort(self) -> None:
-        """Wake up a thread that reads; from any thread."""
-        ...
-
-    def close(self) -> bool:
-        """Give the connection back if the body was read to its end, close it otherwise. Again does nothing.
-
-        Returns:
-            Whether the connection was closed in the middle of the answer, so that the server does not expect it.
-        """
-        ...
-
-
-class Transport(Protocol):
-    """One GET."""
-
-    def get(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        *,
-        proxy: str | None,
-        timeout_s: float,
-        admission: Admission | None = None,
-    ) -> Answer:
-        """Send, and read the head. A connection opens only as `admission` lets it.
-
-        Raises:
-            ConnectFailed, TransferBroken: with the reason in a few words.
-            NoPermit, HostPaused: nothing was sent, see `connections`.
-        """
-        ...
-
-    def close_idle(self, host: str, idle_s: float) -> bool:
-        """Close a connection to a host that has been idle for so long; whether there was one. Does not block; from
-        any thread.
-        """
-        ...
-
-    def abort(self) -> None:
-        """Wake up threads that wait for a head; from any thread."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class RequestsTransport:
@@ -403,76 +318,3 @@ class _RequestsAnswer:
         if not self._raw.isclosed():
             self._is_cut = not getattr(self._raw, "is_through", False)
             self._raw.close()
-
-
-def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
-    """Third-party errors, in a few words for a person."""
-    chain = list(_causes(error))
-    for kinds, make in _TRANSLATIONS:  # the order counts: a NewConnectionError is a ConnectTimeoutError too
-        for cause in chain:
-            if isinstance(cause, kinds):
-                return make(url, cause, _words(chain[-1]), timeout_s)
-    return TransferBroken(url, _broken_reason(chain, timeout_s))
-
-
-_Make = Callable[[str, BaseException, str, float], TransferError]
-_TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
-    (
-        (urllib3.exceptions.NameResolutionError, socket.gaierror),
-        lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
-    ),
-    (
-        (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
-        lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
-    ),
-    (
-        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
-        lambda url, *_: NotFetchable(url, "not a URL that can be fetched"),
-    ),
-    (
-        (PrivateAddress,),
-        lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
-    ),
-    (
-        (ConnectionRefusedError,),
-        lambda url, *_: ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
-    ),
-    (
-        (urllib3.exceptions.NewConnectionError,),
-        lambda url, _cause, words, _s: ConnectFailed(url, f"no connection: {words}"),
-    ),
-    (
-        (urllib3.exceptions.ConnectTimeoutError,),
-        lambda url, _cause, _words, timeout_s: ConnectFailed(url, f"no connection within {timeout_s:g} s"),
-    ),
-    (
-        (urllib3.exceptions.ProxyError,),
-        lambda url, _cause, words, _s: ConnectFailed(url, f"the proxy failed: {words}"),
-    ),
-]
-
-
-def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
-    for cause in chain:
-        if isinstance(cause, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
-            return "the connection ended before the whole body had come"
-        if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
-            return f"no byte for {timeout_s:g} s"
-        if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:
-            return "the server reset the connection"
-    return f"the connection broke: {_words(chain[-1])}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it wraps, and so on; wrapping libraries use args, reason and __cause__."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
-        error = next((item for item in wrapped if isinstance(item, BaseException)), None)
-
-
-def _words(error: BaseException) -> str:
-    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
-    return " ".join(text.split())[:200]

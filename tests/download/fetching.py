@@ -26,7 +26,7 @@ from mediacrawl.store.parts import PartFile, PartRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mediacrawl.transport.requests_transport import Transport
+    from mediacrawl.transport.base import Transport
 
 AT_ONCE = Backoff(base_s=0.001, max_s=0.001)
 KEY = "the wanted file"

@@ -13,8 +13,10 @@ from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
 from mediacrawl.errors import AddressRefused, TooLarge, TransferBroken
 from mediacrawl.store.local import LocalStore
-from mediacrawl.transport import http1
-from mediacrawl.transport.http1 import GuardedAdapter, HeadWatch, is_public
+from mediacrawl.transport import connections, http1
+from mediacrawl.transport.addresses import is_public
+from mediacrawl.transport.connections import GuardedAdapter
+from mediacrawl.transport.watchdog import HeadWatch
 
 
 @pytest.fixture
@@ -209,14 +211,14 @@ def facts_of(kind, raw):
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_is_read_as_the_standard_library_reads_it(raw):
-    assert facts_of(http1._CarefulResponse, raw) == facts_of(HTTPResponse, raw)
+    assert facts_of(http1.CarefulResponse, raw) == facts_of(HTTPResponse, raw)
 
 
 @pytest.mark.parametrize("arrived", [1, 20, 64])
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(raw, arrived):
     def begun(sock, method):
-        return http1._CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
+        return http1.CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
 
     assert facts_of(begun, raw) == facts_of(HTTPResponse, raw)
 
@@ -239,7 +241,7 @@ def test_a_plain_head_is_what_the_standard_library_reads(raw):
 )
 def test_a_head_that_was_cut_short_is_no_head(raw):
     assert http1.plain_head(raw) is None
-    assert "within the head" in facts_of(http1._CarefulResponse, raw)
+    assert "within the head" in facts_of(http1.CarefulResponse, raw)
     assert "within the head" not in facts_of(HTTPResponse, raw)  # which takes it for one
 
 
@@ -256,7 +258,7 @@ def test_a_head_that_leaves_a_question_open_is_not_plain(name):
     assert http1.plain_head(HEADS[name]) is None
 
 
-class Pool(http1._Permitted):
+class Pool(connections._Permitted):
     """As much of a pool as one exchange uses; the connection is there already."""
 
     def __init__(self, sock):

@@ -21,7 +21,7 @@ from mediacrawl.errors import Interrupted
 from mediacrawl.fetch.resources import policy_of
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.site import SiteSpider
-from mediacrawl.transport import http1
+from mediacrawl.transport import addresses
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
@@ -472,7 +472,7 @@ def test_no_robots_txt_is_asked_for_at_a_private_address(crawl, origin, monkeypa
     def is_public(address):
         return address == "127.0.0.1"
 
-    for module in (context, http1):
+    for module in (context, addresses):
         monkeypatch.setattr(module, "is_public", is_public)
     with Origin("127.0.0.2") as private:
         (url,) = redirected(origin, private)

@@ -1,0 +1,203 @@
+"""The files of one host that wait, and how many of them go together over one connection."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+from mediacrawl.errors import (
+    ConnectFailed,
+    TransferBroken,
+)
+from mediacrawl.fetch.batch_size import SHORTEST_S, Pace
+from mediacrawl.headers import kind_of_path
+from mediacrawl.urls import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mediacrawl.download.records import Outcome
+    from mediacrawl.fetch.request import FileRequest
+SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
+_AHEAD = 2  # batches to a host of which nothing is known, while more are gathered
+_UNKNOWN_S = 0.02  # then the next one begins
+
+
+class Batch(NamedTuple):
+    """Files of one host that go one after another over one connection.
+
+    Attributes:
+        host: where they wait; holds a connection for this batch until `fetched` or `confirmed` without any request.
+        line: of the host.
+        requests: in their order.
+        is_contended: another process has fetched files of this queue lately: look up the rows of these once more, see
+            `confirmed`.
+    """
+
+    host: HostQueue
+    line: HostLine
+    requests: Sequence[FileRequest]
+    is_contended: bool = False
+
+
+class HostLine:
+    """Files of one host that wait, and take about as long as each other."""
+
+    def __init__(self, kind: str) -> None:
+        self._most = 1.0 if kind == ALONE else float("inf")
+        self._waiting: deque[tuple[float, FileRequest]] = deque()  # since when
+        self._pace = Pace()
+        self._in_flight = 0  # batches
+        self._begun = 0  # number of its last batch
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """Whose is smaller comes first: the line that has fewer batches under way, or has waited longer for one."""
+        return self._in_flight, self._begun
+
+    @property
+    def since_s(self) -> float:
+        """The time from which the first file has waited; infinite if none waits."""
+        return self._waiting[0][0] if self._waiting else float("inf")
+
+    def free(self, most: float, free: float) -> float:
+        """Return how many more batches may begin, where the host may have so many connections, and so many are free.
+
+        While it fails, the line has one.
+        """
+        return min(self._pace.connections(most) - self._in_flight, free)
+
+    def append(self, since_s: float, request: FileRequest) -> None:
+        """Add a file at the end."""
+        self._waiting.append((since_s, request))
+
+    def wait_s(self, in_flight: int, now_s: float) -> float:
+        """Return how much longer the first file may wait for a batch under way to make room for it; 0.0: no longer.
+
+        Files that come one at a time are not spread over all connections, as a few of them are faster one after
+        another. So a further batch begins only where the files that wait would take longer than a moment behind those
+        under way, or have waited so long. To a host of which nothing is known, two batches go ahead.
+        """
+        file_s = self._pace.file_s
+        if self._most == 1 or not self._waiting or not in_flight or (not file_s and in_flight < _AHEAD):
+            return 0.0
+        if file_s and len(self._waiting) * file_s >= SHORTEST_S * in_flight:
+            return 0.0
+        return max(0.0, self.since_s + (SHORTEST_S if file_s else _UNKNOWN_S) - now_s)
+
+    def begin(self, number: int, free: float, most: float, *, scattered: bool) -> list[FileRequest]:
+        """Remove and return the files of the next batch.
+
+        Args:
+            number: of the batch, counted over all lines of the host.
+            free: connections to the host that are free.
+            most: files, at least one.
+            scattered: take them from anywhere: two processes that have the same list should not meet at each file.
+        """
+        if scattered:
+            self._waiting.rotate(-random.randrange(len(self._waiting)))
+        self._in_flight += 1
+        self._begun = number
+        size = min(self._pace.batch_files(len(self._waiting), free), len(self._waiting), most, self._most)
+        return [self._waiting.popleft()[1] for _ in range(int(size))]
+
+    def end(self, requests: Sequence[FileRequest], outcomes: Sequence[Outcome | None]) -> None:
+        """Note how long the files of a batch took. Those that were not begun come first again."""
+        self._in_flight -= 1
+        self._pace.learn(
+            [
+                None if _is_of_another_host(request, outcome) else outcome
+                for request, outcome in zip(requests, outcomes, strict=False)
+            ]
+        )
+        left = [request for request, outcome in zip_longest(requests, outcomes) if outcome is None]
+        self._waiting.extendleft((float("-inf"), request) for request in reversed(left))
+
+    def clear(self) -> list[FileRequest]:
+        """Remove and return all files."""
+        requests = [request for _, request in self._waiting]
+        self._waiting.clear()
+        return requests
+
+
+class HostQueue:
+    """Files of one host that wait, and how many of its connections are in use.
+
+    Songs and videos have a line of their own, as have files that go alone. The lines share the connections: a picture
+    behind a hundred films would wait for the end of the films.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lines: dict[str, HostLine] = {}  # by kind
+        self._in_flight = 0
+        self._begun = 0  # batches
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._in_flight and all(line.since_s == float("inf") for line in self._lines.values())
+
+    def append(self, since_s: float, kind: str, request: FileRequest) -> None:
+        """Add a file at the end of the line of its kind."""
+        line = self._lines.get(kind)
+        if line is None:
+            line = self._lines[kind] = HostLine(kind)
+        line.append(since_s, request)
+
+    def begin(self, connections: float, most: float, *, scattered: bool, gathers_at_s: float | None) -> Batch | None:
+        """Take the next batch, of so many files at most, if one of so many connections is free.
+
+        `gathers_at_s` is the time now, where files that come one at a time wait for others; see `HostLine.wait_s`.
+        """
+        for line in sorted(self._lines.values(), key=_turn_of) if len(self._lines) > 1 else self._lines.values():
+            free = line.free(connections, connections - self._in_flight)
+            if free < 1 or line.since_s == float("inf"):
+                continue
+            if gathers_at_s is not None and line.wait_s(self._in_flight, gathers_at_s) > 0:
+                continue
+            self._in_flight += 1
+            self._begun += 1
+            return Batch(self, line, line.begin(self._begun, free, most, scattered=scattered), scattered)
+        return None
+
+    def wait_s(self, connections: float, now_s: float) -> float | None:
+        """Return how long it is until a file that waits for others has waited enough; None if there is none, or no
+        connection is free for it.
+        """
+        waits_s = [
+            line.wait_s(self._in_flight, now_s)
+            for line in self._lines.values()
+            if line.since_s < float("inf") and line.free(connections, connections - self._in_flight) >= 1
+        ]
+        return min(waits_s, default=None)
+
+    def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
+        """Free the connection of a batch, and take what came of it."""
+        self._in_flight -= 1
+        batch.line.end(batch.requests, outcomes)
+
+    def clear(self) -> list[FileRequest]:
+        """Remove and return all files that wait."""
+        return [request for line in self._lines.values() for request in line.clear()]
+
+
+def _turn_of(line: HostLine) -> tuple[int, int]:
+    return line.turn
+
+
+def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
+    """Whether a redirect has led to another host, and that one has failed."""
+    if not isinstance(outcome, ConnectFailed | TransferBroken):
+        return False
+    asked, failed = Origin.of(request.transfer.url), Origin.of(outcome.url)
+    return asked is not None and failed is not None and asked.host != failed.host
+
+
+def kind_of_line(request: FileRequest, path: str) -> str:
+    """Return the kind of the line in which a file waits: `ALONE`, `LONG` or `SHORT`; `path` is that of its URL."""
+    if not request.batchable:
+        return ALONE
+    return LONG if kind_of_path(path) in {"audio", "video"} else SHORT

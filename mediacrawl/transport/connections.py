@@ -1,0 +1,214 @@
+"""Connections of `requests` that are watched, need a permit, and can be closed while they are idle."""
+
+from __future__ import annotations
+
+import queue
+import select
+import threading
+import time
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from mediacrawl.transport.permits import Admission, Permit
+    from mediacrawl.transport.watchdog import HeadWatch
+from mediacrawl.transport.addresses import check_peer
+from mediacrawl.transport.http1 import CarefulResponse
+
+_HOSTS = 32  # of which connections are kept
+_MOST_KNOWN = 4 * _HOSTS  # hosts that had connections
+_IDLE_PER_HOST = 16
+
+
+class GuardedAdapter(HTTPAdapter):
+    """Requests' own adapter, over watched connections. A proxy is trusted to know where it connects to.
+
+    For all threads: what one of them leaves, a helper of the next file takes, without another handshake.
+    """
+
+    def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
+        self._pools = _pool_classes(watch, block_private=block_private)
+        self._known: dict[str, WeakSet[Any]] = {}  # by host
+        self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
+        self._lock = threading.RLock()  # a pool may end under it, and give back what others ask for
+        super().__init__(_HOSTS, _IDLE_PER_HOST)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+        self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
+
+    def close(self) -> None:
+        """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more, maybe at exit."""
+        self.pool.cache_clear()
+        for host in list(self._known):
+            for pool in self._pools_to(host):
+                pool.close()
+        super().close()
+
+    def close_idle(self, host: str, idle_s: float) -> bool:
+        """See `Transport.close_idle`. The one that has been idle for longest."""
+        since = time.monotonic() - idle_s
+        for pool in self._pools_to(host):
+            if pool.pool is None:  # closed
+                continue
+            for connection in list(pool.pool.items):
+                is_it = connection.permit is not None and connection.permit.host == host
+                if is_it and connection.idle_at <= since and pool.pool.remove(connection):
+                    connection.close()
+                    return True
+        return False
+
+    def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
+        """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
+        request = requests.Request("GET", origin).prepare()
+        pool = self.get_connection_with_tls_context(request, verify)
+        self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
+        assert isinstance(pool, HTTPConnectionPool)
+        host = urlsplit(origin).hostname or ""
+        with self._lock:
+            self._known.setdefault(host, WeakSet()).add(pool)
+            if len(self._known) > self._forget_from:
+                self._known = {host: pools for host, pools in self._known.items() if pools}
+                self._forget_from = max(_MOST_KNOWN, 2 * len(self._known))
+        return pool
+
+    def _pools_to(self, host: str) -> list[Any]:
+        with self._lock:
+            # The name of a host that is not ASCII is another one here than in its permits.
+            pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
+            return [pool for of_host in pools for pool in of_host]
+
+
+class _Idle:
+    """The idle connections of a pool, the last one first: `queue.LifoQueue` without its locks. Nobody waits for one,
+    and the methods of a list are safe between threads.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self.items: list[Any] = []
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:
+        try:
+            return self.items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, item: Any, block: bool = True) -> None:
+        """Where there are enough, the one that has been idle for longest goes."""
+        if item is None:  # urllib3 fills a new pool with these
+            return
+        self.items.append(item)
+        if len(self.items) > self._maxsize:
+            with suppress(IndexError):
+                self.items.pop(0).close()
+
+    def remove(self, item: Any) -> bool:
+        """Whether it was still there."""
+        try:
+            self.items.remove(item)
+        except ValueError:
+            return False
+        return True
+
+    def qsize(self) -> int:
+        return len(self.items)
+
+
+class _Permitted:
+    """A connection that may have to have a permit.
+
+    Attributes:
+        is_cut: an answer is under way: to close it now is to cut it.
+        idle_at: when the last answer had come to its end.
+    """
+
+    sock: Any
+    timeout: Any
+    permit: Permit | None = None
+    is_cut = False
+    idle_at = 0.0
+
+    def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> bool:
+        """See `Admission.permit`. Whether there is one."""
+        self.permit = admission.permit(has_idle)
+        return self.permit is not None
+
+    def begin(self, timeout_s: float) -> None:
+        """A request is about to be sent."""
+        self.is_cut, self.timeout = self.sock is not None, timeout_s
+
+    def end(self) -> None:
+        """An answer has come to its end."""
+        self.is_cut, self.idle_at = False, time.monotonic()
+
+
+def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class Guard(_Permitted):
+        response_class: Any = CarefulResponse
+
+        def _new_conn(self) -> socket.socket:
+            """Connect. Where that fails, the server has nothing to see closed."""
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+            self.is_cut = True
+            return sock
+
+        def connect(self) -> None:
+            super().connect()  # type: ignore[misc]
+            if block_private:
+                check_peer(self.sock)
+            self._readable = select.poll()
+            self._readable.register(self.sock, select.POLLIN)
+
+        @property
+        def is_connected(self) -> bool:
+            """Asked before each request: nobody has hung up, or said something, meanwhile."""
+            return self.sock is not None and not self._readable.poll(0)
+
+        def close(self) -> None:
+            permit, self.permit = self.permit, None
+            if permit is None:
+                super().close()  # type: ignore[misc]
+                return
+            sock, self.sock = self.sock, None
+            try:
+                super().close()  # type: ignore[misc]
+            finally:
+                permit.close(sock, cut=self.is_cut)
+
+        def getresponse(self) -> Any:
+            with self.watched():
+                return super().getresponse()  # type: ignore[misc]
+
+        def watched(self) -> AbstractContextManager[None]:
+            """While its head is read."""
+            return watch.watching(self.sock, self.timeout)
+
+    class Plain(Guard, HTTPConnection):
+        pass
+
+    class TLS(Guard, HTTPSConnection):
+        pass
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Plain
+        QueueCls = _Idle  # type: ignore[assignment]
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = TLS
+        QueueCls = _Idle  # type: ignore[assignment]
+
+    return {"http": Pool, "https": TLSPool}

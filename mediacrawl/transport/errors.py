@@ -1,0 +1,93 @@
+"""Translate the errors of `requests`, urllib3 and the standard library into those of mediacrawl."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.transport.addresses import PrivateAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
+    """Third-party errors, in a few words for a person."""
+    chain = list(_causes(error))
+    for kinds, make in _TRANSLATIONS:  # the order counts: a NewConnectionError is a ConnectTimeoutError too
+        for cause in chain:
+            if isinstance(cause, kinds):
+                return make(url, cause, _words(chain[-1]), timeout_s)
+    return TransferBroken(url, _broken_reason(chain, timeout_s))
+
+
+_Make = Callable[[str, BaseException, str, float], TransferError]
+_TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
+    (
+        (urllib3.exceptions.NameResolutionError, socket.gaierror),
+        lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
+    ),
+    (
+        (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
+        lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
+    ),
+    (
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
+        lambda url, *_: NotFetchable(url, "not a URL that can be fetched"),
+    ),
+    (
+        (PrivateAddress,),
+        lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
+    ),
+    (
+        (ConnectionRefusedError,),
+        lambda url, *_: ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
+    ),
+    (
+        (urllib3.exceptions.NewConnectionError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"no connection: {words}"),
+    ),
+    (
+        (urllib3.exceptions.ConnectTimeoutError,),
+        lambda url, _cause, _words, timeout_s: ConnectFailed(url, f"no connection within {timeout_s:g} s"),
+    ),
+    (
+        (urllib3.exceptions.ProxyError,),
+        lambda url, _cause, words, _s: ConnectFailed(url, f"the proxy failed: {words}"),
+    ),
+]
+
+
+def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
+    for cause in chain:
+        if isinstance(cause, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
+            return "the connection ended before the whole body had come"
+        if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
+            return f"no byte for {timeout_s:g} s"
+        if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:
+            return "the server reset the connection"
+    return f"the connection broke: {_words(chain[-1])}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it wraps, and so on; wrapping libraries use args, reason and __cause__."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        error = next((item for item in wrapped if isinstance(item, BaseException)), None)
+
+
+def _words(error: BaseException) -> str:
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return " ".join(text.split())[:200]
