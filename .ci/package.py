@@ -114,7 +114,7 @@ def try_many(folder: Path, python: Path) -> None:
     for number in range(SMALL_FILES):
         (served / f"{number}.mp4").write_bytes(b"%d " % number * 3000)
     wanted = {path.name: path.read_bytes() for path in served.iterdir()}
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=served)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(HostPause, directory=served)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         listing = f"http://127.0.0.1:{server.server_port}/"  # its page has a link to each file
         (folder / "urls.txt").write_text("".join(f"{listing}{name}\n" for name in wanted), encoding="utf-8")
@@ -136,7 +136,7 @@ def try_extra(python: Path, wheel: Path) -> None:
     step(python, "-c", "import mediacrawl.transport.curl")
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class HostPause(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 

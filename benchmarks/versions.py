@@ -29,7 +29,11 @@ _PACKAGE, _PROJECT = "mediacrawl", "pyproject.toml"
 
 # Newest name of a setting to the names that it had before. `workloads.py` and `peers.py` give the newest, and each
 # version is given every one of them that it has.
-FORMER_NAMES: Mapping[str, tuple[str, ...]] = {}
+FORMER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "MEDIACRAWL_FSYNC": ("MEDIACRAWL_SYNC",),
+    "MEDIACRAWL_SEGMENT_MIN_BYTES": ("MEDIACRAWL_SEGMENT_FROM_BYTES",),
+    "MEDIACRAWL_SEGMENT_PROBE_S": ("MEDIACRAWL_SEGMENT_AFTER_S",),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def _single(tools: Tools, **settings: object) -> list[Contender]:
         peers.curl_file(tools),
         peers.wget2_one(tools),
         peers.aria2c_segments(tools, 1, peers.ARIA_ONE),
-        peers.ours_get(1, peers.OURS_BARE, MEDIACRAWL_SYNC=False, MEDIACRAWL_SHA256=False, **settings),
+        peers.ours_get(1, peers.OURS_BARE, MEDIACRAWL_FSYNC=False, MEDIACRAWL_SHA256=False, **settings),
         peers.ours_get(1, **settings),
     ]
 
@@ -267,7 +267,7 @@ def forty(scene: Scene) -> list[Workload]:
     """Several large files with that limit. Who may open more connections gets more: so 16, 32 and 64, each beside
     peers with as many.
     """
-    each: dict[str, object] = {"MEDIACRAWL_SEGMENT_AFTER_S": 0, "MEDIACRAWL_SEGMENT_FROM_BYTES": 2 * MIB}
+    each: dict[str, object] = {"MEDIACRAWL_SEGMENT_PROBE_S": 0, "MEDIACRAWL_SEGMENT_MIN_BYTES": 2 * MIB}
     contenders = [
         peers.scrapy_list(16, peers.SCRAPY_16),
         peers.scrapy_list(),

@@ -11,7 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "MEDIACRAWL_"
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
-_SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
+_SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "TransferExecutor"
 _RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ class Option(NamedTuple, Generic[T]):
         try:
             return self.parse(given)
         except ValueError as error:
-            raise UsageProblem(f"{name or self.name}={shown_url(str(given))} {error}") from None
+            raise UsageProblem(f"{name or self.name}={redact_url(str(given))} {error}") from None
 
 
 _TEXTS = (text, folder, dotted_path)  # parsers of values for which empty text means: not set
@@ -174,13 +174,14 @@ FILES_STORE = Option(
 FILES_EXPIRES = Option(
     "FILES_EXPIRES", 90, integer, _STORE, "age at which a finished file is revalidated; 0: in each run", "days, whole"
 )
-SYNC = Option(
-    "MEDIACRAWL_SYNC",
+FSYNC = Option(
+    "MEDIACRAWL_FSYNC",
     True,
     switch,
     _STORE,
     "False: no fsync of files. That is faster, but a power cut (not a kill) may leave files that are not whole, and "
     "loses partial ones",
+    former_names=("MEDIACRAWL_SYNC",),
 )
 SHA256 = Option(
     "MEDIACRAWL_SHA256",
@@ -232,22 +233,24 @@ CONNECTIONS_PER_FILE = Option(
     "`CONCURRENT_REQUESTS_PER_DOMAIN`. With a delay or AutoThrottle it is 1",
     "connections",
 )
-SEGMENT_FROM_BYTES = Option(
-    "MEDIACRAWL_SEGMENT_FROM_BYTES",
+SEGMENT_MIN_BYTES = Option(
+    "MEDIACRAWL_SEGMENT_MIN_BYTES",
     32 * 1024**2,
     integer,
     _TRANSFERS,
     "a further connection is opened only while at least this much of a file is missing",
     "bytes",
+    former_names=("MEDIACRAWL_SEGMENT_FROM_BYTES",),
 )
-SEGMENT_AFTER_S = Option(
-    "MEDIACRAWL_SEGMENT_AFTER_S",
+SEGMENT_PROBE_S = Option(
+    "MEDIACRAWL_SEGMENT_PROBE_S",
     2.0,
     number,
     _TRANSFERS,
     "the speed is measured for so long before each further connection; 0: all at once, for servers that are known "
     "to limit each of them",
     "seconds",
+    former_names=("MEDIACRAWL_SEGMENT_AFTER_S",),
 )
 
 STALL_S = Option(
@@ -396,7 +399,7 @@ _NOT_SET = (
 )
 
 
-def refuse_unknown(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
+def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
     """Raise `UsageProblem` for a name that begins with `MEDIACRAWL_` and is no option, or one of a former version."""
     names = {option.name: option.name for option in options if option.name.startswith(PREFIX)}
     former = {name: option.name for option in options for name in option.former_names}
@@ -413,7 +416,7 @@ def refuse_unknown(settings: Iterable[Any], options: Iterable[Option[Any]] = OPT
 
 def check(settings: Settings) -> None:
     """Raise `UsageProblem` for a setting that does not exist, or whose value cannot be used."""
-    refuse_unknown(settings)
+    refuse_unknown_settings(settings)
     for option in OPTIONS:
         option.of(settings)
 

@@ -2,21 +2,21 @@
 
 MediacrawlError
 ├── UsageProblem           a wrong argument, list or setting: nothing was done        exit 2
-├── NameTaken              something else stands where a file's folder should be    exit 1
+├── PathConflict              something else stands where a file's folder should be    exit 1
 ├── Interrupted            the user or the crawl asked to stop: run again to go on    exit 3
 ├── MachineError           this machine cannot go on: nothing is lost                 exit 4
-│   ├── StoreUnwritable        the store's folder cannot be written
+│   ├── StoreNotWritable        the store's folder cannot be written
 │   ├── DiskFull               no space left: free some, run again
 │   └── JobInUse               another process works in this JOBDIR
 └── TransferError          one file did not arrive                                    exit 1
-    ├── NotFetchable           not an http or https URL
+    ├── UnsupportedURL           not an http or https URL
     ├── AddressRefused         the address that is connected to is not a public one
-    ├── ConnectFailed          no connection: refused, unresolvable, TLS
-    ├── TransferBroken         the connection broke, stalled or ended early
+    ├── ConnectError          no connection: refused, unresolvable, TLS
+    ├── ConnectionLost         the connection broke, stalled or ended early
     ├── HttpStatusError        the server answered with an error status
     ├── RedirectRefused        a loop, too many, or to where we do not go
-    │   ├── RedirectForbidden      to where the crawl may not ask: robots.txt
-    │   └── RedirectUnasked        whether it may, is found out meanwhile: come again
+    │   ├── RobotsForbidden      to where the crawl may not ask: robots.txt
+    │   └── RobotsUnknown        whether it may, is found out meanwhile: come again
     ├── WrongContent           an HTML page where media was expected
     ├── DigestMismatch         whole, but not what was promised
     ├── TooLarge               more than the maximal size
@@ -38,7 +38,7 @@ EXIT_INTERRUPTED = 3
 EXIT_MACHINE = 4
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """The URL as a log, a ledger column or a message may show it: without user name and password."""
     if "@" not in url:
         return url
@@ -80,7 +80,7 @@ class Interrupted(MediacrawlError):
     exit_status = EXIT_INTERRUPTED
 
 
-class NameTaken(MediacrawlError):
+class PathConflict(MediacrawlError):
     """A file stands where a folder should be, or a folder where a file: this one file cannot have its name."""
 
 
@@ -90,7 +90,7 @@ class MachineError(MediacrawlError):
     exit_status = EXIT_MACHINE
 
 
-class StoreUnwritable(MachineError):
+class StoreNotWritable(MachineError):
     """The store's folder cannot be created or written."""
 
 
@@ -127,7 +127,7 @@ class TransferError(MediacrawlError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        self.url = shown_url(url)
+        self.url = redact_url(url)
         self.reason = reason
         self.http_status = http_status
         self.retry_after_s = retry_after_s
@@ -138,7 +138,7 @@ class TransferError(MediacrawlError):
         self.took_s = took_s
 
 
-class NotFetchable(TransferError):
+class UnsupportedURL(TransferError):
     """Not an http or https URL with a host."""
 
     permanent = True
@@ -148,13 +148,13 @@ class AddressRefused(TransferError):
     """The address that is connected to is not a public one, and only those are wanted."""
 
 
-class ConnectFailed(TransferError):
+class ConnectError(TransferError):
     """No connection, so no answer: refused, unresolvable, TLS."""
 
     transient = True
 
 
-class TransferBroken(TransferError):
+class ConnectionLost(TransferError):
     """The connection broke, stalled, or ended before the complete length."""
 
     transient = True
@@ -174,11 +174,11 @@ class RedirectRefused(TransferError):
     """A redirect loop, too many redirects, or a redirect to where we do not go."""
 
 
-class RedirectForbidden(RedirectRefused):
+class RobotsForbidden(RedirectRefused):
     """A redirect to what the crawl may not ask for. As with a wanted URL, the next run asks whether it may now."""
 
 
-class RedirectUnasked(RedirectRefused):
+class RobotsUnknown(RedirectRefused):
     """Whether the target may be asked for is not known yet, and the transfer stands in the way of the question.
 
     Attributes:
@@ -220,12 +220,12 @@ def failure_of(url: str, error: BaseException) -> TransferError:
     """Return what an error means for the file at a URL: it has failed."""
     if isinstance(error, TransferError):
         return error
-    failure = ForeignError(url, in_words(error))
+    failure = ForeignError(url, describe_error(error))
     failure.__cause__ = error
     return failure
 
 
-def in_words(error: BaseException | None) -> str:
+def describe_error(error: BaseException | None) -> str:
     """Return an error in one line of 300 characters or fewer."""
     try:
         text = writable(" ".join(str(error or "unknown error").split()))
@@ -243,4 +243,4 @@ def disk_error(error: OSError, where: object) -> MachineError:
     """Translate an OSError of the store into one line for a person."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"no space left for {where}: nothing is lost, free some space and run the same command again")
-    return StoreUnwritable(f"cannot write {where}: {error.strerror or error}")
+    return StoreNotWritable(f"cannot write {where}: {error.strerror or error}")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 from scrapy import exceptions, signals
 
 from mediacrawl.config import FILES_STORE, PROGRESS_S
-from mediacrawl.crawl.context import Bridge
-from mediacrawl.errors import in_words
+from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.errors import describe_error
 from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ProgressExtension:
     """Bars on a terminal, a line every few seconds elsewhere, a summary at the end. All on standard error."""
 
     def __init__(self, crawler: Crawler, line_every_s: float, stream: TextIO | None = None) -> None:
-        self._bridge = Bridge.of(crawler)
+        self._context = CrawlContext.of(crawler)
         self._crawler = crawler
         self._stream = stream or sys.stderr
         self._display = Display(self._stream, line_every_s)
@@ -76,7 +76,7 @@ class ProgressExtension:
             self._task.cancel()
         self._display.close(self._snapshot())
         store = FILES_STORE.of(self._crawler.settings)
-        for line in self._bridge.report.lines(command_line(), retry_command(store)):
+        for line in self._context.report.lines(command_line(), retry_command(store)):
             self._stream.write(f"{line}\n")
             logger.info(line)
         self._stream.flush()
@@ -87,17 +87,17 @@ class ProgressExtension:
             await asyncio.sleep(self._display.every_s)
 
     def _snapshot(self) -> Snapshot:
-        pools = [works.pool for works in self._bridge.works]
+        pools = [resources.pool for resources in self._context.resources]
         active = [progress for pool in pools for progress in pool.active]
         fetched = sum(pool.fetched_bytes for pool in pools) + sum(p.fetched_bytes for p in active)
-        return Snapshot(time.monotonic(), self._bridge.report.settled, self._bridge.report.wanted, fetched, active)
+        return Snapshot(time.monotonic(), self._context.report.settled, self._context.report.wanted, fetched, active)
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
     """What the network or a server caused has no traceback, but says what it was."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, _NETWORK) or str(error).startswith(_BAD_REDIRECT):
-        said, reason = record.getMessage(), in_words(error)
+        said, reason = record.getMessage(), describe_error(error)
         record.msg, record.args = (said if reason in said else f"{said}: {reason}"), ()
         record.exc_info = None
     return True

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Request, signals
 from scrapy.spidermiddlewares.httperror import HttpError
 
-from mediacrawl.crawl.context import Bridge
-from mediacrawl.errors import in_words, shown_url
+from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.errors import describe_error, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ class StartItemsMiddleware:
     """
 
     def __init__(self, crawler: Crawler, places: int = START_ITEMS) -> None:
-        self._bridge = Bridge.of(crawler)
+        self._context = CrawlContext.of(crawler)
         self._places = asyncio.Semaphore(places)
 
     @classmethod
@@ -45,7 +45,7 @@ class StartItemsMiddleware:
         async for thing in start:
             if not isinstance(thing, Request):
                 await self._places.acquire()
-            if self._bridge.stopping:
+            if self._context.stopping:
                 return
             yield thing
 
@@ -59,7 +59,7 @@ class FailedPagesMiddleware:
     """Counts pages with an error status, which Scrapy drops quietly: what they link to is missing."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._bridge = Bridge.of(crawler)
+        self._context = CrawlContext.of(crawler)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -68,5 +68,5 @@ class FailedPagesMiddleware:
     def process_spider_exception(self, response: Response, exception: Exception) -> None:
         """Count and leave it to the others."""
         status = isinstance(exception, HttpError)
-        reason = f"HTTP {response.status}" if status else f"{type(exception).__name__}: {in_words(exception)}"
-        self._bridge.report.count_page_failure(shown_url(response.url), reason)
+        reason = f"HTTP {response.status}" if status else f"{type(exception).__name__}: {describe_error(exception)}"
+        self._context.report.count_page_failure(redact_url(response.url), reason)

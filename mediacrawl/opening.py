@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import StoreUnwritable, UsageProblem, shown_url
+from mediacrawl.errors import StoreNotWritable, UsageProblem, redact_url
 from mediacrawl.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
 
     Raises:
         UsageProblem: it is of a kind that is not known.
-        StoreUnwritable, DiskFull: it cannot be opened.
+        StoreNotWritable, DiskFull: it cannot be opened.
     """
     from mediacrawl.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - the kind is known only now
 
@@ -47,7 +47,7 @@ def has_ledger(url: str) -> bool:
 
     Raises:
         UsageProblem: it is of a kind that is not known.
-        StoreUnwritable: nobody can tell: a store that looks empty would be a lie.
+        StoreNotWritable: nobody can tell: a store that looks empty would be a lie.
     """
     path = _ledger_path(url)
     try:
@@ -55,7 +55,7 @@ def has_ledger(url: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StoreUnwritable(f"cannot read {path}: {error.strerror}") from None
+        raise StoreNotWritable(f"cannot read {path}: {error.strerror}") from None
     return True
 
 
@@ -78,7 +78,7 @@ def open_frontier(url: str, owner: str, *, newest_first: bool = True) -> Frontie
 
     Raises:
         UsageProblem: it is of a kind that is not known.
-        JobInUse, StoreUnwritable, DiskFull: it cannot be opened.
+        JobInUse, StoreNotWritable, DiskFull: it cannot be opened.
     """
     from mediacrawl.frontier.sqlite import SqliteFrontier  # noqa: PLC0415 - the kind is known only now
 
@@ -97,6 +97,6 @@ def _path(setting: str, url: str, what: str, role: str, schemes: tuple[str, ...]
     if scheme not in schemes:
         known = " or ".join(f"{one}:PATH" for one in schemes)
         raise UsageProblem(
-            f"{setting}={shown_url(url)}: only {what} on this machine can be {role}: a path, {known}; not {scheme}://"
+            f"{setting}={redact_url(url)}: only {what} on this machine can be {role}: a path, {known}; not {scheme}://"
         )
     return rest.removeprefix("//")

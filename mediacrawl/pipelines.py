@@ -20,7 +20,7 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl import config
-from mediacrawl.crawl.context import Bridge, GivenUp, MediaResponse, fields_of, headers_of
+from mediacrawl.crawl.context import CrawlContext, MediaResponse, RequestDropped, fields_of, headers_of
 from mediacrawl.crawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
 from mediacrawl.crawl.items import (
     file_request_of,
@@ -33,23 +33,23 @@ from mediacrawl.crawl.items import (
     says_more,
     without_credentials,
 )
-from mediacrawl.crawl.results import MediaError, Tally, info_of
+from mediacrawl.crawl.results import MediaError, ResultCounter, info_of
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
     TransferError,
     UsageProblem,
+    describe_error,
     failure_of,
-    in_words,
-    shown_url,
+    redact_url,
     writable,
 )
 from mediacrawl.fetch.aio import AsyncFetch, Crawl
-from mediacrawl.fetch.filenames import key_of_url, wished_path
+from mediacrawl.fetch.filenames import key_of_url, preferred_path
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
-from mediacrawl.fetch.resources import Works
+from mediacrawl.fetch.resources import FetchResources
 from mediacrawl.opening import store_of
 from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin
@@ -63,13 +63,13 @@ if TYPE_CHECKING:
     from scrapy.pipelines.media import FileInfo, FileInfoOrError, MediaPipeline
     from scrapy.settings import BaseSettings
 
-    from mediacrawl.crawl.results import Counted
+    from mediacrawl.crawl.results import CountedFile
     from mediacrawl.download.records import Fetched
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
-FETCHED = "mediacrawl_fetched"  # keys in Request.meta
+_FETCHED_KEY = "mediacrawl_fetched"  # keys in Request.meta
 COUNTED = "media_counted"
 R = TypeVar("R")
 _KEPT_HOSTS = 256
@@ -86,7 +86,7 @@ class _UnderWay(NamedTuple):
     """
 
     info: asyncio.Future[FileInfo]
-    counted: Counted
+    counted: CountedFile
 
 
 class MediaFilesPipeline(FilesPipeline):
@@ -107,15 +107,15 @@ class MediaFilesPipeline(FilesPipeline):
     store: Store  # type: ignore[assignment]
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
-        self._durable = config.SYNC.of(crawler.settings)
+        self._durable = config.FSYNC.of(crawler.settings)
         # Read by Scrapy, which has no message for what is no whole number.
         config.FILES_EXPIRES.of(
             crawler.settings, self._key_for_pipe("FILES_EXPIRES", "FilesPipeline", crawler.settings)
         )
         super().__init__(store_uri, download_func, crawler=crawler)
-        self._bridge = Bridge.of(crawler)
-        self._works: Works | None = None
-        self._tally: Tally | None = None
+        self._context = CrawlContext.of(crawler)
+        self._resources: FetchResources | None = None
+        self._result_counter: ResultCounter | None = None
         self._under_way: dict[str, _UnderWay] = {}  # by key: others wait for the first to bring it
         self._results: set[asyncio.Task[Any]] = set()  # that are to be noted
         self._noting: set[asyncio.Task[FileResult]] = set()  # of failures
@@ -136,20 +136,20 @@ class MediaFilesPipeline(FilesPipeline):
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
             _refuse_empty_slots(self.crawler.settings)
-            self._works = Works(
+            self._resources = FetchResources(
                 self.crawler.settings,
                 self.store,
-                pauses=self._bridge.pauses,
-                limit=self._bridge.limit,
-                may_follow=self._bridge.may_follow,
+                pauses=self._context.pauses,
+                limit=self._context.limit,
+                may_follow=self._context.may_follow,
             )
         except (MachineError, UsageProblem) as error:
-            self._bridge.report.give_up(error)
+            self._context.report.give_up(error)
             logger.error("%s", error)
             raise CloseSpider(type(error).__name__) from None
-        self._tally = Tally(self.crawler, self._count_status)
-        self._bridge.works.append(self._works)
-        self._bridge.install()
+        self._result_counter = ResultCounter(self.crawler, self._count_status)
+        self._context.resources.append(self._resources)
+        self._context.install()
 
     def _count_status(self, status: str, count: int) -> None:
         """`inc_stats`, which a project may have of its own, for many files at once."""
@@ -166,14 +166,14 @@ class MediaFilesPipeline(FilesPipeline):
 
     async def close_spider(self, spider: Any = None) -> None:
         """Carry out what is queued, and close the ledger."""
-        if self._works is None:
+        if self._resources is None:
             return
         if "files" in self.__dict__:
             await self.files.drain()
         try:
-            await asyncio.wrap_future(start_thread(self._works.close, "close"))
+            await asyncio.wrap_future(start_thread(self._resources.close, "close"))
         except MachineError as error:
-            self._bridge.stop_for(error)
+            self._context.stop_for(error)
 
     # The way of one item
 
@@ -226,11 +226,11 @@ class MediaFilesPipeline(FilesPipeline):
         try:
             yield
         except Exception as error:
-            report = self._bridge.report
+            report = self._context.report
             report.count_wanted(1)
             page = ItemAdapter(item).get("page") if ItemAdapter.is_item(item) else None
             report.count_failure(
-                writable(shown_url(str(page or "an item"))), f"its files are not known: {in_words(error)}"
+                writable(redact_url(str(page or "an item"))), f"its files are not known: {describe_error(error)}"
             )
             raise
 
@@ -272,7 +272,7 @@ class MediaFilesPipeline(FilesPipeline):
         info = self.spiderinfo
         with self._counting_lost(item):
             requests = list(arg_to_iter(self.get_media_requests(item, info)))
-        self._bridge.report.count_wanted(len(requests))
+        self._context.report.count_wanted(len(requests))
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
         # A page must not count as done before it is known what became of its files.
         noting = list(self._noting)
@@ -293,13 +293,13 @@ class MediaFilesPipeline(FilesPipeline):
             request.callback, request.errback = NO_CALLBACK, None
             key = self.file_request(request).key
         except Exception as error:  # it is no request
-            self.tally.expect_result(str(getattr(request, "url", request))).conclude(error)
+            self.result_counter.expect_result(str(getattr(request, "url", request))).conclude(error)
             raise
         try:
             while (first := self._under_way.get(key)) is not None:
                 await asyncio.wait([first.info])
                 if not first.info.cancelled():  # else it is for this one to bring it
-                    self._bridge.report.count_wanted(-1)  # counted once
+                    self._context.report.count_wanted(-1)  # counted once
                     info_of_first: Any = first.info.result()
                     is_info = isinstance(info_of_first, dict)  # a project's methods may return anything
                     return cast("FileInfo", info_of_first | {"url": request.url} if is_info else info_of_first)
@@ -312,7 +312,7 @@ class MediaFilesPipeline(FilesPipeline):
             return cast("FileInfo", errback(TwistedFailure()))
 
     async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        counted = self.tally.expect_result(request.url)
+        counted = self.result_counter.expect_result(request.url)
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
         self._under_way[key] = _UnderWay(shared, counted)
         request.meta[COUNTED] = counted
@@ -333,17 +333,19 @@ class MediaFilesPipeline(FilesPipeline):
             request.meta.pop(COUNTED, None)
             del self._under_way[key]
 
-    def _counted(self, request: Request, key: str) -> Counted:
+    def _counted(self, request: Request, key: str) -> CountedFile:
         """Return what counts the file for which a method was called, whatever a project has made of its request."""
-        counted: Counted | None = request.meta.get(COUNTED)
+        counted: CountedFile | None = request.meta.get(COUNTED)
         if counted is None and (under_way := self._under_way.get(key)) is not None:
             counted = under_way.counted
         if counted is None:  # a request of a project's own
-            self._bridge.report.count_wanted(1)
-            counted = self.tally.expect_result(request.url)
+            self._context.report.count_wanted(1)
+            counted = self.result_counter.expect_result(request.url)
         return counted
 
-    async def _bring(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any, counted: Counted) -> FileInfo:
+    async def _bring(
+        self, request: Request, info: MediaPipeline.SpiderInfo, item: Any, counted: CountedFile
+    ) -> FileInfo:
         if self.stopping:
             raise Interrupted(request.url)
         try:
@@ -351,9 +353,9 @@ class MediaFilesPipeline(FilesPipeline):
         except (Interrupted, MediaError):
             raise
         except MachineError as error:
-            self._bridge.stop_for(error)
+            self._context.stop_for(error)
             raise Interrupted(str(error)) from None
-        except GivenUp:  # a request of a project's own
+        except RequestDropped:  # a request of a project's own
             raise Interrupted(request.url) from None
         except Exception as error:
             # Ours raises; that of a project may return what stands for the file, or a failure.
@@ -394,13 +396,13 @@ class MediaFilesPipeline(FilesPipeline):
                 self._counted(request, file.key).note_result()
                 return info_of(request.url, result)
             fetched = result
-            request.meta[FETCHED] = file, fetched
+            request.meta[_FETCHED_KEY] = file, fetched
             response = file.carrier.response or MediaResponse.of(request, fetched)
         try:
             downloaded: FileInfo = await self._returned(self.media_downloaded(response, request, info, item=item))
             return downloaded
         finally:
-            request.meta.pop(FETCHED, None)
+            request.meta.pop(_FETCHED_KEY, None)
             if fetched is not None:
                 self.files.abandon(file, fetched)
 
@@ -454,7 +456,7 @@ class MediaFilesPipeline(FilesPipeline):
     ) -> FileInfo | None:
         """Ask the ledger; None means that it is to be fetched."""
         file = self.file_request(request)
-        if (reason := self.tally.failure(file.key)) is not None:
+        if (reason := self.result_counter.failure(file.key)) is not None:
             self._counted(request, file.key).note_known_result()
             raise MediaError(file.url, reason)
         if (refusal := refusal_of(file)) is not None:
@@ -469,7 +471,7 @@ class MediaFilesPipeline(FilesPipeline):
         file: FileRequest
         fetched: Fetched
         try:
-            file, fetched = request.meta[FETCHED]
+            file, fetched = request.meta[_FETCHED_KEY]
         except KeyError:
             raise TransferError(request.url, ANSWERED_ELSEWHERE) from None
         path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
@@ -483,11 +485,11 @@ class MediaFilesPipeline(FilesPipeline):
         file = self.file_request(request)
         error = failure_of(file.url, failure.value)
         counted = self._counted(request, file.key)
-        if self.tally.failure(file.key) is not None:
+        if self.result_counter.failure(file.key) is not None:
             counted.note_known_result()
         else:
             counted.note_result()
-            self.tally.note_failure(file.key, error.reason)
+            self.result_counter.note_failure(file.key, error.reason)
             self._noting.add(self.files.fail(file, error))
         raise MediaError(file.url, error.reason)
 
@@ -503,7 +505,9 @@ class MediaFilesPipeline(FilesPipeline):
 
         What an override returns is made safe, and numbered if another URL has that path already.
         """
-        return wished_path(self._owner(request), request.url, fields_of(response), request.meta.get("media_filename"))
+        return preferred_path(
+            self._owner(request), request.url, fields_of(response), request.meta.get("media_filename")
+        )
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
         """Put `files` and `file_errors` into the item, where it has such fields."""
@@ -519,7 +523,7 @@ class MediaFilesPipeline(FilesPipeline):
     @cached_property
     def files(self) -> AsyncFetch:
         """Fetches the files of this crawl."""
-        settings, works, bridge = self.crawler.settings, self.works, self._bridge
+        settings, resources, crawl_context = self.crawler.settings, self.resources, self._context
         # How many at a time is for Scrapy's slots to say: here it is no less.
         of_slots = [
             slot["concurrency"] for slot in settings.getdict("DOWNLOAD_SLOTS").values() if "concurrency" in slot
@@ -528,30 +532,30 @@ class MediaFilesPipeline(FilesPipeline):
         queue = FetchQueue(
             self._spider_name,
             self._refetch,
-            min(max([of_host, *of_slots]), works.concurrent),
-            works.most_open_parts,
+            min(max([of_host, *of_slots]), resources.concurrent),
+            resources.most_open_parts,
             place_of=place_of,
             gathers=True,
             kept_hosts=_KEPT_HOSTS,
         )
         crawl = Crawl(
             send=self._dispatcher.send,
-            want=bridge.report.count_wanted,
-            count_results=self.tally.count,
-            failure=self.tally.failure,
+            want=crawl_context.report.count_wanted,
+            count_results=self.result_counter.count,
+            failure=self.result_counter.failure,
             refusal=refusal_of,
-            stop_for=bridge.stop_for,
-            learn_robots=bridge.learn_robots,
+            stop_for=crawl_context.stop_for,
+            learn_robots=crawl_context.learn_robots,
         )
-        files = AsyncFetch(works, queue, crawl)
-        bridge.on_stop(files.stop)
-        if bridge.stopping:
+        files = AsyncFetch(resources, queue, crawl)
+        crawl_context.on_stop(files.stop)
+        if crawl_context.stopping:
             files.stop()
         return files
 
     @cached_property
     def _dispatcher(self) -> BatchDispatcher:
-        return BatchDispatcher(self.crawler, self._bridge, self.works)
+        return BatchDispatcher(self.crawler, self._context, self.resources)
 
     @cached_property
     def _plain_carrier(self) -> Carrier:
@@ -569,7 +573,7 @@ class MediaFilesPipeline(FilesPipeline):
     @property
     def stopping(self) -> bool:
         """Whether nothing is begun any more."""
-        return self._bridge.stopping
+        return self._context.stopping
 
     @property
     def takes_lines(self) -> bool:
@@ -582,16 +586,16 @@ class MediaFilesPipeline(FilesPipeline):
         return RefetchPolicy(self.expires * DAY_S, self._retry_permanent_days * DAY_S)
 
     @property
-    def tally(self) -> Tally:
+    def result_counter(self) -> ResultCounter:
         """The books; there from `open_spider` on."""
-        assert self._tally is not None
-        return self._tally
+        assert self._result_counter is not None
+        return self._result_counter
 
     @property
-    def works(self) -> Works:
+    def resources(self) -> FetchResources:
         """Store, ledger and transfers; there from `open_spider` on."""
-        assert self._works is not None
-        return self._works
+        assert self._resources is not None
+        return self._resources
 
     def _owner(self, request: Request) -> str:
         """The spider that a file belongs to, which is not the one that retries it."""
@@ -661,7 +665,7 @@ def _error_info(failure: Any) -> dict[str, str]:
     error = failure.value
     if isinstance(error, MediaError):
         return {"url": error.url, "reason": error.reason}
-    return {"url": "", "reason": in_words(error)}
+    return {"url": "", "reason": describe_error(error)}
 
 
 def _info_or_error(url: str, result: FileResult) -> FileInfo | BaseException:

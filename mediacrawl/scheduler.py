@@ -20,9 +20,9 @@ from scrapy.utils.job import job_dir
 from scrapy.utils.request import request_from_dict
 
 from mediacrawl.config import FRONTIER
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import MachineError, UsageProblem
-from mediacrawl.frontier.sqlite import Kind
+from mediacrawl.frontier.sqlite import PageKind
 from mediacrawl.opening import open_frontier
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class FrontierScheduler(BaseScheduler):
     def __init__(self, crawler: Crawler, folder: str) -> None:
         self._crawler = crawler
         self._folder = folder
-        self._bridge = Bridge.of(crawler)
+        self._context = CrawlContext.of(crawler)
         self._frontier: Frontier | None = None
         self._leases: dict[int, Request] = {}
         self._frozen = False
@@ -65,18 +65,18 @@ class FrontierScheduler(BaseScheduler):
         try:
             self._frontier = open_frontier(self._folder, spider.name, newest_first=not fifo)
         except (MachineError, UsageProblem) as error:
-            self._bridge.report.give_up(error)
+            self._context.report.give_up(error)
             logger.error("%s", error)
             # Raised here it would leave Scrapy's scraper half open, which it cannot close (2.19).
             self._crawler.signals.connect(self._refuse, signals.spider_opened)
             return
         if len(self._frontier):
             logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
-        self._bridge.install()
-        self._bridge.on_stop(self._freeze)
+        self._context.install()
+        self._context.on_stop(self._freeze)
 
     def _refuse(self) -> None:
-        raise CloseSpider(type(self._bridge.report.fatal).__name__)
+        raise CloseSpider(type(self._context.report.fatal).__name__)
 
     def close(self, reason: str) -> None:
         """What is not done goes back to pending by itself, when the folder is opened next."""
@@ -86,7 +86,7 @@ class FrontierScheduler(BaseScheduler):
             self._settle()
             self._frontier.close(finished=reason == "finished")
         except MachineError as error:
-            self._bridge.stop_for(error)
+            self._context.stop_for(error)
 
     def has_pending_requests(self) -> bool:
         """Also a page that is under way counts: it may yield others."""
@@ -104,13 +104,13 @@ class FrontierScheduler(BaseScheduler):
                 request.url,
                 error,
             )
-            self._bridge.report.count_page_failure(request.url, "cannot be kept in JOBDIR")
+            self._context.report.count_page_failure(request.url, "cannot be kept in JOBDIR")
             return False
         fingerprint = self._crawler.request_fingerprinter.fingerprint(request)
         try:
             added = self._frontier.add(fingerprint, data, priority=request.priority, kind=_kind(request))
         except MachineError as error:
-            self._bridge.stop_for(error)
+            self._context.stop_for(error)
             return False
         self._count("enqueued" if added else "filtered")
         return added
@@ -118,13 +118,13 @@ class FrontierScheduler(BaseScheduler):
     def next_request(self) -> Request | None:
         """Lease the next page, unless too many are under way."""
         assert self._frontier is not None
-        if self._bridge.stopping:
+        if self._context.stopping:
             return None
         try:
             self._settle()
             page = self._frontier.lease() if len(self._leases) < MAX_LEASES else None
         except MachineError as error:
-            self._bridge.stop_for(error)
+            self._context.stop_for(error)
             return None
         if page is None:
             return None
@@ -160,5 +160,5 @@ def _kind(request: Request) -> int:
     meta = request.meta
     again = meta.get("retry_times") or meta.get("redirect_times") or meta.get("depth")
     if meta.get("is_start_request") and not again:
-        return Kind.START
-    return Kind.AGAIN if request.dont_filter else Kind.ORDINARY
+        return PageKind.START
+    return PageKind.AGAIN if request.dont_filter else PageKind.ORDINARY

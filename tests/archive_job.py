@@ -12,7 +12,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from mediacrawl.archive import Archive, Publish, Want
+from mediacrawl.archive import Archive, Publish, RecordWanted
 from mediacrawl.download.records import Fetched
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.sqlite import DONE, Entry
@@ -90,10 +90,10 @@ def run(folder: Path, at_step=None) -> None:
     archive = Archive.open(LocalStore(folder, at_step=at_step))
     missing = {
         url: wanted
-        for (url, wanted), entry in zip(JOB.items(), archive.known(list(JOB)), strict=True)
+        for (url, wanted), entry in zip(JOB.items(), archive.lookup(list(JOB)), strict=True)
         if entry is None or entry.state != DONE or entry.sha256 != sha256(wanted[1])
     }
-    archive.write([Want(Entry(url, url)) for url in missing])
+    archive.write([RecordWanted(Entry(url, url)) for url in missing])
     results = publish(archive, missing)
     assert not [result for result in results if isinstance(result, Exception)]
     archive.close()

@@ -36,12 +36,12 @@ from scrapy import signals as scrapy_signals
 from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mediacrawl.fetch.stats import Report
+    from mediacrawl.fetch.stats import RunStats
 
 PATIENCE_S = 60.0  # no test waits for it: it ends what hangs
 # What makes a crawl quick and its standard error short; a test may say otherwise.
@@ -284,8 +284,8 @@ class Crawled:
     reason: str | None = None
 
     @property
-    def report(self) -> Report:
-        return Bridge.of(self.crawler).report
+    def report(self) -> RunStats:
+        return CrawlContext.of(self.crawler).report
 
     @property
     def status(self) -> int:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from transports import transport_class
 
-from mediacrawl.archive import Archive, Publish, Unchanged, Want, validators_of
+from mediacrawl.archive import Archive, Publish, RecordWanted, Unchanged, validators_of
 from mediacrawl.download import segments
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.records import TransferRequest
@@ -127,7 +127,7 @@ def run(
     fetched: dict[str, Fetched] = {}
     try:
         for batch in batches:
-            rows = archive.known([file.url for file in batch])
+            rows = archive.lookup([file.url for file in batch])
             changes: list[Change] = []
             for file, row in zip(batch, rows, strict=True):
                 fetched[file.url] = _fetch(archive, downloader, file, row)
@@ -138,7 +138,7 @@ def run(
             assert not [result for result in results if isinstance(result, Exception)]
     except Killed:
         for one in fetched.values():
-            let_go(one.part)
+            release_connection(one.part)
         raise
     finally:
         wire.close()
@@ -149,12 +149,12 @@ def run(
 def _fetch(archive: Archive, downloader: Downloader, file: File, row: Entry | None) -> Fetched:
     done = row is not None and row.state == DONE
     if not done:
-        archive.write([Want(Entry(file.url, file.url))])
+        archive.write([RecordWanted(Entry(file.url, file.url))])
     revalidate = validators_of(row) if done else None
     return downloader.fetch(TransferRequest(file.url, file.url, revalidate=revalidate, connections=file.connections))
 
 
-def let_go(part) -> None:
+def release_connection(part) -> None:
     """What the kernel does with the part of a dead process; no code of ours runs."""
     if part is not None and part._fd >= 0:
         os.close(part._fd)
@@ -238,7 +238,7 @@ class Trial:
                 body = bodies[record.validators["etag"].strip('"')]
                 assert part.read(start, stop) == body[start:stop], f"{key}: bytes that are not there are counted"
             counted[path] = part.written_bytes
-            let_go(part)  # not `close`, which may take it away
+            release_connection(part)  # not `close`, which may take it away
         return counted
 
     def assert_sound(self, folder: Path) -> dict[str, int]:

@@ -50,12 +50,8 @@ OUTSIDE = {
     "twisted": SCRAPY_SIDE,
     "pydispatch": SCRAPY_SIDE,
     "django": {"server"},
-    "requests": {
-        "transport.requests_transport",
-        "transport.curl",  # URLs and headers go out as it would send them
-        "transport.http1",
-    },
-    "urllib3": {"transport.requests_transport", "transport.http1"},
+    "requests": {"transport"},
+    "urllib3": {"transport"},
     "pycurl": {"transport.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},
@@ -160,7 +156,11 @@ def test_every_room_is_there():
         ("download.made_up", "from urllib3.util import Retry", "download.made_up knows urllib3"),
         ("pipelines", "import requests", "pipelines knows requests"),
         ("archive", "if TYPE_CHECKING:\n    from scrapy import Request", "archive knows scrapy"),
-        ("archive", "from mediacrawl.fetch.resources import Works", "archive knows mediacrawl.fetch.resources"),
+        (
+            "archive",
+            "from mediacrawl.fetch.resources import FetchResources",
+            "archive knows mediacrawl.fetch.resources",
+        ),
         ("archive", "from mediacrawl import Addon", "archive knows mediacrawl"),
         ("archive.made_up", "from twisted.internet import defer", "archive.made_up knows twisted"),
         (
@@ -182,7 +182,7 @@ def test_an_arrow_that_points_up_is_found(module, source, fault):
         ("ledger.made_up", "import json\nfrom mediacrawl.store.paths import fold"),
         ("store.made_up", "from .paths import fold\nfrom . import local\nfrom ..errors import DiskFull"),
         ("archive", "from mediacrawl.store import paths"),
-        ("commands.made_up", "import scrapy\nfrom mediacrawl.crawl.context import Bridge"),
+        ("commands.made_up", "import scrapy\nfrom mediacrawl.crawl.context import CrawlContext"),
         ("server.made_up", "import django\nfrom mediacrawl.headers import parse_range"),
     ],
 )
@@ -207,6 +207,46 @@ def test_what_is_below_the_line_runs_without_what_is_above():
     assert len(below) > 30
 
 
+# Names that several modules may have: `main` starts a program, Scrapy looks for `Command`, the rest is custom.
+COMMON_NAMES = {"Command", "T", "logger", "main"}
+SCRAPY_SETTINGS = "settings"  # whose names Scrapy prescribes
+
+
+def public_names(sources):
+    """Each public name that a module defines at its top level, and in which modules."""
+    found = {}
+    for module, source in sorted(sources.items()):
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            else:
+                names = []
+            for name in names:
+                if not name.startswith("_"):
+                    found.setdefault(name, []).append(module)
+    return found
+
+
+def ambiguous(sources):
+    return {
+        name: where
+        for name, where in public_names(sources).items()
+        if len(set(where) - {SCRAPY_SETTINGS}) > 1 and name not in COMMON_NAMES
+    }
+
+
+def test_no_public_name_stands_for_two_things():
+    assert ambiguous(modules()) == {}
+
+
+def test_a_name_that_stands_for_two_things_is_found():
+    sources = {"a": "class Page: ...\nmain = 1", "b": "def Page(): ...\nmain = 2", "c": "_x: int = 1", "d": "_x = 2"}
+    assert ambiguous(sources) == {"Page": ["a", "b"]}
+
+
 # Attributes of objects that are not ours: of Scrapy, requests, tqdm, logging, Python.
 FOREIGN = {
     ("crawl.context", "robots.robot_parser"),
@@ -216,7 +256,7 @@ FOREIGN = {
     ("crawl.context", "engine.close_spider_async"),
     ("cli.main", "cmdline._get_commands_dict"),
     ("commands.crawl", "deprecate.inspect"),
-    ("transport.http1", "self.poolmanager.pool_classes_by_scheme"),
+    ("transport.connections", "self.poolmanager.pool_classes_by_scheme"),
     ("transport.requests_transport", "self._local.session"),
     ("transport.requests_transport", "session.trust_env"),
     ("transport.requests_transport", "session.get_redirect_target"),

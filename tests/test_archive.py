@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import Recording
 
-from mediacrawl.archive import Archive, Failure, Publish, Unchanged, Want, validators_of
-from mediacrawl.errors import MediacrawlError, NameTaken, StoreUnwritable
+from mediacrawl.archive import Archive, Failure, Publish, RecordWanted, Unchanged, validators_of
+from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.opening import LEDGER_NAME
@@ -73,7 +73,7 @@ def test_a_published_file_is_at_its_path_with_a_row_that_says_all(archive):
     (entry,) = publish(archive, {"http://h/a.jpg": ("s/h/a.jpg", b"bytes")})
     assert on_disk(archive.store) == {"s/h/a.jpg": b"bytes"}
     assert (entry.path, entry.state, entry.size_bytes) == ("s/h/a.jpg", DONE, 5)
-    (row,) = archive.known(["http://h/a.jpg"])
+    (row,) = archive.lookup(["http://h/a.jpg"])
     assert row.finished_at is not None
     assert (row.state, row.path, row.size_bytes, row.sha256) == (DONE, "s/h/a.jpg", 5, sha256(b"bytes"))
     assert (row.content_type, row.http_status) == ("image/jpeg", 200)
@@ -87,7 +87,7 @@ def test_many_changes_of_all_kinds_cost_two_commits(archive):
         Publish(Entry(f"k{n}", "http://h/", path=f"s/{n}"), fetch(archive, f"k{n}", b"%d" % n)) for n in range(40)
     ]
     others = [
-        Want(Entry("wanted", "http://h/wanted")),
+        RecordWanted(Entry("wanted", "http://h/wanted")),
         Failure(Entry("failed", "http://h/failed", reason="HTTP 404", permanent=True)),
         Unchanged(Entry("http://h/old", "http://h/old")),
     ]
@@ -101,7 +101,7 @@ def test_many_changes_of_all_kinds_cost_two_commits(archive):
 
 def test_changes_without_files_cost_one_commit(archive):
     with Statements(archive) as statements:
-        archive.write([Want(Entry("a", "http://h/")), Failure(Entry("b", "http://h/", reason="no"))])
+        archive.write([RecordWanted(Entry("a", "http://h/")), Failure(Entry("b", "http://h/", reason="no"))])
     assert statements.count("COMMIT") == 1
     assert (state_of(archive, "a"), state_of(archive, "b")) == (PENDING, FAILED)
 
@@ -133,7 +133,7 @@ def test_one_file_that_cannot_get_its_name_holds_up_no_other(archive):
     (archive.store.root / "file").write_bytes(b"in the way")
     first, refused, last = publish(archive, {"a": ("a.jpg", b"a"), "b": ("file/b.jpg", LARGE), "c": ("c.jpg", b"c")})
     assert (first.path, last.path) == ("a.jpg", "c.jpg")
-    assert isinstance(refused, NameTaken)
+    assert isinstance(refused, PathConflict)
     assert [state_of(archive, key) for key in "abc"] == [DONE, PENDING, DONE]
     assert on_disk(archive.store) == {"file": b"in the way", "a.jpg": b"a", "c.jpg": b"c"}
     assert archive.store.parts.names() == {archive.store.parts.name("b")}, "its bytes wait for the next run"
@@ -142,7 +142,7 @@ def test_one_file_that_cannot_get_its_name_holds_up_no_other(archive):
 def test_where_the_ledger_refuses_nothing_is_renamed(archive):
     changes = [Publish(Entry("a", "http://h/", path="a.jpg"), fetch(archive, "a", b"a"))]
     archive.ledger._db.execute("PRAGMA query_only=1")
-    with pytest.raises(StoreUnwritable):
+    with pytest.raises(StoreNotWritable):
         archive.write(changes)
     assert on_disk(archive.store) == {}
     changes[0].fetched.part.close()
@@ -221,7 +221,7 @@ def test_a_newer_version_takes_the_path_of_the_old_one(archive):
     (entry,) = publish(archive, {"key": ("b.jpg", b"newer")})
     assert entry.path == "a.jpg"
     assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"other"}
-    (row,) = archive.known(["key"])
+    (row,) = archive.lookup(["key"])
     assert (row.size_bytes, row.sha256, validators_of(row)) == (5, sha256(b"newer"), etag_of(b"newer"))
 
 
@@ -230,14 +230,14 @@ def test_a_newer_version_takes_the_path_of_the_old_one(archive):
 
 def test_rows_come_in_the_order_of_the_keys(archive):
     publish(archive, {"a": ("a.jpg", b"a"), "b": ("b.jpg", b"b")})
-    rows = archive.known(["b", "unknown", "a", "b"])
+    rows = archive.lookup(["b", "unknown", "a", "b"])
     assert [row and row.key for row in rows] == ["b", None, "a", "b"]
 
 
 def test_many_keys_are_one_question(archive):
-    archive.write([Want(Entry(f"k{n}", "http://h/")) for n in range(300)])
+    archive.write([RecordWanted(Entry(f"k{n}", "http://h/")) for n in range(300)])
     with Statements(archive) as statements:
-        assert all(archive.known([f"k{n}" for n in range(300)]))
+        assert all(archive.lookup([f"k{n}" for n in range(300)]))
     assert len(statements) == 1
 
 
@@ -254,7 +254,7 @@ def test_many_keys_are_one_question(archive):
 def test_a_finished_file_that_is_gone_or_of_another_size_is_wanted_again(archive, change, state):
     publish(archive, {"key": ("a.jpg", b"as long as this")})
     change(archive.store.root / "a.jpg")
-    assert [row.state for row in archive.known(["key"])] == [state]
+    assert [row.state for row in archive.lookup(["key"])] == [state]
     assert state_of(archive, "key") == state
 
 
@@ -262,9 +262,9 @@ def test_a_file_of_another_size_loses_its_name_and_is_kept(archive, caplog):
     publish(archive, {"a": ("s/a.jpg", b"whole"), "b": ("s/b.jpg", b"whole")})
     (archive.store.root / "s/a.jpg").write_bytes(b"cut")
     (archive.store.root / "s/b.jpg").unlink()
-    assert [row.state for row in archive.known(["a", "b"])] == [PENDING, PENDING]
+    assert [row.state for row in archive.lookup(["a", "b"])] == [PENDING, PENDING]
     assert on_disk(archive.store) == {}
-    (kept,) = archive.store.quarantine.iterdir()
+    (kept,) = archive.store.quarantine_folder.iterdir()
     assert kept.read_bytes() == b"cut"
     (line,) = caplog.messages
     assert "s/a.jpg" in line
@@ -292,18 +292,18 @@ def test_what_another_process_publishes_meanwhile_is_neither_lost_nor_set_aside(
         return there(entry)
 
     monkeypatch.setattr(archive, "_is_there", meanwhile)
-    rows = archive.known(["claimed", "done", "forgotten"])
+    rows = archive.lookup(["claimed", "done", "forgotten"])
     assert [row and row.state for row in rows] == [PUBLISHING, DONE, None]
     assert on_disk(archive.store) == {"claimed.jpg": b"newer", "done.jpg": b"newer"}
-    assert not archive.store.quarantine.exists()
+    assert not archive.store.quarantine_folder.exists()
 
 
 def lose(archive, _row):
-    archive.known(["key"])
+    archive.lookup(["key"])
 
 
 def damage(archive, row):
-    assert archive.damage(row, "altered", archive.store.identity("a.jpg"))
+    assert archive.mark_corrupt(row, "altered", archive.store.identity("a.jpg"))
 
 
 @pytest.mark.parametrize("notice", [lose, damage])
@@ -330,7 +330,7 @@ def test_after_a_power_cut_a_row_that_is_wanted_again_has_no_wrong_bytes_under_i
         there = (folder / "a.jpg").exists()
         states.add((row.state, there))
         assert row.state == DONE or not there
-        (again,) = archive.known(["key"])
+        (again,) = archive.lookup(["key"])
         assert again.state in {PENDING, FAILED}
         assert on_disk(archive.store) == {}
         archive.close()
@@ -340,7 +340,7 @@ def test_after_a_power_cut_a_row_that_is_wanted_again_has_no_wrong_bytes_under_i
 def test_a_repaired_file_has_the_name_it_had(archive):
     publish(archive, {"key": ("a.jpg", b"whole")})
     (archive.store.root / "a.jpg").write_bytes(b"damaged file")
-    archive.known(["key"])
+    archive.lookup(["key"])
     (entry,) = publish(archive, {"key": ("elsewhere.jpg", b"whole")})
     assert entry.path == "a.jpg"
     assert on_disk(archive.store) == {"a.jpg": b"whole"}
@@ -353,7 +353,7 @@ def test_an_unchanged_file_was_checked_just_now(tmp_path):
     (entry,) = publish(archive, {"key": ("a.jpg", b"a")})
     now[0] = 2000.0
     archive.write([Unchanged(entry)])
-    (row,) = archive.known(["key"])
+    (row,) = archive.lookup(["key"])
     assert (row.state, row.finished_at, row.checked_at) == (DONE, 1000.0, 2000.0)
     archive.close()
 
@@ -381,9 +381,9 @@ def test_validators_are_read_from_a_row_and_rubbish_is_none(text, validators):
 def test_what_is_forgotten_is_unknown_and_its_file_goes_only_if_asked_for(archive, files):
     publish(archive, {"key": ("a.jpg", b"a"), "other": ("b.jpg", b"b")})
     fetch(archive, "partial", LARGE).part.close()
-    archive.write([Want(Entry("partial", "http://h/"))])
+    archive.write([RecordWanted(Entry("partial", "http://h/"))])
     archive.forget(["key", "partial", "unknown"], files=files)
-    assert archive.known(["key", "partial"]) == [None, None]
+    assert archive.lookup(["key", "partial"]) == [None, None]
     assert on_disk(archive.store) == ({} if files else {"a.jpg": b"a"}) | {"b.jpg": b"b"}
     assert list(archive.store.parts.folder.iterdir()) == []
     (entry,) = publish(archive, {"key": ("a.jpg", b"new")})
@@ -395,7 +395,7 @@ def test_what_is_forgotten_is_unknown_and_its_file_goes_only_if_asked_for(archiv
 
 def test_a_store_that_cannot_be_opened_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable, match=r"cannot write the store .*file: (File exists|Not a directory)"):
+    with pytest.raises(StoreNotWritable, match=r"cannot write the store .*file: (File exists|Not a directory)"):
         Archive.open(LocalStore(tmp_path / "file"))
 
 

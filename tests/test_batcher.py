@@ -3,12 +3,12 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from mediacrawl.archive.batching import Batcher
+from mediacrawl.archive.batching import BatchingWorker
 
 WAIT_S = 30.0  # a test that hangs fails
 
 
-class Gate:
+class KeyedSemaphore:
     """Answers with the double; the first batch waits at the gate, so that others queue up meanwhile."""
 
     def __init__(self):
@@ -25,7 +25,7 @@ class Gate:
 
 @pytest.fixture
 def gate():
-    gate = Gate()
+    gate = KeyedSemaphore()
     yield gate
     gate.open.set()
 
@@ -35,13 +35,13 @@ def answer_all(futures):
 
 
 def test_a_question_is_answered():
-    batcher = Batcher("test", lambda questions: [question * 2 for question in questions])
+    batcher = BatchingWorker("test", lambda questions: [question * 2 for question in questions])
     assert batcher.submit(21).result(WAIT_S) == 42
     batcher.close()
 
 
 def test_what_queued_up_meanwhile_is_one_batch_in_the_order_it_came(gate):
-    batcher = Batcher("test", gate)
+    batcher = BatchingWorker("test", gate)
     first = batcher.submit(0)
     assert gate.entered.wait(WAIT_S)
     rest = [batcher.submit(n) for n in range(1, 20)]
@@ -52,7 +52,7 @@ def test_what_queued_up_meanwhile_is_one_batch_in_the_order_it_came(gate):
 
 
 def test_a_batch_has_a_largest_size(gate):
-    batcher = Batcher("test", gate, max_batch=3)
+    batcher = BatchingWorker("test", gate, max_batch=3)
     futures = [batcher.submit(0)]
     assert gate.entered.wait(WAIT_S)
     futures += [batcher.submit(n) for n in range(1, 9)]
@@ -63,7 +63,7 @@ def test_a_batch_has_a_largest_size(gate):
 
 
 def test_an_answer_that_is_an_exception_is_raised_to_who_asked():
-    batcher = Batcher("test", lambda questions: [ValueError("odd") if q % 2 else q for q in questions])
+    batcher = BatchingWorker("test", lambda questions: [ValueError("odd") if q % 2 else q for q in questions])
     odd, even = batcher.submit(1), batcher.submit(2)
     assert even.result(WAIT_S) == 2
     with pytest.raises(ValueError, match="odd"):
@@ -78,7 +78,7 @@ def test_an_exception_is_raised_to_everyone_of_the_batch_and_to_nobody_else(gate
             raise OSError("disk")
         return answers
 
-    batcher = Batcher("test", fail_once)
+    batcher = BatchingWorker("test", fail_once)
     before = batcher.submit(1)
     assert gate.entered.wait(WAIT_S)
     both = [batcher.submit(2), batcher.submit(3)]
@@ -93,14 +93,14 @@ def test_an_exception_is_raised_to_everyone_of_the_batch_and_to_nobody_else(gate
 
 @pytest.mark.parametrize("answers", [[], [1, 2]])
 def test_a_wrong_number_of_answers_is_an_error_and_not_a_wait_for_ever(answers):
-    batcher = Batcher("test", lambda _: answers)
+    batcher = BatchingWorker("test", lambda _: answers)
     with pytest.raises(RuntimeError, match=f"{len(answers)} answers to 1 questions"):
         batcher.submit("?").result(WAIT_S)
     batcher.close()
 
 
 def test_who_no_longer_waits_does_no_harm(gate):
-    batcher = Batcher("test", gate)
+    batcher = BatchingWorker("test", gate)
     first = batcher.submit(1)
     assert gate.entered.wait(WAIT_S)
     given_up, other = batcher.submit(2), batcher.submit(3)
@@ -111,7 +111,7 @@ def test_who_no_longer_waits_does_no_harm(gate):
 
 
 def test_closing_answers_what_is_queued(gate):
-    batcher = Batcher("test", gate)
+    batcher = BatchingWorker("test", gate)
     futures = [batcher.submit(1)]
     assert gate.entered.wait(WAIT_S)
     futures += [batcher.submit(n) for n in (2, 3)]
@@ -125,27 +125,27 @@ def test_closing_answers_what_is_queued(gate):
 
 
 def test_closing_an_idle_batcher_ends_its_thread_and_closing_again_does_nothing():
-    batcher = Batcher("test", list)
+    batcher = BatchingWorker("test", list)
     batcher.close()
     batcher.close()
     assert not batcher._thread.is_alive()
 
 
 def test_who_asks_after_the_end_does_not_wait_for_ever():
-    batcher = Batcher("test", list)
+    batcher = BatchingWorker("test", list)
     batcher.close()
     with pytest.raises(CancelledError):
         batcher.submit(1).result(WAIT_S)
 
 
 def test_the_thread_has_a_name_and_does_not_keep_the_process_alive():
-    batcher = Batcher("ledger-questions", list)
+    batcher = BatchingWorker("ledger-questions", list)
     assert (batcher._thread.name, batcher._thread.daemon) == ("ledger-questions", True)
     batcher.close()
 
 
 def test_many_threads_may_ask():
-    batcher = Batcher("test", lambda questions: [question + 1 for question in questions])
+    batcher = BatchingWorker("test", lambda questions: [question + 1 for question in questions])
     answers = {}
 
     def ask(first):
@@ -162,7 +162,7 @@ def test_many_threads_may_ask():
 
 
 def test_close_gives_up_on_an_answer_that_does_not_come(gate):
-    batcher = Batcher("ledger-changes", gate)
+    batcher = BatchingWorker("ledger-changes", gate)
     future = batcher.submit(1)
     assert gate.entered.wait(WAIT_S)
     with pytest.raises(TimeoutError, match=r"ledger-changes is not through after 0.01 s"):

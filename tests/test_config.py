@@ -8,7 +8,7 @@ from scrapy.settings import Settings
 
 import mediacrawl
 from mediacrawl import config, settings
-from mediacrawl.config import OPTIONS, Option, refuse_unknown, settings_markdown
+from mediacrawl.config import OPTIONS, Option, refuse_unknown_settings, settings_markdown
 from mediacrawl.errors import UsageProblem
 
 NO_BUNDLE = "must be True, False, or the path of a bundle of certificates: there is no such file"
@@ -57,9 +57,9 @@ def test_each_name_in_code_and_texts_is_an_option():
         (config.STALL_BYTES, "0", 0),
         (config.FILES_EXPIRES, "7", 7),
         (config.DOWNLOAD_MAXSIZE, 1.1 * 1024**3, 1181116006),
-        (config.SYNC, "0", False),
-        (config.SYNC, "false", False),
-        (config.SYNC, 1, True),
+        (config.FSYNC, "0", False),
+        (config.FSYNC, "false", False),
+        (config.FSYNC, 1, True),
         (config.VERIFY_TLS, __file__, __file__),
         (config.VERIFY_TLS, "False", False),
         (config.FILES_STORE, Path("/archive"), "/archive"),
@@ -82,8 +82,8 @@ def test_a_value_is_read(option, given, value):
         (config.STALL_S, "", "MEDIACRAWL_STALL_S= must be a number"),
         (config.STALL_BYTES, "1.5", "MEDIACRAWL_STALL_BYTES=1.5 must be a whole number"),
         (config.FILES_EXPIRES, "5.0", "FILES_EXPIRES=5.0 must be a whole number"),
-        (config.SYNC, "perhaps", "MEDIACRAWL_SYNC=perhaps must be True or False"),
-        (config.SYNC, [], "MEDIACRAWL_SYNC=[] must be True or False"),
+        (config.FSYNC, "perhaps", "MEDIACRAWL_FSYNC=perhaps must be True or False"),
+        (config.FSYNC, [], "MEDIACRAWL_FSYNC=[] must be True or False"),
         (config.CONCURRENT_TRANSFERS, "0.5", "MEDIACRAWL_CONCURRENT_TRANSFERS=0.5 must be a whole number"),
         (config.STALL_S, "http://me:secret@h/", "MEDIACRAWL_STALL_S=http://h/ must be a number"),
         (
@@ -120,9 +120,9 @@ def test_a_pipeline_may_have_a_setting_of_its_own():
 def test_a_name_that_does_not_exist_is_refused_with_the_right_one(name, says):
     renamed = Option("MEDIACRAWL_NEW_S", 1.0, config.number, "", "", "seconds", former_names=("MEDIACRAWL_OLD_S",))
     with pytest.raises(UsageProblem) as caught:
-        refuse_unknown(Settings({name: 1}), (*OPTIONS, renamed))
+        refuse_unknown_settings(Settings({name: 1}), (*OPTIONS, renamed))
     assert says in str(caught.value)
 
 
 def test_names_of_others_are_theirs():
-    refuse_unknown(Settings({"MEDIACRAWLER_X": 1, "MY_MEDIACRAWL_X": 2, "MEDIACRAWL_SYNC": False}))
+    refuse_unknown_settings(Settings({"MEDIACRAWLER_X": 1, "MY_MEDIACRAWL_X": 2, "MEDIACRAWL_FSYNC": False}))

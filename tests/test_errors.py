@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from mediacrawl import errors
 from mediacrawl.errors import (
+    ConnectionLost,
     DiskFull,
     HttpStatusError,
     MediacrawlError,
-    StoreUnwritable,
-    TransferBroken,
+    StoreNotWritable,
     TransferError,
     disk_error,
-    shown_url,
+    redact_url,
 )
 
 # From the drawing in the docstring: name, depth, exit status if it is given there.
@@ -66,12 +66,12 @@ def test_the_exit_statuses_are_as_they_are_drawn(name, status):
     ],
 )
 def test_a_url_is_shown_without_its_credentials(url, shown):
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 @given(st.text())
 def test_any_text_can_be_shown(url):
-    assert shown_url(shown_url(url)) == shown_url(url)
+    assert redact_url(redact_url(url)) == redact_url(url)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_status_without_a_phrase_has_no_blank_at_its_end():
 def test_what_one_error_is_does_not_rub_off_on_others():
     HttpStatusError("http://h/a", 503)
     assert not HttpStatusError.transient
-    assert TransferBroken.transient
+    assert ConnectionLost.transient
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_what_one_error_is_does_not_rub_off_on_others():
             DiskFull,
             "no space left for /x: nothing is lost, free some space and run the same command again",
         ),
-        (errno.EACCES, StoreUnwritable, "cannot write /x: Permission denied"),
-        (errno.EROFS, StoreUnwritable, "cannot write /x: Read-only file system"),
+        (errno.EACCES, StoreNotWritable, "cannot write /x: Permission denied"),
+        (errno.EROFS, StoreNotWritable, "cannot write /x: Read-only file system"),
     ],
 )
 def test_an_error_of_the_disk_is_one_line_for_a_person(number, kind, said):

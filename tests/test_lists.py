@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediacrawl.sources.url_list import COLUMNS, BadLine, Row, read_list
+from mediacrawl.sources.url_list import COLUMNS, InvalidEntry, ListEntry, read_list
 
 SHA256 = "ab" * 32
 MD5 = "CD" * 16
@@ -24,7 +24,7 @@ def urls(text):
 
 
 def bad_lines(text):
-    return {row.number: row.why for row in rows(text) if isinstance(row, BadLine)}
+    return {row.number: row.why for row in rows(text) if isinstance(row, InvalidEntry)}
 
 
 # Three forms, told apart
@@ -86,7 +86,7 @@ FULL = {
     "referer": "http://h/",
     "headers": {"Authorization": "Bearer x", "Accept": "*/*"},
 }
-FULL_ROW = Row(2, **FULL)
+FULL_ROW = ListEntry(2, **FULL)
 
 
 def test_a_json_line_says_all():
@@ -102,35 +102,35 @@ def test_a_csv_line_says_all_and_its_headers_are_json(delimiter):
 
 def test_columns_may_come_in_any_order_among_others():
     text = "id,filename,note,url\n1,a.jpg,nice,http://h/a\n"
-    assert rows(text) == [Row(2, "http://h/a", filename="a.jpg")]
+    assert rows(text) == [ListEntry(2, "http://h/a", filename="a.jpg")]
 
 
 def test_a_column_without_a_name_is_passed_over():
-    assert rows("\turl\tfilename\n0\thttp://h/a\ta.jpg\n") == [Row(2, "http://h/a", filename="a.jpg")]
+    assert rows("\turl\tfilename\n0\thttp://h/a\ta.jpg\n") == [ListEntry(2, "http://h/a", filename="a.jpg")]
 
 
 def test_missing_fields_are_none():
     assert rows("url,filename,md5\nhttp://h/a\nhttp://h/b,b.jpg\n") == [
-        Row(2, "http://h/a"),
-        Row(3, "http://h/b", filename="b.jpg"),
+        ListEntry(2, "http://h/a"),
+        ListEntry(3, "http://h/b", filename="b.jpg"),
     ]
-    assert rows('{"url": "http://h/a", "filename": null, "md5": "", "headers": null}') == [Row(1, "http://h/a")]
+    assert rows('{"url": "http://h/a", "filename": null, "md5": "", "headers": null}') == [ListEntry(1, "http://h/a")]
 
 
 def test_unknown_facts_are_passed_over():
-    assert rows('{"url": "http://h/a", "note": [1, 2], "number": 7}') == [Row(1, "http://h/a")]
+    assert rows('{"url": "http://h/a", "note": [1, 2], "number": 7}') == [ListEntry(1, "http://h/a")]
 
 
 def test_a_quoted_field_may_hold_delimiters_quotes_and_line_breaks():
     text = 'filename,url\n"a, ""b""\nc.jpg",http://h/a\nd.jpg,http://h/d\n'
     assert rows(text) == [
-        Row(2, "http://h/a", filename='a, "b"\nc.jpg'),
-        Row(4, "http://h/d", filename="d.jpg"),
+        ListEntry(2, "http://h/a", filename='a, "b"\nc.jpg'),
+        ListEntry(4, "http://h/d", filename="d.jpg"),
     ]
 
 
 def test_space_around_a_value_is_none_of_it():
-    assert rows("url,filename\n  http://h/a ,  a.jpg \n") == [Row(2, "http://h/a", filename="a.jpg")]
+    assert rows("url,filename\n  http://h/a ,  a.jpg \n") == [ListEntry(2, "http://h/a", filename="a.jpg")]
 
 
 # Bad lines
@@ -156,7 +156,7 @@ def test_a_bad_line_of_a_plain_list_is_told_with_its_number(line, why):
     text = f"http://h/a\n\n{line}\nhttp://h/b\n"
     assert bad_lines(text).keys() == {3}
     assert why in bad_lines(text)[3]
-    assert [row.url for row in rows(text) if isinstance(row, Row)] == ["http://h/a", "http://h/b"]
+    assert [row.url for row in rows(text) if isinstance(row, ListEntry)] == ["http://h/a", "http://h/b"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_bad_line_of_a_csv_is_told_with_its_number(line, why):
     text = f"url,filename,sha256,headers\nhttp://h/a\n{line}\nhttp://h/b\n"
     assert bad_lines(text).keys() == {3}
     assert why in bad_lines(text)[3]
-    assert [row.number for row in rows(text) if isinstance(row, Row)] == [2, 4]
+    assert [row.number for row in rows(text) if isinstance(row, ListEntry)] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_bad_json_line_is_told_with_its_number(line, why):
     text = f'{{"url": "http://h/a"}}\n{line}\n{{"url": "http://h/b"}}\n'
     assert bad_lines(text).keys() == {2}
     assert why in bad_lines(text)[2]
-    assert [row.number for row in rows(text) if isinstance(row, Row)] == [1, 3]
+    assert [row.number for row in rows(text) if isinstance(row, ListEntry)] == [1, 3]
 
 
 def test_a_quote_that_is_never_closed_is_told_where_it_was_opened():
@@ -220,8 +220,8 @@ def test_after_a_field_without_an_end_the_list_goes_on():
     text = "url,filename\n" + '"http://h/open,\n' + "http://h/swallowed,\n" * 20_000
     found = rows(text)
     assert next(iter(bad_lines(text))) == 2
-    assert sum(isinstance(row, Row) for row in found) > 10_000
-    assert found[-1] == Row(20_002, "http://h/swallowed")
+    assert sum(isinstance(row, ListEntry) for row in found) > 10_000
+    assert found[-1] == ListEntry(20_002, "http://h/swallowed")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_no_text_ever_raises_and_every_row_is_sound(text):
     numbers = []
     for row in read_list(io.StringIO(text, newline="")):
         numbers.append(row.number)
-        if isinstance(row, Row):
+        if isinstance(row, ListEntry):
             assert row.url.lower().startswith(("http://", "https://"))
             assert not any(character.isspace() for character in row.url)
             row.url.encode()
@@ -343,4 +343,4 @@ def test_a_file_is_read_as_the_spider_opens_it(tmp_path):
     path = Path(tmp_path / "list.csv")
     path.write_bytes("\ufeffurl;filename\r\nhttp://h/ä;ä.jpg\r\n".encode() + b"http://h/\xff\r\n")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        assert list(read_list(stream)) == [Row(2, "http://h/ä", filename="ä.jpg"), BadLine(3, "not UTF-8")]
+        assert list(read_list(stream)) == [ListEntry(2, "http://h/ä", filename="ä.jpg"), InvalidEntry(3, "not UTF-8")]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.fetch.filenames import file_name, is_page_name, name_in_url, wished_path
+from mediacrawl.fetch.filenames import file_name, is_page_name, name_in_url, preferred_path
 from mediacrawl.store.paths import MAX_NAME_BYTES, safe_name, safe_relative_path
 
 URLS = st.from_regex(r"https?://[a-z.]{0,8}(/[^/]{0,6}){0,4}(\?.{0,5})?", fullmatch=True) | st.text()
@@ -92,13 +92,13 @@ def test_a_file_has_a_name_that_a_person_can_read(url, headers, filename, name):
     ],
 )
 def test_a_wished_path_is_spider_host_name(owner, url, path):
-    assert wished_path(owner, url) == path
+    assert preferred_path(owner, url) == path
 
 
 def test_a_wished_path_follows_the_answer_and_the_list():
     headers = {"content-disposition": "attachment; filename*=UTF-8''%C3%A4.png", "content-type": "image/png"}
-    assert wished_path("s", "http://h/x", headers) == "s/h/ä.png"
-    assert wished_path("s", "http://h/x", headers, "cover") == "s/h/cover.png"
+    assert preferred_path("s", "http://h/x", headers) == "s/h/ä.png"
+    assert preferred_path("s", "http://h/x", headers, "cover") == "s/h/cover.png"
 
 
 @given(URLS, HEADERS, st.none() | st.text())
@@ -110,7 +110,7 @@ def test_every_name_is_one_safe_component(url, headers, filename):
 
 @given(st.text(), URLS, HEADERS, st.none() | st.text())
 def test_every_wished_path_is_safe_and_three_deep(owner, url, headers, filename):
-    path = wished_path(owner, url, headers, filename)
+    path = preferred_path(owner, url, headers, filename)
     assert path == safe_relative_path(path)
     assert path.count("/") == 2
 

@@ -18,7 +18,7 @@ def test_a_ledger_is_a_path_or_a_url(tmp_path, form):
     url = form.format(path=tmp_path / "rows of a store.db")
     assert not has_ledger(url)
     ledger = open_ledger(url)
-    ledger.want([Entry("key", "http://h/")], 1.0)
+    ledger.record_wanted([Entry("key", "http://h/")], 1.0)
     ledger.close()
     assert (tmp_path / "rows of a store.db").exists()
     assert has_ledger(url)

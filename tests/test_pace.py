@@ -5,8 +5,8 @@ import math
 import pytest
 
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import ConnectFailed, HttpStatusError, Interrupted, TransferBroken, TransferError
-from mediacrawl.fetch.batch_size import Pace
+from mediacrawl.errors import ConnectError, ConnectionLost, HttpStatusError, Interrupted, TransferError
+from mediacrawl.fetch.batch_size import BatchSizer
 
 
 def fetched(took_s):
@@ -14,7 +14,7 @@ def fetched(took_s):
 
 
 def learnt(*took_s):
-    pace = Pace()
+    pace = BatchSizer()
     for one_s in took_s:
         pace.learn([fetched(one_s)])
     return pace
@@ -66,19 +66,19 @@ def test_what_failed_took_time_too():
     """Else a list of files that are gone would be asked for one by one."""
     error = TransferError("http://h/b", "HTTP 404")
     error.took_s = 0.01
-    pace = Pace()
+    pace = BatchSizer()
     pace.learn([error])
     assert pace.file_s == 0.01
 
 
 # Hosts that answer nothing
 
-REFUSED = ConnectFailed("http://h/a", "refused")
-SILENT = TransferBroken("http://h/a", "nothing came for 30 s")
+REFUSED = ConnectError("http://h/a", "refused")
+SILENT = ConnectionLost("http://h/a", "nothing came for 30 s")
 
 
 def test_a_host_that_fails_again_and_again_gets_one_connection():
-    pace, seen = Pace(), []
+    pace, seen = BatchSizer(), []
     for number in range(6):
         seen.append(pace.connections(8))
         pace.learn([REFUSED if number % 2 else SILENT])
@@ -87,14 +87,14 @@ def test_a_host_that_fails_again_and_again_gets_one_connection():
 
 @pytest.mark.parametrize("answer", [fetched(0.1), HttpStatusError("http://h/a", 404)])
 def test_an_answer_of_any_kind_says_that_the_host_is_there(answer):
-    pace = Pace()
+    pace = BatchSizer()
     pace.learn([REFUSED] * 20)
     pace.learn([SILENT, answer])
     assert pace.connections(8) == 8
 
 
 def test_a_stop_says_nothing_of_the_host():
-    pace = Pace()
+    pace = BatchSizer()
     pace.learn([REFUSED] * 8)
     pace.learn([Interrupted("stopped")])
     assert pace.connections(8) == 1

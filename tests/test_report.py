@@ -1,7 +1,7 @@
 import pytest
 
 from mediacrawl.errors import DiskFull, JobInUse, UsageProblem
-from mediacrawl.fetch.stats import Recent, Report, size_text
+from mediacrawl.fetch.stats import Recent, RunStats, size_text
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_size_is_written_for_a_person(size_bytes, text):
 
 
 def report_of(**facts):
-    report = Report()
+    report = RunStats()
     for name, value in facts.items():
         assert hasattr(report, name)
         setattr(report, name, value)
@@ -36,7 +36,7 @@ def report_of(**facts):
 @pytest.mark.parametrize(
     ("report", "status"),
     [
-        (Report(), 0),
+        (RunStats(), 0),
         (report_of(wanted=3, new=1, resumed=1, present=1), 0),
         (report_of(new=5, failed=1), 1),
         (report_of(new=5, pages_failed=1), 1),
@@ -61,7 +61,7 @@ def test_a_file_is_settled_whatever_became_of_it():
 
 
 def test_failures_are_counted_by_reason_with_examples():
-    report = Report()
+    report = RunStats()
     for n in range(3):
         report.count_failure(f"http://h/{n}", "HTTP 404")
     report.count_page_failure("http://h/", "HTTP 500")
@@ -76,7 +76,7 @@ def test_failures_are_counted_by_reason_with_examples():
 
 
 def test_memory_is_bounded_however_much_fails():
-    report = Report()
+    report = RunStats()
     for n in range(5000):
         report.count_failure(f"http://h/{n}", f"reason {n}")
     report.count_failure("http://h/again", "reason 0")
@@ -144,7 +144,7 @@ def test_what_is_known_to_fail_for_good_is_asked_for_by_another_command():
 
 
 def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():
-    report = Report()
+    report = RunStats()
     for n in range(30):
         report.count_failure(f"http://h/{n}", "HTTP 404" if n % 3 else "HTTP 500")
     lines = report.lines(AGAIN)
@@ -153,7 +153,7 @@ def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():
 
 
 def test_the_summary_stays_short():
-    report = Report()
+    report = RunStats()
     for n in range(500):
         report.count_failure(f"http://h/{n}", f"reason {n}")
     assert len(report.lines(AGAIN)) < 30

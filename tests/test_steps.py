@@ -22,7 +22,7 @@ from origin import Origin, limit_per_connection
 from transports import TRANSPORTS, transport_class
 
 from mediacrawl.archive import Archive
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
@@ -135,7 +135,7 @@ def test_the_old_version_stands_there_until_the_new_one_does(killed, step, state
     seen = []
     for folder in stores_killed_at(killed, step, tmp_path):
         archive = Archive.open(LocalStore(folder))
-        (row,) = archive.known([trial.origin.url("/changed.jpg")])
+        (row,) = archive.lookup([trial.origin.url("/changed.jpg")])
         archive.close()
         data = (folder / "s/h/changed.jpg").read_bytes()
         assert data in {JOB["/changed.jpg"].before.data, JOB["/changed.jpg"].body.data}
@@ -157,7 +157,7 @@ def test_a_revalidated_file_is_checked_anew_by_the_next_run(killed, step, tmp_pa
 
 def row_of(folder, key):
     archive = Archive.open(LocalStore(folder))
-    (row,) = archive.known([key])
+    (row,) = archive.lookup([key])
     archive.close()
     return row
 
@@ -165,7 +165,7 @@ def row_of(folder, key):
 # A disk that does not do as it should
 
 
-@pytest.mark.parametrize(("reason", "said"), [(errno.EIO, StoreUnwritable), (errno.ENOSPC, DiskFull)])
+@pytest.mark.parametrize(("reason", "said"), [(errno.EIO, StoreNotWritable), (errno.ENOSPC, DiskFull)])
 def test_a_name_that_the_disk_fails_to_sync_is_not_done(origin, tmp_path, monkeypatch, reason, said):
     trial = Trial(origin, {"/small.jpg": JOB["/small.jpg"], "/changed.jpg": JOB["/changed.jpg"]})
     trial.prepare(tmp_path)

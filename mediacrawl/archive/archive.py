@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mediacrawl.archive.changes import Change, Failure, Publish, Unchanged, Want
+from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, Entry
@@ -56,7 +56,7 @@ class Archive:
         store.open()
         archive = cls(store, open_ledger(ledger_url(ledger, store)))
         try:
-            archive.settle()  # asks for parts that the sweep takes away
+            archive.recover()  # asks for parts that the sweep takes away
             store.parts.sweep()
         except BaseException:
             archive.close()
@@ -68,7 +68,7 @@ class Archive:
         self.store.parts.close()
         self.ledger.close()
 
-    def known(self, keys: Sequence[str]) -> list[Entry | None]:
+    def lookup(self, keys: Sequence[str]) -> list[Entry | None]:
         """The rows of these keys. A file that is gone, or has another size, is not done any more; what has another
         size is set aside, as it may be long until the whole file stands there.
 
@@ -79,10 +79,10 @@ class Archive:
         if lost:
             for entry in lost:
                 del found[entry.key]
-            found |= self._lose(lost)
+            found |= self._mark_missing(lost)
         return [found.get(key) for key in keys]
 
-    def _lose(self, entries: Sequence[Entry]) -> dict[str, Entry]:
+    def _mark_missing(self, entries: Sequence[Entry]) -> dict[str, Entry]:
         """Done no more; those that another process has published or forgotten meanwhile are as it has left them.
 
         Within a transaction nobody claims a path. The file goes first: a row that is done while its file is gone is
@@ -92,13 +92,13 @@ class Archive:
             rows = self.ledger.lookup([entry.key for entry in entries])
             lost = [entry for entry in entries if rows.get(entry.key) == entry and not self._is_there(entry)]
             for entry in lost:
-                if aside := self.store.set_aside(entry.path or ""):
+                if aside := self.store.quarantine(entry.path or ""):
                     logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
             self.store.at_step("ledger-lose")
-            self.ledger.lose([entry.key for entry in lost])
+            self.ledger.mark_missing([entry.key for entry in lost])
         return rows | {entry.key: entry._replace(state=PENDING) for entry in lost}
 
-    def damage(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
+    def mark_corrupt(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
         """A file is not what its row says: it is set aside, and wanted again under the same path.
 
         `identity` is that of the file when it was looked at. False if row or file are not those any more: then
@@ -109,19 +109,19 @@ class Archive:
             row = self.ledger.lookup([entry.key]).get(entry.key)
             if row != entry or self.store.identity(entry.path or "") != identity:
                 return False
-            self.store.set_aside(entry.path or "")
+            self.store.quarantine(entry.path or "")
             self.store.at_step("ledger-damage")
-            self.ledger.damage(entry.key, reason)
+            self.ledger.mark_corrupt(entry.key, reason)
         return True
 
-    def brought(self, keys: Sequence[str]) -> set[str]:
+    def fetched_elsewhere(self, keys: Sequence[str]) -> set[str]:
         """Which of them another process has published since this one asked, or is just publishing.
 
         For who has locked their parts by now: until then the other one may have been fetching. Only reads.
         """
-        return {key for key, entry in self.ledger.lookup(keys).items() if self._is_brought(key, entry)}
+        return {key for key, entry in self.ledger.lookup(keys).items() if self._is_fetched_elsewhere(key, entry)}
 
-    def _is_brought(self, key: str, entry: Entry) -> bool:
+    def _is_fetched_elsewhere(self, key: str, entry: Entry) -> bool:
         if entry.state == PUBLISHING:
             if self.store.is_locked(entry.path or ""):  # renamed, and the ledger does not say so yet
                 return True
@@ -133,9 +133,9 @@ class Archive:
         now = self._clock()
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
-            self.ledger.want((c.entry for c in changes if isinstance(c, Want)), now)
-            self.ledger.fail((c.entry for c in changes if isinstance(c, Failure)), now)
-            self.ledger.refresh((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
+            self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
+            self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
+            self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
             claimed = self._claims([change for change in changes if isinstance(change, Publish)])
             claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
         results, folders = self._rename(changes, claims)
@@ -166,7 +166,7 @@ class Archive:
                 part.discard()
         self.ledger.forget(keys)
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """After a crash: a row that was being published is done if its part has gone to its path.
 
         A power cut may have taken both names of the part, and the older version that stands there may have the same

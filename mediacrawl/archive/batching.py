@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from mediacrawl.system.scheduling import be_patient
+from mediacrawl.system.scheduling import use_batch_scheduling
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 CLOSE_WITHIN_S = 40.0  # more than a ledger waits for another process before it gives up by itself
 
 
-class Batcher(Generic[Q, A]):
+class BatchingWorker(Generic[Q, A]):
     """One daemon thread that hands over, all at once, what has come in while it was busy.
 
     Args:
@@ -67,7 +67,7 @@ class Batcher(Generic[Q, A]):
             raise TimeoutError(f"{self._thread.name} is not through after {within_s:g} s")
 
     def _run(self) -> None:
-        be_patient()
+        use_batch_scheduling()
         while (first := self._queue.get()) is not None:
             batch, is_last = self._drain(first)
             questions = [question for asked, _ in batch for question in asked]

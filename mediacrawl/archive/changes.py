@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mediacrawl.ledger.sqlite import Entry
 
 
-class Want(NamedTuple):
+class RecordWanted(NamedTuple):
     """Note that a file is wanted."""
 
     entry: Entry
@@ -34,4 +34,4 @@ class Unchanged(NamedTuple):
     entry: Entry
 
 
-Change = Want | Publish | Failure | Unchanged
+Change = RecordWanted | Publish | Failure | Unchanged

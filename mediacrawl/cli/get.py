@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
-from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, shown_url
+from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
-from mediacrawl.fetch.resources import Works, connection_limit_of, refetch_policy_of
-from mediacrawl.fetch.stats import Report, size_text
+from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
+from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.opening import store_of
-from mediacrawl.sources.url_list import Row, opened_list, read_list, refuse_unreadable
+from mediacrawl.sources.url_list import ListEntry, opened_list, read_list, refuse_unreadable
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
         chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
-        wishes = _Wishes(urls, opts, chosen)
+        wishes = _ListRequests(urls, opts, chosen)
     except UsageProblem:
         return None
     return _brought(wishes, chosen)
@@ -73,31 +73,33 @@ class _PlainParser(argparse.ArgumentParser):
         raise UsageProblem(message)
 
 
-def run(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
+def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
     """Bring these, and say on standard output where each is. Returns the exit status.
 
     Raises:
         UsageProblem: an argument cannot be meant. Nothing was done.
     """
-    return _brought(_Wishes(urls, opts, settings), settings)
+    return _brought(_ListRequests(urls, opts, settings), settings)
 
 
-def _brought(wishes: _Wishes, settings: Settings) -> int:
+def _brought(wishes: _ListRequests, settings: Settings) -> int:
     """The exit status, once each of them is there or has failed."""
-    report = Report()
+    report = RunStats()
     try:
         config.check(settings)
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
-        store = store_of(config.FILES_STORE.of(settings), durable=config.SYNC.of(settings))
+        store = store_of(config.FILES_STORE.of(settings), durable=config.FSYNC.of(settings))
         limit = connection_limit_of(settings, at_least=wishes.connections)
-        works = Works(settings, store, files=wishes.at_most, limit=limit)
+        resources = FetchResources(settings, store, files=wishes.at_most, limit=limit)
     except MediacrawlError as error:
         print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
-    files = FetchQueue(_OWNER, refetch, works.downloader.policy.per_host or works.concurrent, works.most_open_parts)
-    run = ThreadedFetch(works, files, wishes.blocks(), report)
-    console = _Console(works, report, display)
+    files = FetchQueue(
+        _OWNER, refetch, resources.downloader.policy.per_host or resources.concurrent, resources.most_open_parts
+    )
+    run = ThreadedFetch(resources, files, wishes.blocks(), report)
+    console = _Console(resources, report, display)
     with _told(report), _first_interrupt(run.stop):
         try:
             while not run.is_done:
@@ -105,7 +107,7 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
                 console.say_met(files.take_met())
                 console.draw()
         finally:
-            works.close()
+            resources.close()
             console.close()
     with _told(report):
         for results in run.drain():
@@ -121,9 +123,9 @@ def _brought(wishes: _Wishes, settings: Settings) -> int:
 class _Console:
     """Says on standard output where each file is; draws how far the run is on standard error."""
 
-    def __init__(self, works: Works, report: Report, display: Display) -> None:
-        self._root = works.archive.store.root
-        self._pool = works.pool
+    def __init__(self, resources: FetchResources, report: RunStats, display: Display) -> None:
+        self._root = resources.archive.store.root
+        self._pool = resources.pool
         self._report = report
         self._display = display
         self._draw_at_s = 0.0
@@ -178,7 +180,7 @@ class _Console:
 
 
 @contextmanager
-def _told(report: Report) -> Iterator[None]:
+def _told(report: RunStats) -> Iterator[None]:
     """What ends the run before it is through is in the report."""
     try:
         yield
@@ -227,7 +229,7 @@ def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
         restore()
 
 
-class _Wishes:
+class _ListRequests:
     """What the command line asks for.
 
     Attributes:
@@ -272,9 +274,11 @@ class _Wishes:
     def _of_list(self, file: str) -> Iterator[FileRequest | InvalidLine]:
         with opened_list(file) as stream:
             for row in read_list(stream):
-                yield self._of_row(row) if isinstance(row, Row) else InvalidLine(f"{file}:{row.number}", row.why)
+                yield (
+                    self._of_row(row) if isinstance(row, ListEntry) else InvalidLine(f"{file}:{row.number}", row.why)
+                )
 
-    def _of_row(self, row: Row) -> FileRequest | InvalidLine:
+    def _of_row(self, row: ListEntry) -> FileRequest | InvalidLine:
         try:
             if row.is_plain:
                 return self._request(row.url)
@@ -288,7 +292,7 @@ class _Wishes:
                 options=row.kept,
             )
         except ValueError:  # of what others make of such a URL
-            return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {shown_url(row.url)[:200]!r}")
+            return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 
     def _request(self, url: str, **more: Any) -> FileRequest:
         return FileRequest.of_url(url, **({"headers": self._headers, "connections": self.connections or None} | more))

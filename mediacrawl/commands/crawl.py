@@ -14,7 +14,7 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.progress import command_line
@@ -61,7 +61,7 @@ class Command(crawl.Command):
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
         _ignore_interrupts()
-        report = Bridge.of(crawler).report
+        report = CrawlContext.of(crawler).report
         if not task.done():  # a second Ctrl-C: it did not come to its end
             report.stop()
             _say_the_end(crawler)
@@ -107,7 +107,7 @@ def _say_the_end(crawler: Crawler) -> None:
     if progress is not None:
         progress.spider_closed("shutdown")
         return
-    print(*Bridge.of(crawler).report.lines(command_line()), sep="\n", file=sys.stderr)
+    print(*CrawlContext.of(crawler).report.lines(command_line()), sep="\n", file=sys.stderr)
 
 
 def _start_lightly(settings: BaseSettings) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import UsageError
 
 from mediacrawl.cli.main import StoreCommand
-from mediacrawl.errors import EXIT_FAILED, shown_url
+from mediacrawl.errors import EXIT_FAILED, redact_url
 from mediacrawl.fetch.filenames import key_of_url
 from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING
 
@@ -49,7 +49,7 @@ class Command(StoreCommand):
     def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
         found = []
         for url in urls:
-            entry = archive.ledger.find(shown_url(url), key_of_url(url))
+            entry = archive.ledger.find(redact_url(url), key_of_url(url))
             if entry is None:
                 self._say_unknown([url])
             else:
@@ -58,7 +58,7 @@ class Command(StoreCommand):
 
     def _say_unknown(self, urls: list[str]) -> None:
         for url in urls:
-            print(f"not known: {shown_url(url)}")
+            print(f"not known: {redact_url(url)}")
             self.exitcode = EXIT_FAILED
 
 

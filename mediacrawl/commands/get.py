@@ -33,6 +33,6 @@ class Command(ScrapyCommand):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         assert self.settings is not None
         try:
-            self.exitcode = get.run(args, opts, self.settings)
+            self.exitcode = get.run_command(args, opts, self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None

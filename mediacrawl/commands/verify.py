@@ -52,7 +52,7 @@ class Command(crawl.Command, StoreCommand):
         with self.archive(create=opts.adopt) as archive:
             damaged, aside = (0, 0) if archive is None else self._check(archive, repair=opts.repair)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)
-            where = f" ({aside} set aside in {self.store().quarantine})" if aside else ""
+            where = f" ({aside} set aside in {self.store().quarantine_folder})" if aside else ""
             print(f"damaged {damaged}{where}, {unknown}")
         if damaged and opts.repair:
             opts.spargs["damaged"] = "1"
@@ -103,11 +103,11 @@ def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str 
         if state is None:
             return entry, state, False
         if entry.url.startswith(_ADOPTED):  # nobody can fetch it again, and its owner may have changed it
-            archive.ledger.damage(entry.key, state)
+            archive.ledger.mark_corrupt(entry.key, state)
             return entry, state, False
-        if archive.damage(entry, state, identity):
+        if archive.mark_corrupt(entry, state, identity):
             return entry, state, identity is not None
-    archive.ledger.damage(entry.key, str(state))
+    archive.ledger.mark_corrupt(entry.key, str(state))
     return entry, state, False
 
 

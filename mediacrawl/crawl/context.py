@@ -38,13 +38,13 @@ from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl import config
 from mediacrawl.crawl.page_connections import PageConnections
-from mediacrawl.crawl.semaphores import Gate
+from mediacrawl.crawl.semaphores import KeyedSemaphore
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import Interrupted, MachineError, RedirectUnasked, TransferError, in_words, shown_url
+from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.resources import connection_limit_of
-from mediacrawl.fetch.stats import Report
+from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
 
@@ -56,17 +56,17 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.records import Fetched, Outcome, TransferRequest
-    from mediacrawl.fetch.resources import Works
+    from mediacrawl.fetch.resources import FetchResources
 
 logger = logging.getLogger(__name__)
 
 WANTED = "mediacrawl_wanted"  # the key in Request.meta
 _SOON_S = 0.05
 _ASKED_ENOUGH_S = 30.0  # then a transfer gives up its place, so that whoever waits for that can go on
-_BRIDGES: WeakKeyDictionary[Crawler, Bridge] = WeakKeyDictionary()
+_BRIDGES: WeakKeyDictionary[Crawler, CrawlContext] = WeakKeyDictionary()
 
 
-class GivenUp(IgnoreRequest):
+class RequestDropped(IgnoreRequest):
     """The run is stopping: neither a failure nor an answer."""
 
 
@@ -82,7 +82,7 @@ class Wanted:
         elapsed_s: what it all took.
     """
 
-    works: Works
+    resources: FetchResources
     transfers: Sequence[TransferRequest]
     fetched: Fetched | None = None
     outcomes: Sequence[Outcome] = ()
@@ -116,7 +116,7 @@ class Wanted:
         self.fetched, self.outcomes = None, ()
 
 
-class Bridge:
+class CrawlContext:
     """What mediacrawl keeps for one crawl, and how it is told that the crawl stops.
 
     Attributes:
@@ -135,11 +135,11 @@ class Bridge:
         self._on_stop: list[Callable[[], None]] = []
         self._look_is_due = False
         self.stopping = False
-        self.report = Report()
+        self.report = RunStats()
         self.pauses = HostPauses()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
-        self.works: list[Works] = []
+        self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
         self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None
@@ -147,7 +147,7 @@ class Bridge:
         self._asking: set[asyncio.Task[Any]] = set()
 
     @classmethod
-    def of(cls, crawler: Crawler) -> Bridge:
+    def of(cls, crawler: Crawler) -> CrawlContext:
         """The bridge of a crawler; the same one for all its components."""
         return _BRIDGES.setdefault(crawler, cls(crawler))
 
@@ -176,19 +176,19 @@ class Bridge:
         """Send a request of media through Scrapy's downloader.
 
         Raises:
-            GivenUp: the crawl is stopping, whatever Scrapy makes of that: its engine raises `AlreadyCalledError` for
-                each request that ends after the last one that it knows of (2.19).
+            RequestDropped: the crawl is stopping, whatever Scrapy makes of that: its engine raises
+                `AlreadyCalledError` for each request that ends after the last one that it knows of (2.19).
         """
         engine = self._crawler.engine
         if self.stopping or engine is None:
-            raise GivenUp("the crawl is stopping")
+            raise RequestDropped("the crawl is stopping")
         try:
             return await engine.download_async(request)
         except MachineError:
             raise
         except Exception:
             if self.stopping:
-                raise GivenUp("the crawl is stopping") from None
+                raise RequestDropped("the crawl is stopping") from None
             raise
 
     def on_stop(self, callback: Callable[[], None]) -> None:
@@ -200,7 +200,7 @@ class Bridge:
         as it is for pages. For transfer threads, see `Downloader.may_follow`.
 
         Raises:
-            RedirectUnasked: learn the robots.txt of its target first, without a transfer that holds a place.
+            RobotsUnknown: learn the robots.txt of its target first, without a transfer that holds a place.
             Interrupted: the crawl stops, or has ended.
         """
         if self._robots is None or self._loop is None:
@@ -208,7 +208,7 @@ class Bridge:
         if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
             return None  # the connection itself is refused, and no robots.txt is asked for there
         sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
-        answer, target = _Answer(), Request(shown_url(url), headers=sent)
+        answer, target = _Answer(), Request(redact_url(url), headers=sent)
         try:
             self._loop.call_soon_threadsafe(lambda: self._ask(self._answer(answer, target)))
         except RuntimeError:  # the loop is closed
@@ -326,15 +326,15 @@ class Bridge:
         self.report.stop()
         for callback in self._on_stop:
             callback()
-        for works in self.works:
-            works.pool.stop()
-            works.archive.ledger.hurry()
+        for resources in self.resources:
+            resources.pool.stop()
+            resources.archive.ledger.hurry()
         if self.pages is not None:
-            self.pages.stop(GivenUp("the crawl is stopping"))
+            self.pages.stop(RequestDropped("the crawl is stopping"))
         self._look_soon()
         for given_up in list(self._open):
             if not given_up.called:
-                given_up.errback(Failure(GivenUp("the crawl is stopping")))
+                given_up.errback(Failure(RequestDropped("the crawl is stopping")))
 
     def _abandonable(self, fetch: Callable[[Request], Deferred[Any]]) -> Callable[[Request], Deferred[Any]]:
         """A `fetch` whose answer can be given up while Scrapy's own still waits."""
@@ -359,7 +359,7 @@ class Bridge:
                     outer.callback(result)
 
             if self.stopping:
-                outer.errback(Failure(GivenUp("the crawl is stopping")))
+                outer.errback(Failure(RequestDropped("the crawl is stopping")))
                 self._open.pop(outer)
                 self._media.discard(request)
                 return outer
@@ -372,7 +372,7 @@ class Bridge:
         # NO_CALLBACK: robots.txt, which no spider asked for.
         of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
         if of_spider and not isinstance(failure.value, IgnoreRequest):
-            self.report.count_page_failure(shown_url(request.url), in_words(failure.value))
+            self.report.count_page_failure(redact_url(request.url), describe_error(failure.value))
 
 
 class _Answer(Future["str | None"]):
@@ -382,8 +382,8 @@ class _Answer(Future["str | None"]):
         self.cancel()
 
 
-def _unasked(target: str) -> RedirectUnasked:
-    return RedirectUnasked(target, "the robots.txt of a redirect's target is not known yet", target=target)
+def _unasked(target: str) -> RobotsUnknown:
+    return RobotsUnknown(target, "the robots.txt of a redirect's target is not known yet", target=target)
 
 
 def _ask_once(robots: Any) -> None:
@@ -409,24 +409,24 @@ def _ask_once(robots: Any) -> None:
 class _Handlers:
     """Scrapy's download handlers, but for media."""
 
-    def __init__(self, downloader: Any, bridge: Bridge, page_maxsize_bytes: int) -> None:
+    def __init__(self, downloader: Any, crawl_context: CrawlContext, page_maxsize_bytes: int) -> None:
         self._downloader = downloader
         self._handlers = downloader.handlers
-        self._bridge = bridge
+        self._context = crawl_context
         self._page_maxsize = page_maxsize_bytes
-        self._gate = Gate()
-        self._block_private = bridge.block_private
+        self._gate = KeyedSemaphore()
+        self._block_private = crawl_context.block_private
 
     async def download_request_async(self, request: Request) -> Response:
         # Scrapy 2.19 hands a slot's whole queue over in one turn of the loop, as it counts a request as transferring
         # only when its task runs (tried: 60 at once where CONCURRENT_REQUESTS_PER_DOMAIN was 2).
         key = str(request.meta.get("download_slot", ""))
         slot = self._downloader.slots.get(key)
-        if slot is not None and self._bridge.limit is not None:
-            self._bridge.limit.allow(urlsplit(request.url).hostname or "", slot.concurrency, key)
+        if slot is not None and self._context.limit is not None:
+            self._context.limit.allow(urlsplit(request.url).hostname or "", slot.concurrency, key)
         async with self._gate.place(key, slot.concurrency if slot is not None else 0):
-            if self._bridge.stopping:
-                raise GivenUp("the crawl is stopping")
+            if self._context.stopping:
+                raise RequestDropped("the crawl is stopping")
             wanted: Wanted | None = request.meta.get(WANTED)
             if wanted is None:
                 return await self._page(request)
@@ -441,14 +441,14 @@ class _Handlers:
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
-        outcomes = await asyncio.wrap_future(wanted.works.pool.submit(transfers, budget_s))
+        outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
         # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
         request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
         return MediaResponse.of(request, first)
 
     async def _page(self, request: Request) -> Response:
-        pauses, pages = self._bridge.pauses, self._bridge.pages
+        pauses, pages = self._context.pauses, self._context.pages
         assert pages is not None
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
@@ -466,14 +466,14 @@ class _Handlers:
             for name in ("retry-after", "date")
             if (value := response.headers.get(name)) is not None
         }
-        longest_s = self._bridge.longest_pause_s
+        longest_s = self._context.longest_pause_s
         if (pauses.heed(host, response.status, fields, longest_s=longest_s) or 0.0) > longest_s:
             request.meta["dont_retry"] = True  # Scrapy would ask again at once
         return response
 
     async def _wait_for_quiet_end(self, host: str) -> None:
-        while (pause_s := self._bridge.pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
-            if pause_s > self._bridge.longest_pause_s:
+        while (pause_s := self._context.pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
+            if pause_s > self._context.longest_pause_s:
                 raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
             await asyncio.sleep(pause_s)
 

@@ -24,7 +24,7 @@ from scrapy import Request, signals
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.http.request import NO_CALLBACK
 
-from mediacrawl.crawl.context import WANTED, GivenUp, Wanted, fields_of
+from mediacrawl.crawl.context import WANTED, RequestDropped, Wanted, fields_of
 from mediacrawl.download.records import Fetched
 from mediacrawl.errors import Interrupted, MachineError, TransferError, failure_of
 from mediacrawl.fetch.host_queue import kind_of_line
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
-    from mediacrawl.crawl.context import Bridge
+    from mediacrawl.crawl.context import CrawlContext
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
     from mediacrawl.fetch.request import FileRequest
-    from mediacrawl.fetch.resources import Works
+    from mediacrawl.fetch.resources import FetchResources
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +112,10 @@ class BatchDispatcher:
         may_batch: several files may share a pass.
     """
 
-    def __init__(self, crawler: Crawler, bridge: Bridge, works: Works) -> None:
+    def __init__(self, crawler: Crawler, crawl_context: CrawlContext, resources: FetchResources) -> None:
         self._crawler = crawler
-        self._bridge = bridge
-        self._works = works
+        self._context = crawl_context
+        self._resources = resources
         self._robots = crawler.get_downloader_middleware(RobotsTxtMiddleware)
         self.may_batch = _may_batch(crawler)
 
@@ -133,18 +133,18 @@ class BatchDispatcher:
         first, *others = batch.requests
         request = first.carrier.lead(first)
         followers = await self._obedient(request, others)
-        wanted = Wanted(self._works, [one.transfer for one in (first, *followers)])
+        wanted = Wanted(self._resources, [one.transfer for one in (first, *followers)])
         request.meta[WANTED] = wanted
         outcome: Outcome
         try:
-            response = await self._bridge.download(request)
+            response = await self._context.download(request)
             first.carrier.keep(response)
             if response.request is not None and response.request.meta.get(WANTED) is not wanted:
                 wanted.give_up()  # this is the answer to another request, that a middleware has made
             outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
             if not first.batchable and isinstance(outcome, Fetched):
                 outcome = outcome._replace(headers=fields_of(response))
-        except (GivenUp, asyncio.CancelledError):
+        except (RequestDropped, asyncio.CancelledError):
             wanted.give_up()
             return [Interrupted(request.url)] * len(batch.requests)
         except Exception as error:

@@ -13,7 +13,7 @@ from w3lib.http import basic_auth_header
 from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.dispatch import Carrier
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import NotFetchable, failure_of, shown_url, writable
+from mediacrawl.errors import UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import is_canonical, is_page_name, key_of_url, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import url_list
@@ -38,19 +38,19 @@ def request_for(url: str) -> Request:
     try:
         return Request(url, callback=NO_CALLBACK)
     except (ValueError, TypeError):
-        return Request(f"about:invalid#{writable(shown_url(str(url)))}", callback=NO_CALLBACK)
+        return Request(f"about:invalid#{writable(redact_url(str(url)))}", callback=NO_CALLBACK)
 
 
 def plain_url(url: object) -> str | None:
     """The URL as a request would have it; None for what is no http or https URL, or has credentials."""
-    if not isinstance(url, str) or Origin.of(url) is None or shown_url(url) != url:
+    if not isinstance(url, str) or Origin.of(url) is None or redact_url(url) != url:
         return None
     return url if is_canonical(url) else request_for(url).url
 
 
 def without_credentials(request: Request) -> Request:
     """User name and password of the URL as a header: no log and no ledger shows that, no other host gets it."""
-    url = shown_url(request.url)
+    url = redact_url(request.url)
     if url == request.url:
         return request
     userinfo = urlsplit(request.url).netloc.rpartition("@")[0]
@@ -63,7 +63,7 @@ def without_credentials(request: Request) -> Request:
     return request.replace(url=url, headers=headers)
 
 
-def digests_of(request: Request) -> tuple[Digest, ...]:
+def _digests(request: Request) -> tuple[Digest, ...]:
     """What the list says that the bytes hash to."""
     return url_list.digests_of(_facts(request))
 
@@ -89,7 +89,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
         name=request.meta.get("media_filename") or name_in_url(request.url),
-        digests=digests_of(request),
+        digests=_digests(request),
         allow_redirects=allow_redirects,
         accept_html=is_page_name(request.url),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
@@ -134,11 +134,11 @@ def refusal_of(request: FileRequest) -> TransferError | None:
     if sent is None:  # it is plain
         return None
     if Origin.of(request.transfer.url) is None:
-        return NotFetchable(request.transfer.url, "not an http or https URL with a host")
+        return UnsupportedURL(request.transfer.url, "not an http or https URL with a host")
     if request.carrier.problem is not None:
         return failure_of(request.url, request.carrier.problem)
     if sent.method != "GET":
-        return NotFetchable(request.transfer.url, f"only GET can be resumed, not {sent.method}")
+        return UnsupportedURL(request.transfer.url, f"only GET can be resumed, not {sent.method}")
     return None
 
 
@@ -150,6 +150,6 @@ def hide_credentials(adapter: ItemAdapter, field: str) -> None:
     """The item goes on to feeds: its URLs without user names and passwords."""
     urls = adapter.get(field)
     if isinstance(urls, list):
-        shown = [shown_url(url) if isinstance(url, str) else url for url in urls]
+        shown = [redact_url(url) if isinstance(url, str) else url for url in urls]
         if shown != urls:
             adapter[field] = shown

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from scrapy.exceptions import IgnoreRequest
 from scrapy.pipelines.media import FileException, FileInfo
 
-from mediacrawl.crawl.context import Bridge
-from mediacrawl.errors import Interrupted, MediacrawlError, RedirectForbidden, failure_of, shown_url
+from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.errors import Interrupted, MediacrawlError, RobotsForbidden, failure_of, redact_url
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE
 from mediacrawl.fetch.stats import Recent
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.fetch.request import FileResult
-    from mediacrawl.fetch.stats import Report
+    from mediacrawl.fetch.stats import RunStats
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +41,16 @@ class MediaError(FileException):
         self.reason = reason
 
 
-class Counted:
+class CountedFile:
     """One file that an item wants, in whose way a project has a say: it is counted once, whatever its methods do."""
 
-    def __init__(self, report: Report, url: str) -> None:
+    def __init__(self, report: RunStats, url: str) -> None:
         self._report = report
         self._url = url
         self._is_counted = False
 
     def note_result(self) -> None:
-        """Note a result of ours, which `Tally.count` is told of. A second one is that of one more wanted file."""
+        """Note a result that `ResultCounter.count` counts. A second one is that of one more wanted file."""
         if self._is_counted:
             self._report.count_wanted(1)
         self._is_counted = True
@@ -73,7 +73,7 @@ class Counted:
             self._report.count_failure(failure.url, failure.reason)
 
 
-class Tally:
+class ResultCounter:
     """The books of one pipeline.
 
     Args:
@@ -81,7 +81,7 @@ class Tally:
     """
 
     def __init__(self, crawler: Crawler, count_status: Callable[[str, int], None]) -> None:
-        self._report = Bridge.of(crawler).report
+        self._report = CrawlContext.of(crawler).report
         self._stats = crawler.stats
         self._count_status = count_status
         self._recent = Recent()
@@ -99,9 +99,9 @@ class Tally:
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
 
-    def expect_result(self, url: str) -> Counted:
-        """Return what counts the results of a file of which a project has a say; `Counted.conclude` is to follow."""
-        return Counted(self._report, url)
+    def expect_result(self, url: str) -> CountedFile:
+        """Return the counter of a file whose way a project decides; end with `CountedFile.conclude`."""
+        return CountedFile(self._report, url)
 
     def count(self, results: Sequence[FileResult]) -> None:
         """Count what has become of files, and say it in the log."""
@@ -141,7 +141,7 @@ class Tally:
         assert result.request is not None
         self.note_failure(result.request.key, result.reason)
         cause = result.error.__cause__ if result.error is not None else None
-        if isinstance(result.error, RedirectForbidden) or isinstance(cause, IgnoreRequest):
+        if isinstance(result.error, RobotsForbidden) or isinstance(cause, IgnoreRequest):
             logger.debug("File not asked for: %s: %s", result.url, result.reason)
         else:
             is_known = cause is None or isinstance(cause, MediacrawlError | OSError | FileException)
@@ -159,5 +159,5 @@ def info_of(url: str, result: FileResult) -> FileInfo:
     if result.status == INTERRUPTED:
         raise Interrupted(url)
     if result.entry is None:
-        raise MediaError(shown_url(url), result.reason)
+        raise MediaError(redact_url(url), result.reason)
     return FileInfo(url=url, path=result.entry.path or "", checksum=result.entry.sha256, status=result.status)

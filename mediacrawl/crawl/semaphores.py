@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Gate:
+class KeyedSemaphore:
     """A semaphore for each key, kept only while somebody holds or wants a place of it."""
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.policy import Stall
-    from mediacrawl.download.segments import Share
-    from mediacrawl.transport.base import Answer
+    from mediacrawl.download.segments import Segment
+    from mediacrawl.transport.base import TransportResponse
 
 _SPLICED_AT_ONCE = 256 * 1024
 
@@ -23,7 +23,7 @@ _SPLICED_AT_ONCE = 256 * 1024
 class Body:
     """The body of one answer, as it arrives."""
 
-    def __init__(self, answer: Answer, stall: Stall, cancel: Cancel, *, decode: bool = False) -> None:
+    def __init__(self, answer: TransportResponse, stall: Stall, cancel: Cancel, *, decode: bool = False) -> None:
         """`decode` takes the content coding off."""
         self._answer = answer
         self._stall = stall
@@ -34,7 +34,7 @@ class Body:
         """Blocks as they arrive.
 
         Raises:
-            TransferBroken: broken, stalled, or shorter than its length.
+            ConnectionLost: broken, stalled, or shorter than its length.
             Interrupted: a stop was asked for. What comes after an abort may be anything: nothing of it is given.
         """
         for block in self._answer.blocks(decode=self._decode):
@@ -45,7 +45,7 @@ class Body:
         self._cancel.check()
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        """Move what has arrived into an empty pipe, see `Answer.splice`. Raises as `blocks`."""
+        """Move what has arrived into an empty pipe, see `TransportResponse.splice`. Raises as `blocks`."""
         moved = self._answer.splice(pipe, at_most)
         if moved:
             self._count(moved)
@@ -59,20 +59,20 @@ class Body:
 class Sink(Protocol):
     """Takes what arrives for a share."""
 
-    def write(self, share: Share, data: bytes) -> None:
+    def write(self, share: Segment, data: bytes) -> None:
         """Write bytes at the start of the share, and move that on."""
 
-    def write_from(self, share: Share, pipe: int, size_bytes: int) -> None:
+    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
         """The same, of so many bytes that are in a pipe."""
 
-    def extend(self, share: Share) -> bool:
+    def extend(self, share: Segment) -> bool:
         """Whether the share, which is full, has got more."""
 
     def received(self) -> None:
         """Called after each piece. Whatever it raises ends the body."""
 
 
-def receive(body: Body, blocks: Iterator[bytes], share: Share, sink: Sink, *, splices: bool = False) -> None:
+def receive(body: Body, blocks: Iterator[bytes], share: Segment, sink: Sink, *, splices: bool = False) -> None:
     """Write a body into its share until the body ends or the share is full.
 
     Args:
@@ -93,7 +93,7 @@ def receive(body: Body, blocks: Iterator[bytes], share: Share, sink: Sink, *, sp
                 return
 
 
-def _fill(share: Share, block: bytes, sink: Sink) -> bool:
+def _fill(share: Segment, block: bytes, sink: Sink) -> bool:
     """Whether the share is full, and gets no more."""
     while True:
         data = block[: share.room(len(block))]
@@ -105,7 +105,7 @@ def _fill(share: Share, block: bytes, sink: Sink) -> bool:
         block = block[len(data) :]
 
 
-def _splice(body: Body, share: Share, sink: Sink) -> None:
+def _splice(body: Body, share: Segment, sink: Sink) -> None:
     with open_pipe() as (source, pipe):
         while not share.is_full:
             # What is about to be moved cannot be given away to a helper: little of what is left.

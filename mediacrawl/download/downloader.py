@@ -16,27 +16,36 @@ from typing import TYPE_CHECKING
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.content import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
-from mediacrawl.download.places import HostPlaces
+from mediacrawl.download.places import HostSlots
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
-from mediacrawl.download.requester import Exchange, anywhere
-from mediacrawl.download.resume import Action, Ask, Manner, Saved, decide, first_ask, overlap_ask, whole_ask
+from mediacrawl.download.requester import Requester, anywhere
+from mediacrawl.download.resume import (
+    Action,
+    ConditionalRequest,
+    RequestKind,
+    Saved,
+    decide,
+    first_request,
+    overlap_request,
+    whole_request,
+)
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.download.segments import Alone, Crew, Share
+from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
 from mediacrawl.errors import (
-    ConnectFailed,
+    ConnectError,
+    ConnectionLost,
     DigestMismatch,
     HttpStatusError,
     MachineError,
     MediacrawlError,
     TooLarge,
-    TransferBroken,
     TransferError,
-    shown_url,
+    redact_url,
 )
 from mediacrawl.headers import Validators, digests_from_headers
-from mediacrawl.store.parts import PartBrought, PartFile, PartInUse, PartRecord
+from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.permits import FileConnections, HostConnections
 
 if TYPE_CHECKING:
@@ -47,7 +56,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.resume import Decision, Head
     from mediacrawl.headers import Digest
     from mediacrawl.store.base import Store
-    from mediacrawl.transport.base import Answer, Transport
+    from mediacrawl.transport.base import Transport, TransportResponse
 
 _CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
 _PROBES = 2
@@ -70,17 +79,17 @@ class Downloader:
         *,
         pauses: HostPauses | None = None,
         connections: HostConnections | None = None,
-        brought: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
+        fetched_elsewhere: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
         may_follow: MayFollow = anywhere,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
-        self.places = HostPlaces(self.policy.per_host)
+        self.places = HostSlots(self.policy.per_host)
         self.pauses = pauses or HostPauses()
         self.connections = connections or HostConnections()
-        self.brought = brought
+        self.fetched_elsewhere = fetched_elsewhere
         self.may_follow = may_follow
         self.clock = clock
 
@@ -96,23 +105,25 @@ class Downloader:
             TransferError: it did not arrive. What had arrived is kept where a later run can use it.
             Interrupted: `cancel` was set; the same.
             MachineError: the disk; the same.
-            PartInUse: another process fetches this very key, or has brought it meanwhile (`brought` says so).
+            PartInUse: another process fetches this key, or has fetched it meanwhile (`fetched_elsewhere` says so).
 
         After a crash at any point the part is either resumable or counts as nothing.
         """
-        (outcome,) = self.synced(self.bring_all([request], cancel or _NO_STOP, lambda _: progress or Progress("")))
+        (outcome,) = self.fsync_completed(
+            self.fetch_batch([request], cancel or _NO_STOP, lambda _: progress or Progress(""))
+        )
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    def bring_all(
+    def fetch_batch(
         self,
         requests: Sequence[TransferRequest],
         cancel: Cancel,
         progress_of: Callable[[TransferRequest], Progress],
         budget_s: float = math.inf,
     ) -> list[Outcome]:
-        """Bring files one after another; then they are to be `synced` together: the same as `fetch` for each, only
+        """Fetch files one after another; then call `fsync_completed` for all: the same as `fetch` for each, only
         cheaper. This keeps a thread at work, while syncing waits for the disk.
 
         Returns:
@@ -123,7 +134,7 @@ class Downloader:
         until = math.inf if budget_s == math.inf else self.clock() + budget_s
         for request, part in zip(requests, parts, strict=True):
             if outcomes and until < math.inf and self.clock() >= until:
-                _let_go(part)
+                _release_part(part)
                 continue
             outcomes.append(
                 part if isinstance(part, BaseException) else self._bring(request, part, cancel, progress_of)
@@ -139,15 +150,17 @@ class Downloader:
             except (PartInUse, MediacrawlError) as error:
                 parts.append(error)
         try:
-            brought = self.brought([request.key for request in requests if request.revalidate is None])
+            fetched_elsewhere = self.fetched_elsewhere(
+                [request.key for request in requests if request.revalidate is None]
+            )
         except MediacrawlError as error:
             for part in parts:
-                _let_go(part)
+                _release_part(part)
             return [error] * len(requests)
         for number, (request, part) in enumerate(zip(requests, parts, strict=True)):
-            if request.key in brought and not isinstance(part, BaseException):
-                _let_go(part)
-                parts[number] = PartBrought(part.file)
+            if request.key in fetched_elsewhere and not isinstance(part, BaseException):
+                _release_part(part)
+                parts[number] = PartFetchedElsewhere(part.file)
         return parts
 
     def _bring(
@@ -168,22 +181,22 @@ class Downloader:
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
                 error.last(transfer.lasts_s)
-            return _let_go(part) or error
-        return (_let_go(part) if fetched.part is None else None) or fetched
+            return _release_part(part) or error
+        return (_release_part(part) if fetched.part is None else None) or fetched
 
-    def synced(self, outcomes: list[Outcome]) -> list[Outcome]:
+    def fsync_completed(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
         parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
         try:
             self.store.parts.sync_all(parts)
         except MachineError as error:
             for part in parts:
-                _let_go(part)
+                _release_part(part)
             return [error if isinstance(o, Fetched) and o.part is not None else o for o in outcomes]
         return outcomes
 
 
-def _let_go(part: PartFile | BaseException) -> MachineError | None:
+def _release_part(part: PartFile | BaseException) -> MachineError | None:
     """Unlock a part. What the disk has against that is told, and not raised: the others of a batch go on."""
     if isinstance(part, PartFile):
         try:
@@ -193,7 +206,9 @@ def _let_go(part: PartFile | BaseException) -> MachineError | None:
     return None
 
 
-def _record_of(answer: Answer, validators: Validators, total: int | None, *, resumable: bool = True) -> PartRecord:
+def _record_of(
+    answer: TransportResponse, validators: Validators, total: int | None, *, resumable: bool = True
+) -> PartRecord:
     """What a part begins with."""
     headers = answer.headers
     return PartRecord(
@@ -201,7 +216,7 @@ def _record_of(answer: Answer, validators: Validators, total: int | None, *, res
         complete_length=total,
         head={
             "status": answer.status,
-            "url": shown_url(answer.url),
+            "url": redact_url(answer.url),
             "headers": {name: headers[name] for name in _KEPT if name in headers},
         },
         resumable=resumable,
@@ -256,9 +271,9 @@ class _Transfer:
             try:
                 if is_new:
                     is_new = False
-                    if (fetched := self._at_once()) is not None:
+                    if (fetched := self._fetch_small()) is not None:
                         return fetched
-                self._arrive()
+                self._fetch_resumable()
                 return self._unchanged or self._finish()
             except TransferError as error:
                 failures = 0 if self._part.written_bytes >= best + _PROGRESS_BYTES else failures
@@ -266,12 +281,12 @@ class _Transfer:
                 failures += 1
                 self._wait_or_raise(error, failures)
 
-    def _at_once(self) -> Fetched | None:
+    def _fetch_small(self) -> Fetched | None:
         """The short way of a small file: its answer leaves no question open, and its body came along with the head.
 
         None: the answer is open, and goes the long way from its head on. That one does the same, for any answer.
         """
-        answer = self._exchange.open(whole_ask())
+        answer = self._exchange.open(whole_request())
         length = answer.headers.get("content-length", "")
         if answer.status != 200 or not _OPEN_QUESTIONS.isdisjoint(answer.headers):
             return None
@@ -303,11 +318,11 @@ class _Transfer:
             took_s=self.lasts_s,
         )
 
-    def _arrive(self) -> None:
+    def _fetch_resumable(self) -> None:
         """Ask until nothing is missing, or the origin says that nothing has changed."""
-        ask: Ask | None = None
+        ask: ConditionalRequest | None = None
         while not (self._part.is_whole and ask is None):
-            ask = self._attempt(ask or first_ask(self._saved(), self._request.revalidate))
+            ask = self._attempt(ask or first_request(self._saved(), self._request.revalidate))
             if ask is None and (self._unchanged or self._part.is_whole):
                 return
 
@@ -317,10 +332,10 @@ class _Transfer:
             return None
         return Saved(record.prefix, record.complete_length, Validators.from_dict(record.validators))
 
-    def _attempt(self, ask: Ask) -> Ask | None:
+    def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
         """One answer, acted on. The next ask if the answer calls for a certain one."""
         saved = self._saved()
-        if saved is not None and ask.manner is not Manner.WHOLE:
+        if saved is not None and ask.manner is not RequestKind.WHOLE:
             self._hash.follow(self._part.have)
         with self._exchange.ask(ask) as (answer, head):
             decision = decide(saved, ask, head)
@@ -334,7 +349,7 @@ class _Transfer:
                     self._unchanged = Fetched(
                         None,
                         head.status,
-                        shown_url(answer.url),
+                        redact_url(answer.url),
                         answer.headers,
                         latency_s=self._exchange.latency_s,
                         took_s=self.lasts_s,
@@ -345,22 +360,24 @@ class _Transfer:
                     return None
         return self._next_ask(decision, answer, head, saved)
 
-    def _next_ask(self, decision: Decision, answer: Answer, head: Head, saved: Saved | None) -> Ask:
+    def _next_ask(
+        self, decision: Decision, answer: TransportResponse, head: Head, saved: Saved | None
+    ) -> ConditionalRequest:
         """What to ask when the answer's body is of no use."""
         if decision.action is Action.PROBE and saved is not None:
             self._probes += 1
-            return overlap_ask(saved) if self._probes <= _PROBES else self._drop()
+            return overlap_request(saved) if self._probes <= _PROBES else self._drop()
         if decision.action is Action.REFETCH:
             return self._drop()
         if decision.action is Action.ORIGINAL and not self._went_original:
             self._went_original = True
-            return first_ask(saved, self._request.revalidate)
+            return first_request(saved, self._request.revalidate)
         raise HttpStatusError(self._request.url, head.status, answer.reason)
 
-    def _drop(self) -> Ask:
+    def _drop(self) -> ConditionalRequest:
         self._start_over()
         self._part.discard()
-        return whole_ask()
+        return whole_request()
 
     @cached_property
     def _hash(self) -> RunningHash:
@@ -377,7 +394,7 @@ class _Transfer:
         self._stop_hashing()
         self._promised = set(self._request.digests)
 
-    def _resume(self, ask: Ask, answer: Answer, head: Head) -> Ask | None:
+    def _resume(self, ask: ConditionalRequest, answer: TransportResponse, head: Head) -> ConditionalRequest | None:
         """Go on where the part ends, after comparing what was asked for twice."""
         span = head.content_range
         assert span is not None
@@ -389,17 +406,17 @@ class _Transfer:
         self._note_promises(answer, head)
         body = self._body(answer, self._cancel)
         blocks = body.blocks()
-        if ask.manner is Manner.OVERLAP:
+        if ask.manner is RequestKind.OVERLAP:
             rest = self._compare_overlap(ask, blocks)
             if rest is None:
                 return self._drop()
             blocks = rest
         stop = min(span.stop, self._part.gap_stop or span.stop)
-        self._receive(body, blocks, Share(self._part.have, stop), head)
+        self._receive(body, blocks, Segment(self._part.have, stop), head)
         # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
         return None
 
-    def _compare_overlap(self, ask: Ask, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
+    def _compare_overlap(self, ask: ConditionalRequest, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
         """The blocks behind the overlap, or None when the bytes differ from those on the disk."""
         offset, have = ask.start, self._part.have
         for block in blocks:
@@ -412,7 +429,7 @@ class _Transfer:
                 return itertools.chain([block[shared:]], blocks)
         raise self._too_short()
 
-    def _restart(self, answer: Answer, head: Head) -> None:
+    def _restart(self, answer: TransportResponse, head: Head) -> None:
         """The whole representation, from this very body."""
         body = self._body(answer, self._cancel, decode=head.is_encoded)
         blocks = body.blocks()
@@ -422,7 +439,7 @@ class _Transfer:
         total = None if head.is_encoded else head.content_length
         framed = "transfer-encoding" in answer.headers  # then a Content-Length does not count (RFC 9112 6.3)
         if head.content_length is None and "content-length" in answer.headers and not framed:
-            raise TransferBroken(self._request.url, "the Content-Length is no length")
+            raise ConnectionLost(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
         # What this run has brought is lost: the second time it would be so again, and so on for ever.
         self._begun_anew = self._begun_anew or self._progress.fetched_bytes > 0
@@ -430,7 +447,7 @@ class _Transfer:
         self._validators = head.validators
         self._note_promises(answer, head)
         self._part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
-        self._receive(body, blocks, Share(0, total), head)
+        self._receive(body, blocks, Segment(0, total), head)
         if total is None:
             self._part.note_length(self._part.have)
 
@@ -445,36 +462,36 @@ class _Transfer:
         refuse_html(self._request.url, None, beginning)
         return itertools.chain([beginning], blocks)
 
-    def _body(self, answer: Answer, cancel: Cancel, *, decode: bool = False) -> Body:
+    def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:
         return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
 
-    def _receive(self, body: Body, blocks: Iterator[bytes], share: Share, head: Head) -> None:
+    def _receive(self, body: Body, blocks: Iterator[bytes], share: Segment, head: Head) -> None:
         """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
-        crew = self._crew(share, head)
+        crew = self._segments(share, head)
         # By us; its beginning was looked at. To hash a small body as it comes is less work than to read it again.
         unseen = not head.is_encoded and (share.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
             receive(body, blocks, share, _Front(self, crew), splices=unseen)
             if share.stop is not None and not share.is_full:
                 raise self._too_short()
-            if isinstance(crew, Crew):
-                self._exchange.let_go()  # what else it holds is brought by others, and the connections are counted
+            if isinstance(crew, SegmentedFetch):
+                self._exchange.release_connection()  # helpers fetch the rest; connections are counted
                 crew.join()
         finally:
             crew.stop()
 
-    def write(self, share: Share, data: bytes) -> None:
+    def write(self, share: Segment, data: bytes) -> None:
         """Bytes of the front share: written, counted and hashed in one go."""
         self._part.write_at(share.start, data)
         self._hash.update(share.start, data)
         self._note_written(len(data), share)
 
-    def write_from(self, share: Share, pipe: int, size_bytes: int) -> None:
+    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
         """The same, of so many bytes that are in a pipe; they are hashed later."""
         self._part.splice_at(share.start, pipe, size_bytes)
         self._note_written(size_bytes, share)
 
-    def _note_written(self, new_bytes: int, share: Share) -> None:
+    def _note_written(self, new_bytes: int, share: Segment) -> None:
         self._part.mark((share.start, share.start + new_bytes))
         share.advance(new_bytes)
         self._count(new_bytes)
@@ -488,12 +505,12 @@ class _Transfer:
             self._progress.arrive(new_bytes, self._part.written_bytes, total_bytes)
         self._check_size(self._progress.have_bytes)
 
-    def _crew(self, front: Share, head: Head) -> Crew | Alone:
+    def _segments(self, front: Segment, head: Head) -> SegmentedFetch | SingleConnection:
         """Helpers for this body: none unless it is large, and its version is certain."""
         policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
         if policy.connections <= 1 or self._begun_anew:
-            return Alone()
-        return Crew(
+            return SingleConnection()
+        return SegmentedFetch(
             front,
             self._part,
             Validators.from_dict(self._part.record.validators if self._part.record else {}),
@@ -509,7 +526,7 @@ class _Transfer:
         )
 
     def _finish(self) -> Fetched:
-        """Hash what was not hashed on the way, and compare with every promise. `Downloader.synced` syncs it."""
+        """Hash what was not hashed on the way, and compare with every promise."""
         record = self._part.record
         assert record is not None
         validators = self._validators
@@ -518,7 +535,7 @@ class _Transfer:
         self._hash.finish(size_bytes, self._cancel.check)
         for digest in self._promised:
             if not self._hash.matches(digest, self._part.blocks(size_bytes)):
-                self._set_aside(digest)
+                self._quarantine(digest)
                 return self.run()
         return Fetched(
             self._part,
@@ -534,8 +551,8 @@ class _Transfer:
             took_s=self.lasts_s,
         )
 
-    def _set_aside(self, digest: Digest) -> None:
-        where = self._part.set_aside(self._owner.store.quarantine)
+    def _quarantine(self, digest: Digest) -> None:
+        where = self._part.quarantine(self._owner.store.quarantine_folder)
         if self._refetched:
             raise DigestMismatch(
                 self._request.url,
@@ -544,7 +561,7 @@ class _Transfer:
         self._refetched = True
         self._start_over()
 
-    def _note_promises(self, answer: Answer, head: Head) -> None:
+    def _note_promises(self, answer: TransportResponse, head: Head) -> None:
         # The digest of an encoded body is not that of the bytes we keep; Content-MD5 of a 206 is that of the range.
         if not head.is_encoded:
             headers = answer.headers
@@ -557,15 +574,15 @@ class _Transfer:
             self._part.discard()
             raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes")
 
-    def _too_short(self) -> TransferBroken:
+    def _too_short(self) -> ConnectionLost:
         total = self._part.record.complete_length if self._part.record else None
-        return TransferBroken(
+        return ConnectionLost(
             self._request.url, f"the body ended early, {self._part.written_bytes} of {total} bytes are here"
         )
 
     def _wait_or_raise(self, error: TransferError, failures: int) -> None:
         backoff = self._policy.backoff
-        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectFailed) else backoff.times
+        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectError) else backoff.times
         if not error.transient or failures > limit:
             raise error
         wait_s = error.retry_after_s or 0.0
@@ -576,8 +593,8 @@ class _Transfer:
         with self._progress.sleeping(f"{error.reason}, again in {wait_s:.0f} s"):
             self._cancel.wait(wait_s)
 
-    def _new_exchange(self, cancel: Cancel | None = None, *, waits: bool = True) -> Exchange:
-        return Exchange(
+    def _new_exchange(self, cancel: Cancel | None = None, *, waits: bool = True) -> Requester:
+        return Requester(
             self._request,
             self._owner.transport,
             self._owner.pauses,
@@ -595,11 +612,11 @@ class _Transfer:
 class _Front:
     """What a transfer itself receives, see `body.Sink`."""
 
-    def __init__(self, transfer: _Transfer, crew: Crew | Alone) -> None:
+    def __init__(self, transfer: _Transfer, crew: SegmentedFetch | SingleConnection) -> None:
         self.write = transfer.write
         self.write_from = transfer.write_from
         self.received = crew.consider
-        self._crew = crew
+        self._segments = crew
 
-    def extend(self, _share: Share) -> bool:
-        return self._crew.goes_on()
+    def extend(self, _share: Segment) -> bool:
+        return self._segments.goes_on()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _KEPT_S = 0.02  # so long a place that was left is kept for the next file
 
 
-class HostPlaces:
+class HostSlots:
     """Connections under way, by host. Those that a file begins with are counted, and never wait: who begins it has
     seen to that. Helpers come where there is room, and go where others have come.
     """
@@ -33,14 +33,14 @@ class HostPlaces:
             if left := self._left_at.get(host):
                 left.popleft()
 
-    def take_free(self, host: str) -> bool:
+    def try_acquire(self, host: str) -> bool:
         """A place for a helper, if there is one; then it is to `leave`."""
         with self._lock:
             is_free = not self._limit or self._taken[host] + self._kept(host) < self._limit
             self._taken[host] += is_free
             return is_free
 
-    def leave_crowd(self, host: str) -> bool:
+    def release_excess(self, host: str) -> bool:
         """Leave, if there are more than there should be: as many do as have to, though all are asked."""
         if not self._is_crowded(host):  # nearly always, and asked for each block
             return False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.retry import Backoff
 from mediacrawl.download.segments import SegmentPolicy
-from mediacrawl.errors import TransferBroken
+from mediacrawl.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,13 +44,13 @@ class Stall:
         self._bytes = 0
 
     def seen(self, new_bytes: int) -> None:
-        """Raise `TransferBroken` at the end of a window in which less than the minimum came."""
+        """Raise `ConnectionLost` at the end of a window in which less than the minimum came."""
         self._bytes += new_bytes
         now = self._clock()
         if now - self._since < self._policy.stall_s:
             return
         if self._bytes < self._policy.stall_bytes:
-            raise TransferBroken(
+            raise ConnectionLost(
                 self._url, f"stalled: {self._bytes} bytes in {self._policy.stall_s:g} s, reconnecting"
             )
         self._since, self._bytes = now, 0

@@ -48,7 +48,7 @@ class TransferRequest(NamedTuple):
     name: str = ""
 
 
-class HeldPart(Protocol):
+class LockedPart(Protocol):
     """A whole part that waits for its name, locked; in this process or in another."""
 
     @property
@@ -81,7 +81,7 @@ class Fetched(NamedTuple):
         took_s: from the beginning to the last byte.
     """
 
-    part: HeldPart | None
+    part: LockedPart | None
     status: int
     url: str
     headers: Mapping[str, str] = {}

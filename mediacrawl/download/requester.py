@@ -11,13 +11,13 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
 from mediacrawl.errors import (
+    ConnectionLost,
     HttpStatusError,
-    NotFetchable,
-    RedirectForbidden,
     RedirectRefused,
-    TransferBroken,
+    RobotsForbidden,
     TransferError,
-    shown_url,
+    UnsupportedURL,
+    redact_url,
 )
 from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.permits import Admission, HostConnections, HostPaused, NoPermit
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.records import TransferRequest
-    from mediacrawl.download.resume import Ask
+    from mediacrawl.download.resume import ConditionalRequest
     from mediacrawl.download.retry import HostPauses
-    from mediacrawl.transport.base import Answer, Transport
+    from mediacrawl.transport.base import Transport, TransportResponse
     from mediacrawl.transport.permits import FileConnections
 
     # Why a transfer may not be redirected to a URL; None if it may. Blocks; ends at once when it is cancelled.
@@ -60,7 +60,7 @@ def anywhere(_request: TransferRequest, _target: str, _cancel: Cancel) -> None:
     """Every redirect may be followed."""
 
 
-class Exchange:
+class Requester:
     """Asks for one wanted file, as often as the transfer needs it.
 
     Attributes:
@@ -95,13 +95,13 @@ class Exchange:
         self._connections = connections or HostConnections()
         self._of_file = of_file
         self._waits = waits
-        self._answer: Answer | None = None  # that has a connection of the file
+        self._answer: TransportResponse | None = None  # that has a connection of the file
         self.origin = origin_of(request.url)
-        self._opened: Answer | None = None
+        self._opened: TransportResponse | None = None
         self.latency_s: float | None = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
 
-    def open(self, ask: Ask) -> Answer:
+    def open(self, ask: ConditionalRequest) -> TransportResponse:
         """Send a first ask and read the head of the answer, whatever it says: for a look at it. An `ask` that follows
         gets this answer; if none does, `close` it. Raises as `ask` does.
         """
@@ -111,9 +111,9 @@ class Exchange:
     def close(self) -> None:
         """The answer that was opened is not to be asked for any more."""
         self._opened = None
-        self.let_go()
+        self.release_connection()
 
-    def let_go(self) -> None:
+    def release_connection(self) -> None:
         """Close the last answer: its connection is free for the next one."""
         answer, self._answer = self._answer, None
         if answer is None:
@@ -123,7 +123,7 @@ class Exchange:
             self._of_file.leave(cut=is_cut)
 
     @contextmanager
-    def ask(self, ask: Ask) -> Iterator[tuple[Answer, Head]]:
+    def ask(self, ask: ConditionalRequest) -> Iterator[tuple[TransportResponse, Head]]:
         """Open, follow redirects, and close in the end.
 
         Raises:
@@ -135,9 +135,9 @@ class Exchange:
             with self._cancel.watch(answer):
                 yield answer, head_of(answer, redirected=answer.url != self._request.url)
         finally:
-            self.let_go()
+            self.release_connection()
 
-    def _follow(self, ask: Ask) -> Answer:
+    def _follow(self, ask: ConditionalRequest) -> TransportResponse:
         url = self._request.url
         seen: set[tuple[str, str]] = {(url, "")}
         while True:
@@ -145,7 +145,7 @@ class Exchange:
             answer = opened or self._get(url, ask)
             if answer.status not in REDIRECTS:
                 return answer
-            self.let_go()
+            self.release_connection()
             target = answer.headers.get("location")
             if not self._request.allow_redirects or not target:
                 raise HttpStatusError(url, answer.status, answer.reason)
@@ -158,7 +158,7 @@ class Exchange:
             return
         why_not = self._may_follow(self._request, target, self._cancel)
         if why_not is not None:
-            raise RedirectForbidden(self._request.url, f"redirect to {shown_url(target)}: {why_not}")
+            raise RobotsForbidden(self._request.url, f"redirect to {redact_url(target)}: {why_not}")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
         # http libraries decode header bytes as latin-1; servers send UTF-8.
@@ -176,13 +176,13 @@ class Exchange:
         # To the same URL with a new cookie is no loop: sites that want one greet like that.
         step = (target, self._cookie_field("", origin_of(target).host))
         if step in seen:
-            raise RedirectRefused(self._request.url, f"redirect loop at {shown_url(target)}")
+            raise RedirectRefused(self._request.url, f"redirect loop at {redact_url(target)}")
         if len(seen) > MAX_REDIRECTS:
             raise RedirectRefused(self._request.url, f"more than {MAX_REDIRECTS} redirects")
         seen.add(step)
         return target
 
-    def _get(self, url: str, ask: Ask) -> Answer:
+    def _get(self, url: str, ask: ConditionalRequest) -> TransportResponse:
         origin = self.origin if url == self._request.url else origin_of(url)
         if self._of_file is not None:
             self._of_file.enter(self._cancel, wait=self._waits)
@@ -190,13 +190,13 @@ class Exchange:
             answer = self._answer = self._sent(url, origin, ask)
         except BaseException as error:
             if self._of_file is not None:
-                self._of_file.leave(cut=isinstance(error, TransferBroken))
+                self._of_file.leave(cut=isinstance(error, ConnectionLost))
             raise
         if answer.status in {429, 503}:
             self._raise_busy(url, origin, answer)
         return answer
 
-    def _sent(self, url: str, origin: Origin, ask: Ask) -> Answer:
+    def _sent(self, url: str, origin: Origin, ask: ConditionalRequest) -> TransportResponse:
         """Ask as soon as the host may be asked."""
         admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits, self._progress)
         while True:
@@ -229,12 +229,12 @@ class Exchange:
             with self._progress.sleeping(f"{host} asked for quiet"):
                 self._cancel.wait(pause_s)
 
-    def _raise_busy(self, url: str, origin: Origin, answer: Answer) -> None:
+    def _raise_busy(self, url: str, origin: Origin, answer: TransportResponse) -> None:
         wait_s = self._pauses.heed(origin.host, answer.status, answer.headers, longest_s=self._max_pause_s)
-        self.let_go()
+        self.release_connection()
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
 
-    def _headers(self, origin: Origin, ask: Ask) -> Mapping[str, str]:
+    def _headers(self, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
         if not (ask.headers or self._cookies) and origin == self.origin:
             return _usual_headers(self._request.headers)
         foreign = origin != self.origin
@@ -266,7 +266,7 @@ class Exchange:
         pairs = [pair for pair in sent.split("; ") if pair and pair.partition("=")[0] not in own]
         return "; ".join([*pairs, *(f"{name}={value}" for name, value in own.items())])
 
-    def _keep_cookies(self, url: str, answer: Answer) -> None:
+    def _keep_cookies(self, url: str, answer: TransportResponse) -> None:
         """Names and values (RFC 6265 5.2); they live for this transfer and this host, so attributes do not matter."""
         for line in answer.headers.get("set-cookie", "").split("\n"):
             name, equals, value = line.partition(";")[0].partition("=")
@@ -280,7 +280,7 @@ def _usual_headers(wished: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     return {name: value for name, value in wished if name.lower() not in _OURS} | {"Accept-Encoding": "identity"}
 
 
-def head_of(answer: Answer, *, redirected: bool) -> Head:
+def head_of(answer: TransportResponse, *, redirected: bool) -> Head:
     """The part of an answer's head that decides."""
     headers = answer.headers
     kind = media_type(headers.get("content-type"))
@@ -312,5 +312,5 @@ def origin_of(url: str) -> Origin:
     """Raises `TransferError` for what cannot be fetched."""
     origin = Origin.of(url)
     if origin is None:
-        raise NotFetchable(url, "not an http or https URL with a host")
+        raise UnsupportedURL(url, "not an http or https URL with a host")
     return origin

@@ -21,7 +21,7 @@ class Saved(NamedTuple):
     validators: Validators = Validators()
 
 
-class Manner(Enum):
+class RequestKind(Enum):
     """How to ask."""
 
     WHOLE = auto()  # no Range
@@ -29,10 +29,10 @@ class Manner(Enum):
     OVERLAP = auto()  # plain Range from a little before `have`, to compare
 
 
-class Ask(NamedTuple):
+class ConditionalRequest(NamedTuple):
     """One request. `start` is the first byte asked for."""
 
-    manner: Manner
+    manner: RequestKind
     start: int = 0
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -78,33 +78,35 @@ class Decision(NamedTuple):
     why: str
 
 
-def first_ask(saved: Saved | None, revalidate: Validators | None = None) -> Ask:
+def first_request(saved: Saved | None, revalidate: Validators | None = None) -> ConditionalRequest:
     """How to ask at first (RFC 9110 13.1.5: If-Range only with a strong validator)."""
     if saved is None or saved.have == 0:
         conditional = revalidate.conditional_headers() if revalidate else {}
-        return Ask(Manner.WHOLE, headers=tuple(conditional.items()))
+        return ConditionalRequest(RequestKind.WHOLE, headers=tuple(conditional.items()))
     if_range = saved.validators.if_range()
     if if_range is None:
-        return overlap_ask(saved)
-    return Ask(Manner.IF_RANGE, saved.have, (("Range", range_header(saved.have)), ("If-Range", if_range)))
+        return overlap_request(saved)
+    return ConditionalRequest(
+        RequestKind.IF_RANGE, saved.have, (("Range", range_header(saved.have)), ("If-Range", if_range))
+    )
 
 
-def overlap_ask(saved: Saved) -> Ask:
+def overlap_request(saved: Saved) -> ConditionalRequest:
     """A plain Range from a little before the end, so that bytes can be compared."""
     start = max(0, saved.have - OVERLAP_BYTES)
-    return Ask(Manner.OVERLAP, start, (("Range", range_header(start)),))
+    return ConditionalRequest(RequestKind.OVERLAP, start, (("Range", range_header(start)),))
 
 
-def whole_ask() -> Ask:
+def whole_request() -> ConditionalRequest:
     """No Range, no condition."""
-    return Ask(Manner.WHOLE)
+    return ConditionalRequest(RequestKind.WHOLE)
 
 
-def decide(saved: Saved | None, ask: Ask, head: Head) -> Decision:
+def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision:
     """The resume table."""
     if head.status in {401, 403, 410} and head.redirected:
         return Decision(Action.ORIGINAL, f"HTTP {head.status} behind a redirect: a signed URL may have expired")
-    if ask.manner is Manner.WHOLE or saved is None:
+    if ask.manner is RequestKind.WHOLE or saved is None:
         return _decide_whole(ask, head)
     match head.status:
         case 206:
@@ -116,7 +118,7 @@ def decide(saved: Saved | None, ask: Ask, head: Head) -> Decision:
     return Decision(Action.REJECT, f"HTTP {head.status}")
 
 
-def _decide_whole(ask: Ask, head: Head) -> Decision:
+def _decide_whole(ask: ConditionalRequest, head: Head) -> Decision:
     if head.status == 200:
         return Decision(Action.RESTART, "the whole representation")
     if head.status == 304 and ask.headers:
@@ -124,18 +126,18 @@ def _decide_whole(ask: Ask, head: Head) -> Decision:
     return Decision(Action.REJECT, f"HTTP {head.status}")
 
 
-def _decide_206(saved: Saved, ask: Ask, head: Head) -> Decision:
+def _decide_206(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     if unfit := _unfit_206(saved, ask, head):
         return Decision(Action.REFETCH, unfit)
     match saved.validators.compare(head.validators):
         case Agreement.DIFFERENT:
             return Decision(Action.REFETCH, "206 of another version")
-        case Agreement.UNKNOWN if ask.manner is not Manner.OVERLAP:
+        case Agreement.UNKNOWN if ask.manner is not RequestKind.OVERLAP:
             return Decision(Action.PROBE, "206 that does not say of which version it is")
     return Decision(Action.RESUME, "206 of the same version at the right place")
 
 
-def _unfit_206(saved: Saved, ask: Ask, head: Head) -> str | None:
+def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     """Why this 206 cannot continue what is on the disk, None when it can."""
     answer = head.content_range
     if head.is_multipart or answer is None or answer.start is None or answer.stop is None:
@@ -159,16 +161,16 @@ def _unfit_206(saved: Saved, ask: Ask, head: Head) -> str | None:
     return None
 
 
-def _decide_200(saved: Saved, ask: Ask, head: Head) -> Decision:
+def _decide_200(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     mine, theirs = saved.validators.etag, head.validators.etag
     same = mine is not None and theirs is not None and mine.strong_match(theirs)
     length_agrees = saved.complete_length is None or head.content_length in (None, saved.complete_length)
-    if ask.manner is Manner.IF_RANGE and same and length_agrees and not head.ranges_refused:
+    if ask.manner is RequestKind.IF_RANGE and same and length_agrees and not head.ranges_refused:
         return Decision(Action.PROBE, "200 to If-Range with the same strong ETag")
     return Decision(Action.RESTART, "200: changed, or no ranges here")
 
 
-def _decide_416(saved: Saved, ask: Ask, head: Head) -> Decision:
+def _decide_416(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     total = head.content_range.complete_length if head.content_range else None
     agreement = saved.validators.compare(head.validators)
     fits = total == saved.have and saved.complete_length in (None, total)
@@ -176,6 +178,6 @@ def _decide_416(saved: Saved, ask: Ask, head: Head) -> Decision:
         return Decision(Action.REFETCH, f"416: {total} bytes there, {saved.have} here")
     if agreement is Agreement.SAME:
         return Decision(Action.COMPLETE, "416: nothing is missing")
-    if ask.manner is Manner.IF_RANGE:
+    if ask.manner is RequestKind.IF_RANGE:
         return Decision(Action.PROBE, "416 that does not say of which version it is")
     return Decision(Action.REFETCH, "416 to a range that exists")

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.body import receive
 from mediacrawl.download.cancel import Cancel
-from mediacrawl.download.places import HostPlaces
-from mediacrawl.download.resume import Ask, Manner
+from mediacrawl.download.places import HostSlots
+from mediacrawl.download.resume import ConditionalRequest, RequestKind
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Agreement, range_header
 from mediacrawl.transport.permits import NoPermit
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mediacrawl.download.body import Body
-    from mediacrawl.download.requester import Exchange
+    from mediacrawl.download.requester import Requester
     from mediacrawl.download.resume import Head
     from mediacrawl.headers import Validators
     from mediacrawl.store.parts import PartFile
-    from mediacrawl.transport.base import Answer
+    from mediacrawl.transport.base import TransportResponse
 
 _STOP_WITHIN_S = 2.0
 _TRY_AGAIN_S = 0.1
@@ -69,7 +69,7 @@ class SegmentPolicy(NamedTuple):
         return SegmentPolicy(connections, min(self.from_bytes, 4 * _SPLIT_BYTES), 0.0)
 
 
-class Share:
+class Segment:
     """What one connection is to bring: from `start` (moves on as bytes arrive) to `stop` (may be taken back)."""
 
     def __init__(self, start: int, stop: int | None) -> None:
@@ -99,7 +99,7 @@ class Share:
         with self.lock:
             self.start += written_bytes
 
-    def split(self, kept_bytes: int | None = None, least_bytes: float | None = None) -> Share | None:
+    def split(self, kept_bytes: int | None = None, least_bytes: float | None = None) -> Segment | None:
         """Give the rear away: half of it, or what is behind so many bytes. None if less than the least is left."""
         least_bytes = 2 * _SPLIT_BYTES if least_bytes is None else least_bytes
         with self.lock:
@@ -108,7 +108,7 @@ class Share:
                 return None
             half = (self.stop - start) // 2
             middle = start + (half if kept_bytes is None else min(half, kept_bytes))
-            rear = Share(middle, self.stop)
+            rear = Segment(middle, self.stop)
             self.stop = middle
             return rear
 
@@ -134,30 +134,30 @@ class _Crowded(Exception):
 class _Helper:
     """What a helper receives, see `body.Sink`."""
 
-    def __init__(self, crew: Crew, part: PartFile, *, stays: bool) -> None:
-        self._crew = crew
+    def __init__(self, crew: SegmentedFetch, part: PartFile, *, stays: bool) -> None:
+        self._segments = crew
         self._part = part
         self._stays = stays
 
-    def write(self, share: Share, data: bytes) -> None:
+    def write(self, share: Segment, data: bytes) -> None:
         with share.writing:
             if share.is_fenced:
                 raise Interrupted("the transfer has ended")
             self._part.write_at(share.start, data)
-            self._crew.written(share, len(data))
+            self._segments.written(share, len(data))
 
-    def write_from(self, share: Share, pipe: int, size_bytes: int) -> None:
+    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
         self.write(share, os.read(pipe, size_bytes))
 
-    def extend(self, _share: Share) -> bool:
+    def extend(self, _share: Segment) -> bool:
         return False
 
     def received(self) -> None:
         if not self._stays:
-            self._crew.check_place()
+            self._segments.check_place()
 
 
-class Alone:
+class SingleConnection:
     """A crew of nobody."""
 
     def consider(self) -> None: ...
@@ -170,31 +170,31 @@ class Alone:
     def stop(self) -> None: ...
 
 
-class Crew:
+class SegmentedFetch:
     """The helpers of one body."""
 
     def __init__(
         self,
-        front: Share,
+        front: Segment,
         part: PartFile,
         validators: Validators,
         policy: SegmentPolicy,
         *,
-        new_exchange: Callable[..., Exchange],
-        new_body: Callable[[Answer, Cancel], Body],
+        new_exchange: Callable[..., Requester],
+        new_body: Callable[[TransportResponse, Cancel], Body],
         count: Callable[[int], None],
         cancel: Cancel,
         clock: Callable[[], float] = time.monotonic,
-        places: HostPlaces | None = None,
+        places: HostSlots | None = None,
         yields: Callable[[str], bool] | None = None,
         host: str = "",
     ) -> None:
         """`yields` says whether a helper is to go, as somebody else waits for its connection."""
         self._front = front
-        self._places = places or HostPlaces()
+        self._places = places or HostSlots()
         self._host = host
         self._shares = [front]  # somebody brings them
-        self._left: list[Share] = []  # nobody does, ascending
+        self._left: list[Segment] = []  # nobody does, ascending
         self._part = part
         self._validators = validators
         self._policy = policy
@@ -286,7 +286,7 @@ class Crew:
         if missing < self._policy.from_bytes or not pays or self._helping + 1 >= self._policy.connections:
             self._may_grow = False
             return False
-        if not self._places.take_free(self._host):  # perhaps there is one later
+        if not self._places.try_acquire(self._host):  # perhaps there is one later
             return False
         self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if self._all_at_once and not self._threads:
@@ -319,11 +319,11 @@ class Crew:
             with self._growing:
                 may_add = self._grow()
 
-    def _next(self) -> Share | None:
+    def _next(self) -> Segment | None:
         """What nobody brings, else the rear half of the largest share."""
         with self._lock:
             if self._left:
-                share: Share | None = self._take()
+                share: Segment | None = self._take()
             else:
                 largest = max(self._shares, key=lambda s: s.missing_bytes)
                 share = largest.split(least_bytes=self._worth_splitting_bytes())
@@ -331,7 +331,7 @@ class Crew:
                 self._shares.append(share)
             return share
 
-    def _take(self) -> Share:
+    def _take(self) -> Segment:
         """The first piece of what nobody brings: the less is left, the smaller."""
         share = self._left[0]
         rest = share.split(self._piece_bytes(sum(share.missing_bytes for share in self._left)))
@@ -353,7 +353,7 @@ class Crew:
         least_bytes = max(2 * _SPLIT_BYTES, int(4 * self._worth_splitting_bytes()))
         return max(least_bytes, missing_bytes // (2 * self._policy.connections))
 
-    def _help(self, share: Share | None, *, is_front: bool = False) -> None:
+    def _help(self, share: Segment | None, *, is_front: bool = False) -> None:
         """Bring one share, then what is next, until there is nothing to take, or a helper's place is needed."""
         has_place = not is_front  # that of the front is not ours to leave
         try:
@@ -381,18 +381,18 @@ class Crew:
                 self._places.leave(self._host)
             self._answered.set()
 
-    def _end(self, share: Share) -> None:
+    def _end(self, share: Segment) -> None:
         """Nobody brings it any more: what is missing of it is there to take."""
         with self._lock:
             self._shares.remove(share)
             if share.missing_bytes:
                 self._left = sorted([*self._left, share], key=lambda s: s.start)
 
-    def _bring(self, share: Share, *, is_front: bool) -> None:
+    def _bring(self, share: Segment, *, is_front: bool) -> None:
         if_range = self._validators.if_range()
         assert if_range is not None
         span = range_header(share.start, share.stop)
-        ask = Ask(Manner.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
+        ask = ConditionalRequest(RequestKind.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
         # Watched, as the others should not wait for one that is stuck when all have to end.
         with exchange.ask(ask) as (answer, head):
@@ -405,7 +405,7 @@ class Crew:
         if not share.is_full:
             raise TransferError("", "a segment ended early")
 
-    def written(self, share: Share, size_bytes: int) -> None:
+    def written(self, share: Segment, size_bytes: int) -> None:
         """By a helper: these bytes are in the part."""
         self._part.mark((share.start, share.start + size_bytes))
         share.advance(size_bytes)
@@ -413,12 +413,12 @@ class Crew:
 
     def check_place(self) -> None:
         """By a helper: raise `_Crowded` where its place or its connection is wanted by another file."""
-        if self._places.leave_crowd(self._host):
+        if self._places.release_excess(self._host):
             raise _Crowded(has_left=True)
         if self._yields(self._host):
             raise _Crowded(has_left=False)
 
-    def _is_mine(self, head: Head, share: Share) -> bool:
+    def _is_mine(self, head: Head, share: Segment) -> bool:
         body, record = head.content_range, self._part.record
         return (
             head.status == 206

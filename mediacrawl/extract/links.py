@@ -6,7 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lxml import etree
@@ -22,6 +22,8 @@ _PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,4})?/(?:[\w.~!$&'()*+,;=:@/?-
 _BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
 _FOLDER = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,4})?)(/(?:[\w~-][\w.~-]*/)*)[\w.~-]*(?:\?[^#]*)?", re.ASCII)
 _SCHEMES = ("http", "https")
+
+Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
 
 
 @dataclass(frozen=True)

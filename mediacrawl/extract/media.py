@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
+from mediacrawl.extract.links import Element
 from mediacrawl.extract.srcset import Candidate, by_size, parse_srcset
 from mediacrawl.extract.xpath import evaluate
 from mediacrawl.headers.media_type import kind_of_path, kind_of_type
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 KINDS = ("image", "audio", "video")
 
-Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
 Reader: TypeAlias = Callable[["Page", Element, list[Element]], Iterator["MediaLink"]]
 
 _LAZY_SRCSET = ("data-srcset", "data-lazy-srcset", "srcset")

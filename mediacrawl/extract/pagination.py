@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
@@ -14,9 +14,7 @@ from mediacrawl.extract.xpath import evaluate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mediacrawl.extract.links import Page
-
-Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
+    from mediacrawl.extract.links import Element, Page
 
 # How a link says that it is the next page, the surest first. A double arrow often leads to the last page.
 _TEXT, _LABEL, _CLASS, _ALT, _ARROW, _DOUBLE_ARROW = range(6)

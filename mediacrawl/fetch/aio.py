@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mediacrawl.download.records import Fetched, unlock
-from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, failure_of, in_words
+from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, describe_error, failure_of
 from mediacrawl.fetch.queue import Step
 from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
 from mediacrawl.ledger.sqlite import Entry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mediacrawl.fetch.host_queue import Batch
     from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.request import FileRequest
-    from mediacrawl.fetch.resources import Works
+    from mediacrawl.fetch.resources import FetchResources
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class AsyncFetch:
     Nothing that it returns raises anything but `asyncio.CancelledError`: a file has a `FileResult`, whatever happens.
     """
 
-    def __init__(self, works: Works, files: FetchQueue, crawl: Crawl) -> None:
-        self._works = works
+    def __init__(self, resources: FetchResources, files: FetchQueue, crawl: Crawl) -> None:
+        self._resources = resources
         self._files = files
         self._crawl = crawl
         self._loop = asyncio.get_running_loop()
@@ -262,7 +262,7 @@ class AsyncFetch:
             return False
         began_s = self._loop.time()
         try:
-            return not self._works.archive.ledger.knows_any(keys)
+            return not self._resources.archive.ledger.knows_any(keys)
         except Exception:  # who asks again is told
             return False
         finally:
@@ -282,7 +282,7 @@ class AsyncFetch:
 
     async def _rows(self, keys: Sequence[str]) -> list[Entry | Exception | None]:
         try:
-            return await asyncio.wrap_future(self._works.questions.submit_all(keys))
+            return await asyncio.wrap_future(self._resources.questions.submit_all(keys))
         except (CancelledError, asyncio.CancelledError):  # the crawl has closed
             return [Interrupted("closed")] * len(keys)
 
@@ -336,7 +336,7 @@ class AsyncFetch:
 
     def _write(self) -> None:
         if writes := self._files.take_writes():
-            done = self._works.changes.submit_all([write.change for write in writes])
+            done = self._resources.changes.submit_all([write.change for write in writes])
             self._begin(self._written(writes, asyncio.wrap_future(done)))
 
     async def _written(self, writes: Sequence[Write], done: asyncio.Future[list[Entry | Exception]]) -> None:
@@ -397,7 +397,7 @@ class AsyncFetch:
             return
         self._is_broken = True
         logger.error("A mistake in mediacrawl: %s", error, exc_info=error)
-        self._crawl.stop_for(MachineError(f"a mistake in mediacrawl, please report it: {in_words(error)}"))
+        self._crawl.stop_for(MachineError(f"a mistake in mediacrawl, please report it: {describe_error(error)}"))
         self._act_soon()
 
     def _interrupt_who_waits(self) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import ConnectFailed, TransferBroken, TransferError
+from mediacrawl.errors import ConnectError, ConnectionLost, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ _NEWS = 0.3  # the weight of the last batch in what a file takes
 _FAILING_FROM = 3  # files in a row
 
 
-class Pace:
+class BatchSizer:
     """What a file of one host takes, of late: to hand one over costs more than to fetch a small one.
 
     And whether the host answers. One that does not gets one connection until it answers again, so that few of its
@@ -44,7 +44,7 @@ class Pace:
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
         """What those of a batch took; one that was slow by chance does not count for much."""
         for outcome in outcomes:
-            if isinstance(outcome, ConnectFailed | TransferBroken):
+            if isinstance(outcome, ConnectError | ConnectionLost):
                 self.failures += 1
             elif isinstance(outcome, Fetched | TransferError):
                 self.failures = 0

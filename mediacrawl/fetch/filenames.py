@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mediacrawl.errors import shown_url
+from mediacrawl.errors import redact_url
 from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
 from mediacrawl.store.paths import safe_folders, safe_name
 from mediacrawl.urls import Origin
@@ -38,7 +38,7 @@ def key_of_url(url: str) -> str:
         return url
     from w3lib.url import canonicalize_url  # noqa: PLC0415 - mostly in vain
 
-    return canonicalize_url(shown_url(url))
+    return canonicalize_url(redact_url(url))
 
 
 def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
@@ -71,7 +71,9 @@ def is_page_name(url: str) -> bool:
     return name_in_url(url).lower().endswith((".html", ".htm", ".xhtml"))
 
 
-def wished_path(owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
+def preferred_path(
+    owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None
+) -> str:
     """`<owner>/<host>/<name>`, each part safe. `owner` is the spider's name."""
     origin = Origin.of(url)
     return _safe_folders(owner, origin.host if origin is not None else "local") + file_name(url, headers, filename)

@@ -8,10 +8,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.errors import (
-    ConnectFailed,
-    TransferBroken,
+    ConnectError,
+    ConnectionLost,
 )
-from mediacrawl.fetch.batch_size import SHORTEST_S, Pace
+from mediacrawl.fetch.batch_size import SHORTEST_S, BatchSizer
 from mediacrawl.headers import kind_of_path
 from mediacrawl.urls import Origin
 
@@ -37,18 +37,18 @@ class Batch(NamedTuple):
     """
 
     host: HostQueue
-    line: HostLine
+    line: HostSubqueue
     requests: Sequence[FileRequest]
     is_contended: bool = False
 
 
-class HostLine:
+class HostSubqueue:
     """Files of one host that wait, and take about as long as each other."""
 
     def __init__(self, kind: str) -> None:
         self._most = 1.0 if kind == ALONE else float("inf")
         self._waiting: deque[tuple[float, FileRequest]] = deque()  # since when
-        self._pace = Pace()
+        self._pace = BatchSizer()
         self._in_flight = 0  # batches
         self._begun = 0  # number of its last batch
 
@@ -131,7 +131,7 @@ class HostQueue:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._lines: dict[str, HostLine] = {}  # by kind
+        self._lines: dict[str, HostSubqueue] = {}  # by kind
         self._in_flight = 0
         self._begun = 0  # batches
 
@@ -144,13 +144,13 @@ class HostQueue:
         """Add a file at the end of the line of its kind."""
         line = self._lines.get(kind)
         if line is None:
-            line = self._lines[kind] = HostLine(kind)
+            line = self._lines[kind] = HostSubqueue(kind)
         line.append(since_s, request)
 
     def begin(self, connections: float, most: float, *, scattered: bool, gathers_at_s: float | None) -> Batch | None:
         """Take the next batch, of so many files at most, if one of so many connections is free.
 
-        `gathers_at_s` is the time now, where files that come one at a time wait for others; see `HostLine.wait_s`.
+        `gathers_at_s` is the time now, where files that come one at a time wait for others: `HostSubqueue.wait_s`.
         """
         for line in sorted(self._lines.values(), key=_turn_of) if len(self._lines) > 1 else self._lines.values():
             free = line.free(connections, connections - self._in_flight)
@@ -184,13 +184,13 @@ class HostQueue:
         return [request for line in self._lines.values() for request in line.clear()]
 
 
-def _turn_of(line: HostLine) -> tuple[int, int]:
+def _turn_of(line: HostSubqueue) -> tuple[int, int]:
     return line.turn
 
 
 def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
     """Whether a redirect has led to another host, and that one has failed."""
-    if not isinstance(outcome, ConnectFailed | TransferBroken):
+    if not isinstance(outcome, ConnectError | ConnectionLost):
         return False
     asked, failed = Origin.of(request.transfer.url), Origin.of(outcome.url)
     return asked is not None and failed is not None and asked.host != failed.host

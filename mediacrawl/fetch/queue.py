@@ -17,16 +17,16 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from mediacrawl.archive import Failure, Publish, Unchanged, Want
+from mediacrawl.archive import Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
-    RedirectUnasked,
+    RobotsUnknown,
     TransferError,
     failure_of,
 )
-from mediacrawl.fetch.filenames import wished_path
+from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.host_queue import Batch, HostQueue, kind_of_line
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
@@ -82,7 +82,7 @@ class FetchQueue:
         per_host: connections to one host at a time.
         most_open: part files at a time. A part is open from when its batch begins until its file has its name.
         place_of: names the host of a file, and the kind of the line in which it waits there.
-        gathers: files come one at a time: see `HostLine.wait_s`.
+        gathers: files come one at a time: see `HostSubqueue.wait_s`.
         kept_hosts: so many hosts are remembered that have nothing to do, as more of their files may come.
     """
 
@@ -148,7 +148,7 @@ class FetchQueue:
                 self._hand_over(Step(request, None))
             else:
                 if not is_noted(entry):
-                    self._writes.append(Write(request, Want(request.entry(self._owner))))
+                    self._writes.append(Write(request, RecordWanted(request.entry(self._owner))))
                 name, kind = self._place_of(request)
                 host = self._hosts.get(name)
                 if host is None:
@@ -183,7 +183,7 @@ class FetchQueue:
                     self._contended_until_s = now_s + _CONTENDED_S
                     self._met.append(request)
                     self._times.add(now_s + outcome.ask_after_s, request)
-                case RedirectUnasked() if request.redirects < _MOST_REDIRECTS:
+                case RobotsUnknown() if request.redirects < _MOST_REDIRECTS:
                     self._unasked.append((request._replace(redirects=request.redirects + 1), outcome.target))
                 case Fetched() | TransferError() if request.until == FETCHED:
                     self._hand_over(Step(request, outcome))
@@ -247,7 +247,7 @@ class FetchQueue:
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, MachineError | Interrupted):
                 fatal = fatal or outcome
-                if not isinstance(write.change, Want):
+                if not isinstance(write.change, RecordWanted):
                     self.interrupt(write.request)
             else:
                 self._take(write, outcome)
@@ -257,7 +257,7 @@ class FetchQueue:
     def _take(self, write: Write, outcome: Entry | Exception) -> None:
         request, change, fetched, error = write
         match change, outcome:
-            case Want(), _:
+            case RecordWanted(), _:
                 pass
             case Failure(), _:
                 assert error is not None
@@ -392,7 +392,7 @@ class FetchQueue:
 
     def _path_of(self, request: FileRequest, fetched: Fetched) -> str:
         owner = request.owner or self._owner
-        return wished_path(owner, request.transfer.url, fetched.headers, request.filename)
+        return preferred_path(owner, request.transfer.url, fetched.headers, request.filename)
 
     def _end(self, request: FileRequest, result: FileResult) -> None:
         del self._pending[request.key]

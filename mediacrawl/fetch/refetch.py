@@ -50,5 +50,5 @@ def _age_s(entry: Entry, now: float) -> float:
 
 
 def is_noted(entry: Entry | None) -> bool:
-    """Return whether a row says that its file is there, or wanted, so that `Want` would say nothing new."""
+    """Return whether a row says that its file is there, or wanted, so that `RecordWanted` would say nothing new."""
     return entry is not None and entry.state in {DONE, PENDING}

@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.fetch.filenames import is_page_name, key_of_url, name_in_url
 from mediacrawl.ledger.sqlite import DONE, Entry
 from mediacrawl.urls import Origin
@@ -107,7 +107,7 @@ class FileRequest(NamedTuple):
         """
         origin = Origin.of(url)
         if origin is None:
-            raise UsageProblem(f"{shown_url(url)}: not an http or https URL")
+            raise UsageProblem(f"{redact_url(url)}: not an http or https URL")
         transfer = TransferRequest(
             key_of_url(url),
             url,
@@ -128,7 +128,7 @@ class FileRequest(NamedTuple):
     @property
     def url(self) -> str:
         """The URL without credentials."""
-        return shown_url(self.transfer.url)
+        return redact_url(self.transfer.url)
 
     def entry(self, owner: str, **facts: Any) -> Entry:
         """Make the ledger row of this file; `owner` is the name of the spider or command that fetches it."""

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from mediacrawl import config
 from mediacrawl.archive import Archive, Change
-from mediacrawl.archive.batching import Batcher
+from mediacrawl.archive.batching import BatchingWorker
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.requester import anywhere
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
-from mediacrawl.errors import StoreUnwritable
+from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.opening import ledger_url
 from mediacrawl.system.open_files import allow_many_files
 from mediacrawl.transport.permits import ConnectionLimit, HostConnections
 from mediacrawl.transport.registry import TransportChoice, make_transport
-from mediacrawl.workers.executor import WORKERS_FROM, Transfers
-from mediacrawl.workers.threads import MOST_WAITING, TransferPool
+from mediacrawl.workers.executor import WORKERS_FROM, TransferExecutor
+from mediacrawl.workers.threads import MOST_WAITING, TransferThreads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.ledger.sqlite import Entry
     from mediacrawl.store.base import Store
-    from mediacrawl.workers.processes import WorkerPool
+    from mediacrawl.workers.processes import WorkerProcesses
 
 
-class Works:
+class FetchResources:
     """Everything below Scrapy, running: threads, files, connections.
 
     Attributes:
         archive: store and ledger.
-        questions: asks `archive.known` for many keys at once.
+        questions: asks `archive.lookup` for many keys at once.
         changes: carries out `archive.write` for many changes at once.
         pool: the transfers.
         most_open_parts: part files that may be open at a time.
@@ -62,7 +62,7 @@ class Works:
 
         Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
         """
-        config.refuse_unknown(settings)
+        config.refuse_unknown_settings(settings)
         policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
         choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
         self.most_open_parts = allow_many_files()
@@ -76,29 +76,29 @@ class Works:
             policy,
             pauses=pauses or HostPauses(),
             connections=HostConnections(self._limit, self.transport.close_idle),
-            brought=self.archive.brought,
+            fetched_elsewhere=self.archive.fetched_elsewhere,
             may_follow=may_follow,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
-        self.pool = Transfers(self._threads(concurrent), workers)
-        self.questions: Batcher[str, Entry | None] = Batcher("ledger-questions", self.archive.known)
-        self.changes: Batcher[Change, Entry] = Batcher("ledger-changes", self._write)
+        self.pool = TransferExecutor(self._threads(concurrent), workers)
+        self.questions: BatchingWorker[str, Entry | None] = BatchingWorker("ledger-questions", self.archive.lookup)
+        self.changes: BatchingWorker[Change, Entry] = BatchingWorker("ledger-changes", self._write)
 
-    def _threads(self, concurrent: int) -> TransferPool:
-        return TransferPool(self.downloader, concurrent, most_waiting=min(MOST_WAITING, self.most_open_parts))
+    def _threads(self, concurrent: int) -> TransferThreads:
+        return TransferThreads(self.downloader, concurrent, most_waiting=min(MOST_WAITING, self.most_open_parts))
 
-    def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerPool:
-        from mediacrawl.workers.processes import WorkerPool  # noqa: PLC0415
-        from mediacrawl.workers.protocol import Setup  # noqa: PLC0415 - a tenth of all that `get` has to import
+    def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerProcesses:
+        from mediacrawl.workers.processes import WorkerProcesses  # noqa: PLC0415
+        from mediacrawl.workers.protocol import WorkerConfig  # noqa: PLC0415 - a tenth of all that `get` has to import
 
         store = self.archive.store
         share = policy._replace(per_host=math.ceil(policy.per_host / processes))
         threads = math.ceil(self.concurrent / processes)
         is_limited = self._limit is not None
-        setup = Setup(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
+        setup = WorkerConfig(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
         downloader = self.downloader
-        return WorkerPool(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
+        return WorkerProcesses(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
 
     def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         try:
@@ -110,7 +110,7 @@ class Works:
         """Stop transfers, carry out what is queued, close the ledger. Blocks, but not for ever: not for the loop.
 
         Raises:
-            StoreUnwritable: the ledger does not come to an end. All else is closed.
+            StoreNotWritable: the ledger does not come to an end. All else is closed.
         """
         try:
             with ExitStack() as stack:  # each of these is closed, the last one first, whatever the others raise
@@ -121,7 +121,7 @@ class Works:
                 stack.callback(self.questions.close)
                 stack.callback(self.pool.end)
         except TimeoutError as error:
-            raise StoreUnwritable(
+            raise StoreNotWritable(
                 f"the ledger of {self.archive.store.root} does not answer: {error}; run the same command again"
             ) from None
 
@@ -152,8 +152,8 @@ def policy_of(settings: Settings) -> Policy:
         ),
         segments=SegmentPolicy(
             1 if polite else config.CONNECTIONS_PER_FILE.of(settings),
-            from_bytes=config.SEGMENT_FROM_BYTES.of(settings),
-            measure_s=config.SEGMENT_AFTER_S.of(settings),
+            from_bytes=config.SEGMENT_MIN_BYTES.of(settings),
+            measure_s=config.SEGMENT_PROBE_S.of(settings),
         ),
         per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
         sha256=config.SHA256.of(settings),

@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
-from mediacrawl.errors import MachineError, UsageProblem, shown_url
+from mediacrawl.errors import MachineError, UsageProblem, redact_url
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import FileRequest, FileResult
-from mediacrawl.fetch.resources import Works, refetch_policy_of
-from mediacrawl.fetch.stats import Report
+from mediacrawl.fetch.resources import FetchResources, refetch_policy_of
+from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.opening import store_of
 
@@ -47,10 +47,10 @@ class Session:
             raise UsageProblem("store must be a folder")
         self._settings = {**(settings or {}), config.FILES_STORE.name: store}
         config.check(self._settings)
-        self._store = store_of(config.FILES_STORE.of(self._settings), durable=config.SYNC.of(self._settings))
+        self._store = store_of(config.FILES_STORE.of(self._settings), durable=config.FSYNC.of(self._settings))
         self._refetch = refetch_policy_of(self._settings)
         self._owner = owner
-        self._works: Works | None = None
+        self._resources: FetchResources | None = None
         self._turn = threading.Lock()
         self._is_closed = False
 
@@ -68,9 +68,9 @@ class Session:
         self._close_works()
 
     def _close_works(self) -> None:
-        if self._works is not None:
-            works, self._works = self._works, None
-            works.close()
+        if self._resources is not None:
+            resources, self._resources = self._resources, None
+            resources.close()
 
     def fetch(self, requests: Iterable[FileRequest | str]) -> Iterator[FileResult]:
         """Fetch files, and yield what becomes of each, as it becomes known: in no order, once for each media key.
@@ -99,11 +99,11 @@ class Session:
         run: ThreadedFetch | None = None
         is_complete = False
         try:
-            if self._works is None:
-                self._works = Works(self._settings, self._store)
-            per_host = self._works.downloader.policy.per_host or self._works.concurrent
-            files = FetchQueue(self._owner, self._refetch, per_host, self._works.most_open_parts)
-            run = ThreadedFetch(self._works, files, self._blocks(requests), Report())
+            if self._resources is None:
+                self._resources = FetchResources(self._settings, self._store)
+            per_host = self._resources.downloader.policy.per_host or self._resources.concurrent
+            files = FetchQueue(self._owner, self._refetch, per_host, self._resources.most_open_parts)
+            run = ThreadedFetch(self._resources, files, self._blocks(requests), RunStats())
             try:
                 while not run.is_done:
                     yield from run.step(_WAIT_S)
@@ -138,7 +138,7 @@ class Session:
             except (UsageProblem, ValueError):
                 made = None
             if not isinstance(made, FileRequest):
-                yield [InvalidLine(shown_url(str(request))[:200], "not an http or https URL")]
+                yield [InvalidLine(redact_url(str(request))[:200], "not an http or https URL")]
                 continue
             headers = made.transfer.headers
             if not any(name.lower() == "user-agent" for name, _ in headers):

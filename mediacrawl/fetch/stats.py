@@ -35,7 +35,7 @@ class Recent:
         return is_new
 
 
-class Report:
+class RunStats:
     """Counts of one run. Memory is bounded: reasons are counted, a few examples kept.
 
     Attributes:

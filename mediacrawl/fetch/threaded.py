@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
     from mediacrawl.fetch.queue import FetchQueue, Write
-    from mediacrawl.fetch.resources import Works
-    from mediacrawl.fetch.stats import Report
+    from mediacrawl.fetch.resources import FetchResources
+    from mediacrawl.fetch.stats import RunStats
 
 _MOST_BLOCKS = 16
 _MOST_PENDING = 2000  # files: then no more requests are taken, as memory has an end
@@ -58,8 +58,10 @@ class ThreadedFetch:
         report: counts what is wanted and what became of it.
     """
 
-    def __init__(self, works: Works, files: FetchQueue, blocks: Iterable[Block], report: Report) -> None:
-        self._works = works
+    def __init__(
+        self, resources: FetchResources, files: FetchQueue, blocks: Iterable[Block], report: RunStats
+    ) -> None:
+        self._resources = resources
         self._files = files
         self._report = report
         self._seen = Recent()  # keys
@@ -105,7 +107,7 @@ class ThreadedFetch:
 
     def stop(self) -> None:
         """End `step` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
-        self._works.archive.ledger.hurry()
+        self._resources.archive.ledger.hurry()
         self._events.put(partial(self._interrupt))
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class ThreadedFetch:
     def drain(self) -> Iterator[list[FileResult]]:
         """Yield the results of what was written while it stopped; unlock the parts of all else, begin nothing.
 
-        Call it once `Works` is closed.
+        Call it once `FetchResources` is closed.
 
         Raises:
             MediacrawlError: something could not be written.
@@ -197,10 +199,10 @@ class ThreadedFetch:
                 confirmed = self._files.confirmed(batch, self._rows(batch.requests), time.time())
             if confirmed.requests:
                 transfers = [request.transfer for request in confirmed.requests]
-                self._then(self._works.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
+                self._then(self._resources.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
 
     def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
-        return self._works.archive.known([request.key for request in requests])
+        return self._resources.archive.lookup([request.key for request in requests])
 
     def _fetched(self, batch: Batch, done: Future[list[Outcome]]) -> None:
         try:
@@ -212,7 +214,7 @@ class ThreadedFetch:
         if writes := self._files.take_writes():
             self._writing += len(writes)
             changes = [write.change for write in writes]
-            self._then(self._works.changes.submit_all(changes), self._written, writes)
+            self._then(self._resources.changes.submit_all(changes), self._written, writes)
 
     def _written(self, writes: Sequence[Write], done: Future[list[Entry | Exception]]) -> None:
         self._writing -= len(writes)

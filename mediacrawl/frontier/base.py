@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mediacrawl.frontier.sqlite import Page
+    from mediacrawl.frontier.sqlite import FrontierPage
 
 
 class Frontier(Protocol):
@@ -19,14 +19,14 @@ class Frontier(Protocol):
 
     Raises:
         JobInUse: on opening: another process works here, or it belongs to another spider.
-        StoreUnwritable, DiskFull: from every method.
+        StoreNotWritable, DiskFull: from every method.
     """
 
     def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = 0) -> bool:
-        """Store a page; return False if it was seen before. `kind` is one of `Kind`."""
+        """Store a page; return False if it was seen before. `kind` is one of `PageKind`."""
         ...
 
-    def lease(self) -> Page | None:
+    def lease(self) -> FrontierPage | None:
         """Return the next page, the one with the highest priority first; None if none is pending."""
         ...
 

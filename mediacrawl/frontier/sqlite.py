@@ -15,7 +15,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable, disk_error
+from mediacrawl.errors import DiskFull, JobInUse, StoreNotWritable, disk_error
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 _PENDING, _LEASED, _DONE = 0, 1, 2
 
 
-class Kind:
+class PageKind:
     """Why a page is wanted, which decides when it counts as seen."""
 
     ORDINARY = 0  # once for each job
@@ -52,7 +52,7 @@ class Kind:
     START = 2  # once for each job, though each run asks for it anew
 
 
-class Page(NamedTuple):
+class FrontierPage(NamedTuple):
     """A row that was leased."""
 
     id: int
@@ -70,7 +70,7 @@ class SqliteFrontier:
     Raises:
         JobInUse: another process (its pid is named) works here, or it is the folder of another spider
             or format.
-        StoreUnwritable, DiskFull: from every method.
+        StoreNotWritable, DiskFull: from every method.
     """
 
     def __init__(
@@ -99,23 +99,23 @@ class SqliteFrontier:
             os.close(self._lock_fd)
             raise
 
-    def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = Kind.ORDINARY) -> bool:
+    def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = PageKind.ORDINARY) -> bool:
         """Store a page; False if it was seen before."""
-        if kind != Kind.AGAIN and self._call(self._seen, fingerprint, kind):
+        if kind != PageKind.AGAIN and self._call(self._seen, fingerprint, kind):
             return False
-        place = self._next_place * (1 if kind == Kind.START else self._direction)
+        place = self._next_place * (1 if kind == PageKind.START else self._direction)
         self._next_place += 1
         self._call(
             self._db.execute,
             "INSERT INTO pages (fingerprint, kind, is_start, run, priority, place, data)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (fingerprint, kind, kind == Kind.START, self._run, priority, place, data),
+            (fingerprint, kind, kind == PageKind.START, self._run, priority, place, data),
         )
         self._pending += 1
         self._commit_when_due()
         return True
 
-    def lease(self) -> Page | None:
+    def lease(self) -> FrontierPage | None:
         """The next page: highest priority first, then what was not there at the start, then the newest."""
         if not self._pending:
             self._commit_when_due()  # also while the last pages wait for their files, for hours perhaps
@@ -125,7 +125,7 @@ class SqliteFrontier:
         if row is None:
             return None
         self._pending -= 1
-        return Page(row[0], row[1])
+        return FrontierPage(row[0], row[1])
 
     def done(self, ids: Iterable[int]) -> None:
         """These pages are through, and all that they yielded is safe. Their data is dropped."""
@@ -206,7 +206,7 @@ class SqliteFrontier:
 
     def _seen(self, fingerprint: bytes, kind: int) -> bool:
         # Within one run a start page is asked for as often as the spider likes, as with Scrapy's own scheduler.
-        run = self._run if kind == Kind.START else self._run + 1
+        run = self._run if kind == PageKind.START else self._run + 1
         query = "SELECT 1 FROM pages WHERE fingerprint = ? AND kind = ? AND run < ? LIMIT 1"
         return self._db.execute(query, (fingerprint, kind, run)).fetchone() is not None
 
@@ -245,7 +245,7 @@ class SqliteFrontier:
             where = f"the job folder {self._folder}"
             if "full" in str(error):
                 raise DiskFull(f"no space left for {where}: free some space and run the same command again") from None
-            raise StoreUnwritable(f"cannot use {where}: {error}") from None
+            raise StoreNotWritable(f"cannot use {where}: {error}") from None
 
 
 def describe(folder: Path) -> dict[str, int]:

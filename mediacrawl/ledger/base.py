@@ -20,7 +20,7 @@ class Ledger(Protocol):
     every implementation must do.
 
     Raises:
-        StoreUnwritable, DiskFull: from every method, when the rows cannot be read or written.
+        StoreNotWritable, DiskFull: from every method, when the rows cannot be read or written.
     """
 
     def hurry(self) -> None:
@@ -81,7 +81,7 @@ class Ledger(Protocol):
 
     # Changes; `now` is in seconds since the epoch
 
-    def want(self, entries: Iterable[Entry], now: float) -> None:
+    def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
         """Note what is wanted. A row that is there keeps its state, but for a failed one."""
 
     def claim(self, *entries: Entry) -> None:
@@ -93,16 +93,16 @@ class Ledger(Protocol):
     def settle(self, key: str, state: str, now: float) -> None:
         """Say after a crash whether a publishing row is done after all, or wanted again."""
 
-    def refresh(self, keys: Iterable[str], now: float) -> None:
+    def record_unchanged(self, keys: Iterable[str], now: float) -> None:
         """Note that the origin still has these versions."""
 
-    def fail(self, entries: Iterable[Entry], now: float) -> None:
+    def record_failure(self, entries: Iterable[Entry], now: float) -> None:
         """Note what did not arrive, and why. A file that is done stays done."""
 
-    def lose(self, keys: Iterable[str]) -> None:
+    def mark_missing(self, keys: Iterable[str]) -> None:
         """Want files again that are gone from the store; their paths stay theirs."""
 
-    def damage(self, key: str, reason: str) -> None:
+    def mark_corrupt(self, key: str, reason: str) -> None:
         """Note that the file of a done row is not what it was: failed, with its path."""
 
     def forget(self, keys: Iterable[str]) -> None:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from mediacrawl.errors import DiskFull, StoreUnwritable, shown_url
+from mediacrawl.errors import DiskFull, StoreNotWritable, redact_url
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.store.paths import fold
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
@@ -100,7 +100,7 @@ class SqliteLedger:
     the caller's `transaction()`.
 
     Raises:
-        StoreUnwritable, DiskFull: from every method, when the database file cannot be used.
+        StoreNotWritable, DiskFull: from every method, when the database file cannot be used.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -151,7 +151,7 @@ class SqliteLedger:
     def _check_format(self) -> None:
         version = self._format()
         if version > _newest_format():
-            raise StoreUnwritable(
+            raise StoreNotWritable(
                 f"the ledger {self._path} has format {version}, this mediacrawl writes format {_newest_format()}:"
                 " use the version that wrote it, or move the ledger away to begin a new one"
             )
@@ -213,7 +213,7 @@ class SqliteLedger:
     def transaction(self) -> Iterator[None]:
         """All or nothing: what is done inside is durable when the block has ended, or never happened."""
         if self._read_only is not None:
-            raise StoreUnwritable(f"the ledger {self._path} was opened for reading only")
+            raise StoreNotWritable(f"the ledger {self._path} was opened for reading only")
         with self._lock, self._errors():
             self._patiently(partial(self._db.execute, "BEGIN IMMEDIATE"))
             try:
@@ -242,7 +242,7 @@ class SqliteLedger:
         Waits for no transaction, and for no other process: for the event loop.
 
         Raises:
-            StoreUnwritable: it cannot be said now.
+            StoreNotWritable: it cannot be said now.
         """
         marks = ",".join("?" * len(keys))
         with self._reading, self._errors():
@@ -320,7 +320,7 @@ class SqliteLedger:
 
     # Changes
 
-    def want(self, entries: Iterable[Entry], now: float) -> None:
+    def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
         """Note what is wanted. A row that is there keeps its state, so that a finished file stays finished."""
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, wanted_at) VALUES (?, ?, ?, ?, ?, 'pending', ?)"
@@ -367,11 +367,11 @@ class SqliteLedger:
             [(state, done_at, done_at, key)],
         )
 
-    def refresh(self, keys: Iterable[str], now: float) -> None:
+    def record_unchanged(self, keys: Iterable[str], now: float) -> None:
         """The origin says that these are unchanged (304)."""
         self._many("UPDATE files SET checked_at = ? WHERE key = ?", ((now, key) for key in keys))
 
-    def fail(self, entries: Iterable[Entry], now: float) -> None:
+    def record_failure(self, entries: Iterable[Entry], now: float) -> None:
         """What did not arrive, and why. A file that is done stays done: its newer version did not arrive."""
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, http_status, reason, permanent, attempts,"
@@ -382,14 +382,14 @@ class SqliteLedger:
             ((*_wanted(e), e.http_status, e.reason, e.permanent, now, now) for e in entries),
         )
 
-    def lose(self, keys: Iterable[str]) -> None:
+    def mark_missing(self, keys: Iterable[str]) -> None:
         """The files of these keys are gone from the store, or have another size: they are wanted again.
 
         The path stays theirs, so that a repaired file has the name it had.
         """
         self._many("UPDATE files SET state = 'pending' WHERE key = ?", ((key,) for key in keys))
 
-    def damage(self, key: str, reason: str) -> None:
+    def mark_corrupt(self, key: str, reason: str) -> None:
         """The file of a done row is not what it was: failed, and to be fetched again under the same path."""
         self._many("UPDATE files SET state = 'failed', reason = ?, permanent = 0 WHERE key = ?", [(reason, key)])
 
@@ -405,7 +405,7 @@ class SqliteLedger:
         """SQLite's own check of the whole file."""
         try:
             return bool(self._all("PRAGMA integrity_check") == [("ok",)])
-        except StoreUnwritable:  # damaged so badly that the check itself gives up
+        except StoreNotWritable:  # damaged so badly that the check itself gives up
             return False
 
     # Plumbing
@@ -444,7 +444,7 @@ class SqliteLedger:
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None
             hint = " by another process: run again when that is through" if "locked" in str(error) else ""
-            raise StoreUnwritable(f"cannot use the ledger {self._path}: {error}{hint}") from None
+            raise StoreNotWritable(f"cannot use the ledger {self._path}: {error}{hint}") from None
 
 
 def _newest_format() -> int:
@@ -454,7 +454,7 @@ def _newest_format() -> int:
 
 def _wanted(entry: Entry) -> tuple[str | None, ...]:
     """The first columns of a row, without credentials, whoever forgot to remove them."""
-    return entry.key, shown_url(entry.url), entry.page and shown_url(entry.page), entry.spider, entry.wish
+    return entry.key, redact_url(entry.url), entry.page and redact_url(entry.page), entry.spider, entry.wish
 
 
 def _entry(row: Sequence[Any]) -> Entry:

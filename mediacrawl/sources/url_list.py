@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.headers import digest_from_hex
 from mediacrawl.urls import Origin
 
@@ -26,7 +26,7 @@ KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retr
 _DELIMITERS = ",;\t"
 
 
-class Row(NamedTuple):
+class ListEntry(NamedTuple):
     """One wanted file of a list. `number` is its line, from 1."""
 
     number: int
@@ -58,7 +58,7 @@ class Row(NamedTuple):
         return {"file_urls": [self.url], **facts}
 
 
-class BadLine(NamedTuple):
+class InvalidEntry(NamedTuple):
     """A line that cannot be used, and why."""
 
     number: int
@@ -120,7 +120,7 @@ def _standard_input() -> Iterator[TextIO]:
         yield stream
 
 
-def read_list(stream: TextIO) -> Iterator[Row | BadLine]:
+def read_list(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
     """Every line that is not empty and no `#` comment, as a row or as why it is none. Memory: one line."""
     lines = enumerate(stream, start=1)
     for number, line in lines:
@@ -149,7 +149,9 @@ def _header(line: str) -> tuple[list[str], str] | None:
     return None
 
 
-def _rows(lines: Iterator[tuple[int, str]], facts_of: Callable[[str], dict[str, Any]]) -> Iterator[Row | BadLine]:
+def _rows(
+    lines: Iterator[tuple[int, str]], facts_of: Callable[[str], dict[str, Any]]
+) -> Iterator[ListEntry | InvalidEntry]:
     for number, line in lines:
         text = line.strip().lstrip("\ufeff")
         if not text or text.startswith("#"):
@@ -157,12 +159,12 @@ def _rows(lines: Iterator[tuple[int, str]], facts_of: Callable[[str], dict[str, 
         try:
             yield _row(number, facts_of(text))
         except ValueError as error:
-            yield BadLine(number, str(error))
+            yield InvalidEntry(number, str(error))
 
 
 def _csv_rows(
     last: int, lines: Iterator[tuple[int, str]], names: list[str], delimiter: str
-) -> Iterator[Row | BadLine]:
+) -> Iterator[ListEntry | InvalidEntry]:
     """`last` is the line of the header."""
 
     def texts() -> Iterator[str]:
@@ -179,7 +181,7 @@ def _csv_rows(
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadLine(number, f"not CSV: {error}")
+            yield InvalidEntry(number, f"not CSV: {error}")
             continue
         if not fields or not any(fields) or fields[0].startswith("#"):
             continue
@@ -188,7 +190,7 @@ def _csv_rows(
                 raise ValueError(f"{len(fields)} fields, the header has {len(names)}")
             yield _row(number, dict(zip(names, fields, strict=False)))
         except ValueError as error:
-            yield BadLine(number, str(error))
+            yield InvalidEntry(number, str(error))
 
 
 def _json_facts(text: str) -> dict[str, Any]:
@@ -201,7 +203,7 @@ def _json_facts(text: str) -> dict[str, Any]:
     return facts
 
 
-def _row(number: int, facts: dict[str, Any]) -> Row:
+def _row(number: int, facts: dict[str, Any]) -> ListEntry:
     """Raise ValueError with what is wrong for anything that could not be asked for as it stands."""
     digests = {}
     for name in ("sha256", "md5"):
@@ -209,7 +211,7 @@ def _row(number: int, facts: dict[str, Any]) -> Row:
             if digest_from_hex(name, text) is None:
                 raise ValueError(f"{name} is not a digest in hex: {text[:80]!r}")
             digests[name] = text
-    return Row(
+    return ListEntry(
         number,
         _url(_text(facts, "url") or ""),
         filename=_text(facts, "filename"),
@@ -242,7 +244,7 @@ def _url(url: str) -> str:
     if "\ufffd" in url:
         raise ValueError("not UTF-8")
     if Origin.of(url) is None:
-        raise ValueError(f"not an http or https URL: {shown_url(url)[:200]!r}")
+        raise ValueError(f"not an http or https URL: {redact_url(url)[:200]!r}")
     return url
 
 

@@ -9,7 +9,7 @@ from scrapy import Request, Spider
 from scrapy.http import TextResponse
 from w3lib.url import canonicalize_url
 
-from mediacrawl.errors import UsageProblem, shown_url
+from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
@@ -59,7 +59,7 @@ class MediaSpider(Spider):
                 compile_xpath(argument, expression)
         self.kinds = _kinds(self.kinds)
         self._login = _login(self.start_urls)
-        self.start_urls = [shown_url(url) for url in self.start_urls]
+        self.start_urls = [redact_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
@@ -87,7 +87,7 @@ class MediaSpider(Spider):
                     yield from self._request(url, self.parse_detail)
             next_url = self._next_url(page)
         except BadXPath as error:
-            self.logger.error("%s: %s", shown_url(response.url), error)
+            self.logger.error("%s: %s", redact_url(response.url), error)
             return
         if next_url:
             yield from self._request(next_url, self.parse)
@@ -105,14 +105,14 @@ class MediaSpider(Spider):
             else:
                 links = find_media(page, self.kinds)
         except BadXPath as error:
-            self.logger.error("%s: %s", shown_url(response.url), error)
+            self.logger.error("%s: %s", redact_url(response.url), error)
             return
         if links:
             yield self.item(response, [link.url for link in links])
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """What goes to the pipeline; override it to add fields of your own."""
-        return {"page": shown_url(response.url), "file_urls": urls}
+        return {"page": redact_url(response.url), "file_urls": urls}
 
     def _page(self, response: Response) -> Page | None:
         """None for what is no page, or lies on another host after a redirect."""
@@ -134,9 +134,9 @@ class MediaSpider(Spider):
         if canonicalize_url(url) in self._starts:
             return
         if _host(url) in self._hosts:
-            yield Request(shown_url(url), callback=callback)
+            yield Request(redact_url(url), callback=callback)
         else:
-            self.logger.info("Not followed, it is on another host: %s", shown_url(url))
+            self.logger.info("Not followed, it is on another host: %s", redact_url(url))
 
     def _is_wanted_file(self, response: Response) -> bool:
         kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)
@@ -159,7 +159,7 @@ def _kinds(value: tuple[str, ...] | str) -> tuple[str, ...]:
     return kinds
 
 
-def refuse_unknown(arguments: Iterable[str], *known: str) -> None:
+def refuse_unknown_arguments(arguments: Iterable[str], *known: str) -> None:
     """Scrapy takes any argument; one that is misspelt must not lead to another crawl than the one that was meant."""
     if unknown := sorted(set(arguments) - set(known)):
         raise UsageProblem(f"unknown argument {', '.join(unknown)}: choose from {', '.join(known) or 'none'}")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from scrapy import signals
 
 from mediacrawl.demo import DemoSite
-from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
+from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown_arguments
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,7 +26,7 @@ class DemoSpider(MediaSpider):
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
         """Start the site; it ends with the crawl."""
-        refuse_unknown(kwargs, *ARGUMENTS)
+        refuse_unknown_arguments(kwargs, *ARGUMENTS)
         site = _site(crawler.settings["JOBDIR"])
         crawler.signals.connect(site.stop, signals.spider_closed, weak=False)
         return super().from_crawler(crawler, *args, start_urls=[site.url], **kwargs)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.fetch.request import FileRequest
-    from mediacrawl.sources.url_list import Row
+    from mediacrawl.sources.url_list import ListEntry
 
 _ITEM_SIGNALS = (signals.item_scraped, signals.item_dropped, signals.item_error)
 
@@ -39,7 +39,7 @@ class Lines:
         """Nothing is taken any more."""
         return self._pipeline.stopping
 
-    async def take(self, rows: Sequence[Row]) -> None:
+    async def take(self, rows: Sequence[ListEntry]) -> None:
         """See to these lines; comes back when there is room for more."""
         await self._pipeline.files.take([self._request(row) for row in rows])
 
@@ -47,7 +47,7 @@ class Lines:
         """Until each line is through."""
         await self._pipeline.files.drain()
 
-    def _request(self, row: Row) -> FileRequest:
+    def _request(self, row: ListEntry) -> FileRequest:
         if row.is_plain:
             return self._pipeline.plain_request(row.url)
         # A line that says more than a URL: with all that an item would ask for.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.settings import SETTINGS_PRIORITIES
 
-from mediacrawl.errors import UsageProblem, shown_url
-from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown
+from mediacrawl.errors import UsageProblem, redact_url
+from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown_arguments
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ class SiteSpider(MediaSpider):
         return spider
 
     def __init__(self, name: str | None = None, url: str = "", **arguments: Any) -> None:
-        refuse_unknown(arguments, "url", *ARGUMENTS)
+        refuse_unknown_arguments(arguments, "url", *ARGUMENTS)
         urls = url.split()
         if not urls:
             raise UsageProblem("the site spider needs a URL: scrapy crawl site -a url=https://example.org/gallery")
         for one in urls:
             if Origin.of(one) is None:
-                raise UsageProblem(f"url={shown_url(one)}: not an http or https URL")
+                raise UsageProblem(f"url={redact_url(one)}: not an http or https URL")
         super().__init__(name, start_urls=urls, **arguments)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
 
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import UsageProblem
-from mediacrawl.sources.url_list import BadLine, Row, opened_list, read_list, refuse_unreadable
-from mediacrawl.spiders.base import refuse_unknown
+from mediacrawl.sources.url_list import InvalidEntry, ListEntry, opened_list, read_list, refuse_unreadable
+from mediacrawl.spiders.base import refuse_unknown_arguments
 from mediacrawl.spiders.list_lines import Lines
 from mediacrawl.system.threads import iterate_in_thread
 
@@ -32,7 +32,7 @@ class UrlListSpider(Spider):
 
     def __init__(self, name: str | None = None, file: str = "", items: str = "", **arguments: Any) -> None:
         """Raises `UsageProblem` for a list that cannot be read, before anything is fetched."""
-        refuse_unknown(arguments, "file", "items")
+        refuse_unknown_arguments(arguments, "file", "items")
         super().__init__(name)
         if not file:
             raise UsageProblem("the urllist spider needs a list: scrapy crawl urllist -a file=urls.txt (- for stdin)")
@@ -56,14 +56,14 @@ class UrlListSpider(Spider):
         if lines is not None:
             await lines.drain()
 
-    async def _blocks(self) -> AsyncIterator[list[Row]]:
+    async def _blocks(self) -> AsyncIterator[list[ListEntry]]:
         async for block in iterate_in_thread(self._read(), "list"):
             for bad in block:
-                if isinstance(bad, BadLine):
+                if isinstance(bad, InvalidEntry):
                     self._report(bad)
-            yield [row for row in block if isinstance(row, Row)]
+            yield [row for row in block if isinstance(row, ListEntry)]
 
-    def _read(self) -> Iterator[list[Row | BadLine]]:
+    def _read(self) -> Iterator[list[ListEntry | InvalidEntry]]:
         """By a thread of its own, as where a list comes from may be slow."""
         block_rows = 1 if self._file == "-" else _BLOCK_ROWS
         with opened_list(self._file) as stream:
@@ -71,9 +71,9 @@ class UrlListSpider(Spider):
             while block := list(islice(rows, block_rows)):
                 yield block
 
-    def _report(self, line: BadLine) -> None:
+    def _report(self, line: InvalidEntry) -> None:
         where = f"{self._file}:{line.number}"
         self.logger.error("Bad line %s: %s", where, line.why)
-        report = Bridge.of(self.crawler).report
+        report = CrawlContext.of(self.crawler).report
         report.count_wanted(1)
         report.count_failure(where, line.why)

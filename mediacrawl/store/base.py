@@ -22,17 +22,17 @@ class Store(Protocol):
     Attributes:
         root: what names are relative to.
         hidden: place of what is not published: parts, quarantine, and the ledger unless that is elsewhere.
-        quarantine: place of bytes whose digest was wrong, or that were altered in the store.
+        quarantine_folder: place of bytes whose digest was wrong, or that were altered in the store.
         parts: the part files.
         at_step: is called with the name of each step that matters after a crash; tests stop there.
 
     Raises:
-        StoreUnwritable, DiskFull: from every method that writes.
+        StoreNotWritable, DiskFull: from every method that writes.
     """
 
     root: Path
     hidden: Path
-    quarantine: Path
+    quarantine_folder: Path
     parts: PartFolder
     at_step: Callable[[str], None]
 
@@ -40,7 +40,7 @@ class Store(Protocol):
         """Make it usable, and try to write."""
 
     def path(self, name: str) -> Path:
-        """Return the absolute path of a name; raise `StoreUnwritable` for one that leaves the store."""
+        """Return the absolute path of a name; raise `StoreNotWritable` for one that leaves the store."""
         ...
 
     def size(self, name: str) -> int | None:
@@ -67,14 +67,14 @@ class Store(Protocol):
         """Give a synced part its final name, atomically; return the folder that `sync` has to make durable.
 
         Raises:
-            NameTaken: something else stands where a folder of it should be. The part is where it was.
+            PathConflict: something else stands where a folder of it should be. The part is where it was.
         """
         ...
 
     def remove(self, name: str) -> None:
         """Remove a published file; one that is not there is no error."""
 
-    def set_aside(self, name: str) -> Path | None:
+    def quarantine(self, name: str) -> Path | None:
         """Move what stands at a name into the quarantine, durably; return where it is, None if there is no file."""
         ...
 

@@ -36,7 +36,7 @@ def identity(fd: int) -> Identity:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-class WholeLog:
+class CompletedLog:
     """The log of one process; threads share it. A log is locked while its process lives, and removed when none of
     its lines is of use any more.
     """
@@ -114,7 +114,7 @@ class _Volume:
         self._fd = -1
 
 
-class LeftLogs:
+class LeftoverLogs:
     """The logs of processes that have died: `records`, by part name, as long as it is open; removed in the end."""
 
     def __init__(self, folder: Path, boot: str) -> None:

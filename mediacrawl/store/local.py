@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import NameTaken, StoreUnwritable, disk_error
+from mediacrawl.errors import PathConflict, StoreNotWritable, disk_error
 from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.parts import PartFolder
 from mediacrawl.store.paths import numbered, safe_name
@@ -32,7 +32,7 @@ class LocalStore:
         root: the folder, absolute.
         hidden: `root/.mediacrawl`: parts, quarantine and the ledger.
         parts: the part files.
-        quarantine: bytes whose digest was wrong, or that were altered in the store, kept for a look.
+        quarantine_folder: bytes whose digest was wrong, or that were altered in the store, kept for a look.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LocalStore:
         self._root = str(self.root).rstrip("/")
         self._known_folders: set[str] = set()
         self.hidden = self.root / HIDDEN
-        self.quarantine = self.hidden / "quarantine"
+        self.quarantine_folder = self.hidden / "quarantine"
         self.at_step = at_step or (lambda _step: None)
         self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step, durable=durable)
 
@@ -54,7 +54,7 @@ class LocalStore:
         """Create the folders and try to write. What a killed process left is not touched: see `Archive.open`.
 
         Raises:
-            StoreUnwritable, DiskFull: with the path and the system's reason.
+            StoreNotWritable, DiskFull: with the path and the system's reason.
         """
         try:
             sync_folders(self._make_folder(self.parts.folder))
@@ -72,7 +72,7 @@ class LocalStore:
         """The absolute path of a relative name, which must not leave the store."""
         relative = Path(os.path.normpath(name))
         if relative.is_absolute() or relative.parts[:1] in {(), ("..",), (HIDDEN,)}:
-            raise StoreUnwritable(f"the path {name!r} is not inside the store {self.root}")
+            raise StoreNotWritable(f"the path {name!r} is not inside the store {self.root}")
         return self.root / relative
 
     def size(self, name: str) -> int | None:
@@ -125,7 +125,7 @@ class LocalStore:
         """Give a synced part its final name, atomically; returns the folder that is to be synced.
 
         Raises:
-            NameTaken, StoreUnwritable, DiskFull: the part is still where it was.
+            PathConflict, StoreNotWritable, DiskFull: the part is still where it was.
         """
         target = self._text(name)
         folder = target.rpartition("/")[0]
@@ -139,7 +139,7 @@ class LocalStore:
                 os.replace(part, target)  # noqa: PTH105
             sync_folders(new)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise NameTaken(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
+            raise PathConflict(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
         except OSError as error:
             raise disk_error(error, target) from None
         self._known_folders.add(folder)
@@ -159,13 +159,13 @@ class LocalStore:
         except OSError as error:
             raise disk_error(error, self.path(name)) from None
 
-    def set_aside(self, name: str) -> Path | None:
+    def quarantine(self, name: str) -> Path | None:
         """Move what stands at a name into the quarantine, durably; returns where it is, None if there is no file.
 
         Whoever calls this sees to it that nobody publishes there meanwhile, or sets aside.
 
         Raises:
-            StoreUnwritable, DiskFull: it stands where it was, or in the quarantine.
+            StoreNotWritable, DiskFull: it stands where it was, or in the quarantine.
         """
         if self.identity(name) is None:
             return None
@@ -173,13 +173,14 @@ class LocalStore:
         key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # files of one name, out of many folders
         wished = safe_name(f"{key}-{path.name}")
         names = (numbered(wished, number) if number > 1 else wished for number in count(1))
-        target = next(self.quarantine / free for free in names if not os.path.lexists(self.quarantine / free))
+        free = (self.quarantine_folder / name for name in names)
+        target = next(path for path in free if not os.path.lexists(path))
         try:
-            new = self._make_folder(self.quarantine)
+            new = self._make_folder(self.quarantine_folder)
             self.at_step("aside-rename")
             path.rename(target)
             self.at_step("aside-sync")
-            sync_folders([*new, self.quarantine])  # its new name first
+            sync_folders([*new, self.quarantine_folder])  # its new name first
             sync_folders([path.parent])
         except OSError as error:
             raise disk_error(error, target) from None
@@ -189,7 +190,7 @@ class LocalStore:
         """Make the names in these folders durable.
 
         Raises:
-            StoreUnwritable, DiskFull: they may not be.
+            StoreNotWritable, DiskFull: they may not be.
         """
         self.at_step("folder-sync")
         try:

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mediacrawl.errors import MachineError, disk_error
-from mediacrawl.store.completed_log import LeftLogs, WholeLog, identity
+from mediacrawl.store.completed_log import CompletedLog, LeftoverLogs, identity
 from mediacrawl.store.fsync import begin_writing, sync_files, sync_folders
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class PartInUse(Exception):
     ask_after_s = 0.5
 
 
-class PartBrought(PartInUse):
+class PartFetchedElsewhere(PartInUse):
     """Another process has fetched this very file, since it was asked whether it is there."""
 
     ask_after_s = 0.05
@@ -135,8 +135,8 @@ class PartFolder:
         self.boot = boot_id() if boot is None else boot
         self.at_step = at_step
         self.logs = folder.with_name("whole")
-        self.wholes = WholeLog(self.logs, self.boot)
-        self.left: LeftLogs | None = None
+        self.wholes = CompletedLog(self.logs, self.boot)
+        self.left: LeftoverLogs | None = None
 
     def close(self) -> None:
         """Remove what is of use to nobody any more."""
@@ -190,7 +190,7 @@ class PartFolder:
         """Everything of whole parts on the disk, before the renames that publish them.
 
         Raises:
-            StoreUnwritable, DiskFull: some of it may not be there.
+            StoreNotWritable, DiskFull: some of it may not be there.
         """
         if not self.durable:
             return
@@ -211,7 +211,7 @@ class PartFolder:
         """Write the records that a killed process owes; remove what it left and nothing can use: parts that no record
         and no log tells of, torn records.
         """
-        self.left = LeftLogs(self.logs, self.boot)
+        self.left = LeftoverLogs(self.logs, self.boot)
         try:
             self._sweep()
         finally:
@@ -479,7 +479,7 @@ class PartFile:
             volume, self._volume = self._volume, None
             self._folder.wholes.release(volume)
 
-    def set_aside(self, folder: Path) -> Path:
+    def quarantine(self, folder: Path) -> Path:
         """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
         target = folder / self.path.with_suffix(".bad").name
         with _disk_errors(target):

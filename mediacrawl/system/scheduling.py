@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 
-def be_patient() -> None:
+def use_batch_scheduling() -> None:
     """The calling thread, and all that it will start, take no core away from another thread when they are woken.
 
     Without it the event loop loses its core at each message that it sends to a thread or a worker, mostly while it

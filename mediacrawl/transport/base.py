@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mediacrawl.transport.permits import Admission
 
 
-class Answer(Protocol):
+class TransportResponse(Protocol):
     """The head of an answer, and its body while it arrives.
 
     Attributes:
@@ -27,7 +27,7 @@ class Answer(Protocol):
         """The body as it arrives, each block as soon as the system has it.
 
         Raises:
-            TransferBroken: broken, silent for longer than the timeout, or shorter than Content-Length.
+            ConnectionLost: broken, silent for longer than the timeout, or shorter than Content-Length.
         """
         ...
 
@@ -44,7 +44,7 @@ class Answer(Protocol):
             How many bytes; None where this cannot be done, and then `blocks` goes on.
 
         Raises:
-            TransferBroken: as `blocks`.
+            ConnectionLost: as `blocks`.
         """
         ...
 
@@ -72,11 +72,11 @@ class Transport(Protocol):
         proxy: str | None,
         timeout_s: float,
         admission: Admission | None = None,
-    ) -> Answer:
+    ) -> TransportResponse:
         """Send, and read the head. A connection opens only as `admission` lets it.
 
         Raises:
-            ConnectFailed, TransferBroken: with the reason in a few words.
+            ConnectError, ConnectionLost: with the reason in a few words.
             NoPermit, HostPaused: nothing was sent, see `connections`.
         """
         ...

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mediacrawl.transport.permits import Admission, Permit
-    from mediacrawl.transport.watchdog import HeadWatch
+    from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.transport.addresses import check_peer
-from mediacrawl.transport.http1 import CarefulResponse
+from mediacrawl.transport.http1 import StrictResponse
 
 _HOSTS = 32  # of which connections are kept
 _MOST_KNOWN = 4 * _HOSTS  # hosts that had connections
@@ -38,7 +38,7 @@ class GuardedAdapter(HTTPAdapter):
     For all threads: what one of them leaves, a helper of the next file takes, without another handshake.
     """
 
-    def __init__(self, watch: HeadWatch, *, block_private: bool) -> None:
+    def __init__(self, watch: HeadWatchdog, *, block_private: bool) -> None:
         self._pools = _pool_classes(watch, block_private=block_private)
         self._known: dict[str, WeakSet[Any]] = {}  # by host
         self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
@@ -156,9 +156,9 @@ class _Permitted:
         self.is_cut, self.idle_at = False, time.monotonic()
 
 
-def _pool_classes(watch: HeadWatch, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard(_Permitted):
-        response_class: Any = CarefulResponse
+        response_class: Any = StrictResponse
 
         def _new_conn(self) -> socket.socket:
             """Connect. Where that fails, the server has nothing to see closed."""

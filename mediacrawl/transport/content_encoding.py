@@ -10,7 +10,7 @@ import itertools
 import zlib
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import TransferBroken, WrongContent
+from mediacrawl.errors import ConnectionLost, WrongContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ def decoded(blocks: Iterator[bytes], coding: str, url: str) -> Iterator[bytes]:
 
     Raises:
         WrongContent: a coding, or several, that cannot be read here.
-        TransferBroken: what came is not in that coding, or ended before its end.
+        ConnectionLost: what came is not in that coding, or ended before its end.
     """
     name = coding.strip().lower()
     if name in {"", "identity"}:
@@ -35,9 +35,9 @@ def decoded(blocks: Iterator[bytes], coding: str, url: str) -> Iterator[bytes]:
     try:
         yield from _inflated(blocks, is_gzip=name != "deflate")
     except zlib.error:
-        raise TransferBroken(url, f"the body's Content-Encoding {name} is broken") from None
+        raise ConnectionLost(url, f"the body's Content-Encoding {name} is broken") from None
     except EOFError:
-        raise TransferBroken(url, f"the body ended before its {name} did") from None
+        raise ConnectionLost(url, f"the body ended before its {name} did") from None
 
 
 def _inflated(blocks: Iterator[bytes], *, is_gzip: bool) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pycurl
 import requests
 
-from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.errors import AddressRefused, ConnectError, ConnectionLost, TransferError, UnsupportedURL
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
@@ -68,8 +68,8 @@ class CurlTransport:
         self._verify = verify
         self._block_private = block_private
         self._lock = threading.Lock()
-        self._lines: set[_Line] = set()
-        self._free: list[_Line] = []  # the one that was used last stands at the end
+        self._lines: set[_CurlConnection] = set()
+        self._free: list[_CurlConnection] = []  # the one that was used last stands at the end
         self.is_stopped = False
         self._closed = False
         self._last_headers = dict[str, str](), _header_lines({})  # mostly the next ones are the same
@@ -82,15 +82,15 @@ class CurlTransport:
         proxy: str | None,
         timeout_s: float,
         admission: Admission | None = None,
-    ) -> CurlAnswer:
+    ) -> CurlResponse:
         if self.is_stopped:
-            raise TransferBroken(url, _STOPPED)
+            raise ConnectionLost(url, _STOPPED)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
             line = self._admitted(sent_url, admission)
         except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, url, timeout_s) from None
-        answer = CurlAnswer(self, line, url, timeout_s)
+        answer = CurlResponse(self, line, url, timeout_s)
         try:
             if admission is not None:
                 admission.check()
@@ -99,7 +99,7 @@ class CurlTransport:
         except BaseException as error:
             self.give_back(line)
             if isinstance(error, pycurl.error):
-                raise NotFetchable(url, f"libcurl refuses it: {error.args[-1]}") from None
+                raise UnsupportedURL(url, f"libcurl refuses it: {error.args[-1]}") from None
             raise
         return answer
 
@@ -132,7 +132,7 @@ class CurlTransport:
         self._free_again(line)
         return True
 
-    def give_back(self, line: _Line) -> bool:
+    def give_back(self, line: _CurlConnection) -> bool:
         """A transfer is over, or given up: then its connection is closed. Whether that was so."""
         was_cut = line.end()
         self._free_again(line)
@@ -140,7 +140,7 @@ class CurlTransport:
             line.permit.became_idle()
         return was_cut
 
-    def _free_again(self, line: _Line) -> None:
+    def _free_again(self, line: _CurlConnection) -> None:
         with self._lock:
             if not self._closed:
                 self._free.append(line)
@@ -159,7 +159,7 @@ class CurlTransport:
             self._last_headers = dict(headers), lines
         return url, lines
 
-    def _admitted(self, url: str, admission: Admission | None) -> _Line:
+    def _admitted(self, url: str, admission: Admission | None) -> _CurlConnection:
         """A line that is connected to this origin, or may be.
 
         Raises:
@@ -182,7 +182,7 @@ class CurlTransport:
         with self._lock:
             return any(line.origin == origin for line in self._free)
 
-    def _take(self, origin: str) -> _Line:
+    def _take(self, origin: str) -> _CurlConnection:
         """A line that is connected to this origin, else one that is not connected, else a new one; if there are many,
         the one that has been idle for longest.
         """
@@ -194,19 +194,19 @@ class CurlTransport:
             if line is not None:
                 self._free.remove(line)
             else:
-                line = _Line(verify=self._verify, block_private=self._block_private)
+                line = _CurlConnection(verify=self._verify, block_private=self._block_private)
                 self._lines.add(line)
         if line.origin != origin:
             line.disconnect()
         return line
 
 
-class CurlAnswer:
-    """See `Answer`."""
+class CurlResponse:
+    """See `TransportResponse`."""
 
-    def __init__(self, transport: CurlTransport, line: _Line, url: str, timeout_s: float) -> None:
+    def __init__(self, transport: CurlTransport, line: _CurlConnection, url: str, timeout_s: float) -> None:
         self._transport = transport
-        self._line: _Line | None = line
+        self._line: _CurlConnection | None = line
         self._timeout_s = timeout_s
         self._aborted = self._is_broken = self._was_cut = False
         self._taken_bytes = 0
@@ -257,7 +257,7 @@ class CurlAnswer:
             if line.is_over:
                 raise self._failure(line)
             if self._transport.is_stopped:
-                raise TransferBroken(self.url, _STOPPED)
+                raise ConnectionLost(self.url, _STOPPED)
             patience = patience or _Patience(line, self.url, self._timeout_s)
             line.step(patience.until(len(line.head)))
             if len(line.head) > _MAX_HEADERS:
@@ -281,18 +281,18 @@ class CurlAnswer:
             else:
                 self._wait(line)
 
-    def _wait(self, line: _Line) -> None:
+    def _wait(self, line: _CurlConnection) -> None:
         """Drive until there is a piece of the body, or its end."""
         until = time.monotonic() + self._timeout_s
         while not line.body and not line.is_over:
             if self._aborted:
-                raise TransferBroken(self.url, _ENDED)
+                raise ConnectionLost(self.url, _ENDED)
             line.step(until)
             if time.monotonic() >= until and not line.body and not line.is_over:
                 self._is_broken = True
-                raise TransferBroken(self.url, _silence(self._timeout_s))
+                raise ConnectionLost(self.url, _silence(self._timeout_s))
 
-    def _drain(self, line: _Line, within_s: float) -> None:
+    def _drain(self, line: _CurlConnection, within_s: float) -> None:
         """Read what is left of a body that nobody wants, if it is short: then the connection can be used again."""
         length = self.headers.get("content-length", "")
         chunked = "transfer-encoding" in self.headers
@@ -308,9 +308,9 @@ class CurlAnswer:
     def _check_size(self, head: list[bytes]) -> None:
         """Servers whose head has no end are known, and a head is held in memory."""
         if len(head) > _MAX_HEADERS + 1:  # the status
-            raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
+            raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
         if head and max(map(len, head)) > _MAX_LINE_BYTES:
-            raise TransferBroken(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
+            raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
 
     def _check_lengths(self) -> None:
         """Two lengths are none: libcurl believes one of them (RFC 9112 6.3)."""
@@ -318,14 +318,14 @@ class CurlAnswer:
         if "," not in lengths or "transfer-encoding" in self.headers:
             return
         if len({value.strip() for value in lengths.split(",")}) > 1:
-            raise TransferBroken(self.url, f"the connection broke: the Content-Lengths {lengths[:80]} differ")
+            raise ConnectionLost(self.url, f"the connection broke: the Content-Lengths {lengths[:80]} differ")
 
-    def _failure(self, line: _Line) -> TransferError:
+    def _failure(self, line: _CurlConnection) -> TransferError:
         if line.code == _ABORTED_BEFORE:
             raise HostPaused(self.url)
         self._check_size(line.head)  # libcurl has a limit of its own
         if not line.code:
-            return TransferBroken(self.url, "the connection broke: no head came")
+            return ConnectionLost(self.url, "the connection broke: no head came")
         return _error(line, self.url, self._timeout_s)
 
 
@@ -335,7 +335,7 @@ class _Patience:
     The time of connecting does not count, libcurl has a limit for that.
     """
 
-    def __init__(self, line: _Line, url: str, timeout_s: float) -> None:
+    def __init__(self, line: _CurlConnection, url: str, timeout_s: float) -> None:
         self._line = line
         self._url = url
         self._timeout_s = timeout_s
@@ -343,7 +343,7 @@ class _Patience:
         self._heard = 0
 
     def until(self, heard: int) -> float:
-        """When to look again. Raises `TransferBroken` when the time is over."""
+        """When to look again. Raises `ConnectionLost` when the time is over."""
         now = time.monotonic()
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
@@ -356,13 +356,13 @@ class _Patience:
             return late_at
         silent_at = max(self._heard_at, self._began_at + connecting_s) + self._timeout_s
         if now >= silent_at:
-            raise TransferBroken(self._url, _silence(self._timeout_s))
+            raise ConnectionLost(self._url, _silence(self._timeout_s))
         if now >= late_at:
-            raise TransferBroken(self._url, f"no whole head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
+            raise ConnectionLost(self._url, f"no whole head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
         return min(silent_at, late_at)
 
 
-class _Line:
+class _CurlConnection:
     """One handle of libcurl with its connection. One transfer at a time, and not bound to a thread.
 
     libcurl reads and writes a copy of the descriptor. The line has another, so that it is known when the connection
@@ -735,27 +735,27 @@ _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 18, 28, 42, 97
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
-def _error(line: _Line, url: str, timeout_s: float) -> TransferError:
+def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
     """What libcurl says, in the words that `translated` has for it."""
     code, words = line.code, " ".join(line.words.split())[:200]
     if code == _NO_CONNECTION and line.refused:  # and no other address of that name answered
         return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
-        return NotFetchable(url, "not a URL that can be fetched")
+        return UnsupportedURL(url, "not a URL that can be fetched")
     if code in {_NO_PROXY_NAME, _PROXY} or "CONNECT tunnel failed" in words:
-        return ConnectFailed(url, f"the proxy failed: {words}")
+        return ConnectError(url, f"the proxy failed: {words}")
     if code == _NO_NAME:
-        return ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve")
+        return ConnectError(url, f"the name {urlsplit(url).hostname!r} does not resolve")
     if code in _TLS:
-        return ConnectFailed(url, f"TLS failed: {words}")
+        return ConnectError(url, f"TLS failed: {words}")
     if code == _TIMED_OUT:
-        return ConnectFailed(url, f"no connection within {timeout_s:g} s")
+        return ConnectError(url, f"no connection within {timeout_s:g} s")
     if code == _NO_CONNECTION:
-        return ConnectFailed(url, _unconnected(line, url, words))
-    return TransferBroken(url, _broken_reason(line, code, words))
+        return ConnectError(url, _unconnected(line, url, words))
+    return ConnectionLost(url, _broken_reason(line, code, words))
 
 
-def _unconnected(line: _Line, url: str, words: str) -> str:
+def _unconnected(line: _CurlConnection, url: str, words: str) -> str:
     why = os.strerror(line.errno) if line.errno else words
     if line.proxy:
         return f"the proxy failed: {why}"
@@ -764,7 +764,7 @@ def _unconnected(line: _Line, url: str, words: str) -> str:
     return f"no connection: {why}"
 
 
-def _broken_reason(line: _Line, code: int, words: str) -> str:
+def _broken_reason(line: _CurlConnection, code: int, words: str) -> str:
     if code == _PARTIAL:
         return _ENDED
     if "Content-Length" in words:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import AddressRefused, ConnectFailed, NotFetchable, TransferBroken, TransferError
+from mediacrawl.errors import AddressRefused, ConnectError, ConnectionLost, TransferError, UnsupportedURL
 from mediacrawl.transport.addresses import PrivateAddress
 
 if TYPE_CHECKING:
@@ -27,22 +27,22 @@ def translated(error: BaseException, url: str, timeout_s: float) -> TransferErro
         for cause in chain:
             if isinstance(cause, kinds):
                 return make(url, cause, _words(chain[-1]), timeout_s)
-    return TransferBroken(url, _broken_reason(chain, timeout_s))
+    return ConnectionLost(url, _broken_reason(chain, timeout_s))
 
 
 _Make = Callable[[str, BaseException, str, float], TransferError]
 _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     (
         (urllib3.exceptions.NameResolutionError, socket.gaierror),
-        lambda url, *_: ConnectFailed(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
+        lambda url, *_: ConnectError(url, f"the name {urlsplit(url).hostname!r} does not resolve"),
     ),
     (
         (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
-        lambda url, cause, *_: ConnectFailed(url, f"TLS failed: {_words(cause)}"),
+        lambda url, cause, *_: ConnectError(url, f"TLS failed: {_words(cause)}"),
     ),
     (
         (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
-        lambda url, *_: NotFetchable(url, "not a URL that can be fetched"),
+        lambda url, *_: UnsupportedURL(url, "not a URL that can be fetched"),
     ),
     (
         (PrivateAddress,),
@@ -50,19 +50,19 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     ),
     (
         (ConnectionRefusedError,),
-        lambda url, *_: ConnectFailed(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
+        lambda url, *_: ConnectError(url, f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"),
     ),
     (
         (urllib3.exceptions.NewConnectionError,),
-        lambda url, _cause, words, _s: ConnectFailed(url, f"no connection: {words}"),
+        lambda url, _cause, words, _s: ConnectError(url, f"no connection: {words}"),
     ),
     (
         (urllib3.exceptions.ConnectTimeoutError,),
-        lambda url, _cause, _words, timeout_s: ConnectFailed(url, f"no connection within {timeout_s:g} s"),
+        lambda url, _cause, _words, timeout_s: ConnectError(url, f"no connection within {timeout_s:g} s"),
     ),
     (
         (urllib3.exceptions.ProxyError,),
-        lambda url, _cause, words, _s: ConnectFailed(url, f"the proxy failed: {words}"),
+        lambda url, _cause, words, _s: ConnectError(url, f"the proxy failed: {words}"),
     ),
 ]
 

@@ -31,7 +31,7 @@ _TOGETHER_BYTES = 256 * 1024  # to be moved in one go as long as they come quick
 _QUICKLY_MS = 50
 
 
-class CarefulResponse(HTTPResponse):
+class StrictResponse(HTTPResponse):
     """The standard library's, where it does not look closely, and with larger steps."""
 
     fp: Any
@@ -124,7 +124,7 @@ def plain_head(arrived: bytes) -> PlainHead | None:
 
 
 def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Lower-case names; repeated fields together, as `Answer` says."""
+    """Lower-case names; repeated fields together, as `TransportResponse` says."""
     headers: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
@@ -136,7 +136,7 @@ def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     return headers
 
 
-class Exchanged:
+class HTTP1Exchange:
     """One GET over a connection of a pool, and its answer.
 
     A head that leaves no question open is not sent through the parser for e-mail, nor its body through three layers
@@ -144,7 +144,7 @@ class Exchanged:
 
     Attributes:
         status, reason: of the head.
-        headers: as `Answer` has them.
+        headers: as `TransportResponse` has them.
     """
 
     status: int
@@ -162,7 +162,7 @@ class Exchanged:
         """
         self._pool: Any = pool
         self._connection: Any = _taken(pool, admission)
-        self._raw: CarefulResponse | None = None  # of an answer that is not plain
+        self._raw: StrictResponse | None = None  # of an answer that is not plain
         self._arrived = b""  # of the body, with the head
         self._missing_bytes = 0  # of the body, those that nobody has got
         self._has_ended = self._will_close = False
@@ -205,7 +205,7 @@ class Exchanged:
             self._arrived, self._will_close = self._arrived[: self._missing_bytes], True
 
     def _read_carefully(self, arrived: bytes) -> None:
-        raw = self._raw = CarefulResponse(self._sock, method="GET", arrived=arrived)
+        raw = self._raw = StrictResponse(self._sock, method="GET", arrived=arrived)
         raw.begin()
         raw.settle_framing()
         self.status = raw.status
@@ -240,7 +240,7 @@ class Exchanged:
         self._missing_bytes -= len(block)
         return block
 
-    def _read1_carefully(self, raw: CarefulResponse, size_bytes: int) -> bytes:
+    def _read1_carefully(self, raw: StrictResponse, size_bytes: int) -> bytes:
         if raw.chunked:  # what is between the chunks may drip, and tell of nothing
             with self._connection.watched():
                 block = raw.read1(size_bytes)

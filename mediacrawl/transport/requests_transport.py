@@ -18,15 +18,15 @@ from requests.utils import check_header_validity
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.http1 import Exchanged
+from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.permits import HostPaused
-from mediacrawl.transport.watchdog import HeadWatch
+from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mediacrawl.transport.base import Answer
+    from mediacrawl.transport.base import TransportResponse
     from mediacrawl.transport.permits import Admission, Permit
 
 BLOCK_BYTES = 512 * 1024
@@ -54,7 +54,7 @@ class RequestsTransport:
     ) -> None:
         self._factory = session_factory
         self._goes_straight = session_factory is requests.Session  # nobody has a say but we
-        self._watch = HeadWatch()
+        self._watch = HeadWatchdog()
         self._adapter = GuardedAdapter(self._watch, block_private=block_private)
         self._verify = verify
         self._local = threading.local()
@@ -69,11 +69,11 @@ class RequestsTransport:
         proxy: str | None,
         timeout_s: float,
         admission: Admission | None = None,
-    ) -> Answer:
+    ) -> TransportResponse:
         try:
             if self._goes_straight and not proxy:
                 origin, request = _prepared(url, headers)
-                raw = Exchanged(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
+                raw = HTTP1Exchange(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
                 answer = _straight(raw, url, timeout_s)
             else:
                 with _permitted(admission) as permit:
@@ -101,7 +101,7 @@ class RequestsTransport:
 
     def _through(
         self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
-    ) -> _RequestsAnswer:
+    ) -> _RequestsResponse:
         """One GET of a session: through a proxy, or of a session that somebody else has made."""
         response = self._session().get(
             url,
@@ -114,7 +114,7 @@ class RequestsTransport:
         )
         headers = {name.lower(): value for name, value in response.headers.items()}
         head = _Head(response.status_code, response.reason or "", headers)
-        answer = _RequestsAnswer(response.raw, response.close, url, timeout_s, head=head, permit=permit)
+        answer = _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
         with suppress(AttributeError):  # a session of another kind
             answer.split_cookies(response.raw.headers)
         return answer
@@ -158,12 +158,12 @@ def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
         raise
 
 
-def _straight(raw: Exchanged, url: str, timeout_s: float) -> _RequestsAnswer:
+def _straight(raw: HTTP1Exchange, url: str, timeout_s: float) -> _RequestsResponse:
     """The same GET as of a session, with the work left out that it does for each: what it would send, over the pool
     that it would take.
     """
     head = _Head(raw.status, raw.reason, raw.headers)
-    return _RequestsAnswer(raw, raw.release, url, timeout_s, head=head)
+    return _RequestsResponse(raw, raw.release, url, timeout_s, head=head)
 
 
 # Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
@@ -229,8 +229,8 @@ class _Head(NamedTuple):
     headers: dict[str, str]
 
 
-class _RequestsAnswer:
-    """See `Answer`."""
+class _RequestsResponse:
+    """See `TransportResponse`."""
 
     def __init__(
         self,
@@ -272,10 +272,10 @@ class _RequestsAnswer:
             raise translated(error, self.url, self._timeout_s) from None
 
     def at_hand(self, size_bytes: int) -> bytes | None:
-        return self._raw.at_hand(size_bytes) if isinstance(self._raw, Exchanged) else None
+        return self._raw.at_hand(size_bytes) if isinstance(self._raw, HTTP1Exchange) else None
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        if not isinstance(self._raw, Exchanged):
+        if not isinstance(self._raw, HTTP1Exchange):
             return None
         try:
             return self._raw.splice(pipe, at_most)
@@ -288,7 +288,7 @@ class _RequestsAnswer:
         request, or is closed where the server expects it.
         """
         with suppress(Exception):
-            if isinstance(self._raw, Exchanged):
+            if isinstance(self._raw, HTTP1Exchange):
                 self._raw.drain(_DRAINED_BYTES, within_s)
             elif (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
                 self._raw.read(_DRAINED_BYTES)
@@ -313,7 +313,7 @@ class _RequestsAnswer:
 
     def _leave_off(self) -> None:
         """A body that was not read to its end would poison the next request."""
-        if not self._is_broken and isinstance(self._raw, Exchanged) and not self._raw.is_through:
+        if not self._is_broken and isinstance(self._raw, HTTP1Exchange) and not self._raw.is_through:
             self.drain(_DRAINED_AT_END_WITHIN_S)
         if not self._raw.isclosed():
             self._is_cut = not getattr(self._raw, "is_through", False)

@@ -19,7 +19,7 @@ _LOOK_EVERY_S = 0.5
 HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
 
 
-class HeadWatch:
+class HeadWatchdog:
     """Cuts connections whose head does not come to an end; one thread for all, started when it is needed."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class _Watched:
 
     __slots__ = ("_sock", "_until", "_watch")
 
-    def __init__(self, watch: HeadWatch, sock: Any, until: float) -> None:
+    def __init__(self, watch: HeadWatchdog, sock: Any, until: float) -> None:
         self._watch, self._sock, self._until = watch, sock, until
 
     def __enter__(self) -> None:

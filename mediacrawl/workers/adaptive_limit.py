@@ -19,7 +19,7 @@ SMALL_BYTES = 1024 * 1024
 _NOTE_EVERY_S = 0.01
 
 
-class Room:
+class AdaptiveThreadLimit:
     """Lets as many threads work as keep the process at work, and no more.
 
     Threads that work at the same time make each other slow in CPython: every call to the system hands the interpreter

@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from mediacrawl.system.scheduling import be_patient
+from mediacrawl.system.scheduling import use_batch_scheduling
 
 
 class Channel:
@@ -66,7 +66,7 @@ class Channel:
         self._connection.close()
 
     def _send_posted(self) -> None:
-        be_patient()
+        use_batch_scheduling()
         with suppress(OSError):
             while (data := self._outbox.get()) is not None:
                 self._connection.send_bytes(data)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.progress import Progress
     from mediacrawl.download.records import Outcome, TransferRequest
-    from mediacrawl.workers.processes import WorkerPool
-    from mediacrawl.workers.threads import TransferPool
+    from mediacrawl.workers.processes import WorkerProcesses
+    from mediacrawl.workers.threads import TransferThreads
 
 WORKERS_FROM = 64  # files: processes take a third of a second to start; until they are there, threads go on
 _GRACE_S = 2.0
@@ -25,14 +25,16 @@ def is_death(error: BaseException | None) -> bool:
     return isinstance(error, WorkerDied)
 
 
-class Transfers:
+class TransferExecutor:
     """One face for both.
 
     Args:
         workers: None for a crawl that is to stay in one process.
     """
 
-    def __init__(self, threads: TransferPool, workers: WorkerPool | None, workers_from: int = WORKERS_FROM) -> None:
+    def __init__(
+        self, threads: TransferThreads, workers: WorkerProcesses | None, workers_from: int = WORKERS_FROM
+    ) -> None:
         self.threads = threads
         self.workers = workers
         self._left_to_threads = workers_from
@@ -48,7 +50,7 @@ class Transfers:
         return self.threads.fetched_bytes + (self.workers.fetched_bytes if self.workers else 0)
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another over one connection, see `Downloader.bring_all`."""
+        """Fetch one after another over one connection, see `Downloader.fetch_batch`."""
         if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)

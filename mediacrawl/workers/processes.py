@@ -21,27 +21,27 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.requester import anywhere
 from mediacrawl.errors import Interrupted, MediacrawlError
-from mediacrawl.system.scheduling import be_patient
+from mediacrawl.system.scheduling import use_batch_scheduling
 from mediacrawl.transport.permits import CUT_COUNTS_S
 from mediacrawl.urls import Origin
 from mediacrawl.workers import protocol
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.protocol import (
-    Answered,
     Arrived,
-    Batch,
     ConnectionDenied,
     ConnectionGranted,
     ConnectionsFree,
     ConnectionsRecalled,
     ConnectionWanted,
-    Quiet,
+    HostPause,
+    PartHandle,
+    RedirectAnswer,
     Release,
     RemotePart,
-    Setup,
     Stop,
-    Ticket,
+    TransferBatch,
     UnderWay,
+    WorkerConfig,
     with_part,
 )
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mediacrawl.download.progress import Progress
-    from mediacrawl.download.records import HeldPart, Outcome, TransferRequest
+    from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.transport.permits import ConnectionLimit
@@ -80,7 +80,7 @@ class WorkerProcess(Protocol):
         """Wait for its end. Raises `subprocess.TimeoutExpired`."""
 
 
-class WorkerPool:
+class WorkerProcesses:
     """A few processes that fetch. They start with the first batch.
 
     No method but `close` blocks on a process, so the event loop may call all others.
@@ -93,7 +93,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: WorkerConfig,
         processes: int,
         pauses: HostPauses,
         limit: ConnectionLimit | None = None,
@@ -131,7 +131,7 @@ class WorkerPool:
         return [progress for worker in list(self._workers) for progress in worker.active]
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """See `Downloader.bring_all`. The future raises `WorkerDied` if the process ends on the way."""
+        """See `Downloader.fetch_batch`. The future raises `WorkerDied` if the process ends on the way."""
         future: Future[list[Outcome]] = Future()
         with self._lock:
             if self._stopped:
@@ -141,7 +141,7 @@ class WorkerPool:
             if self._workers:
                 origin = Origin.of(requests[0].url) if requests else None
                 host = origin.host if origin is not None else ""
-                batch = Batch(next(self._numbers), requests, budget_s)
+                batch = TransferBatch(next(self._numbers), requests, budget_s)
                 self._worker_for(host).begin(batch, host, future)
                 return future
         future.set_exception(WorkerDied("worker processes die again and again"))
@@ -178,7 +178,7 @@ class WorkerPool:
         """Kill workers from which nothing has come for long. Ticks are counted and not seconds: those of a time in
         which this process was stopped do not count (Ctrl-Z).
         """
-        be_patient()
+        use_batch_scheduling()
         while not self._closed.wait(TICK_S):
             for worker in list(self._workers):
                 worker.tick()
@@ -228,7 +228,9 @@ class _Remote:
     A thread starts the process, listens to it, and sees to its end: so nobody else ever waits for it.
     """
 
-    def __init__(self, pool: WorkerPool, setup: Setup, spawn: Callable[[socket.socket], WorkerProcess]) -> None:
+    def __init__(
+        self, pool: WorkerProcesses, setup: WorkerConfig, spawn: Callable[[socket.socket], WorkerProcess]
+    ) -> None:
         self._pool = pool
         self._posting = threading.Lock()
         self._released: list[tuple[int, bool]] = []
@@ -246,7 +248,7 @@ class _Remote:
         self._thread = threading.Thread(target=self._live, args=(spawn, theirs), daemon=True, name="worker")
         self._thread.start()
 
-    def begin(self, batch: Batch, host: str, future: Future[list[Outcome]]) -> None:
+    def begin(self, batch: TransferBatch, host: str, future: Future[list[Outcome]]) -> None:
         self.batches[batch.number] = host, future
         self.busy[host] += 1
         self.post(batch)
@@ -285,7 +287,7 @@ class _Remote:
             self._channel.post(Release(released))
 
     def _tell_pause(self, host: str, until: float) -> None:
-        self.post(Quiet(host, until))
+        self.post(HostPause(host, until))
 
     # It holds the permits of its worker, see `connections.Holder`
 
@@ -302,7 +304,7 @@ class _Remote:
         try:
             with theirs:
                 self._process = spawn(theirs)
-            be_patient()  # only now: the process would inherit it, and be late
+            use_batch_scheduling()  # only now: the process would inherit it, and be late
             self._listen()
         except OSError as error:
             logger.warning("A worker process cannot be started: %s", error)
@@ -345,7 +347,7 @@ class _Remote:
             case UnderWay():
                 self.active = message.active
                 self.flush()
-            case Quiet():
+            case HostPause():
                 self._pool.pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
             case ConnectionWanted():
                 if self._limit is not None:
@@ -353,18 +355,18 @@ class _Remote:
             case ConnectionsFree():
                 if self._limit is not None:
                     self._limit.give_back(self, message.host, message.permits)
-            case protocol.MayFollow():
+            case protocol.RedirectQuestion():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
 
-    def _answer(self, question: protocol.MayFollow) -> None:
+    def _answer(self, question: protocol.RedirectQuestion) -> None:
         answer: str | MediacrawlError | None
         try:
             answer = self._pool.may_follow(question.request, question.url, self._pool.cancel)
         except MediacrawlError as error:
             answer = error
-        self.post(Answered(question.number, answer))
+        self.post(RedirectAnswer(question.number, answer))
 
-    def _part(self, ticket: Ticket) -> HeldPart:
+    def _part(self, ticket: PartHandle) -> LockedPart:
         return RemotePart(ticket, self._release)
 
     def _release(self, number: int, is_published: bool) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.policy import Policy
     from mediacrawl.download.progress import Progress
-    from mediacrawl.download.records import HeldPart, Outcome, TransferRequest
+    from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.errors import MediacrawlError
     from mediacrawl.transport.registry import TransportChoice
 
 
-class Setup(NamedTuple):
+class WorkerConfig(NamedTuple):
     """To a worker, first: what it is to work on, and how."""
 
     root: Path
@@ -32,7 +32,7 @@ class Setup(NamedTuple):
     ledger: str = ""
 
 
-class Batch(NamedTuple):
+class TransferBatch(NamedTuple):
     """To a worker: fetch these one after another, for at most so many seconds."""
 
     number: int
@@ -50,7 +50,7 @@ class Stop:
     """To a worker: end all transfers, keeping what has arrived."""
 
 
-class Quiet(NamedTuple):
+class HostPause(NamedTuple):
     """In both directions: a host asked for quiet until a time of CLOCK_MONOTONIC. A receiver never tells it onward,
     but for the process that leads the others: see `HostPauses`.
     """
@@ -105,7 +105,7 @@ class UnderWay(NamedTuple):
     active: Sequence[Progress]
 
 
-class MayFollow(NamedTuple):
+class RedirectQuestion(NamedTuple):
     """From a worker: whether a redirect of this request may be followed to that URL."""
 
     number: int
@@ -113,14 +113,14 @@ class MayFollow(NamedTuple):
     url: str
 
 
-class Answered(NamedTuple):
+class RedirectAnswer(NamedTuple):
     """To a worker: None, or why not; an error is raised by who asked."""
 
     number: int
     answer: str | MediacrawlError | None
 
 
-class Ticket(NamedTuple):
+class PartHandle(NamedTuple):
     """Stands for a part that a worker holds."""
 
     number: int
@@ -128,28 +128,28 @@ class Ticket(NamedTuple):
 
 
 class RemotePart:
-    """A part that a worker holds, as the crawl sees it: a `HeldPart`."""
+    """A part that a worker holds, as the crawl sees it: a `LockedPart`."""
 
-    def __init__(self, ticket: Ticket, release: Callable[[int, bool], None]) -> None:
+    def __init__(self, ticket: PartHandle, release: Callable[[int, bool], None]) -> None:
         self.file = ticket.file
         self._number = ticket.number
         self._release: Callable[[int, bool], None] | None = release
 
     def published(self) -> bool:
         """False: the worker removes the record, and makes that durable."""
-        self._let_go(is_published=True)
+        self._release_part(is_published=True)
         return False
 
     def close(self) -> None:
-        self._let_go(is_published=False)
+        self._release_part(is_published=False)
 
-    def _let_go(self, *, is_published: bool) -> None:
+    def _release_part(self, *, is_published: bool) -> None:
         release, self._release = self._release, None
         if release is not None:
             release(self._number, is_published)
 
 
-def with_part(outcome: Outcome, exchange: Callable[[Any], HeldPart]) -> Outcome:
+def with_part(outcome: Outcome, exchange: Callable[[Any], LockedPart]) -> Outcome:
     """The same outcome with another stand-in for its part."""
     if isinstance(outcome, Fetched) and outcome.part is not None:
         return outcome._replace(part=exchange(outcome.part))

@@ -14,8 +14,8 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, Outcome, TransferRequest
 from mediacrawl.errors import Interrupted
-from mediacrawl.system.scheduling import be_patient
-from mediacrawl.workers.adaptive_limit import Room
+from mediacrawl.system.scheduling import use_batch_scheduling
+from mediacrawl.workers.adaptive_limit import AdaptiveThreadLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ _LOOK_EVERY_S = 0.01
 _LOOK_SELDOM_S = 0.1  # where nothing waits for a place
 
 
-class TransferPool:
+class TransferThreads:
     """At most `size` batches of transfers at a time, each over one connection; threads start when they are needed.
 
     A transfer that waits for an answer for much longer than answers usually take, or for the time of its next try,
@@ -69,7 +69,7 @@ class TransferPool:
         self._latency_s = 0.0  # of answers, of late
         self._is_behind = threading.Event()  # more is wanted than there are places
         self._watcher: threading.Thread | None = None
-        self._room = Room(size, first)
+        self._room = AdaptiveThreadLimit(size, first)
         self.fetched_bytes = 0
 
     @property
@@ -81,7 +81,7 @@ class TransferPool:
         return list(self._under_way.values())
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another as soon as a thread is free, see `Downloader.bring_all`."""
+        """Fetch one after another as soon as a thread is free, see `Downloader.fetch_batch`."""
         future: Future[list[Outcome]] = Future()
         with self._lock:
             if self._cancel.is_set:  # after `close` no thread would come for it
@@ -144,7 +144,7 @@ class TransferPool:
 
     def _watch(self) -> None:
         """While more is wanted than there are places, see which of them are held by transfers that wait."""
-        be_patient()
+        use_batch_scheduling()
         while not self._cancel.is_set:
             if not (self._behind or self._room.is_wanted):
                 self._is_behind.clear()
@@ -188,7 +188,7 @@ class TransferPool:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
-        be_patient()
+        use_batch_scheduling()
         while True:
             job = self._queue.get()
             if job is None:
@@ -208,10 +208,10 @@ class TransferPool:
             return
         try:
             outcomes = self._room.bring(
-                lambda: self._downloader.bring_all(requests, self._cancel, self._begin, budget_s)
+                lambda: self._downloader.fetch_batch(requests, self._cancel, self._begin, budget_s)
             )
             self._learn(outcomes)
-            future.set_result(self._downloader.synced(outcomes))  # others go on meanwhile
+            future.set_result(self._downloader.fsync_completed(outcomes))  # others go on meanwhile
         except BaseException as error:
             future.set_exception(error)
         finally:

@@ -22,40 +22,40 @@ from mediacrawl.archive import Archive
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import Interrupted, MediacrawlError, RedirectUnasked
+from mediacrawl.errors import Interrupted, MediacrawlError, RobotsUnknown
 from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartInUse
 from mediacrawl.system.open_files import allow_many_files
-from mediacrawl.system.scheduling import be_patient
+from mediacrawl.system.scheduling import use_batch_scheduling
 from mediacrawl.transport.permits import HostConnections
 from mediacrawl.transport.registry import make_transport
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.protocol import (
-    Answered,
     Arrived,
-    Batch,
     ConnectionDenied,
     ConnectionGranted,
     ConnectionsFree,
     ConnectionsRecalled,
     ConnectionWanted,
-    MayFollow,
-    Quiet,
+    HostPause,
+    PartHandle,
+    RedirectAnswer,
+    RedirectQuestion,
     Release,
-    Setup,
     Stop,
-    Ticket,
+    TransferBatch,
     UnderWay,
+    WorkerConfig,
     with_part,
 )
-from mediacrawl.workers.threads import MOST_WAITING, TransferPool
+from mediacrawl.workers.threads import MOST_WAITING, TransferThreads
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mediacrawl.download.cancel import Cancel
-    from mediacrawl.download.records import HeldPart, Outcome, TransferRequest
+    from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.transport.permits import Holder
 
 _TELL_EVERY_S = 0.5
@@ -68,7 +68,7 @@ _PR_SET_PDEATHSIG = 1
 class Worker:
     """Carries out what the crawl says, in a few threads."""
 
-    def __init__(self, channel: Channel, setup: Setup, most_open_parts: int = MOST_WAITING) -> None:
+    def __init__(self, channel: Channel, setup: WorkerConfig, most_open_parts: int = MOST_WAITING) -> None:
         self._channel = channel
         store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
@@ -83,11 +83,11 @@ class Worker:
             setup.policy,
             pauses=self._pauses,
             connections=self._connections,
-            brought=self._archive.brought,
+            fetched_elsewhere=self._archive.fetched_elsewhere,
             may_follow=self._may_follow,
         )
         most_waiting = min(MOST_WAITING, most_open_parts)
-        self._pool = TransferPool(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)
+        self._pool = TransferThreads(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)
         self._over = threading.Event()
         self._held: dict[int, PartFile] = {}
         self._numbers = itertools.count()
@@ -113,13 +113,13 @@ class Worker:
     def _carry_out(self, message: object) -> None:
         """Must not wait for the crawl, which may be waiting for this."""
         match message:
-            case Batch():
+            case TransferBatch():
                 self._pool.submit(message.requests, message.budget_s).add_done_callback(
                     partial(self._arrived, message)
                 )
             case Release():
                 self._release(message)
-            case Quiet():
+            case HostPause():
                 self._pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
             case ConnectionGranted():
                 self._connections.grant(message.host)
@@ -127,14 +127,14 @@ class Worker:
                 self._connections.deny(message.host)
             case ConnectionsRecalled():
                 self._connections.recall(message.host, message.permits)
-            case Answered():
+            case RedirectAnswer():
                 if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
                     answers.put(message.answer)
             case Stop():
                 self._stop()
 
     def _tell_pause(self, host: str, until: float) -> None:
-        self._channel.post(Quiet(host, until))
+        self._channel.post(HostPause(host, until))
 
     def _release(self, message: Release) -> None:
         recorded = False
@@ -152,7 +152,7 @@ class Worker:
         for answer in list(self._questions.values()):
             answer.put(Interrupted("stopped: what has arrived is kept"))
 
-    def _arrived(self, batch: Batch, future: Future[list[Outcome]]) -> None:
+    def _arrived(self, batch: TransferBatch, future: Future[list[Outcome]]) -> None:
         """Whatever happens, who asked hears of it."""
         error = future.exception()
         outcomes = [error] * len(batch.requests) if error is not None else future.result()
@@ -165,21 +165,21 @@ class Worker:
         self._questions[number] = answers
         try:
             cancel.check()
-            self._channel.post(MayFollow(number, request, url))
+            self._channel.post(RedirectQuestion(number, request, url))
             answer = answers.get(timeout=_ANSWER_WITHIN_S)
         except queue.Empty:
-            raise RedirectUnasked(url, "nobody says whether a redirect may be followed", target=url) from None
+            raise RobotsUnknown(url, "nobody says whether a redirect may be followed", target=url) from None
         finally:
             del self._questions[number]
         if isinstance(answer, MediacrawlError):
             raise answer
         return answer
 
-    def _ticket(self, part: HeldPart) -> HeldPart:
+    def _ticket(self, part: LockedPart) -> LockedPart:
         assert isinstance(part, PartFile)
         number = next(self._numbers)
         self._held[number] = part
-        return Ticket(number, part.file)  # type: ignore[return-value]
+        return PartHandle(number, part.file)  # type: ignore[return-value]
 
     def _tell(self) -> None:
         """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
@@ -222,7 +222,7 @@ def main() -> None:
     """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
-    be_patient()
+    use_batch_scheduling()
     most_open_parts = allow_many_files()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     try:

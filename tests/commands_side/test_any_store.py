@@ -165,7 +165,7 @@ def test_each_command_does_its_work_beside_a_crawl(command, origin, tmp_path, le
     other = origin.add("/other.jpg", BODY + b"2", content_type=JPEG)
     failed = origin.add("/failed.jpg", BODY + b"3", content_type=JPEG)
     command("get", here, other)
-    ledger.fail([Entry(failed, failed, spider="site", reason="HTTP 503")], 1.0)
+    ledger.record_failure([Entry(failed, failed, spider="site", reason="HTTP 503")], 1.0)
     big = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     (tmp_path / "list.txt").write_text(big)
     with start(tmp_path, "crawl", "urllist", "-a", "file=list.txt") as crawl:

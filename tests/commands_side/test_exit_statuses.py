@@ -37,7 +37,7 @@ RUNS = {
     "days that are no number": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=soon"), 2),
     "days that are not whole": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=0.5"), 2),
     "days that Scrapy cannot read": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=5.0"), 2),
-    "a switch that is half on": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_SYNC=maybe"), 2),
+    "a switch that is half on": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_FSYNC=maybe"), 2),
     "a store that cannot be made": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_STORE={file}/x"), 4),
     "a job folder that cannot be made": (("crawl", "site", "-a", "url={origin}/page", "-s", "JOBDIR={file}/x"), 4),
 }
@@ -104,7 +104,7 @@ def test_wrong_usage_and_a_machine_that_cannot_are_told_in_a_line_and_nothing_is
 def test_an_interrupted_run_is_3_and_the_same_command_goes_on_to_0(origin, tmp_path, ledger):
     """`retry` here; a crawl and `get` in the tests of the pause."""
     url = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT), status(503)])
-    ledger.fail([Entry(url, url, spider="site", reason="HTTP 503")], 1.0)
+    ledger.record_failure([Entry(url, url, spider="site", reason="HTTP 503")], 1.0)
     with start(tmp_path, "retry") as running:
         origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
         running.interrupt()

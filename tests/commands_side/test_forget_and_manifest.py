@@ -84,8 +84,8 @@ def test_forget_missing_takes_those_whose_files_are_gone(command, url, origin, l
     command("get", *urls.values())
     for name in names:
         (tmp_path / "store" / "get" / "127.0.0.1" / name).unlink()
-    ledger.lose([urls["lost.jpg"]])
-    ledger.damage(urls["damaged.jpg"], "missing")
+    ledger.mark_missing([urls["lost.jpg"]])
+    ledger.mark_corrupt(urls["damaged.jpg"], "missing")
     done = command("forget", "--missing")
     assert (done.status, sorted(done.out.splitlines())) == (0, sorted(f"forgotten: {url}" for url in urls.values()))
     assert [row["url"] for row in rows(command)] == [url]

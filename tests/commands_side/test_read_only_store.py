@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from crawling import file_system_at, run, start
 
-from mediacrawl.frontier.sqlite import Kind, SqliteFrontier
+from mediacrawl.frontier.sqlite import PageKind, SqliteFrontier
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_a_killed_run_has_left_is_told_too(command, origin, tmp_path, store
 def test_the_pages_of_a_job_are_counted(command, origin, tmp_path, store):
     assert run(tmp_path, "get", origin.add("/a.jpg", b"\xff\xd8\xff", content_type="image/jpeg")).status == 0
     frontier = SqliteFrontier(store / "job", "gallery")
-    frontier.add(b"1", b"data", kind=Kind.ORDINARY)
+    frontier.add(b"1", b"data", kind=PageKind.ORDINARY)
     frontier.close(finished=False)
     can_only_be_read(store)
     counted = command("status", "-s", f"JOBDIR={store / 'job'}")

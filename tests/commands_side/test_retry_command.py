@@ -51,7 +51,7 @@ def story(tmp_path_factory):
 
         ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME)
         signed = Entry("key of a signed URL", origin.url("/signed.jpg?signature=1"), spider="shop", reason="HTTP 503")
-        ledger.fail([signed], 1.0)
+        ledger.record_failure([signed], 1.0)
         runs = []
         for words in ((), ("--permanent",)):
             origin.forget()
@@ -115,7 +115,7 @@ def failed_row(origin, tmp_path, ledger):
 
     def make(path, **facts):
         entry = Entry(f"key of {path}", origin.url(path), spider="shop", reason="HTTP 503", **facts)
-        ledger.fail([entry], 1.0)
+        ledger.record_failure([entry], 1.0)
         return entry
 
     return make
@@ -125,7 +125,7 @@ def test_a_retry_that_was_killed_goes_on_with_what_it_had_begun(origin, tmp_path
     origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     entry = failed_row("/big.mp4")
     waiting = Entry("never failed", origin.url("/other.mp4"))
-    ledger.want([waiting], 1.0)
+    ledger.record_wanted([waiting], 1.0)
     with start(tmp_path, "retry") as running:
         origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
         running.kill()

@@ -105,7 +105,7 @@ def test_a_file_is_not_fetched_again_between_its_rename_and_the_ledger(origin, t
     request = TransferRequest(url, url)
     other = Archive.open(LocalStore(tmp_path / "store"))
     transport = RequestsTransport()
-    downloader = Downloader(other.store, transport, brought=other.brought)
+    downloader = Downloader(other.store, transport, fetched_elsewhere=other.fetched_elsewhere)
     tried = []
 
     def at_step(step):
@@ -135,20 +135,20 @@ def test_what_a_process_died_over_after_the_rename_is_taken_by_the_next_one(orig
     archive = Archive.open(LocalStore(tmp_path / "store"))
     archive.ledger.claim(Entry(url, url, path="a.jpg", size_bytes=len(body(4)), sha256=body(4).sha256()))
     (tmp_path / "store" / "a.jpg").write_bytes(body(4).read())
-    assert archive.brought([url]) == set()
-    archive.settle()
-    assert archive.brought([url]) == {url}
+    assert archive.fetched_elsewhere([url]) == set()
+    archive.recover()
+    assert archive.fetched_elsewhere([url]) == {url}
     archive.close()
 
 
 def test_a_file_that_is_gone_is_not_held_to_be_brought(tmp_path):
     archive = Archive.open(LocalStore(tmp_path / "store"))
     entry = Entry("key", "http://127.0.0.1/a.jpg", path="a.jpg", size_bytes=1, sha256=sha256(b"a"))
-    assert archive.brought(["key"]) == set()
+    assert archive.fetched_elsewhere(["key"]) == set()
     archive.ledger.claim(entry)
     archive.ledger.finish([entry], 1.0)
-    assert archive.brought(["key"]) == set()
+    assert archive.fetched_elsewhere(["key"]) == set()
     (tmp_path / "store" / "a.jpg").write_bytes(b"a")
     archive.ledger.settle("key", DONE, 2.0)
-    assert archive.brought(["key"]) == {"key"}
+    assert archive.fetched_elsewhere(["key"]) == {"key"}
     archive.close()

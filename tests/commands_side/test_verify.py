@@ -99,9 +99,9 @@ def test_a_file_that_was_put_back_is_noticed(command, filled, origin, state):
     filled.path("a.jpg").unlink()
     archive = Archive.open(LocalStore(filled.root))
     if state == PENDING:
-        archive.known([filled.url("a.jpg")])
+        archive.lookup([filled.url("a.jpg")])
     else:
-        archive.ledger.damage(filled.url("a.jpg"), "missing")
+        archive.ledger.mark_corrupt(filled.url("a.jpg"), "missing")
     assert archive.ledger.lookup([filled.url("a.jpg")])[filled.url("a.jpg")].state == state
     archive.close()
     assert command("verify").status == 1
@@ -115,7 +115,7 @@ def test_a_file_that_was_put_back_is_noticed(command, filled, origin, state):
 
 def test_another_file_in_its_place_is_not_taken_for_the_one_that_was_put_back(command, filled, ledger):
     alter(filled.path("a.jpg"))
-    ledger.damage(filled.url("a.jpg"), "altered")
+    ledger.mark_corrupt(filled.url("a.jpg"), "altered")
     assert command("verify").status == 1
     assert ledger.lookup([filled.url("a.jpg")])[filled.url("a.jpg")].state == FAILED
 

@@ -34,17 +34,17 @@ from thread_worker import ThreadWorker
 from mediacrawl import settings as project_settings
 from mediacrawl.archive import Archive
 from mediacrawl.cli import get
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
 from mediacrawl.workers import processes as worker_pool
-from mediacrawl.workers.executor import Transfers
+from mediacrawl.workers.executor import TransferExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mediacrawl.fetch.stats import Report
+    from mediacrawl.fetch.stats import RunStats
 
 
 class Wanted(NamedTuple):
@@ -163,9 +163,9 @@ class InProcess:
         path.write_text("".join(f"{one.line()}\n" for one in wanted))
         chosen = settings_for(front, mode, settings)
         if mode.workers:  # as if there had been many files before
-            self._patches.setattr(Transfers.__init__, "__defaults__", (0,))
+            self._patches.setattr(TransferExecutor.__init__, "__defaults__", (0,))
             self._patches.setattr("mediacrawl.fetch.resources.WORKERS_FROM", 0)
-            self._patches.setattr(worker_pool.WorkerPool, "start", _start_and_wait)
+            self._patches.setattr(worker_pool.WorkerProcesses, "start", _start_and_wait)
         else:
             self._patches.setattr("mediacrawl.fetch.resources.WORKERS_FROM", 64)
         self._capsys.readouterr()
@@ -173,9 +173,9 @@ class InProcess:
             return InThread(self, lambda run: self._get(run, path, chosen))
         return InThread(self, lambda run: self._crawl(run, front, path, chosen))
 
-    def _get(self, run: InThread, path: Path, chosen: Mapping[str, object]) -> tuple[int, Report]:
+    def _get(self, run: InThread, path: Path, chosen: Mapping[str, object]) -> tuple[int, RunStats]:
         patches, reports = self._patches, []
-        patches.setattr(get, "Report", lambda made=get.Report: reports.append(made()) or reports[-1])
+        patches.setattr(get, "RunStats", lambda made=get.RunStats: reports.append(made()) or reports[-1])
 
         class Seen(get.ThreadedFetch):
             def __init__(self, *given: Any) -> None:
@@ -190,14 +190,14 @@ class InProcess:
         assert status is not None
         return status, reports[-1]
 
-    def _crawl(self, run: InThread, front: str, path: Path, chosen: Mapping[str, object]) -> tuple[int, Report]:
+    def _crawl(self, run: InThread, front: str, path: Path, chosen: Mapping[str, object]) -> tuple[int, RunStats]:
         spider, arguments = (Items, {}) if front != "list" else (UrlListSpider, {"items": "none"})
         crawler = Crawler(spider, settings_of(self.folder, chosen, "mediacrawl.settings"))
         run.stop = lambda: self._crawls.do(crawler.stop_async())
         self._crawls.do(crawler.crawl_async(file=str(path), **arguments))
-        return Crawled(crawler, self.folder).status, Bridge.of(crawler).report
+        return Crawled(crawler, self.folder).status, CrawlContext.of(crawler).report
 
-    def result(self, done: tuple[int, Report]) -> Ran:
+    def result(self, done: tuple[int, RunStats]) -> Ran:
         status, report = done
         out, err = self._capsys.readouterr()
         return Ran(
@@ -234,8 +234,8 @@ class InProcess:
         self._patches.setattr(os, "pwrite", genuine)
 
 
-def _start_and_wait(pool: worker_pool.WorkerPool) -> bool:
-    """`WorkerPool.start`, but that there is one when it comes back."""
+def _start_and_wait(pool: worker_pool.WorkerProcesses) -> bool:
+    """`WorkerProcesses.start`, but that there is one when it comes back."""
     with pool._lock:
         if pool._stopped:
             return False
@@ -287,12 +287,12 @@ import sys
 sys.path[:0] = {path!r}
 from fronts import _start_and_wait
 from mediacrawl import wiring
-from mediacrawl.workers.processes import WorkerPool
-from mediacrawl.workers.executor import Transfers
+from mediacrawl.workers.processes import WorkerProcesses
+from mediacrawl.workers.executor import TransferExecutor
 if {workers}:
     Transfers.__init__.__defaults__ = (0,)
     wiring.WORKERS_FROM = 0
-    WorkerPool.start = _start_and_wait
+    WorkerProcesses.start = _start_and_wait
 from mediacrawl.__main__ import run
 run()
 """

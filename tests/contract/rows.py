@@ -23,17 +23,17 @@ from mediacrawl.download import requester
 from mediacrawl.download.policy import Stall
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import StoreUnwritable
+from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
-from mediacrawl.fetch.stats import Report
+from mediacrawl.fetch.stats import RunStats
 from mediacrawl.ledger.sqlite import FAILED, Entry, SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
 from mediacrawl.transport.permits import ConnectionLimit
-from mediacrawl.workers.threads import TransferPool
+from mediacrawl.workers.threads import TransferThreads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Row:
+class ListEntry:
     """A rule.
 
     Attributes:
@@ -123,7 +123,7 @@ class Row:
         return front not in self.differs and (mode.workers or not self.of_workers)
 
 
-ROWS: list[Row] = []
+ROWS: list[ListEntry] = []
 Play = Callable[[Scene], None]
 
 
@@ -131,7 +131,7 @@ def row(
     without: Callable[[Any], None], *, of_workers: bool = False, **differs: str
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
     def add(play: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        ROWS.append(Row(play, without, differs, of_workers))
+        ROWS.append(ListEntry(play, without, differs, of_workers))
         return play
 
     return add
@@ -202,7 +202,9 @@ def what_another_process_has_noted_as_failed_is_asked_for(scene):
     for checked_at in (time.time() + 3, time.time() + 10**6):
         with scene.ledger() as ledger:
             ledger.forget([url])
-            ledger.fail([Entry(url, url, reason="HTTP 503 Service Unavailable", http_status=503)], checked_at)
+            ledger.record_failure(
+                [Entry(url, url, reason="HTTP 503 Service Unavailable", http_status=503)], checked_at
+            )
         ran = scene.run(first, url)
         assert (ran.status, ran.new, ran.present, ran.failed) == (0, 1, 1, 0), ran
         assert scene.rows(FAILED) == []
@@ -278,7 +280,7 @@ def no_file_takes_the_path_of_another(scene):
     assert ran.store == {sha256(data) for data in (body(0), body(1), body(7), b"mine")}
 
 
-@row(lambda patches: patches.setattr("mediacrawl.store.local.NameTaken", StoreUnwritable))
+@row(lambda patches: patches.setattr("mediacrawl.store.local.PathConflict", StoreNotWritable))
 def a_file_where_a_folder_should_be_fails_its_own_files_and_no_other(scene):
     scene.store.mkdir()
     folder = {"override": "own", "item": "items", "list": "urllist", "get": "get"}[scene.front]
@@ -313,7 +315,7 @@ def a_full_disk_is_one_line_and_status_4_and_with_room_the_same_command_ends_wel
 # --- hosts ------------------------------------------------------------------------------------------
 
 
-@row(lambda patches: patches.setattr(TransferPool, "_look", lambda _: None))
+@row(lambda patches: patches.setattr(TransferThreads, "_look", lambda _: None))
 def hosts_that_are_down_or_answer_nothing_hold_no_place_that_others_need(scene):
     with socket.create_server(("0.0.0.0", 0), backlog=64) as silent:
         port, dead = silent.getsockname()[1], dead_port()
@@ -334,7 +336,7 @@ def hosts_that_are_down_or_answer_nothing_hold_no_place_that_others_need(scene):
 # --- stops and deaths -------------------------------------------------------------------------------
 
 
-@row(lambda patches: patches.setattr(Report, "stopped", property(lambda _: False, lambda *_: None), raising=False))
+@row(lambda patches: patches.setattr(RunStats, "stopped", property(lambda _: False, lambda *_: None), raising=False))
 def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
     large = Pattern(4_000_000, 1)
     urls = [scene.add("/large.jpg", large, faults=[stall_after(3_000_000)])]
@@ -514,7 +516,7 @@ def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_o
 
 
 @row(
-    lambda patches: patches.setattr("mediacrawl.crawl.context.Bridge.may_follow", lambda *_: None),
+    lambda patches: patches.setattr("mediacrawl.crawl.context.CrawlContext.may_follow", lambda *_: None),
     get="it asks no robots.txt, as the README says: a list of what is not yours is a case for `crawl urllist`",
 )
 def a_redirect_to_where_robots_txt_forbids_it_is_not_followed(scene):

@@ -169,7 +169,7 @@ class Rig:
 
     def leftovers(self) -> list[str]:
         """Files that are neither published nor the ledger's."""
-        folders = (self.store.parts.folder, self.store.quarantine)
+        folders = (self.store.parts.folder, self.store.quarantine_folder)
         return sorted(path.name for folder in folders if folder.exists() for path in folder.iterdir())
 
     def asks(self, path: str) -> list[tuple[str | None, str | None, int | None]]:

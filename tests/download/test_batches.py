@@ -33,7 +33,7 @@ def test_a_part_that_a_full_disk_cannot_close_keeps_no_other_locked(rig, monkeyp
     monkeypatch.setattr(PartFile, "write_at", no_room)
     monkeypatch.setattr(PartFile, "close", closed)
     downloader = rig.downloader()
-    outcomes = downloader.synced(downloader.bring_all(requests, Cancel(), lambda _: Progress("")))
+    outcomes = downloader.fsync_completed(downloader.fetch_batch(requests, Cancel(), lambda _: Progress("")))
     monkeypatch.undo()
     assert [type(outcome) for outcome in outcomes] == [
         DiskFull if number == failing else Fetched for number in range(COUNT)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.errors import TransferBroken, TransferError, WrongContent
+from mediacrawl.errors import ConnectionLost, TransferError, WrongContent
 from mediacrawl.transport.content_encoding import decoded
 
 BODY = bytes(range(256)) * 4000
@@ -42,7 +42,7 @@ def test_a_coded_body_is_unpacked_however_it_is_cut(coding, packed, size):
 @pytest.mark.parametrize(("coding", "packed"), CODED.values(), ids=CODED.keys())
 @pytest.mark.parametrize("lost", [1, 4, 500])
 def test_a_coded_body_that_ends_early_is_never_whole(coding, packed, lost):
-    with pytest.raises(TransferBroken, match="ended before"):
+    with pytest.raises(ConnectionLost, match="ended before"):
         list(decoded(pieces(packed[:-lost], 1000), coding, URL))
 
 

@@ -16,7 +16,7 @@ from origin import Answer, Pattern, drop_after, header, html_instead, redirect, 
 
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import ConnectFailed, Interrupted, MediacrawlError
+from mediacrawl.errors import ConnectError, Interrupted, MediacrawlError
 from mediacrawl.transport import permits as permits_module
 from mediacrawl.transport.permits import (
     Admission,
@@ -441,7 +441,7 @@ def test_a_connection_that_did_not_come_about_counts_no_longer():
     process = HostConnections(ConnectionLimit(1))
     transport = RequestsTransport()
     for _ in range(2):
-        with pytest.raises(ConnectFailed):
+        with pytest.raises(ConnectError):
             transport.get(
                 f"http://{H_ADDRESS}:{port}/a",
                 {},

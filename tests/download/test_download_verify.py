@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mediacrawl.download import content
 from mediacrawl.download.content import RunningHash, refuse_html
-from mediacrawl.errors import Interrupted, StoreUnwritable, WrongContent
+from mediacrawl.errors import Interrupted, StoreNotWritable, WrongContent
 from mediacrawl.headers import Digest
 
 
@@ -30,7 +30,7 @@ class Disk:
 
     def read(self, start, stop):
         if self.fails:
-            raise StoreUnwritable("the disk has failed")
+            raise StoreNotWritable("the disk has failed")
         self.reads.append((start, stop))
         return self.data[start : min(stop, self.have)]
 
@@ -103,7 +103,7 @@ def test_a_disk_that_fails_beside_the_transfer_is_told_by_who_finishes(monkeypat
     running = RunningHash(disk.read)
     disk.fails = True
     running.follow(100)
-    with pytest.raises(StoreUnwritable, match="the disk has failed"):
+    with pytest.raises(StoreNotWritable, match="the disk has failed"):
         running.finish(100, nothing)
     disk.fails = False
     running.finish(100, nothing)

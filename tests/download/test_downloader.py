@@ -59,15 +59,15 @@ from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import OVERLAP_BYTES
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import (
-    ConnectFailed,
+    ConnectError,
+    ConnectionLost,
     DigestMismatch,
     HttpStatusError,
     Interrupted,
-    NotFetchable,
     RedirectRefused,
     TooLarge,
-    TransferBroken,
     TransferError,
+    UnsupportedURL,
     WrongContent,
 )
 from mediacrawl.headers import Validators, digest_from_hex
@@ -91,7 +91,7 @@ def names(faults):
 
 
 @dataclass(frozen=True)
-class Row:
+class ListEntry:
     """A part that is there, an answer, and what becomes of them.
 
     `planted` are the validators of the part and `says` those of the origin, by default the same. `asks` are Range,
@@ -111,61 +111,67 @@ class Row:
 RESTARTED = {"saved": 0, "old": OTHER}  # the part was of another version: no byte of it may be left
 TABLE = {
     # 206 | Content-Range starts at `have`; total, ETag and Last-Modified agree | resume
-    "206 agrees in all": Row(BOTH, [], [(REST, TAG, 206)]),
-    "206 agrees, ETag only": Row(ETAG, [], [(REST, TAG, 206)]),
-    "206 agrees, date only": Row(DATE, [], [(REST, DAY, 206)]),
-    "206 with the ETag alone": Row(BOTH, [bare_206()], [(REST, TAG, 206)]),
-    "206 tells a total that was not known": Row(BOTH, [], [(REST, TAG, 206)], total=None),
-    "206 does not tell the total": Row(
+    "206 agrees in all": ListEntry(BOTH, [], [(REST, TAG, 206)]),
+    "206 agrees, ETag only": ListEntry(ETAG, [], [(REST, TAG, 206)]),
+    "206 agrees, date only": ListEntry(DATE, [], [(REST, DAY, 206)]),
+    "206 with the ETag alone": ListEntry(BOTH, [bare_206()], [(REST, TAG, 206)]),
+    "206 tells a total that was not known": ListEntry(BOTH, [], [(REST, TAG, 206)], total=None),
+    "206 does not tell the total": ListEntry(
         BOTH, [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")], [(REST, TAG, 206)]
     ),
-    "206 with less than was asked for": Row(
+    "206 with less than was asked for": ListEntry(
         BOTH, [short_206(100_000)], [(REST, TAG, 206), (f"bytes={HAVE + 100_000}-", TAG, 206)]
     ),
     # 206 | anything else | restart from 0
-    "206 starts before": Row(BOTH, [wrong_start(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 starts behind": Row(BOTH, [wrong_start(1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 of another total": Row(BOTH, [wrong_total(TOTAL + 1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 of another ETag": Row(
+    "206 starts before": ListEntry(BOTH, [wrong_start(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 starts behind": ListEntry(BOTH, [wrong_start(1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 of another total": ListEntry(
+        BOTH, [wrong_total(TOTAL + 1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
+    ),
+    "206 of another ETag": ListEntry(
         {"etag": '"old"', "modified": DAY},
         [ignore_if_range()],
         [(REST, '"old"', 206), (WHOLE, None, 200)],
         says=BOTH,
         **RESTARTED,
     ),
-    "206 of another date": Row(
+    "206 of another date": ListEntry(
         {"modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [ignore_if_range()],
         [(REST, "Mon, 01 Jan 2024 00:00:00 GMT", 206), (WHOLE, None, 200)],
         says=DATE,
         **RESTARTED,
     ),
-    "206 of the same ETag and another date": Row(
+    "206 of the same ETag and another date": ListEntry(
         {"etag": TAG, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [],
         [(REST, TAG, 206), (WHOLE, None, 200)],
         says=BOTH,
         **RESTARTED,
     ),
-    "206 without Content-Range": Row(BOTH, [no_content_range()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 multipart": Row(BOTH, [multipart_206()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 encoded": Row(BOTH, [header("Content-Encoding", "gzip")], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 with no total anywhere": Row(
+    "206 without Content-Range": ListEntry(
+        BOTH, [no_content_range()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
+    ),
+    "206 multipart": ListEntry(BOTH, [multipart_206()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 encoded": ListEntry(
+        BOTH, [header("Content-Encoding", "gzip")], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
+    ),
+    "206 with no total anywhere": ListEntry(
         BOTH,
         [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")],
         [(REST, TAG, 206), (WHOLE, None, 200)],
         total=None,
         saved=0,
     ),
-    "206 whose Content-Length contradicts": Row(
+    "206 whose Content-Length contradicts": ListEntry(
         BOTH, [wrong_length(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
     ),
     # 206 | it does not say of which version it is: compare bytes
-    "206 without validators": Row(
+    "206 without validators": ListEntry(
         BOTH, [drop_header("ETag"), drop_header("Last-Modified")], [(REST, TAG, 206), (OVERLAP, None, 206)]
     ),
-    "206 of a dated file without its date": Row(DATE, [bare_206()], [(REST, DAY, 206), (OVERLAP, None, 206)]),
-    "206 without validators, of another version": Row(
+    "206 of a dated file without its date": ListEntry(DATE, [bare_206()], [(REST, DAY, 206), (OVERLAP, None, 206)]),
+    "206 without validators, of another version": ListEntry(
         {"etag": '"old"'},
         [ignore_if_range(), drop_header("ETag", times=2)],
         [(REST, '"old"', 206), (OVERLAP, None, 206), (WHOLE, None, 200)],
@@ -173,70 +179,72 @@ TABLE = {
         **RESTARTED,
     ),
     # No usable validator: ask for the last 64 KiB again
-    "no validators, the same bytes": Row(NEITHER, [], [(OVERLAP, None, 206)]),
-    "no validators, other bytes": Row(NEITHER, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED),
-    "no validators, no total, the same bytes": Row(NEITHER, [], [(OVERLAP, None, 206)], total=None),
-    "weak ETag, the same bytes": Row({"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206)]),
-    "the same weak ETag, other bytes": Row(
+    "no validators, the same bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206)]),
+    "no validators, other bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED),
+    "no validators, no total, the same bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206)], total=None),
+    "weak ETag, the same bytes": ListEntry({"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206)]),
+    "the same weak ETag, other bytes": ListEntry(
         {"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED
     ),
-    "another weak ETag": Row(
+    "another weak ETag": ListEntry(
         {"etag": 'W/"old"'}, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], says={"etag": f"W/{TAG}"}, **RESTARTED
     ),
-    "an overlap that the server cuts short for ever": Row(
+    "an overlap that the server cuts short for ever": ListEntry(
         NEITHER, [short_206(OVERLAP_BYTES, times=None)], [(OVERLAP, None, 206), (WHOLE, None, 200)], saved=0
     ),
-    "an overlap that the server cuts short, with a byte of news": Row(
+    "an overlap that the server cuts short, with a byte of news": ListEntry(
         NEITHER,
         [short_206(OVERLAP_BYTES + 1)],
         [(OVERLAP, None, 206), (f"bytes={HAVE + 1 - OVERLAP_BYTES}-", None, 206)],
     ),
-    "an overlap without ranges": Row(NEITHER, [ignore_range()], [(OVERLAP, None, 200)], saved=0),
+    "an overlap without ranges": ListEntry(NEITHER, [ignore_range()], [(OVERLAP, None, 200)], saved=0),
     # 200 | validators and total agree (the server just does not do ranges) | restart, using this very body
-    "200, as there are no ranges": Row(
+    "200, as there are no ranges": ListEntry(
         BOTH, [ignore_range(), header("Accept-Ranges", "none")], [(REST, TAG, 200)], saved=0
     ),
-    "200 of the same date": Row(DATE, [ignore_range()], [(REST, DAY, 200)], saved=0),
+    "200 of the same date": ListEntry(DATE, [ignore_range()], [(REST, DAY, 200)], saved=0),
     # 200 to If-Range, same strong ETag | ask once more with a plain Range, compare, then decide
-    "200 to If-Range, same strong ETag": Row(
+    "200 to If-Range, same strong ETag": ListEntry(
         BOTH, [full_200_to_if_range()], [(REST, TAG, 200), (OVERLAP, None, 206)]
     ),
-    "200 to If-Range and to the plain Range": Row(
+    "200 to If-Range and to the plain Range": ListEntry(
         BOTH, [ignore_range(times=2)], [(REST, TAG, 200), (OVERLAP, None, 200)], saved=0
     ),
-    "200 to If-Range, same strong ETag, other bytes": Row(
+    "200 to If-Range, same strong ETag, other bytes": ListEntry(
         BOTH,
         [full_200_to_if_range()],
         [(REST, TAG, 200), (OVERLAP, None, 206), (WHOLE, None, 200)],
         **RESTARTED,
     ),
     # 200 | validator differs | restart, using this very body
-    "200 of another ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=BOTH, **RESTARTED),
-    "200 of another date": Row(
+    "200 of another ETag": ListEntry({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=BOTH, **RESTARTED),
+    "200 of another date": ListEntry(
         {"modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [],
         [(REST, "Mon, 01 Jan 2024 00:00:00 GMT", 200)],
         says=DATE,
         **RESTARTED,
     ),
-    "200 that has lost its ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=NEITHER, **RESTARTED),
-    "200 of the same ETag, another length": Row(
+    "200 that has lost its ETag": ListEntry({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=NEITHER, **RESTARTED),
+    "200 of the same ETag, another length": ListEntry(
         ETAG, [ignore_range()], [(REST, TAG, 200)], total=TOTAL + 1, **RESTARTED
     ),
-    "200 encoded": Row({"etag": '"old"'}, [encode_gzip()], [(REST, '"old"', 200)], says=ETAG, **RESTARTED),
+    "200 encoded": ListEntry({"etag": '"old"'}, [encode_gzip()], [(REST, '"old"', 200)], says=ETAG, **RESTARTED),
     # 416 | `bytes */N`, N equals `have`, validator agrees | complete: verify and publish
-    "416 at the end": Row(ETAG, [header("ETag", TAG)], [(f"bytes={TOTAL}-", TAG, 416)], saved=TOTAL, **HAVE_ALL),
-    "416 at the end without validators": Row(
+    "416 at the end": ListEntry(
+        ETAG, [header("ETag", TAG)], [(f"bytes={TOTAL}-", TAG, 416)], saved=TOTAL, **HAVE_ALL
+    ),
+    "416 at the end without validators": ListEntry(
         BOTH,
         [],
         [(f"bytes={TOTAL}-", TAG, 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)],
         saved=TOTAL,
         **HAVE_ALL,
     ),
-    "no validators, and nothing is missing": Row(
+    "no validators, and nothing is missing": ListEntry(
         NEITHER, [], [(f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)], saved=TOTAL, **HAVE_ALL
     ),
-    "416 at the end without validators, other bytes": Row(
+    "416 at the end without validators, other bytes": ListEntry(
         {"etag": '"old"'},
         [lying_416(TOTAL)],
         [(f"bytes={TOTAL}-", '"old"', 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206), (WHOLE, None, 200)],
@@ -244,12 +252,12 @@ TABLE = {
         **(RESTARTED | HAVE_ALL),
     ),
     # 416 | otherwise | set aside, restart
-    "416 of a shorter file": Row(BOTH, [lying_416(5)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0),
-    "416 where we are, though there was more": Row(
+    "416 of a shorter file": ListEntry(BOTH, [lying_416(5)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0),
+    "416 where we are, though there was more": ListEntry(
         BOTH, [lying_416(HAVE)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0
     ),
-    "416 to an overlap": Row(NEITHER, [lying_416(TOTAL)], [(OVERLAP, None, 416), (WHOLE, None, 200)], saved=0),
-    "416 at the end of another version": Row(
+    "416 to an overlap": ListEntry(NEITHER, [lying_416(TOTAL)], [(OVERLAP, None, 416), (WHOLE, None, 200)], saved=0),
+    "416 at the end of another version": ListEntry(
         {"etag": '"old"'},
         [lying_416(TOTAL), header("ETag", TAG)],
         [(f"bytes={TOTAL}-", '"old"', 416), (WHOLE, None, 200)],
@@ -383,7 +391,7 @@ def test_a_small_file_is_resumed_within_the_run_too(rig):
 
 def test_a_server_that_breaks_off_without_a_new_byte_is_given_up_and_the_part_is_kept(rig):
     url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), reset_on_connect(times=None).after(1)])
-    with pytest.raises(TransferBroken, match=r"reset|broke|ended"):
+    with pytest.raises(ConnectionLost, match=r"reset|broke|ended"):
         rig.fetch(url, downloader=rig.downloader(backoff=Backoff(times=3, base_s=0.001)))
     assert len(rig.asks("/a")) == 1 + 3
     assert rig.planted_bytes() == HAVE
@@ -391,7 +399,7 @@ def test_a_server_that_breaks_off_without_a_new_byte_is_given_up_and_the_part_is
 
 def test_a_length_that_is_never_true_ends_in_an_error_and_not_in_a_file(rig):
     url = rig.origin.add("/a", Pattern(1000), faults=[wrong_length(10, times=None)])
-    with pytest.raises(TransferBroken):
+    with pytest.raises(ConnectionLost):
         rig.fetch(url)
     assert rig.leftovers() == []
 
@@ -418,7 +426,7 @@ def test_what_came_of_an_encoded_body_is_not_kept_for_the_next_run(rig):
 
 def test_a_broken_encoding_is_an_error(rig):
     url = rig.origin.add("/a", b"this is no gzip" * 100, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(TransferBroken, match="Content-Encoding gzip is broken"):
+    with pytest.raises(ConnectionLost, match="Content-Encoding gzip is broken"):
         rig.fetch(url)
 
 
@@ -432,7 +440,7 @@ def test_a_stall_is_noticed_and_the_transfer_resumed(rig):
 
 def test_the_request_may_have_a_patience_of_its_own(rig):
     url = rig.origin.add("/a", BODY, faults=[stall_after(0, times=None)])
-    with pytest.raises(TransferBroken, match=r"no byte for 0.1 s"):
+    with pytest.raises(ConnectionLost, match=r"no byte for 0.1 s"):
         rig.fetch(url, timeout_s=0.1, downloader=rig.downloader(backoff=Backoff(times=1, base_s=0.001)))
     rig.origin.wait_for(lambda: len(rig.origin.requests) >= 2)  # it may be slow to notice
     assert len(rig.origin.requests) == 2
@@ -577,7 +585,7 @@ def test_a_digest_that_is_wrong_once_costs_a_second_fetch(rig):
     fetched = rig.fetch(url)
     assert rig.publish(fetched) == BODY.read()
     assert rig.asks("/a") == [(None, None, 200)] * 2
-    assert [path.read_bytes() for path in rig.store.quarantine.iterdir()] == [BODY.read()]
+    assert [path.read_bytes() for path in rig.store.quarantine_folder.iterdir()] == [BODY.read()]
 
 
 def test_bytes_that_are_wrong_once_are_fetched_again(rig):
@@ -597,7 +605,7 @@ def test_a_digest_that_is_always_wrong_is_an_error_that_names_what_was_set_aside
     url = rig.origin.add("/a", BODY, faults=[wrong_digest(times=None)])
     with pytest.raises(DigestMismatch) as caught:
         rig.fetch(url)
-    (bad,) = rig.store.quarantine.iterdir()
+    (bad,) = rig.store.quarantine_folder.iterdir()
     assert str(bad) in str(caught.value)
     assert bad.read_bytes() == BODY.read()
     assert "sha256 is not the promised" in caught.value.reason
@@ -656,7 +664,7 @@ def test_a_digest_that_an_earlier_run_was_promised_still_counts(rig, planted):
     url = rig.origin.add("/a", BODY)  # its 206 tells of no digest
     rig.plant(OTHER.read(0, planted), total=TOTAL, **BOTH, headers={"repr-digest": repr_digest(BODY)})
     assert rig.publish(rig.fetch(url)) == BODY.read()
-    (bad,) = rig.store.quarantine.iterdir()
+    (bad,) = rig.store.quarantine_folder.iterdir()
     assert bad.read_bytes() == OTHER.read(0, planted) + BODY.read(planted)
 
 
@@ -938,7 +946,7 @@ def test_twenty_redirects_are_not_too_many(rig):
     ],
 )
 def test_a_redirect_to_where_we_do_not_go_is_refused(rig, target, reason):
-    with pytest.raises((RedirectRefused, NotFetchable), match=reason):
+    with pytest.raises((RedirectRefused, UnsupportedURL), match=reason):
         rig.fetch(rig.origin.redirect("/a", target))
     assert len(rig.origin.requests) == 1
 
@@ -1018,7 +1026,7 @@ def test_what_only_we_may_say_is_not_taken_from_the_request(rig):
 
 def test_a_refused_connection_is_tried_three_times(rig):
     hurry, port = Hurry(), dead_port()
-    with pytest.raises(ConnectFailed, match=rf"connection refused by 127\.0\.0\.1:{port}$"):
+    with pytest.raises(ConnectError, match=rf"connection refused by 127\.0\.0\.1:{port}$"):
         rig.fetch(f"http://127.0.0.1:{port}/a", cancel=hurry)
     assert len(hurry.waits) == 2
 
@@ -1029,13 +1037,13 @@ def test_a_name_that_does_not_resolve_is_named(rig, monkeypatch):
 
     with monkeypatch.context() as patches:
         patches.setattr(socket, "getaddrinfo", unknown)
-        with pytest.raises(ConnectFailed, match=r"the name 'nowhere\.invalid' does not resolve"):
+        with pytest.raises(ConnectError, match=r"the name 'nowhere\.invalid' does not resolve"):
             rig.fetch("http://nowhere.invalid/a")
 
 
 @pytest.mark.parametrize("url", ["", "a.jpg", "ftp://h/a", "file:///a", "http://", "http://h:0/", "http://a b/"])
 def test_what_is_no_http_url_is_not_fetched(rig, url):
-    with pytest.raises(NotFetchable):
+    with pytest.raises(UnsupportedURL):
         rig.fetch(url)
     assert rig.leftovers() == []
 
@@ -1067,7 +1075,7 @@ def test_no_error_tells_the_credentials_of_a_url(rig, trouble):
 
 def test_a_redirect_with_credentials_tells_none_either(rig):
     url = rig.origin.redirect("/a", f"http://me:s3cret@127.0.0.1:{dead_port()}/")
-    with pytest.raises(ConnectFailed) as caught:
+    with pytest.raises(ConnectError) as caught:
         rig.fetch(url)
     assert "s3cret" not in str(caught.value)
 

@@ -7,16 +7,16 @@ from fetching import Hurry
 
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.download.requester import Exchange, anywhere, content_length, head_of, origin_of
-from mediacrawl.download.resume import Ask, Head, Manner, whole_ask
+from mediacrawl.download.requester import Requester, anywhere, content_length, head_of, origin_of
+from mediacrawl.download.resume import ConditionalRequest, Head, RequestKind, whole_request
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import (
     HttpStatusError,
     Interrupted,
-    NotFetchable,
-    RedirectForbidden,
     RedirectRefused,
+    RobotsForbidden,
     TransferError,
+    UnsupportedURL,
 )
 from mediacrawl.headers import ContentRange, ETag, Validators
 from mediacrawl.urls import Origin
@@ -69,7 +69,7 @@ def exchange(
     **more,
 ):
     transport = Scripted(script)
-    made = Exchange(
+    made = Requester(
         TransferRequest("k", url, **more),
         transport,
         pauses or HostPauses(),
@@ -92,7 +92,7 @@ OK = (200, {})
 def led_to(script, url="http://a/1", **more):
     """The URLs that were asked for."""
     made, transport = exchange(script, url, **more)
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         assert transport.open == 1
     assert transport.open == 0, "every answer is closed"
     return [asked[0] for asked in transport.asked]
@@ -115,7 +115,7 @@ def led_to(script, url="http://a/1", **more):
 def test_a_location_is_read_as_browsers_do(location, target):
     if target is None:
         made, _ = exchange({"http://a/1": [to(location)]})
-        with pytest.raises(HttpStatusError, match="HTTP 302 Reason"), made.ask(whole_ask()):
+        with pytest.raises(HttpStatusError, match="HTTP 302 Reason"), made.ask(whole_request()):
             pass
     else:
         assert led_to({"http://a/1": [to(location)], target: [OK]}) == ["http://a/1", target]
@@ -138,7 +138,7 @@ def test_each_redirect_is_followed_only_where_it_may_be():
     assert targets == []
 
     made, transport = exchange({"http://a/1": [to("/2")], "http://a/2": [to("//b/3")]}, may_follow=may_follow)
-    with pytest.raises(RedirectForbidden) as caught, made.ask(whole_ask()):
+    with pytest.raises(RobotsForbidden) as caught, made.ask(whole_request()):
         pass
     assert targets == ["http://a/2", "http://b/3"]
     assert caught.value.reason == "redirect to http://b/3: not there"
@@ -154,7 +154,7 @@ def test_a_request_need_not_ask_before_it_is_redirected():
 def test_a_loop_is_noticed_and_every_answer_closed():
     looping = "http://me:secret@a/2"
     made, transport = exchange({"http://a/1": [to(looping)], looping: [to("/2")]})
-    with pytest.raises(RedirectRefused) as caught, made.ask(whole_ask()):
+    with pytest.raises(RedirectRefused) as caught, made.ask(whole_request()):
         pass
     assert caught.value.reason == "redirect loop at http://a/2"
     assert "secret" not in str(caught.value)
@@ -163,11 +163,11 @@ def test_a_loop_is_noticed_and_every_answer_closed():
 
 def test_a_loop_with_the_same_cookie_is_a_loop_and_with_ever_new_ones_too_many():
     made, transport = exchange({"http://a/1": [to("/1", **{"set-cookie": "a=1"})] * 30})
-    with pytest.raises(RedirectRefused, match="loop"), made.ask(whole_ask()):
+    with pytest.raises(RedirectRefused, match="loop"), made.ask(whole_request()):
         pass
     assert len(transport.asked) == 2
     made, transport = exchange({"http://a/1": [to("/1", **{"set-cookie": f"a={n}"}) for n in range(30)]})
-    with pytest.raises(RedirectRefused, match="more than 20"), made.ask(whole_ask()):
+    with pytest.raises(RedirectRefused, match="more than 20"), made.ask(whole_request()):
         pass
 
 
@@ -176,7 +176,7 @@ def test_a_loop_with_the_same_cookie_is_a_loop_and_with_ever_new_ones_too_many()
 def test_what_may_be_a_secret_goes_to_no_other_origin(other, name):
     script = {"http://a/1": [to(other)], other: [to("http://a/3")], "http://a/3": [OK]}
     made, transport = exchange(script, headers=((name, "secret"), ("User-Agent", "1"), ("Referer", "2")))
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         pass
     assert [name in headers for _, headers, _, _ in transport.asked] == [True, False, True]
     assert all((headers["User-Agent"], headers["Referer"]) == ("1", "2") for _, headers, _, _ in transport.asked)
@@ -202,7 +202,7 @@ def test_what_may_be_a_secret_goes_to_no_other_origin(other, name):
 def test_the_cookies_of_a_redirect_join_those_of_the_crawl(sent, set_cookie, expected):
     script = {"http://a/1": [to("/2", **{"set-cookie": set_cookie})], "http://a/2": [OK]}
     made, transport = exchange(script, headers=(("cookie", sent),) if sent else ())
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         pass
     found = [value for name, value in transport.asked[1][1].items() if name.lower() == "cookie"]
     assert found == ([expected] if expected else [])
@@ -212,7 +212,7 @@ def test_cookies_of_a_redirect_are_kept_for_the_next_ask():
     script = {"http://a/1": [to("/2", **{"set-cookie": "a=1"}), OK], "http://a/2": [OK]}
     made, transport = exchange(script)
     for _ in range(2):
-        with made.ask(whole_ask()):
+        with made.ask(whole_request()):
             pass
     assert transport.asked[2][:2] == ("http://a/1", {"Accept-Encoding": "identity", "Cookie": "a=1"})
 
@@ -241,7 +241,7 @@ def test_the_ask_sets_its_own_headers_and_the_request_cannot():
     made, transport = exchange(
         {"http://a/1": [OK]}, headers=tuple((name, "theirs") for name in [*theirs, "Accept"]), proxy="http://p:1"
     )
-    ask = Ask(Manner.IF_RANGE, 5, (("Range", "bytes=5-"), ("If-Range", '"a"')))
+    ask = ConditionalRequest(RequestKind.IF_RANGE, 5, (("Range", "bytes=5-"), ("If-Range", '"a"')))
     with made.ask(ask):
         pass
     ours = {"Accept": "theirs", "Accept-Encoding": "identity", "Range": "bytes=5-", "If-Range": '"a"'}
@@ -256,7 +256,7 @@ def test_a_busy_host_is_left_alone_as_long_as_it_asks(status, value, quiet_s):
     made, transport = exchange(
         {"http://a/1": [(status, {"retry-after": value} if value else {})]}, pauses=pauses, cancel=hurry
     )
-    with pytest.raises(HttpStatusError) as caught, made.ask(whole_ask()):
+    with pytest.raises(HttpStatusError) as caught, made.ask(whole_request()):
         pass
     assert (caught.value.http_status, caught.value.transient, transport.open) == (status, True, 0)
     assert (caught.value.retry_after_s or 0.0, pauses.remaining_s("a"), pauses.remaining_s("b")) == (
@@ -270,7 +270,7 @@ def test_it_is_the_host_behind_the_redirect_that_asks_for_quiet():
     hurry = Hurry()
     pauses = HostPauses(hurry.clock)
     made, _ = exchange({"http://a/1": [to("http://b/")], "http://b/": [(503, {"retry-after": "9"})]}, pauses=pauses)
-    with pytest.raises(HttpStatusError), made.ask(whole_ask()):
+    with pytest.raises(HttpStatusError), made.ask(whole_request()):
         pass
     assert (pauses.remaining_s("a"), pauses.remaining_s("b")) == (0.0, 9.0)
 
@@ -287,7 +287,7 @@ def test_a_pause_is_waited_for_and_noted_and_the_wait_ends_with_it():
     pauses = HostPauses(hurry.clock)
     pauses.pause("a", 300.0)
     made, _ = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry, progress=progress)
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         assert (progress.note, progress.waits_since_s) == ("", None)
     assert (hurry.waits, notes) == ([300.0], [("a asked for quiet", Progress.SLEEPS)])
 
@@ -302,7 +302,7 @@ def test_a_transfer_waits_from_when_it_asks_until_the_head_is_there():
         return get(*arguments, **more)
 
     transport.get = noting
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         assert progress.waits_since_s is None
     assert waited[0] > 0
 
@@ -314,7 +314,7 @@ def test_a_pause_that_is_too_long_is_not_waited_for():
     made, transport = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry)
     with (
         pytest.raises(TransferError, match=r"http://a/1: a asked for quiet for 30[01] s") as caught,
-        made.ask(whole_ask()),
+        made.ask(whole_request()),
     ):
         pass
     assert (hurry.waits, transport.asked) == ([], [])
@@ -324,13 +324,13 @@ def test_a_pause_that_is_too_long_is_not_waited_for():
 def test_a_stop_aborts_the_answer_that_is_being_read_and_no_other():
     hurry = Hurry()
     made, transport = exchange({"http://a/1": [OK, OK]}, cancel=hurry)
-    with made.ask(whole_ask()) as (first, _):
+    with made.ask(whole_request()) as (first, _):
         pass
-    with made.ask(whole_ask()) as (second, _):
+    with made.ask(whole_request()) as (second, _):
         hurry.set()
         assert second.aborted
     assert not first.aborted
-    with pytest.raises(Interrupted), made.ask(whole_ask()):
+    with pytest.raises(Interrupted), made.ask(whole_request()):
         pass
     assert (len(transport.asked), transport.open) == (2, 0)
 
@@ -338,14 +338,14 @@ def test_a_stop_aborts_the_answer_that_is_being_read_and_no_other():
 def test_the_latency_is_that_of_the_last_head():
     made, _ = exchange({"http://a/1": [OK]})
     assert made.latency_s is None
-    with made.ask(whole_ask()):
+    with made.ask(whole_request()):
         assert made.latency_s >= 0.0
 
 
 def test_the_head_says_whether_a_redirect_led_there():
     made, _ = exchange({"http://a/1": [OK, to("/2")], "http://a/2": [OK]})
     for redirected in (False, True):
-        with made.ask(whole_ask()) as (_, head):
+        with made.ask(whole_request()) as (_, head):
             assert head.redirected is redirected
 
 
@@ -389,7 +389,7 @@ def test_a_content_length_is_digits_and_else_none(value, expected):
     "url", ["", "a", "ftp://a/", "http://", "http://a:99999/", "http://a:x/", "http://[::1", "http://a b/"]
 )
 def test_what_has_no_origin_is_not_fetchable(url):
-    with pytest.raises(NotFetchable) as caught:
+    with pytest.raises(UnsupportedURL) as caught:
         origin_of(url)
     assert caught.value.permanent
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from mediacrawl.download.resume import (
     OVERLAP_BYTES,
     Action,
-    Ask,
+    ConditionalRequest,
     Head,
-    Manner,
+    RequestKind,
     Saved,
     decide,
-    first_ask,
-    overlap_ask,
-    whole_ask,
+    first_request,
+    overlap_request,
+    whole_request,
 )
 from mediacrawl.headers import ContentRange, ETag, Validators
 
@@ -48,12 +48,12 @@ def tail(start=HAVE, stop=TOTAL, total=TOTAL):
 
 
 def whole(_state):
-    return whole_ask()
+    return whole_request()
 
 
 def if_range(state):
-    ask = first_ask(state)
-    assert ask.manner is Manner.IF_RANGE
+    ask = first_request(state)
+    assert ask.manner is RequestKind.IF_RANGE
     return ask
 
 
@@ -116,55 +116,55 @@ TABLE = {
     "206 with the same ETag, but weak": (SAVED, if_range, head(206, tail(), WEAK), Action.PROBE),
     "206 of a dated file without its date": (DATED, if_range, head(206, tail(), NONE), Action.PROBE),
     # No usable validator, or a probe: the bytes are compared, what contradicts is not even looked at
-    "overlap without validators": (UNTAGGED, overlap_ask, head(206, tail(START), NONE), Action.RESUME),
-    "overlap of the same weak ETag": (saved(WEAK), overlap_ask, head(206, tail(START), WEAK), Action.RESUME),
+    "overlap without validators": (UNTAGGED, overlap_request, head(206, tail(START), NONE), Action.RESUME),
+    "overlap of the same weak ETag": (saved(WEAK), overlap_request, head(206, tail(START), WEAK), Action.RESUME),
     "overlap of another weak ETag": (
         saved(WEAK),
-        overlap_ask,
+        overlap_request,
         head(206, tail(START), {"etag": 'W/"b"'}),
         Action.REFETCH,
     ),
     "overlap of the same weak ETag, another date": (
         saved(WEAK_AND_DATE),
-        overlap_ask,
+        overlap_request,
         head(206, tail(START), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
         Action.REFETCH,
     ),
     "overlap of another date that is not strong": (
         saved(FRESH_DATE),
-        overlap_ask,
+        overlap_request,
         head(206, tail(START), {**FRESH_DATE, "last-modified": NEXT_DAY}),
         Action.REFETCH,
     ),
     "overlap of another total": (
         UNTAGGED,
-        overlap_ask,
+        overlap_request,
         head(206, tail(START, TOTAL + 1, TOTAL + 1), NONE),
         Action.REFETCH,
     ),
-    "overlap that starts at have": (UNTAGGED, overlap_ask, head(206, tail(HAVE), NONE), Action.REFETCH),
+    "overlap that starts at have": (UNTAGGED, overlap_request, head(206, tail(HAVE), NONE), Action.REFETCH),
     "overlap that ends within what is there": (
         UNTAGGED,
-        overlap_ask,
+        overlap_request,
         head(206, tail(START, HAVE - 1), NONE),
         Action.REFETCH,
     ),
     "overlap that ends where we are, though there is more": (
         UNTAGGED,
-        overlap_ask,
+        overlap_request,
         head(206, tail(START, HAVE), NONE),
         Action.REFETCH,
     ),
     "overlap that shows that nothing is missing": (
         UNVOUCHED,
-        overlap_ask,
+        overlap_request,
         head(206, tail(TOTAL - OVERLAP_BYTES), NONE),
         Action.RESUME,
     ),
-    "overlap encoded": (UNTAGGED, overlap_ask, head(206, tail(START), NONE, is_encoded=True), Action.REFETCH),
-    "200 to an overlap": (UNTAGGED, overlap_ask, head(200, None, NONE), Action.RESTART),
-    "200 of the same ETag to an overlap": (SAVED, overlap_ask, head(200), Action.RESTART),
-    "416 to an overlap": (UNTAGGED, overlap_ask, head(416, f"bytes */{TOTAL}", NONE), Action.REFETCH),
+    "overlap encoded": (UNTAGGED, overlap_request, head(206, tail(START), NONE, is_encoded=True), Action.REFETCH),
+    "200 to an overlap": (UNTAGGED, overlap_request, head(200, None, NONE), Action.RESTART),
+    "200 of the same ETag to an overlap": (SAVED, overlap_request, head(200), Action.RESTART),
+    "416 to an overlap": (UNTAGGED, overlap_request, head(416, f"bytes */{TOTAL}", NONE), Action.REFETCH),
     # 200 | the server just does not do ranges | restart with this body
     "200 that says that there are no ranges": (SAVED, if_range, head(200, ranges_refused=True), Action.RESTART),
     "200 of the same date": (DATED, if_range, head(200, None, ONLY_DATE), Action.RESTART),
@@ -215,13 +215,13 @@ TABLE = {
     "whole: 304 that nobody asked for": (None, whole, head(304), Action.REJECT),
     "whole, if changed: 304": (
         None,
-        lambda _saved: first_ask(None, Validators.from_headers(BOTH)),
+        lambda _saved: first_request(None, Validators.from_headers(BOTH)),
         head(304),
         Action.UNCHANGED,
     ),
     "whole, if changed: 200": (
         None,
-        lambda _saved: first_ask(None, Validators.from_headers(BOTH)),
+        lambda _saved: first_request(None, Validators.from_headers(BOTH)),
         head(200),
         Action.RESTART,
     ),
@@ -237,23 +237,23 @@ def test_the_resume_table_holds(state, ask, answer, expected):
 @pytest.mark.parametrize(
     ("validators", "manner", "headers"),
     [
-        (BOTH, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
-        (ONLY_ETAG, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
-        (ONLY_DATE, Manner.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": DAY}),
-        (WEAK, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
-        (WEAK_AND_DATE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
-        (FRESH_DATE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
-        (NONE, Manner.OVERLAP, {"Range": f"bytes={START}-"}),
+        (BOTH, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
+        (ONLY_ETAG, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
+        (ONLY_DATE, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": DAY}),
+        (WEAK, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
+        (WEAK_AND_DATE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
+        (FRESH_DATE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
+        (NONE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
     ],
 )
 def test_if_range_is_sent_with_a_strong_validator_only(validators, manner, headers):
-    ask = first_ask(saved(validators))
+    ask = first_request(saved(validators))
     assert (ask.manner, dict(ask.headers)) == (manner, headers)
 
 
 @pytest.mark.parametrize(("have", "start"), [(1, 0), (OVERLAP_BYTES, 0), (OVERLAP_BYTES + 1, 1)])
 def test_an_overlap_begins_at_most_64_kib_before_the_end(have, start):
-    ask = overlap_ask(saved(NONE, have=have))
+    ask = overlap_request(saved(NONE, have=have))
     assert (ask.start, dict(ask.headers)) == (start, {"Range": f"bytes={start}-"})
 
 
@@ -269,12 +269,12 @@ def test_an_overlap_begins_at_most_64_kib_before_the_end(have, start):
 )
 @pytest.mark.parametrize("state", [None, saved(have=0)])
 def test_without_a_saved_byte_the_whole_is_asked_for_if_it_has_changed(state, validators, headers):
-    ask = first_ask(state, Validators.from_headers(validators) if validators else None)
-    assert (ask.manner, ask.start, dict(ask.headers)) == (Manner.WHOLE, 0, headers)
+    ask = first_request(state, Validators.from_headers(validators) if validators else None)
+    assert (ask.manner, ask.start, dict(ask.headers)) == (RequestKind.WHOLE, 0, headers)
 
 
 def test_a_part_is_gone_on_with_rather_than_asked_whether_it_has_changed():
-    ask = first_ask(SAVED, Validators(ETag("other")))
+    ask = first_request(SAVED, Validators(ETag("other")))
     assert dict(ask.headers) == {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}
 
 
@@ -311,8 +311,8 @@ def _situations(draw):
     have = draw(st.integers(1, 4))
     length = draw(st.one_of(st.none(), st.integers(have, 6)))
     state = Saved(have, length, draw(_VALIDATORS))
-    near = Ask(Manner.OVERLAP, max(0, have - 2))  # as with an overlap of two bytes
-    return state, draw(st.sampled_from([first_ask(state), overlap_ask(state), near, whole_ask()]))
+    near = ConditionalRequest(RequestKind.OVERLAP, max(0, have - 2))  # as with an overlap of two bytes
+    return state, draw(st.sampled_from([first_request(state), overlap_request(state), near, whole_request()]))
 
 
 def _known(*values):
@@ -328,7 +328,7 @@ def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situa
     assert answer.status == 206
     assert not answer.is_encoded
     assert not answer.is_multipart
-    assert ask.manner is not Manner.WHOLE
+    assert ask.manner is not RequestKind.WHOLE
     assert body.start == ask.start <= state.have
     assert len(_known(body.complete_length, state.complete_length)) == 1
     assert len({tag.opaque for tag in _known(mine.etag, theirs.etag)}) <= 1
@@ -336,7 +336,7 @@ def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situa
     assert answer.content_length in (None, body.stop - body.start)
     (total,) = _known(body.complete_length, state.complete_length)
     assert state.have < body.stop <= total or state.have == body.stop == total
-    if ask.manner is Manner.IF_RANGE:  # then no byte is compared: a strong validator must vouch for them
+    if ask.manner is RequestKind.IF_RANGE:  # then no byte is compared: a strong validator must vouch for them
         by_tag = mine.etag is not None and mine.etag == theirs.etag and not mine.etag.weak
         by_date = not _known(mine.etag, theirs.etag) and mine.last_modified == theirs.last_modified is not None
         assert by_tag or (by_date and mine.last_modified_is_strong)
@@ -363,6 +363,6 @@ _NUMBERS = st.integers(0, 10**18)
     st.builds(Head, st.integers(100, 999), _content_ranges(), st.one_of(st.none(), _NUMBERS), _VALIDATORS),
 )
 def test_every_answer_to_every_ask_has_a_decision(state, revalidate, answer):
-    asks = [first_ask(state, revalidate), whole_ask(), *([overlap_ask(state)] if state else [])]
+    asks = [first_request(state, revalidate), whole_request(), *([overlap_request(state)] if state else [])]
     for ask in asks:
         assert decide(state, ask, answer).why

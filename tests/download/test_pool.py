@@ -14,9 +14,9 @@ from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.errors import HttpStatusError, Interrupted, TransferBroken
+from mediacrawl.errors import ConnectionLost, HttpStatusError, Interrupted
 from mediacrawl.store.parts import PartInUse
-from mediacrawl.workers.threads import TransferPool
+from mediacrawl.workers.threads import TransferThreads
 
 WAIT_S = 30  # for what comes at once; only a test that fails waits for it
 
@@ -37,10 +37,10 @@ class Fake:
     def abort(self):
         self.aborts += 1
 
-    def bring_all(self, requests, cancel, progress_of, _budget_s):
+    def fetch_batch(self, requests, cancel, progress_of, _budget_s):
         return [self.outcome(request, cancel, progress_of(request)) for request in requests]
 
-    def synced(self, outcomes):
+    def fsync_completed(self, outcomes):
         return outcomes
 
     def outcome(self, request, cancel, progress):
@@ -64,7 +64,7 @@ class Fake:
                 cancel.check()
             progress.fetched_bytes += 5
             if request.key.startswith("bad"):
-                raise TransferBroken(request.url, "broken")
+                raise ConnectionLost(request.url, "broken")
             return Fetched(None, 304, request.url)
         finally:
             with self.lock:
@@ -108,7 +108,7 @@ def fake():
 
 @pytest.fixture
 def pool(fake):
-    running = TransferPool(fake, 3)
+    running = TransferThreads(fake, 3)
     yield running
     close(running)
     assert not any(thread.is_alive() for thread in running._threads)
@@ -147,7 +147,7 @@ def test_who_waits_for_a_host_or_for_a_time_holds_no_place(pool, fake, key):
 
 
 def test_after_a_burst_a_host_that_waits_holds_no_place_either(fake):
-    pool = TransferPool(fake, 1)
+    pool = TransferThreads(fake, 1)
     fake.release(8)
     assert all(submit(pool, want(str(n)), str(n)).result(WAIT_S) for n in range(4))
     burst = [submit(pool, want(str(n)), str(n)) for n in range(4)]
@@ -164,7 +164,7 @@ def test_after_a_burst_a_host_that_waits_holds_no_place_either(fake):
 
 
 def test_threads_that_come_and_go_leave_one_for_the_next_job(fake):
-    pool = TransferPool(fake, 1)
+    pool = TransferThreads(fake, 1)
     for turn in range(5):
         sleeping = submit(pool, want("sleeps"), "sleeps")
         fake.wait_begun(1)
@@ -180,7 +180,7 @@ def test_threads_that_come_and_go_leave_one_for_the_next_job(fake):
 
 
 def test_no_more_threads_wait_than_may(fake):
-    pool = TransferPool(fake, 3, most_waiting=4)
+    pool = TransferThreads(fake, 3, most_waiting=4)
     waiting = [submit(pool, want("sleeps"), str(n)) for n in range(20)]
     fake.wait_begun(7)
     assert not fake.begun.acquire(timeout=0.1)
@@ -238,7 +238,7 @@ def test_who_draws_bars_sees_what_is_under_way_under_its_name(pool, fake):
 
 def test_an_error_comes_through_the_future_and_the_thread_goes_on(pool, fake):
     fake.release(2)
-    with pytest.raises(TransferBroken, match="broken"):
+    with pytest.raises(ConnectionLost, match="broken"):
         submit(pool, want("bad"), "1").result(WAIT_S)
     assert submit(pool, want(), "2").result(WAIT_S).status == 304
     close(pool)
@@ -292,7 +292,7 @@ def real(rig):
     pools = []
 
     def make(size=4, **policy):
-        pools.append(TransferPool(Downloader(rig.store, rig.transport, Policy(**policy)), size, most_waiting=0))
+        pools.append(TransferThreads(Downloader(rig.store, rig.transport, Policy(**policy)), size, most_waiting=0))
         return pools[-1]
 
     yield make

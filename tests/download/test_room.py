@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from mediacrawl.download.records import Fetched
-from mediacrawl.workers.adaptive_limit import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, Room
+from mediacrawl.workers.adaptive_limit import BUSY, IDLE, LOOK_EVERY_S, SMALL_BYTES, AdaptiveThreadLimit
 
 WAIT_S = 30
 SMALL = [Fetched(None, 200, "http://h/", fetched_bytes=SMALL_BYTES - 1)]
@@ -31,7 +31,7 @@ def time():
 
 @pytest.fixture
 def room(time):
-    return Room(4, clock=lambda: time.now, worked=lambda: time.worked)
+    return AdaptiveThreadLimit(4, clock=lambda: time.now, worked=lambda: time.worked)
 
 
 def beside_another(room, action):
@@ -54,7 +54,7 @@ def beside_another(room, action):
 
 
 def test_others_come_in_for_those_inside_that_wait():
-    room, entered, go = Room(1), threading.Semaphore(0), threading.Event()
+    room, entered, go = AdaptiveThreadLimit(1), threading.Semaphore(0), threading.Event()
 
     def stay():
         entered.release()
@@ -103,7 +103,7 @@ def test_one_that_waits_for_the_network_lets_all_in_again(room, time):
 
 
 def test_between_the_two_nothing_changes(time):
-    room = Room(4, first=2, clock=lambda: time.now, worked=lambda: time.worked)
+    room = AdaptiveThreadLimit(4, first=2, clock=lambda: time.now, worked=lambda: time.worked)
     assert beside_another(room, lambda: rounds(room, time, (BUSY + IDLE) / 2, 20)) == 2
 
 
@@ -128,7 +128,7 @@ def test_large_files_may_keep_it_at_work(room, time):
 
 def test_work_counts_while_it_lasts(time):
     """Else who waits would see nobody at work, and be let in."""
-    room = Room(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
+    room = AdaptiveThreadLimit(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
     entered = threading.Event()
     thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
 
@@ -146,7 +146,7 @@ def test_work_counts_while_it_lasts(time):
 
 
 def test_who_has_no_room_waits_for_one_who_leaves(time):
-    room = Room(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
+    room = AdaptiveThreadLimit(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
     entered = threading.Event()
     thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
 

@@ -37,12 +37,12 @@ from origin import (
 from mediacrawl.download import segments
 from mediacrawl.download.body import Body
 from mediacrawl.download.cancel import Cancel
-from mediacrawl.download.places import HostPlaces
+from mediacrawl.download.places import HostSlots
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
-from mediacrawl.download.segments import Crew, SegmentPolicy, Share
-from mediacrawl.errors import DiskFull, Interrupted, TransferBroken
+from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
+from mediacrawl.errors import ConnectionLost, DiskFull, Interrupted
 from mediacrawl.headers import ContentRange, ETag, Validators
 from mediacrawl.store.parts import PartFile, PartRecord
 
@@ -116,8 +116,8 @@ def test_every_segment_is_a_share_of_its_own(rig):
 
 def test_a_server_that_limits_nothing_gets_one_helper_at_most(rig, monkeypatch):
     added = []
-    add = Crew._add
-    monkeypatch.setattr(Crew, "_add", lambda crew: (added.append(crew), add(crew)))
+    add = SegmentedFetch._add
+    monkeypatch.setattr(SegmentedFetch, "_add", lambda crew: (added.append(crew), add(crew)))
     progress = Progress("")
     url = rig.origin.add("/a", Pattern(4 * TOTAL, 1))
     downloader = rig.downloader(
@@ -511,12 +511,12 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     first.start()
     rig.origin.wait_for(lambda: sum(request.stalled for request in rig.origin.requests) == 2)
     downloader.places.take("127.0.0.1")
-    assert downloader.places.take_free("127.0.0.1") is False
+    assert downloader.places.try_acquire("127.0.0.1") is False
     rig.origin.release()
     first.join(30)
     assert rig.publish(fetched[0]) == body.read()
     downloader.places.leave("127.0.0.1")
-    assert downloader.places.take_free("127.0.0.1")
+    assert downloader.places.try_acquire("127.0.0.1")
     helper = helpers(rig)[0]
     assert helper.body_bytes_sent < helper.body_bytes_meant
 
@@ -546,7 +546,7 @@ class StuckExchange:
     def blocks(self, *, decode):
         assert not decode
         self.aborted.wait(30)
-        raise TransferBroken(self.url, "aborted")
+        raise ConnectionLost(self.url, "aborted")
         yield b""
 
     def abort(self):
@@ -562,8 +562,8 @@ class Bench:
     def __init__(self, validators=STRONG, missing=10**9, places=None, latency_s=0.0, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
         self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
-        self.crew = Crew(
-            Share(10**9 - missing, 10**9),
+        self.crew = SegmentedFetch(
+            Segment(10**9 - missing, 10**9),
             self.part,
             validators,
             SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
@@ -642,7 +642,7 @@ def test_to_measure_nothing_adds_all_at_once(bench):
 
 def test_those_that_come_at_once_come_when_there_is_a_place_and_as_many_as_there_are_places(bench):
     now = 0.0
-    places = HostPlaces(4, clock=lambda: now)
+    places = HostSlots(4, clock=lambda: now)
     for _ in range(4):  # this file and three others
         places.take("h")
     one = bench(connections=4, measure_s=0.0, places=places)
@@ -731,7 +731,7 @@ def test_the_wish_of_a_request_goes_before_the_policy_and_a_refusal_before_both(
 
 
 def test_a_share_gives_its_rear_half_away_and_no_byte_twice():
-    share = Share(0, 2 * MIB)
+    share = Segment(0, 2 * MIB)
     share.advance(MIB // 2)
     rear = share.split()
     assert (share.start, share.stop, rear.start, rear.stop) == (MIB // 2, 5 * MIB // 4, 5 * MIB // 4, 2 * MIB)
@@ -743,5 +743,5 @@ def test_a_share_gives_its_rear_half_away_and_no_byte_twice():
 
 
 def test_a_share_without_an_end_takes_everything_and_is_never_split():
-    share = Share(5, None)
+    share = Segment(5, None)
     assert (share.room(10), share.is_full, share.missing_bytes, share.split()) == (10, False, 0, None)

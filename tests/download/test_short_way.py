@@ -88,7 +88,7 @@ def test_both_ways_lead_to_the_same(rig, answer, asked, monkeypatch):
     found = []
     for way in ("long", "short"):
         if way == "long":
-            monkeypatch.setattr(_Transfer, "_at_once", lambda _: None)
+            monkeypatch.setattr(_Transfer, "_fetch_small", lambda _: None)
         rig.origin.add("/b.png", BODY, content_type="image/png", **DATED)
         url = rig.origin.add("/a.png", **given)
         progress, asks = Progress(""), len(rig.origin.requests)
@@ -97,13 +97,13 @@ def test_both_ways_lead_to_the_same(rig, answer, asked, monkeypatch):
         found.append((told, counted, len(rig.origin.requests) - asks, rig.leftovers()))
         rig.archive.forget([KEY], files=True)
         for name in rig.leftovers():
-            (rig.store.quarantine / name).unlink()
+            (rig.store.quarantine_folder / name).unlink()
         monkeypatch.undo()
     assert found[0] == found[1]
 
 
 def test_a_usual_answer_takes_the_short_way(rig, monkeypatch):
-    monkeypatch.setattr(_Transfer, "_arrive", lambda _: pytest.fail("the long way"))
+    monkeypatch.setattr(_Transfer, "_fetch_resumable", lambda _: pytest.fail("the long way"))
     arrived = rig.bring(rig.origin.add("/a.png", BODY, content_type="image/png"))
     assert arrived.data == BODY
 
@@ -113,8 +113,8 @@ def test_a_usual_answer_takes_the_short_way(rig, monkeypatch):
 )
 def test_who_has_a_version_or_a_promise_takes_the_long_way(rig, monkeypatch, more):
     ways = []
-    at_once = _Transfer._at_once
-    monkeypatch.setattr(_Transfer, "_at_once", lambda transfer: ways.append("short") or at_once(transfer))
+    at_once = _Transfer._fetch_small
+    monkeypatch.setattr(_Transfer, "_fetch_small", lambda transfer: ways.append("short") or at_once(transfer))
     url = rig.origin.add("/a.png", BODY, content_type="image/png", etag='"v1"')
     request = {}
     if more.get("revalidate"):
@@ -171,7 +171,7 @@ def test_the_connection_is_used_again(rig):
     urls = [rig.origin.add(f"/{number}.png", BODY, content_type="image/png") for number in range(5)]
     requests = [TransferRequest(url, url) for url in urls]
     downloader = rig.downloader()
-    outcomes = downloader.synced(downloader.bring_all(requests, Cancel(), lambda _: Progress("")))
+    outcomes = downloader.fsync_completed(downloader.fetch_batch(requests, Cancel(), lambda _: Progress("")))
     assert all(isinstance(outcome, Fetched) for outcome in outcomes)
     assert len({request.client_port for request in rig.origin.requests}) == 1
     for outcome in outcomes:

@@ -11,12 +11,12 @@ from origin import body_without_end, headers_without_end, one_byte_per_s, redire
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.errors import AddressRefused, TooLarge, TransferBroken
+from mediacrawl.errors import AddressRefused, ConnectionLost, TooLarge
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport import connections, http1
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.connections import GuardedAdapter
-from mediacrawl.transport.watchdog import HeadWatch
+from mediacrawl.transport.watchdog import HeadWatchdog
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_private_addresses_are_no_matter_unless_asked_for(origin, fetch):
 
 def test_a_head_without_end_is_an_error_and_not_for_ever(origin, fetch):
     url = origin.add("/a.jpg", b"x", faults=[headers_without_end(times=None)])
-    with pytest.raises(TransferBroken):
+    with pytest.raises(ConnectionLost):
         fetch(url, stall_s=1.0)
 
 
@@ -99,13 +99,13 @@ def test_a_body_without_end_stops_at_the_maximal_size_and_leaves_nothing(origin,
 
 def test_one_byte_a_second_is_given_up(origin, fetch):
     url = origin.add("/a.jpg", b"x" * 5000, content_type="image/jpeg", faults=[one_byte_per_s(times=None)])
-    with pytest.raises(TransferBroken, match=r"stalled|no byte"):
+    with pytest.raises(ConnectionLost, match=r"stalled|no byte"):
         fetch(url, stall_s=1.5, stall_bytes=1024)
 
 
 def test_a_head_that_drips_is_cut_when_its_time_is_over():
     """Each line comes in time, the head never ends: without the watch this would hold the thread for ever."""
-    watch = HeadWatch()
+    watch = HeadWatchdog()
     ours, theirs = socket.socketpair()
     with ours, theirs, watch.watching(ours, 0.05):
         assert ours.recv(1) == b""  # cut, not closed
@@ -113,7 +113,7 @@ def test_a_head_that_drips_is_cut_when_its_time_is_over():
 
 
 def test_idle_connections_are_looked_for_while_others_open_some_to_new_hosts():
-    adapter, failed = GuardedAdapter(HeadWatch(), block_private=False), []
+    adapter, failed = GuardedAdapter(HeadWatchdog(), block_private=False), []
 
     def look():
         try:
@@ -140,7 +140,7 @@ def test_idle_connections_are_looked_for_while_others_open_some_to_new_hosts():
 
 
 def test_a_stop_cuts_heads_that_are_about_to_be_waited_for():
-    watch = HeadWatch()
+    watch = HeadWatchdog()
     watch.cut_all()
     ours, theirs = socket.socketpair()
     with ours, theirs, watch.watching(ours, 3600.0):
@@ -149,7 +149,7 @@ def test_a_stop_cuts_heads_that_are_about_to_be_waited_for():
 
 
 def test_a_stop_cuts_heads_that_are_waited_for():
-    watch = HeadWatch()
+    watch = HeadWatchdog()
     ours, theirs = socket.socketpair()
     with ours, theirs, watch.watching(ours, 3600.0):
         watch.cut_all()
@@ -211,14 +211,14 @@ def facts_of(kind, raw):
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_is_read_as_the_standard_library_reads_it(raw):
-    assert facts_of(http1.CarefulResponse, raw) == facts_of(HTTPResponse, raw)
+    assert facts_of(http1.StrictResponse, raw) == facts_of(HTTPResponse, raw)
 
 
 @pytest.mark.parametrize("arrived", [1, 20, 64])
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
 def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(raw, arrived):
     def begun(sock, method):
-        return http1.CarefulResponse(sock, method=method, arrived=sock.recv(arrived))
+        return http1.StrictResponse(sock, method=method, arrived=sock.recv(arrived))
 
     assert facts_of(begun, raw) == facts_of(HTTPResponse, raw)
 
@@ -241,7 +241,7 @@ def test_a_plain_head_is_what_the_standard_library_reads(raw):
 )
 def test_a_head_that_was_cut_short_is_no_head(raw):
     assert http1.plain_head(raw) is None
-    assert "within the head" in facts_of(http1.CarefulResponse, raw)
+    assert "within the head" in facts_of(http1.StrictResponse, raw)
     assert "within the head" not in facts_of(HTTPResponse, raw)  # which takes it for one
 
 
@@ -287,7 +287,7 @@ def exchanged(raw):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(raw)
-        exchange = http1.Exchanged(Pool(ours), b"GET / HTTP/1.1\r\n\r\n", 5.0)
+        exchange = http1.HTTP1Exchange(Pool(ours), b"GET / HTTP/1.1\r\n\r\n", 5.0)
         blocks = []
         while block := exchange.read1(1024):
             blocks.append(block)

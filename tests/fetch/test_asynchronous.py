@@ -42,13 +42,13 @@ class Scene:
         self._write = write
         self._count = count
         self.queue = FetchQueue("spider", RefetchPolicy(), 2, MOST_OPEN)
-        works = SimpleNamespace(
+        resources = SimpleNamespace(
             archive=SimpleNamespace(ledger=SimpleNamespace(knows_any=lambda keys: False)),
             questions=SimpleNamespace(submit_all=lambda keys: done([None] * len(keys))),
             changes=SimpleNamespace(submit_all=lambda changes: done([self.write(change) for change in changes])),
         )
         self.files = AsyncFetch(
-            works,
+            resources,
             self.queue,
             Crawl(
                 send=self.send,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediacrawl.archive import Failure, Publish, Unchanged, Want
+from mediacrawl.archive import Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import DiskFull, HttpStatusError, Interrupted, NameTaken, RedirectUnasked, TransferBroken
+from mediacrawl.errors import ConnectionLost, DiskFull, HttpStatusError, Interrupted, PathConflict, RobotsUnknown
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import (
@@ -78,7 +78,7 @@ def test_a_new_file_is_looked_up_noted_fetched_published_and_told():
     assert files.add([request()]) == len(files) == 1
     look_up(files)
     (batch,) = begin(files)
-    assert write(files) == [Want]
+    assert write(files) == [RecordWanted]
     files.fetched(batch, [fetched()], 0.0)
     (publish,) = files.take_writes()
     assert isinstance(publish.change, Publish)
@@ -122,7 +122,7 @@ def test_all_else_is_fetched_and_noted_where_the_row_does_not_say_so(entry, more
     files.add([request(**more)])
     look_up(files, entry)
     assert len(begin(files)) == 1
-    assert write(files) == [Want] * (entry.state == FAILED_ROW)
+    assert write(files) == [RecordWanted] * (entry.state == FAILED_ROW)
 
 
 def test_an_old_file_is_asked_for_with_its_validators_and_stays_where_it_is_when_unchanged():
@@ -175,7 +175,7 @@ def test_a_name_that_cannot_be_had_is_a_failure_of_that_file():
     look_up(files)
     write(files)
     files.fetched(begin(files)[0], [fetched()], 0.0)
-    assert write(files, NameTaken("a is a file")) == [Publish]
+    assert write(files, PathConflict("a is a file")) == [Publish]
     assert write(files) == [Failure]
     (result,) = files.take_results()
     assert (result.status, result.reason) == (FAILED, "a is a file")
@@ -411,7 +411,7 @@ def test_a_file_that_was_fetched_is_handed_over_and_published_under_the_name_tha
     files = queue_of()
     mine = request()._replace(until=FETCHED)
     step = handed_over(files, mine)
-    assert write(files) == [Want]
+    assert write(files) == [RecordWanted]
     assert step.outcome.part is PART
     files.publish(mine, step.outcome, "own/a.jpg")
     with pytest.raises(KeyError):
@@ -426,9 +426,9 @@ def test_a_name_that_cannot_be_had_is_handed_over_and_can_be_noted_as_a_failure(
     files = queue_of(most_open=1)
     mine = request()._replace(until=FETCHED)
     step = handed_over(files, mine)
-    assert write(files) == [Want]
+    assert write(files) == [RecordWanted]
     files.publish(mine, step.outcome, "own/a.jpg")
-    assert write(files, NameTaken("own is a file")) == [Publish]
+    assert write(files, PathConflict("own is a file")) == [Publish]
     (step,) = files.take_steps()
     assert (step.outcome.reason, len(files)) == ("own is a file", 0)
     files.fail(mine, step.outcome)
@@ -466,7 +466,7 @@ def test_a_redirect_to_where_nobody_knows_whether_it_may_go_is_tried_again_when_
     files = queue_of()
     files.add([request()])
     look_up(files)
-    files.fetched(begin(files)[0], [RedirectUnasked("http://h/a.jpg", "?", target="http://other/")], 0.0)
+    files.fetched(begin(files)[0], [RobotsUnknown("http://h/a.jpg", "?", target="http://other/")], 0.0)
     ((mine, target),) = files.take_unasked()
     assert (target, files.take_lookups()) == ("http://other/", [])
     files.retry([mine])
@@ -479,7 +479,7 @@ def test_a_redirect_of_which_that_never_becomes_known_is_a_failure(until):
     files = queue_of()
     files.add([request(until=until)])
     look_up(files)
-    unasked = RedirectUnasked("http://h/a.jpg", "not known", target="http://other/")
+    unasked = RobotsUnknown("http://h/a.jpg", "not known", target="http://other/")
     for _ in range(20):
         files.fetched(begin(files)[0], [unasked], 0.0)
         ((mine, _target),) = files.take_unasked()
@@ -501,7 +501,7 @@ def test_a_stop_interrupts_what_waits_and_what_comes_back_unfinished():
     look_up(files)
     batches = {batch.host.name: batch for batch in begin(files)}
     files.fetched(batches["used"], [PartInUse()], 0.0)
-    files.fetched(batches["unasked"], [RedirectUnasked("http://h/", "?", target="http://other/")], 0.0)
+    files.fetched(batches["unasked"], [RobotsUnknown("http://h/", "?", target="http://other/")], 0.0)
     files.add([request("http://h/waits.jpg"), request("http://h/alone.jpg")._replace(batchable=False)])
     look_up(files)
     files.add([request("http://h/new.jpg")])
@@ -523,7 +523,7 @@ def test_a_stop_interrupts_what_waits_and_what_comes_back_unfinished():
 
 def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers():
     files = queue_of(per_host=3)
-    silent = TransferBroken("http://h/", "nothing came")
+    silent = ConnectionLost("http://h/", "nothing came")
     files.add([request(f"http://h/{number}.jpg") for number in range(20)])
     files.add([request(f"http://good/{number}.jpg") for number in range(20)])
     look_up(files)
@@ -548,7 +548,7 @@ def test_a_host_that_redirects_to_one_that_fails_is_not_the_one_that_fails():
     look_up(files)
     for _ in range(5):
         for batch in begin(files):
-            files.fetched(batch, [TransferBroken("http://elsewhere/", "nothing came")] * len(batch.requests), 0.0)
+            files.fetched(batch, [ConnectionLost("http://elsewhere/", "nothing came")] * len(batch.requests), 0.0)
             files.add([request(f"http://h/again{len(files)}.jpg")])
     look_up(files)
     assert len(begin(files)) == 3
@@ -559,7 +559,7 @@ def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
     files.add([request(f"http://h/{number}.mp4") for number in range(6)])
     look_up(files)
     for batch in begin(files):
-        files.fetched(batch, [TransferBroken("http://h/", "nothing came")], 0.0)
+        files.fetched(batch, [ConnectionLost("http://h/", "nothing came")], 0.0)
     files.add([request(f"http://h/{number}.jpg") for number in range(6)])
     look_up(files)
     kinds = [batch.requests[0].url[-3:] for batch in begin(files)]
@@ -567,7 +567,7 @@ def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
 
 
 OUTCOMES = st.sampled_from(
-    [fetched(), fetched(saved_bytes=1), unchanged(), TransferBroken("http://h/", "broken"), PartInUse(), None]
+    [fetched(), fetched(saved_bytes=1), unchanged(), ConnectionLost("http://h/", "broken"), PartInUse(), None]
 )
 
 
@@ -656,7 +656,7 @@ def see_to_steps(files, data):
             files.add([mine])
         elif isinstance(outcome, Fetched):
             files.release(mine, outcome)
-            files.fail(mine._replace(until=WRITTEN), TransferBroken(mine.url, "own reason"))
+            files.fail(mine._replace(until=WRITTEN), ConnectionLost(mine.url, "own reason"))
         else:
             files.fail(mine._replace(until=WRITTEN), outcome)
 

@@ -20,11 +20,11 @@ from origin import Pattern, drop_after, require_header, stall_after
 import mediacrawl
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import DiskFull, StoreUnwritable, UsageProblem
+from mediacrawl.errors import DiskFull, StoreNotWritable, UsageProblem
 from mediacrawl.fetch import DOWNLOADED, FAILED, RESUMED, UPTODATE, FileRequest, Session, fetch
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
-from mediacrawl.fetch.stats import Report
+from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import ThreadedFetch
 
 SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
@@ -42,7 +42,7 @@ def store(tmp_path):
     return tmp_path / "store"
 
 
-def brought(requests, store, **settings):
+def fetched_elsewhere(requests, store, **settings):
     return {result.url: result for result in fetch(requests, store=store, settings=SETTINGS | settings)}
 
 
@@ -69,7 +69,7 @@ def test_the_proxy_of_a_request_is_that_of_the_environment_as_it_is_then(monkeyp
 
 def test_files_come_and_come_no_second_time(origin, store):
     urls = [*served(origin, 30), origin.url("/missing.jpg")]
-    results = brought(urls, store)
+    results = fetched_elsewhere(urls, store)
     assert results.keys() == set(urls)
     assert {result.status for result in results.values()} == {DOWNLOADED, FAILED}
     missing = results[urls[-1]]
@@ -79,7 +79,7 @@ def test_files_come_and_come_no_second_time(origin, store):
     assert (store / first.entry.path).read_bytes() == b"0"
     assert len(files_in(store)) == 30
     origin.forget()
-    again = brought(urls, store)
+    again = fetched_elsewhere(urls, store)
     assert origin.requests == []
     assert [again[url].status for url in urls] == [UPTODATE] * 30 + [FAILED]
     assert again[urls[-1]].is_known_failure
@@ -88,7 +88,7 @@ def test_files_come_and_come_no_second_time(origin, store):
 def test_requests_say_what_is_sent_and_where_a_file_goes(origin, store):
     url = origin.add("/a", b"picture", content_type="image/jpeg", faults=[require_header("X-Key", "7")])
     request = FileRequest.of_url(url, headers=(("X-Key", "7"),), path="mine/picture.jpg", page="http://h/page")
-    (result,) = brought([request], store).values()
+    (result,) = fetched_elsewhere([request], store).values()
     assert (result.status, result.entry.path, result.entry.page) == (DOWNLOADED, "mine/picture.jpg", "http://h/page")
     assert result.request == request._replace(transfer=result.request.transfer)
     assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
@@ -96,7 +96,9 @@ def test_requests_say_what_is_sent_and_where_a_file_goes(origin, store):
 
 def test_a_user_agent_is_chosen_by_the_settings_or_the_request(origin, store):
     first, second = served(origin, 2)
-    brought([first, FileRequest.of_url(second, headers=(("user-agent", "mine"),))], store, USER_AGENT="theirs")
+    fetched_elsewhere(
+        [first, FileRequest.of_url(second, headers=(("user-agent", "mine"),))], store, USER_AGENT="theirs"
+    )
     assert {request.path: request.headers["user-agent"] for request in origin.requests} == {
         "/0.jpg": "theirs",
         "/1.jpg": "mine",
@@ -106,7 +108,7 @@ def test_a_user_agent_is_chosen_by_the_settings_or_the_request(origin, store):
 @pytest.mark.parametrize("odd", ["ftp://me:secret@h/x", "nonsense", "http://[::1/x", "http:///x"])
 def test_what_is_no_url_fails_by_itself(origin, store, odd):
     (url,) = served(origin, 1)
-    results = brought([odd, url], store)
+    results = fetched_elsewhere([odd, url], store)
     assert results[url].status == DOWNLOADED
     (failed,) = [result for result in results.values() if result.status == FAILED]
     assert (failed.reason, failed.request) == ("not an http or https URL", None)
@@ -148,7 +150,7 @@ def test_closing_the_iterator_stops_and_loses_nothing(origin, store):
     origin.release()
     assert [path.suffix for path in sorted(parts_in(store))] == [".json", ".part"]
     origin.forget()
-    again = brought([big, small], store)
+    again = fetched_elsewhere([big, small], store)
     assert (again[small].status, again[big].status) == (UPTODATE, RESUMED)
     assert again[big].saved_bytes > 0
     assert [request.path for request in origin.requests] == ["/big.bin"]
@@ -163,7 +165,7 @@ def test_what_has_come_and_was_not_taken_yet_is_free_after_closing(origin, store
     origin.wait_for(lambda: all(request.finished_at is not None for request in origin.requests))
     results.close()
     assert open_files_below(store) == []
-    again = brought(urls, store)
+    again = fetched_elsewhere(urls, store)
     assert {result.status for result in again.values()} <= {DOWNLOADED, RESUMED, UPTODATE}
     assert len(again) == 40
 
@@ -219,7 +221,7 @@ def test_what_was_written_beside_what_could_not_be_is_told():
     (batch,) = files.next_batches(0.0)
     files.fetched(batch, [Fetched(SimpleNamespace(file="part"), 200, "http://h/a.jpg")], 0.0)
     (publish,) = files.take_writes()
-    run = ThreadedFetch(SimpleNamespace(), files, [], Report())
+    run = ThreadedFetch(SimpleNamespace(), files, [], RunStats())
     failed, done = Future(), Future()
     failed.set_exception(DiskFull("no space left"))
     done.set_result([publish.change.entry])
@@ -306,14 +308,14 @@ def test_sessions_of_several_stores_do_not_mix(origin, tmp_path):
 
 def test_a_broken_connection_is_no_matter(origin, store):
     url = origin.add("/big.bin", BIG, faults=[drop_after(1_500_000)])
-    (result,) = brought([url], store).values()
+    (result,) = fetched_elsewhere([url], store).values()
     assert (result.status, result.entry.sha256) == (DOWNLOADED, sha256(BIG.read()))
 
 
 def test_credentials_are_sent_and_not_told(origin, store):
     guarded = require_header("Authorization", basic_auth("me", "secret"))
     url = origin.add("/a.jpg", b"x", content_type="image/jpeg", faults=[guarded])
-    (result,) = brought([url.replace("//", "//me:secret@")], store).values()
+    (result,) = fetched_elsewhere([url.replace("//", "//me:secret@")], store).values()
     assert (result.status, result.url) == (DOWNLOADED, url)
     assert "secret" not in str(result.entry)
 
@@ -340,7 +342,7 @@ def test_a_store_is_named(store):
 
 def test_a_store_that_cannot_be_is_said(tmp_path, origin):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable):
+    with pytest.raises(StoreNotWritable):
         list(fetch(served(origin, 1), store=tmp_path / "file" / "store", settings=SETTINGS))
 
 

@@ -11,7 +11,7 @@ from frontiers import add, lease, names
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediacrawl.errors import DiskFull, JobInUse, StoreUnwritable
+from mediacrawl.errors import DiskFull, JobInUse, StoreNotWritable
 from mediacrawl.frontier.sqlite import COMMIT_S, FORMAT, SqliteFrontier, describe
 
 
@@ -253,7 +253,7 @@ def test_a_job_of_ours_stays_ours_whatever_lies_beside_it(opened, job):
 
 def test_a_folder_that_cannot_be_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable) as caught:
+    with pytest.raises(StoreNotWritable) as caught:
         SqliteFrontier(tmp_path / "file" / "job", "gallery")
     assert str(caught.value) == f"cannot write the job folder {tmp_path}/file/job: Not a directory"
 
@@ -263,7 +263,7 @@ def test_a_file_that_is_no_frontier_is_one_line_and_leaves_no_lock(job, spoil):
     job.mkdir(parents=True)
     spoil(job / "frontier.sqlite3")
     for _ in range(2):
-        with pytest.raises(StoreUnwritable, match=f"^cannot use the job folder {job}: ") as caught:
+        with pytest.raises(StoreNotWritable, match=f"^cannot use the job folder {job}: ") as caught:
             SqliteFrontier(job, "gallery")
         assert caught.value.__suppress_context__
         assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 from frontiers import add, lease, names
 
 from mediacrawl.errors import JobInUse
-from mediacrawl.frontier.sqlite import Kind
+from mediacrawl.frontier.sqlite import PageKind
 from mediacrawl.opening import open_frontier
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/job"}
@@ -59,9 +59,9 @@ def test_the_highest_priority_comes_first(opened):
 )
 def test_start_pages_come_after_the_others_in_the_order_they_were_given(opened, newest_first, order):
     frontier = opened(newest_first=newest_first)
-    add(frontier, "s1", "s2", kind=Kind.START)
+    add(frontier, "s1", "s2", kind=PageKind.START)
     add(frontier, "a")
-    add(frontier, "s3", kind=Kind.START)
+    add(frontier, "s3", kind=PageKind.START)
     add(frontier, "b")
     assert names(frontier) == order
 
@@ -69,7 +69,7 @@ def test_start_pages_come_after_the_others_in_the_order_they_were_given(opened, 
 def test_a_start_page_of_higher_priority_comes_first_all_the_same(opened):
     frontier = opened()
     add(frontier, "a")
-    add(frontier, "start", kind=Kind.START, priority=1)
+    add(frontier, "start", kind=PageKind.START, priority=1)
     assert names(frontier) == ["start", "a"]
 
 
@@ -88,7 +88,7 @@ def test_the_order_goes_on_in_the_next_run(opened, newest_first):
 
 @pytest.mark.parametrize(
     ("kind", "in_one_run", "in_the_next"),
-    [(Kind.ORDINARY, False, False), (Kind.AGAIN, True, True), (Kind.START, True, False)],
+    [(PageKind.ORDINARY, False, False), (PageKind.AGAIN, True, True), (PageKind.START, True, False)],
 )
 @pytest.mark.parametrize("through", ["pending", "leased", "done"])
 def test_what_counts_as_seen_depends_on_why_a_page_is_wanted(opened, kind, in_one_run, in_the_next, through):
@@ -105,19 +105,19 @@ def test_what_counts_as_seen_depends_on_why_a_page_is_wanted(opened, kind, in_on
 
 def test_each_kind_is_seen_by_itself(opened):
     frontier = opened()
-    assert add(frontier, "a", kind=Kind.START) == [True]
-    assert add(frontier, "a", kind=Kind.ORDINARY) == [True]
-    assert add(frontier, "a", kind=Kind.AGAIN) == [True]
-    assert add(frontier, "a", kind=Kind.ORDINARY) == [False]
+    assert add(frontier, "a", kind=PageKind.START) == [True]
+    assert add(frontier, "a", kind=PageKind.ORDINARY) == [True]
+    assert add(frontier, "a", kind=PageKind.AGAIN) == [True]
+    assert add(frontier, "a", kind=PageKind.ORDINARY) == [False]
     assert len(frontier) == 3
 
 
 def test_a_start_page_of_an_unfinished_run_is_not_crawled_twice_by_the_next(opened):
     frontier = opened()
-    add(frontier, "start", kind=Kind.START)
+    add(frontier, "start", kind=PageKind.START)
     frontier.close(finished=False)
     frontier = opened()
-    assert add(frontier, "start", kind=Kind.START) == [False]
+    assert add(frontier, "start", kind=PageKind.START) == [False]
     assert names(frontier) == ["start"]
 
 
@@ -163,13 +163,13 @@ def test_leased_pages_are_pending_again_in_the_next_run_and_done_ones_are_not(op
 def test_only_a_job_that_is_finished_with_nothing_left_begins_anew(opened, leave, finished, anew):
     frontier = opened()
     add(frontier, "a", "b")
-    add(frontier, "s", kind=Kind.START)
+    add(frontier, "s", kind=PageKind.START)
     _, ids = lease(frontier, 1 if leave == "pending" else 99)
     frontier.done(ids[: 1 if leave == "leased" else 99])
     frontier.close(finished=finished)
     frontier = opened()
     assert add(frontier, "b") == [anew]
-    assert add(frontier, "s", kind=Kind.START) == [anew]
+    assert add(frontier, "s", kind=PageKind.START) == [anew]
 
 
 def test_a_job_that_begins_anew_and_is_interrupted_goes_on(opened):

@@ -22,9 +22,9 @@ def row(ledger, key=KEY):
 def bring_to(ledger, state):
     """A row in that state, by the calls that a run makes; at the time 1.0."""
     if state == PENDING:
-        ledger.want([WANTED], 1.0)
+        ledger.record_wanted([WANTED], 1.0)
     elif state == FAILED:
-        ledger.fail([LOST_LINK], 1.0)
+        ledger.record_failure([LOST_LINK], 1.0)
     elif state is not None:
         ledger.claim(WHOLE)
         if state == DONE:
@@ -32,14 +32,14 @@ def bring_to(ledger, state):
 
 
 CALLS = {
-    "want": lambda ledger: ledger.want([WANTED], 2.0),
+    "want": lambda ledger: ledger.record_wanted([WANTED], 2.0),
     "claim": lambda ledger: ledger.claim(WHOLE),
     "finish": lambda ledger: ledger.finish([WHOLE], 2.0),
     "settle done": lambda ledger: ledger.settle(KEY, DONE, 2.0),
     "settle pending": lambda ledger: ledger.settle(KEY, PENDING, 2.0),
-    "refresh": lambda ledger: ledger.refresh([KEY], 2.0),
-    "fail": lambda ledger: ledger.fail([LOST_LINK], 2.0),
-    "lose": lambda ledger: ledger.lose([KEY]),
-    "damage": lambda ledger: ledger.damage(KEY, "altered"),
+    "refresh": lambda ledger: ledger.record_unchanged([KEY], 2.0),
+    "fail": lambda ledger: ledger.record_failure([LOST_LINK], 2.0),
+    "lose": lambda ledger: ledger.mark_missing([KEY]),
+    "damage": lambda ledger: ledger.mark_corrupt(KEY, "altered"),
     "forget": lambda ledger: ledger.forget([KEY]),
 }

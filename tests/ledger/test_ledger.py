@@ -13,7 +13,7 @@ import pytest
 from crawling import file_system_at
 from ledgers import KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.ledger import sqlite as ledger_module
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.ledger.sqlite import BUSY_S, DONE, FAILED, PENDING, PUBLISHING, Entry, SqliteLedger
@@ -37,9 +37,9 @@ def ledger(path):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda ledger, entry: ledger.want([entry], 1.0),
+        lambda ledger, entry: ledger.record_wanted([entry], 1.0),
         lambda ledger, entry: ledger.claim(entry),
-        lambda ledger, entry: ledger.fail([entry], 1.0),
+        lambda ledger, entry: ledger.record_failure([entry], 1.0),
     ],
     ids=["want", "claim", "fail"],
 )
@@ -62,7 +62,7 @@ def test_no_credentials_reach_the_disk(path, call):
 @pytest.mark.parametrize("state", [PENDING, DONE, FAILED])
 def test_what_the_list_asked_for_is_kept_and_a_later_wish_counts_where_the_file_is_not_there(ledger, state):
     bring_to(ledger, state)
-    ledger.want([WANTED._replace(wish="another")], 2.0)
+    ledger.record_wanted([WANTED._replace(wish="another")], 2.0)
     assert row(ledger).wish == ("another" if state == FAILED else WANTED.wish)
 
 
@@ -74,7 +74,7 @@ def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
         for n in range(5000):
             ledger.claim(WHOLE._replace(key=f"{n:04}", path=f"{n}.jpg"))
         ledger.finish((WHOLE._replace(key=f"{n:04}") for n in range(5000) if n != 2500), 1.0)
-        ledger.fail([LOST_LINK._replace(key="lost")], 1.0)
+        ledger.record_failure([LOST_LINK._replace(key="lost")], 1.0)
     steps = []
     ledger._db.set_progress_handler(lambda: steps.append(None), 100)
     assert [row.key for row in ledger.entries(PUBLISHING)] == ["2500"]
@@ -87,9 +87,9 @@ def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
 
 def test_a_change_is_seen_by_another_connection_at_once(path, ledger):
     other = SqliteLedger(path)
-    ledger.want([WANTED], 1.0)
+    ledger.record_wanted([WANTED], 1.0)
     assert row(other).state == PENDING
-    other.fail([LOST_LINK], 2.0)
+    other.record_failure([LOST_LINK], 2.0)
     assert row(ledger).state == FAILED
     other.close()
 
@@ -97,7 +97,7 @@ def test_a_change_is_seen_by_another_connection_at_once(path, ledger):
 def test_reading_never_waits_for_a_writer(path, ledger):
     reader = SqliteLedger(path, read_only=True)
     with ledger.transaction():
-        ledger.want([WANTED], 1.0)
+        ledger.record_wanted([WANTED], 1.0)
         assert row(reader) is None
     assert row(reader).state == PENDING
     reader.close()
@@ -111,7 +111,7 @@ def test_nor_for_another_process_that_has_the_file_for_itself(path):
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
-    with pytest.raises(StoreUnwritable, match="locked"):
+    with pytest.raises(StoreNotWritable, match="locked"):
         ledger.knows_any([KEY])
     assert time.monotonic() - began < BUSY_S / 3
     other.close()
@@ -146,7 +146,7 @@ def test_several_processes_may_create_and_use_one_ledger(path):
         "for store in range(20):\n"
         "    ledger = SqliteLedger(pathlib.Path(f'{sys.argv[1]}-{store}'))\n"
         "    for n in range(5):\n"
-        "        ledger.want([Entry(f'{sys.argv[2]} {n}', 'http://h/')], 1.0)\n"
+        "        ledger.record_wanted([Entry(f'{sys.argv[2]} {n}', 'http://h/')], 1.0)\n"
         "    ledger.close()\n"
     )
     children = [
@@ -194,12 +194,12 @@ def test_who_comes_while_another_creates_the_ledger_waits_for_it(path, another, 
 
 def test_who_waits_for_another_does_not_wait_for_ever(path, another, monkeypatch):
     monkeypatch.setattr(ledger_module, "BUSY_S", 0.0)
-    with pytest.raises(StoreUnwritable, match="database is locked"):
+    with pytest.raises(StoreNotWritable, match="database is locked"):
         SqliteLedger(path)
 
 
 def test_a_ledger_that_another_process_is_writing_to_is_opened_and_read_at_once(path, ledger, monkeypatch):
-    ledger.want([Entry(KEY, "http://h/")], 1.0)
+    ledger.record_wanted([Entry(KEY, "http://h/")], 1.0)
     monkeypatch.setattr(ledger_module, "BUSY_S", 0.0)
     with ledger.transaction():
         other = SqliteLedger(path)
@@ -214,8 +214,8 @@ def test_who_is_in_a_hurry_waits_for_nobody(path, ledger, monkeypatch):
     with ledger.transaction():
         waiting = threading.Thread(target=other.want, args=([Entry(KEY, "http://h/")], 1.0), daemon=True)
         other.hurry()
-        with pytest.raises(StoreUnwritable, match="locked"):
-            other.want([Entry(KEY, "http://h/")], 1.0)
+        with pytest.raises(StoreNotWritable, match="locked"):
+            other.record_wanted([Entry(KEY, "http://h/")], 1.0)
     waiting.start()
     waiting.join(60)
     assert other.lookup([KEY]), "where nobody is in the way, it writes still"
@@ -243,9 +243,9 @@ def test_a_kill_loses_no_commit_and_leaves_no_half_one(path):
         "import os, signal, sys, pathlib\n"
         "from mediacrawl.ledger.sqlite import Entry, SqliteLedger\n"
         "ledger = SqliteLedger(pathlib.Path(sys.argv[1]))\n"
-        "ledger.want([Entry('committed', 'http://h/')], 1.0)\n"
+        "ledger.record_wanted([Entry('committed', 'http://h/')], 1.0)\n"
         "with ledger.transaction():\n"
-        "    ledger.want([Entry('half', 'http://h/')], 1.0)\n"
+        "    ledger.record_wanted([Entry('half', 'http://h/')], 1.0)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
@@ -272,7 +272,7 @@ def assert_is_one_line(error):
 def test_a_newer_format_is_refused_and_left_as_it_is(path, ledger, read_only):
     bring_to(ledger, DONE)
     ledger._db.execute(f"PRAGMA user_version={FORMAT + 1}")
-    with pytest.raises(StoreUnwritable) as caught:
+    with pytest.raises(StoreNotWritable) as caught:
         SqliteLedger(path, read_only=read_only)
     assert f"has format {FORMAT + 1}, this mediacrawl writes format {FORMAT}" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -280,7 +280,7 @@ def test_a_newer_format_is_refused_and_left_as_it_is(path, ledger, read_only):
 
 
 def test_a_missing_file_is_not_created_by_reading(path):
-    with pytest.raises(StoreUnwritable, match="cannot use the ledger") as caught:
+    with pytest.raises(StoreNotWritable, match="cannot use the ledger") as caught:
         SqliteLedger(path, read_only=True)
     assert_is_one_line(caught.value)
     assert not path.exists()
@@ -289,7 +289,7 @@ def test_a_missing_file_is_not_created_by_reading(path):
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_file_that_is_no_ledger_is_refused_in_one_line(path, read_only):
     path.write_bytes(b"This is a shopping list, not a database.\n" * 200)
-    with pytest.raises(StoreUnwritable, match="file is not a database") as caught:
+    with pytest.raises(StoreNotWritable, match="file is not a database") as caught:
         SqliteLedger(path, read_only=read_only)
     assert_is_one_line(caught.value)
     assert path.read_bytes().startswith(b"This is a shopping list")
@@ -297,15 +297,15 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line(path, read_only):
 
 def test_a_ledger_below_a_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable, match="unable to open database file") as caught:
+    with pytest.raises(StoreNotWritable, match="unable to open database file") as caught:
         SqliteLedger(tmp_path / "file" / "ledger.sqlite3")
     assert_is_one_line(caught.value)
 
 
 def test_a_ledger_opened_for_reading_cannot_be_written(path, ledger):
     reader = SqliteLedger(path, read_only=True)
-    with pytest.raises(StoreUnwritable, match="opened for reading only"):
-        reader.want([WANTED], 1.0)
+    with pytest.raises(StoreNotWritable, match="opened for reading only"):
+        reader.record_wanted([WANTED], 1.0)
     reader.close()
 
 
@@ -313,25 +313,25 @@ def test_a_full_disk_is_said_in_one_line(ledger):
     (pages,) = ledger._all("PRAGMA page_count")[0]
     ledger._db.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(DiskFull, match="nothing is lost, free some space") as caught:
-        ledger.want((Entry(f"{n}", "http://h/" + "x" * 500) for n in range(100)), 1.0)
+        ledger.record_wanted((Entry(f"{n}", "http://h/" + "x" * 500) for n in range(100)), 1.0)
     assert_is_one_line(caught.value)
     assert ledger.counts()["pending"] == 0
     ledger._db.execute("PRAGMA max_page_count=1000000")
-    ledger.want([WANTED], 1.0)
+    ledger.record_wanted([WANTED], 1.0)
     assert row(ledger).state == PENDING
 
 
 def test_a_name_with_the_signs_of_a_url_is_a_name(tmp_path):
     path = tmp_path / "a?mode=ro&b#c %41.sqlite3"
     ledger = SqliteLedger(path)
-    ledger.want([WANTED], 1.0)
+    ledger.record_wanted([WANTED], 1.0)
     ledger.close()
     assert path.exists()
 
 
 def test_a_damaged_file_is_not_intact(path):
     ledger = SqliteLedger(path)
-    ledger.want((Entry(f"{n:05}", "http://h/" + "x" * 200) for n in range(500)), 1.0)
+    ledger.record_wanted((Entry(f"{n:05}", "http://h/" + "x" * 200) for n in range(500)), 1.0)
     ledger.close()
     size = path.stat().st_size
     with path.open("r+b") as file:
@@ -366,7 +366,7 @@ _KILLED_WHILE_IT_WRITES = """
 import os, pathlib, signal, sys
 from mediacrawl.ledger.sqlite import Entry, SqliteLedger
 ledger = SqliteLedger(pathlib.Path(sys.argv[1]))
-ledger.want([Entry("late", "http://h/late")], 2.0)
+ledger.record_wanted([Entry("late", "http://h/late")], 2.0)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -390,7 +390,7 @@ def test_what_is_written_after_a_reader_has_opened_is_read(path):
     reader = SqliteLedger(path, read_only=True)
     assert row(reader, "late") is None
     writer = SqliteLedger(path)
-    writer.want([WANTED._replace(key="late")], 2.0)
+    writer.record_wanted([WANTED._replace(key="late")], 2.0)
     assert row(reader, "late").state == PENDING
     writer.close()
     writer = SqliteLedger(path)
@@ -460,7 +460,7 @@ def test_a_copy_of_a_ledger_that_changes_all_the_time_is_given_up(path, monkeypa
     path.with_name(f"{path.name}-shm").unlink()
     numbers = iter(range(10**6))
     monkeypatch.setattr(ReadOnlyDatabase, "_identity", lambda *_: (next(numbers),))
-    with pytest.raises(StoreUnwritable, match="another process writes to it all the time"):
+    with pytest.raises(StoreNotWritable, match="another process writes to it all the time"):
         SqliteLedger(path, read_only=True)
 
 
@@ -489,7 +489,7 @@ def newer(monkeypatch):
 def test_an_older_ledger_is_brought_to_the_format_of_today_with_every_row(path, monkeypatch):
     old = SqliteLedger(path)
     bring_to(old, DONE)
-    old.want((Entry(f"{number}", "http://h/") for number in range(1000)), 1.0)
+    old.record_wanted((Entry(f"{number}", "http://h/") for number in range(1000)), 1.0)
     rows = list(old.entries())
     old.close()
     monkeypatch.setattr(ledger_module, "STEPS", (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT"))
@@ -544,7 +544,9 @@ def test_a_newer_version_that_is_quicker_is_not_undone(path, monkeypatch):
         genuine(self)
 
     monkeypatch.setattr(SqliteLedger, "_migrate", migrate)
-    with pytest.raises(StoreUnwritable, match=f"has format {FORMAT + 2}, this mediacrawl writes format {FORMAT + 1}"):
+    with pytest.raises(
+        StoreNotWritable, match=f"has format {FORMAT + 2}, this mediacrawl writes format {FORMAT + 1}"
+    ):
         SqliteLedger(path)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (FORMAT + 2,)
@@ -556,7 +558,7 @@ def test_a_step_that_fails_leaves_the_old_format_and_every_row(path, monkeypatch
     steps = (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT", "ALTER TABLE elsewhere ADD COLUMN note TEXT")
     with monkeypatch.context() as patched:
         patched.setattr(ledger_module, "STEPS", steps)
-        with pytest.raises(StoreUnwritable, match="no such table: elsewhere"):
+        with pytest.raises(StoreNotWritable, match="no such table: elsewhere"):
             SqliteLedger(path)
     ledger = SqliteLedger(path)
     assert row(ledger).state == DONE

@@ -5,7 +5,7 @@ import threading
 import pytest
 from ledgers import CALLS, KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
-from mediacrawl.errors import StoreUnwritable
+from mediacrawl.errors import StoreNotWritable
 from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
 from mediacrawl.opening import open_ledger
 
@@ -46,12 +46,12 @@ def test_each_call_brings_a_row_from_one_state_to_the_next(ledger, call, expecte
 
 
 def test_a_wanted_row_says_where_it_was_found(ledger):
-    ledger.want([WANTED], 1.0)
+    ledger.record_wanted([WANTED], 1.0)
     assert row(ledger) == WANTED._replace(wanted_at=1.0)
 
 
 def test_a_finished_row_has_all_facts_of_the_file(ledger):
-    ledger.want([WANTED], 1.0)
+    ledger.record_wanted([WANTED], 1.0)
     ledger.claim(WHOLE)
     ledger.finish([WHOLE], 2.0)
     assert row(ledger) == WHOLE._replace(state=DONE, wanted_at=1.0, finished_at=2.0, checked_at=2.0)
@@ -72,20 +72,20 @@ def test_a_file_that_was_not_published_by_a_run_that_died_has_no_date(ledger):
 def test_a_finished_file_that_is_wanted_again_keeps_every_fact(ledger):
     bring_to(ledger, DONE)
     before = row(ledger)
-    ledger.want([WANTED._replace(url="http://h/other", page="http://h/2")], 5.0)
+    ledger.record_wanted([WANTED._replace(url="http://h/other", page="http://h/2")], 5.0)
     assert row(ledger) == before
 
 
 def test_a_finished_file_whose_newer_version_fails_keeps_every_fact(ledger):
     bring_to(ledger, DONE)
     before = row(ledger)
-    ledger.fail([LOST_LINK], 5.0)
+    ledger.record_failure([LOST_LINK], 5.0)
     assert row(ledger) == before
 
 
 def test_failures_are_counted_with_the_latest_reason(ledger):
-    ledger.fail([LOST_LINK], 1.0)
-    ledger.fail([WANTED._replace(reason="connection refused")], 3.0)
+    ledger.record_failure([LOST_LINK], 1.0)
+    ledger.record_failure([WANTED._replace(reason="connection refused")], 3.0)
     entry = row(ledger)
     assert (entry.attempts, entry.reason, entry.http_status, entry.permanent) == (
         2,
@@ -97,7 +97,7 @@ def test_failures_are_counted_with_the_latest_reason(ledger):
 
 
 def test_success_wipes_out_the_failures_before_it(ledger):
-    ledger.fail([LOST_LINK], 1.0)
+    ledger.record_failure([LOST_LINK], 1.0)
     ledger.claim(WHOLE)
     ledger.finish([WHOLE], 2.0)
     entry = row(ledger)
@@ -107,13 +107,13 @@ def test_success_wipes_out_the_failures_before_it(ledger):
 def test_an_unchanged_file_was_checked_just_now_and_is_as_old_as_it_was(ledger):
     bring_to(ledger, DONE)
     before = row(ledger)
-    ledger.refresh([KEY], 9.0)
+    ledger.record_unchanged([KEY], 9.0)
     assert row(ledger) == before._replace(checked_at=9.0)
 
 
 def test_a_lost_file_keeps_its_path(ledger):
     bring_to(ledger, DONE)
-    ledger.lose([KEY])
+    ledger.mark_missing([KEY])
     assert row(ledger).path == WHOLE.path
     assert ledger.owner_of(WHOLE.path) == KEY
 
@@ -130,26 +130,26 @@ def test_what_is_forgotten_leaves_its_path_to_others(ledger):
 def test_a_path_belongs_to_one_key_also_where_case_and_form_do_not_count(ledger, same):
     ledger.claim(WHOLE._replace(path="gallery/h/é.jpg"))
     assert ledger.owner_of(same) == KEY
-    with pytest.raises(StoreUnwritable):
+    with pytest.raises(StoreNotWritable):
         ledger.claim(WHOLE._replace(key="other", path=same))
     assert row(ledger, "other") is None
 
 
 def test_a_path_that_nobody_claimed_is_free(ledger):
     bring_to(ledger, DONE)
-    ledger.want([Entry("other", "http://h/b.jpg")], 1.0)
+    ledger.record_wanted([Entry("other", "http://h/b.jpg")], 1.0)
     assert ledger.owner_of("gallery/h/b.jpg") is None
 
 
 def test_a_damaged_file_says_what_is_wrong_keeps_its_path_and_is_asked_for_again(ledger):
     bring_to(ledger, DONE)
-    ledger.damage(KEY, "altered")
+    ledger.mark_corrupt(KEY, "altered")
     entry = row(ledger)
     assert (entry.reason, entry.permanent, entry.path) == ("altered", False, WHOLE.path)
 
 
 def test_a_row_is_found_by_its_key_or_its_url_keys_first(ledger):
-    ledger.want([Entry("key", "http://h/1"), Entry("http://h/1", "http://h/2")], 1.0)
+    ledger.record_wanted([Entry("key", "http://h/1"), Entry("http://h/1", "http://h/2")], 1.0)
     assert ledger.find("unknown", "key").key == "key"
     assert ledger.find("http://h/1").key == "http://h/1"
     assert ledger.find("http://h/2").key == "http://h/1"
@@ -164,7 +164,7 @@ def test_strangers_are_the_paths_of_nobody(ledger):
 
 
 def test_any_number_of_keys_is_looked_up(ledger):
-    ledger.want((Entry(f"key {n}", "http://h/") for n in range(1200)), 1.0)
+    ledger.record_wanted((Entry(f"key {n}", "http://h/") for n in range(1200)), 1.0)
     found = ledger.lookup([f"key {n}" for n in range(-5, 1200)])
     assert set(found) == {f"key {n}" for n in range(1200)}
     assert all(key == entry.key for key, entry in found.items())
@@ -172,8 +172,8 @@ def test_any_number_of_keys_is_looked_up(ledger):
 
 
 def test_rows_are_listed_by_key_and_by_state(ledger):
-    ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
-    ledger.fail([LOST_LINK._replace(key="0500")], 1.0)
+    ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
+    ledger.record_failure([LOST_LINK._replace(key="0500")], 1.0)
     assert [entry.key for entry in ledger.entries()] == [f"{n:04}" for n in range(1100)]
     assert [entry.key for entry in ledger.entries(FAILED)] == ["0500"]
     assert len(list(ledger.entries(PENDING, FAILED))) == 1100
@@ -181,26 +181,26 @@ def test_rows_are_listed_by_key_and_by_state(ledger):
 
 
 def test_rows_of_several_states_come_by_key(ledger):
-    ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
-    ledger.fail((LOST_LINK._replace(key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
+    ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
+    ledger.record_failure((LOST_LINK._replace(key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
     rows = list(ledger.entries(FAILED, PENDING))
     assert [row.key for row in rows] == [f"{n:04}" for n in range(1100)]
     assert {row.state for row in rows[::3]} == {FAILED}
 
 
 def test_a_row_that_changes_its_state_while_they_are_listed_comes_once(ledger):
-    ledger.fail((LOST_LINK._replace(key=f"{n:04}") for n in range(1100)), 1.0)
+    ledger.record_failure((LOST_LINK._replace(key=f"{n:04}") for n in range(1100)), 1.0)
     listed = []
     for entry in ledger.entries(FAILED, PENDING):
         listed.append(entry.key)
-        ledger.want([WANTED._replace(key=entry.key)], 2.0)
+        ledger.record_wanted([WANTED._replace(key=entry.key)], 2.0)
         if len(listed) == 10:  # of those that are in hand already
-            ledger.want([WANTED._replace(key="0100")], 2.0)
+            ledger.record_wanted([WANTED._replace(key="0100")], 2.0)
     assert listed == [f"{n:04}" for n in range(1100)]
 
 
 def test_rows_may_change_while_they_are_listed(ledger):
-    ledger.want((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
+    ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
     seen = 0
     for entry in ledger.entries(PENDING):
         ledger.settle(entry.key, DONE, 2.0)
@@ -212,13 +212,13 @@ def test_rows_are_counted_by_state(ledger):
     assert ledger.counts() == {"pending": 0, "publishing": 0, "done": 0, "failed": 0, "bytes": 0}
     for n, state in enumerate([PENDING, PENDING, PUBLISHING, DONE, DONE, FAILED]):
         entry = WHOLE._replace(key=str(n), path=str(n))
-        ledger.want([entry], 1.0)
+        ledger.record_wanted([entry], 1.0)
         if state in {PUBLISHING, DONE}:
             ledger.claim(entry)
         if state == DONE:
             ledger.finish([entry], 1.0)
         if state == FAILED:
-            ledger.fail([entry], 1.0)
+            ledger.record_failure([entry], 1.0)
     assert ledger.counts() == {"pending": 2, "publishing": 1, "done": 2, "failed": 1, "bytes": 20}
 
 
@@ -228,7 +228,7 @@ def test_a_transaction_is_all_or_nothing(ledger):
 
     def die_halfway():
         with ledger.transaction():
-            ledger.want([WANTED], 1.0)
+            ledger.record_wanted([WANTED], 1.0)
             assert row(ledger) is not None
             raise Died
 
@@ -244,10 +244,10 @@ def test_rows_of_a_failing_batch_are_not_written(ledger):
 
     def claim_what_is_taken():
         with ledger.transaction():
-            ledger.want([WANTED._replace(key="other")], 1.0)
+            ledger.record_wanted([WANTED._replace(key="other")], 1.0)
             ledger.claim(WHOLE._replace(key="other"))
 
-    with pytest.raises(StoreUnwritable, match=r"(?i)unique"):
+    with pytest.raises(StoreNotWritable, match=r"(?i)unique"):
         claim_what_is_taken()
     assert row(ledger, "other") is None
 
@@ -255,7 +255,7 @@ def test_rows_of_a_failing_batch_are_not_written(ledger):
 def test_whether_any_of_some_keys_is_known_is_told_as_far_as_it_is_committed(ledger):
     assert not ledger.knows_any([KEY, "http://h/b.jpg"])
     with ledger.transaction():
-        ledger.want([WANTED], 1.0)
+        ledger.record_wanted([WANTED], 1.0)
         assert not ledger.knows_any([KEY])
     assert ledger.knows_any(["http://h/b.jpg", KEY])
     assert not ledger.knows_any(["http://h/b.jpg"])
@@ -281,8 +281,8 @@ def test_threads_share_one_ledger(ledger):
     def work(name):
         for n in range(50):
             with ledger.transaction():
-                ledger.want([Entry(f"{name} {n}", "http://h/")], 1.0)
-                ledger.fail([Entry(f"{name} {n}", "http://h/", reason="no")], 1.0)
+                ledger.record_wanted([Entry(f"{name} {n}", "http://h/")], 1.0)
+                ledger.record_failure([Entry(f"{name} {n}", "http://h/", reason="no")], 1.0)
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
     for thread in threads:

@@ -13,7 +13,7 @@ from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull
 from mediacrawl.fetch import aio
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.sources.url_list import Row
+from mediacrawl.sources.url_list import ListEntry
 from mediacrawl.spiders.list_lines import Lines
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
@@ -110,7 +110,7 @@ def test_lines_and_items_that_want_the_same_at_once_bring_it_once(crawls, tmp_pa
 
         async def start(self):
             lines = Lines.of(self.crawler, "none")
-            taking = asyncio.ensure_future(lines.take([Row(number, url) for number, url in enumerate(urls)]))
+            taking = asyncio.ensure_future(lines.take([ListEntry(number, url) for number, url in enumerate(urls)]))
             await asyncio.sleep(0)  # it asks the ledger
             yield item_of(*urls)
             await taking

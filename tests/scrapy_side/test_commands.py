@@ -92,14 +92,14 @@ def test_get_sends_user_and_password_of_the_url_and_shows_them_nowhere(command, 
 
 def test_get_uses_several_connections_where_it_may(command, origin):
     url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(12_000_000)])
-    done = command("get", "-s", "MEDIACRAWL_SEGMENT_FROM_BYTES=1000000", "-n", "3", url)
+    done = command("get", "-s", "MEDIACRAWL_SEGMENT_MIN_BYTES=1000000", "-n", "3", url)
     assert done.store == {"get/127.0.0.1/b.mp4": BIG.sha256()}
     assert 1 < origin.peak <= 4  # it may notice late that the first one has hung up, for the next to come
 
 
 def test_get_uses_one_connection_where_it_is_told(command, origin):
     url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[limit_per_connection(60_000_000)])
-    done = command("get", "-s", "MEDIACRAWL_SEGMENT_FROM_BYTES=1000000", "-n", "1", url)
+    done = command("get", "-s", "MEDIACRAWL_SEGMENT_MIN_BYTES=1000000", "-n", "1", url)
     assert done.store == {"get/127.0.0.1/b.mp4": BIG.sha256()}
     assert len(origin.requests) == 1
 
@@ -122,7 +122,7 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
         (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),
         (("-s", "MEDIACRAWL_RETRY_TIMES=x", "http://127.0.0.1/1"), "MEDIACRAWL_RETRY_TIMES=x must be a number"),
         (("-s", "FILES_EXPIRES=0.5", "http://127.0.0.1/1"), "FILES_EXPIRES=0.5 must be a whole number"),
-        (("-s", "MEDIACRAWL_SYNC=maybe", "http://127.0.0.1/1"), "MEDIACRAWL_SYNC=maybe must be True or False"),
+        (("-s", "MEDIACRAWL_FSYNC=maybe", "http://127.0.0.1/1"), "MEDIACRAWL_FSYNC=maybe must be True or False"),
         (("-s", "MEDIACRAWL_SHA256=2.5", "http://127.0.0.1/1"), "MEDIACRAWL_SHA256=2.5 must be True or False"),
         (("-s", "DOWNLOAD_MAXSIZE=-1", "http://127.0.0.1/1"), "DOWNLOAD_MAXSIZE=-1 must be 0 or more"),
         (("-s", "MEDIACRAWL_CONCURRENT_TRANSFERS=0", "http://127.0.0.1/1"), "must be more than 0"),

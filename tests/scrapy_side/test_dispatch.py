@@ -12,12 +12,12 @@ from crawling import BIG, basic_auth, item_of, items_spider, run, start
 from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.dispatch import BatchDispatcher
-from mediacrawl.errors import RedirectUnasked
+from mediacrawl.errors import RobotsUnknown
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.workers import executor
-from mediacrawl.workers.processes import WorkerPool
+from mediacrawl.workers.processes import WorkerProcesses
 
 MANY = 150
 BODY = b"j" * 4000
@@ -65,7 +65,7 @@ def test_many_files_of_a_site_go_together_over_no_more_connections_than_are_allo
 @pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_the_statistics_are_those_of_as_many_requests(crawls, tmp_path, urls, batches, monkeypatch, processes):
     monkeypatch.setattr(executor, "WORKERS_FROM", 10)
-    monkeypatch.setattr(WorkerPool, "start", lambda _: True)
+    monkeypatch.setattr(WorkerProcesses, "start", lambda _: True)
     settings = {"ROBOTSTXT_OBEY": False, "MEDIACRAWL_PROCESSES": processes}
     crawled = crawls.crawl(tmp_path, pages(urls), settings)
     assert max(batches) > 1
@@ -129,7 +129,7 @@ def test_a_redirect_is_followed_only_to_where_robots_txt_lets_it(
     crawls, tmp_path, origin, urls, batches, monkeypatch, processes
 ):
     monkeypatch.setattr(executor, "WORKERS_FROM", 0)
-    monkeypatch.setattr(WorkerPool, "start", lambda _: True)
+    monkeypatch.setattr(WorkerProcesses, "start", lambda _: True)
     origin.add("/robots.txt", b"User-agent: *\nDisallow: /private/\n", content_type="text/plain")
     allowed, private = origin.add("/x/a.png", b"a"), origin.add("/private/a.png", b"b")
     for number in range(0, MANY, 10):
@@ -314,10 +314,10 @@ def test_a_redirect_ends_also_where_nobody_gets_to_know_the_robots_txt_of_its_ta
         def file_path(self, request, response=None, info=None, *, item=None):
             return super().file_path(request, response, info, item=item)
 
-    def may_follow(_bridge, _request, url, _cancel):
-        raise RedirectUnasked(url, "not known", target=url)
+    def may_follow(_context, _request, url, _cancel):
+        raise RobotsUnknown(url, "not known", target=url)
 
-    monkeypatch.setattr(Bridge, "may_follow", may_follow)
+    monkeypatch.setattr(CrawlContext, "may_follow", may_follow)
     moved = origin.redirect("/a.jpg", origin.add("/b.jpg", BODY, content_type="image/jpeg"))
     settings = {"ITEM_PIPELINES": {Own if own else MediaFilesPipeline: 1}}
     crawled = crawls.crawl(tmp_path, items_spider(item_of(moved), of_page=True), settings)

@@ -18,8 +18,8 @@ from origin import limit_per_connection, require_header, stall_after, status
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.errors import DiskFull, NameTaken
-from mediacrawl.fetch.batch_size import Pace
+from mediacrawl.errors import DiskFull, PathConflict
+from mediacrawl.fetch.batch_size import BatchSizer
 
 A, B = b"a" * 2000, b"b" * 3000
 JPEG = "image/jpeg"
@@ -349,7 +349,7 @@ def forty(origin, listed):
 
 def test_a_name_that_is_taken_spoils_no_other_of_its_batch(command, forty, refuses):
     file, paths = forty
-    refuses("/20.jpg", NameTaken("20.jpg is a folder"))
+    refuses("/20.jpg", PathConflict("20.jpg is a folder"))
     done = command("get", "-i", file)
     assert done.status == 1
     assert set(done.store) == paths - {"get/127.0.0.1/20.jpg"}
@@ -368,17 +368,17 @@ def test_what_got_its_name_beside_one_that_ends_the_run_is_said(command, forty, 
 
 def test_what_came_in_a_batch_with_one_that_ends_the_run_gets_its_name(command, forty, monkeypatch):
     file, _paths = forty
-    bring_all, came = Downloader.bring_all, []
+    fetch_batch, came = Downloader.fetch_batch, []
 
     def full(self, requests, *rest):
-        outcomes = bring_all(self, requests, *rest)
+        outcomes = fetch_batch(self, requests, *rest)
         if len(outcomes) == 1:
             return outcomes
         came.extend(f"get/127.0.0.1{urlsplit(outcome.url).path}" for outcome in (outcomes[0], *outcomes[2:]))
         return [outcomes[0], DiskFull("no space left"), *outcomes[2:]]
 
-    monkeypatch.setattr(Downloader, "bring_all", full)
-    monkeypatch.setattr(Pace, "batch_files", lambda *_: 40)
+    monkeypatch.setattr(Downloader, "fetch_batch", full)
+    monkeypatch.setattr(BatchSizer, "batch_files", lambda *_: 40)
     done = command("get", "-i", file)
     assert done.status == 4
     assert "stopped: no space left" in done.err

@@ -9,7 +9,7 @@ from crawling import BIG, file_system_at, files_in, item_of, items_spider, parts
 from origin import Pattern, body_without_end, headers_without_end, reset_on_connect
 from scrapy import Request, Spider
 
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.spiders.site import SiteSpider
 from mediacrawl.spiders.urllist import UrlListSpider
 
@@ -85,7 +85,7 @@ def test_a_ledger_that_is_no_database_ends_with_4(crawls, origin, tmp_path, capl
     url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
     crawled = crawls.crawl(tmp_path, items_spider(item_of(url)))
     assert crawled.status == 4
-    assert isinstance(crawled.report.fatal, StoreUnwritable)
+    assert isinstance(crawled.report.fatal, StoreNotWritable)
     assert "ledger.sqlite3" in str(crawled.report.fatal)
     assert origin.requests == []
 

@@ -17,7 +17,7 @@ from scrapy.http import Response
 from scrapy.spiders import Spider
 from twisted.python.failure import Failure
 
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.results import MediaError
 from mediacrawl.pipelines import MediaFilesPipeline
 
@@ -628,7 +628,7 @@ def test_a_request_of_a_projects_own_that_is_given_up_is_no_failure(crawls, tmp_
     class Own(MediaFilesPipeline):
         async def media_to_download(self, request, info, *, item=None):
             asking = self.crawler.engine.download_async(Request(origin.url("/ask")))
-            Bridge.of(self.crawler)._stop()
+            CrawlContext.of(self.crawler)._stop()
             await asking
             return await super().media_to_download(request, info, item=item)
 

@@ -14,7 +14,7 @@ from scrapy.crawler import Crawler
 from scrapy.settings import Settings
 
 from mediacrawl.crawl import context
-from mediacrawl.crawl.context import Bridge
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import Interrupted
@@ -130,7 +130,7 @@ def test_connections_of_a_file_that_are_to_come_at_once_count_among_those_of_the
     bodies = [Pattern(8 * 1024 * 1024, seed) for seed in (1, 2, 3)]
     limit = limit_per_connection(20_000_000)
     urls = [origin.add(f"/{n}.bin", body, faults=[limit]) for n, body in enumerate(bodies)]
-    at_once = {"MEDIACRAWL_SEGMENT_AFTER_S": 0, "MEDIACRAWL_SEGMENT_FROM_BYTES": 2 * 1024 * 1024}
+    at_once = {"MEDIACRAWL_SEGMENT_PROBE_S": 0, "MEDIACRAWL_SEGMENT_MIN_BYTES": 2 * 1024 * 1024}
     crawled = crawl(items_spider(item_of(*urls), of_page=True), at_once | {"CONCURRENT_REQUESTS_PER_DOMAIN": 4})
     assert sorted(crawled.store.values()) == sorted(sha256(body.read()) for body in bodies)
     assert [request for request in origin.requests if request.range is not None]
@@ -245,7 +245,7 @@ def test_media_that_were_too_many_quiet_pages_and_media_of_the_host(crawl, origi
 
         async def start(self):
             yield item_of(origin.url("/a.jpg"))
-            while not Bridge.of(self.crawler).pauses.remaining_s("127.0.0.1"):  # noqa: ASYNC110 - has no event
+            while not CrawlContext.of(self.crawler).pauses.remaining_s("127.0.0.1"):  # noqa: ASYNC110 - has no event
                 await asyncio.sleep(0)
             yield item_of(origin.url("/b.jpg"))
             yield Request(origin.url("/page"))
@@ -421,7 +421,7 @@ def test_a_redirect_is_not_asked_for_where_robots_txt_is_not_to_be_obeyed(crawl,
 
 
 def test_media_without_a_redirect_ask_for_nothing_more(crawl, origin, monkeypatch):
-    monkeypatch.setattr(Bridge, "may_follow", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(CrawlContext, "may_follow", lambda *_: pytest.fail("asked"))
     origin.add("/a.jpg", BODY, content_type=JPEG)
     assert crawl(items_spider(item_of(origin.url("/a.jpg")))).status == 0
     assert asked(origin) == ["/robots.txt", "/a.jpg"]
@@ -444,7 +444,7 @@ def test_who_waits_too_long_for_a_robots_txt_gives_up_the_place_and_comes_again(
     monkeypatch.setattr(context, "_ASKED_ENOUGH_S", 0.05)
     (url,) = redirected(origin, other)
     learning = threading.Event()
-    learn = Bridge.learn_robots
+    learn = CrawlContext.learn_robots
 
     def learn_robots(self, target):
         learning.set()
@@ -454,7 +454,7 @@ def test_who_waits_too_long_for_a_robots_txt_gives_up_the_place_and_comes_again(
         assert learning.wait(10)
         return Answer(200, [("Content-Type", "text/plain")], b"")
 
-    monkeypatch.setattr(Bridge, "learn_robots", learn_robots)
+    monkeypatch.setattr(CrawlContext, "learn_robots", learn_robots)
 
     other.on("/robots.txt", late)
     assert crawl(items_spider(item_of(url))).status == 0
@@ -502,7 +502,7 @@ def test_a_stop_ends_the_wait_for_a_robots_txt(origin, other, tmp_path):
 def test_after_the_end_of_the_loop_a_redirect_is_an_interruption():
     loop = asyncio.new_event_loop()
     loop.close()
-    ended = Bridge(Crawler(Spider, Settings()))
+    ended = CrawlContext(Crawler(Spider, Settings()))
     ended._loop, ended._robots = loop, object()
     with pytest.raises(Interrupted):
         ended.may_follow(TransferRequest("key", "http://a/"), "http://b/", Cancel())

@@ -1,4 +1,4 @@
-"""`MEDIACRAWL_SYNC` and `MEDIACRAWL_SHA256`: what is left out, and what holds all the same."""
+"""`MEDIACRAWL_FSYNC` and `MEDIACRAWL_SHA256`: what is left out, and what holds all the same."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def test_a_digest_that_is_promised_is_looked_at_all_the_same(crawls, tmp_path, u
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_without_sync_no_file_is_synced(crawls, tmp_path, url, monkeypatch, durable):
-    synced = []
-    monkeypatch.setattr("mediacrawl.store.parts.sync_files", synced.extend)
-    crawled = crawls.crawl(tmp_path, items_spider(item_of(url), of_page=True), {"MEDIACRAWL_SYNC": durable})
+    fsync_completed = []
+    monkeypatch.setattr("mediacrawl.store.parts.sync_files", fsync_completed.extend)
+    crawled = crawls.crawl(tmp_path, items_spider(item_of(url), of_page=True), {"MEDIACRAWL_FSYNC": durable})
     assert crawled.report.new == 1
-    assert bool(synced) is durable
+    assert bool(fsync_completed) is durable
 
 
 def test_without_sync_a_kill_costs_nothing_and_a_power_cut_all_of_a_part(origin, tmp_path):
     url = origin.add("/big.bin", BIG, faults=[stall_after(STALLS_AT)], content_type="video/mp4")
-    off = {"MEDIACRAWL_SYNC": False, "MEDIACRAWL_CONNECTIONS_PER_FILE": 1}
+    off = {"MEDIACRAWL_FSYNC": False, "MEDIACRAWL_CONNECTIONS_PER_FILE": 1}
     with start(tmp_path, "get", url, settings=off) as running:
         origin.wait_for(lambda: origin.bytes_sent("/big.bin") >= STALLS_AT)
         running.kill()

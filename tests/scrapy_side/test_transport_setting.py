@@ -8,7 +8,7 @@ import pytest
 from scrapy.settings import Settings
 
 from mediacrawl.errors import UsageProblem
-from mediacrawl.fetch.resources import Works, transport_of
+from mediacrawl.fetch.resources import FetchResources, transport_of
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport.registry import make_transport
 from mediacrawl.transport.requests_transport import RequestsTransport
@@ -64,6 +64,6 @@ def test_a_missing_package_is_said_in_one_line(monkeypatch):
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_done(settings, said, tmp_path):
     with pytest.raises(UsageProblem) as caught:
-        Works(Settings(settings), LocalStore(tmp_path / "store"))
+        FetchResources(Settings(settings), LocalStore(tmp_path / "store"))
     assert str(caught.value) == said
     assert list(tmp_path.iterdir()) == []

@@ -128,8 +128,8 @@ def test_it_is_never_passed(kind, limit, transport, turn, tmp_path):
             settings={
                 "CONCURRENT_REQUESTS_PER_DOMAIN": limit,
                 "MEDIACRAWL_TRANSPORT": transport,
-                "MEDIACRAWL_SEGMENT_FROM_BYTES": 2_000_000,
-                "MEDIACRAWL_SEGMENT_AFTER_S": 0.05,
+                "MEDIACRAWL_SEGMENT_MIN_BYTES": 2_000_000,
+                "MEDIACRAWL_SEGMENT_PROBE_S": 0.05,
                 "MEDIACRAWL_CONNECTIONS_PER_FILE": 4,
                 "ROBOTSTXT_OBEY": False,
             },
@@ -155,8 +155,8 @@ def test_nor_by_the_connections_of_one_file(connections, transport, tmp_path):
                 *(reset_on_connect() for _ in range(2)),
             ],
         )
-        settings = {"MEDIACRAWL_TRANSPORT": transport, "MEDIACRAWL_SEGMENT_FROM_BYTES": 2_000_000}
-        settings |= {"MEDIACRAWL_SEGMENT_AFTER_S": 0.05}
+        settings = {"MEDIACRAWL_TRANSPORT": transport, "MEDIACRAWL_SEGMENT_MIN_BYTES": 2_000_000}
+        settings |= {"MEDIACRAWL_SEGMENT_PROBE_S": 0.05}
         done = run(tmp_path, "get", "-n", str(connections), url, settings=settings)
         print(f"at most {origin.peak_open} of {connections} open at one time, {origin.connections} in all")
         assert (done.status, list(done.store.values())) == (0, [body.sha256()]), str(done)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mediacrawl.errors import DiskFull, StoreUnwritable
+from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.store import local
 from mediacrawl.store.local import HIDDEN, LocalStore, sync_folders
 
@@ -37,7 +37,7 @@ def test_opening_creates_the_folders_and_leaves_no_trace_of_trying(store):
 
 def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable) as caught:
+    with pytest.raises(StoreNotWritable) as caught:
         LocalStore(tmp_path / "file" / "store").open()
     assert str(caught.value) == f"cannot write the store {tmp_path}/file/store: Not a directory"
 
@@ -103,11 +103,11 @@ def test_a_published_file_stands_at_its_name_in_folders_that_were_made_for_it(st
 
 def test_every_folder_whose_entries_changed_is_synced(store, part, monkeypatch):
     (store.root / "a").mkdir()
-    synced = []
-    monkeypatch.setattr(local, "sync_folders", synced.extend)
+    fsync_completed = []
+    monkeypatch.setattr(local, "sync_folders", fsync_completed.extend)
     store.sync([store.rename_in(part, "a/b/c/d.jpg")])
     root = store.root
-    assert {Path(folder) for folder in synced} == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
+    assert {Path(folder) for folder in fsync_completed} == {root / "a", root / "a" / "b", root / "a" / "b" / "c"}
 
 
 def test_the_steps_of_publishing_can_be_stopped_at(tmp_path, part):
@@ -138,9 +138,9 @@ def test_a_removed_file_is_gone_and_its_neighbours_are_not(store, part):
     store.remove("a/b.jpg")
     store.remove("a/b.jpg")
     assert list(store.names()) == ["a/c.jpg"]
-    with pytest.raises(StoreUnwritable, match="Is a directory"):
+    with pytest.raises(StoreNotWritable, match="Is a directory"):
         store.remove("a")
-    with pytest.raises(StoreUnwritable, match="is not inside the store"):
+    with pytest.raises(StoreNotWritable, match="is not inside the store"):
         store.remove("../some.part")
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.errors import DiskFull, MachineError, StoreUnwritable
+from mediacrawl.errors import DiskFull, MachineError, StoreNotWritable
 from mediacrawl.store import parts as parts_module
 from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFolder, PartInUse, PartRecord, add_range, boot_id
 
@@ -666,7 +666,7 @@ def test_there_is_nothing_to_sweep_where_there_is_no_folder(parts):
 def test_bytes_that_are_set_aside_are_kept_and_the_part_begins_anew(parts, tmp_path):
     part = written(parts, (0, KEPT))
     part.checkpoint()
-    where = part.set_aside(tmp_path / "quarantine")
+    where = part.quarantine(tmp_path / "quarantine")
     assert where.read_bytes() == bytes_of(0, KEPT)
     assert where.parent == tmp_path / "quarantine"
     assert (part.record, part.have) == (None, 0)
@@ -681,10 +681,10 @@ def test_bytes_that_are_set_aside_are_kept_and_the_part_begins_anew(parts, tmp_p
 
 def test_setting_aside_again_replaces_what_was_set_aside(parts, tmp_path):
     with written(parts, (0, 10)) as part:
-        first = part.set_aside(tmp_path / "quarantine")
+        first = part.quarantine(tmp_path / "quarantine")
         part.begin(RECORD)
         part.write_at(0, b"second")
-        assert part.set_aside(tmp_path / "quarantine") == first
+        assert part.quarantine(tmp_path / "quarantine") == first
         assert first.read_bytes() == b"second"
 
 
@@ -699,7 +699,7 @@ def test_a_part_that_another_process_begins_meanwhile_is_neither_taken_nor_remov
 
     monkeypatch.setattr(part, "_open_locked", another_was_faster)
     with pytest.raises(PartInUse):
-        part.set_aside(tmp_path / "quarantine")
+        part.quarantine(tmp_path / "quarantine")
     part.close()
     assert parts._path(KEY).exists()
     taken[0].write_at(0, b"x")
@@ -711,7 +711,7 @@ def test_a_part_that_another_process_begins_meanwhile_is_neither_taken_nor_remov
 
 def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnwritable, match=r"cannot write .*file/parts: Not a directory"):
+    with pytest.raises(StoreNotWritable, match=r"cannot write .*file/parts: Not a directory"):
         PartFolder(tmp_path / "file" / "parts").open(KEY)
 
 

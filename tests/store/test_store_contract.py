@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mediacrawl.errors import NameTaken, StoreUnwritable
+from mediacrawl.errors import PathConflict, StoreNotWritable
 from mediacrawl.opening import store_of
 
 IMPLEMENTATIONS = {"folder": "file:{folder}/store"}
@@ -74,10 +74,10 @@ def test_a_path_that_leaves_the_store_is_refused(store, name):
         store.path,
         store.taken,
         store.remove,
-        store.set_aside,
+        store.quarantine_folder,
         lambda name: store.rename_in(str(whole), name),
     ):
-        with pytest.raises(StoreUnwritable, match="is not inside the store"):
+        with pytest.raises(StoreNotWritable, match="is not inside the store"):
             call(name)
     assert whole.read_bytes() == b"whole"
 
@@ -104,7 +104,7 @@ def test_what_is_not_there_is_none(store):
         assert not store.is_locked(name)
     assert not store.taken("b.jpg")
     store.remove("b.jpg")
-    assert store.set_aside("b.jpg") is None
+    assert store.quarantine("b.jpg") is None
 
 
 def test_a_new_version_takes_the_place_of_the_old_one_and_is_told_from_it(store):
@@ -121,7 +121,7 @@ def test_a_name_that_cannot_be_leaves_the_part_where_it_was_and_is_no_fault_of_t
     publish(store, "file")
     publish(store, "folder/a.jpg")
     whole = part(store)
-    with pytest.raises(NameTaken, match=f"{name} cannot be a file's path"):
+    with pytest.raises(PathConflict, match=f"{name} cannot be a file's path"):
         store.rename_in(str(whole), name)
     assert whole.read_bytes() == b"whole"
     assert sorted(store.names()) == ["file", "folder/a.jpg"]
@@ -143,19 +143,19 @@ def test_a_removed_file_is_gone_and_its_neighbours_are_not(store):
     store.remove("a/b.jpg")
     store.remove("a/b.jpg")
     assert list(store.names()) == ["a/c.jpg"]
-    with pytest.raises(StoreUnwritable):
+    with pytest.raises(StoreNotWritable):
         store.remove("a")
 
 
 def test_what_is_set_aside_is_in_the_quarantine_and_its_name_is_free(store):
     for body in (b"altered", b"altered again"):
         publish(store, "a/b.jpg", body)
-        aside = store.set_aside("a/b.jpg")
-        assert aside.is_relative_to(store.quarantine)
+        aside = store.quarantine("a/b.jpg")
+        assert aside.is_relative_to(store.quarantine_folder)
         assert aside.read_bytes() == body
         assert not store.taken("a/b.jpg")
     assert list(store.names()) == []
-    assert len([path for path in store.quarantine.rglob("*") if path.is_file()]) == 2
+    assert len([path for path in store.quarantine_folder.rglob("*") if path.is_file()]) == 2
 
 
 # Crashes

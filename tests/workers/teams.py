@@ -11,8 +11,8 @@ from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.ledger.sqlite import Entry
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport.registry import TransportChoice
-from mediacrawl.workers.processes import WorkerPool
-from mediacrawl.workers.protocol import Setup
+from mediacrawl.workers.processes import WorkerProcesses
+from mediacrawl.workers.protocol import WorkerConfig
 
 WAIT_S = 60
 
@@ -24,9 +24,9 @@ class Team:
         self.store = LocalStore(folder)
         self.archive = Archive.open(self.store)
         policy = Policy(backoff=Backoff(base_s=0.001, max_s=0.001))
-        setup = Setup(self.store.root, True, policy, transport or TransportChoice(), threads)
+        setup = WorkerConfig(self.store.root, True, policy, transport or TransportChoice(), threads)
         self.pauses = HostPauses()
-        self.pool = WorkerPool(setup, processes, self.pauses, spawn=spawn)
+        self.pool = WorkerProcesses(setup, processes, self.pauses, spawn=spawn)
 
     def fetch(self, *urls, budget_s=float("inf"), **more):
         requests = [TransferRequest(url, url, **more) for url in urls]

@@ -20,7 +20,7 @@ from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import HttpStatusError
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.processes import MOST_SILENT_TICKS, WorkerDied
-from mediacrawl.workers.protocol import Batch, Quiet, Release, Stop, UnderWay
+from mediacrawl.workers.protocol import HostPause, Release, Stop, TransferBatch, UnderWay
 
 FLOOD = 20000
 
@@ -58,7 +58,7 @@ def test_a_host_that_asks_one_worker_for_quiet_is_left_alone_by_all(origin, team
 def ask(worker, team, url):
     """Of this very worker."""
     future = Future()
-    worker.begin(Batch(next(team.pool._numbers), [TransferRequest(url, url)], 10.0), "", future)
+    worker.begin(TransferBatch(next(team.pool._numbers), [TransferRequest(url, url)], 10.0), "", future)
     return future.result(WAIT_S)
 
 
@@ -71,7 +71,7 @@ def test_a_deadline_is_told_once_to_each_other_worker_and_never_back(origin, tea
             worker._channel,
             "post",
             lambda message, worker=worker, post=post: (
-                posted.update([worker] if isinstance(message, Quiet) else []),
+                posted.update([worker] if isinstance(message, HostPause) else []),
                 post(message),
             ),
         )
@@ -142,10 +142,10 @@ def test_two_processes_that_both_say_much_before_they_read_hear_all_of_it():
     ends = [Channel(ours), Channel(theirs)]
     for end in ends:
         for number in range(FLOOD):
-            end.post(Quiet(f"host-{number}.example", 1000.0 + number))
+            end.post(HostPause(f"host-{number}.example", 1000.0 + number))
     for end in ends:
         for number in range(FLOOD):
-            assert end.receive() == Quiet(f"host-{number}.example", 1000.0 + number)
+            assert end.receive() == HostPause(f"host-{number}.example", 1000.0 + number)
     for end in ends:
         end.finish(WAIT_S)
     for end in ends:
@@ -154,7 +154,7 @@ def test_two_processes_that_both_say_much_before_they_read_hear_all_of_it():
         end.close()
 
 
-@pytest.mark.parametrize("message", [Quiet("host.example", 1e12), UnderWay([])], ids=["Quiet", "UnderWay"])
+@pytest.mark.parametrize("message", [HostPause("host.example", 1e12), UnderWay([])], ids=["HostPause", "UnderWay"])
 def test_a_worker_that_says_the_same_again_and_again_keeps_nobody_from_working(origin, team, message):
     """What it says is heard by a thread that passes nothing on but news."""
     team = team(processes=2, threads=1, spawn=ThreadWorker)
@@ -164,8 +164,8 @@ def test_a_worker_that_says_the_same_again_and_again_keeps_nobody_from_working(o
     second._channel.post = lambda news: (posted.append(news), post(news))
     for _ in range(FLOOD):
         first._hear(message)
-    quiet = [news for news in posted if isinstance(news, Quiet)]
-    assert len(quiet) == isinstance(message, Quiet)
+    quiet = [news for news in posted if isinstance(news, HostPause)]
+    assert len(quiet) == isinstance(message, HostPause)
     (outcome,) = ask(second, team, origin.add("/a.jpg", b"x"))
     assert isinstance(outcome, Fetched)
     outcome.part.close()
@@ -175,7 +175,7 @@ def test_finish_gives_up_on_a_process_that_does_not_read():
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     for _ in range(FLOOD):
-        channel.post(Quiet("host.example", 1000.0))
+        channel.post(HostPause("host.example", 1000.0))
     channel.finish(0.0)
     assert not channel._sender.is_alive()
     channel.close()

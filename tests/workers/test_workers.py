@@ -26,10 +26,10 @@ from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.transport.registry import TransportChoice
 from mediacrawl.transport.requests_transport import RequestsTransport
-from mediacrawl.workers.executor import Transfers
+from mediacrawl.workers.executor import TransferExecutor
 from mediacrawl.workers.processes import MOST_DEATHS, WorkerDied, start_process
 from mediacrawl.workers.protocol import Answered
-from mediacrawl.workers.threads import TransferPool
+from mediacrawl.workers.threads import TransferThreads
 
 
 def add(origin, count, size=1000):
@@ -113,8 +113,8 @@ def test_what_a_dead_worker_had_is_brought_by_threads(origin, team):
     team = team()
     url = origin.add("/a.jpg", Pattern(300_000), faults=[stall_after(200_000)])
     transport = RequestsTransport()
-    threads = TransferPool(Downloader(team.store, transport, Policy()), 1)
-    transfers = Transfers(threads, team.pool, workers_from=0)
+    threads = TransferThreads(Downloader(team.store, transport, Policy()), 1)
+    transfers = TransferExecutor(threads, team.pool, workers_from=0)
     team.publish(team.fetch(origin.add("/0.jpg", b"0")), ["/0.jpg"])  # now there is one that is ready
     future = transfers.submit([TransferRequest(url, url)], 10.0)
     origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 200_000)
@@ -129,7 +129,9 @@ def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch
     team = team()
     monkeypatch.setattr("mediacrawl.workers.processes.sys.executable", "false")  # ends at once
     urls, transport = add(origin, 12), RequestsTransport()
-    transfers = Transfers(TransferPool(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0)
+    transfers = TransferExecutor(
+        TransferThreads(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0
+    )
     for url in urls:
         team.publish(transfers.submit([TransferRequest(url, url)], 10.0).result(WAIT_S), [url])
         for worker in list(team.pool._workers):
@@ -145,8 +147,8 @@ def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch
 def test_threads_go_on_until_a_process_is_ready(origin, team, monkeypatch):
     team = team()
     urls, transport = add(origin, 3), RequestsTransport()
-    threads = TransferPool(Downloader(team.store, transport, Policy()), 1)
-    transfers = Transfers(threads, team.pool, workers_from=0)
+    threads = TransferThreads(Downloader(team.store, transport, Policy()), 1)
+    transfers = TransferExecutor(threads, team.pool, workers_from=0)
     took = []
     for pool in (threads, team.pool):
         monkeypatch.setattr(pool, "submit", lambda *given, pool=pool, do=pool.submit: took.append(pool) or do(*given))
@@ -163,7 +165,9 @@ def test_a_few_files_start_no_process(origin, team):
     team = team()
     urls = add(origin, 3)
     transport = RequestsTransport()
-    transfers = Transfers(TransferPool(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=4)
+    transfers = TransferExecutor(
+        TransferThreads(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=4
+    )
     team.publish(transfers.submit([TransferRequest(url, url) for url in urls], 10.0).result(WAIT_S), urls)
     assert team.pool._workers == []
     transfers.end()
@@ -298,7 +302,7 @@ def test_ctrl_c_is_for_the_crawl_and_not_for_its_workers(origin, team):
     [
         errors.HttpStatusError("http://me:secret@h/a", 503, "Busy", 7.0),
         errors.TooLarge("http://h/a", "too large"),
-        errors.RedirectUnasked("http://h/a", "not yet", target="http://h/b"),
+        errors.RobotsUnknown("http://h/a", "not yet", target="http://h/b"),
         errors.DiskFull("no space"),
         errors.Interrupted("stopped"),
     ],
@@ -315,7 +319,7 @@ def test_a_ledger_that_cannot_be_asked_fails_the_batch_and_lets_its_parts_go(ori
     team.publish(team.fetch(urls[0]), urls[:1])
     team.archive.ledger._db.execute("ALTER TABLE files RENAME TO gone")
     outcomes = team.fetch(*urls[1:])
-    assert [type(outcome) for outcome in outcomes] == [errors.StoreUnwritable] * 2
+    assert [type(outcome) for outcome in outcomes] == [errors.StoreNotWritable] * 2
     team.archive.ledger._db.execute("ALTER TABLE gone RENAME TO files")
     team.publish(team.fetch(*urls[1:]), urls[1:])
 
