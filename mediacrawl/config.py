@@ -1,6 +1,6 @@
 """Every option of mediacrawl, defined once: name, default, parser, unit, and the text of its documentation.
 
-`mediacrawl.settings` takes its defaults from here, the code asks an option for its value (`STALL_S.of(settings)`),
+`mediacrawl.settings` takes its defaults from here, the code reads a value with `STALL_S.of(settings)`,
 the command line of `get` is built from `GET_ARGUMENTS`, and `python -m mediacrawl.config > docs/settings.md` writes
 the documentation.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "MEDIACRAWL_"
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
-_SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "TransferExecutor"
+_SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
 _RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Settings(Protocol):
 
 
 # --- parsers: from text, or from a value of a settings module, to the value that the code uses ---------------------
-# Each raises ValueError with what follows the name of the option in an error message.
+# Each raises ValueError with the text that follows the name of the option in an error message.
 
 
 def number(given: Any) -> float:
@@ -61,8 +61,9 @@ def positive(given: Any) -> float:
 
 
 def integer(given: Any) -> int:
-    """Parse a whole number of 0 or more. As for Scrapy, which uses `int`: text has no fraction, that of a number does
-    not count.
+    """Parse an integer of 0 or more.
+
+    As in Scrapy, which uses `int`, text must have no fraction, and the fraction of a float is dropped.
     """
     value = number(given)
     if isinstance(given, float):
@@ -76,7 +77,7 @@ def integer(given: Any) -> int:
 
 
 def positive_integer(given: Any) -> int:
-    """Parse a whole number of 1 or more."""
+    """Parse an integer of 1 or more; a float between 0 and 1 counts as 1."""
     positive(given)
     return max(1, integer(given))
 
@@ -106,7 +107,7 @@ def certificates(given: Any) -> bool | str:
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
     if isinstance(given, str) and given.lower() not in {"true", "false", "1", "0"}:
-        if not os.path.exists(given):  # noqa: PTH110 - of what may be anything
+        if not os.path.exists(given):  # noqa: PTH110 - the text need not be a path
             raise ValueError("must be True, False, or the path of a bundle of certificates: there is no such file")
         return given
     return switch(given)
@@ -124,14 +125,14 @@ class Option(NamedTuple, Generic[T]):
     """One setting.
 
     Attributes:
-        name: in the settings of Scrapy.
-        default: in the settings of this project.
-        parse: reads a value; raises ValueError with the rest of a message that begins with the name.
-        section: of the documentation.
-        help: what it does, for the documentation.
-        unit: of its value; empty for text and switches.
-        elsewhere: default in the project of somebody else, where it differs.
-        former_names: names that it had before, which are refused with the present one.
+        name: the name in the settings of Scrapy.
+        default: the default in the settings of this project.
+        parse: converts a value; raises ValueError with the rest of a message that begins with the name.
+        section: the section of the documentation.
+        help: the effect of the setting, for the documentation.
+        unit: the unit of the value; empty for text and switches.
+        elsewhere: the default in other Scrapy projects, where it differs.
+        former_names: earlier names, which are refused with a message that gives the present name.
     """
 
     name: str
@@ -144,14 +145,14 @@ class Option(NamedTuple, Generic[T]):
     former_names: tuple[str, ...] = ()
 
     def of(self, settings: Settings, name: str | None = None) -> T:
-        """Return the value that the settings have, or the default where they have none.
+        """Return the value in the settings, or the default if the setting is missing.
 
         Args:
-            settings: of a run.
-            name: of the setting, where a subclass of a pipeline has a setting of its own.
+            settings: the settings of a run.
+            name: the name of the setting, if a subclass of a pipeline has its own setting.
 
         Raises:
-            UsageProblem: the value cannot be used. The message names the setting, the value, and what is expected.
+            UsageProblem: the value cannot be used. The message names the setting, the value, and the expected value.
         """
         given = settings.get(name or self.name, None)
         if given is None or (given == "" and self.parse in _TEXTS):
@@ -162,7 +163,7 @@ class Option(NamedTuple, Generic[T]):
             raise UsageProblem(f"{name or self.name}={redact_url(str(given))} {error}") from None
 
 
-_TEXTS = (text, folder, dotted_path)  # parsers of values for which empty text means: not set
+_TEXTS = (text, folder, dotted_path)  # parsers for which empty text means that the setting is not set
 
 FILES_STORE = Option(
     "FILES_STORE",
@@ -400,7 +401,7 @@ _NOT_SET = (
 
 
 def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
-    """Raise `UsageProblem` for a name that begins with `MEDIACRAWL_` and is no option, or one of a former version."""
+    """Raise `UsageProblem` for a name with the prefix `MEDIACRAWL_` that is no option, or is a former name of an option."""
     names = {option.name: option.name for option in options if option.name.startswith(PREFIX)}
     former = {name: option.name for option in options for name in option.former_names}
     for name in settings:
@@ -408,14 +409,14 @@ def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[An
             continue
         if name in former:
             raise UsageProblem(f"{name} is called {former[name]} now: set that instead")
-        from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+        from difflib import get_close_matches  # noqa: PLC0415 - needed only for an error message
 
         (nearest,) = get_close_matches(name, names, 1, 0.0)
         raise UsageProblem(f"there is no setting {name}; the nearest one is {nearest}, docs/settings.md has all")
 
 
 def check(settings: Settings) -> None:
-    """Raise `UsageProblem` for a setting that does not exist, or whose value cannot be used."""
+    """Raise `UsageProblem` for a setting that does not exist, or has a value that cannot be used."""
     refuse_unknown_settings(settings)
     for option in OPTIONS:
         option.of(settings)
@@ -428,11 +429,11 @@ class Argument(NamedTuple):
     """One option of a command.
 
     Attributes:
-        flags: as they are typed, the one that messages name first.
-        metavar: stands for its value in the help.
-        help: what it does.
-        parse: reads a value; raises ValueError with the rest of a message that begins with the flag.
-        is_repeated: whether it can be given several times; its values are a list then.
+        flags: the flags as the user types them, first the flag that messages name.
+        metavar: the placeholder for the value in the help.
+        help: the effect of the option.
+        parse: converts a value; raises ValueError with the rest of a message that begins with the flag.
+        is_repeated: whether the option can be given several times; its value is a list then.
     """
 
     flags: tuple[str, ...]
@@ -442,15 +443,15 @@ class Argument(NamedTuple):
     is_repeated: bool = False
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
-        """Add it to a parser, which leaves values as they are typed."""
+        """Add the option to a parser, which keeps values as the user typed them."""
         more: dict[str, Any] = {"action": "append", "default": []} if self.is_repeated else {}
         parser.add_argument(*self.flags, metavar=self.metavar, help=self.help, **more)
 
     def of(self, options: argparse.Namespace) -> Any:
-        """Return what was given; None for nothing, or an empty list where it may be repeated.
+        """Return the given value; without one, None, or an empty list if the option may be repeated.
 
         Raises:
-            UsageProblem: a value cannot be used. The message does not repeat it, as it may be a credential.
+            UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.
         """
         given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
         try:
@@ -569,4 +570,4 @@ def _flags(argument: Argument) -> str:
 
 
 if __name__ == "__main__":
-    print(settings_markdown(), end="")  # noqa: T201 - what the module was run for
+    print(settings_markdown(), end="")  # noqa: T201 - the purpose of running the module

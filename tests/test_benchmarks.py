@@ -171,7 +171,7 @@ def test_the_file_system_is_that_of_the_longest_mount_point(tmp_path):
 
 
 def test_folders_of_small_files_stay_and_those_of_large_ones_go(tmp_path):
-    room = rooms.AdaptiveThreadLimit.below(tmp_path)
+    room = rooms.Room.below(tmp_path)
     few_large = data.Wanted(("u/a",), {"a": data.Facts(64 * data.MIB, b"")})
     small, large = room.new_folder("run"), room.new_folder("run")
     room.end(small, data.Wanted((), WANTED))
@@ -182,7 +182,7 @@ def test_folders_of_small_files_stay_and_those_of_large_ones_go(tmp_path):
 
 
 def test_before_a_large_file_what_lies_in_memory_goes_and_what_lies_on_a_disk_stays(tmp_path):
-    memory, disk = rooms.AdaptiveThreadLimit.below(tmp_path / "a"), rooms.AdaptiveThreadLimit.below(tmp_path / "b")
+    memory, disk = rooms.Room.below(tmp_path / "a"), rooms.Room.below(tmp_path / "b")
     memory.kind, disk.kind = "tmpfs", "ext4"
     kept = []
     for room in (memory, disk):
@@ -520,7 +520,7 @@ def test_two_versions_are_taken_from_their_own_sources(clone, tmp_path):
     assert (now.name, then.name) == ("now", "then")
     assert now.label.endswith(" First, with changes")
     assert then.label.endswith(" First")
-    assert (now.settings, then.settings) == ({"MEDIACRAWL_NEW"}, {"FILES_STORE", "MEDIACRAWL_FSYNC"})
+    assert (now.settings, then.settings) == ({"MEDIACRAWL_NEW"}, {"FILES_STORE", "MEDIACRAWL_SYNC"})
     assert not versions.are_alike(now, then)
     for one in (now, then):
         source = next(iter(one.folder.rglob("settings.py")))

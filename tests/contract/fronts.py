@@ -286,12 +286,12 @@ _MAIN = """
 import sys
 sys.path[:0] = {path!r}
 from fronts import _start_and_wait
-from mediacrawl import wiring
+from mediacrawl.fetch import resources
 from mediacrawl.workers.processes import WorkerProcesses
 from mediacrawl.workers.executor import TransferExecutor
 if {workers}:
-    Transfers.__init__.__defaults__ = (0,)
-    wiring.WORKERS_FROM = 0
+    TransferExecutor.__init__.__defaults__ = (0,)
+    resources.WORKERS_FROM = 0
     WorkerProcesses.start = _start_and_wait
 from mediacrawl.__main__ import run
 run()

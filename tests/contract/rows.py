@@ -559,8 +559,8 @@ def a_helper_that_drips_is_cut_and_its_piece_comes_another_way(scene):
         url,
         MEDIACRAWL_STALL_S=0.5,
         MEDIACRAWL_STALL_BYTES=100,
-        MEDIACRAWL_SEGMENT_AFTER_S=0,
-        MEDIACRAWL_SEGMENT_FROM_BYTES=2_000_000,
+        MEDIACRAWL_SEGMENT_PROBE_S=0,
+        MEDIACRAWL_SEGMENT_MIN_BYTES=2_000_000,
     )
     assert (ran.status, ran.store) == (0, {data.sha256()}), ran
     helpers = [request for request in scene.asked("/a.jpg") if of_helper(request)]

@@ -17,15 +17,15 @@ def short_counts(monkeypatch):
     """
     monkeypatch.setattr(permits, "CUT_COUNTS_S", 0.001)
     monkeypatch.setattr(permits, "_ENTER_EVERY_S", 0.0005)
-    for module in ("transport", "curl"):
-        monkeypatch.setattr(f"mediacrawl.download.{module}._DRAINED_AT_END_WITHIN_S", 0.001)
+    for module in ("requests_transport", "curl"):
+        monkeypatch.setattr(f"mediacrawl.transport.{module}._DRAINED_AT_END_WITHIN_S", 0.001)
 
 
 @pytest.fixture
 def patient_ends(monkeypatch):
     """What is left of a body is waited for, however busy this machine is."""
-    for module in ("transport", "curl"):
-        monkeypatch.setattr(f"mediacrawl.download.{module}._DRAINED_AT_END_WITHIN_S", 20.0)
+    for module in ("requests_transport", "curl"):
+        monkeypatch.setattr(f"mediacrawl.transport.{module}._DRAINED_AT_END_WITHIN_S", 20.0)
 
 
 @pytest.fixture

@@ -72,11 +72,11 @@ def test_the_data_of_pages_that_are_done_is_dropped(opened, job):
 
 CHILD = """
 import itertools, pathlib, sys
-from mediacrawl.frontier.sqlite import SqliteFrontier, Kind
+from mediacrawl.frontier.sqlite import PageKind, SqliteFrontier
 
 # It commits each change.
 frontier = SqliteFrontier(pathlib.Path(sys.argv[1]), "gallery", clock=itertools.count().__next__)
-frontier.add(b"start", b"data of start", kind=Kind.START)
+frontier.add(b"start", b"data of start", kind=PageKind.START)
 for name in "abcde":
     frontier.add(name.encode(), b"data of " + name.encode())
 e, d, c = frontier.lease(), frontier.lease(), frontier.lease()

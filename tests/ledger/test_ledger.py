@@ -212,7 +212,7 @@ def test_who_is_in_a_hurry_waits_for_nobody(path, ledger, monkeypatch):
     monkeypatch.setattr(ledger_module, "_HURRY_S", 0.0)
     other = SqliteLedger(path)
     with ledger.transaction():
-        waiting = threading.Thread(target=other.want, args=([Entry(KEY, "http://h/")], 1.0), daemon=True)
+        waiting = threading.Thread(target=other.record_wanted, args=([Entry(KEY, "http://h/")], 1.0), daemon=True)
         other.hurry()
         with pytest.raises(StoreNotWritable, match="locked"):
             other.record_wanted([Entry(KEY, "http://h/")], 1.0)

@@ -42,7 +42,7 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
     def known(_self, _keys):
         raise RuntimeError("odd")
 
-    monkeypatch.setattr(Archive, "known", known)
+    monkeypatch.setattr(Archive, "lookup", known)
     monkeypatch.setattr(SqliteLedger, "knows_any", lambda _self, _keys: True)
     crawled = crawl(crawls, tmp_path, way, item_of(url))
     assert [error["reason"] for error in crawled.errors] == ["odd"]
@@ -53,9 +53,9 @@ def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
 def asked(monkeypatch):
     """Keys that the ledger was asked for: at once, and by its thread."""
     at_once, by_thread = [], []
-    knows_any, known = SqliteLedger.knows_any, Archive.known
+    knows_any, known = SqliteLedger.knows_any, Archive.lookup
     monkeypatch.setattr(SqliteLedger, "knows_any", lambda self, keys: at_once.append(keys) or knows_any(self, keys))
-    monkeypatch.setattr(Archive, "known", lambda self, keys: by_thread.append(keys) or known(self, keys))
+    monkeypatch.setattr(Archive, "lookup", lambda self, keys: by_thread.append(keys) or known(self, keys))
     return at_once, by_thread
 
 
