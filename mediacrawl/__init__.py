@@ -1,4 +1,4 @@
-"""mediacrawl: every picture, song and video arrives whole, once, under a readable name."""
+"""mediacrawl: downloads every picture, song and video completely, once, and under a readable name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Addon", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the add-on only when Scrapy asks for it: the lower rooms run without Scrapy."""
+    """Import the add-on only when Scrapy accesses it: the lower packages work without Scrapy."""
     if name == "Addon":
         from mediacrawl.addon import Addon  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`mediacrawl …` and `python -m mediacrawl …`, started quickly."""
+"""Entry point of `mediacrawl …` and `python -m mediacrawl …`, written to start quickly."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _INTERRUPTED = 3  # `errors.EXIT_INTERRUPTED`, which is not imported yet
 
 
 def run() -> None:
-    """The console script: a process that ends with `main`."""
+    """Run `main` as the console script, and end the process with its exit status."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     try:
         main()
-    except KeyboardInterrupt:  # before anything could stop in order, or after
+    except KeyboardInterrupt:  # before or after the code that stops a run in order
         print("mediacrawl: interrupted; run the same command to go on", file=sys.stderr)  # noqa: T201
         sys.exit(_INTERRUPTED)
     except SystemExit as end:
@@ -31,12 +31,14 @@ def run() -> None:
 
 
 def _leave(status: int) -> None:
-    """End as the interpreter does, in its order, but without taking apart each module: that lasts 10 ms, and all
-    memory goes back anyway. Not for a crawl: what a spider has written into a file that it leaves open goes to the
-    disk only then. Returns where something is not as usual: then it is left to the interpreter.
+    """End the process in the order of the interpreter, but without tearing down each module.
+
+    The teardown takes 10 ms, and the operating system frees all memory anyway. Not for a crawl: data that a spider
+    has written to a file and left open reaches the disk only in the teardown. The function returns if a step fails:
+    the interpreter then ends the process.
     """
     with suppress(AttributeError, OSError, ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left that could be broken off
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # no work is left that could be interrupted
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001
         sys.stdout.flush()
@@ -45,8 +47,8 @@ def _leave(status: int) -> None:
 
 
 def main() -> None:
-    """Exits with the statuses that the README documents."""
-    gc.disable()  # what is imported stays: to look through it for garbage is a tenth of a start
+    """Run the command, and exit with a status that the README documents."""
+    gc.disable()  # imported objects stay alive: a search of them for garbage takes a tenth of the start
     if sys.argv[1:2] == ["get"] and (status := _get()) is not None:
         sys.exit(status)
     from mediacrawl.cli import main as scrapy_command  # noqa: PLC0415
@@ -56,7 +58,7 @@ def main() -> None:
 
 
 def _get() -> int | None:
-    """`get` needs no Scrapy, as long as all goes well; see `run_plain`."""
+    """Run `get` without Scrapy. Return None if Scrapy is needed, for help or an error message; see `run_plain`."""
     from mediacrawl import settings  # noqa: PLC0415
     from mediacrawl.cli import get  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`ADDONS = {"mediacrawl.Addon": 500}` switches mediacrawl on in somebody else's Scrapy project."""
+"""`ADDONS = {"mediacrawl.Addon": 500}` enables mediacrawl in another Scrapy project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMPONENTS: dict[str, Any] = {
     "ITEM_PIPELINES": {"mediacrawl.pipelines.MediaFilesPipeline": 1},
     "SPIDER_MIDDLEWARES": {
         "mediacrawl.middlewares.StartItemsMiddleware": 10,
-        "mediacrawl.middlewares.FailedPagesMiddleware": 60,  # sees an HttpError before HttpErrorMiddleware eats it
+        "mediacrawl.middlewares.FailedPagesMiddleware": 60,  # sees an HttpError before HttpErrorMiddleware drops it
     },
     "EXTENSIONS": {"mediacrawl.extensions.ProgressExtension": 500},
     "SCHEDULER": "mediacrawl.scheduler.FrontierScheduler",
@@ -19,10 +19,13 @@ COMPONENTS: dict[str, Any] = {
 
 
 class Addon:
-    """Adds the pipeline, the progress display and the crash-safe scheduler; leaves alone what the project has set."""
+    """Adds the components: the pipeline, the spider middlewares, the progress display and the crash-safe scheduler.
+
+    Settings of the project take precedence.
+    """
 
     def update_settings(self, settings: BaseSettings) -> None:
-        """Called by Scrapy for each crawler."""
+        """Add the components to the settings of a crawler; Scrapy calls this method for each crawler."""
         for name in ("ITEM_PIPELINES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
             for path, order in COMPONENTS[name].items():
                 settings.setdefault_in_component_priority_dict(name, path, order)

@@ -401,7 +401,7 @@ _NOT_SET = (
 
 
 def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
-    """Raise `UsageProblem` for a name with the prefix `MEDIACRAWL_` that is no option, or is a former name of an option."""
+    """Raise `UsageProblem` for a name with the prefix `MEDIACRAWL_` that is no option, or is a former name."""
     names = {option.name: option.name for option in options if option.name.startswith(PREFIX)}
     former = {name: option.name for option in options for name in option.former_names}
     for name in settings:
@@ -448,7 +448,7 @@ class Argument(NamedTuple):
         parser.add_argument(*self.flags, metavar=self.metavar, help=self.help, **more)
 
     def of(self, options: argparse.Namespace) -> Any:
-        """Return the given value; without one, None, or an empty list if the option may be repeated.
+        """Return the given value. If the option is missing, return None, or an empty list if it may be repeated.
 
         Raises:
             UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.

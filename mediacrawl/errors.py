@@ -1,28 +1,28 @@
-"""All that can go wrong, as one tree.
+"""All errors of mediacrawl, as a tree.
 
 MediacrawlError
 ├── UsageProblem           a wrong argument, list or setting: nothing was done        exit 2
-├── PathConflict              something else stands where a file's folder should be    exit 1
-├── Interrupted            the user or the crawl asked to stop: run again to go on    exit 3
-├── MachineError           this machine cannot go on: nothing is lost                 exit 4
+├── PathConflict              a file where a folder is needed, or the reverse          exit 1
+├── Interrupted            the user or the crawl stopped the run: repeat to continue  exit 3
+├── MachineError           this machine cannot continue: nothing is lost              exit 4
 │   ├── StoreNotWritable        the store's folder cannot be written
 │   ├── DiskFull               no space left: free some, run again
-│   └── JobInUse               another process works in this JOBDIR
-└── TransferError          one file did not arrive                                    exit 1
+│   └── JobInUse               another process or another crawl uses this JOBDIR
+└── TransferError          the transfer of one file failed                            exit 1
     ├── UnsupportedURL           not an http or https URL
-    ├── AddressRefused         the address that is connected to is not a public one
+    ├── AddressRefused         the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
     ├── ConnectionLost         the connection broke, stalled or ended early
-    ├── HttpStatusError        the server answered with an error status
-    ├── RedirectRefused        a loop, too many, or to where we do not go
-    │   ├── RobotsForbidden      to where the crawl may not ask: robots.txt
-    │   └── RobotsUnknown        whether it may, is found out meanwhile: come again
+    ├── HttpStatusError        the server responded with an error status
+    ├── RedirectRefused        a loop, too many redirects, or a target that is not allowed
+    │   ├── RobotsForbidden      robots.txt forbids the target
+    │   └── RobotsUnknown        the target's robots.txt is not known yet: to be repeated
     ├── WrongContent           an HTML page where media was expected
-    ├── DigestMismatch         whole, but not what was promised
+    ├── DigestMismatch         complete, but not with the promised digest
     ├── TooLarge               more than the maximal size
     └── ForeignError           an error of Scrapy, of a project or of the standard library
 
-A message is one line for a person: the URL without its credentials, what was expected, what came.
+A message is one line for the user: the URL without its credentials, the expected result, and the actual result.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EXIT_MACHINE = 4
 
 
 def redact_url(url: str) -> str:
-    """The URL as a log, a ledger column or a message may show it: without user name and password."""
+    """Return a URL without user name and password, as a log, a ledger column or a message may show it."""
     if "@" not in url:
         return url
     try:
@@ -47,17 +47,17 @@ def redact_url(url: str) -> str:
     except ValueError:
         return url.rpartition("@")[2]
     if "@" not in parts.netloc:
-        return url if parts.netloc else url.rpartition("@")[2]  # no host: what is before may be anything
+        return url if parts.netloc else url.rpartition("@")[2]  # no host: the text before @ may be a password
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class MediacrawlError(Exception):
-    """Base of everything that mediacrawl raises on purpose."""
+    """Base class of all errors that mediacrawl raises deliberately."""
 
     exit_status = EXIT_FAILED
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors travel between processes: as they are, and not by what they were made of."""
+        """Return arguments and attributes to pickle, no constructor call: errors are sent between processes."""
         return _as_it_was, (type(self), self.args, self.__dict__)
 
 
@@ -75,17 +75,17 @@ class UsageProblem(MediacrawlError):
 
 
 class Interrupted(MediacrawlError):
-    """Asked to stop. What had arrived is kept, the same command goes on from there."""
+    """The run was stopped on request. Received data is kept, and the same command continues from there."""
 
     exit_status = EXIT_INTERRUPTED
 
 
 class PathConflict(MediacrawlError):
-    """A file stands where a folder should be, or a folder where a file: this one file cannot have its name."""
+    """A file exists where a folder is needed, or the reverse: this one file cannot have its name."""
 
 
 class MachineError(MediacrawlError):
-    """This machine cannot go on; every file and partial file is as it was."""
+    """This machine cannot continue; every file and part file is unchanged."""
 
     exit_status = EXIT_MACHINE
 
@@ -95,7 +95,7 @@ class StoreNotWritable(MachineError):
 
 
 class DiskFull(MachineError):
-    """No space left on the store's file system; partial files are kept."""
+    """No space is left on the store's file system; part files are kept."""
 
 
 class JobInUse(MachineError):
@@ -103,16 +103,16 @@ class JobInUse(MachineError):
 
 
 class TransferError(MediacrawlError):
-    """One file did not arrive.
+    """The transfer of one file failed.
 
     Attributes:
-        url: without credentials.
+        url: the URL without credentials.
         reason: a few words, for a summary line and the ledger.
-        http_status: of the last answer, or None when there was none.
-        transient: worth another try within this run.
-        permanent: not worth another try in the next runs either.
-        retry_after_s: what the server asked for, in seconds, or None.
-        took_s: how long the transfer lasted; 0 for one that did not begin.
+        http_status: the status of the last response, or None if there was no response.
+        transient: whether another attempt within this run is useful.
+        permanent: whether attempts in the next runs are useless, too.
+        retry_after_s: the wait that the server requested, in seconds, or None.
+        took_s: the duration of the transfer in seconds; 0 for a transfer that did not begin.
     """
 
     transient = False
@@ -134,22 +134,22 @@ class TransferError(MediacrawlError):
         super().__init__(f"{self.url}: {reason}")
 
     def last(self, took_s: float) -> None:
-        """Note how long the transfer lasted."""
+        """Set the duration of the transfer, in seconds."""
         self.took_s = took_s
 
 
 class UnsupportedURL(TransferError):
-    """Not an http or https URL with a host."""
+    """The URL is not an http or https URL with a host."""
 
     permanent = True
 
 
 class AddressRefused(TransferError):
-    """The address that is connected to is not a public one, and only those are wanted."""
+    """The address of the connection is not public, and only public addresses are allowed."""
 
 
 class ConnectError(TransferError):
-    """No connection, so no answer: refused, unresolvable, TLS."""
+    """There is no connection, so no response: refused, unresolvable, TLS."""
 
     transient = True
 
@@ -161,28 +161,28 @@ class ConnectionLost(TransferError):
 
 
 class HttpStatusError(TransferError):
-    """The server answered with an error status."""
+    """The server responded with an error status."""
 
     def __init__(self, url: str, status: int, phrase: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(url, f"HTTP {status} {phrase}".rstrip(), http_status=status, retry_after_s=retry_after_s)
-        # 408, 425, 429 and the 5xx of overload ask to come again (RFC 9110 15.5.9, 15.6; RFC 6585 4).
+        # 408, 425, 429 and the 5xx of overload invite another attempt (RFC 9110 15.5.9, 15.6; RFC 6585 4).
         self.transient = status in {408, 425, 429} or (status >= 500 and status not in {501, 505})
         self.permanent = status in {404, 410}
 
 
 class RedirectRefused(TransferError):
-    """A redirect loop, too many redirects, or a redirect to where we do not go."""
+    """A redirect loop, too many redirects, or a redirect to a target that is not allowed."""
 
 
 class RobotsForbidden(RedirectRefused):
-    """A redirect to what the crawl may not ask for. As with a wanted URL, the next run asks whether it may now."""
+    """A redirect to a URL that robots.txt forbids. As for a wanted URL, the next run checks robots.txt again."""
 
 
 class RobotsUnknown(RedirectRefused):
-    """Whether the target may be asked for is not known yet, and the transfer stands in the way of the question.
+    """The robots.txt of the target is not known yet, and the transfer may hold the slot that its request needs.
 
     Attributes:
-        target: what has to be asked about before the transfer is begun again.
+        target: the URL to check against its robots.txt before the transfer is begun again.
     """
 
     def __init__(self, url: str, reason: str, *, target: str = "") -> None:
@@ -197,7 +197,7 @@ class WrongContent(TransferError):
 
 
 class DigestMismatch(TransferError):
-    """Whole, but its digest is not the promised one, twice."""
+    """The file is complete, but its digest differed from the promised digest twice."""
 
     permanent = True
 
@@ -212,12 +212,12 @@ class ForeignError(TransferError):
     """An error of Scrapy, of a project's own code or of the standard library, as the failure of one file.
 
     Attributes:
-        __cause__: that error.
+        __cause__: the original error.
     """
 
 
 def failure_of(url: str, error: BaseException) -> TransferError:
-    """Return what an error means for the file at a URL: it has failed."""
+    """Return an error as the failure of the file at a URL."""
     if isinstance(error, TransferError):
         return error
     failure = ForeignError(url, describe_error(error))
@@ -229,18 +229,18 @@ def describe_error(error: BaseException | None) -> str:
     """Return an error in one line of 300 characters or fewer."""
     try:
         text = writable(" ".join(str(error or "unknown error").split()))
-    except Exception:  # that of a project cannot say what it is
+    except Exception:  # raised by a `__str__` of a project
         text = ""
     return (text or type(error).__name__)[:300]
 
 
 def writable(text: str) -> str:
-    """Return a text as a file or a database takes it: lone surrogates, which are no characters, by their numbers."""
+    """Return a text that a file or a database accepts: lone surrogates, which are no characters, become escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def disk_error(error: OSError, where: object) -> MachineError:
-    """Translate an OSError of the store into one line for a person."""
+    """Translate an OSError of the store into a `MachineError` with one line for the user."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"no space left for {where}: nothing is lost, free some space and run the same command again")
     return StoreNotWritable(f"cannot write {where}: {error.strerror or error}")

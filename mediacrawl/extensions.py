@@ -1,4 +1,4 @@
-"""What a person sees during a crawl, and at its end."""
+"""The progress display during a crawl, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 logger = logging.getLogger("mediacrawl")
-# Who logs a page that could not be fetched with a traceback.
+# Loggers that write a traceback for each page that could not be fetched.
 _LOUD = (
     "scrapy.core.scraper",
     "scrapy.downloadermiddlewares.robotstxt",
     "scrapy.downloadermiddlewares.retry",
-    "tldextract",  # asks for the list of public suffixes when a cookie names a domain
+    "tldextract",  # fetches the list of public suffixes when a cookie names a domain
 )
 _NETWORK = (
     OSError,
@@ -39,11 +39,11 @@ _NETWORK = (
     exceptions.UnsupportedURLSchemeError,
     exceptions.NotSupported,
 )
-_BAD_REDIRECT = "Missing scheme in request url"  # Scrapy follows to `javascript:…`, and stumbles there
+_BAD_REDIRECT = "Missing scheme in request url"  # Scrapy follows redirects to `javascript:…`, and fails
 
 
 class ProgressExtension:
-    """Bars on a terminal, a line every few seconds elsewhere, a summary at the end. All on standard error."""
+    """Shows bars on a terminal, or else a line every few seconds, and a summary at the end, on standard error."""
 
     def __init__(self, crawler: Crawler, line_every_s: float, stream: TextIO | None = None) -> None:
         self._context = CrawlContext.of(crawler)
@@ -55,7 +55,7 @@ class ProgressExtension:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """`MEDIACRAWL_PROGRESS_S`: seconds between two lines."""
+        """Build the extension for a crawler; `MEDIACRAWL_PROGRESS_S` is the time between two lines, in seconds."""
         extension = cls(crawler, PROGRESS_S.of(crawler.settings))
         crawler.signals.connect(extension.spider_opened, signals.spider_opened)
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
@@ -64,11 +64,11 @@ class ProgressExtension:
         return extension
 
     def spider_opened(self) -> None:
-        """Begin to draw."""
+        """Start to draw the progress."""
         self._task = asyncio.ensure_future(self._draw())
 
     def spider_closed(self, reason: str) -> None:
-        """Clear the bars, write the summary."""
+        """Clear the bars and write the summary; a second call does nothing."""
         if self._has_ended:
             return
         self._has_ended = True
@@ -94,7 +94,7 @@ class ProgressExtension:
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """What the network or a server caused has no traceback, but says what it was."""
+    """Replace the traceback of an error of the network or of a server by its reason; keep every record."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, _NETWORK) or str(error).startswith(_BAD_REDIRECT):
         said, reason = record.getMessage(), describe_error(error)

@@ -1,4 +1,4 @@
-"""Spider middlewares: start items in bounds, and pages that failed."""
+"""Spider middlewares that limit the start items under way and count the pages that failed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ START_ITEMS = 64
 
 
 class StartItemsMiddleware:
-    """Lets so many start items be under way and no more, as Scrapy neither awaits nor limits them.
+    """Limits the number of start items under way, as Scrapy neither awaits nor limits them.
 
-    An item has a place from when it leaves `start()` until a signal says that it is through; start items are those
-    whose signal carries no response.
+    An item occupies a place from the moment it leaves `start()` until a signal reports that its processing has
+    ended. The signal of a start item carries no response.
     """
 
     def __init__(self, crawler: Crawler, places: int = START_ITEMS) -> None:
@@ -34,14 +34,14 @@ class StartItemsMiddleware:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Listen to what tells that an item is through."""
+        """Build the middleware, and connect it to the signals that report the end of an item."""
         middleware = cls(crawler)
         for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
             crawler.signals.connect(middleware.item_through, signal)
         return middleware
 
     async def process_start(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Hand on requests at once, items as there is room, nothing once the crawl stops."""
+        """Yield requests at once, and items when a place is free. Yield nothing more once the crawl stops."""
         async for thing in start:
             if not isinstance(thing, Request):
                 await self._places.acquire()
@@ -50,13 +50,16 @@ class StartItemsMiddleware:
             yield thing
 
     def item_through(self, response: Any) -> None:
-        """A place is free."""
+        """Release the place of a start item."""
         if response is None:
             self._places.release()
 
 
 class FailedPagesMiddleware:
-    """Counts pages with an error status, which Scrapy drops quietly: what they link to is missing."""
+    """Counts pages with an error status, which Scrapy drops silently, and pages with an exception in their callback.
+
+    The files that these pages link to are missing.
+    """
 
     def __init__(self, crawler: Crawler) -> None:
         self._context = CrawlContext.of(crawler)
@@ -66,7 +69,7 @@ class FailedPagesMiddleware:
         return cls(crawler)
 
     def process_spider_exception(self, response: Response, exception: Exception) -> None:
-        """Count and leave it to the others."""
+        """Count the page as failed, and leave the exception to the other middlewares."""
         status = isinstance(exception, HttpError)
         reason = f"HTTP {response.status}" if status else f"{type(exception).__name__}: {describe_error(exception)}"
         self._context.report.count_page_failure(redact_url(response.url), reason)

@@ -1,4 +1,4 @@
-"""Stores, ledgers and frontiers by URL: which kinds there are, and what opens each."""
+"""Stores, ledgers and frontiers by URL: the known kinds, and the functions that open them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def store_of(url: str, *, durable: bool = True) -> Store:
     """Return the store that a `FILES_STORE` names: a path, or `file:`. Nothing is created yet.
 
     Raises:
-        UsageProblem: it is of a kind that is not known.
+        UsageProblem: the URL is of an unknown kind.
     """
     return LocalStore(_path("FILES_STORE", url, "a folder", "a store", ("file",)), durable=durable)
 
 
 def ledger_url(url: str, store: Store) -> str:
-    """Return the ledger that a `MEDIACRAWL_LEDGER` names; that in the store where it names none."""
+    """Return the URL of the ledger: the given `MEDIACRAWL_LEDGER`, or the ledger in the store if it is empty."""
     return url or str(store.hidden / LEDGER_NAME)
 
 
 def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
-    """Open a ledger: a path, `file:` or `sqlite:`. It is created if it is missing, unless it is only read.
+    """Open a ledger by a path, `file:` or `sqlite:`. A missing ledger is created, unless `read_only` is set.
 
     Raises:
-        UsageProblem: it is of a kind that is not known.
-        StoreNotWritable, DiskFull: it cannot be opened.
+        UsageProblem: the URL is of an unknown kind.
+        StoreNotWritable, DiskFull: the ledger cannot be opened.
     """
     from mediacrawl.ledger.sqlite import SqliteLedger  # noqa: PLC0415 - the kind is known only now
 
@@ -43,11 +43,11 @@ def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
 
 
 def has_ledger(url: str) -> bool:
-    """Return whether a ledger is there.
+    """Return whether a ledger exists.
 
     Raises:
-        UsageProblem: it is of a kind that is not known.
-        StoreNotWritable: nobody can tell: a store that looks empty would be a lie.
+        UsageProblem: the URL is of an unknown kind.
+        StoreNotWritable: the file cannot be checked. The result False would wrongly show an empty store.
     """
     path = _ledger_path(url)
     try:
@@ -60,25 +60,25 @@ def has_ledger(url: str) -> bool:
 
 
 def frontier_folder(url: str) -> Path:
-    """Return the folder of a frontier that is named by a path, `file:` or `sqlite:`.
+    """Return the folder of a frontier that a path, `file:` or `sqlite:` names.
 
     Raises:
-        UsageProblem: it is of a kind that is not known.
+        UsageProblem: the URL is of an unknown kind.
     """
     return Path(_path("MEDIACRAWL_FRONTIER", url, "a folder", "a frontier", ("file", "sqlite")))
 
 
 def open_frontier(url: str, owner: str, *, newest_first: bool = True) -> Frontier:
-    """Open the frontier of a job; it is created if it is missing.
+    """Open the frontier of a job; a missing frontier is created.
 
     Args:
-        url: a path, `file:` or `sqlite:` of a folder.
+        url: the folder, as a path, `file:` or `sqlite:`.
         owner: the spider's name; the frontier of another spider is refused.
-        newest_first: as Scrapy's default queues; False is breadth first.
+        newest_first: depth first, as Scrapy's default queues; False is breadth first.
 
     Raises:
-        UsageProblem: it is of a kind that is not known.
-        JobInUse, StoreNotWritable, DiskFull: it cannot be opened.
+        UsageProblem: the URL is of an unknown kind.
+        JobInUse, StoreNotWritable, DiskFull: the frontier cannot be opened.
     """
     from mediacrawl.frontier.sqlite import SqliteFrontier  # noqa: PLC0415 - the kind is known only now
 
@@ -90,7 +90,7 @@ def _ledger_path(url: str) -> Path:
 
 
 def _path(setting: str, url: str, what: str, role: str, schemes: tuple[str, ...]) -> str:
-    """Return the path that a URL of one of these schemes has, or the URL itself where it is a path."""
+    """Return the path in a URL with one of these schemes, or the URL itself if it is a path."""
     scheme, colon, rest = url.partition(":")
     if not colon or (scheme not in schemes and not rest.startswith("//")):
         return url

@@ -1,4 +1,4 @@
-"""item -> ledger -> downloader -> item: a drop-in for Scrapy's `FilesPipeline`."""
+"""A drop-in replacement for Scrapy's `FilesPipeline`: item -> ledger -> downloader -> item."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ _FETCHED_KEY = "mediacrawl_fetched"  # keys in Request.meta
 COUNTED = "media_counted"
 R = TypeVar("R")
 _KEPT_HOSTS = 256
-# Methods of which an override has a say in how a file is fetched.
+# Methods that a project overrides to change how a file is fetched.
 _HOOKS = ("get_media_requests", "media_to_download", "media_downloaded", "media_failed", "media_key", "file_path")
 
 
 class _UnderWay(NamedTuple):
-    """A file that is being brought.
+    """A file that is being fetched.
 
     Attributes:
-        info: what becomes of it; cancelled if its item was given up.
-        counted: counts its results.
+        info: the result of the file; cancelled if its item was given up.
+        counted: counts the results of the file.
     """
 
     info: asyncio.Future[FileInfo]
@@ -92,15 +92,15 @@ class _UnderWay(NamedTuple):
 class MediaFilesPipeline(FilesPipeline):
     """Scrapy's `FilesPipeline`, resumable.
 
-    The same settings (`FILES_STORE`, `FILES_URLS_FIELD`, `FILES_RESULT_FIELD`, `FILES_EXPIRES`,
+    The pipeline has the same settings (`FILES_STORE`, `FILES_URLS_FIELD`, `FILES_RESULT_FIELD`, `FILES_EXPIRES`,
     `MEDIA_ALLOW_REDIRECTS`, each also with the class name as prefix), the same methods to override
-    (`get_media_requests`, `file_path`, `item_completed`), the same results:
+    (`get_media_requests`, `file_path`, `item_completed`) and the same results:
 
-    - `files`: `{url, path, checksum, status}`; `checksum` is the sha256 in hex, `status` one of `downloaded`,
-      `resumed` (some bytes were here before), `uptodate` (no byte travelled);
-    - `file_errors`: `{url, reason}` of what did not arrive.
+    - `files`: `{url, path, checksum, status}`; `checksum` is the sha256 in hex, `status` is `downloaded`, `resumed`
+      (some bytes were in the store before) or `uptodate` (no byte of the file was transferred);
+    - `file_errors`: `{url, reason}` of each file that failed.
 
-    After a crash nothing is half: a path in the store is a whole file, a partial one is continued by the next run.
+    After a crash, each path in the store holds a complete file, and the next run continues the part files.
     """
 
     DEFAULT_FILES_ERRORS_FIELD = "file_errors"
@@ -108,7 +108,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     def __init__(self, store_uri: str | PathLike[str], download_func: None = None, *, crawler: Crawler) -> None:
         self._durable = config.FSYNC.of(crawler.settings)
-        # Read by Scrapy, which has no message for what is no whole number.
+        # Scrapy reads this setting, too, but has no message for a value that is no integer.
         config.FILES_EXPIRES.of(
             crawler.settings, self._key_for_pipe("FILES_EXPIRES", "FilesPipeline", crawler.settings)
         )
@@ -116,23 +116,23 @@ class MediaFilesPipeline(FilesPipeline):
         self._context = CrawlContext.of(crawler)
         self._resources: FetchResources | None = None
         self._result_counter: ResultCounter | None = None
-        self._under_way: dict[str, _UnderWay] = {}  # by key: others wait for the first to bring it
-        self._results: set[asyncio.Task[Any]] = set()  # that are to be noted
-        self._noting: set[asyncio.Task[FileResult]] = set()  # of failures
+        self._under_way: dict[str, _UnderWay] = {}  # by key: later requests wait for the first
+        self._results: set[asyncio.Task[Any]] = set()  # results that are to be noted
+        self._noting: set[asyncio.Task[FileResult]] = set()  # ledger writes of failures
         self._retry_permanent_days = config.RETRY_PERMANENT_DAYS.of(crawler.settings)
         errors_key = self._key_for_pipe("FILES_ERRORS_FIELD", "FilesPipeline", crawler.settings)
         self.files_errors_field: str = crawler.settings.get(errors_key, self.DEFAULT_FILES_ERRORS_FIELD)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """`FILES_STORE` of the settings, a folder; `downloads` unless set."""
+        """Build the pipeline for the folder in `FILES_STORE`; `downloads` unless that is set."""
         return cls(config.FILES_STORE.of(crawler.settings), crawler=crawler)
 
     def _get_store(self, uri: str) -> Store:  # type: ignore[override]
         return store_of(uri, durable=self._durable)
 
     def open_spider(self, spider: Any = None) -> None:
-        """Open the store. A store that cannot be used closes the crawl before any request."""
+        """Open the store and the ledger. If one of them cannot be used, close the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
             _refuse_empty_slots(self.crawler.settings)
@@ -152,7 +152,7 @@ class MediaFilesPipeline(FilesPipeline):
         self._context.install()
 
     def _count_status(self, status: str, count: int) -> None:
-        """`inc_stats`, which a project may have of its own, for many files at once."""
+        """Count several files at once; call `inc_stats` for each file if a project overrides that method."""
         if getattr(self.inc_stats, "__func__", None) is not FilesPipeline.inc_stats:
             try:
                 for _ in range(count):
@@ -165,7 +165,7 @@ class MediaFilesPipeline(FilesPipeline):
         stats.inc_value(f"file_status_count/{status}", count)
 
     async def close_spider(self, spider: Any = None) -> None:
-        """Carry out what is queued, and close the ledger."""
+        """Complete the queued work, and close the ledger."""
         if self._resources is None:
             return
         if "files" in self.__dict__:
@@ -175,10 +175,14 @@ class MediaFilesPipeline(FilesPipeline):
         except MachineError as error:
             self._context.stop_for(error)
 
-    # The way of one item
+    # Processing of an item
 
     async def process_item(self, item: Any, spider: Any = None) -> Any:
-        """Fetch what the item wants; the item comes back when each file is there, or is known not to come."""
+        """Fetch the files of an item. Return the item when each file is in the store or has failed.
+
+        Raises:
+            DropItem: the run was interrupted; the next run continues with this item.
+        """
         outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
@@ -192,7 +196,7 @@ class MediaFilesPipeline(FilesPipeline):
         return self.item_completed(results, item, self.spiderinfo)
 
     async def _outcomes(self, item: Any) -> list[FileInfo | BaseException]:
-        """What came of each file, in the order of the item."""
+        """Return the result or the error of each file, in the order of the item."""
         with self._counting_lost(item):
             requests = self._plain_requests(ItemAdapter(item))
             if requests is None:
@@ -205,7 +209,10 @@ class MediaFilesPipeline(FilesPipeline):
         ]
 
     def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
-        """The files of an item that says no more than their URLs and where they were found; None for any other."""
+        """Return the requests for an item that gives only URLs and the page with their links; None for other items.
+
+        None is also returned if the project has media keys or a referrer policy of its own.
+        """
         page = writable(str(adapter.get("page") or ""))
         if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
@@ -222,7 +229,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     @contextmanager
     def _counting_lost(self, item: Any) -> Iterator[None]:
-        """Count an item of which nobody knows what files it wants as a failed one; Scrapy says it in the log."""
+        """Count an item as one failed file if an error hides the files that it wants; Scrapy logs the error."""
         try:
             yield
         except Exception as error:
@@ -237,7 +244,7 @@ class MediaFilesPipeline(FilesPipeline):
     def plain_request(
         self, url: str, headers: tuple[tuple[str, str], ...] = (), page: str | None = None
     ) -> FileRequest:
-        """Return the request for a URL of which nothing else is to be known."""
+        """Return the request for a URL without any other options than headers and page."""
         return plain_request(
             url,
             headers,
@@ -248,7 +255,7 @@ class MediaFilesPipeline(FilesPipeline):
         )
 
     def file_request(self, request: Request) -> FileRequest:
-        """Return what a request of `get_media_requests` asks for."""
+        """Return the file request for a Scrapy request of `get_media_requests`."""
         request = without_credentials(request)
         request.callback = NO_CALLBACK
         return file_request_of(
@@ -263,10 +270,10 @@ class MediaFilesPipeline(FilesPipeline):
             return request.url
         try:
             return writable(str(self.media_key(request) or key_of_url(request.url)))
-        except Exception as error:  # of a project: that of one file must not be that of the whole item
+        except Exception as error:  # of a project: the error of one file must not be that of the complete item
             return error
 
-    # The way of a file of which a project's methods have a say
+    # Processing of a file with methods that a project overrides
 
     async def _outcomes_of_hooks(self, item: Any) -> list[FileInfo | BaseException]:
         info = self.spiderinfo
@@ -274,7 +281,7 @@ class MediaFilesPipeline(FilesPipeline):
             requests = list(arg_to_iter(self.get_media_requests(item, info)))
         self._context.report.count_wanted(len(requests))
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
-        # A page must not count as done before it is known what became of its files.
+        # A page must not count as done before the results of its files are noted.
         noting = list(self._noting)
         if noting:
             await asyncio.wait(noting)
@@ -284,7 +291,7 @@ class MediaFilesPipeline(FilesPipeline):
         return outcomes
 
     async def _outcome(self, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
-        """One file. Whoever wants the same one meanwhile waits for the first to bring it."""
+        """Fetch one file. Later requests for the same file wait for the result of the first request."""
         try:
             if not isinstance(request, Request):
                 raise TypeError(f"get_media_requests must return requests, got {type(request).__name__}")
@@ -292,16 +299,16 @@ class MediaFilesPipeline(FilesPipeline):
             request = without_credentials(request)
             request.callback, request.errback = NO_CALLBACK, None
             key = self.file_request(request).key
-        except Exception as error:  # it is no request
+        except Exception as error:  # the value is no request
             self.result_counter.expect_result(str(getattr(request, "url", request))).conclude(error)
             raise
         try:
             while (first := self._under_way.get(key)) is not None:
                 await asyncio.wait([first.info])
-                if not first.info.cancelled():  # else it is for this one to bring it
-                    self._context.report.count_wanted(-1)  # counted once
+                if not first.info.cancelled():  # if cancelled, this request fetches the file
+                    self._context.report.count_wanted(-1)  # the file counts once
                     info_of_first: Any = first.info.result()
-                    is_info = isinstance(info_of_first, dict)  # a project's methods may return anything
+                    is_info = isinstance(info_of_first, dict)  # a project's methods may return any type
                     return cast("FileInfo", info_of_first | {"url": request.url} if is_info else info_of_first)
             return await self._bring_shared(key, request, info, item)
         except (Interrupted, asyncio.CancelledError):
@@ -327,18 +334,18 @@ class MediaFilesPipeline(FilesPipeline):
         except BaseException as error:
             counted.conclude(error)
             shared.set_exception(error)
-            shared.exception()  # seen: nobody else may be waiting
+            shared.exception()  # marks it as retrieved: there may be no waiting request
             raise
         finally:
             request.meta.pop(COUNTED, None)
             del self._under_way[key]
 
     def _counted(self, request: Request, key: str) -> CountedFile:
-        """Return what counts the file for which a method was called, whatever a project has made of its request."""
+        """Return the counter of the file that a method was called for, even if a project has replaced the request."""
         counted: CountedFile | None = request.meta.get(COUNTED)
         if counted is None and (under_way := self._under_way.get(key)) is not None:
             counted = under_way.counted
-        if counted is None:  # a request of a project's own
+        if counted is None:  # a request that a project made itself
             self._context.report.count_wanted(1)
             counted = self.result_counter.expect_result(request.url)
         return counted
@@ -355,10 +362,10 @@ class MediaFilesPipeline(FilesPipeline):
         except MachineError as error:
             self._context.stop_for(error)
             raise Interrupted(str(error)) from None
-        except RequestDropped:  # a request of a project's own
+        except RequestDropped:  # a request that a project sent itself
             raise Interrupted(request.url) from None
         except Exception as error:
-            # Ours raises; that of a project may return what stands for the file, or a failure.
+            # Our `media_failed` raises; an override may return a result for the file, or a failure.
             failed: Any = self.media_failed
             outcome = await self._returned(failed(TwistedFailure(), request, info))
             if outcome is None:
@@ -366,7 +373,7 @@ class MediaFilesPipeline(FilesPipeline):
             return cast("FileInfo", outcome)
 
     async def _returned(self, value: Any) -> Any:
-        """Return what a method of a project's has returned, or raise its failure, whatever way it says that."""
+        """Return the result of a project's method, awaited if necessary; raise the failure that it gives."""
         try:
             value = await ensure_awaitable(value)
         except asyncio.CancelledError:
@@ -392,7 +399,7 @@ class MediaFilesPipeline(FilesPipeline):
             if response is None:
                 raise
         else:
-            if isinstance(result, FileResult):  # another process has brought it
+            if isinstance(result, FileResult):  # another process has fetched the file
                 self._counted(request, file.key).note_result()
                 return info_of(request.url, result)
             fetched = result
@@ -407,7 +414,7 @@ class MediaFilesPipeline(FilesPipeline):
                 self.files.abandon(file, fetched)
 
     async def _noted(self, result: Coroutine[Any, Any, R], request: Request, key: str) -> R:
-        """Wait for a result, and note it also if the one who waits for it gives up: it is counted when it comes."""
+        """Wait for a result and note it. If the waiting task is cancelled, note the result when it is complete."""
         task = asyncio.ensure_future(result)
         self._results.add(task)
 
@@ -422,10 +429,10 @@ class MediaFilesPipeline(FilesPipeline):
         task.add_done_callback(note)
         return await asyncio.shield(task)
 
-    # What Scrapy's media pipelines let a project override
+    # Methods of Scrapy's media pipelines that a project may override
 
     def media_key(self, request: Request) -> str:
-        """What identifies a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
+        """Return the key of a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
         key = request.meta.get("media_key")
         of_spider = getattr(self.crawler.spider, "media_key", None)
         if key is None and of_spider is not None:
@@ -433,10 +440,10 @@ class MediaFilesPipeline(FilesPipeline):
         return str(key or key_of_url(request.url))
 
     def get_media_requests(self, item: Any, info: MediaPipeline.SpiderInfo) -> list[Request]:
-        """A request for each URL of the item.
+        """Return a request for each URL of the item.
 
-        An item with one URL may say more about it: `filename`, `sha256`, `md5`, `referer`, `headers`. `page` is
-        where the links were found; it becomes the Referer, as far as `REFERRER_POLICY` lets it.
+        An item with one URL may have options for it: `filename`, `sha256`, `md5`, `referer`, `headers`. `page` is the
+        URL of the page with the links; it becomes the Referer, as far as `REFERRER_POLICY` allows.
         """
         adapter = ItemAdapter(item)
         requests = [request_for(url) for url in self._urls(adapter)]
@@ -454,7 +461,7 @@ class MediaFilesPipeline(FilesPipeline):
     async def media_to_download(  # type: ignore[override]
         self, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo | None:
-        """Ask the ledger; None means that it is to be fetched."""
+        """Look the file up in the ledger. Return its result, or None if it is to be fetched."""
         file = self.file_request(request)
         if (reason := self.result_counter.failure(file.key)) is not None:
             self._counted(request, file.key).note_known_result()
@@ -467,7 +474,7 @@ class MediaFilesPipeline(FilesPipeline):
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
     ) -> FileInfo:
-        """The bytes are whole and verified: give them their name and note them in the ledger."""
+        """Give a complete and verified file its path in the store, and note it in the ledger."""
         file: FileRequest
         fetched: Fetched
         try:
@@ -480,7 +487,7 @@ class MediaFilesPipeline(FilesPipeline):
         )
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
-        """Note why, in the ledger, the log and the report; raises `MediaError`."""
+        """Note the reason of a failure in the ledger, the log and the report, and raise `MediaError`."""
         assert failure.value is not None
         file = self.file_request(request)
         error = failure_of(file.url, failure.value)
@@ -501,16 +508,16 @@ class MediaFilesPipeline(FilesPipeline):
         *,
         item: Any = None,
     ) -> str:
-        """`<spider>/<host>/<name>`; the name from the list, Content-Disposition or the URL.
+        """Return `<spider>/<host>/<name>`; the name is from the list, Content-Disposition or the URL.
 
-        What an override returns is made safe, and numbered if another URL has that path already.
+        The path that an override returns is made safe, and numbered if another URL already has that path.
         """
         return preferred_path(
             self._owner(request), request.url, fields_of(response), request.meta.get("media_filename")
         )
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
-        """Put `files` and `file_errors` into the item, where it has such fields."""
+        """Put `files` and `file_errors` into the item, if it has these fields."""
         adapter = ItemAdapter(item)
         with suppress(KeyError):
             adapter[self.files_result_field] = [value for ok, value in results if ok]
@@ -522,9 +529,9 @@ class MediaFilesPipeline(FilesPipeline):
 
     @cached_property
     def files(self) -> AsyncFetch:
-        """Fetches the files of this crawl."""
+        """The fetcher of the files of this crawl."""
         settings, resources, crawl_context = self.crawler.settings, self.resources, self._context
-        # How many at a time is for Scrapy's slots to say: here it is no less.
+        # Scrapy's slots limit the concurrency: the limit of the queue must not be lower.
         of_slots = [
             slot["concurrency"] for slot in settings.getdict("DOWNLOAD_SLOTS").values() if "concurrency" in slot
         ]
@@ -563,7 +570,7 @@ class MediaFilesPipeline(FilesPipeline):
 
     @cached_property
     def _has_hooks(self) -> bool:
-        """Whether a project's own class has a say in how a file is fetched."""
+        """Whether a project's subclass overrides a method that affects how a file is fetched."""
         return any(getattr(type(self), name) is not getattr(MediaFilesPipeline, name) for name in _HOOKS)
 
     @cached_property
@@ -572,13 +579,13 @@ class MediaFilesPipeline(FilesPipeline):
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing is begun any more."""
+        """Whether the crawl is stopping, so that no work is begun."""
         return self._context.stopping
 
     @property
     def takes_lines(self) -> bool:
         """Whether lines of a list can be fetched without becoming items."""
-        is_stock = type(self) is MediaFilesPipeline  # another one may see to items, too
+        is_stock = type(self) is MediaFilesPipeline  # a subclass may process items, too
         return is_stock and not self._has_own_keys and self._dispatcher.may_batch
 
     @property
@@ -587,18 +594,18 @@ class MediaFilesPipeline(FilesPipeline):
 
     @property
     def result_counter(self) -> ResultCounter:
-        """The books; there from `open_spider` on."""
+        """The counter of results; available from `open_spider` on."""
         assert self._result_counter is not None
         return self._result_counter
 
     @property
     def resources(self) -> FetchResources:
-        """Store, ledger and transfers; there from `open_spider` on."""
+        """Store, ledger and transfers; available from `open_spider` on."""
         assert self._resources is not None
         return self._resources
 
     def _owner(self, request: Request) -> str:
-        """The spider that a file belongs to, which is not the one that retries it."""
+        """Return the name of the spider that a file belongs to, which is not the spider that retries the file."""
         return str(request.meta.get("media_owner") or self._spider_name)
 
     @property
@@ -612,19 +619,19 @@ class MediaFilesPipeline(FilesPipeline):
         return urls
 
     def _referer(self, url: str, page: str) -> tuple[tuple[str, str], ...]:
-        """The header, as far as the policy lets it."""
+        """Return the Referer header, as far as the policy allows."""
         request = Request(url)
         self._add_page(request, page)
         return headers_of(request)
 
     def _add_referers(self, requests: Sequence[Request]) -> None:
-        """What the item says, else the page as far as the policy lets it."""
+        """Set each Referer to the value in the item, else to the page as far as the policy allows."""
         known: dict[tuple[str, Origin | None], bytes | None] = {}
         for request in requests:
             if referer := request.meta.get("media_referer"):
                 request.headers.setdefault("Referer", referer)
             elif page := request.meta.get("media_page"):
-                # Scrapy's policies look at no more of the target than its origin.
+                # Scrapy's policies use no other part of the target than its origin.
                 place = page, Origin.of(request.url)
                 if place not in known or not self._has_stock_policy:
                     self._add_page(request, page)
@@ -633,7 +640,7 @@ class MediaFilesPipeline(FilesPipeline):
                     request.headers.setdefault("Referer", referer)
 
     def _add_page(self, request: Request, page: str) -> None:
-        """Have the spider middleware set the Referer, if there is one; a page that has no URL has none."""
+        """Set the Referer with the spider middleware, if it is enabled; a page without a URL gives no Referer."""
         if self._referers is not None:
             with suppress(ValueError):
                 self._referers.get_processed_request(request, Response(page))
@@ -649,14 +656,14 @@ class MediaFilesPipeline(FilesPipeline):
 
 
 def _refuse_empty_slots(settings: BaseSettings) -> None:
-    """Raise `UsageProblem` where a slot may have no request at all: Scrapy (2.19) sends nothing then, for ever."""
+    """Raise `UsageProblem` if a slot allows no request at all: Scrapy (2.19) would then never send a request."""
     for name, slot in settings.getdict("DOWNLOAD_SLOTS").items():
         concurrency = slot.get("concurrency", 1)
         if not isinstance(concurrency, int) or concurrency < 1:
             raise UsageProblem(
                 f"DOWNLOAD_SLOTS: the concurrency {concurrency!r} of {name} lets Scrapy send nothing: choose 1"
             )
-    # The limit for an address goes before the one for a host.
+    # The limit for an address takes precedence over the limit for a host.
     if not (config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or settings.getint("CONCURRENT_REQUESTS_PER_IP")):
         raise UsageProblem("CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing: choose 1 or more")
 

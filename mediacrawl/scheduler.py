@@ -1,10 +1,11 @@
 """The crash-safe frontier as a Scrapy scheduler.
 
-With JOBDIR, pages are kept in `mediacrawl.frontier`; without it, Scrapy's own scheduler is used and nothing changes.
+With JOBDIR or MEDIACRAWL_FRONTIER, pages are kept in `mediacrawl.frontier`. Without them, Scrapy's own scheduler is
+used and nothing changes.
 
-A page counts as done when its request has left `engine._slot.inprogress`: only then have all requests it yielded
-been stored, and all its items been through the pipelines, so that their files are in the ledger. Middlewares and
-signals alone would lose pages (refused downloads, IgnoreRequest, errbacks).
+A page counts as done when its request has left `engine._slot.inprogress`. Only then are all requests that it yielded
+stored, and all its items have passed the pipelines, so that their files are in the ledger. Middlewares and signals
+alone would miss pages (refused downloads, IgnoreRequest, errbacks).
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# engine.needs_backout() counts downloads only: without a cap, pages pile up behind slow media, and each of them is
-# fetched again after a kill.
+# engine.needs_backout() counts downloads only: without a limit, pages accumulate behind slow media, and each of these
+# pages is fetched again after a kill.
 MAX_LEASES = 16
 
 
 class FrontierScheduler(BaseScheduler):
-    """See the module. One process for each JOBDIR; what a kill interrupted is crawled again by the next run."""
+    """Keeps the pages of a crawl in a frontier; see the module.
+
+    Only one process may use a JOBDIR. The next run crawls the pages again that a kill interrupted.
+    """
 
     def __init__(self, crawler: Crawler, folder: str) -> None:
         self._crawler = crawler
@@ -51,23 +55,23 @@ class FrontierScheduler(BaseScheduler):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Any:
-        """This scheduler with JOBDIR or MEDIACRAWL_FRONTIER, Scrapy's own without."""
+        """Return this scheduler with JOBDIR or MEDIACRAWL_FRONTIER, and Scrapy's own scheduler without them."""
         try:
             folder = job_dir(crawler.settings)
         except OSError:
-            folder = crawler.settings["JOBDIR"]  # the frontier says what is wrong with it
+            folder = crawler.settings["JOBDIR"]  # the frontier reports the problem
         url = FRONTIER.of(crawler.settings) or folder
         return cls(crawler, str(url)) if url else Scheduler.from_crawler(crawler)
 
     def open(self, spider: Spider) -> None:
-        """Take the job folder; a folder that cannot be used closes the crawl before any request."""
+        """Open the job folder; a folder that cannot be used closes the crawl before any request."""
         fifo = "Fifo" in str(self._crawler.settings.get("SCHEDULER_DISK_QUEUE"))
         try:
             self._frontier = open_frontier(self._folder, spider.name, newest_first=not fifo)
         except (MachineError, UsageProblem) as error:
             self._context.report.give_up(error)
             logger.error("%s", error)
-            # Raised here it would leave Scrapy's scraper half open, which it cannot close (2.19).
+            # An exception raised here would leave Scrapy's scraper half open, and Scrapy (2.19) could not close it.
             self._crawler.signals.connect(self._refuse, signals.spider_opened)
             return
         if len(self._frontier):
@@ -79,7 +83,7 @@ class FrontierScheduler(BaseScheduler):
         raise CloseSpider(type(self._context.report.fatal).__name__)
 
     def close(self, reason: str) -> None:
-        """What is not done goes back to pending by itself, when the folder is opened next."""
+        """Close the frontier. Pages that are not done become pending again when the folder is opened next."""
         if self._frontier is None:
             return
         try:
@@ -89,11 +93,14 @@ class FrontierScheduler(BaseScheduler):
             self._context.stop_for(error)
 
     def has_pending_requests(self) -> bool:
-        """Also a page that is under way counts: it may yield others."""
+        """Return whether a page is pending or under way: a page under way may yield further pages."""
         return self._frontier is not None and (len(self._frontier) > 0 or bool(self._leases))
 
     def enqueue_request(self, request: Request) -> bool:
-        """Store a request. One that cannot be stored is refused with an error, never kept in memory silently."""
+        """Store a request. Return whether it was added to the frontier.
+
+        A request that cannot be stored is refused with an error, and is never kept in memory silently.
+        """
         assert self._frontier is not None
         try:
             data = pickle.dumps(request.to_dict(spider=self._crawler.spider), protocol=5)
@@ -116,7 +123,7 @@ class FrontierScheduler(BaseScheduler):
         return added
 
     def next_request(self) -> Request | None:
-        """Lease the next page, unless too many are under way."""
+        """Return the next page, leased; None if too many are under way, none is pending, or the crawl stops."""
         assert self._frontier is not None
         if self._context.stopping:
             return None
@@ -134,13 +141,13 @@ class FrontierScheduler(BaseScheduler):
         return request
 
     def _settle(self) -> None:
-        """Pages that have left the engine are done; not while stopping, when they leave unfinished."""
+        """Mark the pages that have left the engine as done; not during a stop, when pages leave it unfinished."""
         if self._frozen or not self._leases:
             return
         assert self._frontier is not None
         slot = getattr(self._crawler.engine, "_slot", None)
         under_way = slot.inprogress if slot is not None else ()
-        # A lease that was handed out in this very call is in the set by the time of the next one.
+        # The request that the current call returns is in the set by the time of the next call.
         through = [page_id for page_id, request in self._leases.items() if request not in under_way]
         if through:
             self._frontier.done(through)
@@ -156,7 +163,11 @@ class FrontierScheduler(BaseScheduler):
 
 
 def _kind(request: Request) -> int:
-    """Start pages are keyed apart, as each run asks for them; a retry or redirect of one is not a start page."""
+    """Return the kind of a page, which is part of its key.
+
+    Start pages have keys of their own, as each run requests them. A retry or redirect of a start page is not a start
+    page.
+    """
     meta = request.meta
     again = meta.get("retry_times") or meta.get("redirect_times") or meta.get("depth")
     if meta.get("is_start_request") and not again:

@@ -1,4 +1,4 @@
-"""The Scrapy settings of this project: the options of `mediacrawl.config`, see docs/settings.md, and components."""
+"""The Scrapy settings of this project: the options of `mediacrawl.config` (see docs/settings.md), and components."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The version, for whoever needs nothing else of mediacrawl."""
+"""The version, in a module that imports no other module of mediacrawl."""
 
 __version__ = "0.1.0"

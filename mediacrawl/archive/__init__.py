@@ -1,4 +1,4 @@
-"""Keep the store and the ledger in step."""
+"""The archive, which keeps the store and the ledger consistent."""
 
 from mediacrawl.archive.archive import Archive, validators_of
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged

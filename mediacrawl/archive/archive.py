@@ -1,8 +1,9 @@
-"""The archive: a store and its ledger, kept in step.
+"""The archive: a store and its ledger, kept consistent.
 
-Publishing goes `verify → fsync → claim the path → rename → fsync the folder → ledger: done`, for many files at
-once. The claim says which path a key is about to get; so after a crash between any two steps the ledger knows
-whether the rename has happened (the part is gone) or not (the part is there and is published by the next run).
+The steps of publishing are `verify → fsync → claim the path → rename → fsync the folder → ledger: done`, for many
+files at once. The claim records the path that a key is about to receive. After a crash between any two steps, it is
+therefore known whether the rename has happened (the part file is gone) or not (the part file exists, and the next run
+publishes it).
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cost a million questions
+_NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cause a million queries
 
 
 class Archive:
-    """What is wanted, what is there, and how it gets there. Any thread; `write` from one at a time."""
+    """The wanted and the published files of a store, and the changes that publish them.
+
+    Methods may be called from any thread; `write` from one thread at a time.
+    """
 
     def __init__(self, store: Store, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self.store = store
@@ -43,20 +47,20 @@ class Archive:
 
     @classmethod
     def open(cls, store: Store, ledger: str = "") -> Archive:
-        """Open the store for writing, settle what a crash left in the middle, sweep away what it left over.
+        """Open the store for writing, settle rows that a crash left unfinished, and remove files that it left over.
 
         Args:
-            store: where files get their names.
-            ledger: URL of its ledger; without one it is in the store.
+            store: the store in which files are published.
+            ledger: the URL of the ledger; by default, the ledger is in the store.
 
         Raises:
-            UsageProblem: the ledger is of a kind that is not known.
+            UsageProblem: the kind of the ledger is unknown.
             MachineError: the store or its ledger cannot be used.
         """
         store.open()
         archive = cls(store, open_ledger(ledger_url(ledger, store)))
         try:
-            archive.recover()  # asks for parts that the sweep takes away
+            archive.recover()  # checks for part files that the sweep removes
             store.parts.sweep()
         except BaseException:
             archive.close()
@@ -64,15 +68,17 @@ class Archive:
         return archive
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the part files and the ledger."""
         self.store.parts.close()
         self.ledger.close()
 
     def lookup(self, keys: Sequence[str]) -> list[Entry | None]:
-        """The rows of these keys. A file that is gone, or has another size, is not done any more; what has another
-        size is set aside, as it may be long until the whole file stands there.
+        """Return the rows of these keys, None for a key without a row.
 
-        Costs one question to the ledger and one stat for each finished file; no file is read.
+        If a file is gone, or has another size, its row is no longer done. A file of another size is moved into the
+        quarantine, as it may take long until the complete file replaces it.
+
+        The cost is one query of the ledger and one stat for each finished file; no file is read.
         """
         found = self.ledger.lookup(keys)
         lost = [entry for entry in found.values() if entry.state == DONE and not self._is_there(entry)]
@@ -83,10 +89,10 @@ class Archive:
         return [found.get(key) for key in keys]
 
     def _mark_missing(self, entries: Sequence[Entry]) -> dict[str, Entry]:
-        """Done no more; those that another process has published or forgotten meanwhile are as it has left them.
+        """Mark rows as no longer done. Rows that another process has published or deleted meanwhile stay as they are.
 
-        Within a transaction nobody claims a path. The file goes first: a row that is done while its file is gone is
-        lost by the next question.
+        During the transaction, no process can claim a path. The file is moved first: after a crash, the row is done
+        while its file is gone, and the next lookup marks it as missing.
         """
         with self.ledger.transaction():
             rows = self.ledger.lookup([entry.key for entry in entries])
@@ -99,11 +105,18 @@ class Archive:
         return rows | {entry.key: entry._replace(state=PENDING) for entry in lost}
 
     def mark_corrupt(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
-        """A file is not what its row says: it is set aside, and wanted again under the same path.
+        """Move a file that differs from its row into the quarantine, and mark the row as corrupt.
 
-        `identity` is that of the file when it was looked at. False if row or file are not those any more: then
-        nothing was done, and who asked has to look again. A crash in between leaves a row that is done, and no file,
-        as in `known`.
+        The file is wanted again under the same path. A crash between these steps leaves a row that is done without
+        a file; `lookup` handles this state.
+
+        Args:
+            entry: the row when the file was checked.
+            reason: recorded in the ledger.
+            identity: the identity of the file when it was checked.
+
+        Returns:
+            False if the row or the file has changed since then: nothing was done, and the caller has to check again.
         """
         with self.ledger.transaction():
             row = self.ledger.lookup([entry.key]).get(entry.key)
@@ -115,21 +128,22 @@ class Archive:
         return True
 
     def fetched_elsewhere(self, keys: Sequence[str]) -> set[str]:
-        """Which of them another process has published since this one asked, or is just publishing.
+        """Return the keys that another process has published since this process looked them up, or is publishing now.
 
-        For who has locked their parts by now: until then the other one may have been fetching. Only reads.
+        The caller must hold the locks of the part files: without a lock, the other process may still be fetching the
+        file. The ledger is only read.
         """
         return {key for key, entry in self.ledger.lookup(keys).items() if self._is_fetched_elsewhere(key, entry)}
 
     def _is_fetched_elsewhere(self, key: str, entry: Entry) -> bool:
         if entry.state == PUBLISHING:
-            if self.store.is_locked(entry.path or ""):  # renamed, and the ledger does not say so yet
+            if self.store.is_locked(entry.path or ""):  # renamed, but not yet done in the ledger
                 return True
             entry = self.ledger.lookup([key]).get(key, entry)
         return entry.state == DONE and self._is_there(entry)
 
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
-        """Carry out changes, with two commits for all of them. Each gives its row, or why it failed."""
+        """Carry out changes, with two commits in total. Return for each change its row, or its error."""
         now = self._clock()
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
@@ -158,7 +172,7 @@ class Archive:
             self.store.parts.sync()
 
     def forget(self, keys: Sequence[str], *, files: bool = False) -> None:
-        """Delete rows and partial files; the finished files only if asked to, before their rows."""
+        """Delete rows and part files; with `files`, delete also the finished files, before their rows."""
         for entry in self.ledger.lookup(keys).values():
             if files and entry.path is not None and entry.finished_at is not None:
                 self.store.remove(entry.path)
@@ -167,14 +181,15 @@ class Archive:
         self.ledger.forget(keys)
 
     def recover(self) -> None:
-        """After a crash: a row that was being published is done if its part has gone to its path.
+        """Settle the rows that a crash left in the state `publishing`: done if the part file was renamed to its path.
 
-        A power cut may have taken both names of the part, and the older version that stands there may have the same
-        size: so the bytes are compared. And the rename may be younger than the last sync of its folder.
+        A power cut may have removed both names of the part file, and an older version at the path may have the same
+        size. The digests are therefore compared. As the rename may be younger than the last sync of its folder, the
+        names are synced first.
         """
         found: dict[str, list[Entry]] = {DONE: [], PENDING: []}
         for entry in list(self.ledger.entries(PUBLISHING)):
-            with suppress(PartInUse):  # another process is publishing it right now
+            with suppress(PartInUse):  # another process is publishing this file now
                 found[DONE if self._was_renamed(entry) else PENDING].append(entry)
         if found[DONE]:
             self.store.sync_names(entry.path for entry in found[DONE] if entry.path is not None)
@@ -190,14 +205,14 @@ class Archive:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
 
     def _claims(self, publishes: Sequence[Publish]) -> Iterator[Entry]:
-        """A path for each, in the ledger; a few questions for all of them."""
+        """Claim a path in the ledger for each change, with a few queries in total. Return the claimed rows."""
         paths = self._paths([change.entry for change in publishes])
         claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
         self.ledger.claim(*claims)
         return iter(claims)
 
     def _paths(self, entries: Sequence[Entry]) -> Iterator[str]:
-        """For each key the path that it has already, else the wished one, else one like it that nobody has."""
+        """Yield for each key its present path, or else the wished path, or else a similar path that is free."""
         rows = self.ledger.lookup([entry.key for entry in entries])
         own = [row.path if (row := rows.get(entry.key)) is not None else None for entry in entries]
         wished = [safe_relative_path(entry.path or "file") for entry in entries]
@@ -247,7 +262,7 @@ def _claimed(change: Publish, path: str) -> Entry:
 
 
 def validators_of(entry: Entry) -> Validators:
-    """The validators of a row; none if the row has none."""
+    """Return the validators of a row; empty validators if the row has none."""
     try:
         return Validators.from_dict(json.loads(entry.validators or "{}"))
     except (ValueError, AttributeError):

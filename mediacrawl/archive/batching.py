@@ -1,4 +1,4 @@
-"""Many small questions, one answer for all that have queued up meanwhile."""
+"""Batching of small questions: one call answers all questions that have queued up meanwhile."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from mediacrawl.system.scheduling import use_batch_scheduling
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-CLOSE_WITHIN_S = 40.0  # more than a ledger waits for another process before it gives up by itself
+CLOSE_WITHIN_S = 40.0  # longer than a ledger waits for another process before it raises an error
 
 
 class BatchingWorker(Generic[Q, A]):
-    """One daemon thread that hands over, all at once, what has come in while it was busy.
+    """A daemon thread that answers, in one batch, all questions submitted while it was busy.
 
     Args:
-        answer: gets the questions in the order they came; returns as many answers. An answer that is an
-            exception is raised to who asked; if `answer` itself raises, everyone of the batch gets that.
+        name: the name of the thread.
+        answer: receives the questions in the order of their submission; returns as many answers. An answer that is an
+            exception is set on the future of its question. If `answer` itself raises an exception, all questions of
+            the batch receive it.
+        max_batch: no further questions are added to a batch of at least this size.
     """
 
     def __init__(
@@ -35,13 +38,13 @@ class BatchingWorker(Generic[Q, A]):
         self._thread.start()
 
     def submit(self, question: Q) -> Future[A]:
-        """Ask; the future is fulfilled in the batcher's thread. After `close` it comes cancelled."""
+        """Submit a question. The future is completed in the worker's thread; after `close` it is cancelled."""
         future: Future[A] = Future()
         self._put([question], lambda answers: _fulfil(future, answers[0]), future)
         return future
 
     def submit_all(self, questions: Sequence[Q]) -> Future[list[A | Exception]]:
-        """Ask many at once: as many answers, in the same order; an error is the answer to its question only."""
+        """Submit many questions. The answers have the same order; an error is the answer to its question only."""
         future: Future[list[A | Exception]] = Future()
         self._put(questions, lambda answers: _fulfil(future, list(answers)), future)
         return future
@@ -54,10 +57,10 @@ class BatchingWorker(Generic[Q, A]):
                 self._queue.put((questions, asker))
 
     def close(self, within_s: float = CLOSE_WITHIN_S) -> None:
-        """Answer what is queued, then end. Where there is a loop: not in its thread.
+        """Answer the queued questions, then end the thread. Blocks, so do not call it in the thread of an event loop.
 
         Raises:
-            TimeoutError: the thread is not through by then. It goes on, and ends with the process.
+            TimeoutError: the thread has not ended within `within_s` seconds. It continues, and ends with the process.
         """
         with self._lock:
             self._closed = True
@@ -73,7 +76,7 @@ class BatchingWorker(Generic[Q, A]):
             questions = [question for asked, _ in batch for question in asked]
             try:
                 answers = self._answer(questions)
-                if len(answers) != len(questions):  # said to who asked: this thread must live on
+                if len(answers) != len(questions):  # reported to the callers: this thread must continue
                     raise RuntimeError(f"{len(answers)} answers to {len(questions)} questions")
             except Exception as error:
                 answers = [error] * len(questions)

@@ -1,4 +1,4 @@
-"""What can be written into an archive."""
+"""The changes that `Archive.write` accepts."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
 
 
 class RecordWanted(NamedTuple):
-    """Note that a file is wanted."""
+    """Record that a file is wanted."""
 
     entry: Entry
 
 
 class Publish(NamedTuple):
-    """Give a fetched file its name: `entry.path` if that is free, one like it otherwise."""
+    """Give a fetched file its final name: `entry.path` if it is free, otherwise a similar path."""
 
     entry: Entry
     fetched: Fetched
 
 
 class Failure(NamedTuple):
-    """Note why a file did not arrive."""
+    """Record why a file could not be fetched."""
 
     entry: Entry
 
 
 class Unchanged(NamedTuple):
-    """Note that the origin still has the version that is there."""
+    """Record that the origin still has the version that is in the store."""
 
     entry: Entry
 

@@ -1,7 +1,7 @@
-"""Files by URL, without a spider and without Scrapy: what `get` does.
+"""Fetches files by URL, without a spider and without Scrapy: the implementation of `get`.
 
-Scrapy takes twice as long to import as all that is needed here. Who fetches one file with several connections would
-wait for it longer than for the file.
+The import of Scrapy takes twice as long as the import of all modules that are needed here. With several connections
+for a single file, the user would wait longer for the import than for the file.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ _BLOCK_LINES = 250
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `get` has beside those of every Scrapy command."""
+    """Add the options that `get` has beside the options of every Scrapy command."""
     for argument in config.GET_ARGUMENTS:
         argument.add_to(parser)
 
 
 def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | None:
-    """The whole command, with its own options and `-s NAME=VALUE`.
+    """Run the complete command without Scrapy, with its own options and `-s NAME=VALUE`.
 
-    Returns the exit status; None, and nothing was done, where Scrapy has to speak: to help, to say what is wrong with
-    the arguments, or for an option that all its commands have.
+    Returns:
+        The exit status. None if Scrapy has to handle the arguments, and nothing was done: to print help, to report an
+        error in the arguments, or for an option that all Scrapy commands have.
     """
     parser = _PlainParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     add_options(parser)
@@ -74,16 +75,16 @@ class _PlainParser(argparse.ArgumentParser):
 
 
 def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -> int:
-    """Bring these, and say on standard output where each is. Returns the exit status.
+    """Fetch files, and write the path of each to standard output. Return the exit status.
 
     Raises:
-        UsageProblem: an argument cannot be meant. Nothing was done.
+        UsageProblem: an argument makes no sense. Nothing was done.
     """
     return _brought(_ListRequests(urls, opts, settings), settings)
 
 
 def _brought(wishes: _ListRequests, settings: Settings) -> int:
-    """The exit status, once each of them is there or has failed."""
+    """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
     try:
         config.check(settings)
@@ -121,7 +122,7 @@ def _brought(wishes: _ListRequests, settings: Settings) -> int:
 
 
 class _Console:
-    """Says on standard output where each file is; draws how far the run is on standard error."""
+    """Writes the path of each file to standard output, and draws the progress of the run on standard error."""
 
     def __init__(self, resources: FetchResources, report: RunStats, display: Display) -> None:
         self._root = resources.archive.store.root
@@ -132,12 +133,12 @@ class _Console:
         self._met: set[str] = set()  # keys of the first two files that another process was fetching
 
     def say(self, results: Sequence[FileResult]) -> None:
-        """Write a line for each file that is there."""
+        """Write a line for each file that is present."""
         for result in results:
             if result.entry is not None:
                 self._display.say(self._line(result, self._root / (result.entry.path or "")), sys.stdout)
         if not results:
-            import tqdm  # noqa: F401, PLC0415 - will be needed, and now there is time
+            import tqdm  # noqa: F401, PLC0415 - needed later, and the program is idle now
 
             sys.stdout.flush()
 
@@ -149,7 +150,7 @@ class _Console:
         return f"{path} ({size_text(result.size_bytes)}{saved})"
 
     def say_met(self, requests: Iterable[FileRequest]) -> None:
-        """Say of files that another process is fetching them: of the first, and then that there are more."""
+        """Report that another process is fetching a file: for the first file by name, then once for all others."""
         for request in requests:
             if request.key in self._met or len(self._met) > 1:
                 continue
@@ -162,7 +163,7 @@ class _Console:
                 )
 
     def draw(self) -> None:
-        """Draw how far the run is, if it is time."""
+        """Draw the progress of the run, if the interval since the last drawing has passed."""
         now_s = time.monotonic()
         if now_s >= self._draw_at_s:
             self._draw_at_s = now_s + self._display.every_s
@@ -170,7 +171,7 @@ class _Console:
             sys.stdout.flush()
 
     def close(self) -> None:
-        """Leave the last state where it is."""
+        """Draw the last state, and leave it on the screen."""
         self._display.close(self._snapshot(time.monotonic()))
 
     def _snapshot(self, now_s: float) -> Snapshot:
@@ -181,12 +182,12 @@ class _Console:
 
 @contextmanager
 def _told(report: RunStats) -> Iterator[None]:
-    """What ends the run before it is through is in the report."""
+    """Record in the report an error or interrupt that ends the run early."""
     try:
         yield
     except KeyboardInterrupt:
         report.stop()
-    except BrokenPipeError:  # `mediacrawl get … | head`: has read enough
+    except BrokenPipeError:  # `mediacrawl get … | head`: the reader has closed the pipe
         report.stop()
         _give_up_output()
     except (MachineError, UsageProblem) as error:
@@ -197,7 +198,7 @@ def _told(report: RunStats) -> Iterator[None]:
 
 
 def _give_up_output() -> None:
-    """What could not be written is not tried again in the end."""
+    """Discard output that could not be written, so that the interpreter does not try again at its exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -207,7 +208,7 @@ def _give_up_output() -> None:
 
 @contextmanager
 def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM stops, and breaks into nothing that is half done; the next one does."""
+    """Call `stop` at the first Ctrl-C or SIGTERM, and interrupt no operation; the next signal acts as usual."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -230,15 +231,19 @@ def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 
 class _ListRequests:
-    """What the command line asks for.
+    """The file requests of the command line.
 
     Attributes:
-        at_most: so many files; infinite where nobody can tell before it has been read.
-        connections: for one large file; 0 leaves that to the settings.
+        at_most: the greatest possible number of files; infinite if it is unknown until the list has been read.
+        connections: the number of connections for one large file; 0 leaves the number to the settings.
     """
 
     def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
-        """Raises `UsageProblem` for what cannot be meant."""
+        """Check the arguments, and read the beginning of a list.
+
+        Raises:
+            UsageProblem: an argument makes no sense.
+        """
         self._list: str | None = config.INPUT.of(opts)
         output = config.OUTPUT.of(opts)
         if not urls and self._list is None:
@@ -258,13 +263,17 @@ class _ListRequests:
             self._look_ahead(Path(self._list))
 
     def blocks(self) -> Iterator[Sequence[FileRequest | InvalidLine]]:
-        """Raises `UsageProblem` for a list that turns out not to be readable."""
+        """Yield the requests in blocks.
+
+        Raises:
+            UsageProblem: the list cannot be read.
+        """
         yield [*self._first, *self._ahead]
         while block := list(islice(self._lines, self._block_lines)):
             yield block
 
     def _look_ahead(self, path: Path) -> None:
-        """A file can be counted, so far that it decides something; a pipe may be slow."""
+        """Read a list file far enough to choose between threads and worker processes; a pipe may be too slow."""
         if not path.is_file():
             self._block_lines, self.at_most = 1, math.inf
             return
@@ -291,7 +300,7 @@ class _ListRequests:
                 filename=row.filename,
                 options=row.kept,
             )
-        except ValueError:  # of what others make of such a URL
+        except ValueError:  # raised by a library for a malformed URL
             return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 
     def _request(self, url: str, **more: Any) -> FileRequest:

@@ -1,4 +1,4 @@
-"""`mediacrawl …`: Scrapy's command line with this project's settings; and what our own commands share."""
+"""`mediacrawl …`: Scrapy's command line with this project's settings; and the code that its commands share."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """The console script. Exits with the statuses that the README documents."""
+    """Run the console script. Exit with the statuses that the README documents."""
     os.environ["SCRAPY_SETTINGS_MODULE"] = "mediacrawl.settings"
     if (command := _own_command(sys.argv[1:2])) is not None:
-        cmdline._get_commands_dict = lambda *_: command  # noqa: SLF001 - it imports all to find one
+        cmdline._get_commands_dict = lambda *_: command  # noqa: SLF001 - Scrapy imports all commands to find one
     cmdline.execute()
 
 
 def _own_command(words: list[str]) -> dict[str, ScrapyCommand] | None:
-    """The command of ours that is asked for, by name, as Scrapy keeps them; ours go before Scrapy's."""
+    """Return the command of mediacrawl with the given name, in the form that Scrapy keeps; None if there is none.
+
+    Commands of mediacrawl take precedence over Scrapy's.
+    """
     package = import_module(COMMANDS_MODULE)
     for name in words:
         if any(module.name == name for module in iter_modules(package.__path__)):
@@ -44,13 +47,17 @@ def _own_command(words: list[str]) -> dict[str, ScrapyCommand] | None:
 
 
 class StoreCommand(ScrapyCommand):
-    """A command about the store that `FILES_STORE` names, without a crawl. Errors are one line."""
+    """A command about the store that `FILES_STORE` names, without a crawl. Errors are reported in one line."""
 
     requires_project = True
     requires_crawler_process = False
 
     def store(self) -> Store:
-        """Raises `UsageError` for what cannot be a store."""
+        """Return the store.
+
+        Raises:
+            UsageError: `FILES_STORE` cannot be a store, or another setting is wrong.
+        """
         assert self.settings is not None
         try:
             config.check(self.settings)
@@ -64,7 +71,7 @@ class StoreCommand(ScrapyCommand):
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger | None]:
-        """The ledger for reading; None for a store in which nothing was ever wanted."""
+        """Yield the ledger for reading; None for a store in which no file was ever wanted."""
         with one_line():
             url = self._ledger_url()
             if not has_ledger(url):
@@ -78,7 +85,7 @@ class StoreCommand(ScrapyCommand):
 
     @contextmanager
     def archive(self, *, create: bool = False) -> Iterator[Archive | None]:
-        """Store and ledger for changes; None where nothing was ever wanted, unless they are to be made."""
+        """Yield store and ledger for changes; None if no file was ever wanted there, unless `create` is set."""
         with one_line():
             url = self._ledger_url()
             if not create and not has_ledger(url):
@@ -93,13 +100,13 @@ class StoreCommand(ScrapyCommand):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """What a user or a disk can cause ends the command with one line and the right exit status."""
+    """End the command with one line and the right exit status for an error that a user or a disk can cause."""
     try:
         yield
-        sys.stdout.flush()  # here a reader that has gone can still be told from a bug
+        sys.stdout.flush()  # here a closed pipe can still be distinguished from a bug
     except MediacrawlError as error:
         raise SystemExit(_said(error, error.exit_status)) from None
-    except BrokenPipeError:  # `mediacrawl manifest | head`: has read enough
+    except BrokenPipeError:  # `mediacrawl manifest | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:

@@ -1,1 +1,1 @@
-"""`scrapy crawl|get|status|genspider`: what is ours of the command line, one short file each."""
+"""`scrapy crawl|get|status|genspider|…`: the commands of this project, in one short module each."""

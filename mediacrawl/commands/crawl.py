@@ -1,4 +1,4 @@
-"""`scrapy crawl`: Scrapy's own, with exit statuses that tell what happened, and one line for what was wrong."""
+"""`scrapy crawl`: Scrapy's own command, with an exit status for each result, and one line for each user error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DOORS = {
 
 
 class Command(crawl.Command):
-    """Exit status: 0 all there, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
+    """Exit status: 0 all present, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if len(args) != 1:
@@ -43,7 +43,7 @@ class Command(crawl.Command):
         self.crawl(args[0], opts)
 
     def crawl(self, spider: type[Spider] | str, opts: argparse.Namespace) -> None:
-        """Run a spider, and note how it ended. A class need not be one of the project's."""
+        """Run a spider, and set the exit status. A spider class need not belong to the project."""
         assert self.crawler_process is not None
         assert self.settings is not None
         try:
@@ -62,7 +62,7 @@ class Command(crawl.Command):
         self.crawler_process.start()
         _ignore_interrupts()
         report = CrawlContext.of(crawler).report
-        if not task.done():  # a second Ctrl-C: it did not come to its end
+        if not task.done():  # a second Ctrl-C: the crawl was cut short
             report.stop()
             _say_the_end(crawler)
         if not self.exitcode:
@@ -71,7 +71,10 @@ class Command(crawl.Command):
             self.exitcode = EXIT_FAILED
 
     def _refuses_job(self) -> bool:
-        """Some components of Scrapy make the job folder too, and end with a traceback where they cannot."""
+        """Create the job folder; report an error in one line, and return whether there was one.
+
+        Some components of Scrapy create the folder too, and end with a traceback if that fails.
+        """
         assert self.settings is not None
         folder = self.settings["JOBDIR"]
         try:
@@ -83,26 +86,26 @@ class Command(crawl.Command):
         return bool(self.exitcode)
 
     def _note_error(self, task: asyncio.Task[None]) -> None:
-        """What a user can cause is one line; anything else keeps its traceback, which asyncio writes."""
+        """Report a user error in one line; every other error keeps its traceback, which asyncio writes."""
         if task.cancelled():
             return
         error = getattr(task, "_exception", None)
         if isinstance(error, MediacrawlError | UsageError | TypeError) and _is_usage(error):
-            task.exception()  # seen
+            task.exception()  # marks it as retrieved
             print(f"{self.crawler_process and 'scrapy crawl'}: {error}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
 
 
 def _ignore_interrupts() -> None:
-    """Ignore Ctrl-C from now on: nothing is left that it could stop, and it would end the process by a signal."""
-    with suppress(ValueError):  # not in the main thread: a program of a project runs this command
+    """Ignore Ctrl-C from now on: no work is left to stop, and Ctrl-C would end the process by a signal."""
+    with suppress(ValueError):  # not the main thread: a program of a project runs this command
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say_the_end(crawler: Crawler) -> None:
     """Write the summary of a crawl that a second Ctrl-C has ended."""
     progress = None
-    with suppress(RuntimeError):  # it has no extensions yet
+    with suppress(RuntimeError):  # the crawler has no extensions yet
         progress = crawler.get_extension(ProgressExtension)
     if progress is not None:
         progress.spider_closed("shutdown")
@@ -111,12 +114,13 @@ def _say_the_end(crawler: Crawler) -> None:
 
 
 def _start_lightly(settings: BaseSettings) -> None:
-    """A quarter less to wait for before the first request."""
-    # Scrapy 2.19 imports what its doors need (aiohttp, conch) before it sees that they are to stay shut.
+    """Reduce the time before the first request by a quarter, by avoiding slow imports and searches."""
+    # Scrapy 2.19 imports the dependencies of these extensions (aiohttp, conch) even if they are disabled.
     shut = [door for door, switch in _DOORS.items() if not settings.getbool(switch)]
     extensions = {path: order for path, order in settings["EXTENSIONS_BASE"].items() if path not in shut}
     settings.set("EXTENSIONS_BASE", extensions, "cmdline")
-    # This module asks for the module of each caller while it is imported, and `inspect` looks at all that there are.
+    # The import of `contextfactory` looks up the module of each caller, and `inspect` searches all loaded modules for
+    # each of them.
     deprecate: Any = import_module("scrapy.utils.deprecate")
     deprecate.inspect = _QuickInspect()
     try:
@@ -126,7 +130,7 @@ def _start_lightly(settings: BaseSettings) -> None:
 
 
 class _QuickInspect:
-    """What `create_deprecated_class` asks of `inspect`: who has called it, and in which module that is."""
+    """The functions of `inspect` that `create_deprecated_class` calls: the calling frame, and its module."""
 
     def stack(self) -> list[tuple[Any, ...]]:
         return [(), (sys._getframe(2),)]  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""`scrapy forget URL…`, `scrapy forget --missing`: as if these had never been wanted."""
+"""`scrapy forget URL…`, `scrapy forget --missing`: treat files as if they had never been wanted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Command(StoreCommand):
-    """Removes rows of the ledger, and partial files; the finished files only with `--files`."""
+    """Removes ledger rows and part files; removes the finished files only with `--files`."""
 
     def syntax(self) -> str:
         return "[--files] URL... | --missing"
@@ -37,7 +37,7 @@ class Command(StoreCommand):
         if bool(args) == opts.missing:
             raise UsageError("give URLs, or --missing")
         with self.archive() as archive:
-            if archive is None:  # nothing was ever wanted here
+            if archive is None:  # no file was ever wanted in this store
                 self._say_unknown(args)
                 return
             entries = list(_missing(archive)) if opts.missing else self._named(archive, args)
@@ -63,7 +63,10 @@ class Command(StoreCommand):
 
 
 def _missing(archive: Archive) -> Iterator[Entry]:
-    """Also those that a crawl or `verify --repair` has found missing, and could not fetch again."""
+    """Yield the rows of missing files.
+
+    This includes files that a crawl or `verify --repair` has found missing, and could not fetch again.
+    """
     for entry in archive.ledger.entries(DONE, FAILED, PENDING):
         if entry.path is not None and archive.store.size(entry.path) is None:
             yield entry

@@ -1,4 +1,4 @@
-"""`scrapy genspider -t media NAME DOMAIN`: Scrapy's own, with a template more."""
+"""`scrapy genspider -t media NAME DOMAIN`: Scrapy's own command, with one more template."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TEMPLATES = PACKAGE / "templates"
 
 
 class Command(genspider.Command):
-    """Looks for templates in this package too; `TEMPLATES_DIR` would replace Scrapy's own."""
+    """Looks for templates in this package too; the setting `TEMPLATES_DIR` would replace Scrapy's own templates."""
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         assert self.settings is not None
         if self.settings["NEWSPIDER_MODULE"] == settings.NEWSPIDER_MODULE and not _is_in_the_clone():
-            # An installed package is no place for a spider: an update would remove it. Without a module, Scrapy
-            # writes into the current folder, as it does where there is no project.
+            # An installed package is no place for a spider: an update would remove the spider. Without a module,
+            # Scrapy writes into the current folder, as it does outside a project.
             self.settings.set("NEWSPIDER_MODULE", "", priority="cmdline")
         super().run(args, opts)
 
@@ -42,6 +42,6 @@ class Command(genspider.Command):
 
 
 def _is_in_the_clone() -> bool:
-    """Whether the current folder belongs to the project that this very package is the source of."""
+    """Return whether the current folder belongs to the project that contains the source of this package."""
     project = closest_scrapy_cfg()
     return bool(project) and Path(project).parent.resolve() == PACKAGE.parent.resolve()

@@ -1,4 +1,4 @@
-"""`scrapy get URL…`: files without a spider, resumable, into the store."""
+"""`scrapy get URL…`: fetches files into the store, resumably and without a spider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Command(ScrapyCommand):
-    """The same settings, store, ledger and exit statuses as a crawl."""
+    """Has the same settings, store, ledger and exit statuses as a crawl."""
 
     requires_project = True
     requires_crawler_process = False

@@ -1,4 +1,4 @@
-"""`scrapy manifest`: the whole store as JSON Lines, out of the ledger."""
+"""`scrapy manifest`: the contents of the complete store as JSON Lines, from the ledger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Command(StoreCommand):
-    """One object for each file that is done. No kill can lose a line of it, as it can those of a feed export."""
+    """Writes one object for each file that is done. Unlike a feed export, it loses no line if a crawl is killed."""
 
     def syntax(self) -> str:
         return ""
@@ -36,7 +36,7 @@ class Command(StoreCommand):
 
 
 def described(entry: Entry) -> dict[str, Any]:
-    """A row for others to read; times in UTC (RFC 3339)."""
+    """Return a ledger row as an object for other programs; times are in UTC (RFC 3339)."""
     validators = validators_of(entry)
     return {
         "url": entry.url,

@@ -1,4 +1,4 @@
-"""`scrapy retry`: what failed, once more, as a crawl of its own."""
+"""`scrapy retry`: fetches failed files again, as a crawl of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Command(crawl.Command):
-    """The same settings, politeness, summary and exit statuses as any crawl."""
+    """Has the same settings, politeness, summary and exit statuses as any crawl."""
 
     def syntax(self) -> str:
         return "[--permanent]"

@@ -1,4 +1,4 @@
-"""`scrapy runspider FILE`: a spider that is in no project, with the exit statuses of `crawl`."""
+"""`scrapy runspider FILE`: runs a spider outside a project, with the exit statuses of `crawl`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Command(crawl.Command):
-    """What `genspider` writes where there is no project is run by this."""
+    """Runs the spider file that `genspider` writes outside a project."""
 
     default_settings = runspider.Command.default_settings
 

@@ -1,4 +1,4 @@
-"""`scrapy status`: what the store holds, what it waits for, what failed."""
+"""`scrapy status`: shows the files that the store holds, the files that it waits for, and the failed files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Command(StoreCommand):
-    """Reads only. The same settings as a crawl: `-s FILES_STORE=…`, `-s JOBDIR=…` for pages too."""
+    """Only reads. Takes the same settings as a crawl: `-s FILES_STORE=…`, and `-s JOBDIR=…` for pages too."""
 
     def syntax(self) -> str:
         return "[--json] [--failed]"
@@ -50,7 +50,10 @@ class Command(StoreCommand):
 
 
 def counts(ledger: Ledger | None, store: Store) -> dict[str, int]:
-    """`done`, `partial` (some bytes are there), `pending` (none), `failed`: files; `bytes` of what is done."""
+    """Return the numbers of files, and the size of the files that are done.
+
+    The keys are `done`, `partial` (some bytes are present), `pending` (no bytes are present), `failed` and `bytes`.
+    """
     if ledger is None:
         return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
     rows = ledger.counts()

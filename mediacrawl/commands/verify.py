@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1024 * 1024
 _ADOPTED = "file:"
-_LOOKS = 5  # at a file that is written all the time; the file that is fetched instead will replace it
+_LOOKS = 5  # at a file that is written continuously; the file that is fetched again will replace it
 
 
 class Command(crawl.Command, StoreCommand):
-    """Exit status 0 if every file is as the ledger says (or was repaired), 1 if not."""
+    """Exit status: 0 if every file matches the ledger (or was repaired), 1 if not."""
 
     requires_crawler_process = True  # for --repair
 
@@ -61,17 +61,17 @@ class Command(crawl.Command, StoreCommand):
             self.exitcode = EXIT_FAILED
 
     def _check(self, archive: Archive, *, repair: bool) -> tuple[int, int]:
-        """How many are damaged, and how many of them were set aside."""
+        """Compare all files with the ledger. Return the numbers of damaged files and of files set aside."""
         damaged = aside = 0
         total_bytes = archive.ledger.counts()["bytes"]
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
             for row in archive.ledger.entries(DONE, FAILED, PENDING):
                 if row.path is None:
-                    continue  # was never there
+                    continue  # the file was never complete
                 entry, state, moved = _repaired(archive, row, bar) if repair else _found(archive, row, bar)
                 if state is None:
-                    if entry.state in {FAILED, PENDING}:  # somebody has put it back
+                    if entry.state in {FAILED, PENDING}:  # the file has been restored
                         archive.ledger.settle(entry.key, DONE, time.time())
                     continue
                 damaged += 1
@@ -81,7 +81,7 @@ class Command(crawl.Command, StoreCommand):
         return damaged, aside
 
     def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
-        """List them; what to say about them at the end."""
+        """List the unknown files, and adopt them if `adopt` is set. Return the text about them for the summary."""
         unknown = adopted = 0
         for name in _strangers(self.store(), archive):
             why_not = _adopt(archive, name) if archive is not None and adopt else None
@@ -96,13 +96,16 @@ def _found(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str | N
 
 
 def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None, bool]:
-    """What is damaged loses its name and is wanted again; the last value says whether there was a file to move."""
+    """Compare a file with its row. Set a damaged file aside, and mark it as wanted again.
+
+    The last value says whether there was a file to move.
+    """
     for _ in range(_LOOKS):
         identity = archive.store.identity(row.path or "")
         entry, state = _compared_now(archive, row, bar)
         if state is None:
             return entry, state, False
-        if entry.url.startswith(_ADOPTED):  # nobody can fetch it again, and its owner may have changed it
+        if entry.url.startswith(_ADOPTED):  # it has no URL for a new fetch, and its owner may have changed it
             archive.ledger.mark_corrupt(entry.key, state)
             return entry, state, False
         if archive.mark_corrupt(entry, state, identity):
@@ -112,11 +115,14 @@ def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str 
 
 
 def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None]:
-    """A difference counts only if the row is still the same: a crawl may have replaced the file meanwhile."""
+    """Compare a file with its row. Return the current row and the kind of damage.
+
+    A difference counts only if the row is still the same: a crawl may have replaced the file meanwhile.
+    """
     while (state := compared(archive.store, entry, bar)) is not None:
         now = archive.ledger.lookup([entry.key]).get(entry.key)
         if now is None or now.state == PUBLISHING:
-            return now or entry, None  # forgotten, or being replaced right now
+            return now or entry, None  # the row was removed, or the file is being replaced now
         if now == entry:
             break
         entry = now
@@ -124,7 +130,7 @@ def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry
 
 
 def compared(store: Store, entry: Entry, bar: tqdm[Any]) -> str | None:
-    """`missing`, `truncated`, `altered`, or None for a file that is what the ledger says."""
+    """Return `missing`, `truncated`, `altered` or `unreadable, …`; None for a file that matches the ledger."""
     size_bytes = store.size(entry.path or "")
     if size_bytes is None:
         return "missing"
@@ -147,7 +153,7 @@ def _blocks(store: Store, name: str) -> Iterator[bytes]:
 
 
 def _strangers(store: Store, archive: Archive | None) -> Iterator[str]:
-    """Files in the store of which the ledger knows nothing, asked for in blocks."""
+    """Yield the files in the store that have no ledger row. The ledger is queried in blocks of names."""
     names = store.names() if store.root.exists() else iter(())
     while block := list(islice(names, 500)):
         asked = [name for name in block if archive is not None and _is_text(name)]
@@ -156,7 +162,7 @@ def _strangers(store: Store, archive: Archive | None) -> Iterator[str]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8. Ours are; others may be any bytes, which no ledger can hold."""
+    """Return whether a name is UTF-8, as mediacrawl's are. Others may be any bytes, which no ledger can hold."""
     return name == _shown(name)
 
 
@@ -165,7 +171,7 @@ def _shown(name: str) -> str:
 
 
 def _adopt(archive: Archive, name: str) -> str | None:
-    """A row with the file itself as its key: nobody knows where it came from. If it cannot be, why not."""
+    """Add a row with the file itself as its key, as its origin is unknown. Return why this failed, or None."""
     if not _is_text(name):
         return "its name is not UTF-8"
     digest, size_bytes = hashlib.sha256(), 0

@@ -1,1 +1,1 @@
-"""Join `FetchQueue` to a crawl of Scrapy: items, the engine, robots.txt, results."""
+"""Connects `FetchQueue` to a Scrapy crawl: items, the engine, robots.txt, results."""

@@ -1,16 +1,17 @@
-"""The one file that reaches into Scrapy's engine.
+"""The only module that changes Scrapy's engine.
 
-Media go through `engine.download_async`, so that everything that Scrapy's downloader does for politeness holds for
-them too: robots.txt, cookies, user agent, proxies, slots, delays, AutoThrottle, statistics. Only the last step is
-another: a request that carries a `Wanted` is handed to a transfer thread instead of Scrapy's own HTTP handler.
+Media requests go through `engine.download_async`, so that the politeness of Scrapy's downloader applies to media too:
+robots.txt, cookies, user agent, proxies, slots, delays, AutoThrottle, statistics. Only the last step differs: a
+request that carries a `Wanted` is passed to the transfer pool instead of Scrapy's own HTTP handler.
 
-It works on the engine's instance, so that a project that only swaps its `FilesPipeline` needs no other setting:
+The changes are made on the engine's instance, so that a project that only replaces its `FilesPipeline` needs no other
+setting:
 
-- `downloader.handlers`: the hand-over, and quiet for hosts that asked for it;
-- `downloader.fetch`: everything in flight can be given up at once, so that a stop takes seconds;
-- `downloader.needs_backout`: long files do not take the places of pages;
-- `engine.close_spider_async`: all ways of stopping pass here, and nothing tells of it earlier;
-- the robots.txt middleware's `robot_parser`: what it says is told to all who wait for it.
+- `downloader.handlers`: passes media to the transfer pool, and delays requests to hosts that requested a pause;
+- `downloader.fetch`: all open requests can be abandoned at once, so that a stop takes seconds;
+- `downloader.needs_backout`: long media files do not use up the concurrency of pages;
+- `engine.close_spider_async`: every way of stopping a crawl calls this method, and no earlier notification exists;
+- the robots.txt middleware's `robot_parser`: every request that waits for a robots.txt gets the parsed file.
 """
 
 from __future__ import annotations
@@ -62,24 +63,25 @@ logger = logging.getLogger(__name__)
 
 WANTED = "mediacrawl_wanted"  # the key in Request.meta
 _SOON_S = 0.05
-_ASKED_ENOUGH_S = 30.0  # then a transfer gives up its place, so that whoever waits for that can go on
+_ASKED_ENOUGH_S = 30.0  # then a transfer releases its slot, so that requests waiting for the slot can go on
 _BRIDGES: WeakKeyDictionary[Crawler, CrawlContext] = WeakKeyDictionary()
 
 
 class RequestDropped(IgnoreRequest):
-    """The run is stopping: neither a failure nor an answer."""
+    """The request was dropped because the run is stopping: neither a failure nor a response."""
 
 
 @dataclass(slots=True)
 class Wanted:
-    """The files that a request asks for, and what came of them.
+    """The files that a request is for, and the outcome of each.
 
     Attributes:
-        transfers: that of the request; then others of the same site, to be fetched over the same connection right
-            behind it. Their headers are those of each alone, and not those that middlewares give to all of a site.
-        fetched: set when the first has been fetched; its part is locked until it is published.
-        outcomes: of those of the others that were begun, in their order.
-        elapsed_s: what it all took.
+        transfers: the transfer of the request itself; then transfers of the same site, to be fetched right after it
+            over the same connection. They have only their own headers, without the headers that middlewares add to
+            all requests of a site.
+        fetched: set when the first file has been fetched. Its part file is locked until it is published.
+        outcomes: the outcomes of the other transfers that were begun, in their order.
+        elapsed_s: the duration of all transfers together, in seconds.
     """
 
     resources: FetchResources
@@ -89,14 +91,14 @@ class Wanted:
     elapsed_s: float = 0.0
 
     def only_first(self) -> None:
-        """Leave out those that were to follow: each goes alone."""
+        """Remove the transfers after the first: each of them gets a request of its own."""
         self.transfers = self.transfers[:1]
 
     def answer(self, outcomes: Sequence[Outcome], elapsed_s: float) -> Fetched:
-        """Take what came. Return that of the first.
+        """Record the outcomes of the transfers. Return the outcome of the first.
 
         Raises:
-            BaseException: why the first has not come.
+            BaseException: the error because of which the first file was not fetched.
         """
         first, *self.outcomes = outcomes
         self.elapsed_s = elapsed_s
@@ -106,26 +108,28 @@ class Wanted:
         return first
 
     def release(self) -> None:
-        """Let go of a part that nobody will publish: it stays for the next run."""
+        """Close the first part file without publishing it. The part file stays for the next run."""
         unlock(self.fetched)
 
     def give_up(self) -> None:
-        """The same for all of them, of which nobody will hear."""
+        """Close all part files without publishing them, and discard the outcomes."""
         for outcome in (self.fetched, *self.outcomes):
             unlock(outcome)
         self.fetched, self.outcomes = None, ()
 
 
 class CrawlContext:
-    """What mediacrawl keeps for one crawl, and how it is told that the crawl stops.
+    """The state that mediacrawl keeps for one crawl, and the notification that the crawl stops.
 
     Attributes:
-        stopping: the crawl is being closed before it was through; nothing that ends now counts as done.
+        stopping: the crawl is being closed before its regular end. A page or file that ends from then on does not
+            count as done.
         report: the counts of this run.
-        pauses: hosts that asked for quiet, for pages and media alike.
-        limit: the connections that may be open to a host, those of pages and media together.
-        pages: those of pages.
-        longest_pause_s: a host that asked for more is not waited for: its pages fail, as its media do.
+        pauses: the hosts that requested a pause, for pages and media alike.
+        limit: the connections that may be open to each host, for pages and media together; None without a limit.
+        pages: the connections of pages; None before `install`.
+        longest_pause_s: the longest pause that is waited for, in seconds. If a host requests a longer pause, its
+            pages fail, as its media do.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -148,11 +152,11 @@ class CrawlContext:
 
     @classmethod
     def of(cls, crawler: Crawler) -> CrawlContext:
-        """The bridge of a crawler; the same one for all its components."""
+        """Return the context of a crawler; all components of the crawler share one context."""
         return _BRIDGES.setdefault(crawler, cls(crawler))
 
     def install(self) -> None:
-        """Connect to the engine; again does nothing. Call it from `open` or later."""
+        """Connect to the engine; a repeated call does nothing. Call it from a component's `open` or later."""
         engine = self._crawler.engine
         assert engine is not None
         if isinstance(engine.downloader.handlers, _Handlers):
@@ -173,11 +177,11 @@ class CrawlContext:
             self._crawler.signals.connect(self._item_through, signal)
 
     async def download(self, request: Request) -> Response:
-        """Send a request of media through Scrapy's downloader.
+        """Send a media request through Scrapy's downloader.
 
         Raises:
-            RequestDropped: the crawl is stopping, whatever Scrapy makes of that: its engine raises
-                `AlreadyCalledError` for each request that ends after the last one that it knows of (2.19).
+            RequestDropped: the crawl is stopping. This replaces every exception of Scrapy during a stop: its engine
+                (2.19) raises `AlreadyCalledError` for each request that ends after the last request it knows of.
         """
         engine = self._crawler.engine
         if self.stopping or engine is None:
@@ -192,21 +196,23 @@ class CrawlContext:
             raise
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call this once when a stop begins, before anything is given up."""
+        """Register a callback to be called once when a stop begins, before any request is abandoned."""
         self._on_stop.append(callback)
 
     def may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
-        """Why a transfer may not be redirected to `url`, None if it may: the crawl's robots.txt middleware is asked,
-        as it is for pages. For transfer threads, see `Downloader.may_follow`.
+        """Return why a transfer may not be redirected to `url`; None if the redirect is allowed.
+
+        The crawl's robots.txt middleware decides, as for pages. The method blocks for up to 30 s; it is for transfer
+        threads, see `Downloader.may_follow`.
 
         Raises:
-            RobotsUnknown: learn the robots.txt of its target first, without a transfer that holds a place.
-            Interrupted: the crawl stops, or has ended.
+            RobotsUnknown: the robots.txt of the target must be fetched first, while no transfer holds a slot for it.
+            Interrupted: the crawl is stopping, or has ended.
         """
         if self._robots is None or self._loop is None:
             return None
         if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
-            return None  # the connection itself is refused, and no robots.txt is asked for there
+            return None  # the connection will be refused; no robots.txt request is sent to a private address
         sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
         answer, target = _Answer(), Request(redact_url(url), headers=sent)
         try:
@@ -222,7 +228,7 @@ class CrawlContext:
                 raise _unasked(target.url) from None
 
     async def learn_robots(self, url: str) -> None:
-        """Have the robots.txt of a URL's host asked for, if it is not known yet."""
+        """Fetch the robots.txt of a URL's host, if it is not known yet."""
         if self._robots is not None and not self.stopping:
             await asyncio.shield(self._ask(self._robots.robot_parser(Request(url))))
 
@@ -240,9 +246,9 @@ class CrawlContext:
 
     async def _why_not(self, target: Request) -> str | None:
         assert self._robots is not None
-        # A task of its own, that nobody cancels: others may wait for the same robots.txt.
+        # A separate task, which is never cancelled: other requests may wait for the same robots.txt.
         learning = self._ask(self._robots.robot_parser(target))
-        await asyncio.sleep(0)  # now it is done, if the robots.txt is known
+        await asyncio.sleep(0)  # now the task is done, if the robots.txt is known
         if not learning.done() and self._holds_media(target):
             raise _unasked(target.url)
         await asyncio.shield(learning)
@@ -254,12 +260,15 @@ class CrawlContext:
 
     def _ask(self, question: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(question)
-        self._asking.add(task)  # a loop holds its tasks weakly
+        self._asking.add(task)  # an event loop keeps only weak references to its tasks
         task.add_done_callback(self._asking.discard)
         return task
 
     def _holds_media(self, request: Request) -> bool:
-        """Whether media have places in a request's slot: who waits for one while holding one may wait for ever."""
+        """Return whether media hold places in a request's slot.
+
+        A transfer that holds a place in the slot and waits for a second place may wait for ever.
+        """
         assert self._crawler.engine is not None
         downloader = self._crawler.engine.downloader
         slot = downloader.slots.get(downloader.get_slot_key(request))
@@ -270,15 +279,17 @@ class CrawlContext:
             self._look_soon()
 
     def _look_soon(self) -> None:
-        # Not at once: an item counts as under way until its signals have been sent. And one look is enough for all
-        # the items of a long list that end meanwhile.
+        # Delayed, because the scraper counts an item as active until its signals have been sent. One check is also
+        # enough for all items of a long list that end in the meantime.
         if not self._look_is_due:
             self._look_is_due = True
             asyncio.get_running_loop().call_later(_SOON_S, self._look)
 
     def _look(self) -> None:
-        """After a start item, have the engine see whether it is through. By itself it looks when a response is:
-        so a crawl that is finished ends with its next heartbeat, up to 5 s later, one that is stopped never (2.19).
+        """Have the engine check, after a start item, whether the crawl has ended.
+
+        By itself the engine (2.19) checks only after a response. A finished crawl would then end with the next
+        heartbeat, up to 5 s later; a stopped crawl would never end.
         """
         self._look_is_due = False
         engine: Any = self._crawler.engine
@@ -293,7 +304,7 @@ class CrawlContext:
             items.closing.callback(self._crawler.spider)
 
     def stop_for(self, error: MachineError) -> None:
-        """This machine cannot go on: say so once, and close the crawl with everything resumable."""
+        """Report once that this machine cannot go on, and close the crawl so that all of it can be resumed."""
         if self.report.fatal is not None:
             return
         self.report.give_up(error)
@@ -309,10 +320,11 @@ class CrawlContext:
         async def close_spider_async(*, reason: str = "cancelled") -> None:
             if reason != "finished":
                 if self.report.fatal is None:
-                    # CLOSESPIDER_ITEMCOUNT closes from an item's signal, when its page is all but through. If that
-                    # did not count as done, the next run would do the same pages and close at the same place.
+                    # CLOSESPIDER_ITEMCOUNT closes the crawl from an item's signal, just before the item's page is
+                    # done. If the page did not count as done, the next run would fetch the same pages and close at
+                    # the same place.
                     await asyncio.sleep(_SOON_S)
-                    if engine.spider is None:  # it was through before it was stopped
+                    if engine.spider is None:  # the crawl ended by itself before the stop
                         return
                 self._stop()
             await close(reason=reason)
@@ -337,7 +349,7 @@ class CrawlContext:
                 given_up.errback(Failure(RequestDropped("the crawl is stopping")))
 
     def _abandonable(self, fetch: Callable[[Request], Deferred[Any]]) -> Callable[[Request], Deferred[Any]]:
-        """A `fetch` whose answer can be given up while Scrapy's own still waits."""
+        """Return a `fetch` with a result that can be abandoned while Scrapy's own `fetch` still waits."""
 
         def fetch_or_give_up(request: Request) -> Deferred[Any]:
             outer: Deferred[Any] = Deferred()
@@ -369,14 +381,14 @@ class CrawlContext:
         return fetch_or_give_up
 
     def _count_page_failure(self, request: Request, failure: Failure) -> None:
-        # NO_CALLBACK: robots.txt, which no spider asked for.
+        # NO_CALLBACK marks the request for a robots.txt, which no spider has made.
         of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
         if of_spider and not isinstance(failure.value, IgnoreRequest):
             self.report.count_page_failure(redact_url(request.url), describe_error(failure.value))
 
 
 class _Answer(Future["str | None"]):
-    """What a transfer thread waits for; a stop ends that."""
+    """The result that a transfer thread waits for; a stop cancels the wait."""
 
     def abort(self) -> None:
         self.cancel()
@@ -387,15 +399,17 @@ def _unasked(target: str) -> RobotsUnknown:
 
 
 def _ask_once(robots: Any) -> None:
-    """Who waits for a robots.txt that is on its way gets what it says. By itself the middleware (2.19) tells only the
-    first two; everybody else is told that there is none, and goes where it is not to go.
+    """Have the robots.txt middleware give the parsed file to every request that waits for it.
+
+    By itself the middleware (2.19) gives the parsed robots.txt only to the first two requests. Each later request is
+    told that there is no robots.txt, and may then be sent to a forbidden URL.
     """
     ask = robots.robot_parser
     asking: dict[str, asyncio.Task[Any]] = {}
 
     async def robot_parser(request: Request) -> Any:
         site = urlsplit(request.url).netloc
-        known = robots._parsers.get(site, asking)  # noqa: SLF001 - asking: not known yet
+        known = robots._parsers.get(site, asking)  # noqa: SLF001 - `asking` stands for "not known yet"
         if known is not asking and not isinstance(known, Deferred):
             return known
         if site not in asking:
@@ -407,7 +421,7 @@ def _ask_once(robots: Any) -> None:
 
 
 class _Handlers:
-    """Scrapy's download handlers, but for media."""
+    """Scrapy's download handlers, except that media go to the transfer pool."""
 
     def __init__(self, downloader: Any, crawl_context: CrawlContext, page_maxsize_bytes: int) -> None:
         self._downloader = downloader
@@ -418,8 +432,9 @@ class _Handlers:
         self._block_private = crawl_context.block_private
 
     async def download_request_async(self, request: Request) -> Response:
-        # Scrapy 2.19 hands a slot's whole queue over in one turn of the loop, as it counts a request as transferring
-        # only when its task runs (tried: 60 at once where CONCURRENT_REQUESTS_PER_DOMAIN was 2).
+        # Scrapy 2.19 starts the complete queue of a slot in one iteration of the event loop, because it counts a
+        # request as transferring only when its task runs (measured: 60 requests at once where
+        # CONCURRENT_REQUESTS_PER_DOMAIN was 2).
         key = str(request.meta.get("download_slot", ""))
         slot = self._downloader.slots.get(key)
         if slot is not None and self._context.limit is not None:
@@ -431,11 +446,11 @@ class _Handlers:
             if wanted is None:
                 return await self._page(request)
             if slot is None or slot.delay or "Cookie" in request.headers:
-                wanted.only_first()  # each is asked for at its own time, with its own cookies
+                wanted.only_first()  # each file is requested at its own time, with its own cookies
             return await self._media(request, wanted)
 
     async def _media(self, request: Request, wanted: Wanted) -> Response:
-        if wanted.fetched is not None:  # else one that has failed is tried again
+        if wanted.fetched is not None:  # otherwise a failed request is retried
             wanted.give_up()
             raise TransferError(request.url, "it had arrived, and a downloader middleware has it asked for once more")
         started = time.monotonic()
@@ -443,7 +458,7 @@ class _Handlers:
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
         outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
-        # AutoThrottle wants the time to the head; a transfer that needed several asks counts as slow.
+        # AutoThrottle needs the time to the head of the response; a transfer with several requests counts as slow.
         request.meta["download_latency"] = first.latency_s or wanted.elapsed_s
         return MediaResponse.of(request, first)
 
@@ -456,7 +471,7 @@ class _Handlers:
         host = parts.hostname or ""
         await self._wait_for_quiet_end(host)
         async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
-            await self._wait_for_quiet_end(host)  # to get a connection may have taken long
+            await self._wait_for_quiet_end(host)  # the wait for a connection may have been long
             response: Response = await self._handlers.download_request_async(request)
         address = str(response.ip_address or "")
         if self._block_private and address and not is_public(address):
@@ -468,11 +483,11 @@ class _Handlers:
         }
         longest_s = self._context.longest_pause_s
         if (pauses.heed(host, response.status, fields, longest_s=longest_s) or 0.0) > longest_s:
-            request.meta["dont_retry"] = True  # Scrapy would ask again at once
+            request.meta["dont_retry"] = True  # Scrapy would repeat the request at once
         return response
 
     async def _wait_for_quiet_end(self, host: str) -> None:
-        while (pause_s := self._context.pauses.remaining_s(host)) > 0:  # it may be prolonged meanwhile
+        while (pause_s := self._context.pauses.remaining_s(host)) > 0:  # the pause may be prolonged meanwhile
             if pause_s > self._context.longest_pause_s:
                 raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
             await asyncio.sleep(pause_s)
@@ -482,9 +497,12 @@ class _Handlers:
 
 
 def _close_idle(handlers: Any, host: str, but_for: int) -> bool:
-    """Close the idle connections that Scrapy's handlers keep to a host, but for so many; whether there were more.
+    """Close the idle connections that Scrapy's handlers keep to a host, except for `but_for` of them.
 
-    Handlers of another kind keep theirs: nothing tells which those are.
+    Handlers of another kind keep their connections, because these cannot be identified.
+
+    Returns:
+        Whether a connection was closed.
     """
     closed = False
     for handler in handlers._handlers.values():  # noqa: SLF001
@@ -505,11 +523,11 @@ def _close_idle(handlers: Any, host: str, but_for: int) -> bool:
 
 
 class MediaResponse(Response):
-    """The head of what has arrived; the body is on the disk.
+    """The head of a media response; the body is on the disk.
 
     Attributes:
-        fields: the headers, lower-case names and text, until somebody asks for `headers`: they are made then, and
-            may be changed. Most files get their names without.
+        fields: the headers, with lower-case names and text values, until the first access to `headers`. `headers` is
+            built then, and may be changed. Most files get their names without this access.
     """
 
     __slots__ = ("fields",)
@@ -538,7 +556,7 @@ class MediaResponse(Response):
 
 
 def fields_of(response: Response | None) -> Mapping[str, str]:
-    """Return the headers of an answer, as middlewares and projects left them: lower-case names, and text."""
+    """Return the headers of a response as middlewares and projects left them, as text with lower-case names."""
     if isinstance(response, MediaResponse) and response.fields is not None:
         return response.fields
     if response is None:
@@ -551,14 +569,15 @@ def fields_of(response: Response | None) -> Mapping[str, str]:
 
 
 def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
-    """Return what a request asks for, as its middlewares left it; then what follows it, with the headers that the
-    middlewares have given to it, and those of its own.
+    """Return the transfer of a request as its middlewares left it, then the transfers that follow.
+
+    Each follower has the headers that the middlewares set on the request, and its own headers.
     """
     first, *followers = wanted.transfers
     headers, proxy = _with_own_cookie(dict(headers_of(request)), first), _proxy(request)
     own = {name.lower() for name, _ in first.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
-    over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have the same headers of their own
+    over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have equal own headers
     leader = first._replace(
         url=request.url,
         headers=tuple(headers.items()),
@@ -569,10 +588,10 @@ def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
 
 
 def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest) -> dict[str, str]:
-    """The headers with the cookies that this one file is wanted with, beside those of the crawl.
+    """Return the headers with the file's own cookies added to the cookies of the crawl.
 
-    Scrapy's middleware takes a Cookie header away, and puts one in its place that has the crawl's cookies alone. As
-    all cookies they go to the origin of the URL and to no other.
+    Scrapy's middleware replaces a Cookie header by a header that has only the crawl's cookies. Like all cookies, the
+    file's own are sent only to the origin of the URL.
     """
     own = next((value for name, value in wanted.headers if name.lower() == "cookie"), "")
     if not own:
@@ -584,7 +603,7 @@ def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest) -> dict[s
 
 
 def headers_of(request: Request) -> tuple[tuple[str, str], ...]:
-    """As a transfer sends them."""
+    """Return the headers of a request as a transfer sends them."""
     return tuple(
         (name.decode("latin-1"), b", ".join(values).decode("latin-1"))
         for name, values in request.headers.items()
@@ -600,7 +619,7 @@ def _over(of_site: dict[str, str], own: tuple[tuple[str, str], ...]) -> tuple[tu
 
 
 def _proxy(request: Request) -> str | None:
-    """The proxy with its credentials, which Scrapy's middleware has moved into a header."""
+    """Return the proxy with its credentials, which Scrapy's middleware has moved into a header."""
     proxy: str | None = request.meta.get("proxy")
     if not proxy:
         return None

@@ -1,14 +1,15 @@
-"""Sends batches of media through Scrapy: the first file takes the whole way, the others follow over its connection.
+"""Sends batches of media through Scrapy: only the first file uses its downloader, the others reuse the connection.
 
-What Scrapy's downloader does for one request costs more than to fetch a small file. Of what it does, nearly all
+The work of Scrapy's downloader for one request costs more than the transfer of a small file. Nearly all of this work
 is the same for every file of a site: user agent, default headers, credentials, proxy, and the place in the slot. So
-while more files of a site are wanted than it has connections, several of them share one pass: robots.txt is asked
-for each, the rest is as the first has it. A file takes Scrapy's way alone where that would not be the same:
+while more files of a site are wanted than the site has connections, several files share one pass through the
+downloader. robots.txt is checked for each file; everything else is taken from the first file. A file passes through
+Scrapy alone where the result would differ:
 
-- with a delay, AutoThrottle, an HTTP cache, `DOWNLOAD_SLOTS`, a downloader middleware that is not Scrapy's own, or
-  somebody who listens to what the downloader tells of each request;
-- with cookies, a method, meta or flags of its own;
-- where robots.txt says no.
+- with a delay, AutoThrottle, an HTTP cache, `DOWNLOAD_SLOTS`, `CLOSESPIDER_PAGECOUNT`, a downloader middleware that
+  is not Scrapy's own, or a receiver of the downloader's signals about single requests;
+- with cookies, a method, a body, meta or flags of its own;
+- where robots.txt forbids the file.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ANSWERED_ELSEWHERE = "a downloader middleware answered, and not the network"
-# Meta that says nothing about how to ask: ours, and what stock media pipelines set for each of their requests.
+# Meta that does not change a request: keys of mediacrawl, and keys that stock media pipelines set on each request.
 _PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
-_SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than all else here
+_SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than the rest
 _PER_REQUEST = (
     signals.request_reached_downloader,
     signals.request_left_downloader,
@@ -58,12 +59,12 @@ _PER_REQUEST = (
 
 @dataclass(slots=True)
 class Carrier:
-    """What Scrapy's downloader needs to know of a file.
+    """The facts about a file that Scrapy's downloader needs.
 
     Attributes:
-        request: None where nothing but the URL and headers of its own is to be known.
+        request: Scrapy's request; None if the file has no more than a URL and its own headers.
         offsite: the host need not be among the allowed domains.
-        problem: what a project's code raised when it was asked about the request: it is not sent.
+        problem: the exception that a project's code raised for the request. The request is then not sent.
         response: set when the file has been fetched, as the middlewares left it.
     """
 
@@ -73,15 +74,15 @@ class Carrier:
     response: Response | None = None
 
     def keep(self, response: Response) -> None:
-        """Keep the answer, for who gave the request."""
+        """Keep the response for the caller that supplied the request."""
         if self.request is not None:
             self.response = response
 
     def lead(self, file: FileRequest) -> Request:
-        """Return the request for a file as Scrapy wants it."""
+        """Return the request for a file in the form that Scrapy needs."""
         request = self.request
         if request is None:
-            # The bytes that they had.
+            # latin-1 restores the original bytes.
             headers = {name: value.encode("latin-1") for name, value in file.transfer.headers}
             meta: dict[str, Any] = {"media_page": file.page} if file.page else {}
             if self.offsite:
@@ -92,15 +93,16 @@ class Carrier:
 
 
 def place_of(request: FileRequest) -> tuple[str, str]:
-    """Name the host of a file, and the kind of its line.
+    """Return the name of a file's host queue, and the kind of its subqueue.
 
-    The host is its origin, the slot of the downloader that a project has chosen, and whether it may be offsite.
+    The name consists of the origin, the downloader slot that a project has chosen, and whether the file may be
+    offsite.
     """
     found = _SITE_AND_PATH.match(request.transfer.url)
     site, path = found.groups() if found is not None else ("", "")
     sent = request.carrier.request
     slot = sent.meta.get("download_slot") if sent is not None else None
-    if slot is not None:  # of a project: it has its own pace
+    if slot is not None:  # chosen by a project: the slot has its own pace
         site = f"{site} {slot}"
     return f"{site}{' offsite' * request.carrier.offsite}", kind_of_line(request, path)
 
@@ -109,7 +111,7 @@ class BatchDispatcher:
     """Sends batches through the downloader of a crawl.
 
     Attributes:
-        may_batch: several files may share a pass.
+        may_batch: several files may share one pass through the downloader.
     """
 
     def __init__(self, crawler: Crawler, crawl_context: CrawlContext, resources: FetchResources) -> None:
@@ -120,7 +122,7 @@ class BatchDispatcher:
         self.may_batch = _may_batch(crawler)
 
     def is_batchable(self, request: Request) -> bool:
-        """Return whether a pipeline's request is like any other of its site."""
+        """Return whether a pipeline's request is like others of its site, so that several may share a pass."""
         return (
             self.may_batch
             and request.method == "GET"
@@ -129,7 +131,7 @@ class BatchDispatcher:
         )
 
     async def send(self, batch: Batch) -> list[Outcome | None]:
-        """Fetch a batch. Return what came of each file; None for those that were not begun."""
+        """Fetch a batch. Return the outcome of each file; None for the files that were not begun."""
         first, *others = batch.requests
         request = first.carrier.lead(first)
         followers = await self._obedient(request, others)
@@ -140,7 +142,7 @@ class BatchDispatcher:
             response = await self._context.download(request)
             first.carrier.keep(response)
             if response.request is not None and response.request.meta.get(WANTED) is not wanted:
-                wanted.give_up()  # this is the answer to another request, that a middleware has made
+                wanted.give_up()  # the response belongs to another request, made by a middleware
             outcome = wanted.fetched or TransferError(first.url, ANSWERED_ELSEWHERE)
             if not first.batchable and isinstance(outcome, Fetched):
                 outcome = outcome._replace(headers=fields_of(response))
@@ -155,13 +157,16 @@ class BatchDispatcher:
             request.meta.pop(WANTED, None)
         try:
             self._count(wanted)
-        except Exception:  # the statistics of a project
+        except Exception:  # raised by a project's own statistics class
             logger.exception("The statistics have raised: %d files are missing there", len(wanted.outcomes))
         came = dict(zip((one.key for one in followers), wanted.outcomes, strict=False))
         return [outcome, *(_judged(one, came.get(one.key)) for one in others)]
 
     async def _obedient(self, request: Request, others: list[FileRequest]) -> list[FileRequest]:
-        """Those that robots.txt does not mind. The others are asked about when they lead, and refused."""
+        """Return the requests that robots.txt allows.
+
+        The other requests are checked again, and refused, when they are first in a batch.
+        """
         if self._robots is None or not others:
             return others
         try:
@@ -169,18 +174,18 @@ class BatchDispatcher:
             if parser is None:
                 return others
             return [one for one in others if parser.allowed(one.transfer.url, self._agent(one))]
-        except Exception:  # given up, or a mistake of somebody: each is asked about alone
+        except Exception:  # abandoned, or an error in other code: each file is checked alone
             return []
 
     def _agent(self, request: FileRequest) -> str:
-        """The name that robots.txt is asked for, as Scrapy's middleware chooses it."""
+        """Return the user agent for which robots.txt is evaluated, as Scrapy's middleware chooses it."""
         assert self._robots is not None
         own = {name.lower(): value for name, value in request.transfer.headers}
         agent = self._robots._robotstxt_useragent  # noqa: SLF001
         return agent or own.get("user-agent") or self._robots._default_useragent  # noqa: SLF001
 
     def _count(self, wanted: Wanted) -> None:
-        """The followers in Scrapy's statistics, as if each had taken the whole way."""
+        """Add the followers to Scrapy's statistics, as if each had passed through the downloader alone."""
         fetched = [outcome for outcome in wanted.outcomes if isinstance(outcome, Fetched)]
         if not wanted.outcomes:
             return
@@ -195,7 +200,7 @@ class BatchDispatcher:
 
 
 def _judged(request: FileRequest, outcome: Outcome | None) -> Outcome | None:
-    """What came of a follower; a mistake of ours is a failure of that file."""
+    """Return the outcome of a follower; an unexpected exception becomes a failure of that file."""
     if outcome is None or isinstance(outcome, Fetched | TransferError | MachineError | Interrupted | PartInUse):
         return outcome
     return failure_of(request.url, outcome)
@@ -215,7 +220,7 @@ def _may_batch(crawler: Crawler) -> bool:
 
 
 def is_listened_to(crawler: Crawler, signal: object) -> bool:
-    """By somebody who is not Scrapy's own, nor ours."""
+    """Return whether a signal has a receiver that belongs neither to Scrapy nor to mediacrawl."""
     receivers = dispatcher.liveReceivers(dispatcher.getAllReceivers(crawler.signals.sender, signal))
     modules = [str(getattr(receiver, "__module__", "")) for receiver in receivers]
     return any(not module.startswith(("scrapy.", "mediacrawl.")) for module in modules)

@@ -1,4 +1,4 @@
-"""What an item asks for beside its URLs, and how a request carries it."""
+"""The options that an item has beside its URLs, and the requests that carry them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
 
-# What an item with a single URL may say about it, and where the request carries it.
+# The options of an item with a single URL, and the keys of `Request.meta` that carry them.
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
     for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
@@ -34,7 +34,7 @@ _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 
 
 def request_for(url: str) -> Request:
-    """A request, also for what is no URL: that one fails by itself, and not the item with its other files."""
+    """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files."""
     try:
         return Request(url, callback=NO_CALLBACK)
     except (ValueError, TypeError):
@@ -42,14 +42,17 @@ def request_for(url: str) -> Request:
 
 
 def plain_url(url: object) -> str | None:
-    """The URL as a request would have it; None for what is no http or https URL, or has credentials."""
+    """Return the URL as a request would have it; None if it is no http or https URL, or has credentials."""
     if not isinstance(url, str) or Origin.of(url) is None or redact_url(url) != url:
         return None
     return url if is_canonical(url) else request_for(url).url
 
 
 def without_credentials(request: Request) -> Request:
-    """User name and password of the URL as a header: no log and no ledger shows that, no other host gets it."""
+    """Return the request with user name and password moved from the URL into a header.
+
+    No log and no ledger shows the header, and no other host gets it.
+    """
     url = redact_url(request.url)
     if url == request.url:
         return request
@@ -57,31 +60,31 @@ def without_credentials(request: Request) -> Request:
     user, _, password = userinfo.partition(":")
     headers = Headers(request.headers)
     user, password = unquote(user), unquote(password)
-    # RFC 7617 2.1: most servers want UTF-8 where the older coding cannot write it.
+    # RFC 7617 2.1: most servers expect UTF-8 where latin-1, the older encoding, lacks a character.
     encoding = "utf-8" if any(ord(character) > 0xFF for character in user + password) else "latin-1"
     headers.setdefault("Authorization", basic_auth_header(user, password, encoding))
     return request.replace(url=url, headers=headers)
 
 
 def _digests(request: Request) -> tuple[Digest, ...]:
-    """What the list says that the bytes hash to."""
+    """Return the digests that the list or item gives for the bytes of the file."""
     return url_list.digests_of(_facts(request))
 
 
 def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> None:
-    """Put what the item says into the request's meta; but for the page, that is about an item with a single URL."""
+    """Copy the item's options into the request's meta; if it has several URLs, copy only the page."""
     for name, meta_name in _OPTIONS.items():
         if (value := adapter.get(name)) and (single or name == "page"):
             request.meta[meta_name] = writable(str(value))
 
 
 def says_more(adapter: ItemAdapter) -> bool:
-    """Whether an item says more about its files than their URLs and where they were found."""
+    """Return whether an item has other options for its files than their URLs and the page that links to them."""
     return any(adapter.get(name) for name in _MORE)
 
 
 def file_request_of(request: Request, key: str | Exception, *, allow_redirects: bool, batchable: bool) -> FileRequest:
-    """Return what a request of Scrapy asks for; `key` is its media key, or why it has none."""
+    """Return the file request for a request of Scrapy; `key` is its media key, or the error that prevented one."""
     problem = key if isinstance(key, Exception) else None
     transfer = TransferRequest(
         request.url if isinstance(key, Exception) else key,
@@ -116,7 +119,7 @@ def plain_request(
     allow_redirects: bool,
     batchable: bool,
 ) -> FileRequest:
-    """Return the request for a URL of which nothing is to be known but its own headers and where it was found."""
+    """Return the request for a URL that has no options but its own headers and the page that links to it."""
     transfer = TransferRequest(
         key_of_url(url),
         url,
@@ -129,9 +132,9 @@ def plain_request(
 
 
 def refusal_of(request: FileRequest) -> TransferError | None:
-    """Return why a file cannot be asked for; None if it can."""
+    """Return the error because of which a file cannot be requested; None if it can be."""
     sent: Request | None = request.carrier.request
-    if sent is None:  # it is plain
+    if sent is None:  # a plain request
         return None
     if Origin.of(request.transfer.url) is None:
         return UnsupportedURL(request.transfer.url, "not an http or https URL with a host")
@@ -147,7 +150,7 @@ def _facts(request: Request) -> dict[str, str | None]:
 
 
 def hide_credentials(adapter: ItemAdapter, field: str) -> None:
-    """The item goes on to feeds: its URLs without user names and passwords."""
+    """Remove user names and passwords from the item's URLs, because the item goes on to feeds."""
     urls = adapter.get(field)
     if isinstance(urls, list):
         shown = [redact_url(url) if isinstance(url, str) else url for url in urls]

@@ -1,4 +1,4 @@
-"""The connections of pages, which Scrapy's own handlers open, among those that a host allows."""
+"""The connections of pages, which Scrapy's own handlers open, within the limit for each host."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.transport.permits import ConnectionLimit
 
-# So long a page's last connection stays open for the next page, though a file waits for its place: there is one page
-# after the other, and each would have to connect anew.
+# Seconds for which the last connection of a page stays open for the next page, even if a file waits for its permit.
+# Pages of a crawl follow each other, and each would otherwise have to connect anew.
 KEPT_S = 2.0
 
 
@@ -25,12 +25,12 @@ class _Host:
     """Permits for one host.
 
     Attributes:
-        permits: as many connections may be open.
-        active: of them, those that a page is just coming over.
-        owed: that are to be given back.
-        pages: that have come. One alone is mostly a robots.txt.
-        idle_at: when the last page was through, by the clock of the loop.
-        waiting: pages that wait for a permit.
+        permits: the number of connections that may be open.
+        active: the number of permits that pages use at present.
+        owed: the number of permits that are to be given back.
+        pages: the number of pages that have ended. A single page is mostly a robots.txt.
+        idle_at: the time at which the last page ended, by the clock of the event loop.
+        waiting: the futures of pages that wait for a permit.
     """
 
     permits: int = 0
@@ -41,36 +41,42 @@ class _Host:
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     def take(self) -> bool:
-        """Use a permit for a page, if one is not used."""
+        """Use a permit for a page; return False if all permits are in use."""
         is_free = self.active < self.permits
         self.active += is_free
         return is_free
 
     def release(self, now_s: float) -> None:
-        """A page is through."""
+        """Note that a page has ended, at `now_s`."""
         self.active -= 1
         self.pages += 1
         self.idle_at = now_s
 
     def grant(self) -> None:
-        """One more permit is there."""
+        """Add one permit."""
         self.permits += 1
 
     def owe(self, count: int) -> None:
-        """So many permits are to be given back, or as many as there are."""
+        """Note that `count` permits are to be given back, or all permits if there are fewer."""
         self.owed = min(max(count, self.owed), self.permits)
 
     def give_back(self, count: int) -> None:
-        """So many are given back."""
+        """Remove `count` permits that were given back."""
         self.permits -= count
         self.owed -= count
 
 
 class PageConnections:
-    """A holder of permits, see `connections.Holder`. All happens in the loop's thread."""
+    """A holder of permits, see `transport.permits.Holder`. All state is changed in the event loop's thread."""
 
     def __init__(self, limit: ConnectionLimit | None, close_idle: Callable[[str, int], bool]) -> None:
-        """`close_idle` closes the idle connections to a host but for so many; whether there were more."""
+        """Create a holder without permits.
+
+        Args:
+            limit: grants the permits; None if connections are not limited.
+            close_idle: closes the idle connections to a host except for a given number, and returns whether there
+                were more.
+        """
         self._limit = limit
         self._close_idle = close_idle
         self._hosts: dict[str, _Host] = {}
@@ -78,7 +84,7 @@ class PageConnections:
 
     @asynccontextmanager
     async def connection(self, host: str) -> AsyncIterator[None]:
-        """Have a permit while the block runs. It stays here for the next page, until somebody else asks for it."""
+        """Hold a permit while the block runs. It is kept for the next page until another holder requests it."""
         if self._limit is None or not host:
             yield
             return
@@ -98,7 +104,7 @@ class PageConnections:
             await future
         except BaseException:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self._release(host, state)  # it came, and nobody wants it any more
+                self._release(host, state)  # the permit was granted, but its page waits no longer
             else:
                 with suppress(ValueError):
                     state.waiting.remove(future)
@@ -119,20 +125,20 @@ class PageConnections:
         self._settle(host, state)
 
     def stop(self, error: Exception) -> None:
-        """No page waits any more."""
+        """Raise `error` in all pages that wait for a permit."""
         for state in self._hosts.values():
             while state.waiting:
                 future = state.waiting.popleft()
                 if not future.done():
                     future.set_exception(error)
-                    future.exception()  # seen: its page may have been given up
+                    future.exception()  # marks it as retrieved: the page may have been abandoned
 
     def grant(self, host: str) -> None:
         """See `Holder.grant`."""
         self._soon(self._granted, host)
 
     def deny(self, host: str) -> None:
-        """See `Holder.deny`. Pages wait."""
+        """See `Holder.deny`. Never called in practice: pages always wait for a grant."""
 
     def recall(self, host: str, count: int) -> None:
         """See `Holder.recall`."""
@@ -157,7 +163,7 @@ class PageConnections:
         self._settle(host, state)
 
     def _settle(self, host: str, state: _Host) -> None:
-        """Give back what is owed and not used."""
+        """Give back the permits that are owed and not in use."""
         assert self._limit is not None
         given = min(state.owed, state.permits - state.active)
         if given and given == state.permits and state.pages > 1 and self._limit.limit_of(host) > 1:
@@ -168,7 +174,7 @@ class PageConnections:
         if not given:
             return
         state.give_back(given)
-        # A permit may have no connection any more: the server has closed it.
+        # A permit may have no open connection, if the server has closed it.
         were_open = self._close_idle(host, state.permits - state.active)
         self._loop.call_later(CUT_COUNTS_S if were_open else 0, self._limit.give_back, self, host, given)
         if not (state.permits or state.waiting) and self._hosts.get(host) is state:

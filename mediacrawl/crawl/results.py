@@ -1,4 +1,4 @@
-"""What became of each wanted file of a crawl: counted for the summary and the statistics, said in the log."""
+"""The result of each wanted file of a crawl: counted for the summary and the statistics, and logged."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_FAILED = 10_000  # that are remembered, so that memory does not grow
+_MOST_FAILED = 10_000  # failures that are remembered; a limit, so that memory does not grow
 
 
 class MediaError(FileException):
-    """A file that did not arrive, as `item_completed` sees it.
+    """The error of a file that was not fetched, as `item_completed` gets it.
 
     Attributes:
-        url: without credentials.
-        reason: a few words.
+        url: the URL without credentials.
+        reason: the cause in a few words.
     """
 
     def __init__(self, url: str, reason: str) -> None:
@@ -42,7 +42,10 @@ class MediaError(FileException):
 
 
 class CountedFile:
-    """One file that an item wants, in whose way a project has a say: it is counted once, whatever its methods do."""
+    """A wanted file of an item that a project's own methods handle.
+
+    The file is counted exactly once, regardless of the behaviour of these methods.
+    """
 
     def __init__(self, report: RunStats, url: str) -> None:
         self._report = report
@@ -50,19 +53,19 @@ class CountedFile:
         self._is_counted = False
 
     def note_result(self) -> None:
-        """Note a result that `ResultCounter.count` counts. A second one is that of one more wanted file."""
+        """Note a result that `ResultCounter.count` counts. A second result counts as one more wanted file."""
         if self._is_counted:
             self._report.count_wanted(1)
         self._is_counted = True
 
     def note_known_result(self) -> None:
-        """Note that another one who wants this file has its result counted."""
+        """Note that the result is counted for another request for the same file."""
         if not self._is_counted:
             self._report.count_wanted(-1)
         self._is_counted = True
 
     def conclude(self, error: BaseException | None) -> None:
-        """Count the file if nothing was noted: a project's own method has fetched it, or refused it with an error."""
+        """Count the file if no result was noted: a project's method has fetched it, or refused it with `error`."""
         if self._is_counted:
             return
         self._is_counted = True
@@ -74,10 +77,10 @@ class CountedFile:
 
 
 class ResultCounter:
-    """The books of one pipeline.
+    """Counts and logs the results of one pipeline.
 
     Args:
-        count_status: gets the status of files that are there, or "failed", and how many they are.
+        count_status: called with the status of files that are present, or "failed", and the number of these files.
     """
 
     def __init__(self, crawler: Crawler, count_status: Callable[[str, int], None]) -> None:
@@ -85,26 +88,26 @@ class ResultCounter:
         self._stats = crawler.stats
         self._count_status = count_status
         self._recent = Recent()
-        self._failed: OrderedDict[str, str] = OrderedDict()  # in this run, of late: key and reason
-        # Scrapy makes a record of each message, and only then looks whether anybody wants to read it.
+        self._failed: OrderedDict[str, str] = OrderedDict()  # recent failures of this run: key and reason
+        # Scrapy makes a log record of each message before it checks whether a handler will emit the record.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
 
     def failure(self, key: str) -> str | None:
-        """Return why a file has failed in this run; None if it has not, or long ago."""
+        """Return why a file has failed in this run; None if it has not failed, or too many files failed after it."""
         return self._failed.get(key)
 
     def note_failure(self, key: str, reason: str) -> None:
-        """Remember that a file has failed in this run, whose result is to follow."""
+        """Remember that a file has failed in this run. Its result may be counted later."""
         self._failed[key] = reason
         if len(self._failed) > _MOST_FAILED:
             self._failed.popitem(last=False)
 
     def expect_result(self, url: str) -> CountedFile:
-        """Return the counter of a file whose way a project decides; end with `CountedFile.conclude`."""
+        """Return the counter of a file that a project's methods handle; finish with `CountedFile.conclude`."""
         return CountedFile(self._report, url)
 
     def count(self, results: Sequence[FileResult]) -> None:
-        """Count what has become of files, and say it in the log."""
+        """Count the results of files, and log them."""
         there = [result for result in results if result.status == UPTODATE]
         if there:
             self.count_present([result.request.key for result in there if result.request is not None])
@@ -116,10 +119,10 @@ class ResultCounter:
                 self._count_failure(result)
 
     def count_present(self, keys: Sequence[str]) -> None:
-        """Count files that needed nothing."""
+        """Count files that needed no transfer."""
         new = sum(map(self._recent.add, keys))
         self._report.count_present(new)
-        self._report.count_wanted(new - len(keys))  # two pages show the same picture: counted once
+        self._report.count_wanted(new - len(keys))  # a picture that two pages show is counted once
         self._count_status(UPTODATE, len(keys))
 
     def _count_arrived(self, results: Sequence[FileResult]) -> None:
@@ -150,11 +153,11 @@ class ResultCounter:
 
 
 def info_of(url: str, result: FileResult) -> FileInfo:
-    """Return what an item gets to know of a file that is there; `url` is what it has asked for.
+    """Return the information that an item gets about a file that is present; `url` is the item's own URL for it.
 
     Raises:
-        MediaError: it is not there.
-        Interrupted: the run has stopped before it was known.
+        MediaError: the file is not present.
+        Interrupted: the run has stopped before the result was known.
     """
     if result.status == INTERRUPTED:
         raise Interrupted(url)

@@ -1,4 +1,4 @@
-"""So many at a time, for each key."""
+"""A limit on concurrent work for each key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class KeyedSemaphore:
-    """A semaphore for each key, kept only while somebody holds or wants a place of it."""
+    """A semaphore for each key, kept only while a task holds or waits for one of its places."""
 
     def __init__(self) -> None:
         self._places: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
     async def place(self, key: str, limit: int) -> AsyncIterator[None]:
-        """Wait for one of `limit` places; a limit of 0 is none. First come, first served."""
+        """Wait for one of `limit` places, in order of arrival. A limit of 0 means no limit."""
         if limit <= 0:
             yield
             return

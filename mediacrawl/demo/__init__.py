@@ -1,4 +1,4 @@
-"""A little web site with pictures, sound and video, made on the spot, for `scrapy crawl demo` and the docs."""
+"""A small web site with generated pictures, sound and video, for `scrapy crawl demo` and the docs."""
 
 from mediacrawl.demo.site import DemoSite
 

@@ -1,4 +1,4 @@
-"""What the demo site serves: three pages, and what they show."""
+"""The content of the demo site: three pages, and their media files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mediacrawl.demo import media
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One media file. `wanted`: a whole crawl brings it home; not so the smaller of several sizes."""
+    """One media file. `wanted`: a complete crawl fetches the file; False for the smaller of several sizes."""
 
     body: bytes
     content_type: str
@@ -18,12 +18,12 @@ class File:
     wanted: bool = True
 
 
-SLOW = "/video/plasma.avi"  # throttled, so that there is a progress bar to look at
-BREAKS = "/pictures/dawn-1280.png"  # its connection breaks in the middle once
+SLOW = "/video/plasma.avi"  # throttled, so that a progress bar is visible
+BREAKS = "/pictures/dawn-1280.png"  # the connection of its first response breaks in the middle
 
 FIRST_PAGE = "/"
 GIF_OF_ONE_PIXEL = (
-    "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"  # before the script ran
+    "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"  # before the page's script runs
 )
 
 _GALLERY = f"""<!DOCTYPE html>
@@ -93,7 +93,7 @@ _SOUND_AND_VIDEO = f"""<!DOCTYPE html>
 
 
 def pages() -> dict[str, tuple[bytes, str]]:
-    """Path -> (body, content type), in the order in which one leads to the next."""
+    """Return path -> (body, content type), in the order in which each page links to the next."""
     return {
         FIRST_PAGE: (_GALLERY.encode(), "text/html; charset=utf-8"),
         "/page/2": (_CHINESE.encode("gbk"), "text/html; charset=gbk"),
@@ -103,7 +103,7 @@ def pages() -> dict[str, tuple[bytes, str]]:
 
 @functools.cache
 def files() -> dict[str, File]:
-    """Path -> file. A path is percent-decoded; its query, if any, belongs to it."""
+    """Return path -> file. A path is percent-decoded and includes its query, if any."""
     return {**_pictures(), **_named_by_the_server(), **_sounds(), **_videos()}
 
 
@@ -128,7 +128,7 @@ def _pictures() -> dict[str, File]:
 
 
 def _named_by_the_server() -> dict[str, File]:
-    # RFC 6266, 4.3: filename* carries what ASCII cannot; the plain one is for those that do not know it.
+    # RFC 6266, 4.3: filename* carries non-ASCII characters; filename is for clients that do not support it.
     mountain = "attachment; filename=\"1001.png\"; filename*=UTF-8''%E5%B1%B1%20%E2%80%93%20%E6%97%A5%E5%87%BA.png"
     water = "inline; filename=\"1002.png\"; filename*=UTF-8''%E6%B0%B4.png"
     return {

@@ -1,6 +1,6 @@
-"""Pictures, sounds and videos out of nothing but the standard library; the same bytes each time they are made.
+"""Pictures, sounds and videos generated with the standard library alone; the bytes are the same each time.
 
-Every function is pure and quick (well under 0.2 s), and what it gives opens in any viewer or player.
+Every function is pure and fast (well under 0.2 s), and its result opens in any viewer or player.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SAMPLES_PER_S = 22_050
 SEMITONE = 2 ** (1 / 12)
 
 
-# Pictures: a plasma is a picture of one byte for each pixel, coloured by a palette of 256.
+# Pictures: a plasma is a picture of one byte for each pixel, coloured by a palette of 256 colours.
 
 
 @functools.cache
 def palette(hue: float) -> tuple[bytes, ...]:
-    """256 RGB colours that flow into each other and end where they began."""
+    """Return 256 RGB colours that change gradually and end near the first colour."""
     turn = 2 * math.pi
     return tuple(
         bytes(round(127.5 + 127.5 * math.sin(turn * (hue + third / 3 + index / 256))) for third in range(3))
@@ -33,7 +33,7 @@ def palette(hue: float) -> tuple[bytes, ...]:
 
 
 def plasma(width: int, height: int, phase: float = 0.0) -> list[bytes]:
-    """Rows of palette indices: three waves, along x, along y and along the diagonal."""
+    """Return rows of palette indices: the sum of three waves, along x, along y and along the diagonal."""
     across = [int(128 + 127 * math.sin(x / width * 7 + phase)) for x in range(width)]
     slant = [int(64 + 63 * math.sin(i / (width + height) * 19 - phase)) for i in range(width + height)]
     rows = []
@@ -44,7 +44,7 @@ def plasma(width: int, height: int, phase: float = 0.0) -> list[bytes]:
 
 
 def png(width: int, height: int, *, hue: float = 0.0, phase: float = 0.0) -> bytes:
-    """A PNG of colour type 3: eight bits of palette index for each pixel (PNG 3rd edition, 11.2)."""
+    """Return a PNG of colour type 3: an eight-bit palette index for each pixel (PNG 3rd edition, 11.2)."""
     lines = b"".join(b"\0" + row for row in plasma(width, height, phase))  # filter type 0 before each line
     return b"".join(
         (
@@ -75,7 +75,7 @@ def svg(width: int, height: int) -> bytes:
 
 
 def gif(width: int, height: int, frames: int, *, hue: float = 0.0) -> bytes:
-    """A GIF89a that runs for ever: 128 colours, ten frames a second."""
+    """Return a GIF89a that loops for ever: 128 colours, ten frames a second."""
     loop = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
     pictures = b"".join(
         b"\x21\xf9\x04\x04" + struct.pack("<HBB", 10, 0, 0)  # a delay of ten hundredths of a second
@@ -88,9 +88,10 @@ def gif(width: int, height: int, frames: int, *, hue: float = 0.0) -> bytes:
 
 
 def _gif_pixels(pixels: bytes) -> bytes:
-    """LZW that never compresses: codes stay eight bits wide as the table is cleared before it grows to nine.
+    """Encode pixels in LZW without compression.
 
-    With a minimum code size of 7, 128 clears and 129 ends; the table reaches 256 after 127 codes.
+    Codes stay eight bits wide, as the table is cleared before they grow to nine. With a minimum code size of 7, code
+    128 clears and code 129 ends; the table reaches 256 after 127 codes.
     """
     halved = bytes(pixel >> 1 for pixel in pixels)
     codes = b"".join(b"\x80" + halved[at : at + 120] for at in range(0, len(halved), 120)) + b"\x81"
@@ -102,7 +103,7 @@ def _gif_pixels(pixels: bytes) -> bytes:
 
 
 def wav(melody: str, note_s: float = 0.25) -> bytes:
-    """A mono WAV of 16 bits: each character is a note, `a` the lowest, in semitones; a space is a rest."""
+    """Return a mono WAV of 16 bits: each character is a note, `a` the lowest, in semitones; a space is a rest."""
     notes: dict[str, array.array[int]] = {note: _note(note, note_s) for note in set(melody)}
     samples = array.array("h", itertools.chain.from_iterable(notes[note] for note in melody))
     if sys.byteorder == "big":
@@ -128,7 +129,10 @@ def _note(note: str, note_s: float) -> array.array[int]:
 
 
 def avi(width: int, height: int, frames: int, *, frames_per_s: int = 10, hue: float = 0.0) -> bytes:
-    """A RIFF AVI of raw 24-bit frames, with an index. `width` a multiple of four: so lines need no padding."""
+    """Return a RIFF AVI of raw 24-bit frames, with an index.
+
+    `width` must be a multiple of four, so that lines need no padding.
+    """
     colours = [colour[::-1] for colour in palette(hue)]  # a DIB is blue, green, red, from the bottom up
     pictures = [
         b"".join(
@@ -144,7 +148,7 @@ def avi_of(pictures: list[bytes], width: int, height: int, frames_per_s: int) ->
     per_s = size * frames_per_s
     main = struct.pack(
         "<14I", 1_000_000 // frames_per_s, per_s, 0, 0x10, len(pictures), 0, 1, size, width, height, 0, 0, 0, 0
-    )  # 0x10: it has an index
+    )  # 0x10: the file has an index
     stream = struct.pack(
         "<4s4sIHH8I4H", b"vids", b"DIB ", 0, 0, 0, 0, 1, frames_per_s, 0, len(pictures), size, 0, 0,
         0, 0, width, height,

@@ -1,8 +1,8 @@
-"""The demo site's server: small, and as obedient to RFC 9110 as a good static server, but for two files.
+"""The demo site's server: small, and as compliant with RFC 9110 as a good static server, except for two files.
 
-One is slow, so that there is a progress bar to look at; the connection of another breaks in its middle the first
-time, so that there is something to resume. ETag and Last-Modified are the same in every process: a second crawl
-skips what the first one fetched, and resumes what it began. Only the port may differ.
+The first file is slow, so that a progress bar is visible. The connection of the second file breaks in the middle the
+first time, so that a crawl has a transfer to resume. ETag and Last-Modified are the same in every process: a second
+crawl skips the files that the first crawl fetched, and resumes its part files. Only the port may differ.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _IDLE_S = 30.0
 
 
 class DemoSite:
-    """Serves on 127.0.0.1 from daemon threads of this process, between `start` and `stop` or in a `with`.
+    """Serves on 127.0.0.1 from daemon threads of this process, between `start` and `stop` or in a `with` block.
 
     Args:
-        port: 0 for any that is free; a fixed one keeps the URLs the same from run to run.
-        slow_bytes_per_s: how fast the slow file comes; None for the environment's MEDIACRAWL_DEMO_BYTES_PER_S,
-            or, without it, a rate at which it takes between two and three seconds. 0 is as fast as can be.
-        breaks: whether the first answer for one picture breaks off in its middle.
+        port: 0 for any free port; a fixed port keeps the URLs the same from run to run.
+        slow_bytes_per_s: the rate of the slow file; None for the environment's MEDIACRAWL_DEMO_BYTES_PER_S, or,
+            without it, a rate at which the file takes between two and three seconds. 0 means no limit.
+        breaks: whether the first response for one picture breaks off in the middle.
     """
 
     def __init__(self, port: int = 0, *, slow_bytes_per_s: float | None = None, breaks: bool = True) -> None:
@@ -57,28 +57,28 @@ class DemoSite:
 
     @property
     def wanted(self) -> dict[str, bytes]:
-        """Those of `files` that a whole crawl brings home: of several sizes of a picture the largest only."""
+        """The part of `files` that a complete crawl fetches: of several sizes of a picture only the largest."""
         return {path: file.body for path, file in content.files().items() if file.wanted}
 
     @property
     def pages(self) -> dict[str, bytes]:
-        """Path -> bytes as encoded, in the order in which one page leads to the next."""
+        """Path -> bytes as encoded, in the order in which each page links to the next."""
         return {path: body for path, (body, _) in content.pages().items()}
 
     @property
     def port(self) -> int:
-        """Raises RuntimeError before `start` and after `stop`."""
+        """The port of the server. Raises RuntimeError before `start` and after `stop`."""
         if self._server is None:
             raise RuntimeError("the demo site is not running: call start() first")
         return self._server.server_port
 
     @property
     def url(self) -> str:
-        """The first page; the others are reached from it."""
+        """The URL of the first page, which leads to the other pages."""
         return f"http://127.0.0.1:{self.port}{content.FIRST_PAGE}"
 
     def start(self) -> Self:
-        """Returns when the site answers. Raises OSError where the port is taken."""
+        """Start the server, and return when it accepts connections. Raises OSError if the port is taken."""
         self._server = _Server(self._wanted_port, self.slow_bytes_per_s, self._to_break)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="demo-site", daemon=True
@@ -87,7 +87,7 @@ class DemoSite:
         return self
 
     def stop(self) -> None:
-        """Ends all answers and closes all sockets; may be called twice."""
+        """End all responses and close all sockets. A second call does nothing."""
         server, thread, self._server = self._server, self._thread, None
         if server is None or thread is None:
             return
@@ -115,7 +115,7 @@ class _Resource:
 
 
 class _Server(ThreadingHTTPServer):
-    """Daemon threads, so that a forgotten `stop` holds up no process; the base class joins only other ones."""
+    """Uses daemon threads, so that no process waits for a forgotten `stop`; the base class joins only others."""
 
     def __init__(self, port: int, slow_bytes_per_s: float, to_break: set[str]) -> None:
         self.resources = {path: _Resource.make(*page) for path, page in content.pages().items()}
@@ -129,7 +129,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def breaks_now(self, path: str) -> bool:
-        """True once for a file that is to break."""
+        """Return whether the response for a path is to break off: True once for each path that is to break."""
         with self._lock:
             found = path in self.to_break
             self.to_break.discard(path)
@@ -160,7 +160,7 @@ class _Server(ThreadingHTTPServer):
         super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news; the base class would print a traceback into the crawl's log."""
+        """Ignore a client that disconnects; the base class would print a traceback into the crawl's log."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "mediacrawl-demo"
     sys_version = ""
     disable_nagle_algorithm = True
-    wbufsize = _SLICE_BYTES  # head and first bytes leave in one packet
+    wbufsize = _SLICE_BYTES  # head and first bytes are sent in one packet
     timeout = _IDLE_S
     server: _Server
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """The crawl's log is about the crawl."""
+        """Log nothing: the crawl's log is about the crawl."""
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -196,7 +196,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_resource(name, resource, with_body=with_body)
 
     def _is_not_modified(self, resource: _Resource) -> bool:
-        """RFC 9110, 13.2.2: If-None-Match, and only without it If-Modified-Since."""
+        """Return whether to respond with 304 (RFC 9110, 13.2.2).
+
+        If-None-Match decides; without it, If-Modified-Since.
+        """
         tags = self.headers.get("If-None-Match")
         if tags is not None:
             return tags.strip() == "*" or resource.etag.opaque in _opaque_tags(tags)
@@ -210,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         if condition is not None and not _if_range_holds(condition, resource.etag):
             return None
         ranges = parse_range(self.headers.get("Range"), len(resource.body))
-        return None if ranges and len(ranges) > 1 else ranges  # several: 14.2 allows the whole
+        return None if ranges and len(ranges) > 1 else ranges  # several: 14.2 allows the complete body
 
     def _send_resource(self, name: str, resource: _Resource, *, with_body: bool) -> None:
         size = len(resource.body)
@@ -263,13 +266,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _if_range_holds(value: str, etag: ETag) -> bool:
-    """RFC 9110, 13.1.5: the strong comparison, or the very date; that of this site is old enough to be strong."""
+    """Return whether If-Range holds: by the strong comparison, or by the exact date (RFC 9110, 13.1.5).
+
+    The date of this site is old enough to be strong.
+    """
     tag = ETag.from_header(value)
     return etag.strong_match(tag) if tag else _seconds(value) == LAST_MODIFIED_AT
 
 
 def _opaque_tags(value: str) -> set[str]:
-    """If-None-Match compares weakly; the ETags of this site hold no comma, so a split finds them."""
+    """Return the tags of If-None-Match, without the weak flag, as the comparison is weak.
+
+    The ETags of this site hold no comma, so that a split finds them.
+    """
     tags = (ETag.from_header(part) for part in value.split(","))
     return {tag.opaque for tag in tags if tag}
 

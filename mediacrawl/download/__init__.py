@@ -1,1 +1,1 @@
-"""One URL to one verified part file, resumably. Knows no Scrapy and no final names."""
+"""Resumable transfer of one URL into one verified part file, independent of Scrapy and of final file names."""

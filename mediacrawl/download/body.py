@@ -1,6 +1,6 @@
-"""The one loop that reads bodies: for a connection that is alone, for helpers of a large file, in every process.
+"""The loop that reads response bodies: for single connections, for the helpers of a large file, in every process.
 
-What ends a body before it is through is decided here: a stop, and a stall.
+This module also decides when a body ends before it is complete: after a stop, and after a stall.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _SPLICED_AT_ONCE = 256 * 1024
 
 
 class Body:
-    """The body of one answer, as it arrives."""
+    """The body of one response, read while it is received."""
 
     def __init__(self, answer: TransportResponse, stall: Stall, cancel: Cancel, *, decode: bool = False) -> None:
-        """`decode` takes the content coding off."""
+        """Create the body of a response; `decode` removes its content coding."""
         self._answer = answer
         self._stall = stall
         self._cancel = cancel
         self._decode = decode
 
     def blocks(self) -> Iterator[bytes]:
-        """Blocks as they arrive.
+        """Yield the blocks of the body as they are received.
 
         Raises:
-            ConnectionLost: broken, stalled, or shorter than its length.
-            Interrupted: a stop was asked for. What comes after an abort may be anything: nothing of it is given.
+            ConnectionLost: the connection broke or stalled, or the body is shorter than its length.
+            Interrupted: a stop was requested. Data read after an abort may be arbitrary, so none of it is yielded.
         """
         for block in self._answer.blocks(decode=self._decode):
             self._cancel.check()
@@ -45,7 +45,7 @@ class Body:
         self._cancel.check()
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        """Move what has arrived into an empty pipe, see `TransportResponse.splice`. Raises as `blocks`."""
+        """Move received bytes into an empty pipe, see `TransportResponse.splice`. Raises the errors of `blocks`."""
         moved = self._answer.splice(pipe, at_most)
         if moved:
             self._count(moved)
@@ -57,30 +57,30 @@ class Body:
 
 
 class Sink(Protocol):
-    """Takes what arrives for a share."""
+    """A receiver of the bytes of a share."""
 
     def write(self, share: Segment, data: bytes) -> None:
-        """Write bytes at the start of the share, and move that on."""
+        """Write bytes at the start of the share, and advance that start."""
 
     def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
-        """The same, of so many bytes that are in a pipe."""
+        """Write `size_bytes` bytes from a pipe at the start of the share, and advance that start."""
 
     def extend(self, share: Segment) -> bool:
-        """Whether the share, which is full, has got more."""
+        """Return whether the full share was extended."""
 
     def received(self) -> None:
-        """Called after each piece. Whatever it raises ends the body."""
+        """Handle the end of a write; called after each piece. An exception raised here ends the body."""
 
 
 def receive(body: Body, blocks: Iterator[bytes], share: Segment, sink: Sink, *, splices: bool = False) -> None:
     """Write a body into its share until the body ends or the share is full.
 
     Args:
-        body: gives what comes after `blocks`, if it `splices`.
-        blocks: of this body; some may have been looked at.
-        share: what the bytes are for.
-        sink: where they go.
-        splices: move all but the first block within the kernel, unseen, where that can be done.
+        body: the source of the bytes after the first block, if `splices` is set.
+        blocks: the blocks of this body; the caller may have inspected some of them already.
+        share: the range of the file that the bytes belong to.
+        sink: the destination of the bytes.
+        splices: move all but the first block within the kernel, without reading them, where that is possible.
     """
     for block in blocks:
         if _fill(share, block, sink):
@@ -94,7 +94,7 @@ def receive(body: Body, blocks: Iterator[bytes], share: Segment, sink: Sink, *, 
 
 
 def _fill(share: Segment, block: bytes, sink: Sink) -> bool:
-    """Whether the share is full, and gets no more."""
+    """Write a block into the share. Return whether the share is full and was not extended."""
     while True:
         data = block[: share.room(len(block))]
         sink.write(share, data)
@@ -108,7 +108,7 @@ def _fill(share: Segment, block: bytes, sink: Sink) -> bool:
 def _splice(body: Body, share: Segment, sink: Sink) -> None:
     with open_pipe() as (source, pipe):
         while not share.is_full:
-            # What is about to be moved cannot be given away to a helper: little of what is left.
+            # Bytes that are about to be moved cannot be given to a helper: move only a small part of the rest.
             at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, share.missing_bytes // 64))
             moved = body.splice(pipe, share.room(at_once))
             if not moved:

@@ -1,4 +1,4 @@
-"""Ask transfers to stop, from any thread."""
+"""Requests to stop transfers, from any thread."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Abortable(Protocol):
-    """Something that blocks and can be woken from another thread."""
+    """A blocking operation that another thread can wake."""
 
     def abort(self) -> None: ...
 
 
 class Cancel:
-    """Asks transfers to stop: wakes those that wait, and those that read from a socket."""
+    """A request to stop transfers: wakes the transfers that wait, and the transfers that read from a socket."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -31,7 +31,7 @@ class Cancel:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Stop all; safe to call again."""
+        """Stop all transfers; safe to call again."""
         with self._lock:
             self._event.set()
             watched = list(self._watched)
@@ -39,23 +39,23 @@ class Cancel:
             answer.abort()
 
     def abort(self) -> None:
-        """The same: one `Cancel` can be watched by another, and follows it."""
+        """Call `set`. So one `Cancel` can be watched by another `Cancel`, and is set together with the other."""
         self.set()
 
     def check(self) -> None:
-        """Raise `Interrupted` once a stop was asked for."""
+        """Raise `Interrupted` once a stop was requested."""
         if self._event.is_set():
             raise Interrupted("stopped: what has arrived is kept")
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but wake up for a stop and raise `Interrupted`."""
+        """Sleep for `seconds`; on a stop, wake up and raise `Interrupted`."""
         if seconds > 0:
             self._event.wait(seconds)
         self.check()
 
     @contextmanager
     def watch(self, answer: Abortable) -> Iterator[None]:
-        """While the block runs, a stop aborts `answer`."""
+        """Abort `answer` on a stop while the `with` block runs. Raises `Interrupted` if already stopped."""
         with self._lock:
             self._watched.add(answer)
         try:

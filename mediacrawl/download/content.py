@@ -1,4 +1,4 @@
-"""Is it what was wanted: hashes, and HTML where media was expected."""
+"""Checks of the received content: hashes, and HTML where media was expected."""
 
 from __future__ import annotations
 
@@ -25,29 +25,33 @@ _HTML_BEGINNINGS = (b"<!doctype html", b"<html")
 
 
 class RunningHash:
-    """The sha256 of a file, from its first byte on, as it comes to stand on the disk.
+    """The SHA-256 of a file, computed from its first byte on while the file is written to the disk.
 
-    Of a small file the blocks are hashed when they are written. A large one is read again by another thread beside
-    the transfer, which the system does out of its memory: hashing takes as long as a fast network does, and hashlib
-    lets go of the interpreter meanwhile. So it does not matter how the bytes got there, or in which order.
+    The blocks of a small file are hashed when they are written. A large file is read again by another thread during
+    the transfer; the system serves this from the page cache. Hashing takes as long as a transfer over a fast
+    network, and hashlib releases the interpreter lock meanwhile. So neither the way the bytes were written nor their
+    order matters.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], *, wanted: bool = True) -> None:
-        """`read` gives bytes of a half-open range of the file, at least one. Without being wanted it does nothing."""
+        """Start with no bytes hashed; the object does nothing if `wanted` is False.
+
+        `read` returns bytes of a half-open range of the file, at least one byte.
+        """
         self._read = read
         self._sha256 = hashlib.sha256() if wanted else None
-        self._turn = threading.Lock()  # of who hashes
+        self._turn = threading.Lock()  # held by the thread that hashes
         self._until = 0
         self._is_followed = False
         self.hashed_bytes = 0
 
     @property
     def sha256_hex(self) -> str:
-        """Of the bytes `[0, hashed_bytes)`; empty if it was not wanted."""
+        """The SHA-256 of the bytes `[0, hashed_bytes)` in hex; empty if no hash was wanted."""
         return self._sha256.hexdigest() if self._sha256 else ""
 
     def update(self, offset: int, data: bytes) -> None:
-        """Hash a block that was written, if it is the next one of a file that is still small."""
+        """Hash a written block, if the block is the next to be hashed and the file is still small."""
         if self._sha256 is None or offset + len(data) >= BESIDE_FROM_BYTES or not self._turn.acquire(blocking=False):
             return
         try:
@@ -58,7 +62,7 @@ class RunningHash:
             self._turn.release()
 
     def follow(self, until: int) -> None:
-        """Hash beside the transfer what stands in the file up to there, if it is much."""
+        """Hash the first `until` bytes of the file in another thread, if they are at least `BESIDE_FROM_BYTES`."""
         if self._sha256 is None or until < BESIDE_FROM_BYTES:
             return
         self._until = until
@@ -68,16 +72,16 @@ class RunningHash:
 
     def _follow(self) -> None:
         try:
-            with self._turn, suppress(MachineError):  # whoever finishes meets it again, and can tell
+            with self._turn, suppress(MachineError):  # `finish` meets the same error and raises it
                 self._work_off(lambda: None)
         finally:
             self._is_followed = False
 
     def finish(self, until: int, check: Callable[[], None]) -> None:
-        """Hash what is left of the bytes up to there; `check` is called often, and may raise.
+        """Hash the rest of the first `until` bytes. `check` is called before each step, and may raise.
 
         Raises:
-            MachineError: of `read`.
+            MachineError: raised by `read`.
         """
         if self._sha256 is None:
             return
@@ -87,7 +91,7 @@ class RunningHash:
             self._work_off(check)
 
     def stop(self) -> None:
-        """The file is not read any more, after this has returned and until it is followed again."""
+        """Stop reading the file. After this method has returned, only a new `follow` or `finish` reads the file."""
         self._until = 0
         with self._turn:
             pass
@@ -101,7 +105,7 @@ class RunningHash:
             self.hashed_bytes += len(data)
 
     def matches(self, digest: Digest, blocks: Iterable[bytes]) -> bool:
-        """Whether the file has that digest; `blocks` are read only for another algorithm."""
+        """Return whether the file has a digest; `blocks` are read only if the running SHA-256 cannot decide."""
         if digest.algorithm == "sha256" and self._sha256:
             return digest.value == self._sha256.digest()
         other = hashlib.new(digest.algorithm, usedforsecurity=False)
@@ -112,12 +116,12 @@ class RunningHash:
 
 @cache
 def _hashers() -> ThreadPoolExecutor:
-    """One for the process; a thread for each core is as much as helps."""
+    """Return the thread pool of the process. More than one thread for each core would not help."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sha256")
 
 
 def refuse_html(url: str, content_type: str | None, beginning: bytes = b"") -> None:
-    """Raise `WrongContent` for an HTML page, by its Content-Type or by how it begins."""
+    """Raise `WrongContent` for an HTML page, recognised by its Content-Type or by its first bytes."""
     kind = media_type(content_type) or ""
     if is_html(kind) or beginning[:SNIFF_BYTES].lstrip().lower().startswith(_HTML_BEGINNINGS):
         raise WrongContent(url, "an HTML page came where a media file was expected")

@@ -1,6 +1,6 @@
-"""Acting on decisions: one wanted file, from a part that may be there to a whole, verified, synced part.
+"""Execution of decisions for one file: from a part that may exist to a complete, verified and synced part.
 
-The loop is thin. `plan.decide` says what an answer means; this file carries it out, and tries again.
+The loop is thin. `resume.decide` interprets a response; this module carries out the decision, and retries.
 """
 
 from __future__ import annotations
@@ -58,18 +58,21 @@ if TYPE_CHECKING:
     from mediacrawl.store.base import Store
     from mediacrawl.transport.base import Transport, TransportResponse
 
-_CONNECT_RETRIES = 2  # nobody there is seldom cured by waiting a minute
+_CONNECT_RETRIES = 2  # an unreachable server is seldom reachable a minute later
 _PROBES = 2
-_PROGRESS_BYTES = 1024  # less than that between two failures is no progress: one byte a second would never end
-_LONG_DIGITS = 8  # of a length: nothing that long comes along with a head
-_NO_STOP = Cancel()  # of those that give none: nobody sets it
-_DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: they hold for a part that a later run ends
+_PROGRESS_BYTES = 1024  # less between two failures is no progress: one byte a second would never end
+_LONG_DIGITS = 8  # of a length: no body of 10 MB is received together with its head
+_NO_STOP = Cancel()  # for callers that pass none; never set
+_DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: valid for a part that a later run completes
 _KEPT = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length", *_DIGEST_HEADERS)
 _OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", *_DIGEST_HEADERS})
 
 
 class Downloader:
-    """Fetches wanted files into a store's parts. One for all threads; a transfer's own state is in `_Transfer`."""
+    """A downloader of files into the parts of a store.
+
+    All threads share one downloader; the state of a transfer is in `_Transfer`.
+    """
 
     def __init__(
         self,
@@ -96,18 +99,18 @@ class Downloader:
     def fetch(
         self, request: TransferRequest, *, cancel: Cancel | None = None, progress: Progress | None = None
     ) -> Fetched:
-        """Bring one file, blocking.
+        """Fetch one file; block until the transfer has ended.
 
         Returns:
-            The part, whole, verified and synced, still locked; or none for 304.
+            The part: complete, verified, synced and still locked; no part for a 304 response.
 
         Raises:
-            TransferError: it did not arrive. What had arrived is kept where a later run can use it.
-            Interrupted: `cancel` was set; the same.
-            MachineError: the disk; the same.
-            PartInUse: another process fetches this key, or has fetched it meanwhile (`fetched_elsewhere` says so).
+            TransferError: the file was not fetched. The received bytes are kept if a later run can use them.
+            Interrupted: `cancel` was set. The received bytes are kept likewise.
+            MachineError: a disk error. The received bytes are kept likewise.
+            PartInUse: another process fetches this key, or has fetched it meanwhile, as `fetched_elsewhere` reports.
 
-        After a crash at any point the part is either resumable or counts as nothing.
+        After a crash at any point the part is either resumable or counts as empty.
         """
         (outcome,) = self.fsync_completed(
             self.fetch_batch([request], cancel or _NO_STOP, lambda _: progress or Progress(""))
@@ -123,11 +126,14 @@ class Downloader:
         progress_of: Callable[[TransferRequest], Progress],
         budget_s: float = math.inf,
     ) -> list[Outcome]:
-        """Fetch files one after another; then call `fsync_completed` for all: the same as `fetch` for each, only
-        cheaper. This keeps a thread at work, while syncing waits for the disk.
+        """Fetch files one after another, without syncing them.
+
+        Call `fsync_completed` with the outcomes afterwards. The result is the same as that of `fetch` for each file,
+        only cheaper: this method keeps a thread busy, while syncing waits for the disk.
 
         Returns:
-            What `fetch` returns or raises, for the first so many: once `budget_s` is used up, none is begun.
+            The result or the exception of `fetch` for the first files: once `budget_s` seconds have passed, no
+            further file is started. The first file is always started.
         """
         parts = self._take(requests)
         outcomes: list[Outcome] = []
@@ -142,7 +148,7 @@ class Downloader:
         return outcomes
 
     def _take(self, requests: Sequence[TransferRequest]) -> list[PartFile | BaseException]:
-        """Their parts, locked; then one question for all, whether another process has brought them meanwhile."""
+        """Lock the parts of the requests. Then check in one lookup whether another process has fetched the files."""
         parts: list[PartFile | BaseException] = []
         for request in requests:
             try:
@@ -185,7 +191,10 @@ class Downloader:
         return (_release_part(part) if fetched.part is None else None) or fetched
 
     def fsync_completed(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Everything on the disk, before the renames that publish it. What cannot be synced has not arrived."""
+        """Sync all completed parts to the disk, before the renames that publish them.
+
+        If syncing fails, the error replaces the outcome of each completed part: these files count as not fetched.
+        """
         parts = [o.part for o in outcomes if isinstance(o, Fetched) and isinstance(o.part, PartFile)]
         try:
             self.store.parts.sync_all(parts)
@@ -197,7 +206,7 @@ class Downloader:
 
 
 def _release_part(part: PartFile | BaseException) -> MachineError | None:
-    """Unlock a part. What the disk has against that is told, and not raised: the others of a batch go on."""
+    """Unlock a part. A disk error is returned and not raised, so that the other files of a batch continue."""
     if isinstance(part, PartFile):
         try:
             part.close()
@@ -209,7 +218,7 @@ def _release_part(part: PartFile | BaseException) -> MachineError | None:
 def _record_of(
     answer: TransportResponse, validators: Validators, total: int | None, *, resumable: bool = True
 ) -> PartRecord:
-    """What a part begins with."""
+    """Return the initial record of a part, from the head of a response."""
     headers = answer.headers
     return PartRecord(
         validators=validators.to_dict(),
@@ -244,21 +253,21 @@ class _Transfer:
         if part.record is not None:
             self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
         self._unchanged: Fetched | None = None
-        self._validators: Validators | None = None  # of the version that a body from its first byte on has begun
-        self._refetched = False  # once for a wrong digest
+        self._validators: Validators | None = None  # of the version received from its first byte on
+        self._refetched = False  # once, after a wrong digest
         self._went_original = False
-        self._begun_anew = False  # after some of it had come
+        self._begun_anew = False  # after some bytes were received
         self._probes = 0
         self._counting = threading.Lock()
         self._began = owner.clock()
 
     @property
     def lasts_s(self) -> float:
-        """How long it has lasted until now."""
+        """The duration of the transfer until now, in seconds."""
         return self._owner.clock() - self._began
 
     def run(self) -> Fetched:
-        """Try until it is whole, or until trying is pointless. The part is left alone afterwards."""
+        """Fetch the file, and retry until retrying is pointless. Afterwards the part is no longer read."""
         try:
             return self._try()
         finally:
@@ -282,9 +291,10 @@ class _Transfer:
                 self._wait_or_raise(error, failures)
 
     def _fetch_small(self) -> Fetched | None:
-        """The short way of a small file: its answer leaves no question open, and its body came along with the head.
+        """Fetch a small file by a short path: no header needs a decision, and the body was received with the head.
 
-        None: the answer is open, and goes the long way from its head on. That one does the same, for any answer.
+        Return None if the response does not qualify. The response then stays open, and `_fetch_resumable` continues
+        from its head on. That method gives the same result, for any response.
         """
         answer = self._exchange.open(whole_request())
         length = answer.headers.get("content-length", "")
@@ -319,7 +329,7 @@ class _Transfer:
         )
 
     def _fetch_resumable(self) -> None:
-        """Ask until nothing is missing, or the origin says that nothing has changed."""
+        """Send requests until no byte is missing, or the origin reports that the file is unchanged."""
         ask: ConditionalRequest | None = None
         while not (self._part.is_whole and ask is None):
             ask = self._attempt(ask or first_request(self._saved(), self._request.revalidate))
@@ -333,7 +343,7 @@ class _Transfer:
         return Saved(record.prefix, record.complete_length, Validators.from_dict(record.validators))
 
     def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
-        """One answer, acted on. The next ask if the answer calls for a certain one."""
+        """Send a request and act on its response. Return the next request if the response requires one."""
         saved = self._saved()
         if saved is not None and ask.manner is not RequestKind.WHOLE:
             self._hash.follow(self._part.have)
@@ -363,7 +373,11 @@ class _Transfer:
     def _next_ask(
         self, decision: Decision, answer: TransportResponse, head: Head, saved: Saved | None
     ) -> ConditionalRequest:
-        """What to ask when the answer's body is of no use."""
+        """Return the next request after a response with a body that is of no use.
+
+        Raises:
+            HttpStatusError: no further request helps.
+        """
         if decision.action is Action.PROBE and saved is not None:
             self._probes += 1
             return overlap_request(saved) if self._probes <= _PROBES else self._drop()
@@ -384,22 +398,25 @@ class _Transfer:
         return RunningHash(self._part.read_counted, wanted=self._policy.sha256)
 
     def _stop_hashing(self) -> None:
-        """The part is not read any more, and what was hashed is forgotten."""
+        """Stop reading the part for its hash, and discard the state of the hash."""
         if hashing := self.__dict__.pop("_hash", None):  # small files have none
             hashing.stop()
 
     def _start_over(self) -> None:
-        """Before the part is emptied."""
+        """Reset the hash, the saved bytes and the promised digests, before the part is emptied."""
         self._saved_bytes = 0
         self._stop_hashing()
         self._promised = set(self._request.digests)
 
     def _resume(self, ask: ConditionalRequest, answer: TransportResponse, head: Head) -> ConditionalRequest | None:
-        """Go on where the part ends, after comparing what was asked for twice."""
+        """Continue at the end of the part, after comparing the overlap, if one was requested again.
+
+        Return a request for the complete representation if the overlap differs.
+        """
         span = head.content_range
         assert span is not None
         assert span.stop is not None
-        self._probes = 0  # it brings bytes: not one of those that lead nowhere
+        self._probes = 0  # this response delivers bytes: only probes in vain are counted
         if span.complete_length is not None:
             self._check_size(span.complete_length)
             self._part.note_length(span.complete_length)
@@ -413,11 +430,11 @@ class _Transfer:
             blocks = rest
         stop = min(span.stop, self._part.gap_stop or span.stop)
         self._receive(body, blocks, Segment(self._part.have, stop), head)
-        # A 206 may hold less than was asked for (RFC 9110 15.3.7): the rest is asked for next.
+        # A 206 may have fewer bytes than requested (RFC 9110 15.3.7): the next request is for the rest.
         return None
 
     def _compare_overlap(self, ask: ConditionalRequest, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
-        """The blocks behind the overlap, or None when the bytes differ from those on the disk."""
+        """Return the blocks after the overlap, or None if the overlap differs from the bytes on the disk."""
         offset, have = ask.start, self._part.have
         for block in blocks:
             self._cancel.check()
@@ -430,7 +447,7 @@ class _Transfer:
         raise self._too_short()
 
     def _restart(self, answer: TransportResponse, head: Head) -> None:
-        """The whole representation, from this very body."""
+        """Write the complete representation from this same body, from the first byte on."""
         body = self._body(answer, self._cancel, decode=head.is_encoded)
         blocks = body.blocks()
         if not self._request.accept_html:
@@ -441,7 +458,7 @@ class _Transfer:
         if head.content_length is None and "content-length" in answer.headers and not framed:
             raise ConnectionLost(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
-        # What this run has brought is lost: the second time it would be so again, and so on for ever.
+        # The bytes that this run has fetched are lost. With helpers this could happen again and again, without end.
         self._begun_anew = self._begun_anew or self._progress.fetched_bytes > 0
         self._start_over()
         self._validators = head.validators
@@ -452,7 +469,7 @@ class _Transfer:
             self._part.note_length(self._part.have)
 
     def _sniffed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same blocks, after a look at how they begin, while a part that is there is still there."""
+        """Return the same blocks after checking the first bytes for HTML, before an existing part is overwritten."""
         beginning = b""
         for block in blocks:
             beginning += block
@@ -466,9 +483,10 @@ class _Transfer:
         return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
 
     def _receive(self, body: Body, blocks: Iterator[bytes], share: Segment, head: Head) -> None:
-        """Write a body as it arrives, until it ends or the share is full; with helpers where they pay."""
+        """Write a body while it is received, until it ends or the share is full; use helpers where they pay."""
         crew = self._segments(share, head)
-        # By us; its beginning was looked at. To hash a small body as it comes is less work than to read it again.
+        # Unread by this process; the first bytes were checked. Hashing a small body when received is cheaper than
+        # reading it again.
         unseen = not head.is_encoded and (share.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
             receive(body, blocks, share, _Front(self, crew), splices=unseen)
@@ -481,13 +499,13 @@ class _Transfer:
             crew.stop()
 
     def write(self, share: Segment, data: bytes) -> None:
-        """Bytes of the front share: written, counted and hashed in one go."""
+        """Write, hash and count bytes of the front share."""
         self._part.write_at(share.start, data)
         self._hash.update(share.start, data)
         self._note_written(len(data), share)
 
     def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
-        """The same, of so many bytes that are in a pipe; they are hashed later."""
+        """Write and count `size_bytes` bytes of the front share from a pipe; they are hashed later."""
         self._part.splice_at(share.start, pipe, size_bytes)
         self._note_written(size_bytes, share)
 
@@ -497,7 +515,7 @@ class _Transfer:
         self._count(new_bytes)
 
     def _count(self, new_bytes: int) -> None:
-        """Bytes that are marked in the part. What has come to stand without a gap is hashed meanwhile."""
+        """Count bytes that are marked in the part. Bytes without a gap before them are hashed meanwhile."""
         self._hash.follow(self._part.have)
         with self._counting:  # helpers count too
             record = self._part.record
@@ -506,7 +524,7 @@ class _Transfer:
         self._check_size(self._progress.have_bytes)
 
     def _segments(self, front: Segment, head: Head) -> SegmentedFetch | SingleConnection:
-        """Helpers for this body: none unless it is large, and its version is certain."""
+        """Return the helpers for this body: none unless the body is large and its version is certain."""
         policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
         if policy.connections <= 1 or self._begun_anew:
             return SingleConnection()
@@ -520,13 +538,17 @@ class _Transfer:
             count=self._count,
             cancel=self._cancel,
             clock=self._owner.clock,
-            places=self._owner.places if self._request.connections is None else None,  # a wish is a wish
+            # An explicit number of connections is neither limited by places nor reduced for other files.
+            places=self._owner.places if self._request.connections is None else None,
             yields=self._owner.connections.yields if self._request.connections is None else None,
             host=self.host,
         )
 
     def _finish(self) -> Fetched:
-        """Hash what was not hashed on the way, and compare with every promise."""
+        """Hash the bytes that are not hashed yet, and compare the file with every promised digest.
+
+        After a first mismatch the bytes are quarantined, and the file is fetched again.
+        """
         record = self._part.record
         assert record is not None
         validators = self._validators
@@ -562,7 +584,7 @@ class _Transfer:
         self._start_over()
 
     def _note_promises(self, answer: TransportResponse, head: Head) -> None:
-        # The digest of an encoded body is not that of the bytes we keep; Content-MD5 of a 206 is that of the range.
+        # A digest of an encoded body does not apply to the decoded bytes; Content-MD5 of a 206 applies to the range.
         if not head.is_encoded:
             headers = answer.headers
             if head.status != 200:
@@ -588,7 +610,7 @@ class _Transfer:
         wait_s = error.retry_after_s or 0.0
         if wait_s > backoff.max_retry_after_s:
             raise error
-        if not wait_s:  # a host that named a time is waited for by the exchange, with all its other transfers
+        if not wait_s:  # if the host named a time, the requester waits, in all transfers from that host
             wait_s = backoff.delay_s(failures)
         with self._progress.sleeping(f"{error.reason}, again in {wait_s:.0f} s"):
             self._cancel.wait(wait_s)
@@ -610,7 +632,7 @@ class _Transfer:
 
 
 class _Front:
-    """What a transfer itself receives, see `body.Sink`."""
+    """The sink for the bytes that the transfer itself receives, see `body.Sink`."""
 
     def __init__(self, transfer: _Transfer, crew: SegmentedFetch | SingleConnection) -> None:
         self.write = transfer.write

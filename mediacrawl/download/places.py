@@ -1,4 +1,4 @@
-"""How many connections go to a host, so that a further one for the same file takes only a place that is free."""
+"""Counts of connections by host, so that a further connection of the same file takes only a free place."""
 
 from __future__ import annotations
 
@@ -10,39 +10,45 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KEPT_S = 0.02  # so long a place that was left is kept for the next file
+_KEPT_S = 0.02  # seconds for which a released place is reserved for the next file
 
 
 class HostSlots:
-    """Connections under way, by host. Those that a file begins with are counted, and never wait: who begins it has
-    seen to that. Helpers come where there is room, and go where others have come.
+    """The places of open connections, by host.
+
+    The first connection of a file is counted, but never waits: the caller that starts the file has ensured that the
+    limit permits it. A helper starts only while a place is free. Helpers end when first connections of other files
+    exceed the limit.
     """
 
     def __init__(self, limit: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        """A limit of 0 is none. `clock` is in seconds."""
+        """Create empty counts. A `limit` of 0 means no limit; `clock` returns seconds."""
         self._limit = limit
         self._clock = clock
-        self._left_at: dict[str, deque[float]] = {}  # of late, oldest first
+        self._left_at: dict[str, deque[float]] = {}  # times of recent releases, oldest first
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
     def take(self, host: str) -> None:
-        """A place for a file, free or not; then it is to `leave`."""
+        """Take a place for a file, even if none is free. Call `leave` afterwards."""
         with self._lock:
             self._taken[host] += 1
             if left := self._left_at.get(host):
                 left.popleft()
 
     def try_acquire(self, host: str) -> bool:
-        """A place for a helper, if there is one; then it is to `leave`."""
+        """Take a place for a helper and return True, if a place is free. Call `leave` afterwards."""
         with self._lock:
             is_free = not self._limit or self._taken[host] + self._kept(host) < self._limit
             self._taken[host] += is_free
             return is_free
 
     def release_excess(self, host: str) -> bool:
-        """Leave, if there are more than there should be: as many do as have to, though all are asked."""
-        if not self._is_crowded(host):  # nearly always, and asked for each block
+        """Release the place of the calling helper and return True, if the connections exceed the limit.
+
+        All helpers call this method, but only as many places are released as exceed the limit.
+        """
+        if not self._is_crowded(host):  # the usual case; called for each block
             return False
         with self._lock:
             is_crowded = self._is_crowded(host)
@@ -50,7 +56,7 @@ class HostSlots:
             return is_crowded
 
     def leave(self, host: str) -> None:
-        """Give a place back."""
+        """Release a place."""
         with self._lock:
             self._taken[host] -= 1
             if self._taken[host]:
@@ -60,7 +66,7 @@ class HostSlots:
                 self._left_at.pop(host, None)
 
     def _kept(self, host: str) -> int:
-        """Places that files have just left, for those that come next."""
+        """Return the number of places that were just released and are reserved for the next files."""
         left = self._left_at.get(host)
         while left and self._clock() - left[0] >= _KEPT_S:
             left.popleft()

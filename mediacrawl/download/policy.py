@@ -1,4 +1,4 @@
-"""How to fetch: what is the same for all transfers of a crawl."""
+"""The transfer settings that are common to all transfers of a crawl."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Policy(NamedTuple):
-    """How to fetch, the same for all transfers of a crawl.
+    """The transfer settings, the same for all transfers of a crawl.
 
     Attributes:
-        stall_s: the window in which at least `stall_bytes` must arrive; also the time without any byte.
-        stall_bytes: fewer in a window and the transfer reconnects.
-        max_bytes: a larger file is refused and its part removed; 0 is no limit.
+        stall_s: the window in which at least `stall_bytes` must be received; also the timeout without any byte.
+        stall_bytes: if fewer bytes are received in a window, the transfer reconnects.
+        max_bytes: a larger file is refused and its part removed; 0 means no limit.
         segments: when a large file is fetched over several connections.
-        per_host: connections to a host, beyond which no file takes a further one; 0 is no limit.
-        sha256: hash each file; without, only digests that were promised are computed.
+        per_host: the number of connections to a host beyond which no file opens a further one; 0 means no limit.
+        sha256: hash each file; if False, only promised digests are computed.
     """
 
     stall_s: float = 30.0
@@ -34,7 +34,7 @@ class Policy(NamedTuple):
 
 
 class Stall:
-    """Notices that too little arrives, although something does."""
+    """A detector of connections that receive bytes, but too few."""
 
     def __init__(self, policy: Policy, url: str, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -44,7 +44,7 @@ class Stall:
         self._bytes = 0
 
     def seen(self, new_bytes: int) -> None:
-        """Raise `ConnectionLost` at the end of a window in which less than the minimum came."""
+        """Count received bytes. Raise `ConnectionLost` at the end of a window with fewer bytes than the minimum."""
         self._bytes += new_bytes
         now = self._clock()
         if now - self._since < self._policy.stall_s:

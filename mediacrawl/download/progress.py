@@ -1,4 +1,4 @@
-"""How far a transfer is, for progress bars."""
+"""The progress of a transfer, for progress bars."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Counters of one transfer, written by its thread and read by whoever draws bars.
+    """Counters of one transfer, written by its threads and read by the thread that draws progress bars.
 
     Attributes:
-        have_bytes: on the disk.
-        total_bytes: complete length, None while unknown.
-        fetched_bytes: travelled in this run.
-        note: why it waits, if it does.
-        waits_since_s: the monotonic time since which it has waited for the head of an answer; `SLEEPS` where it waits
-            for a time to come; None while it does neither.
+        have_bytes: the number of bytes on the disk.
+        total_bytes: the complete length, None while unknown.
+        fetched_bytes: the number of bytes transferred in this run.
+        note: the reason why the transfer waits, or an empty string.
+        waits_since_s: the monotonic time since which the transfer has waited for the head of a response; `SLEEPS`
+            while the transfer waits until a certain time; None while it does neither.
     """
 
     __slots__ = ("fetched_bytes", "have_bytes", "name", "note", "total_bytes", "waits_since_s")
@@ -34,18 +34,18 @@ class Progress:
         self.waits_since_s: float | None = None
 
     def arrive(self, new_bytes: int, have_bytes: int, total_bytes: int | None) -> None:
-        """Note bytes that travelled, and how many are on the disk now."""
+        """Note newly transferred bytes, the number of bytes on the disk now, and the complete length."""
         self.fetched_bytes += new_bytes
         self.have_bytes = have_bytes
         self.total_bytes = total_bytes
 
     def wait(self, since_s: float | None) -> None:
-        """Say since when the head of an answer has been waited for; None: it is not."""
+        """Note since when the transfer has waited for the head of a response; None if it does not wait."""
         self.waits_since_s = since_s
 
     @contextmanager
     def sleeping(self, note: str) -> Iterator[None]:
-        """Say, while the block runs, that the transfer waits for a time to come, and why."""
+        """Note, while the `with` block runs, that the transfer waits until a certain time, and why."""
         self.note, self.waits_since_s = note, self.SLEEPS
         try:
             yield

@@ -1,4 +1,4 @@
-"""What goes into a transfer and what comes out: plain records, so that a transfer can run anywhere."""
+"""The inputs and outputs of a transfer: plain records, so that a transfer can run in any process."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class TransferRequest(NamedTuple):
-    """One wanted file.
+    """A request for one file.
 
     Attributes:
         key: the media key, which names the part file.
-        url: http or https, with its credentials if it has some.
-        headers: sent to the origin of `url`; `Cookie` and `Authorization` go to no other origin.
+        url: an http or https URL, including its credentials, if any.
+        headers: sent to the origin of `url`; `Cookie` and `Authorization` are sent to no other origin.
         proxy: `http://user:password@host:port`, or None.
-        timeout_s: without a byte for that long the connection is given up; None takes the policy's.
-        digests: what the bytes must hash to.
-        revalidate: the validators of the file that is there already; 304 then ends the transfer.
-        max_bytes: refuse more; None takes the policy's, 0 is no limit.
-        allow_redirects: follow 3xx.
-        ask_before_redirect: follow them only to where `Downloader.may_follow` lets it.
-        accept_html: an HTML page is what is wanted.
-        connections: how many a large file may use at once; None takes the policy's.
-        name: for a progress bar.
+        timeout_s: seconds without a byte after which the connection is closed; None takes the policy's value.
+        digests: the expected digests of the bytes.
+        revalidate: the validators of the file that exists already; a 304 response then ends the transfer.
+        max_bytes: refuse a larger file; None takes the policy's value, 0 means no limit.
+        allow_redirects: follow 3xx responses.
+        ask_before_redirect: follow redirects only to URLs that `Downloader.may_follow` permits.
+        accept_html: accept HTML, as the requested file is an HTML page.
+        connections: the number of connections that a large file may use at once; None takes the policy's value.
+        name: the name for a progress bar.
     """
 
     key: str
@@ -49,36 +49,39 @@ class TransferRequest(NamedTuple):
 
 
 class LockedPart(Protocol):
-    """A whole part that waits for its name, locked; in this process or in another."""
+    """A complete part, locked until it is published under its final name; in this process or in another."""
 
     @property
     def file(self) -> str:
-        """Where the bytes are."""
+        """The path of the bytes."""
         ...
 
     def published(self) -> bool:
-        """The bytes have their final name. Whether a record was removed, which is to be made durable."""
+        """Remove the record and unlock the part, after the bytes were given their final name.
+
+        Return whether a record was removed, so that the caller must make the removal durable.
+        """
         ...
 
     def close(self) -> None:
-        """Unlock it; what nobody has published stays for the next run."""
+        """Unlock the part. An unpublished part stays for the next run."""
         ...
 
 
 class Fetched(NamedTuple):
-    """What came of a transfer.
+    """The result of a successful transfer.
 
     Attributes:
-        part: whole, verified and synced, still locked: publish it, then `discard` and `close` it. None when the
-            origin said that the file is unchanged (304).
-        status: of the answer that the bytes began with.
-        url: where the bytes came from after redirects.
-        headers: of that answer, lower-case names.
-        sha256: in hex, of the bytes as they are in the part.
-        saved_bytes: were on the disk before this transfer and did not travel again.
-        fetched_bytes: travelled.
-        latency_s: from asking to the head of the last answer; None when nothing was asked.
-        took_s: from the beginning to the last byte.
+        part: complete, verified, synced and still locked. After publishing the bytes, call `published`; to keep the
+            part for the next run, call `close`. None if the origin reported that the file is unchanged (304).
+        status: the status of the response that the first bytes are from.
+        url: the URL of the bytes after redirects.
+        headers: the headers of that response, with lower-case names.
+        sha256: the SHA-256 of the bytes in the part, in hex.
+        saved_bytes: the bytes that were on the disk before this transfer and were not transferred again.
+        fetched_bytes: the bytes that were transferred.
+        latency_s: seconds from the last request to the head of its response; None if no request was sent.
+        took_s: seconds from the beginning of the transfer to the last byte.
     """
 
     part: LockedPart | None
@@ -95,13 +98,13 @@ class Fetched(NamedTuple):
 
 
 Outcome = Fetched | BaseException
-"""What came of one of many transfers."""
+"""The result of one of many transfers, or the exception that ended the transfer."""
 
 
 def unlock(outcome: Outcome | None) -> None:
-    """Close the part of a transfer that nobody publishes, if there is one: it stays for the next run.
+    """Close the part of a transfer that is not published, if there is a part. The part stays for the next run.
 
-    A disk that has no room for its record costs its bytes.
+    If the disk has no room for the record of the part, its bytes are lost; no error is raised.
     """
     if isinstance(outcome, Fetched) and outcome.part is not None:
         with suppress(MachineError):

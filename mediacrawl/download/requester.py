@@ -1,4 +1,4 @@
-"""One ask and its answer, through redirects: which headers go to which host, and where we do not go."""
+"""One request and its response, through redirects: the headers for each host, and the redirects that are refused."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ if TYPE_CHECKING:
     from mediacrawl.transport.base import Transport, TransportResponse
     from mediacrawl.transport.permits import FileConnections
 
-    # Why a transfer may not be redirected to a URL; None if it may. Blocks; ends at once when it is cancelled.
+    # Returns the reason why a transfer may not follow a redirect to a URL; None if it may. Blocks; ends at once when
+    # the transfer is cancelled.
     MayFollow = Callable[[TransferRequest, str, Cancel], str | None]
 
 REDIRECTS = {301, 302, 303, 307, 308}
 MAX_REDIRECTS = 20
-# What an ask sets itself, or what belongs to one connection (RFC 9110 7.6.1).
+# Headers that a request sets by itself, or that belong to one connection (RFC 9110 7.6.1).
 _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
-# Headers that a redirect to another origin takes along. Any other may be a secret, as X-Api-Key is.
+# Headers that are also sent to another origin after a redirect. Any other header may be a secret, like X-Api-Key.
 _ANY_ORIGIN = {
     "user-agent",
     "accept",
@@ -57,15 +58,15 @@ _ANY_ORIGIN = {
 
 
 def anywhere(_request: TransferRequest, _target: str, _cancel: Cancel) -> None:
-    """Every redirect may be followed."""
+    """Allow every redirect to be followed."""
 
 
 class Requester:
-    """Asks for one wanted file, as often as the transfer needs it.
+    """A sender of requests for one file, as many as the transfer needs.
 
     Attributes:
-        origin: of the URL that is wanted.
-        latency_s: from the last ask to the head of its answer; None when nothing was asked.
+        origin: the origin of the requested URL.
+        latency_s: seconds from the last request to the head of its response; None if no request was sent.
     """
 
     def __init__(
@@ -83,7 +84,10 @@ class Requester:
         of_file: FileConnections | None = None,
         waits: bool = True,
     ) -> None:
-        """`waits` is False for a helper: it raises `NoPermit` where no connection to the host is free."""
+        """Create a requester for a file.
+
+        `waits` is False for a helper: `NoPermit` is raised if no connection to the host is free.
+        """
         self._request = request
         self._transport = transport
         self._pauses = pauses
@@ -95,26 +99,28 @@ class Requester:
         self._connections = connections or HostConnections()
         self._of_file = of_file
         self._waits = waits
-        self._answer: TransportResponse | None = None  # that has a connection of the file
+        self._answer: TransportResponse | None = None  # holds a connection of the file
         self.origin = origin_of(request.url)
         self._opened: TransportResponse | None = None
         self.latency_s: float | None = None
-        self._cookies: dict[str, dict[str, str]] = {}  # host -> what redirects set on the way
+        self._cookies: dict[str, dict[str, str]] = {}  # host -> cookies that redirects have set
 
     def open(self, ask: ConditionalRequest) -> TransportResponse:
-        """Send a first ask and read the head of the answer, whatever it says: for a look at it. An `ask` that follows
-        gets this answer; if none does, `close` it. Raises as `ask` does.
+        """Send a first request and read the head of the response, so that the caller can inspect the head.
+
+        The response is returned for any status but 429 and 503. The next call of `ask` reuses this response; call
+        `close` if no call of `ask` follows. Raises the errors of `ask`.
         """
         self._opened = self._get(self._request.url, ask)
         return self._opened
 
     def close(self) -> None:
-        """The answer that was opened is not to be asked for any more."""
+        """Discard the response that `open` has returned, and close it."""
         self._opened = None
         self.release_connection()
 
     def release_connection(self) -> None:
-        """Close the last answer: its connection is free for the next one."""
+        """Close the last response, so that its connection is free for the next request."""
         answer, self._answer = self._answer, None
         if answer is None:
             return
@@ -124,11 +130,11 @@ class Requester:
 
     @contextmanager
     def ask(self, ask: ConditionalRequest) -> Iterator[tuple[TransportResponse, Head]]:
-        """Open, follow redirects, and close in the end.
+        """Send a request, follow redirects, and close the response at the end of the `with` block.
 
         Raises:
-            TransferError: no connection, a refused redirect, an error status that asks to come again, or a host
-                that asked for more quiet than `max_pause_s`.
+            TransferError: no connection, a refused redirect, an error status that requests a retry, or a host that
+                requested a longer pause than `max_pause_s`.
         """
         answer = self._follow(ask)
         try:
@@ -161,7 +167,7 @@ class Requester:
             raise RobotsForbidden(self._request.url, f"redirect to {redact_url(target)}: {why_not}")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
-        # http libraries decode header bytes as latin-1; servers send UTF-8.
+        # HTTP libraries decode header bytes as Latin-1; servers send UTF-8.
         with suppress(UnicodeError):
             location = location.encode("latin-1").decode("utf-8")
         try:
@@ -173,7 +179,7 @@ class Requester:
             raise RedirectRefused(
                 self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
             )
-        # To the same URL with a new cookie is no loop: sites that want one greet like that.
+        # A redirect to the same URL with a new cookie is no loop: sites that require a cookie respond like that.
         step = (target, self._cookie_field("", origin_of(target).host))
         if step in seen:
             raise RedirectRefused(self._request.url, f"redirect loop at {redact_url(target)}")
@@ -197,7 +203,7 @@ class Requester:
         return answer
 
     def _sent(self, url: str, origin: Origin, ask: ConditionalRequest) -> TransportResponse:
-        """Ask as soon as the host may be asked."""
+        """Send a request as soon as requests may be sent to the host, and return the response."""
         admission = Admission(self._connections, self._pauses, origin.host, self._cancel, self._waits, self._progress)
         while True:
             self._wait_for_quiet_end(url, origin.host)
@@ -219,7 +225,7 @@ class Requester:
             return answer
 
     def _wait_for_quiet_end(self, url: str, host: str) -> None:
-        """Wait while a host is paused: also for what other transfers, or processes, learn meanwhile."""
+        """Wait while a host is paused, including pauses that other transfers or processes report meanwhile."""
         self._cancel.check()
         while (pause_s := self._pauses.remaining_s(host)) > 0:
             if not self._waits:
@@ -243,7 +249,7 @@ class Requester:
             for name, value in self._request.headers
             if name.lower() not in _OURS and (name.lower() in _ANY_ORIGIN or not foreign)
         }
-        # An encoded body cannot be resumed: a range of it is a range of another thing (RFC 9110 8.4, 14).
+        # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
         sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
         if cookies := self._cookie_field(headers.get(sent, ""), origin.host):
@@ -251,7 +257,7 @@ class Requester:
         return headers
 
     def _signed(self, url: str, origin: Origin) -> str:
-        """With the user name and password of the wanted URL, where a redirect within its origin left them out."""
+        """Add the user name and password of the original URL, if a redirect within its origin has omitted them."""
         if "@" not in self._request.url:
             return url
         parts = urlsplit(url)
@@ -261,27 +267,30 @@ class Requester:
         return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
 
     def _cookie_field(self, sent: str, host: str) -> str:
-        """The cookies of the crawl, but for those that a redirect has set anew, then those of redirects."""
+        """Join the cookies of the crawl, except cookies replaced by redirects, and the cookies set by redirects."""
         own = self._cookies.get(host, {})
         pairs = [pair for pair in sent.split("; ") if pair and pair.partition("=")[0] not in own]
         return "; ".join([*pairs, *(f"{name}={value}" for name, value in own.items())])
 
     def _keep_cookies(self, url: str, answer: TransportResponse) -> None:
-        """Names and values (RFC 6265 5.2); they live for this transfer and this host, so attributes do not matter."""
+        """Keep the names and values of cookies (RFC 6265 5.2).
+
+        The cookies are kept only for this transfer and this host, so their attributes do not matter.
+        """
         for line in answer.headers.get("set-cookie", "").split("\n"):
             name, equals, value = line.partition(";")[0].partition("=")
             if equals and name.strip():
                 self._cookies.setdefault(origin_of(url).host, {})[name.strip()] = value.strip()
 
 
-@lru_cache(64)  # those of all files of a site, or of a page of it, are the same
+@lru_cache(64)  # all files of a site, or of one of its pages, have the same headers
 def _usual_headers(wished: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Of an ask for the whole that goes where it was meant to go."""
+    """Return the headers of a request for the complete representation at the original origin."""
     return {name: value for name, value in wished if name.lower() not in _OURS} | {"Accept-Encoding": "identity"}
 
 
 def head_of(answer: TransportResponse, *, redirected: bool) -> Head:
-    """The part of an answer's head that decides."""
+    """Return the fields of a response's head that the decision needs."""
     headers = answer.headers
     kind = media_type(headers.get("content-type"))
     return Head(
@@ -298,7 +307,10 @@ def head_of(answer: TransportResponse, *, redirected: bool) -> Head:
 
 
 def content_length(value: str | None) -> int | None:
-    """RFC 9110 8.6: digits; a list of equal values counts once, anything else is no length."""
+    """Parse a Content-Length (RFC 9110 8.6): up to 18 digits.
+
+    A list of equal values counts as one value. Any other field is no length, and gives None.
+    """
     if value is None:
         return None
     values = {item.strip() for item in value.split(",")}
@@ -309,7 +321,7 @@ def content_length(value: str | None) -> int | None:
 
 
 def origin_of(url: str) -> Origin:
-    """Raises `TransferError` for what cannot be fetched."""
+    """Return the origin of a URL. Raises `UnsupportedURL`, a `TransferError`, for a URL that cannot be fetched."""
     origin = Origin.of(url)
     if origin is None:
         raise UnsupportedURL(url, "not an http or https URL with a host")

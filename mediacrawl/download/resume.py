@@ -1,6 +1,6 @@
-"""Deciding to resume: a pure function from what is saved, what was asked and how the answer begins.
+"""The decision to resume: a pure function of the saved state, the request and the head of the response.
 
-The table in the README and in the tests is this file's contract.
+The resume table in the tests (`tests/download/test_plan.py`) is the contract of this module.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from mediacrawl.headers import Agreement, ContentRange, Validators, range_header
 
-OVERLAP_BYTES = 64 * 1024  # asked for again and compared when no validator vouches for the bytes
+OVERLAP_BYTES = 64 * 1024  # requested again and compared if no validator identifies the bytes
 
 
 class Saved(NamedTuple):
-    """What is on the disk: `[0, have)` of a representation with these validators and this length."""
+    """The saved state: the bytes `[0, have)` of a representation with these validators and this length."""
 
     have: int
     complete_length: int | None = None
@@ -22,15 +22,15 @@ class Saved(NamedTuple):
 
 
 class RequestKind(Enum):
-    """How to ask."""
+    """The kind of a request for a representation or a part of it."""
 
     WHOLE = auto()  # no Range
-    IF_RANGE = auto()  # from `have` on, if nothing changed
-    OVERLAP = auto()  # plain Range from a little before `have`, to compare
+    IF_RANGE = auto()  # Range from `have` on, if the file is unchanged (If-Range)
+    OVERLAP = auto()  # Range from shortly before `have`, without If-Range, to compare bytes
 
 
 class ConditionalRequest(NamedTuple):
-    """One request. `start` is the first byte asked for."""
+    """One request. `start` is the offset of the first requested byte."""
 
     manner: RequestKind
     start: int = 0
@@ -38,14 +38,14 @@ class ConditionalRequest(NamedTuple):
 
 
 class Head(NamedTuple):
-    """How an answer begins, as far as the decision needs it.
+    """The fields of a response's head that the decision needs.
 
     Attributes:
-        content_length: None when absent; of this body, not of the representation.
-        is_encoded: a Content-Encoding other than identity.
-        is_multipart: `multipart/byteranges`.
-        ranges_refused: `Accept-Ranges: none`.
-        redirected: the answer came from another URL than the one that was asked first.
+        content_length: the length of this body, not of the representation; None if absent.
+        is_encoded: the response has a Content-Encoding other than identity.
+        is_multipart: the media type is `multipart/byteranges`.
+        ranges_refused: the response has `Accept-Ranges: none`.
+        redirected: the response is from another URL than the original one.
     """
 
     status: int
@@ -59,27 +59,27 @@ class Head(NamedTuple):
 
 
 class Action(Enum):
-    """What to do with an answer."""
+    """The action that a response requires."""
 
-    RESUME = auto()  # go on with this body (after comparing the overlap, if one was asked for)
-    RESTART = auto()  # begin anew with this very body
-    REFETCH = auto()  # this body is of no use: drop what is there, ask for the whole
-    PROBE = auto()  # ask once more with a plain Range and compare bytes
-    COMPLETE = auto()  # nothing is missing
-    UNCHANGED = auto()  # 304: the file that is there is the current one
-    ORIGINAL = auto()  # the redirect's target has expired: go again through the original URL
+    RESUME = auto()  # continue with this body (after comparing the overlap, if requested)
+    RESTART = auto()  # start from the first byte, with this same body
+    REFETCH = auto()  # this body is of no use: drop the saved bytes, request the complete representation
+    PROBE = auto()  # send another request with a plain Range and compare bytes
+    COMPLETE = auto()  # no byte is missing
+    UNCHANGED = auto()  # 304: the existing file is current
+    ORIGINAL = auto()  # the redirect's target has expired: start again at the original URL
     REJECT = auto()  # an error status
 
 
 class Decision(NamedTuple):
-    """An action and, for the log, why."""
+    """An action, and the reason for the log."""
 
     action: Action
     why: str
 
 
 def first_request(saved: Saved | None, revalidate: Validators | None = None) -> ConditionalRequest:
-    """How to ask at first (RFC 9110 13.1.5: If-Range only with a strong validator)."""
+    """Return the first request of a transfer (RFC 9110 13.1.5: If-Range only with a strong validator)."""
     if saved is None or saved.have == 0:
         conditional = revalidate.conditional_headers() if revalidate else {}
         return ConditionalRequest(RequestKind.WHOLE, headers=tuple(conditional.items()))
@@ -92,18 +92,18 @@ def first_request(saved: Saved | None, revalidate: Validators | None = None) -> 
 
 
 def overlap_request(saved: Saved) -> ConditionalRequest:
-    """A plain Range from a little before the end, so that bytes can be compared."""
+    """Return a request with a plain Range from shortly before the end of the saved bytes, to compare bytes."""
     start = max(0, saved.have - OVERLAP_BYTES)
     return ConditionalRequest(RequestKind.OVERLAP, start, (("Range", range_header(start)),))
 
 
 def whole_request() -> ConditionalRequest:
-    """No Range, no condition."""
+    """Return a request for the complete representation, without Range and conditions."""
     return ConditionalRequest(RequestKind.WHOLE)
 
 
 def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision:
-    """The resume table."""
+    """Return the action for a response, according to the resume table."""
     if head.status in {401, 403, 410} and head.redirected:
         return Decision(Action.ORIGINAL, f"HTTP {head.status} behind a redirect: a signed URL may have expired")
     if ask.manner is RequestKind.WHOLE or saved is None:
@@ -138,7 +138,7 @@ def _decide_206(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
 
 
 def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
-    """Why this 206 cannot continue what is on the disk, None when it can."""
+    """Return the reason why this 206 response cannot continue the saved bytes, None if it can."""
     answer = head.content_range
     if head.is_multipart or answer is None or answer.start is None or answer.stop is None:
         return "206 without one usable Content-Range"
@@ -155,7 +155,7 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     if answer.stop < saved.have or (saved.complete_length or answer.stop) < answer.stop:
         return "206 that ends before what is there, or beyond the end"
     if answer.stop == saved.have and answer.stop not in (answer.complete_length, saved.complete_length):
-        return "206 that brings nothing new"  # to an overlap that the server cuts short: it would do so for ever
+        return "206 that brings nothing new"  # a truncated overlap would repeat for ever
     if head.content_length not in (None, answer.stop - answer.start):
         return "206 whose Content-Length contradicts its Content-Range"
     return None

@@ -1,4 +1,4 @@
-"""When to try again: exponential backoff with jitter, and hosts that asked for quiet."""
+"""The times of retries: exponential backoff with jitter, and pauses that hosts have requested."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _MAX_HOSTS = 10_000
 
 
 class Backoff(NamedTuple):
-    """How long to wait before the n-th retry.
+    """The delays before retries.
 
     Attributes:
-        times: retries in a row without a new byte, then the transfer fails.
-        base_s: before the first retry; doubles with each.
-        max_s: never longer than this by ourselves.
-        max_retry_after_s: a server that asks for more than this is not waited for: the file fails for this run.
+        times: the number of retries in a row without progress (1,024 new bytes); then the transfer fails.
+        base_s: the delay before the first retry; each further retry doubles the delay.
+        max_s: the longest delay that the client chooses by itself.
+        max_retry_after_s: the longest Retry-After that a transfer waits for; with a longer value the file fails for
+            this run.
     """
 
     times: int = 4
@@ -31,24 +32,28 @@ class Backoff(NamedTuple):
     max_retry_after_s: float = 300.0
 
     def delay_s(self, attempt: int, random_01: Callable[[], float] = random.random) -> float:
-        """Half of it fixed, half of it random, so that many clients do not come back at once."""
+        """Return the delay in seconds before the n-th retry, with n = `attempt`.
+
+        Half of the delay is fixed and half is random, so that many clients do not retry at the same time.
+        """
         full = min(self.max_s, self.base_s * 2.0 ** min(attempt - 1, 30))
         return full * (0.5 + 0.5 * random_01())
 
 
 Listener = Callable[[str, float], None]
-"""Called with a host and the deadline of its pause. Must not block."""
+"""A callback that receives a host and the deadline of the host's pause. The callback must not block."""
 
 
 class HostPauses:
-    """Hosts that answered 429 or 503 with Retry-After: no request goes to them before a deadline.
+    """Hosts that responded with 429 or 503 and Retry-After: no request is sent to these hosts before a deadline.
 
-    Shared by all transfers of a process, and by the pages of a crawl. A deadline is a time of CLOCK_MONOTONIC, which
-    is the same for all processes of a machine: it means the same whenever and wherever it is read, so repeating it
-    cannot prolong a pause.
+    All transfers of a process and the pages of a crawl share the object. A deadline is a time of CLOCK_MONOTONIC,
+    which is the same for all processes of a machine. A deadline has the same meaning at any time and in any process,
+    so sending a deadline repeatedly cannot prolong a pause.
 
-    Deadlines travel one way. A worker process tells those that it has learnt from servers to the process that leads
-    it, and that one tells them to the other workers. A deadline is never told back to where it came from.
+    Deadlines are sent in one direction. A worker process sends the deadlines received from servers to the leading
+    process, and the leading process sends them to the other worker processes. A deadline is never sent back to the
+    process that it was received from.
 
     Thread-safe; no method blocks.
     """
@@ -57,11 +62,11 @@ class HostPauses:
         self.clock = clock
         self._lock = threading.Lock()
         self._until: dict[str, float] = {}
-        self._forget_from = _MAX_HOSTS  # the number of hosts at which pauses that are over are forgotten
+        self._forget_from = _MAX_HOSTS  # number of hosts at which expired pauses are removed
         self._listeners: tuple[Listener, ...] = ()
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell `listener` the deadlines that are known now, and each later one from when it is known."""
+        """Notify `listener` of the deadlines that are known now, and of each later deadline once it is known."""
         with self._lock:
             self._listeners += (listener,)
             now = self.clock()
@@ -70,18 +75,18 @@ class HostPauses:
             listener(host, until)
 
     def unsubscribe(self, listener: Listener) -> None:
-        """Tell `listener` nothing more."""
+        """Stop notifying `listener`."""
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other != listener)
 
     def pause(self, host: str, seconds: float) -> None:
-        """Send nothing to a host for at least that long from now on."""
+        """Send no request to a host for at least `seconds` from now on."""
         self.pause_until(host, self.clock() + seconds)
 
     def pause_until(self, host: str, until: float, told_by: Listener | None = None) -> None:
-        """Send nothing to a host before `until`; a pause that is known to last longer stays as it is.
+        """Send no request to a host before `until`; a pause with a later deadline stays unchanged.
 
-        `told_by` is the listener that stands for the process which has told this: it is not told again.
+        `told_by` is the listener of the process that has sent the deadline: this listener is not notified.
         """
         with self._lock:
             if until <= self._until.get(host, 0.0):
@@ -89,34 +94,35 @@ class HostPauses:
             if len(self._until) >= self._forget_from:
                 now = self.clock()
                 self._until = {h: deadline for h, deadline in self._until.items() if deadline > now}
-                self._forget_from = max(_MAX_HOSTS, 2 * len(self._until))  # or all are looked at for each that is new
+                self._forget_from = max(_MAX_HOSTS, 2 * len(self._until))  # else each new host would scan all
             self._until[host] = until
             listeners = self._listeners
         for listener in listeners:
-            if listener != told_by:  # not `is`: a bound method is another object each time
+            if listener != told_by:  # not `is`: each access creates a new bound method
                 listener(host, until)
 
     def heed(
         self, host: str, status: int, headers: Mapping[str, str], *, longest_s: float = math.inf
     ) -> float | None:
-        """Pause a host whose answer asks for it: 429 or 503 with Retry-After (RFC 9110 10.2.3, RFC 6585 4).
+        """Pause a host if its response requests a pause: 429 or 503 with Retry-After (RFC 9110 10.2.3, RFC 6585 4).
 
-        A 503 that asks for more than `longest_s` concerns what was asked for and not the host: only that fails. A 429
-        concerns the client, so the host is paused for however long. Names of `headers` are lower-case.
+        A 503 with a Retry-After of more than `longest_s` concerns the requested resource and not the host: only this
+        request fails. A 429 concerns the client, so the host is paused for any requested time. Names of `headers` are
+        lower-case.
 
         Returns:
-            The seconds that were asked for; None where nothing was.
+            The requested seconds; None if the response requests no pause.
         """
         if status not in {429, 503}:
             return None
-        now = http_date(headers.get("date")) or time.time()  # a date is one of the server's clock, if that is told
+        now = http_date(headers.get("date")) or time.time()  # a Retry-After date is by the server's clock, if known
         asked_s = retry_after_s(headers.get("retry-after"), now)
         if asked_s and (status == HTTPStatus.TOO_MANY_REQUESTS or asked_s <= longest_s):
             self.pause(host, asked_s)
         return asked_s
 
     def remaining_s(self, host: str) -> float:
-        """Return how long it is until the next request may go to a host; 0.0 where it may go now."""
+        """Return the seconds until the next request may be sent to a host; 0.0 if a request may be sent now."""
         if not self._until:
             return 0.0
         with self._lock:

@@ -1,17 +1,20 @@
 """Several connections for one large file, only where they pay.
 
-The front share is read by the transfer itself. Helpers take the rear half of the largest share, each over a
-connection of its own, as long as every further one makes the whole faster: a server that limits each connection
-gives more to more of them, another does not, and then there is at most one helper.
+The transfer itself reads the front share. Each helper takes the rear half of the largest share, over a connection of
+its own. Helpers are added while each further helper makes the transfer faster. A server that limits the speed of each
+connection sends more over more connections. With any other server there is at most one helper.
 
-Where a number of connections was wished for, all come at once, and take pieces from the front on, ever smaller ones:
-so the file grows mostly in order, and can be hashed meanwhile; and in the end all are busy till shortly before it:
-what is left is halved for whoever has nothing to do, as long as a half lasts longer than to ask for it.
+If the request names a number of connections, all helpers start at once. They take pieces from the front on, and the
+pieces become smaller. So the file grows mostly in order, and can be hashed meanwhile, and all connections are busy
+until shortly before the end: an idle helper takes half of the largest share, if transferring this half takes longer
+than requesting it.
 
-One strong validator holds for all: a helper sends it as If-Range and wants a 206 with exactly its range. A helper
-that gets anything else gives up, and its piece back: another helper takes it, or the front goes on over it. What is
-left in the end is a gap that the transfer asks for like any other missing part. Until the first helper has got such
-an answer there is no other, and the front does not end: a server that knows no ranges costs nothing.
+One strong validator holds for all connections. A helper sends the validator as If-Range, and expects a 206 response
+with exactly the requested range. On any other response the helper ends and returns its piece: another helper takes
+the piece, or the front share is extended over it. A piece that is left at the end is a gap, and the transfer requests
+the gap like any other missing part. If all helpers start at once, the second helper starts only after the first has
+received the expected response. Until then the front does not end either: a server without support for ranges costs
+nothing.
 """
 
 from __future__ import annotations
@@ -42,17 +45,18 @@ if TYPE_CHECKING:
 
 _STOP_WITHIN_S = 2.0
 _TRY_AGAIN_S = 0.1
-_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless nothing else is left
+_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless no other is left
 
 
 class SegmentPolicy(NamedTuple):
-    """When to use how many connections for one file.
+    """The number of connections for one file, and the conditions for adding them.
 
     Attributes:
-        connections: at most this many, 1 is never more than one.
-        from_bytes: only while at least that much is missing.
-        measure_s: how long to look at the speed before and after adding one; 0 adds all at once, unseen.
-        gain: the speed must grow by this factor for the next one to be added.
+        connections: the maximal number of connections; 1 means no helpers.
+        from_bytes: helpers are added only while at least this number of bytes is missing.
+        measure_s: how many seconds the speed is measured before and after adding a helper; 0 adds all helpers at
+            once, without measuring.
+        gain: the factor by which the speed must grow for the next helper to be added.
     """
 
     connections: int = 1
@@ -61,7 +65,10 @@ class SegmentPolicy(NamedTuple):
     gain: float = 1.25
 
     def of(self, connections: int | None, *, ranges_refused: bool) -> SegmentPolicy:
-        """The policy for one transfer: its own wish counts, and takes all connections at once."""
+        """Return the policy for one transfer.
+
+        A number of connections in its request takes precedence, and starts all connections at once.
+        """
         if ranges_refused:
             return SegmentPolicy(1)
         if connections is None:
@@ -70,15 +77,15 @@ class SegmentPolicy(NamedTuple):
 
 
 class Segment:
-    """What one connection is to bring: from `start` (moves on as bytes arrive) to `stop` (may be taken back)."""
+    """The share of one connection: from `start` (advances as bytes are written) to `stop` (may be reduced)."""
 
     def __init__(self, start: int, stop: int | None) -> None:
         self.start = start
         self.stop = stop
-        self.taken = start  # up to here bytes have come, though they may not be written yet
+        self.taken = start  # end of the received bytes, which may not be written yet
         self.lock = threading.Lock()
         self.writing = threading.Lock()
-        self.is_fenced = False  # nothing is written for it any more
+        self.is_fenced = False  # no more bytes are written for this share
 
     @property
     def is_full(self) -> bool:
@@ -89,7 +96,7 @@ class Segment:
         return 0 if self.stop is None else max(0, self.stop - self.start)
 
     def room(self, wanted_bytes: int) -> int:
-        """How many of so many bytes belong to this share; after this call they cannot be taken back."""
+        """Return how many of the next `wanted_bytes` bytes belong to this share; `split` cannot take them later."""
         with self.lock:
             room = wanted_bytes if self.stop is None else min(wanted_bytes, max(0, self.stop - self.start))
             self.taken = self.start + room
@@ -100,7 +107,11 @@ class Segment:
             self.start += written_bytes
 
     def split(self, kept_bytes: int | None = None, least_bytes: float | None = None) -> Segment | None:
-        """Give the rear away: half of it, or what is behind so many bytes. None if less than the least is left."""
+        """Split off the rear of this share, and return it as a new share.
+
+        `kept_bytes` bytes are kept, but at most half of the share, which is also the default. Return None if fewer
+        than `least_bytes` bytes are left (default: 1 MiB), or if the end of the share is unknown.
+        """
         least_bytes = 2 * _SPLIT_BYTES if least_bytes is None else least_bytes
         with self.lock:
             start = max(self.start, self.taken)
@@ -113,18 +124,18 @@ class Segment:
             return rear
 
     def extend(self, stop: int) -> None:
-        """Take over what follows."""
+        """Extend this share to a new end."""
         with self.lock:
             self.stop = stop
 
     def fence(self) -> None:
-        """Let a helper that has not ended write nothing more."""
+        """Prevent further writes to this share by a helper that is still running."""
         with self.writing:
             self.is_fenced = True
 
 
 class _Crowded(Exception):
-    """A helper goes, to make room for another file; it may have left its place already."""
+    """Raised where a helper ends to make room for another file; the place may be released already."""
 
     def __init__(self, *, has_left: bool) -> None:
         super().__init__()
@@ -132,7 +143,7 @@ class _Crowded(Exception):
 
 
 class _Helper:
-    """What a helper receives, see `body.Sink`."""
+    """The sink for the bytes that a helper receives, see `body.Sink`."""
 
     def __init__(self, crew: SegmentedFetch, part: PartFile, *, stays: bool) -> None:
         self._segments = crew
@@ -158,7 +169,7 @@ class _Helper:
 
 
 class SingleConnection:
-    """A crew of nobody."""
+    """A replacement of `SegmentedFetch` without helpers."""
 
     def consider(self) -> None: ...
 
@@ -189,12 +200,15 @@ class SegmentedFetch:
         yields: Callable[[str], bool] | None = None,
         host: str = "",
     ) -> None:
-        """`yields` says whether a helper is to go, as somebody else waits for its connection."""
+        """Set up a fetch that has no helpers yet.
+
+        `yields` returns whether a helper must end because another file waits for its connection.
+        """
         self._front = front
         self._places = places or HostSlots()
         self._host = host
-        self._shares = [front]  # somebody brings them
-        self._left: list[Segment] = []  # nobody does, ascending
+        self._shares = [front]  # shares that are being fetched
+        self._left: list[Segment] = []  # unassigned shares, ascending
         self._part = part
         self._validators = validators
         self._policy = policy
@@ -205,23 +219,23 @@ class SegmentedFetch:
         self._cancel = cancel
         self._clock = clock
         self._threads: list[threading.Thread] = []
-        self._sent_away = 0  # of them, to make room for other files
-        self._try_at = clock()  # the next one, where there was no connection for the last
-        self._over = Cancel()  # for the helpers, also where all transfers are to stop
+        self._sent_away = 0  # helpers that ended for another file, or without a connection
+        self._try_at = clock()  # earliest start of a helper, after one found no connection
+        self._over = Cancel()  # stops the helpers; also set by a stop of all transfers
         self._following = ExitStack()
         self._following.enter_context(cancel.watch(self._over))
         self._lock = threading.Lock()
         self._growing = threading.Lock()
-        self._answered = threading.Event()  # the first helper knows what comes of it
+        self._answered = threading.Event()  # set when the first helper has a response, or has ended
         self._error: MachineError | None = None
         self._may_grow = policy.connections > 1 and validators.if_range() is not None
         self._began_at = self._measured_at = clock()
         self._began_bytes = self._measured_bytes = part.written_bytes
         self._speed = 0.0
-        self._latency_s = 0.0  # of the last ask
+        self._latency_s = 0.0  # of the last request
 
     def consider(self) -> None:
-        """Called after each block: add a helper when it is time to, and worth it. Raises what a disk did to one."""
+        """Add a helper if one is due and pays; called after each block. Raises the `MachineError` of a helper."""
         if self._error is not None:
             raise self._error
         if self._may_grow and not (self._all_at_once and self._threads and not self._answered.is_set()):
@@ -229,7 +243,10 @@ class SegmentedFetch:
                 self._grow()
 
     def goes_on(self) -> bool:
-        """Whether the front share, which is full, has got more: what follows on it, and nobody brings."""
+        """Extend the full front share by the unassigned share that follows it. Return whether there was one.
+
+        Waits until the first helper has received its response or has ended.
+        """
         while self._threads and not self._answered.wait(0.2):
             self._cancel.check()
         with self._lock:
@@ -239,7 +256,7 @@ class SegmentedFetch:
             return True
 
     def join(self) -> None:
-        """Called when the front's connection is free: lend a hand, then wait for the helpers."""
+        """Fetch shares like a helper, then wait for the helpers. Called when the connection of the front is free."""
         if self._threads:
             self._help(self._next(), is_front=True)
         for thread in self._threads:
@@ -250,11 +267,13 @@ class SegmentedFetch:
             raise self._error
 
     def stop(self) -> None:
-        """End all helpers before the part is touched in another way. One that hangs, in a connection that does not
-        open for example, is not waited for: it may go on, and writes nothing.
+        """End all helpers, before the part is changed in another way.
+
+        A helper that hangs for more than 2 s, for example while its connection opens, is not waited for: the helper
+        may continue to run, but writes no more bytes.
         """
         self._over.set()
-        with self._growing:  # from now on nobody adds one
+        with self._growing:  # from now on no helper is added
             pass
         until = time.monotonic() + _STOP_WITHIN_S
         for thread in self._threads:
@@ -274,7 +293,7 @@ class SegmentedFetch:
         return len(self._threads) - self._sent_away
 
     def _grow(self) -> bool:
-        """Add a helper, if it pays and there is a place; whether it was so."""
+        """Add a helper, if a helper pays and a place is free. Return whether a helper was added."""
         now = self._clock()
         elapsed_s = now - self._measured_at
         if not self._may_grow or elapsed_s < self._policy.measure_s or now < self._try_at or self._over.is_set:
@@ -286,7 +305,7 @@ class SegmentedFetch:
         if missing < self._policy.from_bytes or not pays or self._helping + 1 >= self._policy.connections:
             self._may_grow = False
             return False
-        if not self._places.try_acquire(self._host):  # perhaps there is one later
+        if not self._places.try_acquire(self._host):  # a place may be free later
             return False
         self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if self._all_at_once and not self._threads:
@@ -303,16 +322,16 @@ class SegmentedFetch:
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
         try:
             thread.start()
-        except RuntimeError:  # the system gives no more
+        except RuntimeError:  # the system permits no more threads
             self._end(share)
             self._places.leave(self._host)
             self._may_grow = False
             return False
-        self._threads.append(thread)  # only now, as `stop` can join none that has not begun
+        self._threads.append(thread)  # only now: `stop` cannot join a thread that was not started
         return True
 
     def _add_all(self) -> None:
-        """By a helper, once it knows that the server does as it should: those that all come at once."""
+        """Add all helpers, if they start at once. Called by a helper that has received the expected response."""
         self._answered.set()
         may_add = self._all_at_once
         while may_add:
@@ -320,7 +339,7 @@ class SegmentedFetch:
                 may_add = self._grow()
 
     def _next(self) -> Segment | None:
-        """What nobody brings, else the rear half of the largest share."""
+        """Return an unassigned share, else the rear half of the largest share, else None."""
         with self._lock:
             if self._left:
                 share: Segment | None = self._take()
@@ -332,16 +351,18 @@ class SegmentedFetch:
             return share
 
     def _take(self) -> Segment:
-        """The first piece of what nobody brings: the less is left, the smaller."""
+        """Take the first piece of the unassigned shares: the fewer bytes are unassigned, the smaller the piece."""
         share = self._left[0]
         rest = share.split(self._piece_bytes(sum(share.missing_bytes for share in self._left)))
         self._left[:1] = [rest] if rest else []
         return share
 
     def _worth_splitting_bytes(self) -> float:
-        """Half of it should last longer than to ask for it, at the speed that a connection has.
+        """Return the least number of missing bytes for which splitting a share pays.
 
-        Since the beginning: of the moments since the last one was added, a single block would make any speed.
+        Transferring half of them should take longer than requesting them, at the speed of one connection. The speed
+        is measured since the beginning: in the short time since the last helper was added, a single block would
+        give an arbitrary speed.
         """
         elapsed_s = self._clock() - self._began_at
         came_bytes = self._part.written_bytes - self._began_bytes
@@ -349,13 +370,16 @@ class SegmentedFetch:
         return max(_SPLIT_BYTES // 2, 2 * self._latency_s * speed)
 
     def _piece_bytes(self, missing_bytes: int) -> int:
-        """Of so much that nobody brings yet. To ask for a piece takes an eighth of the time of its bytes at most."""
+        """Return the size of the next piece of `missing_bytes` unassigned bytes.
+
+        Requesting a piece takes at most an eighth of the time of transferring its bytes.
+        """
         least_bytes = max(2 * _SPLIT_BYTES, int(4 * self._worth_splitting_bytes()))
         return max(least_bytes, missing_bytes // (2 * self._policy.connections))
 
     def _help(self, share: Segment | None, *, is_front: bool = False) -> None:
-        """Bring one share, then what is next, until there is nothing to take, or a helper's place is needed."""
-        has_place = not is_front  # that of the front is not ours to leave
+        """Fetch one share, then the next ones, until no share is left or the place of the helper is needed."""
+        has_place = not is_front  # the transfer releases the place of the front
         try:
             while share is not None and not self._over.is_set:
                 self._bring(share, is_front=is_front)
@@ -373,7 +397,7 @@ class SegmentedFetch:
             self._error = error
             self._over.set()
         except MediacrawlError:
-            self._may_grow = False  # the server has had enough, or does not do as it should
+            self._may_grow = False  # the server refuses further connections, or sends an unexpected response
         finally:
             if share is not None:
                 self._end(share)
@@ -382,7 +406,7 @@ class SegmentedFetch:
             self._answered.set()
 
     def _end(self, share: Segment) -> None:
-        """Nobody brings it any more: what is missing of it is there to take."""
+        """Return the unfinished part of a share to the unassigned shares."""
         with self._lock:
             self._shares.remove(share)
             if share.missing_bytes:
@@ -394,7 +418,7 @@ class SegmentedFetch:
         span = range_header(share.start, share.stop)
         ask = ConditionalRequest(RequestKind.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
-        # Watched, as the others should not wait for one that is stuck when all have to end.
+        # `ask` watches the response: when all helpers must end, a blocked helper does not delay the others.
         with exchange.ask(ask) as (answer, head):
             if not self._is_mine(head, share):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
@@ -406,13 +430,13 @@ class SegmentedFetch:
             raise TransferError("", "a segment ended early")
 
     def written(self, share: Segment, size_bytes: int) -> None:
-        """By a helper: these bytes are in the part."""
+        """Count bytes that a helper has written to the part."""
         self._part.mark((share.start, share.start + size_bytes))
         share.advance(size_bytes)
         self._count(size_bytes)
 
     def check_place(self) -> None:
-        """By a helper: raise `_Crowded` where its place or its connection is wanted by another file."""
+        """Raise `_Crowded` if another file needs the place or the connection of the calling helper."""
         if self._places.release_excess(self._host):
             raise _Crowded(has_left=True)
         if self._yields(self._host):

@@ -1,1 +1,1 @@
-"""Page to media links, page to next page. Pure: no network, no Scrapy."""
+"""Extraction of media links and of the next page from a page. Pure: no network, no Scrapy."""

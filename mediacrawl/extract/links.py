@@ -1,4 +1,4 @@
-"""A page as its links see it: where they start from, and what each one means."""
+"""A page and its links: their base URL, and the absolute URL of each link."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lxml import etree
 from parsel import Selector
 from w3lib.url import safe_url_string
 
-# WHATWG URL, "basic URL parser", steps 1 to 3: both ends lose C0 controls and spaces, tabs and newlines go.
+# WHATWG URL, "basic URL parser", steps 1 to 3: strip C0 controls and spaces, remove tabs and newlines.
 _ENDS = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\n\r")
-# The letters that a URL may have as they are: nothing to encode, so the slow way can be spared.
+# A URL that needs no encoding, so that the slow function can be skipped.
 _PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,4})?/(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-# Below the folder of a page, without anything that stands for something else: no `.`, `..`, `//`, scheme or query.
+# A path below the folder of a page, without parts of special meaning: no `.`, `..`, `//`, scheme or query.
 _BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
 _FOLDER = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,4})?)(/(?:[\w~-][\w.~-]*/)*)[\w.~-]*(?:\?[^#]*)?", re.ASCII)
 _SCHEMES = ("http", "https")
@@ -31,10 +31,10 @@ class Page:
     """One parsed page.
 
     Attributes:
-        selector: the page; XML and HTML are both welcome, anything else counts as an empty page.
-        url: the address that the page came from, after redirects, without fragment.
-        base_url: what its links are relative to: `<base href>` if the page has a usable one, else `url`.
-        encoding: how a query with other than ASCII letters is written (the path is always UTF-8).
+        selector: the page, XML or HTML; any other content counts as an empty page.
+        url: the URL of the page after redirects, without fragment.
+        base_url: the base of relative links: `<base href>` if the page has a usable one, else `url`.
+        encoding: the encoding of non-ASCII characters in a query (the path is always UTF-8).
     """
 
     selector: Selector
@@ -44,7 +44,7 @@ class Page:
 
     @classmethod
     def from_selector(cls, selector: Selector, url: str, encoding: str = "utf-8") -> Page:
-        """Build a page. `encoding` is the page's own one; an unknown name counts as UTF-8. Never raises."""
+        """Build a page. `encoding` is the encoding of the page; an unknown name counts as UTF-8. Never raises."""
         if not isinstance(selector.root, etree._Element):  # noqa: SLF001  lxml has no public name for it
             selector = Selector(text="", type="html")
         encoding = _known(encoding)
@@ -58,31 +58,31 @@ class Page:
         return self.selector.root
 
     def resolve(self, link: str | None) -> str | None:
-        """The absolute http(s) URL of a link on this page, without fragment and safe to send, or None.
+        """Return the absolute http(s) URL of a link on this page, without fragment and safe to send, or None.
 
-        None is the answer to what names no other resource (empty, only a fragment), to other schemes
-        (`data:`, `javascript:`, `blob:`, `mailto:`) and to what is no URL. Never raises.
+        None is returned for a link that names no other resource (empty, only a fragment), for other schemes
+        (`data:`, `javascript:`, `blob:`, `mailto:`) and for text that is no URL. Never raises.
         """
         return absolute(self.base_url, link or "", self.encoding)
 
 
 def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
-    """`link` as seen from `base`, as `Page.resolve` promises it."""
+    """Return `link` resolved against `base`, by the rules of `Page.resolve`."""
     link = _forward(link.strip(_ENDS).translate(_INSIDE))
     if not link or link.startswith("#"):
         return None
-    if _BELOW.fullmatch(link) and (folder := _folder_of(base)):  # most links: a third of the time of the whole way
+    if _BELOW.fullmatch(link) and (folder := _folder_of(base)):  # most links: a third of the time of the code below
         return f"{folder[0]}{link}" if link[0] == "/" else f"{folder[0]}{folder[1]}{link}"
     try:
         url = urldefrag(urljoin(base, link)).url
         return url if _PLAIN.fullmatch(url) else _safe(url, encoding)
-    except ValueError:  # a bad IPv6 address or port, a host that NFKC turns into something else
+    except ValueError:  # a bad IPv6 address or port, a host in which NFKC gives a delimiter
         return None
 
 
 @lru_cache(maxsize=16)
 def _folder_of(base: str) -> tuple[str, str] | None:
-    """Origin and folder of a page whose URL is as plain as most."""
+    """Return origin and folder of a page with a plain URL, as most are; None for another URL."""
     plain = _FOLDER.fullmatch(base)
     return (plain[1], plain[2]) if plain else None
 
@@ -91,16 +91,16 @@ def _safe(url: str, encoding: str) -> str | None:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:
         return None
-    _ = parts.port  # raises ValueError when it is none
+    _ = parts.port  # raises ValueError for an invalid port
     url = parts._replace(path=parts.path or "/").geturl()
     try:
         return safe_url_string(url, encoding)
-    except UnicodeEncodeError:  # a letter that the encoding of the page does not have
+    except UnicodeEncodeError:  # a character that the encoding of the page does not have
         return safe_url_string(url)
 
 
 def _forward(link: str) -> str:
-    r"""With `/` for `\`, as browsers read it: old pages say `images\a.jpg`. A query is left alone."""
+    r"""Replace `\` by `/`, as browsers do: old pages have `images\a.jpg`. Query and fragment are unchanged."""
     if "\\" not in link:
         return link
     path = re.match(r"[^?#]*", link)

@@ -1,6 +1,6 @@
 """Every picture, song and video that a page shows or links to.
 
-What is taken, in the order of the page, each URL once:
+These links are taken, in the order of the page, each URL once:
 
 =========================================  ==========================================================
 `img`, `amp-img`, `input type=image`       one picture: the largest of `srcset` and its lazy forms, else
@@ -8,15 +8,15 @@ What is taken, in the order of the page, each URL once:
 `picture`                                  one picture: the largest of all its `source`s and its `img`
 `audio`, `video`                           `src`, `poster`, and each `source` and `track` inside
 `source`, `track` elsewhere                `srcset` or `src`
-`a`, `area`                                `href` whose path ends like a media file; with `download`, also one whose
-                                           file name, there or in the query, does
+`a`, `area`                                `href` with a path that ends like a media file; with `download`, also if
+                                           the file name in that attribute or in the query does
 `embed`, `object`                          a media `type`, or a path that ends like a media file
 `link rel=image_src`                       `href`
 `meta`                                     Open Graph and Twitter cards
 =========================================  ==========================================================
 
-The first that is a usable http(s) URL counts, so a placeholder in a `data:` URL never wins. A thumbnail inside
-a link to the large picture is taken as well as the large one: which is wanted is for the caller to say.
+The first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never taken. A thumbnail
+inside a link to the large picture is taken as well as the large picture: the caller chooses between them.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ KINDS = ("image", "audio", "video")
 Reader: TypeAlias = Callable[["Page", Element, list[Element]], Iterator["MediaLink"]]
 
 _LAZY_SRCSET = ("data-srcset", "data-lazy-srcset", "srcset")
-# `file` and `zoomfile` are Discuz!'s, whose `src` is a blank.
+# `file` and `zoomfile` are of Discuz!, where `src` is a blank picture.
 _LAZY_SRC = (
     *("data-src", "data-original", "data-original-src", "data-lazy-src", "data-lazy", "data-actualsrc"),
     *("data-echo", "zoomfile", "file"),
 )
-# These may as well be the address of a page, so they count only if they end like a picture.
+# These may also be the URL of a page, so they count only if they end like a media file.
 _MAYBE_SRC = ("data-url", "data-image")
 _INSTEAD_OF_SRC = frozenset((*_LAZY_SRC, *_MAYBE_SRC))
 _META_KINDS = {
@@ -56,23 +56,23 @@ _META_KINDS = {
     "twitter:player:stream": "video",
 }
 _PLAYER_TYPES = ("text/html", "application/xhtml", "application/x-shockwave-flash")
-_PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; asked of each link
-_BREAKS = str.maketrans("", "", "\t\r\n")  # which no URL has, and browsers leave out
+_PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; applied to each link
+_BREAKS = str.maketrans("", "", "\t\r\n")  # characters that no URL has, and browsers remove
 _LINK_ATTRIBUTES = ("href", "src", "content", "poster", "data", "data-url", "data-href", "value")
 
 
 @dataclass(frozen=True)
 class MediaLink:
-    """An absolute URL, and "image", "audio" or "video" where the page or the path tells, else None."""
+    """An absolute URL, and its kind: "image", "audio" or "video" if the page or the path shows it, else None."""
 
     url: str
     kind: str | None
 
 
 def find_media(page: Page, kinds: Collection[str] = KINDS) -> list[MediaLink]:
-    """All media of `kinds` on the page, see the table above; never raises.
+    """Return all media of `kinds` on the page, see the table above. Never raises.
 
-    A kind that cannot be told (a lone `<source>` without type and extension) is let through.
+    A link of unknown kind (a lone `<source>` without type and extension) is included.
     """
     return _chosen(_walk(page), kinds)
 
@@ -80,14 +80,16 @@ def find_media(page: Page, kinds: Collection[str] = KINDS) -> list[MediaLink]:
 def media_by_xpath(
     page: Page, expression: str, kinds: Collection[str] = KINDS, name: str = "media"
 ) -> list[MediaLink]:
-    """The media that an XPath selects: media elements as `find_media` reads them, of any other element its
-    lazy attribute, `href` or `src`, attributes and text as they are. What does not tell its kind is taken.
+    """Return the media that an XPath selects.
+
+    Media elements are read as by `find_media`. Any other element gives its lazy attribute, `href` or `src`; an
+    attribute or a text gives its value. A link of unknown kind is included.
 
     Raises:
         BadXPath: the expression fails on this page; the message calls it `name`.
     """
     results = [result.root for result in evaluate(page.selector, expression, name)]
-    split = expression.rstrip().endswith("srcset")  # `//img/@srcset` gives strings that hold many URLs
+    split = expression.rstrip().endswith("srcset")  # `//img/@srcset` selects strings with several URLs
     return _chosen((link for result in results for link in _selected(page, result, split)), kinds)
 
 
@@ -100,7 +102,7 @@ def _chosen(links: Iterable[MediaLink], kinds: Collection[str]) -> list[MediaLin
 
 
 def _walk(page: Page) -> Iterator[MediaLink]:
-    """In one pass. What an owner has read (a picture its sources) is claimed and not read once more."""
+    """Yield the media in one pass. Elements that an owner has read (the sources of a picture) are not read again."""
     claimed: set[Element] = set()
     players = set(_player_metas(page.root))
     for element in page.root.iter(*_READERS):
@@ -111,9 +113,9 @@ def _walk(page: Page) -> Iterator[MediaLink]:
 
 
 def _members(owner: Element) -> Iterator[Element]:
-    """The sources, tracks and images that belong to a picture, audio or video, in order.
+    """Yield the sources, tracks and images that belong to a picture, audio or video, in order.
 
-    lxml's parser does not know that `<source>` is empty: what follows, the img too, sits inside it.
+    lxml's parser does not know that `<source>` is empty: it puts the elements that follow inside, the img too.
     """
     tags = ("source", "img") if owner.tag == "picture" else ("source", "track")
     waiting = [owner]
@@ -130,9 +132,10 @@ def _read_picture(page: Page, element: Element, members: list[Element]) -> Itera
 
 
 def _picture_links(elements: list[Element]) -> Iterator[str]:
-    """All that could be the picture, the largest first. What says no size counts as 1x, as in HTML.
+    """Yield all candidates for the picture, the largest first. A candidate without a size counts as 1x, as in HTML.
 
-    Among equals the order of the page decides, but a `media` with a maximal width is for small screens: last.
+    Equal sizes keep the order of the page, except that an element with a maximal width in `media` goes last: it is
+    for small screens.
     """
     ordered = sorted(elements, key=lambda element: "max-width" in element.get("media", ""))
     candidates = (candidate for element in ordered for candidate in _candidates(element))
@@ -147,7 +150,7 @@ def _candidates(element: Element) -> Iterator[Candidate]:
 
 
 def _source_links(element: Element) -> Iterator[str]:
-    """The lazy attributes before `src`, a placeholder beside them. `data-lazy="true"` is only a flag."""
+    """Yield the lazy attributes before `src`, a placeholder beside them. `data-lazy="true"` is only a flag."""
     if not _INSTEAD_OF_SRC.isdisjoint(element.keys()):
         values = (element.get(name, "") for name in _LAZY_SRC)
         yield from (value for value in values if "/" in value or "." in value)
@@ -169,7 +172,7 @@ def _read_player(page: Page, element: Element, members: list[Element]) -> Iterat
 
 
 def _read_source(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    """A source without an owner: `srcset` is only for pictures, else its type or its path has to tell."""
+    """Read a source without an owner: `srcset` is only for pictures; else its type or its path gives the kind."""
     is_picture = any(element.get(name) for name in _LAZY_SRCSET)
     kind = "image" if is_picture else kind_of_type(element.get("type", ""))
     yield from _link(page, _picture_links([element]), kind)
@@ -185,7 +188,7 @@ def _read_anchor(page: Page, element: Element, _members: list[Element]) -> Itera
 
 
 def _download_kind(element: Element, link: str) -> str | None:
-    """`<a download>` leads to a file and to no page: `/download?name=song.mp3` then says what it is."""
+    """Return the kind of an `<a download>`, which leads to a file, not a page: `/download?name=song.mp3` names it."""
     if element.get("download") is None:
         return None
     try:
@@ -212,9 +215,9 @@ def _read_meta(page: Page, element: Element, _members: list[Element]) -> Iterato
 
 
 def _player_metas(root: Element) -> Iterator[Element]:
-    """The `og:video` and `og:audio` that are an HTML page around the media, as the type after them says.
+    """Yield each `og:video` and `og:audio` that is an HTML page around the media, according to the type after it.
 
-    One whose path ends like a media file is media, whatever the type says.
+    A URL with a path that ends like a media file is media, regardless of the type.
     """
     types: dict[str, str] = {}
     for meta in reversed(list(root.iter("meta"))):
@@ -227,7 +230,7 @@ def _player_metas(root: Element) -> Iterator[Element]:
 
 
 def _meta_name(meta: Element) -> str:
-    """Open Graph says `property`, Twitter says `name`, and many pages confuse them."""
+    """Return the name of a meta. Open Graph uses `property`, Twitter uses `name`, and many pages confuse them."""
     name: str = meta.get("property") or meta.get("name") or ""
     return name.strip().lower()
 
@@ -247,14 +250,14 @@ _READERS: dict[str, Reader] = {
 
 
 def _link(page: Page, links: Iterable[str], kind: str | None) -> Iterator[MediaLink]:
-    """The first of `links` that is a URL."""
+    """Yield the first of `links` that is a usable URL."""
     url = next(filter(None, map(page.resolve, links)), None)
     if url:
         yield MediaLink(url, kind or _path_kind(url))
 
 
 def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
-    """`link`, if its type or its path says that it is media."""
+    """Yield `link` if its type or its path shows that it is media."""
     url = page.resolve(link)
     kind = kind or _path_kind(url or "")
     if url and kind:
@@ -267,7 +270,7 @@ def _path_kind(link: str) -> str | None:
 
 
 def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:
-    """The links of one result of an XPath: an element, or the text of an attribute or a text node."""
+    """Yield the links of one result of an XPath: an element, or the text of an attribute or a text node."""
     if isinstance(result, str):
         links = [c.url for c in by_size(parse_srcset(result))] if split else [result]
         yield from _link(page, links, "image" if split else None)

@@ -1,4 +1,4 @@
-"""How links say "next page" in the common languages, and how they say that they are something else."""
+"""Texts of links to the next page in the common languages, and texts of links to other pages."""
 # ruff: noqa: RUF001  letters of other scripts that look like ours are the point here
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _NO_LETTER = re.compile(r"[\W_]+")
 
 
 def letters(text: str) -> str:
-    """Only what counts for comparing: no arrows, spaces or punctuation, no upper case, no wide forms."""
+    """Return a text as it is compared: no arrows, spaces or punctuation, no upper case, no wide forms."""
     return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -19,7 +19,7 @@ DOUBLE_ARROWS = frozenset({"»", ">>", "≫", "››", "⟫", "＞＞"})
 
 
 def _table(text: str) -> frozenset[str]:
-    """Phrases between commas; what stands before the colon of a line is the language."""
+    """Return the phrases between commas; the text before the colon of a line is the language."""
     lines = (line.partition(":")[2] for line in text.strip().splitlines())
     return frozenset(letters(phrase) for line in lines for phrase in line.split(","))
 
@@ -73,7 +73,7 @@ Ukrainian:  наступна, наступний, наступна сторін�
 Vietnamese: tiếp, tiếp theo, trang sau, trang tiếp, trang tiếp theo, trang kế
 """)
 
-# A class `next` or an arrow beside one of these is mistaken: the way back, or the last page.
+# A class `next` or an arrow beside one of these texts is misleading: the link leads back, or to the last page.
 OTHER = _table("""
 Chinese:    上一页, 上一頁, 上页, 尾页, 尾頁, 末页, 末頁, 最后一页, 最後一頁
 Dutch:      vorige, vorige pagina, laatste, nieuwere berichten

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from mediacrawl.extract.links import Element, Page
 
-# How a link says that it is the next page, the surest first. A double arrow often leads to the last page.
+# Signs that a link leads to the next page, the surest first. A double arrow often leads to the last page.
 _TEXT, _LABEL, _CLASS, _ALT, _ARROW, _DOUBLE_ARROW = range(6)
-_SMALL = 40  # elements; a link with more inside does not say just "next". Also keeps nested links linear.
-_LONGEST = 100  # letters, for the same reason
-_NEAR = 4  # ancestors or neighbours that are looked at
+_SMALL = 40  # elements; a link with more is not just "next". Also keeps the time for nested links linear.
+_LONGEST = 100  # characters, for the same reason
+_NEAR = 4  # ancestors or neighbours that are examined
 
 _PART_OF_CLASS = re.compile(r"[a-z]+")
 # `swiper-button-next`, `carousel-control-next` and `slick-next` turn pictures, not pages.
@@ -39,13 +39,13 @@ _LINK_ATTRIBUTES = ("href", "data-href", "src")
 
 
 def find_next(page: Page) -> str | None:
-    """The page after this one, or None.
+    """Return the URL of the page after this one, or None. Never raises.
 
-    First `rel=next`, then what a link says in its text, its label, its class, the picture inside; a bare
-    arrow only in a pager. Never the page itself, a disabled link, or one that says previous or last. Outside
-    a pager a sign that leads to several places is none (each teaser has its own "weiter"). Never raises.
+    `rel=next` takes precedence, then the text of a link, its label, its class and the picture inside. A bare arrow
+    counts only in a pager. The page itself, a disabled link, and a link to the previous or the last page are never
+    returned. Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
     """
-    for tag in ("link", "a"):  # a <link> is for all of the page, an <a> may be the next comment
+    for tag in ("link", "a"):  # a <link> is for the complete page, an <a> may be the next comment
         for element in page.root.iter(tag):
             url = _other(page, element) if _has_rel_next(element) and not _is_disabled(element) else None
             if url:
@@ -63,7 +63,7 @@ def find_next(page: Page) -> str | None:
 
 
 def _other(page: Page, element: Element) -> str | None:
-    """Where it leads, if that is not here."""
+    """Return the URL of a link; None if that is this page."""
     url = page.resolve(element.get("href"))
     return None if url == page.url else url
 
@@ -73,7 +73,9 @@ def _has_rel_next(element: Element) -> bool:
 
 
 def links_by_xpath(page: Page, expression: str, name: str = "xpath") -> list[str]:
-    """The URLs that an XPath selects: of an element its `href`, attributes and text as they are; each once.
+    """Return the URLs that an XPath selects, each once.
+
+    An element gives its `href`, `data-href` or `src`; an attribute or a text gives its value.
 
     Raises:
         BadXPath: the expression fails on this page; the message calls it `name`.
@@ -91,7 +93,7 @@ def _links(result: Any) -> Iterator[str]:
 
 
 def _sign(anchor: Element) -> tuple[int, bool] | None:
-    """How surely the link leads to the next page, as a sort key: its sign, and if outside a pager."""
+    """Return how surely a link leads to the next page, as a sort key: its sign, and whether it is outside a pager."""
     if not anchor.get("href") or _has_rel_next(anchor):
         return None
     sign = _anchor_sign(anchor)
@@ -124,7 +126,7 @@ def _arrow(anchor: Element, text: str) -> int | None:
 
 
 def _text(element: Element) -> str:
-    """What the element says, or nothing when that is more than a few words."""
+    """Return the text of an element, or an empty text if it has more than a few words."""
     if not _is_small(element):
         return ""
     text = str(_STRING(element))
@@ -142,7 +144,7 @@ def _alts(anchor: Element) -> list[str]:
 
 
 def _classes(anchor: Element) -> list[str]:
-    """The class words of a link, and of the box around it that holds nothing else of its kind."""
+    """Return the class words of a link, and of its parent if that is a box that usually holds a single link."""
     parent = anchor.getparent()
     around = parent is not None and parent.tag in ("li", "span", "p", "td", "div")
     names = anchor.get("class", "") + " " + (parent.get("class", "") if around else "")
@@ -167,7 +169,7 @@ def _in_pager(anchor: Element) -> bool:
 
 
 def _beside_numbers(anchor: Element) -> bool:
-    """`1 2 3 »`: a number shortly before, as a neighbour of the link or of its list item."""
+    """Return whether a number stands shortly before the link or its list item, as in `1 2 3 »`."""
     parent = anchor.getparent()
     box = parent if parent is not None and parent.tag in ("li", "td", "span") else anchor
     return any(_text(near).strip().isdigit() for near in islice(box.itersiblings(preceding=True), _NEAR))

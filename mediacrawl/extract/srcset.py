@@ -1,4 +1,4 @@
-"""`srcset`, as HTML's "parse a srcset attribute" reads it: https://html.spec.whatwg.org/#parse-a-srcset-attribute."""
+"""Parser of `srcset`, as in HTML's "parse a srcset attribute": https://html.spec.whatwg.org/#parse-a-srcset-attribute."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SPACE = " \t\n\f\r"
-# A URL runs to the next space and so may have commas; only a comma at its end closes the candidate. Otherwise
-# descriptors follow, up to a comma outside parentheses. `*+` and `++` give nothing back: no slow pages.
+# A URL ends at the next space and so may have commas; only a comma at its end closes the candidate. Otherwise
+# descriptors follow, up to a comma outside parentheses. `*+` and `++` never backtrack, so that no page is slow.
 _CANDIDATE = re.compile(
     rf"[{_SPACE},]*+(?P<url>[^{_SPACE}]++)(?:(?<!,)(?P<descriptors>(?:[^,(]++|\([^)]*+\)?+)*+))?+"
 )
@@ -22,7 +22,7 @@ _DENSITY = re.compile(r"[0-9]{0,9}(?:\.[0-9]{1,9})?(?<=[0-9])(?:[eE][+-]?[0-9]{1
 
 @dataclass(frozen=True)
 class Candidate:
-    """One picture of a srcset: its URL as written, and its width in pixels or its density, if it says one."""
+    """One picture of a srcset: its URL as written, and its width in pixels or its density, if given."""
 
     url: str
     width: int | None = None
@@ -30,20 +30,20 @@ class Candidate:
 
 
 def parse_srcset(value: str) -> list[Candidate]:
-    """All valid candidates in their order. One with a descriptor that HTML does not know is left out."""
-    # After the strip there is a URL wherever a match starts, so the search never walks over commas in vain.
+    """Return all valid candidates in their order. Candidates with a descriptor unknown to HTML are left out."""
+    # After the strip there is a URL wherever a match starts, so the search never scans commas in vain.
     matches = _CANDIDATE.finditer(value.strip(_SPACE + ","))
     candidates = (_candidate(match["url"].rstrip(","), match["descriptors"] or "") for match in matches)
     return [candidate for candidate in candidates if candidate]
 
 
 def by_size(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The largest first; a width beats any density, no descriptor means 1x, equals stay in their order."""
+    """Sort the largest first. A width beats any density, no descriptor means 1x, equal sizes keep their order."""
     return sorted(candidates, key=_size, reverse=True)
 
 
 def largest(candidates: Iterable[Candidate]) -> Candidate | None:
-    """The first of `by_size`, None of nothing."""
+    """Return the first of `by_size`; None if there are no candidates."""
     return max(candidates, key=_size, default=None)
 
 

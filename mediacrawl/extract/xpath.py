@@ -1,4 +1,4 @@
-"""XPath as a person types it: checked before any request, and one clear line when it is wrong."""
+"""XPath expressions of the user: checked before any request, with one clear line for a wrong expression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from parsel import SelectorList
 
-# Something for the common predicates to look at, so that a wrong one is seen here and not on page 900.
+# A page with nodes for the common predicates, so that a wrong predicate fails here and not on page 900.
 _SPECIMEN = """<html><head><title>t</title><base href="http://h/"><link rel="next" href="/2">
 <meta property="og:image" content="/i.jpg"></head><body id="b" class="c"><div id="d" class="c"><ul class="c">
 <li class="next"><a href="/2" class="next" rel="next" title="t">Next</a></li></ul>
@@ -27,23 +27,23 @@ _LITERAL = re.compile(r"\"[^\"]*\"|'[^']*'")
 _FUNCTION = re.compile(r"(?<![\w.$:-])((?:[^\W\d][\w.-]*:)?[^\W\d][\w.-]*)\s*\(")
 _PREFIX = re.compile(r"(?<![\w.-])([^\W\d][\w.-]*):(?=[\w*])")
 _VARIABLE = re.compile(r"\$[\w.:-]+")
-_OPERATORS = ("and", "or", "div", "mod")  # may stand before a parenthesis, too
+_OPERATORS = ("and", "or", "div", "mod")  # may precede a parenthesis, too
 _UNKNOWN_NAME = ("Unregistered function", "Undefined namespace prefix", "Undefined variable")
 
 
 class BadXPath(UsageProblem, ValueError):
-    """An XPath argument that cannot be used. One line: the argument, the expression, the reason."""
+    """An XPath argument that cannot be used. The message is one line: the argument, the expression, the reason."""
 
     def __init__(self, name: str, expression: str, reason: str) -> None:
         super().__init__(" ".join(f"{name}: {expression!r} is not a usable XPath: {reason}".split()))
 
 
 def compile_xpath(name: str, expression: str) -> str:
-    """Give the expression back, stripped, when it can be evaluated and selects nodes or text.
+    """Return the expression, stripped, if it can be evaluated and selects nodes or text.
 
     Raises:
         BadXPath: wrong syntax; an unknown function, prefix or variable anywhere in it; a number or a truth
-            value as its result; or an error on a small page that has one of each common element.
+            value as its result; or an error on a small page with one of each common element.
     """
     expression = expression.strip()
     if not expression:
@@ -60,10 +60,10 @@ def compile_xpath(name: str, expression: str) -> str:
 
 
 def evaluate(selector: Selector, expression: str, name: str) -> SelectorList[Selector]:
-    """Select, with every failure as a BadXPath: some show only where a predicate finds what it asks for."""
+    """Evaluate an expression, with every failure as a `BadXPath`: some occur only where a predicate has nodes."""
     try:
         return selector.xpath(expression)
-    except Exception as problem:  # lxml lets through whatever an extension function raises: re.error, TypeError
+    except Exception as problem:  # lxml passes on the errors of extension functions: re.error, TypeError
         raise BadXPath(name, expression, _reason(problem, expression)) from problem
 
 
@@ -76,13 +76,15 @@ def _failure(selector: Selector, expression: str) -> str:
 
 
 def _reason(problem: Exception, expression: str) -> str:
-    """What lxml said, without what parsel puts around it."""
+    """Return the message of lxml, without the text that parsel adds."""
     return str(problem).removeprefix("XPath error: ").removesuffix(f" in {expression}")
 
 
 def _probes(expression: str) -> Iterator[str]:
-    """Each name by itself: libxml2 looks a name up only when it gets there, and a predicate on no node is not
-    got to. `//nav[foo()]` would pass on every page without a <nav>.
+    """Yield each name as an expression of its own.
+
+    libxml2 looks a name up only when it evaluates it, and a predicate on no node is not evaluated: `//nav[foo()]`
+    would pass on every page without a <nav>.
     """
     bare = _LITERAL.sub("''", expression)
     functions = [name for name in dict.fromkeys(_FUNCTION.findall(bare)) if name not in _OPERATORS]

@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-MOST_PENDING = 4096  # files of a list that have not arrived: what memory holds
-_ASKED_AT_ONCE = 64  # keys
-_AT_ONCE_S = 0.02  # a disk that is slower than that once is asked by a thread from then on
+MOST_PENDING = 4096  # files without a result, above which a list has to wait: limits memory
+_ASKED_AT_ONCE = 64  # keys, at most, in a lookup on the event loop
+_AT_ONCE_S = 0.02  # after a lookup that takes longer, a thread performs all further lookups
 
 
 class Crawl(NamedTuple):
-    """What an `AsyncFetch` needs of the crawl that it works for.
+    """The functions of a crawl that an `AsyncFetch` calls.
 
     Attributes:
-        send: fetches a batch: what came of each file; None, or no more, for those that were not begun.
-        want: counts files that are wanted.
-        count_results: counts results, and says what a log is to have of them.
-        failure: why a file has failed in this run; None if it has not.
-        refusal: why a file cannot be asked for; None if it can.
-        stop_for: stops the crawl, as this machine cannot go on.
-        learn_robots: has it known whether media at a URL may be asked for.
+        send: fetches a batch, and returns the outcome of each file. The outcome of a file that was not begun is None,
+            or missing at the end.
+        want: counts wanted files.
+        count_results: counts results and logs them.
+        failure: returns why a file has failed in this run; None if it has not.
+        refusal: returns why no request can be sent for a file; None if a request can be sent.
+        stop_for: stops the crawl, because this machine cannot go on.
+        learn_robots: fetches the robots.txt that applies to a URL, unless it is known already.
     """
 
     send: Callable[[Batch], Awaitable[Sequence[Outcome | None]]]
@@ -54,9 +55,10 @@ class Crawl(NamedTuple):
 
 
 class AsyncFetch:
-    """Fetches what a crawl wants. For the thread of the loop.
+    """Fetches the files that a crawl wants. Only for the thread of the event loop.
 
-    Nothing that it returns raises anything but `asyncio.CancelledError`: a file has a `FileResult`, whatever happens.
+    The futures of `fetch` raise no exception but `asyncio.CancelledError`: each file has a `FileResult` in any case.
+    The same holds for the tasks of `fail`, except after an internal error: then a task may raise `Interrupted`.
     """
 
     def __init__(self, resources: FetchResources, files: FetchQueue, crawl: Crawl) -> None:
@@ -65,17 +67,20 @@ class AsyncFetch:
         self._crawl = crawl
         self._loop = asyncio.get_running_loop()
         self._asks_at_once = True
-        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: what comes next of a file
+        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: the next step or the result of a file
         self._is_due = False
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_broken = False
 
-    # Files that go on by themselves
+    # Files that need no further call
 
     def fetch(self, requests: Sequence[FileRequest]) -> list[asyncio.Future[FileResult]]:
-        """Fetch files for an item. Return a future for each, in this order; do not cancel it: others may have it."""
+        """Fetch the files of an item. Return a future for each file, in the order of the requests.
+
+        Do not cancel a future: other callers may wait for the same one.
+        """
         futures = []
         new = []
         for request in requests:
@@ -92,7 +97,7 @@ class AsyncFetch:
         return futures
 
     async def take(self, requests: Sequence[FileRequest]) -> None:
-        """Fetch files of a list, whose results nobody waits for. Come back when there is room for more."""
+        """Fetch files of a list without waiting for their results. Return when there is room for more files."""
         self._add([request for request in requests if self._crawl.failure(request.key) is None])
         while len(self._files) > MOST_PENDING and not self._is_broken:
             await self._next_change()
@@ -103,28 +108,30 @@ class AsyncFetch:
             await self._next_change()
 
     def stop(self) -> None:
-        """Begin nothing any more; what waits is interrupted."""
+        """Begin no more transfers, and end the waiting files as interrupted."""
         self._files.stop()
         self._act_soon()
 
-    # Files in whose way a project has a say
+    # Files that methods of a project process step by step
 
     async def look_up(self, request: FileRequest) -> FileResult | None:
-        """Return the result of a file that needs nothing, or is known to fail; None if it is to be fetched."""
+        """Return the result of a file that needs no transfer, or is known to fail; None if it is to be fetched."""
         await self._until_unclaimed(request.key)
-        if request.key in self._files:  # it has been fetched, for who asks
+        if request.key in self._files:  # held by another caller, or wanted by a list: `transfer` waits for it
             return None
         self._files.add([request._replace(until=LOOKED_UP)])
         step = await self._next_step(request.key)
         return step if isinstance(step, FileResult) else None
 
     async def transfer(self, request: FileRequest) -> FileResult | Fetched:
-        """Fetch a file. Return its result if it needs nothing, or is known to fail.
+        """Fetch a file, and leave its publication to the caller.
 
-        What was fetched has its part locked: give it to `publish`, and to `abandon` in any case.
+        Returns:
+            The result of a file that needs no transfer, or is known to fail. Otherwise the outcome of the transfer,
+            with its part file locked: pass it to `publish`, and to `abandon` in any case.
 
         Raises:
-            Exception: why it has not come.
+            Exception: the reason why the file was not fetched.
         """
         if (refusal := self._crawl.refusal(request)) is not None:
             raise refusal
@@ -138,10 +145,10 @@ class AsyncFetch:
         raise _error_of(step)
 
     async def publish(self, request: FileRequest, fetched: Fetched, path: str) -> FileResult:
-        """Give a file that was fetched its name; or note that it is unchanged.
+        """Give a fetched file its name, or record that the file is unchanged.
 
         Raises:
-            Exception: why it cannot have a name like that, or that it has been given one already.
+            Exception: the reason why the file cannot have this name; or the file was given its name already.
         """
         try:
             self._files.publish(request._replace(until=FETCHED), fetched, path)
@@ -153,11 +160,11 @@ class AsyncFetch:
         raise _error_of(step)
 
     def fail(self, request: FileRequest, error: TransferError) -> asyncio.Task[FileResult]:
-        """Note why a file does not arrive."""
+        """Record why a file cannot be fetched. The task returns its result."""
         return self._begin(self._fail(request._replace(until=WRITTEN), error))
 
     def abandon(self, request: FileRequest, fetched: Fetched) -> None:
-        """Close the part of a file that was fetched and not published: it stays for the next run."""
+        """Close the part file of a file that was fetched but not published. The part stays for the next run."""
         if self._files.release(request, fetched):
             unlock(fetched)
             self._act_soon()
@@ -170,12 +177,16 @@ class AsyncFetch:
         return result
 
     async def _until_unclaimed(self, key: str) -> None:
-        """Wait until nobody waits for a file's next step: each is for one."""
+        """Wait until no caller waits for the next step of a file: each step goes to a single caller."""
         while key in self._futures:
             await self._next_change()
 
     async def _until_through(self, key: str) -> None:
-        """Wait until a file is neither under way nor held by anybody."""
+        """Wait until a file is neither in flight nor held by a caller.
+
+        Raises:
+            Interrupted: an internal error has ended the crawl.
+        """
         while key in self._futures or key in self._files:
             if self._is_broken:
                 raise Interrupted(key)
@@ -187,13 +198,13 @@ class AsyncFetch:
         try:
             step: Step | FileResult = await future
         except asyncio.CancelledError:
-            if not future.cancelled():  # it has come in the same turn of the loop
+            if not future.cancelled():  # the step was set in the same iteration of the event loop
                 self._drop(future.result())
             raise
         return step
 
     def _drop(self, step: Step | FileResult) -> None:
-        """Nobody waits for a file any more."""
+        """Release the part of a file for which no caller waits any more."""
         if isinstance(step, Step) and isinstance(step.outcome, Fetched):
             self.abandon(step.request, step.outcome)
 
@@ -209,18 +220,18 @@ class AsyncFetch:
                     self._crawl.want(1)
                     self._files.fail(request, refusal)
             self._crawl.want(self._files.add(wanted))
-        except Exception as error:  # others may wait for them by now
+        except Exception as error:  # other callers may wait for these files by now
             self._break_off(error)
         self._act_soon()
 
     def _act_soon(self) -> None:
-        """Not at once: what comes in the same turn of the loop goes together."""
+        """Schedule `_act`, so that all requests of this iteration of the event loop are handled together."""
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._act)
 
     def _act(self) -> None:
-        """Carry out what the queue wants."""
+        """Carry out the effects that the queue wants."""
         self._is_due = False
         try:
             self._carry_out(self._loop.time())
@@ -242,7 +253,7 @@ class AsyncFetch:
         for request, target in files.take_unasked():
             self._begin(self._learn(request, target))
         files.take_met()
-        self._write()  # that these files are wanted, before the first of them has come
+        self._write()  # records these files as wanted before the first of them is fetched
         for batch in files.next_batches(now_s):
             self._begin(self._send(batch))
         self._tell()
@@ -255,15 +266,17 @@ class AsyncFetch:
             self._begin(self._ask(requests, keys))
 
     def _are_new(self, keys: list[str]) -> bool:
-        """Return whether the ledger has nothing about the files of a page: that is asked here and now, as long as it
-        takes no time to speak of, as to wake a thread takes longer. False where nobody knows.
+        """Return whether the ledger has no row for any of the files of a page; False if that is not known.
+
+        The ledger is read on the event loop while each lookup takes less than `_AT_ONCE_S`: waking a thread takes
+        longer than a usual lookup.
         """
         if not self._asks_at_once or len(keys) > _ASKED_AT_ONCE:
             return False
         began_s = self._loop.time()
         try:
             return not self._resources.archive.ledger.knows_any(keys)
-        except Exception:  # who asks again is told
+        except Exception:  # the lookup by the thread reports the error
             return False
         finally:
             self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
@@ -283,11 +296,11 @@ class AsyncFetch:
     async def _rows(self, keys: Sequence[str]) -> list[Entry | Exception | None]:
         try:
             return await asyncio.wrap_future(self._resources.questions.submit_all(keys))
-        except (CancelledError, asyncio.CancelledError):  # the crawl has closed
+        except (CancelledError, asyncio.CancelledError):  # the crawl was closed
             return [Interrupted("closed")] * len(keys)
 
     def _come_to_nothing(self, request: FileRequest, error: Exception) -> None:
-        """Its row could not be read."""
+        """Interrupt or fail a file because its ledger row could not be read."""
         match error:
             case MachineError():
                 self._files.interrupt(request)
@@ -316,7 +329,7 @@ class AsyncFetch:
         if batch.is_contended:
             rows = await self._rows([request.key for request in batch.requests])
             known = [row for row in rows if not isinstance(row, Exception)]
-            if len(known) == len(rows):  # else they go as they are
+            if len(known) == len(rows):  # otherwise the batch is sent as it is
                 batch = self._files.confirmed(batch, known, time.time())
             if not batch.requests:
                 return
@@ -325,7 +338,7 @@ class AsyncFetch:
             outcomes = await self._crawl.send(batch)
         except asyncio.CancelledError:
             outcomes = [Interrupted("closed")] * len(batch.requests)
-        except Exception as error:  # of a project, or a mistake of ours: each file has a result, whatever happens
+        except Exception as error:  # of a project, or an internal error: each file has a result in any case
             outcomes = [failure_of(request.url, error) for request in batch.requests]
         try:
             self._files.fetched(batch, outcomes, self._loop.time())
@@ -343,7 +356,7 @@ class AsyncFetch:
         outcomes: list[Entry | Exception]
         try:
             outcomes = await done
-        except asyncio.CancelledError:  # the crawl has closed: the next run finds them whole
+        except asyncio.CancelledError:  # the crawl was closed: the next run finds the complete parts
             outcomes = [Interrupted("closed")] * len(writes)
         for write, outcome in zip(writes, outcomes, strict=True):
             if not isinstance(outcome, Entry):
@@ -360,7 +373,7 @@ class AsyncFetch:
         try:
             if results:
                 self._crawl.count_results(results)
-        except Exception:  # a project's statistics
+        except Exception:  # of a project's statistics
             logger.exception("The statistics have raised: %d files may be missing there", len(results))
         for result in results:
             assert result.request is not None
@@ -390,8 +403,9 @@ class AsyncFetch:
             self._break_off(error)
 
     def _break_off(self, error: BaseException) -> None:
-        """After a mistake of ours, when nobody knows what became of which file: end the crawl, so that none waits for
-        ever. The next run goes on.
+        """End the crawl after an internal error, so that no caller waits for ever.
+
+        The state of the files in memory is unknown then. The next run goes on.
         """
         if self._is_broken:
             return
@@ -412,7 +426,7 @@ class AsyncFetch:
 
 
 def _error_of(step: Step) -> BaseException:
-    """Return why a file has not come, as it was raised first."""
+    """Return the error of a file that was not fetched, as it was raised first."""
     assert isinstance(step.outcome, TransferError)
     cause = step.outcome.__cause__
     return cause if isinstance(step.outcome, ForeignError) and cause is not None else step.outcome

@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.records import Outcome
 
-_LONGEST = 64  # files of a batch
-SHORTEST_S = 0.05  # what comes faster one after another is not spread over more connections
-BATCH_S = 0.25  # then what has not begun takes its turn again
-_NEWS = 0.3  # the weight of the last batch in what a file takes
-_FAILING_FROM = 3  # files in a row
+_LONGEST = 64  # files in a batch, at most
+SHORTEST_S = 0.05  # files that take less than this in sequence are not spread over more connections
+BATCH_S = 0.25  # then the files of a batch that were not begun are queued again
+_NEWS = 0.3  # the weight of the last batch in the mean time per file
+_FAILING_FROM = 3  # consecutive failures
 
 
 class BatchSizer:
-    """What a file of one host takes, of late: to hand one over costs more than to fetch a small one.
+    """The recent time per file of one host, and whether the host responds.
 
-    And whether the host answers. One that does not gets one connection until it answers again, so that few of its
-    files fail while it is down for a moment, and few wait.
+    Handing over a file to a thread or worker process costs more than fetching a small file, so small files share a
+    batch. A host that does not respond gets a single connection until it responds again: while the host is down for
+    a moment, few of its files fail, and few wait.
 
     Attributes:
-        file_s: what one took; 0 while nothing is known.
-        failures: files in a row for which no connection came about, or which broke off.
+        file_s: mean time per file in seconds; 0 while it is unknown.
+        failures: consecutive files for which no connection was established, or the connection broke.
     """
 
     __slots__ = ("failures", "file_s")
@@ -42,7 +43,10 @@ class BatchSizer:
         return 1 if self.failures >= _FAILING_FROM else most
 
     def learn(self, outcomes: Sequence[Outcome | None]) -> None:
-        """What those of a batch took; one that was slow by chance does not count for much."""
+        """Update the mean time per file and the number of failures with the outcomes of a batch.
+
+        A file that was slow by chance has little weight.
+        """
         for outcome in outcomes:
             if isinstance(outcome, ConnectError | ConnectionLost):
                 self.failures += 1
@@ -58,10 +62,14 @@ class BatchSizer:
             self.file_s += (new_s - self.file_s) * (_NEWS if self.file_s else 1)
 
     def batch_files(self, waiting: int, free: float) -> int:
-        """How many of those that wait go together next, where so many connections are free; at least one.
+        """Return how many of the waiting files form the next batch; at least 1.
 
-        As many as come in `BATCH_S`, so large or slow files go alone; and no more than fall to each of the free
-        connections, unless they are through within `SHORTEST_S`.
+        A batch holds as many files as can be fetched in `BATCH_S`, so large or slow files go alone. A batch is no
+        larger than the share of each free connection, unless its files take less than `SHORTEST_S` together.
+
+        Args:
+            waiting: number of files that wait.
+            free: number of connections that are free.
         """
         if not self.file_s:
             return 1

@@ -1,4 +1,4 @@
-"""What identifies a file, and a name for it that a person can read."""
+"""The key that identifies a file, and a readable name for the file."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What canonicalize_url gives back as it is: nothing to sort, to unquote or to fold.
+# URLs that canonicalize_url returns unchanged: nothing to sort, to unquote or to fold.
 _CANONICAL = re.compile(
     r"https?://[a-z0-9][a-z0-9.-]*(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]*)+",
     re.ASCII,
 )
-# A URL whose last segment is as it stands there.
+# URLs with a last segment that needs no decoding.
 _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
-# Programs, not formats: what they answer with decides.
+# Extensions of programs, not of formats: the content type of the response decides.
 _PROGRAMS = {".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action"}
 
 
 def is_canonical(url: str) -> bool:
-    """Whether a URL is the canonical form of itself for certain. Most are, and to ask for that form is dear."""
+    """Return whether a URL is certainly its own canonical form. Most are, and computing that form is expensive."""
     return _CANONICAL.fullmatch(url) is not None
 
 
 def key_of_url(url: str) -> str:
-    """What identifies a file without a key of its own: the canonical URL, without credentials."""
+    """Return the key of a file that has no key of its own: the canonical URL, without credentials."""
     if is_canonical(url):
         return url
-    from w3lib.url import canonicalize_url  # noqa: PLC0415 - mostly in vain
+    from w3lib.url import canonicalize_url  # noqa: PLC0415 - seldom needed
 
     return canonicalize_url(redact_url(url))
 
 
 def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
-    """One safe component: from the list, else Content-Disposition, else the URL.
+    """Return one safe path component: from the list, else from Content-Disposition, else from the URL.
 
     Args:
-        url: where the file came from.
-        headers: of the answer, lower-case names; none before there is an answer.
-        filename: what the list asks for; may hold folders, of which the last part counts.
+        url: URL of the file.
+        headers: of the response, with lower-case names; None before there is a response.
+        filename: name that the list gives. The name may contain folders, of which only the last component counts.
     """
     headers = headers or {}
     name = filename or filename_from_disposition(headers.get("content-disposition")) or name_in_url(url)
@@ -56,7 +56,7 @@ def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str 
 
 
 def name_in_url(url: str) -> str:
-    """The last segment of the path, or the host's name where there is none."""
+    """Return the last segment of the path; the host name where there is none; `file` where there is no host."""
     if (plain := _PLAIN_NAME.fullmatch(url)) is not None:
         return plain[1]
     try:
@@ -67,14 +67,14 @@ def name_in_url(url: str) -> str:
 
 
 def is_page_name(url: str) -> bool:
-    """Whether a URL asks for an HTML page, so that one is no surprise."""
+    """Return whether a URL names an HTML page, so that an HTML response is expected."""
     return name_in_url(url).lower().endswith((".html", ".htm", ".xhtml"))
 
 
 def preferred_path(
     owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None
 ) -> str:
-    """`<owner>/<host>/<name>`, each part safe. `owner` is the spider's name."""
+    """Return `<owner>/<host>/<name>`, each part safe. `owner` is the name of the spider or command."""
     origin = Origin.of(url)
     return _safe_folders(owner, origin.host if origin is not None else "local") + file_name(url, headers, filename)
 
@@ -85,7 +85,7 @@ def _safe_folders(owner: str, host: str) -> str:
 
 
 def _with_extension(name: str, content_type: str | None, *, keep: bool) -> str:
-    """Add the extension of the content type where the name has none that says what it is."""
+    """Add the extension of the content type to a name without an extension of a known format."""
     if kind_of_path(name) is not None or content_type is None:
         return name
     suffix = PurePosixPath(name).suffix.lower()

@@ -1,4 +1,4 @@
-"""The files of one host that wait, and how many of them go together over one connection."""
+"""The waiting files of one host, and how many of them form a batch for one connection."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.request import FileRequest
 SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
-_AHEAD = 2  # batches to a host of which nothing is known, while more are gathered
-_UNKNOWN_S = 0.02  # then the next one begins
+_AHEAD = 2  # batches that begin at once for a host without measurements, while files are gathered
+_UNKNOWN_S = 0.02  # after this wait, the next batch for a host without measurements begins
 
 
 class Batch(NamedTuple):
-    """Files of one host that go one after another over one connection.
+    """Files of one host that are fetched one after another over one connection.
 
     Attributes:
-        host: where they wait; holds a connection for this batch until `fetched` or `confirmed` without any request.
+        host: queue of the host. It reserves a connection for this batch until `FetchQueue.fetched` is called, or
+            `FetchQueue.confirmed` leaves no request.
         line: of the host.
-        requests: in their order.
-        is_contended: another process has fetched files of this queue lately: look up the rows of these once more, see
-            `confirmed`.
+        requests: in the order of transfer.
+        is_contended: another process has recently fetched files of this queue. Look up the ledger rows of the batch
+            again; see `FetchQueue.confirmed`.
     """
 
     host: HostQueue
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class HostSubqueue:
-    """Files of one host that wait, and take about as long as each other."""
+    """Waiting files of one host that take about the same time each."""
 
     def __init__(self, kind: str) -> None:
         self._most = 1.0 if kind == ALONE else float("inf")
@@ -54,7 +55,7 @@ class HostSubqueue:
 
     @property
     def turn(self) -> tuple[int, int]:
-        """Whose is smaller comes first: the line that has fewer batches under way, or has waited longer for one."""
+        """The sort key of the line: fewest batches in flight first, then the longest time since its last batch."""
         return self._in_flight, self._begun
 
     @property
@@ -63,9 +64,11 @@ class HostSubqueue:
         return self._waiting[0][0] if self._waiting else float("inf")
 
     def free(self, most: float, free: float) -> float:
-        """Return how many more batches may begin, where the host may have so many connections, and so many are free.
+        """Return how many more batches may begin. While its files fail, the line has one connection.
 
-        While it fails, the line has one.
+        Args:
+            most: connections that the host may have.
+            free: connections to the host that are free.
         """
         return min(self._pace.connections(most) - self._in_flight, free)
 
@@ -74,11 +77,12 @@ class HostSubqueue:
         self._waiting.append((since_s, request))
 
     def wait_s(self, in_flight: int, now_s: float) -> float:
-        """Return how much longer the first file may wait for a batch under way to make room for it; 0.0: no longer.
+        """Return how many seconds the first file may still wait for a batch in flight to end; 0.0 if none.
 
-        Files that come one at a time are not spread over all connections, as a few of them are faster one after
-        another. So a further batch begins only where the files that wait would take longer than a moment behind those
-        under way, or have waited so long. To a host of which nothing is known, two batches go ahead.
+        Files that are added one at a time are not spread over all connections, as a few files are faster one after
+        another. A further batch begins only if the waiting files would occupy each connection in use for
+        `SHORTEST_S`, or if the first file has waited for `SHORTEST_S`. For a host without measurements, two batches
+        begin at once, and a further batch begins after `_UNKNOWN_S`.
         """
         file_s = self._pace.file_s
         if self._most == 1 or not self._waiting or not in_flight or (not file_s and in_flight < _AHEAD):
@@ -94,7 +98,8 @@ class HostSubqueue:
             number: of the batch, counted over all lines of the host.
             free: connections to the host that are free.
             most: files, at least one.
-            scattered: take them from anywhere: two processes that have the same list should not meet at each file.
+            scattered: take the files from a random position, so that two processes with the same list do not meet at
+                each file.
         """
         if scattered:
             self._waiting.rotate(-random.randrange(len(self._waiting)))
@@ -104,7 +109,7 @@ class HostSubqueue:
         return [self._waiting.popleft()[1] for _ in range(int(size))]
 
     def end(self, requests: Sequence[FileRequest], outcomes: Sequence[Outcome | None]) -> None:
-        """Note how long the files of a batch took. Those that were not begun come first again."""
+        """Record how long the files of a batch took. Put the files that were not begun back at the front."""
         self._in_flight -= 1
         self._pace.learn(
             [
@@ -123,10 +128,10 @@ class HostSubqueue:
 
 
 class HostQueue:
-    """Files of one host that wait, and how many of its connections are in use.
+    """The waiting files of one host, and the number of its connections in use.
 
-    Songs and videos have a line of their own, as have files that go alone. The lines share the connections: a picture
-    behind a hundred films would wait for the end of the films.
+    Audio and video files have a line of their own, and so have files that go alone. The lines share the connections
+    by turns: in a single line, a picture behind a hundred films would wait for the end of the films.
     """
 
     def __init__(self, name: str) -> None:
@@ -137,7 +142,7 @@ class HostQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
+        """Whether no file waits and no batch is in flight."""
         return not self._in_flight and all(line.since_s == float("inf") for line in self._lines.values())
 
     def append(self, since_s: float, kind: str, request: FileRequest) -> None:
@@ -148,9 +153,14 @@ class HostQueue:
         line.append(since_s, request)
 
     def begin(self, connections: float, most: float, *, scattered: bool, gathers_at_s: float | None) -> Batch | None:
-        """Take the next batch, of so many files at most, if one of so many connections is free.
+        """Remove and return the next batch; None if no connection is free, or no file may be sent yet.
 
-        `gathers_at_s` is the time now, where files that come one at a time wait for others: `HostSubqueue.wait_s`.
+        Args:
+            connections: connections that the host may have.
+            most: files in the batch, at most.
+            scattered: take the files from a random position, see `HostSubqueue.begin`.
+            gathers_at_s: the time now, if files that are added one at a time wait for more files, see
+                `HostSubqueue.wait_s`; None if they do not.
         """
         for line in sorted(self._lines.values(), key=_turn_of) if len(self._lines) > 1 else self._lines.values():
             free = line.free(connections, connections - self._in_flight)
@@ -164,8 +174,9 @@ class HostQueue:
         return None
 
     def wait_s(self, connections: float, now_s: float) -> float | None:
-        """Return how long it is until a file that waits for others has waited enough; None if there is none, or no
-        connection is free for it.
+        """Return the seconds until a file that waits for more files has waited long enough.
+
+        None if no file waits, or no connection is free.
         """
         waits_s = [
             line.wait_s(self._in_flight, now_s)
@@ -175,7 +186,7 @@ class HostQueue:
         return min(waits_s, default=None)
 
     def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
-        """Free the connection of a batch, and take what came of it."""
+        """Free the connection of a batch, and record the outcomes of its files."""
         self._in_flight -= 1
         batch.line.end(batch.requests, outcomes)
 
@@ -189,7 +200,7 @@ def _turn_of(line: HostSubqueue) -> tuple[int, int]:
 
 
 def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
-    """Whether a redirect has led to another host, and that one has failed."""
+    """Return whether a redirect led to another host, and that host failed."""
     if not isinstance(outcome, ConnectError | ConnectionLost):
         return False
     asked, failed = Origin.of(request.transfer.url), Origin.of(outcome.url)
@@ -197,7 +208,7 @@ def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
 
 
 def kind_of_line(request: FileRequest, path: str) -> str:
-    """Return the kind of the line in which a file waits: `ALONE`, `LONG` or `SHORT`; `path` is that of its URL."""
+    """Return the kind of the line for a file: `ALONE`, `LONG` or `SHORT`. `path` is the path of its URL."""
     if not request.batchable:
         return ALONE
     return LONG if kind_of_path(path) in {"audio", "video"} else SHORT

@@ -1,4 +1,4 @@
-"""Bars on a terminal, lines elsewhere. Knows no Scrapy: it draws snapshots."""
+"""Progress bars on a terminal, lines of text elsewhere. Draws snapshots, and does not depend on Scrapy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 _REDRAW_S = 0.2
 _MAX_BARS = 16
 _WAITS_FROM_S = 1.0
-_SPEED_OVER_S = 5.0  # a speed over less than this jumps about
+_SPEED_OVER_S = 5.0  # a speed measured over a shorter time fluctuates
 
 
 class Snapshot(NamedTuple):
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         at_s: a monotonic time.
-        settled, wanted: files.
-        fetched_bytes: travelled in this run.
-        active: transfers under way.
+        settled, wanted: numbers of files.
+        fetched_bytes: bytes transferred in this run.
+        active: transfers in flight.
     """
 
     at_s: float
@@ -48,7 +48,7 @@ class Display:
     """Draws snapshots on a stream.
 
     Attributes:
-        every_s: how often to call `draw`.
+        every_s: seconds between two calls of `draw`.
     """
 
     def __init__(self, stream: TextIO, line_every_s: float) -> None:
@@ -63,7 +63,7 @@ class Display:
         self.every_s = _REDRAW_S if self._is_terminal else min(line_every_s or 3600.0, 1.0)
 
     def draw(self, now: Snapshot) -> None:
-        """Bring the terminal up to date, or write a line if it is time for one."""
+        """Update the bars on a terminal; elsewhere write a line when the next line is due."""
         speed = self._speed(now)
         now = now._replace(active=sorted(now.active, key=lambda progress: _waits(progress, now.at_s)))
         if self._is_terminal:
@@ -72,12 +72,12 @@ class Display:
             self._write_line(now, speed)
 
     def say(self, line: str, stream: TextIO) -> None:
-        """A line of its own, on either stream; above the bars, where there are some."""
+        """Print a line on either stream; above the bars, if there are bars."""
         with _cleared(stream) if self._total is not None else nullcontext():
             print(line, file=stream)
 
     def close(self, now: Snapshot) -> None:
-        """Take the bars away, leave the total where it ended."""
+        """Remove the bars of the transfers, and leave the total at its last value."""
         if self._total is not None:
             self._draw_bars(Snapshot(now.at_s, now.settled, now.wanted, now.fetched_bytes), self._speed(now))
             self._total.close()
@@ -109,7 +109,7 @@ class Display:
 
     def _draw_bars(self, now: Snapshot, speed: float) -> None:
         if self._total is None:
-            from tqdm import tqdm  # noqa: PLC0415 - where there is no terminal, it is not needed
+            from tqdm import tqdm  # noqa: PLC0415 - not needed without a terminal
 
             self._total = tqdm(
                 file=self._stream,
@@ -152,7 +152,7 @@ class Display:
             bar.refresh()
 
     def _log_above_bars(self) -> None:
-        """Log lines go above the bars: each console handler writes through one that moves the bars away."""
+        """Write log lines above the bars: give each console handler a stream that clears the bars first."""
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stderr, sys.stdout):
                 self._streams.append((handler, handler.stream))
@@ -177,20 +177,23 @@ class _AboveBars:
 
 
 def _cleared(stream: Any) -> AbstractContextManager[None]:
-    """Without tqdm's bars, which come back at the end of the block."""
-    from tqdm import tqdm  # noqa: PLC0415 - there are bars: it has been imported
+    """Hide the bars of tqdm while the block runs, and draw them again at its end."""
+    from tqdm import tqdm  # noqa: PLC0415 - the bars exist, so tqdm is imported already
 
     return tqdm.external_write_mode(file=stream)
 
 
 def _waits(progress: Progress, now_s: float) -> bool:
-    """Whether a transfer has nothing to show, so that those that have come first."""
-    since_s = progress.waits_since_s  # once: another thread writes it
+    """Return whether a transfer waits for a response or for its next try. All other transfers are shown first."""
+    since_s = progress.waits_since_s  # read once: another thread writes it
     return since_s is not None and now_s - since_s > _WAITS_FROM_S
 
 
 def _fitted(name: str, width: int = 24) -> str:
-    """Short; and what would steer a terminal, or turn its text around, shown as what it is: servers make up names."""
+    """Replace the unprintable characters of a name, and shorten the name.
+
+    Servers choose names: a control character could steer the terminal, or reverse its text.
+    """
     name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return name if len(name) <= width else f"{name[: width - 9]}…{name[-8:]}"
 
@@ -201,20 +204,20 @@ def _brief(progress: Progress) -> str:
 
 
 def command_line() -> str:
-    """The command that was given, to be pasted again; without the credentials of its URLs."""
+    """Return the command line of this process, quoted for a shell, without the credentials of its URLs."""
     program, words = _program()
     return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in [*program, *words])
 
 
 def retry_command(store: object) -> str:
-    """The command that asks for all that has failed in a store, also for what is known to fail for good."""
+    """Return the command that retries all failed files of a store, including the permanent failures."""
     return shlex.join([*_program()[0], "retry", "--permanent", "-s", f"FILES_STORE={store}"])
 
 
 def _program() -> tuple[list[str], list[str]]:
-    """What was started, and the words behind it."""
+    """Return the program that was started, and its arguments."""
     words = sys.orig_argv[1:]
-    if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, with options of Python before
+    if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, perhaps with options of Python
         end = words.index("-m") + 2 if "-m" in words else 2
         return ["python", *words[:end]], words[end:]
     return [Path(word).name for word in words[:1]], words[1:]

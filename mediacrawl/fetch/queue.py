@@ -1,13 +1,13 @@
-"""Which files are fetched next, and what became of each: events in, effects out.
+"""The order in which files are fetched, and the result of each file: events in, effects out.
 
-A `FetchQueue` has no thread, no clock and no I/O. A driver tells it what has happened (`add`, `looked_up`, `fetched`,
-`written`) and carries out what it wants: `take_lookups`, `next_batches`, `take_writes`. What is known of each file
-comes out of `take_results`, once for each request that was added.
+A `FetchQueue` has no thread, no clock and no I/O. A driver reports events to it (`add`, `looked_up`, `fetched`,
+`written`) and carries out its effects: `take_lookups`, `next_batches`, `take_writes`. The result of each file is
+returned by `take_results`, once for each request that was added.
 
     add ──▶ lookups ──▶ looked_up ──▶ next_batches ──▶ fetched ──▶ writes ──▶ written ──▶ results
 
-Times come with the events: `wall_s` in seconds since the epoch, which rows are compared with, and `now_s` of a clock
-that never goes back.
+The driver passes the time with each event: `wall_s` in seconds since the epoch, for the comparison with ledger rows,
+and `now_s` of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from mediacrawl.fetch.refetch import RefetchPolicy
 
 _CONTENDED_S = 5.0
-_MOST_REDIRECTS = 20  # to where nobody knows whether the file may go
+_MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown
 
 
 class Write(NamedTuple):
     """A change for the archive.
 
     Attributes:
-        request: the file that it is about.
-        change: what is to be written.
-        fetched: the transfer that has its part locked until the change is written; None for other changes.
-        error: why the file does not arrive, where that is what is written.
+        request: the file that is changed.
+        change: the change to write.
+        fetched: the outcome of the transfer. Its part is locked until the change is written. None for other changes.
+        error: why the file cannot be fetched, if the change is a failure.
     """
 
     request: FileRequest
@@ -62,11 +62,12 @@ class Write(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A file that has come as far as its request says (`FileRequest.until`): now it is the driver's turn.
+    """A file that has reached the state that its request names (`FileRequest.until`). The driver decides the rest.
 
     Attributes:
-        request: with the validators of the version that is there.
-        outcome: of its transfer; None where only its row was asked for, and it has to be fetched.
+        request: with the validators of the version in the store.
+        outcome: of the transfer, or the error of the publication. None if only the ledger row was looked up, and the
+            file has to be fetched.
     """
 
     request: FileRequest
@@ -77,13 +78,13 @@ class FetchQueue:
     """The files of one run.
 
     Args:
-        owner: name of the spider or command; ledger rows have it, and paths begin with it.
-        refetch: says which files have to be fetched.
+        owner: name of the spider or command. Ledger rows contain the name, and paths begin with it.
+        refetch: decides which files have to be fetched.
         per_host: connections to one host at a time.
-        most_open: part files at a time. A part is open from when its batch begins until its file has its name.
-        place_of: names the host of a file, and the kind of the line in which it waits there.
-        gathers: files come one at a time: see `HostSubqueue.wait_s`.
-        kept_hosts: so many hosts are remembered that have nothing to do, as more of their files may come.
+        most_open: part files open at a time. A part is open from the start of its batch until its file has its name.
+        place_of: returns the host of a file, and the kind of the line in which the file waits there.
+        gathers: files are added one at a time, see `HostSubqueue.wait_s`.
+        kept_hosts: number of idle hosts that are remembered, as more of their files may be added.
     """
 
     def __init__(
@@ -104,10 +105,10 @@ class FetchQueue:
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
-        self._pending: dict[str, Entry | None] = {}  # by key; the row of a version that is there
-        self._held: dict[str, Fetched] = {}  # by key; of pending files: it is for the driver to say what comes next
+        self._pending: dict[str, Entry | None] = {}  # by key; the row of a version in the store
+        self._held: dict[str, Fetched] = {}  # by key; pending files that were handed over to the driver
         self._hosts: dict[str, HostQueue] = {}
-        self._ready: dict[str, HostQueue] = {}  # those that may have a batch to begin
+        self._ready: dict[str, HostQueue] = {}  # hosts that may have a batch to begin
         self._times = _Times()
         self._contended_until_s = float("-inf")
         self._is_stopped = False
@@ -119,7 +120,7 @@ class FetchQueue:
         self._unasked: list[tuple[FileRequest, str]] = []
 
     def __len__(self) -> int:
-        """Return how many files have no result yet."""
+        """Return the number of files that have no result yet."""
         return len(self._pending)
 
     def __contains__(self, key: str) -> bool:
@@ -129,7 +130,7 @@ class FetchQueue:
     # Events
 
     def add(self, requests: Sequence[FileRequest]) -> int:
-        """Want files. One that is pending already is left out. Return how many are new."""
+        """Add wanted files, except files that are pending already. Return the number of new files."""
         before = len(self._pending)
         for request in requests:
             if request.key not in self._pending:
@@ -140,7 +141,7 @@ class FetchQueue:
     def looked_up(
         self, requests: Sequence[FileRequest], entries: Sequence[Entry | None], wall_s: float, now_s: float
     ) -> None:
-        """Take the rows of files that came out of `take_lookups`; None where there is no row."""
+        """Receive the rows of the files from `take_lookups`; None for a file without a row."""
         for request, entry in self._unfinished(requests, entries, wall_s):
             if self._is_stopped:
                 self.interrupt(request)
@@ -157,7 +158,10 @@ class FetchQueue:
                 self._ready[name] = host
 
     def confirmed(self, batch: Batch, entries: Sequence[Entry | None], wall_s: float) -> Batch:
-        """Take the rows of a contended batch; return it with those files only that still have to be fetched."""
+        """Receive the rows of a contended batch. Return the batch with the files that still have to be fetched.
+
+        If no file is left, the connection of the batch is released.
+        """
         requests = [request for request, _ in self._unfinished(batch.requests, entries, wall_s)]
         self._free_files += len(batch.requests) - len(requests)
         confirmed = batch._replace(requests=requests, is_contended=False)
@@ -166,10 +170,12 @@ class FetchQueue:
         return confirmed
 
     def fetched(self, batch: Batch, outcomes: Sequence[Outcome | None], now_s: float) -> None:
-        """Take what came of a batch. Files that were not begun wait again: theirs is None, or missing at the end.
+        """Receive the outcomes of a batch.
+
+        The outcome of a file that was not begun is None, or missing at the end: the file waits again.
 
         Raises:
-            BaseException: the first outcome that concerns the whole run. The others have been taken.
+            BaseException: the first outcome that concerns the complete run. All other outcomes have been recorded.
         """
         self._end_of(batch, outcomes)
         held = sum(isinstance(outcome, Fetched) and outcome.part is not None for outcome in outcomes)
@@ -198,10 +204,10 @@ class FetchQueue:
             raise fatal
 
     def publish(self, request: FileRequest, fetched: Fetched, path: str) -> None:
-        """Give a file its name that was handed over as a `Step`; or write that it is unchanged.
+        """Give a file that was handed over as a `Step` its name, or record that the file is unchanged.
 
         Raises:
-            KeyError: it was not handed over, or has been seen to.
+            KeyError: the file was not handed over, or was published or released already.
         """
         if self._held.get(request.key) is not fetched:
             raise KeyError(request.key)
@@ -209,8 +215,11 @@ class FetchQueue:
         self._publish(request, fetched, path)
 
     def release(self, request: FileRequest, fetched: Fetched) -> bool:
-        """Forget a file that was handed over as a `Step`. Return whether it is forgotten now, and its part has to be
-        closed; False if it was published or forgotten before.
+        """Forget a file that was handed over as a `Step`.
+
+        Returns:
+            True if the file is forgotten now, and its part has to be closed; False if the file was published or
+            forgotten before.
         """
         if self._held.get(request.key) is not fetched:
             return False
@@ -220,7 +229,10 @@ class FetchQueue:
         return True
 
     def fail(self, request: FileRequest, error: TransferError) -> None:
-        """Write that a file does not arrive; also of one that was not added, or was handed over."""
+        """Record that a file cannot be fetched.
+
+        The file may be pending, may have been handed over as a `Step` with an error, or may never have been added.
+        """
         self._pending.setdefault(request.key, None)
         entry = request.entry(
             self._owner, reason=error.reason, http_status=error.http_status, permanent=error.permanent
@@ -228,19 +240,19 @@ class FetchQueue:
         self._writes.append(Write(request, Failure(entry), error=error))
 
     def interrupt(self, request: FileRequest) -> None:
-        """End a file that the run does not come to."""
+        """End a file as interrupted: this run does not fetch the file."""
         self._end(request, FileResult.of_interruption(request))
 
     def retry(self, requests: Sequence[FileRequest]) -> None:
-        """Look up files again that came out of `take_unasked`."""
+        """Look up the rows of files from `take_unasked` again."""
         for request in requests:
             self._look_up(request)
 
     def written(self, writes: Sequence[Write], outcomes: Sequence[Entry | Exception]) -> None:
-        """Take what came of writes: the row, or why it could not be written.
+        """Receive the outcomes of writes: the row, or the error that prevented the write.
 
         Raises:
-            Exception: the first outcome that concerns the whole run. The others have been taken.
+            Exception: the first outcome that concerns the complete run. All other outcomes have been recorded.
         """
         self._free_files += sum(isinstance(write.change, Publish) for write in writes)
         fatal: Exception | None = None
@@ -273,7 +285,7 @@ class FetchQueue:
                 self._end(request, FileResult.of_present(request, self._pending[request.key] or outcome))
 
     def wake(self, now_s: float) -> None:
-        """Go on with what has waited for its time: files that another process was fetching, hosts that gather."""
+        """Resume the files and hosts that are due: files that another process was fetching, and hosts that gather."""
         for what in self._times.pop_due(now_s):
             if isinstance(what, FileRequest):
                 self._look_up(what)
@@ -281,7 +293,11 @@ class FetchQueue:
                 self._ready[what.name] = host
 
     def stop(self) -> None:
-        """End all that waits as interrupted, and what is under way when it comes back. Nothing begins any more."""
+        """End all waiting files as interrupted, and begin no more batches.
+
+        Batches in flight still report their outcomes. Files of these batches that were not begun, or have to wait
+        again, end as interrupted too.
+        """
         self._is_stopped = True
         waiting = [*self._lookups, *(what for what in self._times.clear() if isinstance(what, FileRequest))]
         waiting += [request for request, _ in self._unasked]
@@ -295,16 +311,16 @@ class FetchQueue:
 
     @property
     def next_wake_s(self) -> float | None:
-        """The time for which `wake` is wanted; None if there is none."""
+        """The time at which to call `wake`; None if no file or host waits for a time."""
         return self._times.first_s
 
     def take_lookups(self) -> list[FileRequest]:
-        """Return the files whose rows are wanted, for `looked_up`."""
+        """Return the files to look up in the ledger. Pass their rows to `looked_up`."""
         lookups, self._lookups = self._lookups, []
         return lookups
 
     def next_batches(self, now_s: float) -> Iterator[Batch]:
-        """Return the batches that may begin, each for `fetched`, or for `confirmed` first."""
+        """Yield the batches that may begin. Pass each to `fetched`; if it is contended, to `confirmed` first."""
         is_contended = now_s < self._contended_until_s
         gathers_at_s = now_s if self._gathers else None
         while self._ready and self._free_files >= 1:
@@ -323,40 +339,43 @@ class FetchQueue:
                 self._times.add(now_s + wait_s, host)
 
     def take_writes(self) -> list[Write]:
-        """Return the changes that are to be written, for `written`."""
+        """Return the changes to write. Pass their outcomes to `written`."""
         writes, self._writes = self._writes, []
         return writes
 
     def take_results(self) -> list[FileResult]:
-        """Return what has become of files since the last call."""
+        """Return the results since the last call."""
         results, self._results = self._results, []
         return results
 
     def take_steps(self) -> list[Step]:
-        """Return the files that have come as far as their requests say.
+        """Return the files that have reached the state that their requests name.
 
-        One that was fetched is pending until it is given to `publish` or `release`. The others are not pending any
-        more; they can be added again, or be given to `fail`.
+        A fetched file is pending until it is passed to `publish` or `release`. The other files are not pending any
+        more; they can be added again, or passed to `fail`.
         """
         steps, self._steps = self._steps, []
         return steps
 
     def take_met(self) -> list[FileRequest]:
-        """Return the files that another process is fetching, for a message; they are waited for."""
+        """Return the files that another process is fetching, for a message. The queue waits for these files."""
         met, self._met = self._met, []
         return met
 
     def take_unasked(self) -> list[tuple[FileRequest, str]]:
-        """Return the files that are redirected to where nobody knows whether they may go: learn that, and `retry`."""
+        """Return files with a redirect that was not followed because the robots rules of its target are unknown.
+
+        Each file is returned with its target. Fetch the rules of the target, then call `retry`.
+        """
         unasked, self._unasked = self._unasked, []
         return unasked
 
-    # How it works
+    # Internals
 
     def _unfinished(
         self, requests: Sequence[FileRequest], entries: Sequence[Entry | None], wall_s: float
     ) -> Iterator[tuple[FileRequest, Entry | None]]:
-        """Yield the files that have to be fetched, with their rows; the others have a result then."""
+        """Yield the files that have to be fetched, with their rows. Give the other files their results."""
         for request, entry in zip(requests, entries, strict=True):
             if entry is not None and self._refetch.is_fresh(entry, wall_s):
                 self._end(request, FileResult.of_present(request, entry))
@@ -407,20 +426,20 @@ class FetchQueue:
 
 
 class _Times:
-    """What waits for its time."""
+    """Files and hosts that wait for a time."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, FileRequest | HostQueue]] = []
         self._numbers = count()
-        self._hosts: set[str] = set()  # each is there once
+        self._hosts: set[str] = set()  # names of the hosts in the heap: each host is there once
 
     @property
     def first_s(self) -> float | None:
-        """The earliest time; None if nothing waits."""
+        """The earliest time; None if no file or host waits."""
         return self._heap[0][0] if self._heap else None
 
     def add(self, at_s: float, what: FileRequest | HostQueue) -> None:
-        """Have it wait until then."""
+        """Add a file or host that waits until `at_s`; a host that waits already keeps its time."""
         if isinstance(what, HostQueue):
             if what.name in self._hosts:
                 return
@@ -428,7 +447,7 @@ class _Times:
         heapq.heappush(self._heap, (at_s, next(self._numbers), what))
 
     def pop_due(self, now_s: float) -> Iterator[FileRequest | HostQueue]:
-        """Remove and yield what has waited long enough."""
+        """Remove and yield the files and hosts that are due at `now_s`."""
         while self._heap and self._heap[0][0] <= now_s:
             what = heapq.heappop(self._heap)[2]
             if isinstance(what, HostQueue):
@@ -436,7 +455,7 @@ class _Times:
             yield what
 
     def clear(self) -> list[FileRequest | HostQueue]:
-        """Remove and return all."""
+        """Remove and return all files and hosts."""
         heap, self._heap = self._heap, []
         self._hosts.clear()
         return [what for _, _, what in heap]

@@ -1,4 +1,7 @@
-"""What the row of a file says when it is wanted again: it is there, known to be gone, or to be asked for. Pure."""
+"""Decide from its ledger row whether a wanted file is present, known to be gone, or to be requested.
+
+The functions have no side effects.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +14,44 @@ if TYPE_CHECKING:
     from mediacrawl.ledger.sqlite import Entry
 
 DAY_S = 86_400.0
-# A time that is later than now by more than that was noted by a clock that was wrong: it says nothing.
+# A recorded time that is later than now by more than this comes from a wrong clock: the row counts as expired.
 _CLOCKS_DIFFER_S = 3600.0
 
 
 class RefetchPolicy(NamedTuple):
-    """When to ask again, the same for every front.
+    """When to send requests for a file again; the same for commands, spiders and programs.
 
     Attributes:
-        expires_s: a finished file is revalidated when it was looked at so long ago.
-        retry_permanent_s: what has failed for good is asked for again when that was so long ago.
+        expires_s: seconds after its last check at which a finished file is revalidated.
+        retry_permanent_s: seconds after a permanent failure at which the file is requested again.
     """
 
     expires_s: float = 90 * DAY_S
     retry_permanent_s: float = 30 * DAY_S
 
     def is_fresh(self, entry: Entry | None, now: float) -> bool:
-        """Whether the file is there, and need not be revalidated yet."""
+        """Return whether the file is present and need not be revalidated yet."""
         return entry is not None and entry.state == DONE and _age_s(entry, now) <= self.expires_s
 
     def known_failure(self, entry: Entry | None, now: float) -> str | None:
-        """Why a file will not come, where that is known well enough not to ask; else None."""
+        """Return why a file has failed for good, if that is recent enough to send no request; otherwise None."""
         if entry is None or entry.state != FAILED or not entry.permanent:
             return None
         if _age_s(entry, now) >= self.retry_permanent_s:
             return None
         try:
             day = time.strftime("%Y-%m-%d", time.localtime((entry.checked_at or 0.0) + self.retry_permanent_s))
-        except (OSError, OverflowError, ValueError):  # no calendar goes that far
+        except (OSError, OverflowError, ValueError):  # beyond the range of the calendar
             return f"{entry.reason} (known, not asked for again)"
         return f"{entry.reason} (known, not asked for again before {day})"
 
 
 def _age_s(entry: Entry, now: float) -> float:
-    """How long ago a row was looked at; infinite for a time that has not come yet."""
+    """Return the seconds since a row was checked; infinite for a time more than an hour in the future."""
     age_s = now - (entry.checked_at or 0.0)
     return age_s if age_s > -_CLOCKS_DIFFER_S else float("inf")
 
 
 def is_noted(entry: Entry | None) -> bool:
-    """Return whether a row says that its file is there, or wanted, so that `RecordWanted` would say nothing new."""
+    """Return whether a row records its file as present or wanted, so that `RecordWanted` would add no information."""
     return entry is not None and entry.state in {DONE, PENDING}

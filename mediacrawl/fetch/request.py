@@ -1,4 +1,4 @@
-"""What goes into a `FetchQueue`, and what comes out of it: plain records."""
+"""The requests that a `FetchQueue` receives, and the results that it returns: plain records."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 DOWNLOADED = "downloaded"
-"""The file has arrived."""
+"""The file was fetched."""
 RESUMED = "resumed"
-"""The file has arrived, and some of its bytes were on the disk before this run."""
+"""The file was fetched, and a part of its bytes was on the disk before this run."""
 UPTODATE = "uptodate"
-"""The file was there, and no byte of it travelled."""
+"""The file was present, and no byte of it was transferred."""
 FAILED = "failed"
-"""The file is not there."""
+"""The file could not be fetched."""
 INTERRUPTED = "interrupted"
-"""The run has stopped before it was known; the next one goes on."""
+"""The run stopped before the file had a result; the next run continues."""
 
 LOOKED_UP = "looked up"
-"""Its row has been read, and it has to be fetched."""
+"""The ledger row was read, and the file has to be fetched."""
 FETCHED = "fetched"
-"""Its bytes are here, or it is known why they are not."""
+"""The transfer has ended: the bytes are on the disk, or the error is known."""
 WRITTEN = "written"
-"""The ledger says what became of it."""
+"""The result is recorded in the ledger."""
 
 
-# Of the environment, as `urllib.request` reads it: where none of these has changed, neither have the proxies.
+# Environment variables that `urllib.request` reads. While they are unchanged, the proxies are unchanged too.
 _PROXY_VARIABLES = (
     *("http_proxy", "https_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
@@ -53,17 +53,18 @@ class FileRequest(NamedTuple):
     """One wanted file.
 
     Attributes:
-        transfer: what the transfer has to know: media key, URL, headers, …
-        path: in the store, where it is prescribed.
-        filename: last part of the path, where only that is prescribed.
-        page: URL of the page that has the link.
-        options: what the ledger keeps for a retry beside the URL, as JSON.
-        owner: name of the spider or command that it belongs to, where that is not the one that fetches it.
-        ignores_known_failure: fetch it even if the ledger knows that it failed for good.
-        batchable: it may go with others of its host over one connection.
-        redirects: so often it was begun again, as nobody knew whether it may go to where it is redirected.
-        until: how far it goes by itself: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see `FetchQueue.take_steps`.
-        carrier: what the driver needs to send it.
+        transfer: the input of the transfer: media key, URL, headers, …
+        path: in the store, if the path is prescribed.
+        filename: last component of the path, if only the last component is prescribed.
+        page: URL of the page that contains the link.
+        options: data for a retry that the ledger stores beside the URL, as JSON.
+        owner: name of the spider or command that the file belongs to, if another spider or command fetches the file.
+        ignores_known_failure: fetch the file even if the ledger records a permanent failure.
+        batchable: the file may share a batch with other files of its host.
+        redirects: number of times that the file was begun again because the robots rules of a redirect were unknown.
+        until: the state up to which the queue handles the file: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see
+            `FetchQueue.take_steps`.
+        carrier: data that the driver needs to send the request.
     """
 
     transfer: TransferRequest
@@ -93,17 +94,17 @@ class FileRequest(NamedTuple):
         """Make the request for a URL, through the proxy that the environment names for it.
 
         Args:
-            url: http or https; may have credentials.
-            headers: sent to its origin; to another, where a redirect leads there, only what is no secret.
-            digests: what the bytes must hash to.
-            connections: for a large file; None leaves that to the settings.
+            url: http or https; may contain credentials.
+            headers: sent to the origin of `url`. If a redirect leads to another origin, secret headers are left out.
+            digests: expected digests of the bytes.
+            connections: number of connections for a large file; None leaves the number to the settings.
             path: in the store.
-            filename: last part of the path, where only that is prescribed.
+            filename: last component of the path, if only the last component is prescribed.
             **more: the other attributes.
 
         Raises:
-            UsageProblem: it is not an http or https URL, or a header cannot be sent.
-            ValueError: the standard library cannot take it apart.
+            UsageProblem: `url` is not an http or https URL, or a header cannot be sent.
+            ValueError: the standard library cannot parse `url`.
         """
         origin = Origin.of(url)
         if origin is None:
@@ -131,11 +132,11 @@ class FileRequest(NamedTuple):
         return redact_url(self.transfer.url)
 
     def entry(self, owner: str, **facts: Any) -> Entry:
-        """Make the ledger row of this file; `owner` is the name of the spider or command that fetches it."""
+        """Make the ledger row of this file. `owner` is the name of the spider or command that fetches the file."""
         return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
     def revalidating(self, entry: Entry | None) -> FileRequest:
-        """Return the request that fits a row: with the validators of the version that is there, if one is."""
+        """Return the request with the validators of the version in the store, if the row has a version."""
         validators = validators_of(entry) if entry is not None and entry.state == DONE else None
         if validators == self.transfer.revalidate:
             return self
@@ -143,18 +144,18 @@ class FileRequest(NamedTuple):
 
 
 class FileResult(NamedTuple):
-    """What became of one wanted file.
+    """The result of one wanted file.
 
     Attributes:
-        url: without credentials; of a line of a list that has none, where the line stands.
-        status: one of `DOWNLOADED`, `RESUMED`, `UPTODATE`, `FAILED`; in a crawl that has stopped also `INTERRUPTED`.
-        entry: the ledger row of a file that is there; None for a failure.
-        reason: why it failed; empty otherwise.
-        error: what that came from; None where it was not asked for, as it is known to have failed for good.
-        size_bytes: of a file that arrived; 0 otherwise.
-        saved_bytes: of these, those that were on the disk before.
-        fetched_bytes: that travelled for it.
-        request: the request that it answers; None for a line of a list that is none.
+        url: without credentials. For a line of a list that is no request, `InvalidLine.where`.
+        status: `DOWNLOADED`, `RESUMED`, `UPTODATE` or `FAILED`; in a crawl that was stopped also `INTERRUPTED`.
+        entry: the ledger row of a file that is present; None for a failure.
+        reason: why the file failed; empty otherwise.
+        error: the error behind `reason`. None if no request was sent, as the file is known to have failed for good.
+        size_bytes: size of a file that was fetched; 0 otherwise.
+        saved_bytes: how many of these bytes were on the disk before.
+        fetched_bytes: bytes that were transferred for the file.
+        request: the request for the file; None for a line of a list that is no request.
     """
 
     url: str
@@ -169,7 +170,7 @@ class FileResult(NamedTuple):
 
     @classmethod
     def of_fetched(cls, request: FileRequest, entry: Entry, fetched: Fetched) -> FileResult:
-        """Return the result of a file that has arrived and has its name."""
+        """Return the result of a file that was fetched and has its name."""
         return cls(
             request.url,
             RESUMED if fetched.saved_bytes else DOWNLOADED,
@@ -182,26 +183,26 @@ class FileResult(NamedTuple):
 
     @classmethod
     def of_present(cls, request: FileRequest, entry: Entry) -> FileResult:
-        """Return the result of a file that needs nothing."""
+        """Return the result of a file that is present and up to date."""
         return cls(request.url, UPTODATE, entry, request=request)
 
     @property
     def is_known_failure(self) -> bool:
-        """Whether it was not asked for, as it is known to have failed for good."""
+        """Whether no request was sent because the file is known to have failed for good."""
         return self.status == FAILED and self.error is None and self.request is not None
 
     @classmethod
     def of_failure(cls, request: FileRequest, reason: str, error: TransferError | None = None) -> FileResult:
-        """Return the result of a file that did not arrive."""
+        """Return the result of a file that could not be fetched."""
         return cls(request.url, FAILED, reason=reason, error=error, request=request)
 
     @classmethod
     def of_interruption(cls, request: FileRequest) -> FileResult:
-        """Return the result of a file that the run did not come to."""
+        """Return the result of a file that the run did not finish."""
         return cls(request.url, INTERRUPTED, request=request)
 
 
-@lru_cache(256)  # most requests have the same ones
+@lru_cache(256)  # most requests have the same headers
 def _parsed(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for name, value in headers:
         try:
@@ -225,7 +226,7 @@ def _proxy_of(origin: Origin) -> str | None:
 
 @lru_cache(1)
 def _proxies(_values: tuple[str | None, ...]) -> tuple[tuple[str, str], ...]:
-    """Return the proxies by scheme. To read the whole environment for each host costs as much as a small file."""
+    """Return the proxies by scheme. Reading the complete environment for each host costs as much as a small file."""
     return tuple(getproxies().items())
 
 

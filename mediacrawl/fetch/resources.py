@@ -1,4 +1,7 @@
-"""The one place that builds store, ledger and downloader out of settings."""
+"""The place that builds archive, downloader and executor of a run from its settings.
+
+A worker process builds its own downloader.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,13 @@ if TYPE_CHECKING:
 
 
 class FetchResources:
-    """Everything below Scrapy, running: threads, files, connections.
+    """The running objects that do not depend on Scrapy: threads, files, connections.
 
     Attributes:
         archive: store and ledger.
-        questions: asks `archive.lookup` for many keys at once.
-        changes: carries out `archive.write` for many changes at once.
-        pool: the transfers.
+        questions: calls `archive.lookup` for many keys at once.
+        changes: calls `archive.write` for many changes at once.
+        pool: executor of the transfers.
         most_open_parts: part files that may be open at a time.
     """
 
@@ -54,13 +57,20 @@ class FetchResources:
         *,
         may_follow: MayFollow = anywhere,
     ) -> None:
-        """Where no more than so many files can come, there are no workers.
+        """Open the ledger, and start the threads.
 
-        A host that asks one for quiet has asked all: threads, workers, and all others that have these `pauses`. They
-        share the connections that `limit` allows to a host, too. Redirects are followed only to where `may_follow`
-        lets them.
+        Args:
+            settings: of the run.
+            store: receives the files.
+            files: upper bound of the number of files. Worker processes are used only for more than `WORKERS_FROM`.
+            pauses: pauses of hosts, shared by threads, worker processes and all other users of this object. If a
+                host requests a pause in a response to one of these, all of these pause.
+            limit: limit of open connections to a host, shared in the same way; None takes the limit of the settings.
+            may_follow: decides whether a redirect may be followed.
 
-        Raises `MachineError` if the store cannot be used, `UsageProblem` for a setting that makes no sense.
+        Raises:
+            MachineError: the store cannot be used.
+            UsageProblem: a setting is unknown, or its value cannot be used.
         """
         config.refuse_unknown_settings(settings)
         policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
@@ -90,7 +100,7 @@ class FetchResources:
 
     def _workers(self, policy: Policy, choice: TransportChoice, processes: int) -> WorkerProcesses:
         from mediacrawl.workers.processes import WorkerProcesses  # noqa: PLC0415
-        from mediacrawl.workers.protocol import WorkerConfig  # noqa: PLC0415 - a tenth of all that `get` has to import
+        from mediacrawl.workers.protocol import WorkerConfig  # noqa: PLC0415 - a tenth of all imports of `get`
 
         store = self.archive.store
         share = policy._replace(per_host=math.ceil(policy.per_host / processes))
@@ -107,13 +117,15 @@ class FetchResources:
             self.pool.flush()
 
     def close(self) -> None:
-        """Stop transfers, carry out what is queued, close the ledger. Blocks, but not for ever: not for the loop.
+        """Stop the transfers, carry out the queued changes, and close the ledger.
+
+        The call blocks for a limited time. Do not call it in the thread of an event loop.
 
         Raises:
-            StoreNotWritable: the ledger does not come to an end. All else is closed.
+            StoreNotWritable: the ledger does not finish in time. All other resources are closed.
         """
         try:
-            with ExitStack() as stack:  # each of these is closed, the last one first, whatever the others raise
+            with ExitStack() as stack:  # closes all of these in reverse order, even if a call raises an exception
                 stack.callback(self.transport.close)
                 stack.callback(self.archive.close)
                 stack.callback(self.pool.close)
@@ -127,18 +139,18 @@ class FetchResources:
 
 
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
-    """The connections that may be open to each host, `at_least` so many; None where they are not limited."""
+    """Return the limit of open connections to each host, `at_least` or more; None if there is no limit."""
     limit = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
     return ConnectionLimit(max(limit, at_least)) if limit else None
 
 
 def refetch_policy_of(settings: Settings) -> RefetchPolicy:
-    """When to ask again for what is there, or has failed for good."""
+    """Return when to revalidate files that are present, and when to retry permanent failures."""
     return RefetchPolicy(config.FILES_EXPIRES.of(settings) * DAY_S, config.RETRY_PERMANENT_DAYS.of(settings) * DAY_S)
 
 
 def policy_of(settings: Settings) -> Policy:
-    """How to fetch. More than one connection for a file only where no delay between requests is asked for."""
+    """Return how to fetch. A file gets several connections only if the settings want no delay between requests."""
     polite = config.DOWNLOAD_DELAY.of(settings) > 0 or config.AUTOTHROTTLE_ENABLED.of(settings)
     return Policy(
         stall_s=config.STALL_S.of(settings),
@@ -161,7 +173,11 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def transport_of(settings: Settings) -> TransportChoice:
-    """Which transport, and how. Raises `UsageProblem` for one that is not known."""
+    """Return the choice of the transport and its options. `make_transport` refuses an unknown transport.
+
+    Raises:
+        UsageProblem: the value of a setting cannot be used.
+    """
     return TransportChoice(
         config.TRANSPORT.of(settings),
         session_factory=config.SESSION_FACTORY.of(settings),

@@ -24,15 +24,15 @@ _WAIT_S = 1.0
 
 
 class Session:
-    """A store with its ledger and connections. Use it as a context manager, or call `close`.
+    """A store with its ledger and connections. Use the session as a context manager, or call `close`.
 
-    Several sessions may be open in one process or in several, also of one store: each file is fetched by one of them.
-    A session may be used by any thread, but one `fetch` has to end before the next begins.
+    Several sessions may be open in one or several processes, also of the same store: each file is fetched by a single
+    session. A session may be used by any thread, but one `fetch` has to end before the next begins.
 
     Args:
-        store: folder; what is unfinished, and the ledger, are in its hidden `.mediacrawl`.
-        settings: as on the command line, see docs/settings.md. `FILES_STORE` is not among them: `store` says that.
-        owner: begins the paths of files (`<owner>/<host>/<name>`), and is noted in the ledger.
+        store: folder. Unfinished files and the ledger are in its hidden folder `.mediacrawl`.
+        settings: as on the command line, see docs/settings.md. `FILES_STORE` is refused: `store` replaces it.
+        owner: first folder in the paths of files (`<owner>/<host>/<name>`); also recorded in the ledger.
 
     Raises:
         UsageProblem: a setting does not exist, or its value cannot be used.
@@ -61,8 +61,9 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Stop, and free files and connections. The session cannot be used again; a `fetch` that is under way ends
-        with `Interrupted`.
+        """Stop, and free files and connections.
+
+        The session cannot be used again. A `fetch` that is in progress ends with `Interrupted`.
         """
         self._is_closed = True
         self._close_works()
@@ -73,20 +74,21 @@ class Session:
             resources.close()
 
     def fetch(self, requests: Iterable[FileRequest | str]) -> Iterator[FileResult]:
-        """Fetch files, and yield what becomes of each, as it becomes known: in no order, once for each media key.
+        """Fetch files, and yield each result as soon as it is known: in no order, once for each media key.
 
-        A key that comes again after ten thousand others has another result.
+        A key that is repeated after ten thousand other keys has another result.
 
-        Requests are taken by another thread as they are needed, a few thousand ahead at most; the iterable may be
-        endless, or slow. An error that it raises is raised here, once the requests before it have their results.
-        Closing the iterator stops the transfers and keeps what has arrived: the next call goes on from there. After a
-        crash of the process it does, too.
+        Another thread takes the requests as they are needed, a few thousand ahead at most; the iterable may be
+        endless, or slow. An error of the iterable is raised here, once all requests before it have their results.
+        Closing the iterator stops the transfers and keeps the bytes that were received. The next call continues from
+        these bytes, also after a crash of the process.
 
         Args:
-            requests: URLs, or what `FileRequest.of_url` makes. What is no URL fails by itself.
+            requests: URLs, or requests made by `FileRequest.of_url`. An element that is no URL has a failed result,
+                and does not affect other elements.
 
         Raises:
-            RuntimeError: a `fetch` of this session has not ended, or the session is closed.
+            RuntimeError: another `fetch` of this session has not ended, or the session is closed.
             TypeError: `requests` is a single URL.
             MachineError: the store cannot be used, or the disk is full. Nothing is lost.
         """
@@ -107,23 +109,23 @@ class Session:
             try:
                 while not run.is_done:
                     yield from run.step(_WAIT_S)
-                    files.take_met()  # waited for, and not told
-            except MachineError:  # what had come by then is there all the same
+                    files.take_met()  # the queue waits for these files; there is no message
+            except MachineError:  # files that were fetched before the error are published
                 yield from self._end(run)
                 raise
             is_complete = True
         finally:
             try:
                 if run is not None and not is_complete:
-                    self._end(run)  # nobody waits for these results; the ledger has them
+                    self._end(run)  # no caller receives these results; they are in the ledger
             finally:
                 self._turn.release()
 
     def _end(self, run: ThreadedFetch) -> list[FileResult]:
-        """Stop, and unlock every part. Return the results that have come and were not told yet."""
+        """Stop, and unlock every part. Return the results that were not yielded yet."""
         results: list[FileResult] = []
         run.close()
-        with suppress(MachineError):  # that it cannot go on is known already
+        with suppress(MachineError):  # the error that ended the run is known already
             self._close_works()
         with suppress(MachineError):
             for more in run.drain():
@@ -149,9 +151,9 @@ class Session:
 def fetch(
     requests: Iterable[FileRequest | str], *, store: str | PathLike[str], settings: Mapping[str, Any] | None = None
 ) -> Iterator[FileResult]:
-    """Fetch files into a store, and yield what becomes of each; see `Session.fetch`.
+    """Fetch files into a store, and yield the result of each; see `Session.fetch`.
 
-    Nothing happens before the first result is asked for.
+    The store is not opened before the first result is requested.
 
         for result in fetch(["https://example.org/a.jpg"], store="downloads"):
             print(result.url, result.status, result.entry.path if result.entry else result.reason)

@@ -1,4 +1,4 @@
-"""What a run did, counted for the summary, the exit status and the progress line."""
+"""Counts of a run, for the summary, the exit status and the progress line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _REASONS = 1000
 
 
 def size_text(size_bytes: float) -> str:
-    """A size for a person, in powers of 1000: `1.5MB`."""
+    """Return a size as text for a person, in powers of 1000: `1.5MB`."""
     from tqdm import tqdm  # noqa: PLC0415 - takes as long to import as all of urllib3
 
     return f"{tqdm.format_sizeof(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:.0f}B"
 
 
 class Recent:
-    """The last so many keys: enough to see that many pages show the same logo, in memory that does not grow."""
+    """The most recent keys: enough to recognise a logo that many pages show, in bounded memory."""
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._keys: OrderedDict[int, None] = OrderedDict()
 
     def add(self, key: str) -> bool:
-        """Note a key; False if it was among them."""
+        """Add a key. Return False if the key was among the recent keys."""
         mark = hash(key)
         is_new = mark not in self._keys
         self._keys[mark] = None
@@ -36,17 +36,18 @@ class Recent:
 
 
 class RunStats:
-    """Counts of one run. Memory is bounded: reasons are counted, a few examples kept.
+    """Counts of one run. Memory is bounded: reasons are counted, and a few examples are kept.
 
     Attributes:
-        wanted: files asked for.
-        new, resumed, present: arrived whole; arrived with bytes from before; needed nothing.
-        saved_bytes: did not travel again.
-        new_bytes: of files that arrived.
-        known_failed: of those that failed, those that were not asked for, as they are known to fail for good.
+        wanted: wanted files.
+        new, resumed, present: files fetched completely in this run; files fetched with bytes of an earlier run; files
+            that needed no transfer.
+        saved_bytes: bytes that were not transferred again.
+        new_bytes: size of the files that were fetched.
+        known_failed: failed files for which no request was sent, as they are known to fail for good.
         pages_failed: pages that could not be fetched.
         fatal: why this machine could not go on.
-        stopped: the run ended before it was through.
+        stopped: whether the run ended before it was complete.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class RunStats:
         self.stopped = False
 
     def stop(self) -> None:
-        """Note that the run ends before it is through."""
+        """Note that the run ends before it is complete."""
         self.stopped = True
 
     def give_up(self, error: MediacrawlError) -> None:
@@ -69,37 +70,37 @@ class RunStats:
 
     @property
     def settled(self) -> int:
-        """Files of which the outcome is known."""
+        """Files with a known outcome."""
         return self.new + self.resumed + self.present + self.failed
 
     @property
     def unsettled(self) -> int:
-        """Wanted files of which nothing is known. After a run that came to its end there is none, or we are wrong."""
+        """Wanted files without a known outcome. After a complete run there is none, unless mediacrawl has a bug."""
         return max(0, self.wanted - self.settled)
 
     def count_wanted(self, files: int) -> None:
-        """Count files that are asked for; each is counted once more when its outcome is known."""
+        """Count wanted files. Each file is counted once more when its outcome is known."""
         self.wanted += files
 
     def count_present(self, files: int = 1) -> None:
-        """Count files that needed nothing."""
+        """Count files that needed no transfer."""
         self.present += files
 
     def count_arrived(self, size_bytes: int, saved_bytes: int) -> None:
-        """Count a file that arrived, of which so many bytes were here before."""
+        """Count a file that was fetched, of which `saved_bytes` were on the disk before."""
         self.resumed += saved_bytes > 0
         self.new += saved_bytes == 0
         self.new_bytes += size_bytes
         self.saved_bytes += saved_bytes
 
     def count_failure(self, url: str, reason: str, *, known: bool = False) -> None:
-        """One file that did not arrive."""
+        """Count a file that could not be fetched. `known`: no request was sent, as the file is known to fail."""
         self.failed += 1
         self.known_failed += known
         self._count_reason(url, reason)
 
     def count_page_failure(self, url: str, reason: str) -> None:
-        """One page that could not be fetched: what it links to is unknown."""
+        """Count a page that could not be fetched, so that its links are unknown."""
         self.pages_failed += 1
         self._count_reason(url, f"page: {reason}")
 
@@ -111,7 +112,7 @@ class RunStats:
 
     @property
     def exit_status(self) -> int:
-        """0 all there, 1 some failed, 3 interrupted, 2 wrong usage, 4 this machine could not go on."""
+        """Exit status: 0 all present, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
         if self.fatal is not None:
             return self.fatal.exit_status
         if self.stopped:
@@ -119,8 +120,11 @@ class RunStats:
         return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
 
     def lines(self, again: str, again_permanent: str = "") -> list[str]:
-        """The summary for a person, with two commands: `again` goes on or tries again, `again_permanent` asks also
-        for what is known to fail for good.
+        """Return the lines of the summary for a person.
+
+        Args:
+            again: command that continues the run, or retries failed files.
+            again_permanent: command that also retries files that are known to fail for good.
         """
         counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
         arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""

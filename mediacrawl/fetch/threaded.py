@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from mediacrawl.fetch.stats import RunStats
 
 _MOST_BLOCKS = 16
-_MOST_PENDING = 2000  # files: then no more requests are taken, as memory has an end
-_MOST_AT_ONCE = 250  # requests
-_SILENCE_S = 0.1  # after so long without an event, files that another process was fetching are looked at
+_MOST_PENDING = 2000  # files without a result, above which no requests are taken: limits memory
+_MOST_AT_ONCE = 250  # requests of a step, above which no further block is taken
+_SILENCE_S = 0.1  # without an event; then files that another process was fetching are looked up again
 
 
 class InvalidLine(NamedTuple):
     """A line of a list that is no request.
 
     Attributes:
-        where: file and line, for a message.
-        why: what is wrong with it.
+        where: file and line number, or the text of the line, for a message.
+        why: the reason why the line is no request.
     """
 
     where: str
@@ -51,11 +51,11 @@ Block = Sequence[FileRequest | InvalidLine]
 
 
 class ThreadedFetch:
-    """Fetches what comes in blocks. `step` is called by one thread, again and again; others leave it events.
+    """Fetches blocks of requests. One thread calls `step` repeatedly; other threads put events into its queue.
 
     Args:
-        blocks: is read by a thread of its own, no further than a little ahead; it may be endless, or slow.
-        report: counts what is wanted and what became of it.
+        blocks: read by a thread of its own, only a little ahead. The iterable may be endless, or slow.
+        report: counts wanted files and results.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class ThreadedFetch:
         self._blocks: queue.Queue[Block] = queue.Queue(_MOST_BLOCKS)
         self._is_reading = True
         self._is_closed = False
-        self._error: BaseException | None = None  # of the requests
-        self._writing = 0  # changes that have not come back
+        self._error: BaseException | None = None  # of the iterable of blocks
+        self._writing = 0  # changes without an outcome
         self._invalid: list[FileResult] = []
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
@@ -84,12 +84,12 @@ class ThreadedFetch:
         return not (self._is_reading or self._files or self._writing) and self._blocks.empty()
 
     def step(self, timeout_s: float) -> list[FileResult]:
-        """Wait for an event, no longer than that; take all that there are. Return the results that they bring.
+        """Wait at most `timeout_s` for an event, then handle all queued events. Return the new results.
 
         Raises:
             KeyboardInterrupt: after `stop`.
-            MediacrawlError: the run cannot go on. Results that were not returned yet come with `drain`.
-            BaseException: what the requests raised, once those before it have their results.
+            MediacrawlError: the run cannot go on. `drain` yields the results that were not returned yet.
+            BaseException: the error of the iterable of requests, once all requests before it have their results.
         """
         try:
             event = self._events.get(timeout=0 if self._may_take else min(timeout_s, _SILENCE_S))
@@ -106,24 +106,27 @@ class ThreadedFetch:
         return results
 
     def stop(self) -> None:
-        """End `step` with a `KeyboardInterrupt`, after what has happened already. From a signal handler too."""
+        """End `step` with a `KeyboardInterrupt`, after the events that are queued already.
+
+        May be called from a signal handler. From now on the ledger waits only a moment for other processes.
+        """
         self._resources.archive.ledger.hurry()
         self._events.put(partial(self._interrupt))
 
     def close(self) -> None:
-        """Take no more requests. The thread that reads them ends with the next one that it gets."""
+        """Take no more requests. The thread that reads the blocks ends when it receives the next block."""
         self._is_closed = True
         with suppress(queue.Empty):
-            while True:  # it may be waiting for room
+            while True:  # the thread may be waiting for room in the queue
                 self._blocks.get_nowait()
 
     def drain(self) -> Iterator[list[FileResult]]:
-        """Yield the results of what was written while it stopped; unlock the parts of all else, begin nothing.
+        """Yield the results of changes that were written during the stop. Unlock all other parts; begin no transfer.
 
-        Call it once `FetchResources` is closed.
+        Call this method once `FetchResources` is closed.
 
         Raises:
-            MediacrawlError: something could not be written.
+            MediacrawlError: a change could not be written.
         """
         error: MediacrawlError | None = None
         yield self._results()
@@ -133,9 +136,9 @@ class ThreadedFetch:
                 if event.func == self._written:
                     try:
                         event()
-                    except CancelledError:  # came too late
+                    except CancelledError:  # submitted after the close
                         pass
-                    except MediacrawlError as one:  # others have been written all the same
+                    except MediacrawlError as one:  # other changes have been written nevertheless
                         error = error or one
                     yield self._results()
                 elif event.func == self._fetched:
@@ -158,7 +161,7 @@ class ThreadedFetch:
                 self._blocks.put(block)
                 self._events.put(partial(_nothing))
             self._events.put(partial(self._end_of_blocks))
-        except BaseException as error:  # whatever it is: somebody waits for the end
+        except BaseException as error:  # of any kind: `step` waits for the end of the blocks
             self._events.put(partial(self._end_of_blocks, error))
 
     def _end_of_blocks(self, error: BaseException | None = None) -> None:
@@ -186,13 +189,13 @@ class ThreadedFetch:
     # Effects
 
     def _act(self) -> None:
-        """Carry out what the queue wants."""
+        """Carry out the effects that the queue wants."""
         now_s = time.monotonic()
         self._files.wake(now_s)
         self._take_blocks()
         if lookups := self._files.take_lookups():
             self._files.looked_up(lookups, self._rows(lookups), time.time(), now_s)
-        self._write()  # that these files are wanted, before the first of them has come
+        self._write()  # records these files as wanted before the first of them is fetched
         for batch in self._files.next_batches(now_s):
             confirmed = batch
             if batch.is_contended:
@@ -219,14 +222,14 @@ class ThreadedFetch:
     def _written(self, writes: Sequence[Write], done: Future[list[Entry | Exception]]) -> None:
         self._writing -= len(writes)
         outcomes = _outcomes_of(done)
-        # What has come and could not be published stays for the next run, or for when its name is free.
+        # A fetched file that could not be published stays as a part for the next run, or until its name is free.
         for write, outcome in zip_longest(writes, outcomes):
             if not isinstance(outcome, Entry):
                 unlock(write.fetched)
         self._files.written(writes, done.result())
 
     def _then(self, future: Future[Any], step: Callable[..., None], *facts: Any) -> None:
-        """Make the next step an event, with what has come of the last one."""
+        """Put an event into the queue when a future is done: the call of `step` with `facts` and the future."""
         future.add_done_callback(lambda done: self._events.put(partial(step, *facts, done)))
 
     def _results(self) -> list[FileResult]:
@@ -246,9 +249,9 @@ class ThreadedFetch:
 
 
 def _outcomes_of(done: Future[list[Any]]) -> list[Any]:
-    """Return the outcomes of a future; none if it failed as a whole."""
+    """Return the outcomes of a future; an empty list if the future failed or was cancelled."""
     return [] if done.cancelled() or done.exception() is not None else done.result()
 
 
 def _nothing() -> None:
-    """An event that says only that there is something to look at."""
+    """Do nothing. The event only wakes `ThreadedFetch.step`, because a block was read."""

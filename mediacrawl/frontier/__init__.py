@@ -1,1 +1,1 @@
-"""The frontier: which pages are still to be crawled, safe against a crash."""
+"""The frontier: the pages that are still to be crawled, kept across a crash."""

@@ -1,4 +1,4 @@
-"""What a frontier is, whatever keeps its pages."""
+"""The interface of a frontier, independent of where its pages are stored."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ if TYPE_CHECKING:
 
 
 class Frontier(Protocol):
-    """The pages of one job, for one process at a time. For one thread.
+    """The pages of one job, for one process at a time, and for one thread.
 
-    A page is pending, then leased, then done. Whoever opens a frontier closes it. After a crash it is in an earlier
-    state of the whole, and pages that were leased are pending again: a page may be crawled twice, and none is lost.
-    `tests/frontier` holds what every implementation must do.
+    A page is pending, then leased, then done. The caller that opens a frontier closes it. After a crash the complete
+    frontier is in an earlier state, and leased pages are pending again: a page may be crawled twice, but no page is
+    lost. `tests/frontier` contains the requirements for every implementation.
 
     Raises:
-        JobInUse: on opening: another process works here, or it belongs to another spider.
+        JobInUse: on opening: another process has the job open, or the job belongs to another spider.
         StoreNotWritable, DiskFull: from every method.
     """
 
     def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = 0) -> bool:
-        """Store a page; return False if it was seen before. `kind` is one of `PageKind`."""
+        """Store a page; return False if the page was seen before. `kind` is a constant of `PageKind`."""
         ...
 
     def lease(self) -> FrontierPage | None:
-        """Return the next page, the one with the highest priority first; None if none is pending."""
+        """Return the next page, in the order of descending priority; None if no page is pending."""
         ...
 
     def done(self, ids: Iterable[int]) -> None:
-        """Note that these pages are through, and that all that they yielded is safe."""
+        """Mark pages as done: they were processed completely, and everything they yielded is safe."""
 
     def __len__(self) -> int:
         """Return how many pages are pending."""
         ...
 
     def close(self, *, finished: bool) -> None:
-        """Free what is open. A job that is finished and has nothing left begins anew when it is opened next."""
+        """Close the frontier. A finished job without remaining pages starts anew when it is next opened."""

@@ -1,9 +1,10 @@
-"""Pages to crawl, in one SQLite file: `pending -> leased -> done`. Knows no Scrapy; a page is bytes to it.
+"""Pages to crawl, in one SQLite file: `pending -> leased -> done`. Independent of Scrapy: a page is a `bytes` object.
 
-A leased page that was not finished when the process died is pending again when the frontier is opened next.
+A leased page that was not done when the process died is pending again when the frontier is next opened.
 
-Commits are lazy (up to `COMMIT_S`), and not synced: SQLite keeps them in order, so what a crash leaves is an
-earlier state of the whole, in which a page that was finished later is still pending. It is fetched twice, not lost.
+Commits are delayed (by up to `COMMIT_S` seconds) and not synced. SQLite keeps them in order, so that a crash leaves
+an earlier state of the complete frontier, in which a page that was done later is still pending. That page is
+fetched twice, not lost.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ _PENDING, _LEASED, _DONE = 0, 1, 2
 
 
 class PageKind:
-    """Why a page is wanted, which decides when it counts as seen."""
+    """The reason why a page is wanted. The kind determines when the page counts as seen."""
 
     ORDINARY = 0  # once for each job
     AGAIN = 1  # `dont_filter`: always
-    START = 2  # once for each job, though each run asks for it anew
+    START = 2  # once for each job, though each run requests it again
 
 
 class FrontierPage(NamedTuple):
@@ -65,11 +66,11 @@ class SqliteFrontier:
     Args:
         folder: the JOBDIR; created if missing.
         owner: the spider's name; a folder of another spider is refused.
-        newest_first: as Scrapy's default queues; False is breadth first.
+        newest_first: the order of Scrapy's default queues; False is breadth first.
 
     Raises:
-        JobInUse: another process (its pid is named) works here, or it is the folder of another spider
-            or format.
+        JobInUse: another process (the message has its pid) uses the folder, or the folder belongs to another spider
+            or has another format.
         StoreNotWritable, DiskFull: from every method.
     """
 
@@ -100,7 +101,7 @@ class SqliteFrontier:
             raise
 
     def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = PageKind.ORDINARY) -> bool:
-        """Store a page; False if it was seen before."""
+        """Store a page; return False if the page was seen before."""
         if kind != PageKind.AGAIN and self._call(self._seen, fingerprint, kind):
             return False
         place = self._next_place * (1 if kind == PageKind.START else self._direction)
@@ -116,9 +117,13 @@ class SqliteFrontier:
         return True
 
     def lease(self) -> FrontierPage | None:
-        """The next page: highest priority first, then what was not there at the start, then the newest."""
+        """Return the next page; None if no page is pending.
+
+        Pages are ordered by descending priority. Within a priority, start pages are last, in the order of addition;
+        the other pages are ordered newest first, or oldest first without `newest_first`.
+        """
         if not self._pending:
-            self._commit_when_due()  # also while the last pages wait for their files, for hours perhaps
+            self._commit_when_due()  # also while the last pages wait for their files, perhaps for hours
             return None
         row = self._call(self._pop)
         self._commit_when_due()
@@ -128,24 +133,24 @@ class SqliteFrontier:
         return FrontierPage(row[0], row[1])
 
     def done(self, ids: Iterable[int]) -> None:
-        """These pages are through, and all that they yielded is safe. Their data is dropped."""
+        """Mark pages as done: everything they yielded is safe. Their data is deleted."""
         rows = [(_DONE, page_id) for page_id in ids]
         self._call(self._db.executemany, "UPDATE pages SET state = ?, data = NULL WHERE id = ?", rows)
         self._commit_when_due()
 
     def __len__(self) -> int:
-        """Pages that are pending."""
+        """Return how many pages are pending."""
         return self._pending
 
     def close(self, *, finished: bool) -> None:
-        """Commit. A job that is finished and has nothing left begins anew when it is opened next."""
+        """Close the frontier after a commit. A finished job without remaining pages starts anew when next opened."""
         left = self._pending + self._call(self._count, _LEASED)
         self._call(self._put, "finished", "yes" if finished and not left else "no")
         self._call(self._db.execute, "COMMIT")
         self._db.close()
         os.close(self._lock_fd)
 
-    # Plumbing
+    # Helpers
 
     def _lock(self) -> int:
         try:
@@ -205,7 +210,7 @@ class SqliteFrontier:
         self._commit()
 
     def _seen(self, fingerprint: bytes, kind: int) -> bool:
-        # Within one run a start page is asked for as often as the spider likes, as with Scrapy's own scheduler.
+        # Within one run a start page is stored each time the spider yields it, as with Scrapy's own scheduler.
         run = self._run if kind == PageKind.START else self._run + 1
         query = "SELECT 1 FROM pages WHERE fingerprint = ? AND kind = ? AND run < ? LIMIT 1"
         return self._db.execute(query, (fingerprint, kind, run)).fetchone() is not None
@@ -249,7 +254,10 @@ class SqliteFrontier:
 
 
 def describe(folder: Path) -> dict[str, int]:
-    """How many pages of a job are pending and done, for `scrapy status`; reads only."""
+    """Return how many pages of a job are pending (or leased) and done, for `scrapy status`.
+
+    Nothing is written. Empty if the job has no frontier, or if it cannot be read.
+    """
     path = folder / "frontier.sqlite3"
     if not path.exists():
         return {}

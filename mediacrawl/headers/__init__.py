@@ -1,7 +1,8 @@
 """HTTP header values as plain values: `from_header` reads one, `to_header` writes one.
 
-Nothing here does I/O or knows who asks. A parser takes whatever a server sent and never raises: what
-the RFC does not allow is None (or empty), so that a caller has one case for "missing" and "broken".
+The package does no I/O and does not depend on its callers. A parser accepts any value that a server sent and never
+raises: a value that the RFC does not allow gives None (or an empty result), so that a caller has one case for
+"missing" and "broken".
 """
 
 from mediacrawl.headers.dates import http_date

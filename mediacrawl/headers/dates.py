@@ -1,4 +1,4 @@
-"""HTTP-date (RFC 9110 5.6.7), the one form of time in all headers."""
+"""HTTP-date (RFC 9110 5.6.7), the only format of an instant in all headers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_tz
 from functools import lru_cache
 
-# email.utils was made for mail: it takes comments, line ends and the digits of every script.
+# email.utils was made for mail: it accepts comments, line ends and the digits of every script.
 _LOOKS_LIKE_A_DATE = re.compile(r"[A-Za-z0-9 ,:+-]{1,64}")
 _LEAP_SECOND = 60
 
 
 def http_date(value: str | None) -> float | None:
-    """The instant a header names, in seconds since 1970, or None if it names none.
+    """Return the instant that a header names, in seconds since 1970, or None if it names none.
 
-    All three forms that RFC 9110 5.6.7 makes a recipient accept, and, as it encourages, what mail
-    allows beside them: a one-digit day, a numeric zone. A form without a zone is GMT.
+    The function accepts all three forms that RFC 9110 5.6.7 requires of a recipient and, as the RFC encourages, the
+    variants that mail allows: a one-digit day, a numeric zone. A form without a zone is GMT.
     """
     text = (value or "").strip(" \t")
     if not _LOOKS_LIKE_A_DATE.fullmatch(text):
@@ -27,7 +27,7 @@ def http_date(value: str | None) -> float | None:
         return None
 
 
-@lru_cache(maxsize=1024)  # one answer's dates are asked for again and again, and many answers share them
+@lru_cache(maxsize=1024)  # the dates of one response are read repeatedly, and many responses share them
 def _instant(text: str) -> float | None:
     parts = parsedate_tz(text)
     if parts is None:
@@ -35,6 +35,6 @@ def _instant(text: str) -> float | None:
     year, month, day, hour, minute, second = parts[:6]
     if not 0 <= second <= _LEAP_SECOND:
         return None
-    # The second is added, not given: datetime knows no leap second, the grammar does.
+    # The second is added afterwards: datetime has no leap second, the grammar has.
     to_the_minute = datetime(year, month, day, hour, minute, tzinfo=UTC)
     return (to_the_minute + timedelta(seconds=second - (parts[9] or 0))).timestamp()

@@ -1,4 +1,4 @@
-"""Digests that a server or a list promises: RFC 9530, and its elders RFC 3230 and RFC 1864."""
+"""Digests that a server or a list promises: RFC 9530, and its predecessors RFC 3230 and RFC 1864."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Digest(NamedTuple):
 
 
 def digests_from_headers(headers: Mapping[str, str]) -> tuple[Digest, ...]:
-    """Give the md5, sha1, sha256 and sha512 digests a response states; keys of the mapping in lower case.
+    """Return the md5, sha1, sha256 and sha512 digests in a response; the keys of the mapping are in lower case.
 
-    `Repr-Digest` and `Digest` are of the whole representation. `Content-MD5` is of what this one
-    response carries, so it says something of the file only with a 200 (RFC 1864, RFC 9110 6.4).
-    What is unknown, malformed or of the wrong length is left out. Most trusted header first.
+    `Repr-Digest` and `Digest` cover the complete representation. `Content-MD5` covers the content of this one
+    response, so it applies to the file only with a 200 (RFC 1864, RFC 9110 6.4). Digests that are unknown, malformed
+    or of the wrong length are left out. The most trusted header is first.
     """
     found = (
         *_members(_REPR_DIGEST, headers.get("repr-digest")),
@@ -47,7 +47,7 @@ def digests_from_headers(headers: Mapping[str, str]) -> tuple[Digest, ...]:
 
 
 def digest_from_hex(algorithm: str, text: str) -> Digest | None:
-    """Read a digest as lists and checksum files write it; None if it does not fit the algorithm."""
+    """Return a digest from hex text, as in lists and checksum files; None if it does not fit the algorithm."""
     try:
         return _digest(algorithm, bytes.fromhex(text))
     except ValueError:

@@ -8,17 +8,17 @@ from email.message import Message
 from typing import Any
 from urllib.parse import unquote
 
-# RFC 8187 3.2.1 asks for UTF-8 alone, RFC 5987 before it for these two. Not "any codec of Python":
-# a server does not get to pick unicode_escape or idna.
+# RFC 8187 3.2.1 requires UTF-8 alone, RFC 5987 before it required these two. Other codecs of Python are refused:
+# a server must not be able to choose unicode_escape or idna.
 _CHARSETS = frozenset({"utf-8", "iso-8859-1"})
-_MAX_CHARACTERS = 8192  # the parser of the email package takes quadratic time; no honest name is longer
+_MAX_CHARACTERS = 8192  # the parser of the email package takes quadratic time; no real name is longer
 
 
 def filename_from_disposition(value: str | None) -> str | None:
-    """Give the file name as the server meant it, or None if there is none.
+    """Return the file name that the server meant, or None if there is none.
 
-    `filename*` goes before `filename` (RFC 6266 4.3). The name is raw: it may hold a path, control
-    characters, anything; `store.paths` makes it safe.
+    `filename*` takes precedence over `filename` (RFC 6266 4.3). The name is raw: it may contain a path, control
+    characters or any other text; `store.paths` makes it safe.
     """
     if not value:
         return None
@@ -29,7 +29,7 @@ def filename_from_disposition(value: str | None) -> str | None:
 
 
 def _parameters(value: str) -> list[tuple[str, Any]]:
-    """Pairs from the parser of the email package; `filename*` comes as (charset, language, text)."""
+    """Return the pairs from the parser of the email package; `filename*` has the value (charset, language, text)."""
     if len(value) > _MAX_CHARACTERS:
         return []
     message = Message()
@@ -47,11 +47,11 @@ def _extended(found: tuple[str | None, str | None, str]) -> str | None:
     try:
         return text.encode("latin-1").decode(charset)
     except UnicodeError:
-        return None  # RFC 8187 3.2.1: what does not decode is ignored; the plain name may do
+        return None  # RFC 8187 3.2.1: undecodable text is ignored; the plain name may be usable
 
 
 def _plain(text: str) -> str:
-    """The three ways in which servers squeeze other letters into `filename` (RFC 6266, appendix C)."""
+    """Decode the three forms in which servers put non-ASCII letters into `filename` (RFC 6266, appendix C)."""
     if "=?" in text:
         return _encoded_words(text)
     text = _utf8_read_as_latin1(text)
@@ -59,7 +59,7 @@ def _plain(text: str) -> str:
 
 
 def _encoded_words(text: str) -> str:
-    """RFC 2047, meant for mail; joined without blanks, as a file name is one word."""
+    """Decode RFC 2047, meant for mail; the words are joined without blanks, as a file name is one word."""
     try:
         parts = decode_header(text)
         words = [part if isinstance(part, str) else part.decode(_known(charset)) for part, charset in parts]
@@ -76,7 +76,7 @@ def _known(charset: str | None) -> str:
 
 
 def _utf8_read_as_latin1(text: str) -> str:
-    """HTTP libraries hand over bytes as Latin-1; real Latin-1 is hardly ever valid UTF-8 by chance."""
+    """Decode UTF-8 that an HTTP library has read as Latin-1; real Latin-1 is hardly ever valid UTF-8 by chance."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:

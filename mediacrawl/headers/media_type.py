@@ -1,4 +1,4 @@
-"""Content-Type (RFC 9110 8.3) and file extensions: what kind of thing is this?"""
+"""Kinds of files by Content-Type (RFC 9110 8.3) and by file extension."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ESSENCE = re.compile(rf"({_TOKEN}/{_TOKEN})[ \t]*(?:;.*)?", re.DOTALL)
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _KINDS = frozenset({"image", "audio", "video"})
 
-# Kinds that the name before the slash does not tell.
+# Kinds that do not follow from the name before the slash.
 _KIND_OF_TYPE = {
     "application/dash+xml": "video",
     "application/mp4": "video",
@@ -22,8 +22,8 @@ _KIND_OF_TYPE = {
     "application/x-mpegurl": "video",
 }
 
-# What the standard library lacks, or answers otherwise from one release to the next. The first
-# extension of a type is the one given to a new file.
+# Types that the standard library lacks, or maps differently from one release to the next. A new file gets the
+# first extension of its type.
 _EXTENSIONS = {
     "application/dash+xml": (".mpd",),
     "application/mp4": (".mp4",),
@@ -70,7 +70,7 @@ _EXTENSIONS = {
     "image/x-icon": (".ico",),
     "text/html": (".html", ".htm"),
     "text/plain": (".txt",),
-    "text/x-ssa": (".ass", ".ssa"),  # subtitles; the standard library takes them for AAC
+    "text/x-ssa": (".ass", ".ssa"),  # subtitles; the standard library maps them to AAC
     "video/3gpp": (".3gp", ".3gpp"),
     "video/3gpp2": (".3g2",),
     "video/matroska": (".mkv",),
@@ -88,15 +88,16 @@ _EXTENSIONS = {
     "video/x-msvideo": (".avi",),
 }
 
-# These mean "I do not know": no extension is better than a wrong one.
+# These types mean "unknown": no extension is better than a wrong one.
 _SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
 
 
-@lru_cache(1)  # made when a file gets its name, which is late
+@lru_cache(1)  # built when the first file gets its name, long after the import
 def _table() -> mimetypes.MimeTypes:
-    """A table that is the same on every machine: the shared one of the module reads /etc/mime.types.
+    """Return a table that is the same on every machine: the shared table of the module reads /etc/mime.types.
 
-    It would be read for a table of our own too, though nothing of it gets there; not while it seems to have been.
+    `MimeTypes()` would read that file too, although no entry of the file gets into the new table. The module skips
+    the file while `inited` says that it has been read.
     """
     inited, mimetypes.inited = mimetypes.inited, True
     try:
@@ -109,9 +110,9 @@ def _table() -> mimetypes.MimeTypes:
     return table
 
 
-@lru_cache(256)  # a site sends few of them, and each is asked for several times
+@lru_cache(256)  # a site sends few values, and each is parsed several times
 def media_type(value: str | None) -> str | None:
-    """Give `type/subtype` in lower case, without parameters; None if that is not what it is."""
+    """Return `type/subtype` in lower case, without parameters; None if the value is no media type."""
     match = _ESSENCE.fullmatch((value or "").strip(" \t"))
     return match[1].lower() if match else None
 
@@ -121,7 +122,7 @@ def is_html(mime: str | None) -> bool:
 
 
 def extension_for(mime: str | None) -> str | None:
-    """Give the extension, with its dot, that a file of this type should have; None if it tells none."""
+    """Return the extension, with its dot, that a file of this type should have; None if the type implies none."""
     essence = media_type(mime)
     if essence is None or essence in _SAYS_NOTHING:
         return None
@@ -131,16 +132,16 @@ def extension_for(mime: str | None) -> str | None:
 
 
 def kind_of_type(mime: str | None) -> str | None:
-    """Give "image", "audio" or "video", or None for everything else."""
+    """Return "image", "audio" or "video", or None for every other type."""
     essence = media_type(mime) or ""
     top = essence.partition("/")[0]
     return _KIND_OF_TYPE.get(essence, top if top in _KINDS else None)
 
 
 def kind_of_path(path: str) -> str | None:
-    """Give "image", "audio" or "video" by the extension alone, or None. A path, not a URL: no query."""
+    """Return "image", "audio" or "video" by the extension alone, or None. The argument is a path without a query."""
     name = path.rstrip("/").rpartition("/")[2]
-    dot = name.rfind(".")  # as `PurePath.suffix` has it, at a tenth of the cost: this is asked of each link
+    dot = name.rfind(".")  # as `PurePath.suffix`, at a tenth of the cost: called for each link
     return _kind_of_extension(name[dot:].lower()) if 0 < dot < len(name) - 1 else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Self
 
-_MAX_DIGITS = 18  # 10**18 bytes is an exabyte; more is an attack on somebody's integers
+_MAX_DIGITS = 18  # 10**18 bytes is an exabyte; a larger number is an attack on integer types
 _MAX_RANGES = 32  # RFC 9110 14.2: many small ranges are a known way to exhaust a server
 
 # Unit names are case-insensitive (RFC 9110 14.1). re.ASCII: without it IGNORECASE lets a long s pass for s.
@@ -25,11 +25,11 @@ class _Range(NamedTuple):
 
 
 class ContentRange(_Range):
-    """Which bytes `[start, stop)` of a representation of `complete_length` bytes a response carries.
+    """The bytes `[start, stop)` of a representation of `complete_length` bytes that a response carries.
 
-    `complete_length` is None when the server does not know it (`bytes 0-9/*`). `start` and `stop` are
-    None, both, in the answer to a range that cannot be satisfied (`bytes */10`). Raises ValueError
-    for what no header can say.
+    `complete_length` is None if the server does not know it (`bytes 0-9/*`). `start` and `stop` are both None in the
+    response to a range that cannot be satisfied (`bytes */10`). The constructor raises ValueError for values that no
+    header can express.
     """
 
     __slots__ = ()
@@ -42,7 +42,7 @@ class ContentRange(_Range):
 
     @classmethod
     def from_header(cls, value: str | None) -> ContentRange | None:
-        """Read `Content-Range`; None for another unit and for all that RFC 9110 14.4 calls invalid."""
+        """Read `Content-Range`; None for another unit and for every value that RFC 9110 14.4 calls invalid."""
         if value is None:
             return None
         match = _CONTENT_RANGE.fullmatch(value.strip(" \t"))
@@ -73,31 +73,31 @@ class ContentRange(_Range):
 
 
 def range_header(start: int, stop: int | None = None) -> str:
-    """Give the `Range` value that asks for `[start, stop)`; without `stop`, for all from `start` on."""
+    """Return the `Range` value that requests `[start, stop)`; without `stop`, all bytes from `start` on."""
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"no Range can ask for [{start}, {stop})")
     return f"bytes={start}-" if stop is None else f"bytes={start}-{stop - 1}"
 
 
 def parse_range(value: str | None, complete_length: int) -> list[tuple[int, int]] | None:
-    """Give the satisfiable ranges that a request asks of `complete_length` bytes, for a server.
+    """Return the satisfiable ranges of a request for a representation of `complete_length` bytes, for a server.
 
-    Half-open pairs in the order asked, not merged. None: there is no usable `Range` (none at all,
-    another unit, invalid, more than 32), so answer 200 as RFC 9110 14.2 allows. Empty: valid, but
-    nothing of it exists, so answer 416.
+    The ranges are half-open pairs in the requested order, not merged. None: there is no usable `Range` (none at all,
+    another unit, invalid, more than 32), so respond with 200 as RFC 9110 14.2 allows. Empty: the header is valid, but
+    none of its bytes exists, so respond with 416.
     """
     match = _RANGE.fullmatch((value or "").strip(" \t"))
     specs = _range_specs(match[1]) if match else None
     if specs is None:
         return None
     if complete_length == 0 and any(first is None and last for first, last in specs):
-        return None  # A suffix of nothing is satisfiable (14.1.2), but no Content-Range can say so.
+        return None  # A suffix of an empty file is satisfiable (14.1.2), but no Content-Range can express it.
     resolved = [_resolve(first, last, complete_length) for first, last in specs]
     return [(start, stop) for start, stop in resolved if start < stop]
 
 
 def _range_specs(range_set: str) -> list[tuple[int | None, int | None]] | None:
-    """All of them, or None if there are none, too many, or one is invalid."""
+    """Return all range specs; None if there are none or too many, or if a spec is invalid."""
     # RFC 9110 5.6.1.2: empty list elements are to be ignored.
     texts = [text for part in range_set.split(",") if (text := part.strip(" \t"))]
     if not 0 < len(texts) <= _MAX_RANGES:
@@ -107,7 +107,7 @@ def _range_specs(range_set: str) -> list[tuple[int | None, int | None]] | None:
 
 
 def _range_spec(text: str) -> tuple[int | None, int | None] | None:
-    """`(first, last)` of an int-range, `(None, length)` of a suffix-range, None if invalid (14.1.1)."""
+    """Return `(first, last)` of an int-range, `(None, length)` of a suffix-range, None if invalid (14.1.1)."""
     match = _RANGE_SPEC.fullmatch(text)
     if match is None:
         return None
@@ -118,13 +118,16 @@ def _range_spec(text: str) -> tuple[int | None, int | None] | None:
 
 
 def _saturated(digits: str) -> int:
-    """RFC 9110 14.1.2: large numerals are valid and must not overflow; Python refuses 5,000 digits."""
+    """Convert digits to at most 10**18.
+
+    RFC 9110 14.1.2: large numerals are valid and must not overflow; Python refuses 5,000 digits.
+    """
     digits = digits.lstrip("0") or "0"
     return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _resolve(first: int | None, last: int | None, complete_length: int) -> tuple[int, int]:
-    """Clip to what exists (14.1.2); empty, so unsatisfiable, if nothing of it does."""
+    """Limit a range to the existing bytes (14.1.2); the result is empty, so unsatisfiable, if there are none."""
     if first is None:
         return max(0, complete_length - (last or 0)), complete_length
     return first, complete_length if last is None else min(last + 1, complete_length)

@@ -1,4 +1,4 @@
-"""Retry-After (RFC 9110 10.2.3): how long a server wants to be left alone."""
+"""Retry-After (RFC 9110 10.2.3): the wait that a server requests."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 
 from mediacrawl.headers.dates import http_date
 
-_DELAYS_S = re.compile(r"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)*")  # several where a proxy has added its own
+_DELAYS_S = re.compile(r"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)*")  # several if a proxy has added its own
 _LONGEST_S = 1e18
 
 
 def retry_after_s(value: str | None, now: float) -> float | None:
-    """Give the wait in seconds from `now` (seconds since 1970), or None if the header says nothing.
+    """Return the wait in seconds from `now` (seconds since 1970), or None if the header is missing or invalid.
 
-    A date in the past is 0.0. Of several delays the longest counts. However long one is: a caller that minds must set
-    a bound.
+    A date in the past gives 0.0. Of several delays the longest counts, up to 1e18 s: a caller must limit the wait
+    itself if necessary.
     """
     text = (value or "").strip(" \t")
     if _DELAYS_S.fullmatch(text):

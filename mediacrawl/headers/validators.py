@@ -1,4 +1,4 @@
-"""Validators (RFC 9110 8.8): are these bytes and those bytes of one version?"""
+"""Validators (RFC 9110 8.8), which show whether two sets of bytes are of one version."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ETAGC = r"[\x21\x23-\x7e\x80-\xff]*"
 _OPAQUE = re.compile(_ETAGC)
 _ENTITY_TAG = re.compile(rf'(W/)?"({_ETAGC})"')
 
-# RFC 9110 8.8.2.2: one second between the change and the answer, so that no second change fits in.
+# RFC 9110 8.8.2.2: one second between the change and the response, so that no second change fits in.
 _STRONG_AFTER_S = 1.0
 
 
 class Agreement(enum.Enum):
-    """Do two sets of validators name one version? UNKNOWN is what weak or missing evidence gives."""
+    """Whether two sets of validators name one version. Weak or missing evidence gives UNKNOWN."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -32,7 +32,7 @@ class _Tag(NamedTuple):
 
 
 class ETag(_Tag):
-    """An entity tag without its quotes. Raises ValueError for what no header can carry."""
+    """An entity tag without its quotes. The constructor raises ValueError for text that no header can carry."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class ETag(_Tag):
 
     @classmethod
     def from_header(cls, value: str | None) -> ETag | None:
-        """Read `ETag`; None for one without quotes, for a list, for anything but RFC 9110 8.8.3."""
+        """Read `ETag`; None for a tag without quotes, a list, or any other value not allowed by RFC 9110 8.8.3."""
         match = _ENTITY_TAG.fullmatch((value or "").strip(" \t"))
         return cls._make((match[2], match[1] is not None)) if match else None
 
@@ -51,18 +51,18 @@ class ETag(_Tag):
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
 
     def strong_match(self, other: ETag) -> bool:
-        """RFC 9110 8.8.3.2: identical to the byte, as neither is weak."""
+        """Return whether the bytes are identical, as the tags are equal and neither is weak (RFC 9110 8.8.3.2)."""
         return not self.weak and not other.weak and self.opaque == other.opaque
 
     def weak_match(self, other: ETag) -> bool:
-        """RFC 9110 8.8.3.2: equivalent, perhaps with other bytes."""
+        """Return whether the contents are equivalent, perhaps with other bytes (RFC 9110 8.8.3.2)."""
         return self.opaque == other.opaque
 
 
 class Validators(NamedTuple):
-    """What a response said about its version.
+    """The validators of a response, which name its version.
 
-    `last_modified` is the header as it came, since a server may compare it as text (RFC 9110 13.1.5).
+    `last_modified` is the header as received, since a server may compare it as text (RFC 9110 13.1.5).
     """
 
     etag: ETag | None = None
@@ -71,7 +71,7 @@ class Validators(NamedTuple):
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Validators:
-        """Read `etag`, `last-modified` and `date`: the keys of the mapping are in lower case."""
+        """Read `etag`, `last-modified` and `date`; the keys of the mapping are in lower case."""
         text = headers.get("last-modified")
         modified_at, sent_at = http_date(text), http_date(headers.get("date"))
         # RFC 9110 8.8.2.2. Both times come from one response, so from one clock.
@@ -83,23 +83,23 @@ class Validators(NamedTuple):
         )
 
     def if_range(self) -> str | None:
-        """Give the `If-Range` value, or None when nothing here is strong enough to splice bytes by.
+        """Return the `If-Range` value, or None if no validator is strong enough to combine ranges of bytes.
 
-        RFC 9110 13.1.5: never a weak entity tag, and a date only if it is strong and there is no
-        entity tag at all. A server that says "weak" says that its bytes may differ, dates or not.
+        RFC 9110 13.1.5: never a weak entity tag, and a date only if it is strong and there is no entity tag at all. A
+        server that sends a weak tag states that its bytes may differ, regardless of dates.
         """
         if self.etag is not None:
             return None if self.etag.weak else self.etag.to_header()
         return self.last_modified if self.last_modified_is_strong else None
 
     def conditional_headers(self) -> dict[str, str]:
-        """Give the headers of a "has it changed?" request: weak is good enough (RFC 9110 13.1.2, 13.1.3)."""
+        """Return the headers of a request that revalidates: weak validators suffice (RFC 9110 13.1.2, 13.1.3)."""
         if self.etag is not None:
             return {"If-None-Match": self.etag.to_header()}
         return {"If-Modified-Since": self.last_modified} if self.last_modified is not None else {}
 
     def compare(self, other: Validators) -> Agreement:
-        """Judge whether `other` names the version that `self` was saved from."""
+        """Return whether `other` names the version from which `self` was saved."""
         etags, dates = (
             _etags_agree(self.etag, other.etag),
             _dates_agree(self.last_modified, other.last_modified),
@@ -112,7 +112,7 @@ class Validators(NamedTuple):
         return dates if by_date else Agreement.UNKNOWN
 
     def to_dict(self) -> dict[str, str | bool | None]:
-        """Give what JSON can hold and `from_dict` reads."""
+        """Return a dictionary that JSON can hold and `from_dict` reads."""
         return {
             "etag": self.etag.to_header() if self.etag else None,
             "last_modified": self.last_modified,
@@ -121,7 +121,7 @@ class Validators(NamedTuple):
 
     @classmethod
     def from_dict(cls, data: object) -> Validators:
-        """Read what `to_dict` gave. Anything else, a damaged record for one, counts as nothing known."""
+        """Read a result of `to_dict`. Any other value, for example a damaged record, gives empty validators."""
         if not isinstance(data, Mapping):
             return cls()
         etag, text = data.get("etag"), data.get("last_modified")
@@ -142,7 +142,7 @@ def _etags_agree(mine: ETag | None, theirs: ETag | None) -> Agreement:
 
 
 def _dates_agree(mine: str | None, theirs: str | None) -> Agreement:
-    """Compare instants, not texts: two servers of one site may write one time in two forms."""
+    """Compare instants, not texts: two servers of one site may write the same time in two forms."""
     mine_at, theirs_at = http_date(mine), http_date(theirs)
     if mine_at is None or theirs_at is None:
         return Agreement.UNKNOWN

@@ -1,1 +1,1 @@
-"""The ledger: what is wanted, done and failed."""
+"""The ledger: the state of every file: wanted, done or failed."""

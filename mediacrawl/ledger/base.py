@@ -1,4 +1,4 @@
-"""What a ledger is, whatever keeps its rows."""
+"""The interface of a ledger, independent of where its rows are stored."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """The rows of one store, one for each media key.
 
-    Whoever opens a ledger closes it. Methods may be called from any thread, and several processes may have one ledger
-    open: each call is one transaction, or part of the caller's `transaction()`. A change is durable when its call, or
-    the block of `transaction()`, has ended; after a crash before that it has not happened. `tests/ledger` holds what
-    every implementation must do.
+    The caller that opens a ledger closes it. Methods may be called from any thread, and several processes may have
+    one ledger open: each call is one transaction, or part of the caller's `transaction()`. A change is durable when
+    its call, or the block of `transaction()`, has ended; after a crash before that point the change has not happened.
+    `tests/ledger` contains the requirements for every implementation.
 
     Raises:
         StoreNotWritable, DiskFull: from every method, when the rows cannot be read or written.
     """
 
     def hurry(self) -> None:
-        """From now on wait for other processes no longer than a moment: the run is to end. From any thread."""
+        """Limit all further waits for other processes to a moment, as the run is to end. Thread-safe."""
 
     def close(self) -> None:
-        """Free what is open; waits no longer than a moment for a call of another thread."""
+        """Close the ledger; wait no longer than a moment for a call of another thread."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Make what is done in a block happen as a whole, or not at all."""
+        """Make the changes of a block atomic: either every change is made, or no change."""
         ...
 
-    # Questions
+    # Queries
 
     def lookup(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """Return the rows of these keys; those that have none are left out."""
+        """Return the rows of these keys; keys without a row are omitted."""
         ...
 
     def knows_any(self, keys: Sequence[str]) -> bool:
-        """Return whether there is a row of any of these few keys, as far as it is committed; waits for nobody."""
+        """Return, without waiting, whether a committed row of any of these few keys exists."""
         ...
 
     def entries(self, *states: str) -> Iterator[Entry]:
-        """Yield every row in one of the states (all without arguments), by key; memory stays flat."""
+        """Yield every row in one of the states (every row without arguments), by key, in constant memory."""
         ...
 
     def counts(self) -> dict[str, int]:
-        """Return the number of rows in each state, and the `bytes` of what is done."""
+        """Return the number of rows in each state, and as `bytes` the total size of the done files."""
         ...
 
     def at_path(self, path: str) -> Entry | None:
-        """Return the row whose file stands, or is to stand, at a path in the store."""
+        """Return the row of the file that is, or is to be, at a path in the store; None if there is none."""
         ...
 
     def owner_of(self, path: str) -> str | None:
-        """Return the key that a path, or one that folds to the same, belongs to."""
+        """Return the key that a path belongs to, or a path with the same `fold`; None if it is free."""
         ...
 
     def taken(self, folded: Sequence[str]) -> set[str]:
@@ -64,46 +64,46 @@ class Ledger(Protocol):
         ...
 
     def strangers(self, paths: Sequence[str]) -> list[str]:
-        """Return those of at most 500 paths that belong to no row."""
+        """Return the paths, out of at most 500, that belong to no row."""
         ...
 
     def find(self, *names: str) -> Entry | None:
-        """Return the first row whose key or URL is one of these."""
+        """Return the first row with one of these names as its key or URL; None if there is none."""
         ...
 
     def is_prepared(self) -> bool:
-        """Return whether it can hold rows: not so for a moment while another process makes it."""
+        """Return whether the ledger can hold rows: False for a moment while another process creates it."""
         ...
 
     def is_intact(self) -> bool:
-        """Check all of it for damage."""
+        """Check the complete ledger for damage; return whether there is none."""
         ...
 
     # Changes; `now` is in seconds since the epoch
 
     def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
-        """Note what is wanted. A row that is there keeps its state, but for a failed one."""
+        """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again."""
 
     def claim(self, *entries: Entry) -> None:
-        """Give free paths to keys: state `publishing`, with the facts of the new files."""
+        """Assign free paths to keys: state `publishing`, with the facts of the new files."""
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:
-        """Note that the files of claimed rows stand at their paths: state `done`."""
+        """Note that the files of claimed rows are at their paths: state `done`."""
 
     def settle(self, key: str, state: str, now: float) -> None:
-        """Say after a crash whether a publishing row is done after all, or wanted again."""
+        """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""
 
     def record_unchanged(self, keys: Iterable[str], now: float) -> None:
-        """Note that the origin still has these versions."""
+        """Note that the origin still has the recorded versions of these files."""
 
     def record_failure(self, entries: Iterable[Entry], now: float) -> None:
-        """Note what did not arrive, and why. A file that is done stays done."""
+        """Note which files were not fetched, and why. A file that is done stays done."""
 
     def mark_missing(self, keys: Iterable[str]) -> None:
-        """Want files again that are gone from the store; their paths stay theirs."""
+        """Mark files as wanted again that are missing from the store; the rows keep their paths."""
 
     def mark_corrupt(self, key: str, reason: str) -> None:
-        """Note that the file of a done row is not what it was: failed, with its path."""
+        """Note that the file of a done row was altered: state `failed`; the row keeps its path."""
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows."""

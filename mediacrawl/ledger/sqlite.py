@@ -1,14 +1,14 @@
-"""The record of every media key, in one SQLite file. Knows no HTTP and no Scrapy.
+"""The ledger in one SQLite file: a row for every media key. Independent of HTTP and Scrapy.
 
 States of a row:
 
-    pending     wanted, not there yet
-    publishing  whole and verified under its part name, about to be renamed to `path`
+    pending     wanted, not fetched yet
+    publishing  complete and verified under its part name, about to be renamed to `path`
     done        published at `path`
-    failed      did not arrive; `permanent` says whether another run asks again
+    failed      not fetched; `permanent` says that another run does not try again
 
 Several processes may use one ledger: transactions are short, readers never wait (WAL). A commit is durable
-(`synchronous=FULL`), because after the rename nothing else knows which file belongs to which URL.
+(`synchronous=FULL`), because after the rename only the ledger knows which file belongs to which URL.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
 BUSY_S = 30.0
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
-_MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for long
+_MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for a long time
 
-# Of format 1. The steps of `migrations` make of it what is written today.
+# The schema of format 1. The steps of `migrations` convert it to the current format.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     key           TEXT PRIMARY KEY,
@@ -67,9 +67,9 @@ CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done'
 
 
 class Entry(NamedTuple):
-    """One row. Times are seconds since the epoch; `url` and `page` carry no credentials.
+    """One row. Times are in seconds since the epoch; `url` and `page` contain no credentials.
 
-    `wish` is what the list asked for beside the URL (file name, digests, referer), as JSON.
+    `wish` holds the values that the list gives in addition to the URL (file name, digests, referer), as JSON.
     """
 
     key: str
@@ -96,16 +96,19 @@ _PERMANENT = Entry._fields.index("permanent")
 
 
 class SqliteLedger:
-    """The rows of one store. Methods may be called from any thread; each is one short transaction or part of
-    the caller's `transaction()`.
+    """The rows of one store, in one SQLite file.
+
+    Methods may be called from any thread. Each call is one short transaction, or part of the caller's
+    `transaction()`.
 
     Raises:
         StoreNotWritable, DiskFull: from every method, when the database file cannot be used.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the file for writing: create it, or bring it to the format of today. `read_only` changes nothing: no
-        file, no folder, no row, and reads an older format as it is.
+        """Open the file for writing: create it, or convert it to the current format.
+
+        With `read_only`, no file, folder or row is changed, and an older format is read without conversion.
         """
         self._path = path
         self._lock, self._reading = threading.RLock(), threading.Lock()
@@ -127,13 +130,14 @@ class SqliteLedger:
                 raise
 
     def hurry(self) -> None:
-        """From now on wait for other processes no longer than a moment: the run is to end."""
+        """Limit all further waits for other processes to 2 s from the first call, as the run is to end."""
         self._give_up_at = min(self._give_up_at, time.monotonic() + _HURRY_S)
 
     def _patiently(self, use: Callable[[], T]) -> T:
-        """Try until no other process has the file, or `BUSY_S` have passed.
+        """Try until no other process has locked the file, at most `BUSY_S` seconds, or less after `hurry`.
 
-        SQLite's own waiting is short: it lets no Ctrl-C through, and does not hold where two create one ledger.
+        SQLite's own wait is set to a short time: it blocks Ctrl-C, and has no effect where two processes create the
+        same ledger.
         """
         give_up_at = time.monotonic() + BUSY_S
         while True:
@@ -157,12 +161,15 @@ class SqliteLedger:
             )
 
     def _format(self) -> int:
-        """Return the format of the file, 0 for one without tables."""
+        """Return the format of the file; 0 for a file without tables."""
         (version,) = self._fetch("PRAGMA user_version")[0]
         return int(version)
 
     def _prepare(self) -> None:
-        """Create what is missing. Where nothing is, this writes nothing, and so waits for no other process."""
+        """Create missing tables and execute missing steps.
+
+        If nothing is missing, this writes nothing, and therefore waits for no other process.
+        """
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         if self._format() == 0:
@@ -171,10 +178,10 @@ class SqliteLedger:
             self._migrate()
 
     def _migrate(self) -> None:
-        """Take the steps that the file lacks, all or none; another process may have taken some by now."""
+        """Execute all missing steps, or none if one fails; another process may have executed some meanwhile."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._check_format()  # a newer version may have been quicker
+            self._check_format()  # a newer version may have converted the file meanwhile
             for step in STEPS[max(self._format(), 1) - 1 :]:
                 self._db.execute(step)
             self._db.execute(f"PRAGMA user_version={_newest_format()}")
@@ -185,14 +192,15 @@ class SqliteLedger:
             raise
 
     def _selected_columns(self) -> str:
-        """Return the columns of an `Entry` for SELECT. A file of an older format lacks some, if it is only read."""
+        """Return the columns of an `Entry` for SELECT, NULL for columns that an older format (read-only) lacks."""
         present = {row[1] for row in self._fetch("PRAGMA table_info(files)")} or set(Entry._fields)
         return ", ".join(name if name in present else f"NULL AS {name}" for name in Entry._fields)
 
     def close(self) -> None:
         """Close the file; the ledger must not be used afterwards.
 
-        Does not wait for a thread that hangs in it: then the end of the process closes the file.
+        The wait for a call of another thread is limited to 1 s. If that thread hangs, the file is closed when the
+        process ends.
         """
         with self._reading:
             if self._reader is not None:
@@ -211,7 +219,7 @@ class SqliteLedger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing: what is done inside is durable when the block has ended, or never happened."""
+        """Make the changes of the block atomic: after the block they are durable; after an error none is made."""
         if self._read_only is not None:
             raise StoreNotWritable(f"the ledger {self._path} was opened for reading only")
         with self._lock, self._errors():
@@ -224,10 +232,10 @@ class SqliteLedger:
                     self._db.execute("ROLLBACK")
                 raise
 
-    # Questions
+    # Queries
 
     def lookup(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """The rows of these keys, in one query for each 500."""
+        """Return the rows of these keys, with one query for every 500 keys; keys without a row are omitted."""
         found: dict[str, Entry] = {}
         for start in range(0, len(keys), _MAX_VARIABLES):
             batch = keys[start : start + _MAX_VARIABLES]
@@ -237,12 +245,12 @@ class SqliteLedger:
         return found
 
     def knows_any(self, keys: Sequence[str]) -> bool:
-        """Whether there is a row of any of these few keys, as far as it is committed.
+        """Return whether a committed row of any of these few keys exists.
 
-        Waits for no transaction, and for no other process: for the event loop.
+        The call never waits for a transaction or another process, so that it can run in the event loop.
 
         Raises:
-            StoreNotWritable: it cannot be said now.
+            StoreNotWritable: the file is locked or cannot be read now.
         """
         marks = ",".join("?" * len(keys))
         with self._reading, self._errors():
@@ -252,20 +260,21 @@ class SqliteLedger:
             return found.fetchone() is not None
 
     def entries(self, *states: str) -> Iterator[Entry]:
-        """Every row in one of the states (all without arguments), by key, each once, in blocks: memory is flat.
+        """Yield every row in one of the states (every row without arguments), by key, each row once.
 
-        Costs what these rows cost, however many others are done. A row that somebody moves from one of several states
-        to another meanwhile may be missed.
+        Rows are read in blocks, so that memory use is constant. Unless `done` is among the states, the cost depends
+        only on the yielded rows, not on the number of done rows. A row may be missed if another thread or process
+        meanwhile moves it from one of several states to another.
         """
         states = states or (PENDING, PUBLISHING, DONE, FAILED)
         if DONE in states:
             yield from self._blocks(f"state IN ({','.join('?' * len(states))})", states)
             return
-        # A second condition that says no more: without it SQLite does not see that the index has these rows.
+        # The second condition is redundant, but without it SQLite does not see that the partial index has these rows.
         each = (self._blocks("state = ? AND state <> 'done'", (state,)) for state in states)
         last = ""
         for entry in heapq.merge(*each, key=lambda entry: entry.key):
-            if entry.key != last:  # else its state has changed between two questions
+            if entry.key != last:  # else its state has changed between two queries
                 yield entry
             last = entry.key
 
@@ -277,25 +286,25 @@ class SqliteLedger:
             yield from map(_entry, rows)
 
     def counts(self) -> dict[str, int]:
-        """Rows in each state, and the bytes of what is done."""
+        """Return the number of rows in each state, and as `bytes` the total size of the done files."""
         counts = dict.fromkeys((PENDING, PUBLISHING, DONE, FAILED), 0)
         counts.update(self._all("SELECT state, count(*) FROM files GROUP BY state"))
         (total,) = self._all("SELECT sum(size_bytes) FROM files WHERE state = 'done'")[0]
         return counts | {"bytes": total or 0}
 
     def owner_of(self, path: str) -> str | None:
-        """The key that a path, or one that folds to the same, belongs to."""
+        """Return the key that a path belongs to, or a path with the same `fold`; None if it is free."""
         rows = self._all("SELECT key FROM files WHERE folded = ?", (fold(path),))
         return rows[0][0] if rows else None
 
     def at_path(self, path: str) -> Entry | None:
-        """Return the row whose file stands, or is to stand, at a path in the store; None if there is none."""
+        """Return the row of the file that is, or is to be, at a path in the store; None if there is none."""
         query = f"SELECT {self._columns} FROM files WHERE folded = ? AND path = ?"  # noqa: S608
         rows = self._all(query, (fold(path), path))
         return _entry(rows[0]) if rows else None
 
     def taken(self, folded: Sequence[str]) -> set[str]:
-        """Which of these paths, as `fold` gives them, belong to some key."""
+        """Return which of these paths, as returned by `fold`, belong to some key."""
         found: set[str] = set()
         for start in range(0, len(folded), _MAX_VARIABLES):
             batch = folded[start : start + _MAX_VARIABLES]
@@ -304,7 +313,7 @@ class SqliteLedger:
         return found
 
     def find(self, *names: str) -> Entry | None:
-        """The first row whose key or URL is one of these."""
+        """Return the first row with one of these names as its key, else as its URL; None if there is none."""
         for column in ("key", "url"):
             for name in names:
                 if rows := self._all(f"SELECT {self._columns} FROM files WHERE {column} = ? LIMIT 1", (name,)):  # noqa: S608
@@ -312,7 +321,7 @@ class SqliteLedger:
         return None
 
     def strangers(self, paths: Sequence[str]) -> list[str]:
-        """Those of at most 500 paths that belong to no row."""
+        """Return the paths, out of at most 500, that belong to no row."""
         marks = ",".join("?" * len(paths))
         rows = self._all(f"SELECT folded FROM files WHERE folded IN ({marks})", [fold(path) for path in paths])  # noqa: S608
         known = {row[0] for row in rows}
@@ -321,7 +330,10 @@ class SqliteLedger:
     # Changes
 
     def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
-        """Note what is wanted. A row that is there keeps its state, so that a finished file stays finished."""
+        """Note that files are wanted.
+
+        An existing row keeps its state, so that a finished file stays finished; only a failed row is pending again.
+        """
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, wanted_at) VALUES (?, ?, ?, ?, ?, 'pending', ?)"
             " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at,"
@@ -330,9 +342,9 @@ class SqliteLedger:
         )
 
     def claim(self, *entries: Entry) -> None:
-        """Give paths to keys, state `publishing`. Each path must be free, see `owner_of` and `taken`.
+        """Assign paths to keys, state `publishing`. Each path must be free, see `owner_of` and `taken`.
 
-        The rows have the facts of the new files from now on, so that they are right after a crash too.
+        From now on the rows contain the facts of the new files, so that they are correct after a crash, too.
         """
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, path, folded, size_bytes, sha256, validators,"
@@ -351,7 +363,7 @@ class SqliteLedger:
         )
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:
-        """The files of these entries stand at their paths. The rows have the rest since `claim`."""
+        """Note that the files of these entries are at their paths. The rows have the other facts since `claim`."""
         self._many(
             "UPDATE files SET state = 'done', reason = NULL, attempts = 0, permanent = 0, finished_at = ?,"
             " checked_at = ? WHERE key = ?",
@@ -359,7 +371,7 @@ class SqliteLedger:
         )
 
     def settle(self, key: str, state: str, now: float) -> None:
-        """After a crash: whether a publishing row is done after all, or is wanted again."""
+        """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""
         done_at = now if state == DONE else None
         self._many(
             "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
@@ -368,11 +380,11 @@ class SqliteLedger:
         )
 
     def record_unchanged(self, keys: Iterable[str], now: float) -> None:
-        """The origin says that these are unchanged (304)."""
+        """Note that the origin reports these files as unchanged (304)."""
         self._many("UPDATE files SET checked_at = ? WHERE key = ?", ((now, key) for key in keys))
 
     def record_failure(self, entries: Iterable[Entry], now: float) -> None:
-        """What did not arrive, and why. A file that is done stays done: its newer version did not arrive."""
+        """Note which files were not fetched, and why. A done file stays done: only its newer version is missing."""
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, http_status, reason, permanent, attempts,"
             " wanted_at, checked_at) VALUES (?, ?, ?, ?, ?, 'failed', ?, ?, ?, 1, ?, ?)"
@@ -383,32 +395,32 @@ class SqliteLedger:
         )
 
     def mark_missing(self, keys: Iterable[str]) -> None:
-        """The files of these keys are gone from the store, or have another size: they are wanted again.
+        """Mark files as wanted again that are missing from the store, or have another size there.
 
-        The path stays theirs, so that a repaired file has the name it had.
+        The rows keep their paths, so that a repaired file has its former name.
         """
         self._many("UPDATE files SET state = 'pending' WHERE key = ?", ((key,) for key in keys))
 
     def mark_corrupt(self, key: str, reason: str) -> None:
-        """The file of a done row is not what it was: failed, and to be fetched again under the same path."""
+        """Note that the file of a done row was altered: failed, and to be fetched again under the same path."""
         self._many("UPDATE files SET state = 'failed', reason = ?, permanent = 0 WHERE key = ?", [(reason, key)])
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Delete rows: as if these had never been wanted."""
+        """Delete rows, as if their files had never been wanted."""
         self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))
 
     def is_prepared(self) -> bool:
-        """Whether there are tables: not so for a moment while another process makes the file, or if it died then."""
+        """Return whether there are tables: False while another process creates the file, or if it died meanwhile."""
         return bool(self._all("PRAGMA user_version") != [(0,)])
 
     def is_intact(self) -> bool:
-        """SQLite's own check of the whole file."""
+        """Check the complete file with SQLite's own integrity check; return whether there is no damage."""
         try:
             return bool(self._all("PRAGMA integrity_check") == [("ok",)])
-        except StoreNotWritable:  # damaged so badly that the check itself gives up
+        except StoreNotWritable:  # so badly damaged that the check itself fails
             return False
 
-    # Plumbing
+    # Helpers
 
     def _all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._lock, self._errors():
@@ -428,7 +440,7 @@ class SqliteLedger:
                     self._db.executemany(statement, rows)
 
     def _is_disk_full(self) -> bool:
-        """What SQLite makes of a shared memory that has no room is an error like any other."""
+        """Return whether the disk is full. SQLite reports a lack of room for its shared memory as an I/O error."""
         try:
             return os.statvfs(self._path.parent).f_bavail == 0
         except OSError:
@@ -453,7 +465,7 @@ def _newest_format() -> int:
 
 
 def _wanted(entry: Entry) -> tuple[str | None, ...]:
-    """The first columns of a row, without credentials, whoever forgot to remove them."""
+    """Return the first columns of a row. Credentials are removed here, in case the caller did not remove them."""
     return entry.key, redact_url(entry.url), entry.page and redact_url(entry.page), entry.spider, entry.wish
 
 

@@ -1,1 +1,1 @@
-"""Read requests from what a user hands over, as a list of URLs. Knows no Scrapy and no store."""
+"""Read requests from the input of a user, for example a list of URLs. Independent of Scrapy and of the store."""

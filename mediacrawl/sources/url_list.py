@@ -1,4 +1,4 @@
-"""URL lists: one URL a line, CSV or JSON Lines, told apart by their first line, read lazily."""
+"""URL lists: one URL per line, CSV or JSON Lines. The first line determines the format; lists are read lazily."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
-KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retry asks for the same
+KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retry sends the same request
 _DELIMITERS = ",;\t"
 
 
 class ListEntry(NamedTuple):
-    """One wanted file of a list. `number` is its line, from 1."""
+    """A wanted file of a list. `number` is the number of its line, from 1."""
 
     number: int
     url: str
@@ -39,46 +39,50 @@ class ListEntry(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """A URL and nothing else."""
+        """Whether the entry consists of a URL only, without other fields and without an `@` (as in credentials)."""
         return not (self.filename or self.sha256 or self.md5 or self.referer or self.headers or "@" in self.url)
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """What the bytes must hash to."""
+        """The digests that the bytes of the file must have."""
         return digests_of(self._asdict())
 
     @property
     def kept(self) -> str | None:
-        """What of it the ledger keeps, as JSON."""
+        """The fields that the ledger keeps, as JSON; None if there are none."""
         return kept_of(self._asdict())
 
     def item(self) -> dict[str, Any]:
-        """As the pipeline wants it."""
+        """Return the entry as an item for the pipeline."""
         facts = {name: value for name in COLUMNS[1:] if (value := getattr(self, name))}
         return {"file_urls": [self.url], **facts}
 
 
 class InvalidEntry(NamedTuple):
-    """A line that cannot be used, and why."""
+    """A line that cannot be used, and the reason."""
 
     number: int
     why: str
 
 
 def digests_of(facts: Mapping[str, Any]) -> tuple[Digest, ...]:
-    """What the bytes must hash to, of what is said about a file by name."""
+    """Return the digests that the bytes of a file must have, from the named fields of the file."""
     found = (digest_from_hex(name, text) for name in ("sha256", "md5") if (text := facts.get(name)))
     return tuple(digest for digest in found if digest is not None)
 
 
 def kept_of(facts: Mapping[str, Any]) -> str | None:
-    """What the ledger keeps of that, as JSON."""
+    """Return the fields that the ledger keeps of a file, as JSON; None if there are none."""
     kept = {name: value for name in KEPT if (value := facts.get(name))}
     return json.dumps(kept) if kept else None
 
 
 def refuse_unreadable(file: str) -> None:
-    """Raises `UsageProblem` for a list that cannot be read, before anything is fetched. A pipe is not touched."""
+    """Check that a list can be read, before any file is fetched. A pipe is not opened.
+
+    Raises:
+        UsageProblem: the list cannot be read.
+    """
     if file != "-" and (Path(file).is_file() or Path(file).is_dir() or not Path(file).exists()):
         with opened_list(file):
             pass
@@ -86,7 +90,11 @@ def refuse_unreadable(file: str) -> None:
 
 @contextmanager
 def opened_list(file: str) -> Iterator[TextIO]:
-    """The text of a list; `-` is standard input. Raises `UsageProblem` if it cannot be read."""
+    """Open a list and yield its text stream; `-` is standard input.
+
+    Raises:
+        UsageProblem: the list cannot be read.
+    """
     if file == "-":
         if sys.stdin is None:
             raise UsageProblem("list -: standard input is closed")
@@ -95,7 +103,7 @@ def opened_list(file: str) -> Iterator[TextIO]:
         return
     try:
         encoding = "utf-8-sig"
-        if Path(file).is_file():  # what a pipe has given it does not give again
+        if Path(file).is_file():  # bytes of a pipe cannot be read twice
             with Path(file).open("rb") as raw:
                 encoding = "utf-16" if raw.read(2) in {b"\xff\xfe", b"\xfe\xff"} else encoding
         stream = Path(file).open(encoding=encoding, errors="replace", newline="")  # noqa: SIM115 - closed below
@@ -107,21 +115,26 @@ def opened_list(file: str) -> Iterator[TextIO]:
 
 @contextmanager
 def _standard_input() -> Iterator[TextIO]:
-    """Through a descriptor of its own: a thread that waits for a line holds a lock, and the end of the interpreter
-    wants that of `sys.stdin`.
+    """Open standard input through a separate descriptor.
+
+    A thread that waits for a line holds the lock of its stream, and the interpreter needs the lock of `sys.stdin`
+    when it ends.
     """
     try:
         fd = os.dup(sys.stdin.fileno())
-    except (OSError, ValueError):  # a stand-in, without a descriptor
+    except (OSError, ValueError):  # a substitute without a descriptor
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         yield sys.stdin
         return
-    with open(fd, encoding="utf-8-sig", errors="replace") as stream:  # noqa: PTH123 - it has no path
+    with open(fd, encoding="utf-8-sig", errors="replace") as stream:  # noqa: PTH123 - a descriptor has no path
         yield stream
 
 
 def read_list(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
-    """Every line that is not empty and no `#` comment, as a row or as why it is none. Memory: one line."""
+    """Yield an entry, or the reason why it is invalid, for every line but empty lines and `#` comments.
+
+    Only one line is held in memory.
+    """
     lines = enumerate(stream, start=1)
     for number, line in lines:
         text = line.strip().lstrip("\ufeff")
@@ -137,7 +150,7 @@ def read_list(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
 
 
 def _header(line: str) -> tuple[list[str], str] | None:
-    """The names of the columns and what separates them; None for what is no header."""
+    """Return the names of the columns and their delimiter; None if the line is not a header."""
     for delimiter in _DELIMITERS:
         try:
             fields = next(csv.reader([line], delimiter=delimiter), [])
@@ -165,7 +178,7 @@ def _rows(
 def _csv_rows(
     last: int, lines: Iterator[tuple[int, str]], names: list[str], delimiter: str
 ) -> Iterator[ListEntry | InvalidEntry]:
-    """`last` is the line of the header."""
+    """Yield an entry for each row of CSV. `last` is the number of the header's line."""
 
     def texts() -> Iterator[str]:
         nonlocal last
@@ -204,7 +217,7 @@ def _json_facts(text: str) -> dict[str, Any]:
 
 
 def _row(number: int, facts: dict[str, Any]) -> ListEntry:
-    """Raise ValueError with what is wrong for anything that could not be asked for as it stands."""
+    """Return the entry of a line. Raise ValueError with the reason if no request could be made from the fields."""
     digests = {}
     for name in ("sha256", "md5"):
         if text := _text(facts, name):
@@ -232,7 +245,10 @@ def _text(facts: dict[str, Any], name: str) -> str | None:
 
 
 def _whole(name: str, text: str) -> str:
-    """JSON may name half a character (a lone surrogate), which no request can carry."""
+    """Return the text. Raise ValueError if it holds half a character (a lone surrogate).
+
+    JSON can express a lone surrogate, but no request can carry it.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -249,7 +265,7 @@ def _url(url: str) -> str:
 
 
 def _headers(value: Any) -> dict[str, str]:
-    """A JSON object of texts, in CSV as JSON text."""
+    """Return headers, given as a JSON object of texts or, in CSV, as its JSON text."""
     if value in (None, ""):
         return {}
     if isinstance(value, str):

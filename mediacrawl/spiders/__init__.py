@@ -1,4 +1,4 @@
-"""What to crawl: one file for each kind of source. `MediaSpider` is the base of a site in ten lines."""
+"""The spiders, one module for each kind of source. `MediaSpider` is the base for a site spider of ten lines."""
 
 from mediacrawl.spiders.base import MediaSpider
 

@@ -28,17 +28,17 @@ ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
 class MediaSpider(Spider):
-    """Follows the pagination and yields an item for each page: `{"page": URL, "file_urls": [URL, …]}`.
+    """Follows the pagination, and yields an item for each page: `{"page": URL, "file_urls": [URL, …]}`.
 
     Attributes:
-        start_urls: where to begin.
-        media: XPath of media links (elements, attributes or text); None finds them by itself.
-        next: XPath of the link to the next page; None finds it by itself, "" follows none.
-        follow: XPath of links to detail pages, whose media are taken too; None or "" for none.
-        kinds: of media to take where the kind is known.
+        start_urls: the URLs at which the crawl begins.
+        media: XPath of media links (elements, attributes or text); None finds media links automatically.
+        next: XPath of the link to the next page; None finds the link automatically, "" follows no link.
+        follow: XPath of links to detail pages, from which media are taken too; None or "" for no detail pages.
+        kinds: the kinds of media to take, applied where the kind is known.
         media_offsite: media on other hosts are taken, also where `allowed_domains` is set; pages are not.
 
-    Each of the XPaths and `kinds` (separated by commas) can be given as a spider argument.
+    Each XPath and `kinds` (separated by commas) can be given as a spider argument.
     """
 
     media: str | None = None
@@ -48,10 +48,10 @@ class MediaSpider(Spider):
     media_offsite = True
 
     def __init__(self, name: str | None = None, **arguments: Any) -> None:
-        """Check everything before any request.
+        """Check all arguments before any request.
 
         Raises:
-            UsageProblem: one line, for a wrong XPath or kind.
+            UsageProblem: a wrong XPath or kind, or start URLs with different credentials; one line.
         """
         super().__init__(name, **arguments)
         for argument in ("media", "next", "follow"):
@@ -65,16 +65,19 @@ class MediaSpider(Spider):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
-        """User name and password of a start URL hold for its host, pages and media; no log or feed shows them."""
+        """Create the spider, and apply user name and password of a start URL to its host.
+
+        The credentials are sent for pages and media of that host. No log or feed shows them.
+        """
         spider = super().from_crawler(crawler, *args, **kwargs)
-        login = spider._login  # noqa: SLF001 - our own
+        login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
             for name, value in zip(("USER", "PASS", "DOMAIN"), login, strict=True):
                 crawler.settings.set(f"HTTPAUTH_{name}", _Secret(value), "spider")
         return spider
 
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
-        """A page of the pagination: its media, its detail pages, the next page."""
+        """Parse a page of the pagination: its media, its detail pages, the next page."""
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
         yield from self.parse_detail(response)
@@ -93,7 +96,7 @@ class MediaSpider(Spider):
             yield from self._request(next_url, self.parse)
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
-        """A page whose media are wanted, and nothing else."""
+        """Parse a page for its media, and for nothing else."""
         page = self._page(response)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
@@ -111,14 +114,14 @@ class MediaSpider(Spider):
             yield self.item(response, [link.url for link in links])
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
-        """What goes to the pipeline; override it to add fields of your own."""
+        """Return the item for the pipeline. Override this method to add fields."""
         return {"page": redact_url(response.url), "file_urls": urls}
 
     def _page(self, response: Response) -> Page | None:
-        """None for what is no page, or lies on another host after a redirect."""
+        """Return the parsed page; None if the response is no page, or is from another host after a redirect."""
         if not isinstance(response, TextResponse) or _host(response.url) not in self._hosts:
             return None
-        if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but no page
+        if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
             return None
         return Page.from_selector(response.selector, response.url, response.encoding)
 
@@ -130,7 +133,10 @@ class MediaSpider(Spider):
         return next(iter(links_by_xpath(page, self.next, "next")), None)
 
     def _request(self, url: str, callback: Any) -> Iterator[Request]:
-        """Circles end here: Scrapy asks for no page twice, but for start pages, which it does not count as seen."""
+        """Yield a request for a page, unless the page is a start page or on another host.
+
+        This ends circular links: Scrapy requests no page twice, except start pages, which it does not record as seen.
+        """
         if canonicalize_url(url) in self._starts:
             return
         if _host(url) in self._hosts:
@@ -144,7 +150,7 @@ class MediaSpider(Spider):
 
 
 class _Secret(str):
-    """A setting that Scrapy's log of all settings does not show."""
+    """A setting value that is masked in Scrapy's log of all settings."""
 
     __slots__ = ()
 
@@ -160,13 +166,20 @@ def _kinds(value: tuple[str, ...] | str) -> tuple[str, ...]:
 
 
 def refuse_unknown_arguments(arguments: Iterable[str], *known: str) -> None:
-    """Scrapy takes any argument; one that is misspelt must not lead to another crawl than the one that was meant."""
+    """Raise `UsageProblem` for an unknown spider argument.
+
+    Scrapy accepts any argument, and a misspelt argument must not start a crawl other than the intended one.
+    """
     if unknown := sorted(set(arguments) - set(known)):
         raise UsageProblem(f"unknown argument {', '.join(unknown)}: choose from {', '.join(known) or 'none'}")
 
 
 def _login(urls: Iterable[str]) -> tuple[str, str, str] | None:
-    """User name, password and the one host that gets them, `host:port` if it has a port."""
+    """Return user name, password and the only host that gets them, as `host:port` if the URL has a port.
+
+    Raises:
+        UsageProblem: the URLs have different credentials.
+    """
     found = {_login_of(url) for url in urls} - {None}
     if len(found) > 1:
         raise UsageProblem("start URLs with different user names or passwords: crawl them one by one")
@@ -185,5 +198,5 @@ def _content_type(response: Response) -> str:
 
 
 def _host(url: str) -> str:
-    """`www.` is not another host."""
+    """Return the host of a URL without `www.`, which does not make another host."""
     return (urlsplit(url).hostname or "").removeprefix("www.")

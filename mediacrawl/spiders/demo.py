@@ -1,4 +1,4 @@
-"""`scrapy crawl demo`: the main job on a little site that runs inside this process."""
+"""`scrapy crawl demo`: a typical crawl of a small site that runs inside this process."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ if TYPE_CHECKING:
 
 
 class DemoSpider(MediaSpider):
-    """Three pages, one of them Chinese in GBK; pictures, sound, a slow video, and a connection that breaks."""
+    """Crawls three pages, one in Chinese (GBK), with pictures, sound, a slow video and a connection that breaks."""
 
     name = "demo"
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
-        """Start the site; it ends with the crawl."""
+        """Start the site, which stops with the crawl, and create the spider."""
         refuse_unknown_arguments(kwargs, *ARGUMENTS)
         site = _site(crawler.settings["JOBDIR"])
         crawler.signals.connect(site.stop, signals.spider_closed, weak=False)
         return super().from_crawler(crawler, *args, start_urls=[site.url], **kwargs)
 
     def media_key(self, url: str) -> str:
-        """The site may have another port in each run: a file is known by its path."""
+        """Return a key without host and port, because the site may have another port in each run."""
         parts = urlsplit(url)
         return f"demo:{parts.path}?{parts.query}"
 
 
 def _site(job: str | None) -> DemoSite:
-    """The site of this run, on the port of the last one if a job is to go on: its pages are kept with their URLs."""
+    """Start the site of this run, on the port of the last run if a job is resumed.
+
+    The pages of a job are stored with their URLs, which contain the port.
+    """
     if not job:
         return DemoSite().start()
     note = Path(job) / "demo-port"
@@ -46,7 +49,7 @@ def _site(job: str | None) -> DemoSite:
         site = DemoSite(int(note.read_text(encoding="ascii"))).start()
     except (OSError, ValueError, OverflowError):
         site = DemoSite().start()
-    with suppress(OSError):  # the scheduler says what is wrong with the folder
+    with suppress(OSError):  # the scheduler reports an error of the folder
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(site.port), encoding="ascii")
     return site

@@ -1,4 +1,4 @@
-"""The lines of a list that nobody needs as items: they are fetched without."""
+"""Fetches the lines of a list without items, where no component needs the items."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ _ITEM_SIGNALS = (signals.item_scraped, signals.item_dropped, signals.item_error)
 
 
 class Lines:
-    """Those of one crawl."""
+    """The lines of one crawl."""
 
     def __init__(self, pipeline: MediaFilesPipeline) -> None:
         self._pipeline = pipeline
 
     @classmethod
     def of(cls, crawler: Crawler, items: str = "") -> Lines | None:
-        """None where each line is to become an item: with `items` "all", or by itself where somebody would see it."""
+        """Return the lines of a crawl; None if each line must become an item.
+
+        Lines become items if `items` is "all", or if the pipeline cannot fetch lines. If `items` is empty, lines also
+        become items where another component would see the items.
+        """
         pipeline = crawler.get_item_pipeline(MediaFilesPipeline)
         if items == "all" or not isinstance(pipeline, MediaFilesPipeline) or not pipeline.takes_lines:
             return None
@@ -36,27 +40,27 @@ class Lines:
 
     @property
     def stopping(self) -> bool:
-        """Nothing is taken any more."""
+        """Whether the crawl is stopping, so that no more lines are taken."""
         return self._pipeline.stopping
 
     async def take(self, rows: Sequence[ListEntry]) -> None:
-        """See to these lines; comes back when there is room for more."""
+        """Fetch the files of these lines. Return when there is room for more lines."""
         await self._pipeline.files.take([self._request(row) for row in rows])
 
     async def drain(self) -> None:
-        """Until each line is through."""
+        """Wait until the file of each line has its result."""
         await self._pipeline.files.drain()
 
     def _request(self, row: ListEntry) -> FileRequest:
         if row.is_plain:
             return self._pipeline.plain_request(row.url)
-        # A line that says more than a URL: with all that an item would ask for.
+        # A line with more than a URL: create the request that its item would have.
         (request,) = self._pipeline.get_media_requests(row.item(), self._pipeline.spiderinfo)
         return self._pipeline.file_request(request)
 
 
 def _is_watched(crawler: Crawler) -> bool:
-    """Whether items would be seen by a feed, by another pipeline, or by who listens to what becomes of them."""
+    """Return whether a feed, another pipeline, `CLOSESPIDER_ITEMCOUNT` or a signal receiver would see the items."""
     settings = crawler.settings
     return bool(
         settings.getdict("FEEDS")

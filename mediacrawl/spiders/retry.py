@@ -1,4 +1,4 @@
-"""What the ledger says has failed, or is damaged. The commands `retry` and `verify --repair` run this."""
+"""Fetches files that failed or are damaged according to the ledger, for `retry` and `verify --repair`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RetrySpider(Spider):
-    """Arguments: `permanent` takes what is gone for good too, `damaged` only what `verify` found."""
+    """Arguments: `permanent` also takes files that are gone for good, `damaged` only files that `verify` found."""
 
     name = "retry"
     media_offsite = True
@@ -29,7 +29,7 @@ class RetrySpider(Spider):
         self._damaged = bool(damaged)
 
     async def start(self) -> AsyncIterator[Any]:
-        """An item for each row, read in blocks while the crawl changes them: each is asked for once."""
+        """Yield one item for each row. The rows are read in blocks while the crawl changes them."""
         url = ledger_url(LEDGER.of(self.settings), store_of(FILES_STORE.of(self.settings)))
         if not has_ledger(url):
             return
@@ -43,14 +43,14 @@ class RetrySpider(Spider):
 
     def _is_wanted(self, entry: Entry) -> bool:
         if entry.reason is None:
-            return False  # pending, and never failed; with a reason, a retry of it was killed
+            return False  # pending, and never failed; a row with a reason is pending after a killed retry
         if self._damaged:
-            return entry.path is not None  # it was there once
+            return entry.path is not None  # the file was present once
         return self._permanent or not entry.permanent
 
 
 def _item(entry: Entry) -> dict[str, Any]:
-    """With the key, the owner and the wishes that it had at first."""
+    """Return the item for a row, with the key, the owner and the options that the file had at first."""
     wish: dict[str, Any] = json.loads(entry.wish or "{}")
     return wish | {
         "file_urls": [entry.url],

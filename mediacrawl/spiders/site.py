@@ -1,4 +1,4 @@
-"""`scrapy crawl site -a url=URL`: any site."""
+"""`scrapy crawl site -a url=URL`: a spider for any site."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 class SiteSpider(MediaSpider):
-    """Arguments: `url` (several with blanks between), and `media`, `next`, `follow`, `kinds` as in the base."""
+    """Arguments: `url` (several separated by blanks), and `media`, `next`, `follow`, `kinds` as in the base class."""
 
     name = "site"
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
-        """Scrapy makes a hundred tasks for each page, whether they have work or not. A page gives one item, and one
-        request: with `follow` many, which all should be stored before any of them is under way.
+        """Create the spider, and lower `CONCURRENT_ITEMS` unless `follow` is used.
+
+        Scrapy creates a hundred tasks for each page, whether they have work or not. A page yields one item and one
+        request. With `follow` a page yields many requests, and all should be stored before the first is sent.
         """
         spider = super().from_crawler(crawler, *args, **kwargs)
-        if not spider.follow:  # what a project says counts; Scrapy puts its own defaults over a "default" once more
+        if not spider.follow:  # a project's value takes precedence; Scrapy overwrites priority "default" again
             crawler.settings.set("CONCURRENT_ITEMS", 4, SETTINGS_PRIORITIES["default"] + 1)
         return spider
 

@@ -1,4 +1,4 @@
-"""`scrapy crawl urllist -a file=PATH`: a list of URLs, `-` is standard input."""
+"""`scrapy crawl urllist -a file=PATH`: fetches a list of URLs; `-` is standard input."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ _BLOCK_ROWS = 500
 class UrlListSpider(Spider):
     """Arguments: `file`, see the README; `items`, `all` or `none`: whether each line becomes an item with one URL.
 
-    Without `items` they do where a feed, another pipeline or a signal handler would see them; else lines take a
-    shorter way, see `lines`.
+    Without `items`, lines become items where a feed, another pipeline or a signal handler would see the items.
+    Otherwise lines are fetched directly, see `list_lines`.
     """
 
     name = "urllist"
     media_offsite = True
 
     def __init__(self, name: str | None = None, file: str = "", items: str = "", **arguments: Any) -> None:
-        """Raises `UsageProblem` for a list that cannot be read, before anything is fetched."""
+        """Check the arguments and the list before any request.
+
+        Raises:
+            UsageProblem: an argument is wrong, or the list cannot be read.
+        """
         refuse_unknown_arguments(arguments, "file", "items")
         super().__init__(name)
         if not file:
@@ -43,7 +47,7 @@ class UrlListSpider(Spider):
         refuse_unreadable(file)
 
     async def start(self) -> AsyncIterator[Any]:
-        """Read on as there is room; a bad line is reported with its number."""
+        """Read the list as there is room for more lines; report an invalid line with its number."""
         lines = Lines.of(self.crawler, self._items)
         async for rows in self._blocks():
             if lines is None:
@@ -64,7 +68,7 @@ class UrlListSpider(Spider):
             yield [row for row in block if isinstance(row, ListEntry)]
 
     def _read(self) -> Iterator[list[ListEntry | InvalidEntry]]:
-        """By a thread of its own, as where a list comes from may be slow."""
+        """Yield blocks of rows. A separate thread runs this, because the source of a list may be slow."""
         block_rows = 1 if self._file == "-" else _BLOCK_ROWS
         with opened_list(self._file) as stream:
             rows = read_list(stream)

@@ -1,1 +1,1 @@
-"""Where the bytes lie: safe paths, part files, published files. Knows no URL and no HTTP."""
+"""Storage of bytes: safe paths, part files, published files. Independent of URLs and HTTP."""

@@ -1,4 +1,4 @@
-"""What a store is, wherever its files are."""
+"""The interface of a store, independent of where its files are kept."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Published files, each complete and every byte of one version, and the parts of those that are not.
+    """Published files, each complete and with every byte of one version, and the parts of unfinished files.
 
-    A store has nothing to close but its `parts`. Methods may be called from any thread, and several processes may use
-    one store; `Archive` sees to it that one of them at a time publishes at a name, or moves a file away. After a
-    crash a name is there with a whole file, or it is not there. `tests/store` holds what every implementation must
-    do.
+    Only the `parts` of a store need to be closed. Methods may be called from any thread, and several processes may
+    use one store. `Archive` ensures that only one process at a time publishes at a name, or moves a file away. After
+    a crash, either a complete file has the name, or the name does not exist. `tests/store` contains the requirements
+    for every implementation.
 
     Attributes:
-        root: what names are relative to.
-        hidden: place of what is not published: parts, quarantine, and the ledger unless that is elsewhere.
-        quarantine_folder: place of bytes whose digest was wrong, or that were altered in the store.
+        root: the folder that names are relative to.
+        hidden: folder of unpublished data: parts, quarantine, and the ledger unless the ledger is elsewhere.
+        quarantine_folder: folder of files with a wrong digest, and of files that were altered in the store.
         parts: the part files.
-        at_step: is called with the name of each step that matters after a crash; tests stop there.
+        at_step: called with the name of each step that matters after a crash; tests stop the process there.
 
     Raises:
         StoreNotWritable, DiskFull: from every method that writes.
@@ -37,53 +37,53 @@ class Store(Protocol):
     at_step: Callable[[str], None]
 
     def open(self) -> None:
-        """Make it usable, and try to write."""
+        """Prepare the store for use, and test that it can be written."""
 
     def path(self, name: str) -> Path:
-        """Return the absolute path of a name; raise `StoreNotWritable` for one that leaves the store."""
+        """Return the absolute path of a name; raise `StoreNotWritable` for a name that leaves the store."""
         ...
 
     def size(self, name: str) -> int | None:
-        """Return the size in bytes of a published file, None when there is none."""
+        """Return the size in bytes of a published file; None if there is no file of that name."""
         ...
 
     def identity(self, name: str) -> tuple[int, ...] | None:
-        """Return what tells a published file from what replaces it, None when there is none."""
+        """Return a tuple that differs between a published file and its replacement; None if there is no file."""
         ...
 
     def sha256(self, name: str) -> str | None:
-        """Read a published file; return its sha256 in hex, None when it cannot be read."""
+        """Read a published file; return its SHA-256 in hex, None if the file cannot be read."""
         ...
 
     def is_locked(self, name: str) -> bool:
-        """Return whether a process has renamed its part to that name and is not through with it yet."""
+        """Return whether a process has renamed its part to that name and has not finished publishing it."""
         ...
 
     def taken(self, name: str) -> bool:
-        """Return whether something stands at that name, whatever it is."""
+        """Return whether that name exists: as a file or as any other kind of entry."""
         ...
 
     def rename_in(self, part: str, name: str) -> str:
-        """Give a synced part its final name, atomically; return the folder that `sync` has to make durable.
+        """Rename a synced part to its final name, atomically; return the folder that `sync` has to make durable.
 
         Raises:
-            PathConflict: something else stands where a folder of it should be. The part is where it was.
+            PathConflict: a folder of the name exists as a file, or the name as a folder. The part is not moved.
         """
         ...
 
     def remove(self, name: str) -> None:
-        """Remove a published file; one that is not there is no error."""
+        """Remove a published file; a missing file is no error."""
 
     def quarantine(self, name: str) -> Path | None:
-        """Move what stands at a name into the quarantine, durably; return where it is, None if there is no file."""
+        """Move a published file to the quarantine, durably; return its new path, None if there is no file."""
         ...
 
     def sync(self, folders: Iterable[Path | str]) -> None:
         """Make the names in these folders durable."""
 
     def sync_names(self, names: Iterable[str]) -> None:
-        """Make the names of published files durable, and those of the folders that they are in."""
+        """Make the names of published files durable, and the names of the folders that contain the files."""
 
     def names(self) -> Iterator[str]:
-        """Yield every published file, as a relative name, in no order."""
+        """Yield the relative name of every published file, in no particular order."""
         ...

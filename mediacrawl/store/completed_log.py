@@ -1,11 +1,11 @@
-"""Which parts are whole: one line in a log for each, where a record of its own would cost more than the file.
+"""A log of complete parts: one line for each part for which a separate record would cost more than the file.
 
-A small file has no record while it arrives: it is fetched anew after a crash. But from its last byte to its final
-name it waits for others, as many are published together; a kill in that time must not cost it. So its facts are
-appended to a log, one write without a sync: after `kill -9` the page cache is still there, and the next run makes a
-record of each line. After a power cut (another boot id) a log counts as nothing.
+A small file has no record during its transfer: after a crash it is fetched again. But between its last byte and its
+final name, the part waits for other parts, as many files are published together. A kill in that time must not lose
+the part. Its facts are therefore appended to a log, in one write without a sync: after `kill -9` the page cache still
+exists, and the next run writes a record for each line. After a power cut (another boot id) a log is ignored.
 
-A line holds for the very file it was written about: its inode, size and time of change must be the same.
+A line is valid only for the very file that it describes: inode, size and modification time must be the same.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
 SUFFIX = ".log"
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_FULL_BYTES = 256 * 1024  # then another log is begun, so that the old one can go
+_FULL_BYTES = 256 * 1024  # then another log is begun, so that the old log can be removed
 _NUMBERS = itertools.count()
 
-Identity = tuple[int, int, int]  # inode, size in bytes, time of change in ns
+Identity = tuple[int, int, int]  # inode, size in bytes, modification time in ns
 
 
 def identity(fd: int) -> Identity:
-    """What tells a file from one that has its name later."""
+    """Return a tuple that distinguishes a file from a later file of the same name."""
     found = os.fstat(fd)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class CompletedLog:
-    """The log of one process; threads share it. A log is locked while its process lives, and removed when none of
-    its lines is of use any more.
+    """The log of one process, shared by its threads.
+
+    A log file is locked while its process lives, and removed when none of its lines is needed any more.
     """
 
     def __init__(self, folder: Path, boot: str) -> None:
@@ -48,10 +49,13 @@ class CompletedLog:
         self._now: _Volume | None = None
 
     def note(self, name: str, fd: int, record: dict[str, Any]) -> _Volume:
-        """The part of that name is whole; give what comes back to `release` when it needs no line any more.
+        """Append a line that says that a part is complete.
+
+        Returns:
+            The log file, to be passed to `release` when the part needs its line no longer.
 
         Raises:
-            OSError: the disk.
+            OSError: the disk has failed or is full.
         """
         line = _to_json([name, identity(fd), record]).encode() + b"\n"
         with self._lock:
@@ -63,7 +67,7 @@ class CompletedLog:
             return self._now
 
     def release(self, volume: _Volume) -> None:
-        """The part has its final name, a record, or is gone."""
+        """Release the line of a part that has its final name or a record, or was removed."""
         with self._lock:
             volume.release()
 
@@ -89,17 +93,17 @@ class _Volume:
         self._append(json.dumps(boot).encode() + b"\n")
 
     def hold(self, line: bytes) -> None:
-        """Write the line of a part that waits for its name."""
+        """Write the line of a part that waits for its final name."""
         self._waiting += 1
         self._append(line)
 
     def release(self) -> None:
-        """A line is of no use any more."""
+        """Release one line; remove the file if it is ended and no line is needed."""
         self._waiting -= 1
         self._remove_if_idle()
 
     def end(self) -> None:
-        """No more lines are to come."""
+        """End the file: no line is added from now on."""
         self._is_current = False
         self._remove_if_idle()
 
@@ -115,7 +119,11 @@ class _Volume:
 
 
 class LeftoverLogs:
-    """The logs of processes that have died: `records`, by part name, as long as it is open; removed in the end."""
+    """The logs of processes that have died, locked until `close` removes them.
+
+    Attributes:
+        records: identity and record of each complete part, by part name; empty after `close`.
+    """
 
     def __init__(self, folder: Path, boot: str) -> None:
         self._boot = boot
@@ -125,7 +133,7 @@ class LeftoverLogs:
             self._take(path)
 
     def close(self) -> None:
-        """Every part of them has a record by now, or is worth nothing."""
+        """Remove the logs. By now each of their parts has a record, or is of no use."""
         for path, fd in self._held:
             path.unlink(missing_ok=True)
             os.close(fd)
@@ -137,7 +145,7 @@ class LeftoverLogs:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # its process lives
+            except BlockingIOError:  # its process is alive
                 os.close(fd)
                 return
             self._held.append((path, fd))
@@ -146,7 +154,7 @@ class LeftoverLogs:
 
 
 def _lines(text: bytes, boot: str) -> Iterator[tuple[str, tuple[Identity, dict[str, Any]]]]:
-    """What is torn is passed over, and everything of another boot."""
+    """Yield the valid lines of a log. Torn lines are skipped, and every line of another boot."""
     first, *rest = text.split(b"\n")
     with suppress(ValueError):
         if not boot or json.loads(first) != boot:

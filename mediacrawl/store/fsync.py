@@ -1,4 +1,4 @@
-"""Making names durable: to sync a file does not sync the name that it has in its folder."""
+"""Make files and their names durable: fsync of a file does not sync the name of the file in its folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 _DISK_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 _TOGETHER_FROM = 8  # files
-_MOST_DIRTY_BYTES = 32 * 1024 * 1024  # a moment's work for a slow disk
+_MOST_DIRTY_BYTES = 32 * 1024 * 1024  # even a slow disk writes this in a moment
 _DIRTY_LINES = ("Dirty", "Writeback")
 _DIRTY = re.compile(rf"^(?:{'|'.join(_DIRTY_LINES)}): +(\d+) kB$".encode(), re.MULTILINE)
-_STATFS_BYTES = 1024  # more than any machine's struct statfs has; it begins with the type
+_STATFS_BYTES = 1024  # more than struct statfs has on any machine; its first field is the type
 _DISK_FILE_SYSTEMS = {0xEF53, 0x58465342, 0x9123683E}  # ext4, xfs, btrfs: see statfs(2)
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_SYNCFS: Any = getattr(_LIBC, "syncfs", None)  # Linux has it, and Python has no name for it
+_SYNCFS: Any = getattr(_LIBC, "syncfs", None)  # a call of Linux that the `os` module does not offer
 
 
 def sync_folders(folders: Iterable[Path | str]) -> None:
-    """Fsync each folder once. A file system that cannot (some network ones) is let be.
+    """Fsync each folder once. File systems without support for this (some network file systems) are ignored.
 
     Raises:
-        OSError: a folder is not there, or the disk has failed: then the names in it may be lost.
+        OSError: a folder does not exist, or the disk has failed: then the names in the folder may be lost.
     """
     for folder in set(folders):
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -41,12 +41,12 @@ def sync_folders(folders: Iterable[Path | str]) -> None:
 
 
 def sync_files(fds: Sequence[int]) -> None:
-    """Fsync many files of one file system together.
+    """Fsync several files of one file system together.
 
-    All are on their way to the disk before the first is waited for. Then each fsync would still have the disk empty
-    its cache, one after another: with several files, and where that is known to do the same, the file system is
-    synced as a whole instead, once (ext4, 64 files: a quarter of the time). What that reports may be about another
-    file, so then each is asked.
+    The writing of every file is started before the first fsync waits. Still, each fsync would make the disk flush its
+    cache, one after another. From 8 files on, the complete file system is synced once instead, where that is known to
+    have the same effect (ext4, 64 files: a quarter of the time). An error of that call may concern another file, so
+    each file is then synced separately.
 
     Raises:
         OSError: the disk has failed.
@@ -61,9 +61,10 @@ def sync_files(fds: Sequence[int]) -> None:
 
 
 def _sync_file_system(fd: int) -> bool:
-    """Everything that is in memory of its file system on the disk. False if it was not tried, or has failed.
+    """Sync the complete file system of a file. Return False if this was not tried, or has failed.
 
-    Others may be writing there: it is not tried while much of that is in memory.
+    Other processes may be writing to their files: the sync is not tried while more than 32 MiB of unwritten data is
+    in the machine's memory.
     """
     if not _syncs_whole(fd) or _dirty_bytes() > _MOST_DIRTY_BYTES:
         return False
@@ -71,8 +72,10 @@ def _sync_file_system(fd: int) -> bool:
 
 
 def _syncs_whole(fd: int) -> bool:
-    """Whether syncfs(2) waits for the disk here, and tells of what went wrong: since Linux 5.17, on a disk's own file
-    systems; on others (FUSE, say) it may do nothing.
+    """Return whether syncfs(2) waits for the disk here and reports errors.
+
+    Linux does so since 5.17, on the file systems of disks. On other file systems (for example FUSE) the call may do
+    nothing.
     """
     if _SYNCFS is None or _linux_version() < (5, 17):
         return False
@@ -88,9 +91,9 @@ def _linux_version() -> tuple[int, ...]:
 
 
 def _dirty_bytes() -> int:
-    """What the machine has in memory for its disks; more than any where it does not tell."""
+    """Return how many bytes in memory the machine has yet to write; more than the limit if that is unknown."""
     try:
-        with open("/proc/meminfo", "rb") as file:  # noqa: PTH123 - for each batch
+        with open("/proc/meminfo", "rb") as file:  # noqa: PTH123 - runs for each batch
             found = _DIRTY.findall(file.read(4096))
     except OSError:
         found = []
@@ -98,18 +101,19 @@ def _dirty_bytes() -> int:
 
 
 def begin_writing(fd: int) -> None:
-    """Send what a file has in memory on its way to the disk, so that a sync has less to wait for. Only a hint: it
-    promises nothing, and what fails here fails again in the sync.
+    """Start writing the cached bytes of a file to the disk, so that a later sync waits for fewer bytes.
+
+    This is only a hint without a guarantee. An error that occurs here occurs again in the sync.
     """
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
-_SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2): begin to write, and do not wait
+_SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2): start to write, do not wait
 
 
 def _sync_file_range() -> Any:
-    """The call of Linux that Python has no name for; None elsewhere."""
+    """Return the call of Linux that the `os` module does not offer; None on other systems."""
     call = getattr(_LIBC, "sync_file_range", None)
     if call is not None:
         call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)

@@ -1,4 +1,4 @@
-"""The store on a local file system: final names, and the hidden folder of what is not final."""
+"""The store on a local file system: published files, and a hidden folder for unpublished data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 HIDDEN = ".mediacrawl"
 _PROBE = "probe-"
-_PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no part of it is empty or begins with a dot
-_MOST_KNOWN = 10_000  # folders of which it is not asked each time whether they are there
+_PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no component is empty or begins with a dot
+_MOST_KNOWN = 10_000  # folders that are assumed to exist, without a check each time
 
 
 class LocalStore:
-    """A folder of published files. A name in it means: complete, and every byte of one version.
+    """A folder of published files. A file in this folder is complete, with every byte of one version.
 
     Attributes:
         root: the folder, absolute.
         hidden: `root/.mediacrawl`: parts, quarantine and the ledger.
         parts: the part files.
-        quarantine_folder: bytes whose digest was wrong, or that were altered in the store, kept for a look.
+        quarantine_folder: files with a wrong digest, and files that were altered in the store, kept for inspection.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LocalStore:
         self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step, durable=durable)
 
     def open(self) -> None:
-        """Create the folders and try to write. What a killed process left is not touched: see `Archive.open`.
+        """Create the folders and try to write. The leftovers of a killed process stay: see `Archive.open`.
 
         Raises:
             StoreNotWritable, DiskFull: with the path and the system's reason.
@@ -61,29 +61,36 @@ class LocalStore:
             probe = self.hidden / f"{_PROBE}{os.getpid()}"
             try:
                 probe.write_bytes(b"x")
-            finally:  # a disk that is full has taken the name, and not the byte
+            finally:  # on a full disk the name was created, but the byte not written
                 probe.unlink(missing_ok=True)
-            for left in self.hidden.glob(f"{_PROBE}*"):  # by a process that was killed right here
+            for left in self.hidden.glob(f"{_PROBE}*"):  # by a process that was killed at this point
                 left.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
 
     def path(self, name: str) -> Path:
-        """The absolute path of a relative name, which must not leave the store."""
+        """Return the absolute path of a relative name.
+
+        Raises:
+            StoreNotWritable: the name leaves the store, or lies in its hidden folder.
+        """
         relative = Path(os.path.normpath(name))
         if relative.is_absolute() or relative.parts[:1] in {(), ("..",), (HIDDEN,)}:
             raise StoreNotWritable(f"the path {name!r} is not inside the store {self.root}")
         return self.root / relative
 
     def size(self, name: str) -> int | None:
-        """Size in bytes of a published file, None when there is none."""
+        """Return the size in bytes of a published file; None if there is no file of that name."""
         try:
-            return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - asked for every known file
+            return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - runs for every known file
         except (OSError, ValueError):
             return None
 
     def identity(self, name: str) -> tuple[int, ...] | None:
-        """Tells a published file from what replaces it, and from itself before a change; None when there is none."""
+        """Return a tuple that changes when a published file is replaced or modified.
+
+        None if there is no regular file of that name.
+        """
         try:
             found = self.path(name).stat()
         except (OSError, ValueError):
@@ -93,7 +100,7 @@ class LocalStore:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def sha256(self, name: str) -> str | None:
-        """Of a published file, in hex; it is read for that. None when it cannot be."""
+        """Read a published file; return its SHA-256 in hex, None if the file cannot be read."""
         try:
             with self.path(name).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,7 +108,7 @@ class LocalStore:
             return None
 
     def is_locked(self, name: str) -> bool:
-        """Whether a process has renamed its part to that name and is not through with it yet."""
+        """Return whether a process has renamed its part to that name and has not finished publishing it."""
         try:
             with self.path(name).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -112,20 +119,22 @@ class LocalStore:
         return False
 
     def taken(self, name: str) -> bool:
-        """Whether something stands at that name, be it a folder or a dangling link."""
+        """Return whether that name exists, be it as a folder or a dangling link."""
         return os.path.lexists(self._text(name))
 
     def _text(self, name: str) -> str:
-        """The same as `path`, as text: for what is asked of every file."""
+        """Return the same as `path`, as text: faster, for calls that are made for every file."""
         if not _PLAIN_PATH.fullmatch(name):
             return str(self.path(name))
         return f"{self._root}/{name}"
 
     def rename_in(self, part: str, name: str) -> str:
-        """Give a synced part its final name, atomically; returns the folder that is to be synced.
+        """Rename a synced part to its final name, atomically; return the folder that is to be synced.
 
         Raises:
-            PathConflict, StoreNotWritable, DiskFull: the part is still where it was.
+            PathConflict: a folder of the name exists as a file, or the name as a folder. The part is not moved.
+            StoreNotWritable, DiskFull: the part is not moved, or it has its final name in a new folder that could not
+                be synced.
         """
         target = self._text(name)
         folder = target.rpartition("/")[0]
@@ -133,8 +142,8 @@ class LocalStore:
             new = self._folder_for(folder)
             self.at_step("file-rename")
             try:
-                os.replace(part, target)  # noqa: PTH105 - of every file
-            except FileNotFoundError:  # somebody has removed a folder that was there
+                os.replace(part, target)  # noqa: PTH105 - runs for every file
+            except FileNotFoundError:  # a folder that existed was removed meanwhile
                 new = self._make_folder(Path(folder))
                 os.replace(part, target)  # noqa: PTH105
             sync_folders(new)
@@ -153,24 +162,24 @@ class LocalStore:
         return self._make_folder(Path(folder))
 
     def remove(self, name: str) -> None:
-        """Remove a published file; one that is not there is no error."""
+        """Remove a published file; a missing file is no error."""
         try:
             self.path(name).unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, self.path(name)) from None
 
     def quarantine(self, name: str) -> Path | None:
-        """Move what stands at a name into the quarantine, durably; returns where it is, None if there is no file.
+        """Move a published file to the quarantine, durably; return its new path, None if there is no file.
 
-        Whoever calls this sees to it that nobody publishes there meanwhile, or sets aside.
+        The caller must ensure that meanwhile no process publishes at this name or moves its file to the quarantine.
 
         Raises:
-            StoreNotWritable, DiskFull: it stands where it was, or in the quarantine.
+            StoreNotWritable, DiskFull: the file has its old name, or is in the quarantine.
         """
         if self.identity(name) is None:
             return None
         path = self.path(name)
-        key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # files of one name, out of many folders
+        key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # for files of the same name from different folders
         wished = safe_name(f"{key}-{path.name}")
         names = (numbered(wished, number) if number > 1 else wished for number in count(1))
         free = (self.quarantine_folder / name for name in names)
@@ -180,7 +189,7 @@ class LocalStore:
             self.at_step("aside-rename")
             path.rename(target)
             self.at_step("aside-sync")
-            sync_folders([*new, self.quarantine_folder])  # its new name first
+            sync_folders([*new, self.quarantine_folder])  # the new name first
             sync_folders([path.parent])
         except OSError as error:
             raise disk_error(error, target) from None
@@ -190,7 +199,7 @@ class LocalStore:
         """Make the names in these folders durable.
 
         Raises:
-            StoreNotWritable, DiskFull: they may not be.
+            StoreNotWritable, DiskFull: the names may not be durable.
         """
         self.at_step("folder-sync")
         try:
@@ -199,11 +208,11 @@ class LocalStore:
             raise disk_error(error, self.root) from None
 
     def sync_names(self, names: Iterable[str]) -> None:
-        """Make the names of published files durable, and those of the folders that they are in."""
+        """Make the names of published files durable, and the names of the folders that contain the files."""
         self.sync({self.root / parent for name in names for parent in Path(name).parents})
 
     def names(self) -> Iterator[str]:
-        """Every published file, as a relative name, in no order."""
+        """Yield the relative name of every published file, in no particular order."""
         pending = [self.root]
         while pending:
             with os.scandir(pending.pop()) as entries:
@@ -215,7 +224,7 @@ class LocalStore:
                         yield Path(entry.path).relative_to(self.root).as_posix()
 
     def _make_folder(self, folder: Path) -> list[Path]:
-        """Create a folder and its parents; the folders whose entries changed."""
+        """Create a folder and its missing parents; return the folders in which a new entry was made."""
         missing = [folder]
         while not missing[-1].exists():
             missing.append(missing[-1].parent)

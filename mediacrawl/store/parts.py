@@ -1,22 +1,22 @@
-"""Part files: what has arrived of a file that is not whole yet.
+"""Part files: the received bytes of files that are not complete yet.
 
-A part is two files in the store's hidden folder: `<name>.part` holds the bytes, `<name>.json` the record
-(validators, complete length, which ranges are written). The order of every change, each step named so that a
+A part consists of two files in the store's hidden folder: `<name>.part` contains the bytes, `<name>.json` the record
+(validators, complete length, written ranges). Every change has the following order. Each step has a name, so that a
 test can stop the process there:
 
-    part-write   bytes appended or written at their offset
+    part-write   the bytes are appended, or written at their offset
     part-sync    fdatasync of the bytes
-    part-record  the record that counts those bytes, written aside, synced, and renamed over the old one
+    part-record  the record that counts the bytes is written to a temporary file, synced, and renamed over the old one
 
-So a record never counts a byte that is not on the disk; and it is durably gone before those bytes are changed.
-After `kill -9` the page cache is still there: as long as the machine has not been started anew (the boot id in the
-record is the same), a part that was written from front to back is as long as its file says, and nothing is fetched
-twice. After a power cut the record alone counts.
+A record therefore never counts a byte that is not on the disk, and the record is durably removed before its bytes
+are changed. After `kill -9` the page cache still exists. If the machine has not been restarted (the boot id in the
+record is the same), and the part was written from front to back, every byte in the file counts, and no byte is
+fetched twice. After a power cut only the record counts.
 
-A part too small for a record gets a line in a log once it is whole, see `wholes`.
+A part too small for a record gets a line in a log when it is complete, see `CompletedLog`.
 
-A part is locked (flock) while it is open, so that two processes never write the same one; the lock of a dead
-process is gone with it.
+A part is locked (flock) while it is open, so that two processes never write the same part. When a process dies, the
+system releases its locks.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-CHECKPOINT_S = 1.0  # what a power cut costs, in seconds of fetching, or twice that
-_WRITE_EVERY_BYTES = 8 * 1024 * 1024  # so much is sent on its way before a sync waits for it
-RECORDED_FROM_BYTES = 128 * 1024  # below this a part is not worth a record: it is fetched anew
+CHECKPOINT_S = 1.0  # a power cut costs this many seconds of fetching, or twice as many
+_WRITE_EVERY_BYTES = 8 * 1024 * 1024  # after this many new bytes writing to the disk is started, ahead of a sync
+RECORDED_FROM_BYTES = 128 * 1024  # below this size a part is not worth a record: it is fetched again
 _VERSION = 1  # of a record
 
 Range = tuple[int, int]  # half-open
 
 
 class PartInUse(Exception):
-    """Another process is fetching this very file.
+    """Another process is fetching the same file.
 
     Attributes:
-        ask_after_s: then the ledger is to be asked what came of it.
+        ask_after_s: time in seconds after which the caller is to look up the result in the ledger.
     """
 
     ask_after_s = 0.5
 
 
 class PartFetchedElsewhere(PartInUse):
-    """Another process has fetched this very file, since it was asked whether it is there."""
+    """Another process has fetched the same file, since the caller last looked it up."""
 
     ask_after_s = 0.05
 
 
 class PartRecord(NamedTuple):
-    """What a part began with; a mismatch with a later answer means another version of the resource.
+    """The facts of the first response of a part. A later response that differs is of another version of the resource.
 
     Attributes:
-        validators: ETag and Last-Modified as `Validators.to_dict` gives them.
-        complete_length: of the whole representation in bytes, None when the server did not say.
-        head: status, final URL and headers of the answer, kept for naming the file.
+        validators: ETag and Last-Modified, as returned by `Validators.to_dict`.
+        complete_length: length of the complete representation in bytes, None if the server did not send it.
+        head: status, final URL and headers of the response, kept for naming the file.
         ranges: half-open ranges that are on the disk, ascending, not touching.
-        resumable: False for a body that was encoded in transit: its offsets mean nothing to a range.
-        in_order: False from the first byte on that was written behind a gap: then the size of the file says nothing.
+        resumable: False for a body that was encoded in transit: its offsets cannot be used in a range request.
+        in_order: False as soon as a byte was written behind a gap: then the size of the file is meaningless.
     """
 
     validators: Mapping[str, Any] = {}
@@ -86,12 +86,15 @@ class PartRecord(NamedTuple):
 
     @property
     def prefix(self) -> int:
-        """Length of what is there without a gap from the first byte on."""
+        """The number of bytes on the disk from the first byte up to the first gap."""
         return self.ranges[0][1] if self.ranges and self.ranges[0][0] == 0 else 0
 
 
 def boot_id() -> str:
-    """A name for this run of the machine; empty where the system does not tell, then no part is trusted."""
+    """Return an identifier of the machine's current boot.
+
+    Empty where the system provides none: then every part is treated as after a power cut.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -99,8 +102,8 @@ def boot_id() -> str:
 
 
 def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
-    """The union of `ranges` and `new`, ascending and merged."""
-    if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # most of the time: the next block
+    """Return the union of `ranges` and `new`, ascending and merged."""
+    if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # the usual case: the next block
         return ((ranges[0][0], max(ranges[0][1], new[1])),)
     merged: list[Range] = []
     for start, stop in sorted((*ranges, new)):
@@ -114,7 +117,7 @@ def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
 
 
 def _no_stop(_step: str) -> None:
-    """The seam at which a test stops the process; nothing in production."""
+    """Do nothing: the default for `at_step`, which a test replaces to stop the process at a step."""
 
 
 class PartFolder:
@@ -128,7 +131,11 @@ class PartFolder:
         at_step: Callable[[str], None] = _no_stop,
         durable: bool = True,
     ) -> None:
-        """Without `durable` nothing is synced: a kill costs the same, but a power cut all of each part."""
+        """Create an object for the parts in a folder.
+
+        Without `durable`, no bytes of parts are synced: a kill loses no more than with it, but a power cut loses all
+        bytes of each part.
+        """
         self.folder = folder
         self._text = str(folder)
         self.durable = durable
@@ -139,15 +146,15 @@ class PartFolder:
         self.left: LeftoverLogs | None = None
 
     def close(self) -> None:
-        """Remove what is of use to nobody any more."""
+        """Remove the log of complete parts, unless parts still need it."""
         with _disk_errors(self.folder):
             self.wholes.close()
 
     def exists(self, key: str) -> bool:
-        """Whether there is a part of that key.
+        """Return whether there is a part of that key.
 
         Raises:
-            PartInUse: there is one, and another process holds it.
+            PartInUse: the part exists, and another process has locked it.
         """
         path = self._path(key)
         try:
@@ -160,10 +167,10 @@ class PartFolder:
         return True
 
     def open(self, key: str) -> PartFile:
-        """The part of a media key, locked.
+        """Return the part of a media key, locked; create it if there is none.
 
         Raises:
-            PartInUse: another process holds it.
+            PartInUse: another process has locked the part.
             MachineError: the folder cannot be written.
         """
         try:
@@ -172,11 +179,11 @@ class PartFolder:
             raise disk_error(error, self.folder) from None
 
     def name(self, key: str) -> str:
-        """How the part of a key is called, without suffix."""
+        """Return the file name of a key's part, without suffix."""
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]
 
     def names(self) -> set[str]:
-        """Those parts that a later run can go on with."""
+        """Return the names of the parts that a later run can resume: the parts with a record."""
         try:
             with os.scandir(self.folder) as entries:
                 return {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
@@ -187,10 +194,10 @@ class PartFolder:
         return self.folder / f"{self.name(key)}.part"
 
     def sync_all(self, parts: Sequence[PartFile]) -> None:
-        """Everything of whole parts on the disk, before the renames that publish them.
+        """Sync all bytes of complete parts to the disk, before the renames that publish the parts.
 
         Raises:
-            StoreNotWritable, DiskFull: some of it may not be there.
+            StoreNotWritable, DiskFull: some bytes may not be on the disk.
         """
         if not self.durable:
             return
@@ -199,17 +206,18 @@ class PartFolder:
         with _disk_errors(self.folder):
             sync_files([part.fileno() for part in parts if part.is_new])
             for part in parts:
-                if not part.is_new:  # what became of the bytes of another process only its own file tells
+                if not part.is_new:  # write errors of an earlier process are reported only by fsync of that very file
                     sync_files([part.fileno()])
 
     def sync(self) -> None:
-        """Make it durable that the records of published parts are gone, see `PartFile.published`."""
+        """Make the removal of the records of published parts durable, see `PartFile.published`."""
         with _disk_errors(self.folder):
             sync_folders([self.folder])
 
     def sweep(self) -> None:
-        """Write the records that a killed process owes; remove what it left and nothing can use: parts that no record
-        and no log tells of, torn records.
+        """Write the records that a killed process had yet to write, and remove its useless files.
+
+        Useless are parts with neither a record nor a valid log line, records without a part, and torn records.
         """
         self.left = LeftoverLogs(self.logs, self.boot)
         try:
@@ -224,11 +232,11 @@ class PartFolder:
             left = [Path(entry.path) for entry in entries]
             for path in left:
                 if path.suffix == ".tmp":
-                    self._sweep_torn(path)  # before its part, whose lock says that nobody is writing it
+                    self._sweep_torn(path)  # before its part: the lock of the part shows that no process is writing
             for path in left:
                 if path.suffix == ".part" and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, str(path)):
-                        pass  # closing a part writes its record, or removes what is worth nothing
+                        pass  # closing a part writes its record, or removes a useless part
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
                     path.unlink(missing_ok=True)
                     bodiless = True
@@ -237,14 +245,17 @@ class PartFolder:
 
     @staticmethod
     def _sweep_torn(record: Path) -> None:
-        """A record whose process died before the rename. Who writes one holds the lock of its part."""
+        """Remove a temporary record if its process died before the rename.
+
+        A process that writes a record holds the lock of the part.
+        """
         try:
             with record.with_suffix(".part").open("rb") as part:
                 fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 record.unlink(missing_ok=True)
         except BlockingIOError:
-            pass  # another process may be just about to rename it
-        except FileNotFoundError:  # nor is there a part, but another process may be about to begin it
+            pass  # another process may be about to rename the record
+        except FileNotFoundError:  # there is no part either, but another process may be about to create it
             if _is_old(record):
                 record.unlink(missing_ok=True)
 
@@ -256,27 +267,29 @@ def _is_old(path: Path, age_s: float = 60.0) -> bool:
 
 
 class PartFile:
-    """One part, open and locked. Not for two threads, but for `write_at` and `mark`, which segments share.
+    """One part, open and locked.
+
+    Only one thread at a time may use a part, except for `write_at` and `mark`: the segments of a file share these.
 
     Attributes:
-        file: where the bytes are.
-        is_new: it was begun here and now.
+        file: path of the file with the bytes.
+        is_new: whether this object has created the file.
     """
 
     def __init__(self, folder: PartFolder, path: str) -> None:
         self._folder = folder
         self.file = path
         self._stem = path.removesuffix(".part")
-        self._lock = threading.RLock()  # segments of one file are written by several threads
+        self._lock = threading.RLock()  # several threads write segments of one file
         self._fd, self.is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
         self._unsynced_bytes = self._begun_bytes = 0
         self._recorded = False
-        self._volume: Any = None  # of the log that tells that it is whole
+        self._volume: Any = None  # the log file with the line that says that this part is complete
         self.record: PartRecord | None = None
-        if not self.is_new:  # else there are no bytes that a record could count
+        if not self.is_new:  # a new part has no bytes that a record could count
             self.record = self._load()
-            # What a power cut left behind the counted bytes must not be trusted once the record is of this boot.
+            # Bytes that a power cut left behind the counted bytes must not count once the record has this boot id.
             self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
 
     def __enter__(self) -> Self:
@@ -288,7 +301,7 @@ class PartFile:
         self.close()
 
     def fileno(self) -> int:
-        """The descriptor of the bytes."""
+        """Return the file descriptor of the bytes."""
         return self._fd
 
     @cached_property
@@ -298,7 +311,7 @@ class PartFile:
 
     @property
     def name(self) -> str:
-        """What the part is called, without suffix."""
+        """The file name of the part, without suffix."""
         return self._stem.rpartition("/")[2]
 
     @cached_property
@@ -307,43 +320,43 @@ class PartFile:
 
     @property
     def have(self) -> int:
-        """Bytes that are there without a gap from the first on."""
+        """The number of counted bytes from the first byte up to the first gap."""
         return self.record.prefix if self.record else 0
 
     @property
     def written_bytes(self) -> int:
-        """Bytes that are there, gaps or not."""
+        """The number of counted bytes, including bytes behind gaps."""
         return sum(stop - start for start, stop in self.record.ranges) if self.record else 0
 
     @property
     def gap_stop(self) -> int | None:
-        """Where the first gap ends because something is written there; None without such a place."""
+        """The offset of the first counted byte behind the first gap; None if there is none."""
         ranges = self.record.ranges if self.record else ()
         return next((start for start, _stop in ranges if start > self.have), None)
 
     @property
     def is_whole(self) -> bool:
-        """Every byte of the complete length is there."""
+        """Whether every byte of the complete length is counted."""
         record = self.record
         return bool(record and record.complete_length is not None and record.prefix == record.complete_length)
 
     def begin(self, record: PartRecord) -> None:
-        """Drop what was there and begin anew with the facts of a new answer.
+        """Drop the old bytes and begin again with the facts of a new response.
 
-        The old record goes first: if the process dies in between, the part counts as nothing.
+        The old record is removed first: if the process dies in between, the part counts as empty.
         """
         with _disk_errors(self.file):
             self._drop_record()
-            if self.record is not None or not self.is_new:  # else there is nothing in it
+            if self.record is not None or not self.is_new:  # else the file is empty
                 self._truncate(0)
         self.record = record._replace(ranges=(), in_order=True)
         self._unsynced_bytes = self._begun_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
-            self._write_record()  # before the first byte, so that even a kill right now can be resumed
+            self._write_record()  # before the first byte, so that the part can be resumed even after a kill now
 
     def fill(self, record: PartRecord, data: bytes) -> None:
-        """Begin, write and note the whole of a small file, whose length the record has."""
+        """Begin, write and note a small file completely. The record must have its length."""
         self.begin(record)
         self.write_at(0, data)
         self.record = record._replace(ranges=((0, len(data)),) if data else (), in_order=True)
@@ -351,7 +364,7 @@ class PartFile:
         self.note_whole()
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
-        """Write at an offset without counting it yet."""
+        """Write bytes at an offset, without counting them yet."""
         if offset > self.have:
             self._leave_order()
         self._folder.at_step("part-write")
@@ -363,7 +376,7 @@ class PartFile:
                 view = view[written:]
 
     def splice_at(self, offset: int, pipe: int, size_bytes: int) -> None:
-        """Write so much out of a pipe at an offset, without counting it yet. Not behind a gap."""
+        """Write `size_bytes` bytes from a pipe at an offset, without counting them yet. Not for use behind a gap."""
         self._folder.at_step("part-write")
         with _disk_errors(self.file):
             while size_bytes:
@@ -372,16 +385,16 @@ class PartFile:
                 except OSError as error:
                     if error.errno != errno.EINVAL:
                         raise
-                    data = os.read(pipe, size_bytes)  # a file system that cannot
+                    data = os.read(pipe, size_bytes)  # a file system without splice
                     self.write_at(offset, data)
                     moved = len(data)
                 offset += moved
                 size_bytes -= moved
 
     def _leave_order(self) -> None:
-        """Say in the record that the size of the file counts no more, before it grows over a gap.
+        """Write to the record that the size of the file no longer counts, before the file grows over a gap.
 
-        Else a kill right now would leave a record of one range from the front and a file with a hole in it.
+        Otherwise a kill now would leave a record with one range from the front, and a file with a hole.
         """
         with self._lock:
             if self.record is None or not self.record.in_order:
@@ -391,7 +404,7 @@ class PartFile:
                 self.checkpoint()
 
     def mark(self, written: Range) -> None:
-        """Count a range that was written; a checkpoint follows when one is due."""
+        """Count a range that was written, and make a checkpoint if it is due."""
         with self._lock:
             assert self.record is not None
             self.record = self.record._replace(ranges=add_range(self.record.ranges, written))
@@ -404,7 +417,7 @@ class PartFile:
                 begin_writing(self._fd)
 
     def checkpoint(self) -> None:
-        """Make all that is counted durable, then say so in the record."""
+        """Make all counted bytes durable, then write the record that counts them."""
         self._folder.at_step("part-sync")
         with _disk_errors(self.file):
             if self._folder.durable:
@@ -414,27 +427,27 @@ class PartFile:
         self._unsynced_bytes = self._begun_bytes = 0
 
     def note_length(self, complete_length: int) -> None:
-        """The complete length has become known: from a Content-Range, or because the body has ended."""
+        """Set the complete length when it becomes known: from a Content-Range, or because the body has ended."""
         assert self.record is not None
         self.record = self.record._replace(complete_length=complete_length)
 
     def note_whole(self) -> None:
-        """Every byte is here: after a kill none of them is fetched again, also without a record."""
+        """Note that the part is complete: after a kill no byte is fetched again, even without a record."""
         if self._recorded or self._volume is not None or self.record is None or not self.record.resumable:
             return
         with _disk_errors(self.file):
             self._volume = self._folder.wholes.note(self.name, self._fd, self._facts())
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes of a half-open range; shorter at the end of the file."""
+        """Return the bytes of a half-open range; fewer at the end of the file."""
         with _disk_errors(self.file):
             return os.pread(self._fd, stop - start, start)
 
     def read_counted(self, start: int, stop: int) -> bytes:
-        """Bytes of a range that is counted, at least one.
+        """Return bytes of a counted range: at least the first byte, perhaps not all.
 
         Raises:
-            MachineError: they cannot be read, or somebody has cut the file off.
+            MachineError: the bytes cannot be read, or another program has truncated the file.
         """
         if data := self.read(start, stop):
             return data
@@ -444,32 +457,34 @@ class PartFile:
         )
 
     def blocks(self, stop: int, block_bytes: int = 1024 * 1024) -> Iterator[bytes]:
-        """The first `stop` bytes, in blocks."""
+        """Yield the first `stop` bytes, in blocks; fewer if the file is shorter."""
         offset = 0
         while offset < stop and (block := self.read(offset, min(stop, offset + block_bytes))):
             yield block
             offset += len(block)
 
     def discard(self) -> None:
-        """Forget the bytes; the file itself goes when the part is closed.
+        """Delete the bytes; the file itself is removed when the part is closed.
 
-        The record goes first: if the process dies in between, the part counts as nothing. The file stays locked
-        under its name meanwhile, so that no other process begins the same part.
+        The record is removed first: if the process dies in between, the part counts as empty. Until then the file
+        stays locked under its name, so that no other process begins the same part.
         """
         self._drop_record()
         self.record = None
         os.ftruncate(self._fd, 0)
 
     def published(self) -> bool:
-        """The bytes have their final name: only the record is left to remove. If there was one, `PartFolder.sync`
-        makes that durable, for many parts at once.
+        """Remove the record and close the part, after the bytes were renamed to their final name.
+
+        Returns:
+            Whether there was a record. `PartFolder.sync` makes its removal durable, for many parts at once.
         """
         self._folder.at_step("part-forget")
         recorded, self._recorded = self._recorded, False
         if recorded:
             self._record_path.unlink(missing_ok=True)
         self._forget_line()
-        if self._fd >= 0:  # who wanted it may have let go of it meanwhile
+        if self._fd >= 0:  # the user of the part may have closed it meanwhile
             os.close(self._fd)
             self._fd = -1
         return recorded
@@ -480,20 +495,20 @@ class PartFile:
             self._folder.wholes.release(volume)
 
     def quarantine(self, folder: Path) -> Path:
-        """Move the bytes into a quarantine folder, one for each key; returns where they are now."""
+        """Move the bytes to a quarantine folder, one file for each key, and begin empty; return their new path."""
         target = folder / self.path.with_suffix(".bad").name
         with _disk_errors(target):
             folder.mkdir(parents=True, exist_ok=True)
             self._drop_record()
             self.path.rename(target)
             os.close(self._fd)
-            self._fd = -1  # what another process may begin here now is not ours to close or to remove
+            self._fd = -1  # `close` must not touch a file that another process may create here now
             self._fd, self.is_new = self._open_locked()
         self.record = None
         return target
 
     def close(self) -> None:
-        """Keep what is worth keeping, unlock. A part without worth is removed."""
+        """Make a part that is worth keeping durable, remove any other part, and release the lock."""
         if self._fd < 0:
             return
         try:
@@ -508,11 +523,11 @@ class PartFile:
             self._fd = -1
 
     def _drop_record(self) -> None:
-        """Durably, before the bytes change: a record that a power cut brings back would count others."""
+        """Remove the record durably, before the bytes change: a record restored by a power cut would count others."""
         self._forget_line()
         record = f"{self._stem}.json"
         with suppress(FileNotFoundError):
-            os.lstat(record)  # for every file, mostly in vain: unlike removing, a look does not lock the folder
+            os.lstat(record)  # for every file, mostly without a record: unlike unlink, lstat does not lock the folder
             os.unlink(record)  # noqa: PTH108 - the same
             sync_folders([self._folder.folder])
         self._recorded = False
@@ -526,21 +541,21 @@ class PartFile:
             os.ftruncate(self._fd, size_bytes)
 
     def _open_locked(self) -> tuple[int, bool]:
-        """The file, and whether it was made here and now: then it is empty."""
+        """Open and lock the file; return its descriptor, and whether this call created it: then it is empty."""
         while True:
             fd, is_new = self._open()
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held = os.fstat(fd)
-                if held.st_nlink > 1:  # published, by a rename that a power cut left half done: not ours to change
+                if held.st_nlink > 1:  # published, by a rename that a power cut left half done: must not change
                     self.path.unlink()
-                elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - asked for every file
-                    return fd, is_new and not held.st_size  # another process may have been here since our open
+                elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - runs for every file
+                    return fd, is_new and not held.st_size  # another process may have written since our open
             except BlockingIOError:
                 os.close(fd)
                 raise PartInUse(self.file) from None
             except FileNotFoundError:
-                pass  # published by the other process between our open and our lock: begin with a new one
+                pass  # published by another process between our open and our lock: create a new file
             os.close(fd)
 
     def _open(self) -> tuple[int, bool]:
@@ -553,7 +568,10 @@ class PartFile:
         return os.open(self.file, flags, 0o644), False
 
     def _load(self) -> PartRecord | None:
-        """The record as far as the bytes on the disk bear it out; None when it is missing or torn."""
+        """Return the record, with ranges that the bytes on the disk confirm; None if the record is torn.
+
+        Without a record, the log line of a dead process is used; None if there is no valid line either.
+        """
         try:
             raw = json.loads(self._record_path.read_bytes())
             record = _record_of(raw)
@@ -566,7 +584,7 @@ class PartFile:
         return record._replace(ranges=self._trusted(record, same_boot=same_boot))
 
     def _load_line(self) -> PartRecord | None:
-        """What the log of a dead process says of this very file."""
+        """Return the record in the log of a dead process, if its line is about this very file; else None."""
         line = self._folder.left.records.get(self.name) if self._folder.left else None
         if line is None or line[0] != identity(self._fd):
             return None
@@ -596,21 +614,21 @@ class PartFile:
         with _disk_errors(self._record_path):
             with aside.open("w", encoding="utf-8") as file:
                 file.write(json.dumps(facts))
-                if self.record.ranges:  # without, a power cut may leave a new record that is empty, and no old one
+                if self.record.ranges:  # without this, a power cut may leave an empty new record, and no old record
                     file.flush()
                     os.fsync(file.fileno())
             aside.replace(self._record_path)
         self._recorded = True
 
     def _facts(self) -> dict[str, Any]:
-        """The record as it is written down."""
+        """Return the record as it is written to the disk."""
         assert self.record is not None
         record = self.record
         return {
             "validators": record.validators,
             "complete_length": record.complete_length,
             "head": record.head,
-            "ranges": record.ranges if self._folder.durable else (),  # what is durable
+            "ranges": record.ranges if self._folder.durable else (),  # only durable bytes
             "in_order": record.in_order,
             "boot": self._folder.boot,
             "version": _VERSION,
@@ -618,7 +636,11 @@ class PartFile:
 
 
 def _record_of(raw: dict[str, Any]) -> PartRecord:
-    """Raise ValueError, KeyError, TypeError or OverflowError for what this version did not write."""
+    """Return the record that a JSON object describes.
+
+    Raises:
+        ValueError, KeyError, TypeError, OverflowError: this version has not written the object.
+    """
     length = raw["complete_length"]
     ranges = tuple((int(start), int(stop)) for start, stop in raw["ranges"])
     if raw["version"] != _VERSION or any(not 0 <= start < stop for start, stop in ranges):
@@ -633,7 +655,7 @@ def _record_of(raw: dict[str, Any]) -> PartRecord:
 
 
 class _disk_errors:  # noqa: N801 - reads as a statement
-    """Turn an OSError of the block into one line for a person."""
+    """Context manager that turns an OSError of its block into an error with a one-line message for the user."""
 
     def __init__(self, where: Path | str) -> None:
         self._where = where

@@ -1,7 +1,7 @@
-"""Names that are safe on every file system, made from names that anybody may have chosen.
+"""Names that are safe on every file system, made from untrusted names.
 
-Pure text: nothing here looks at a disk. Two different names may become one; `fold` tells when two
-paths would meet, `numbered` makes a way out.
+The functions process text only and never access a disk. Two different names may become the same safe name; `fold`
+detects that two paths collide, `numbered` makes a path that does not.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MAX_NAME_BYTES = 200  # file systems allow 255; the rest is for what a part file appends
-MAX_PATH_BYTES = 1000  # PATH_MAX of macOS is 1024, and the store has a folder of its own
-_SMALLEST_NAME_BYTES = 32  # room for an extension and something before it
+MAX_NAME_BYTES = 200  # file systems allow 255; the rest is for the suffix of a part file
+MAX_PATH_BYTES = 1000  # PATH_MAX of macOS is 1024, and the store's own folder needs room
+_SMALLEST_NAME_BYTES = 32  # room for an extension and a stem
 _NAMELESS = "file"
 
 _SEPARATORS = re.compile(r"[/\\]")
-_FORBIDDEN = frozenset('<>:"|?*/\\')  # by Windows, or because they separate
+_FORBIDDEN = frozenset('<>:"|?*/\\')  # by Windows, or as separators
 _JOINERS = "\u200c\u200d"  # invisible, but Persian and emoji are misspelt without them
 _UNWANTED = frozenset({"Cc", "Cf", "Cs"})  # control, format (bidi overrides are here), surrogates
 
@@ -28,35 +28,40 @@ _EXTENSION = re.compile(r"(?<=.)(?:\.tar)?\.[0-9A-Za-z]{1,12}\Z", re.ASCII)
 
 
 def safe_name(name: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """Give one path component that every common file system takes and no shell or viewer is fooled by.
+    """Return a path component that every common file system accepts and that misleads no shell or viewer.
 
-    Never empty, hidden, reserved on Windows, or longer than `max_bytes` (at least 32) of UTF-8; NFC.
-    A long name loses the end of its stem and keeps its extension. `safe_name(safe_name(x))` is
-    `safe_name(x)`.
+    The result is in NFC. It is never empty, hidden, reserved on Windows, or longer than `max_bytes` bytes of UTF-8.
+    A long name loses the end of its stem and keeps its extension. `safe_name(safe_name(x))` is `safe_name(x)`.
+
+    Raises:
+        ValueError: `max_bytes` is less than 32.
     """
     if max_bytes < _SMALLEST_NAME_BYTES:
         raise ValueError(f"max_bytes must be at least {_SMALLEST_NAME_BYTES}, not {max_bytes}")
     if len(name) <= _SMALLEST_NAME_BYTES and _SAFE.fullmatch(name) and not _RESERVED.fullmatch(name):
-        return name  # as it is, like most
+        return name  # most names need no change
     text = "".join(_safe_character(character) for character in unicodedata.normalize("NFC", name))
-    # Again, since letters that stood apart may have met.
+    # Normalise again: letters may have become adjacent when a character between them was removed.
     text = re.sub(" +", " ", unicodedata.normalize("NFC", text)).strip(" ." + _JOINERS)
     text = _fitted(text or _NAMELESS, "", max_bytes)
-    # Only now: to cut a name can make it a reserved one.
+    # Checked last, because cutting a name can make it a reserved name.
     return _fitted("_" + text, "", max_bytes) if _RESERVED.fullmatch(text) else text
 
 
 def safe_relative_path(path: str) -> str:
-    """Give a path of at least one safe component, joined by "/", that never leaves its folder.
+    """Return a path of at least one safe component, joined by "/", that never leaves its folder.
 
-    At most 1000 bytes of UTF-8: folders that no longer fit are left out, the file's own name stays.
+    The path has at most 1000 bytes of UTF-8: folders that do not fit are omitted, the file's own name is kept.
     """
     *folders, name = _safe_parts(path) or [_NAMELESS]
     return _folders_that_fit(folders) + name
 
 
 def safe_folders(path: str) -> str:
-    """The same for folders alone, with a "/" behind each: whatever `safe_name` gives may follow."""
+    """Return the safe folders of a path, each followed by "/"; folders that do not fit are omitted.
+
+    Any result of `safe_name` may be appended.
+    """
     return _folders_that_fit(_safe_parts(path))
 
 
@@ -65,10 +70,13 @@ def _safe_parts(path: str) -> list[str]:
 
 
 def numbered(path: str, n: int) -> str:
-    """Give the path of the n-th file of one name: "a/b.jpg", 2 -> "a/b-2.jpg".
+    """Return the path of the n-th file of the same name: "a/b.jpg", 2 -> "a/b-2.jpg".
 
-    As safe and as short as `path` was, if that came from `safe_relative_path`. Different numbers
-    give different paths; whether one is free, only the caller knows.
+    If `path` is a result of `safe_relative_path`, the new path is equally safe and within the same limits. Different
+    numbers give different paths. The caller must check that the path is free.
+
+    Raises:
+        ValueError: `n` is less than 1.
     """
     if n < 1:
         raise ValueError(f"files are numbered from 1, not {n}")
@@ -78,10 +86,10 @@ def numbered(path: str, n: int) -> str:
 
 
 def fold(path: str) -> str:
-    """Give the key under which two paths are one file on some file system.
+    """Return a key that is equal for two paths if they name the same file on some file system.
 
-    NTFS and APFS ignore case, APFS and HFS+ the Unicode form, HFS+ the joiners too. Two paths with
-    different keys may live side by side anywhere. The key is for comparing, not for opening.
+    NTFS and APFS ignore case, APFS and HFS+ ignore the Unicode form, HFS+ also ignores joiners. Two paths with
+    different keys can exist side by side on every file system. The key serves for comparison, not for opening a file.
     """
     if path.isascii():
         return path.lower()
@@ -92,7 +100,7 @@ def fold(path: str) -> str:
 def _safe_character(character: str) -> str:
     if character in _JOINERS:
         return character
-    if character.isspace():  # before the categories: a line end is a control character too
+    if character.isspace():  # before the categories: a line end is also a control character
         return " "
     if character in _FORBIDDEN:
         return "_"
@@ -100,7 +108,7 @@ def _safe_character(character: str) -> str:
 
 
 def _fitted(name: str, tail: str, max_bytes: int) -> str:
-    """`name` with `tail` before its extension; the stem is cut, between characters, where it must be."""
+    """Return `name` with `tail` before its extension; if needed, the stem is cut between two characters."""
     match = _EXTENSION.search(name)
     extension = match[0] if match else ""
     stem = name.removesuffix(extension)
@@ -112,9 +120,9 @@ def _fitted(name: str, tail: str, max_bytes: int) -> str:
 
 
 def _folders_that_fit(folders: list[str]) -> str:
-    """Leaves room for the longest name, so that `numbered` always has it."""
+    """Join the first folders that leave room for the longest name, so that `numbered` always has that room."""
     together = "".join(f"{folder}/" for folder in folders)
-    if 4 * len(together) <= MAX_PATH_BYTES - MAX_NAME_BYTES:  # no character has more than four bytes
+    if 4 * len(together) <= MAX_PATH_BYTES - MAX_NAME_BYTES:  # a character has at most four bytes
         return together
     taken = ""
     for folder in folders:

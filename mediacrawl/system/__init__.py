@@ -1,1 +1,1 @@
-"""What mediacrawl needs of the operating system and of SQLite, and knows nothing of mediacrawl."""
+"""Functions of the operating system and of SQLite that mediacrawl uses. They do not depend on mediacrawl."""

@@ -1,4 +1,4 @@
-"""A pipe through which a body goes from its connection to its file within the kernel, see splice(2)."""
+"""A pipe that transfers a body from its connection to its file within the kernel, see splice(2)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PIPE_BYTES = 1024 * 1024  # what Linux lets anybody have
+PIPE_BYTES = 1024 * 1024  # the limit of Linux for unprivileged processes
 
 
 @contextmanager
 def open_pipe() -> Iterator[tuple[int, int]]:
-    """The ends to read from and to write to."""
+    """Open a pipe. Yield its reading and its writing end, and close both at the end of the block."""
     source, sink = os.pipe()
     try:
-        with suppress(OSError, AttributeError):  # a small one will do
+        with suppress(OSError, AttributeError):  # a smaller pipe suffices
             fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         yield source, sink
     finally:

@@ -1,8 +1,8 @@
-"""Read an SQLite database and leave its folder as it is, also on a file system that cannot be written.
+"""Read an SQLite database without changing its folder, also on a read-only file system.
 
-SQLite creates the files `-wal` and `-shm` for every connection to a database in WAL mode, fails where it may not
-create them, and leaves them behind when the connection could only read. A reader that runs as another user would then
-keep the owner of the database out.
+SQLite creates the files `-wal` and `-shm` for every connection to a database in WAL mode. It fails where it may not
+create them, and leaves them behind when the connection was read-only. A reader that runs as another user would then
+lock the owner of the database out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _Identity = tuple[int, ...] | None
 
 
 class ReadOnlyDatabase:
-    """A database that is read in one of three ways, whichever its files allow.
+    """A read-only database. Its files determine in which of three ways it is read.
 
-    - `-wal` and `-shm` are there: another process has the database open. It is read beside that process. (If that one
-      closes it first, these files stay, as SQLite then sees a reader; the next process that writes removes them.)
-    - Neither is there: the file alone is read, as if nobody wrote to it. Before rows are returned, this is checked;
-      if a process has begun to write meanwhile, the rows are read again beside it.
-    - Otherwise a process was killed, or the files were copied in part, or `-shm` cannot be used: the files are copied
+    - `-wal` and `-shm` exist: another process has the database open. The database is read beside that process. (If
+      that process closes it first, these files stay, as SQLite then sees a reader; the next process that writes
+      removes them.)
+    - `-wal` and the journal are missing or empty: the database file alone is read, on the assumption that no process
+      writes to it. This is checked before rows are returned. If a process has begun to write meanwhile, the rows are
+      read again beside that process.
+    - Otherwise a process was killed, or the files were copied in part, or `-shm` cannot be used. The files are copied
       into a temporary folder, where SQLite can recover them.
 
     Not thread-safe.
@@ -43,11 +45,11 @@ class ReadOnlyDatabase:
         self._path = path
         self._busy_s = busy_s
         self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._alone: _Identity = None  # of the file that is read as if nobody wrote to it
+        self._alone: _Identity = None  # of the file that is read alone
         self._db = self._open()
 
     def fetch(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-        """Return all rows of a query: one committed state of the database."""
+        """Return all rows of a query, which belong to one committed state of the database."""
         while True:
             try:
                 rows = self._db.execute(query, values).fetchall()
@@ -61,14 +63,14 @@ class ReadOnlyDatabase:
             self._db = self._open()
 
     def close(self) -> None:
-        """Close the file, and remove the copy if there is one."""
+        """Close the database, and remove the temporary copy if there is one."""
         self._db.close()
         if self._copy is not None:
             self._copy.cleanup()
             self._copy = None
 
     def _is_valid(self) -> bool:
-        """Return whether the file that was read alone still is as it was, and nobody has opened it for writing."""
+        """Return whether a file that was read alone is unchanged, and no process has opened it for writing."""
         return self._alone is None or (not self._size(_WAL) and self._identities("") == (self._alone,))
 
     def _open(self) -> sqlite3.Connection:
@@ -76,7 +78,7 @@ class ReadOnlyDatabase:
         if self._size(_WAL) is not None and self._size(_SHM) is not None:
             db = self._connect(self._path, "mode=ro")
             try:
-                db.execute("PRAGMA user_version").fetchone()  # reads the files, which connecting does not
+                db.execute("PRAGMA user_version").fetchone()  # opens the files; connecting alone does not
             except sqlite3.OperationalError as error:
                 db.close()
                 if "locked" in str(error):
@@ -96,7 +98,7 @@ class ReadOnlyDatabase:
     def _open_copy(self, target: Path) -> sqlite3.Connection:
         suffixes = ("", _WAL, _JOURNAL)
         before, tries = None, 0
-        while (now := self._identities(*suffixes)) != before:  # else a process has written meanwhile
+        while (now := self._identities(*suffixes)) != before:  # repeated if a process has written meanwhile
             before, tries = now, tries + 1
             if tries > _MOST_COPIES:
                 raise sqlite3.OperationalError("another process writes to it all the time, and this one may not join")

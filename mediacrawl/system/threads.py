@@ -1,7 +1,7 @@
-"""Work in a thread of its own, for which no process waits at its end.
+"""Work in separate threads that a process does not wait for when it ends.
 
-The executors of the standard library join their threads when the interpreter ends, however long those take: one that
-reads from a pipe to which nothing is written would keep a process for ever.
+The executors of the standard library join their threads when the interpreter ends, regardless of how long the threads
+take. A thread that reads from a pipe to which nothing is written would keep the process alive forever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def start_thread(function: Callable[[], T], name: str) -> Future[T]:
-    """Call a function in a daemon thread; the future has its result, or what it raised."""
+    """Call a function in a daemon thread. The future receives its result, or the exception that it raised."""
     future: Future[T] = Future()
 
     def call() -> None:
@@ -36,18 +36,19 @@ def start_thread(function: Callable[[], T], name: str) -> Future[T]:
 
 
 async def iterate_in_thread(items: Iterable[T], name: str, *, ahead: int = 2) -> AsyncIterator[T]:
-    """Give items that a daemon thread produces, at most so many of them ahead of their use.
+    """Yield items that a daemon thread produces, at most `ahead` items before they are used.
 
-    Raises what the iterable raises. The thread ends after the item at which the iteration is left off.
+    An exception of the iterable is raised here. If the iteration is abandoned, the thread ends after the item that is
+    being produced.
     """
-    import asyncio  # noqa: PLC0415 - a tenth of a start, for which a program without a loop has no use
+    import asyncio  # noqa: PLC0415 - a tenth of the start time, which programs without a loop save
 
     loop = asyncio.get_running_loop()
     results: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue()
     room, is_over = threading.Semaphore(ahead), threading.Event()
 
     def tell(item: Any, error: BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(results.put_nowait, (item, error))
 
     def produce() -> None:

@@ -1,1 +1,1 @@
-"""Send one GET and read the head of its response, over `requests` or libcurl. Knows no store."""
+"""Send a GET request and read the head of its response, with `requests` or libcurl. Independent of the store."""

@@ -1,6 +1,7 @@
-"""Tell public addresses from private ones.
+"""Distinguish public IP addresses from private ones.
 
-The address that counts is the one really connected to, not what the name said a moment ago.
+The check that counts is made on the address of the open connection, not on an earlier result of name resolution: the
+name may resolve to another address by then.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any
 
 
 class PrivateAddress(OSError):
-    """The connection leads to an address that is not public."""
+    """The peer address of a connection is not public."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet; what is no address is not."""
+    """Return whether `address` is an IP address of the public internet; False for a string that is no IP address."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -25,7 +26,10 @@ def is_public(address: str) -> bool:
 
 
 def leads_to_public(host: str) -> bool:
-    """Whether all that a name stands for now is public; what stands for nothing is not. May block."""
+    """Return whether a host name resolves now, and only to public addresses. May block.
+
+    The result is False for a name that does not resolve.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -34,7 +38,11 @@ def leads_to_public(host: str) -> bool:
 
 
 def check_peer(sock: Any) -> None:
-    """Before the first byte of a request is sent."""
+    """Check the address that a socket is connected to, before the first byte of a request is sent.
+
+    Raises:
+        PrivateAddress: the address is not public. The socket is closed.
+    """
     address = str(sock.getpeername()[0])
     if not is_public(address):
         sock.close()

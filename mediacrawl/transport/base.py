@@ -1,4 +1,4 @@
-"""What a transport promises: one GET, the head of its response, and a body in blocks."""
+"""The interface of a transport: send a GET request, read the head of its response, and read the body in blocks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class TransportResponse(Protocol):
-    """The head of an answer, and its body while it arrives.
+    """The head of a response, and access to its body while the body is received.
 
     Attributes:
-        headers: lower-case names; repeated ones joined with ", ", but Set-Cookie, whose dates have commas of their
-            own, with a line end (RFC 9110 5.3).
+        headers: lower-case names. The values of repeated fields are joined with ", ". The exception is Set-Cookie:
+            its dates contain commas, so its values are joined with a line end (RFC 9110 5.3).
     """
 
     status: int
@@ -24,45 +24,52 @@ class TransportResponse(Protocol):
     headers: dict[str, str]
 
     def blocks(self, *, decode: bool) -> Iterator[bytes]:
-        """The body as it arrives, each block as soon as the system has it.
+        """Yield the body while it is received, each block as soon as the operating system has it.
 
         Raises:
-            ConnectionLost: broken, silent for longer than the timeout, or shorter than Content-Length.
+            ConnectionLost: the connection broke, no byte was received for longer than the timeout, or the body is
+                shorter than its Content-Length.
         """
         ...
 
     def at_hand(self, size_bytes: int) -> bytes | None:
-        """The whole body as it was sent, if it has so many bytes and all are here already, else None, and `blocks`
-        gives them. Does not block.
+        """Return the complete body as it was sent, if it has `size_bytes` bytes and all were received already.
+
+        Return None otherwise; `blocks` then yields the body. Does not block.
         """
         ...
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        """Move what is there of the body into an empty pipe, without looking at it; after the first of its blocks.
+        """Move the received bytes of the body into an empty pipe, without reading them into memory.
+
+        Call this only after `blocks` has yielded the first block.
 
         Returns:
-            How many bytes; None where this cannot be done, and then `blocks` goes on.
+            The number of bytes moved; None where splicing is not possible, and `blocks` yields the rest.
 
         Raises:
-            ConnectionLost: as `blocks`.
+            ConnectionLost: as for `blocks`.
         """
         ...
 
     def abort(self) -> None:
-        """Wake up a thread that reads; from any thread."""
+        """Wake up a thread that is reading the body. May be called from any thread."""
         ...
 
     def close(self) -> bool:
-        """Give the connection back if the body was read to its end, close it otherwise. Again does nothing.
+        """Return the connection to its pool if the body was read to its end; close the connection otherwise.
+
+        A second call has no effect.
 
         Returns:
-            Whether the connection was closed in the middle of the answer, so that the server does not expect it.
+            Whether the connection was closed in the middle of the response, so that the server does not expect the
+            close.
         """
         ...
 
 
 class Transport(Protocol):
-    """One GET."""
+    """Sends GET requests, each independent of the others."""
 
     def get(
         self,
@@ -73,22 +80,23 @@ class Transport(Protocol):
         timeout_s: float,
         admission: Admission | None = None,
     ) -> TransportResponse:
-        """Send, and read the head. A connection opens only as `admission` lets it.
+        """Send a GET request and read the head of its response. A connection opens only if `admission` permits it.
 
         Raises:
-            ConnectError, ConnectionLost: with the reason in a few words.
-            NoPermit, HostPaused: nothing was sent, see `connections`.
+            ConnectError, ConnectionLost: the request failed; the error carries a short reason.
+            NoPermit, HostPaused: nothing was sent, see `permits`.
         """
         ...
 
     def close_idle(self, host: str, idle_s: float) -> bool:
-        """Close a connection to a host that has been idle for so long; whether there was one. Does not block; from
-        any thread.
+        """Close a connection to `host` that has been idle for at least `idle_s` seconds.
+
+        Return whether there was an idle connection to close. Does not block. May be called from any thread.
         """
         ...
 
     def abort(self) -> None:
-        """Wake up threads that wait for a head; from any thread."""
+        """Wake up the threads that wait for the head of a response. May be called from any thread."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Connections of `requests` that are watched, need a permit, and can be closed while they are idle."""
+"""Connections for `requests` that are watched, that need a permit, and that can be closed while they are idle."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
 from mediacrawl.transport.addresses import check_peer
 from mediacrawl.transport.http1 import StrictResponse
 
-_HOSTS = 32  # of which connections are kept
-_MOST_KNOWN = 4 * _HOSTS  # hosts that had connections
+_HOSTS = 32  # number of origins with pools of kept connections
+_MOST_KNOWN = 4 * _HOSTS  # number of hosts that had connections
 _IDLE_PER_HOST = 16
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Requests' own adapter, over watched connections. A proxy is trusted to know where it connects to.
+    """The adapter of `requests`, over watched connections. A proxy is trusted to check the addresses it connects to.
 
-    For all threads: what one of them leaves, a helper of the next file takes, without another handshake.
+    All threads share an adapter: a helper thread of the next file reuses an idle connection that another thread has
+    left, without another handshake.
     """
 
     def __init__(self, watch: HeadWatchdog, *, block_private: bool) -> None:
         self._pools = _pool_classes(watch, block_private=block_private)
         self._known: dict[str, WeakSet[Any]] = {}  # by host
-        self._forget_from = _MOST_KNOWN  # the number of hosts at which those without connections are forgotten
-        self._lock = threading.RLock()  # a pool may end under it, and give back what others ask for
+        self._forget_from = _MOST_KNOWN  # number of hosts from which hosts without pools are forgotten
+        self._lock = threading.RLock()  # reentrant: a pool may be finalised under it and return its permits
         super().__init__(_HOSTS, _IDLE_PER_HOST)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +52,10 @@ class GuardedAdapter(HTTPAdapter):
         self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
 
     def close(self) -> None:
-        """Close all idle connections now. Else urllib3 does so when nobody knows the pool any more, maybe at exit."""
+        """Close all idle connections now.
+
+        Otherwise urllib3 closes them when a pool has no references left, which may be at interpreter exit.
+        """
         self.pool.cache_clear()
         for host in list(self._known):
             for pool in self._pools_to(host):
@@ -59,7 +63,7 @@ class GuardedAdapter(HTTPAdapter):
         super().close()
 
     def close_idle(self, host: str, idle_s: float) -> bool:
-        """See `Transport.close_idle`. The one that has been idle for longest."""
+        """Close the connection of a pool that has been idle for longest; see `Transport.close_idle`."""
         since = time.monotonic() - idle_s
         for pool in self._pools_to(host):
             if pool.pool is None:  # closed
@@ -72,7 +76,10 @@ class GuardedAdapter(HTTPAdapter):
         return False
 
     def _pool(self, origin: str, verify: bool | str) -> HTTPConnectionPool:
-        """The connections to an origin, with TLS as `HTTPAdapter.send` sets it up each time. `pool` remembers."""
+        """Return a pool of connections to an origin, with the TLS settings of `HTTPAdapter.send`.
+
+        `HTTPAdapter.send` computes these settings for each request; `pool` caches the result of this method.
+        """
         request = requests.Request("GET", origin).prepare()
         pool = self.get_connection_with_tls_context(request, verify)
         self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
@@ -87,14 +94,15 @@ class GuardedAdapter(HTTPAdapter):
 
     def _pools_to(self, host: str) -> list[Any]:
         with self._lock:
-            # The name of a host that is not ASCII is another one here than in its permits.
+            # The permits of a host hold another form of a name that is not ASCII, so all pools are candidates.
             pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
             return [pool for of_host in pools for pool in of_host]
 
 
 class _Idle:
-    """The idle connections of a pool, the last one first: `queue.LifoQueue` without its locks. Nobody waits for one,
-    and the methods of a list are safe between threads.
+    """The idle connections of a pool, last in, first out: `queue.LifoQueue` without its locks.
+
+    No thread waits for an item, and the methods of a list are thread-safe.
     """
 
     def __init__(self, maxsize: int) -> None:
@@ -108,8 +116,8 @@ class _Idle:
             raise queue.Empty from None
 
     def put(self, item: Any, block: bool = True) -> None:
-        """Where there are enough, the one that has been idle for longest goes."""
-        if item is None:  # urllib3 fills a new pool with these
+        """Add a connection. If the pool is full, close the connection that has been idle for longest."""
+        if item is None:  # urllib3 fills a new pool with None
             return
         self.items.append(item)
         if len(self.items) > self._maxsize:
@@ -117,7 +125,7 @@ class _Idle:
                 self.items.pop(0).close()
 
     def remove(self, item: Any) -> bool:
-        """Whether it was still there."""
+        """Remove a connection and return whether it was still in the pool."""
         try:
             self.items.remove(item)
         except ValueError:
@@ -129,11 +137,12 @@ class _Idle:
 
 
 class _Permitted:
-    """A connection that may have to have a permit.
+    """A connection that may need a permit.
 
     Attributes:
-        is_cut: an answer is under way: to close it now is to cut it.
-        idle_at: when the last answer had come to its end.
+        permit: the permit of this connection; None if it has none.
+        is_cut: whether a response is in progress, so that closing the connection now would cut it off.
+        idle_at: monotonic time at which the last response ended, in seconds.
     """
 
     sock: Any
@@ -143,16 +152,16 @@ class _Permitted:
     idle_at = 0.0
 
     def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> bool:
-        """See `Admission.permit`. Whether there is one."""
+        """Acquire a permit as `Admission.permit` does, and return whether the connection has a permit now."""
         self.permit = admission.permit(has_idle)
         return self.permit is not None
 
     def begin(self, timeout_s: float) -> None:
-        """A request is about to be sent."""
+        """Prepare for a request that is about to be sent."""
         self.is_cut, self.timeout = self.sock is not None, timeout_s
 
     def end(self) -> None:
-        """An answer has come to its end."""
+        """Record that the response has been read to its end."""
         self.is_cut, self.idle_at = False, time.monotonic()
 
 
@@ -161,7 +170,7 @@ def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type
         response_class: Any = StrictResponse
 
         def _new_conn(self) -> socket.socket:
-            """Connect. Where that fails, the server has nothing to see closed."""
+            """Connect. If that fails, `is_cut` stays False, as the server has no connection to close."""
             sock: socket.socket = super()._new_conn()  # type: ignore[misc]
             self.is_cut = True
             return sock
@@ -175,7 +184,7 @@ def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type
 
         @property
         def is_connected(self) -> bool:
-            """Asked before each request: nobody has hung up, or said something, meanwhile."""
+            """Whether the server has neither closed the idle connection nor sent data; read before each request."""
             return self.sock is not None and not self._readable.poll(0)
 
         def close(self) -> None:
@@ -194,7 +203,7 @@ def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type
                 return super().getresponse()  # type: ignore[misc]
 
         def watched(self) -> AbstractContextManager[None]:
-            """While its head is read."""
+            """Return a context manager that limits the time in which the head of a response is read."""
             return watch.watching(self.sock, self.timeout)
 
     class Plain(Guard, HTTPConnection):

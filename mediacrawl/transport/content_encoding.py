@@ -1,7 +1,8 @@
-"""Content codings of servers that use one although `identity` was asked for (RFC 9110 8.4.1).
+"""Decode the content codings that servers apply although the request accepts only `identity` (RFC 9110 8.4.1).
 
-Decoded here and not by the HTTP library, because the end must be seen: a coded body without a length that breaks off
-looks whole otherwise. Codings that the standard library cannot read are refused rather than stored as they are.
+The HTTP library does not decode, because this package has to see the end of the coded data: a coded body without a
+length that breaks off would look complete otherwise. Codings that the standard library cannot read are refused; the
+coded bytes are not stored in their place.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ _GZIP = zlib.MAX_WBITS | 16
 
 
 def decoded(blocks: Iterator[bytes], coding: str, url: str) -> Iterator[bytes]:
-    """The body behind one coding, in blocks of bounded size, however small the bytes are that unpack to it.
+    """Yield the decoded body, in blocks of bounded size even if a few bytes decompress to very many.
 
     Raises:
-        WrongContent: a coding, or several, that cannot be read here.
-        ConnectionLost: what came is not in that coding, or ended before its end.
+        WrongContent: `coding` is unsupported, or names several codings.
+        ConnectionLost: the received bytes are not in that coding, or break off before the coded data ends.
     """
     name = coding.strip().lower()
     if name in {"", "identity"}:
@@ -53,7 +54,7 @@ def _inflated(blocks: Iterator[bytes], *, is_gzip: bool) -> Iterator[bytes]:
     for block in itertools.chain([beginning], blocks):
         data = block
         while data:
-            if unpacker.eof:  # gzip may come in several members (RFC 1952 2.2)
+            if unpacker.eof:  # a gzip body may consist of several members (RFC 1952 2.2)
                 unpacker = zlib.decompressobj(wbits)
             yield unpacker.decompress(data, _MAX_BLOCK_BYTES)
             data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
@@ -63,6 +64,6 @@ def _inflated(blocks: Iterator[bytes], *, is_gzip: bool) -> Iterator[bytes]:
 
 
 def _deflate_wbits(beginning: bytes) -> int:
-    """With the zlib header that the RFC wants, or without it, as some servers send it (RFC 1950 2.2)."""
+    """Return the `wbits` value for data with the zlib header of RFC 1950 2.2, or without it, as some servers send."""
     has_header = len(beginning) > 1 and beginning[0] & 0x0F == zlib.DEFLATED
     return zlib.MAX_WBITS if has_header and int.from_bytes(beginning[:2], "big") % 31 == 0 else -zlib.MAX_WBITS

@@ -1,11 +1,11 @@
-"""The same seam on libcurl: small files cost less Python, and https hosts that can are spoken to in HTTP/2.
+"""The transport on libcurl: less Python code per small file, and HTTP/2 with the https hosts that support it.
 
-libcurl does the network, and calls back with header lines and pieces of a body. Here that is turned round: it is
-driven only while somebody waits for a head or for a block. So what is in memory is what one step brings, and a reader
-that is slow slows down the sender.
+libcurl handles the network, and passes header lines and pieces of a body to callbacks. This module inverts the
+control: libcurl runs only while a thread waits for a head or for a block. Memory therefore holds only the data of one
+step, and a slow reader slows down the sender.
 
-What a URL or a header may look like is not decided a second time: what is not plainly fine is prepared by `requests`,
-so that both transports send the same and refuse the same.
+The rules for valid URLs and headers are not implemented twice: `requests` prepares every URL and header that is not
+plainly valid, so that both transports send the same requests and refuse the same ones.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from mediacrawl.transport.permits import Admission, Permit
 
-_BUFFER_BYTES = 16 * 1024  # one step of libcurl fills it 44 times at most: that bounds blocks and memory
+_BUFFER_BYTES = 16 * 1024  # one step of libcurl fills the buffer at most 44 times, which bounds blocks and memory
 _BLOCK_BYTES = 1024 * 1024
-_DRAINED_BYTES = 64 * 1024  # as the other transport has it
+_DRAINED_BYTES = 64 * 1024  # as in `requests_transport`
 _DRAINED_WITHIN_S, _DRAINED_AT_END_WITHIN_S = 1.0, 0.02
-_KEPT_CONNECTIONS = 1  # an idle one of each line
-_MOST_LINES = 32  # from which on an idle line leaves its connection for one to another origin
-_MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # as http.client has them
-_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl that pycurl has no names for
+_KEPT_CONNECTIONS = 1  # idle connections of each handle
+_MOST_LINES = 32  # from this number on, an idle handle replaces its connection by a connection to another origin
+_MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # the limits of http.client
+_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl without names in pycurl
 _READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
 _EVENTS = {
     pycurl.POLL_IN: select.POLLIN,
@@ -55,24 +55,24 @@ _EVENTS = {
 _LINE_ENDS = (b"\r\n", b"\n")
 _FOR_EVER = float("inf")
 
-_PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # libcurl calls it when it has connected
+_PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # called by libcurl when it has connected
 
 _ENDED = "the connection ended before the whole body had come"
 _STOPPED = "the connection broke: stopped"
 
 
 class CurlTransport:
-    """libcurl, one handle for each transfer under way. See `Transport`; safe to use from many threads."""
+    """The transport on libcurl, with a handle for each transfer in progress. See `Transport`; thread-safe."""
 
     def __init__(self, *, verify: bool | str = True, block_private: bool = False) -> None:
         self._verify = verify
         self._block_private = block_private
         self._lock = threading.Lock()
         self._lines: set[_CurlConnection] = set()
-        self._free: list[_CurlConnection] = []  # the one that was used last stands at the end
+        self._free: list[_CurlConnection] = []  # in order of use, the last used handle at the end
         self.is_stopped = False
         self._closed = False
-        self._last_headers = dict[str, str](), _header_lines({})  # mostly the next ones are the same
+        self._last_headers = dict[str, str](), _header_lines({})  # the next request mostly has the same headers
 
     def get(
         self,
@@ -104,7 +104,7 @@ class CurlTransport:
         return answer
 
     def abort(self) -> None:
-        """A stop, for good: nobody waits for a head any more, nor begins to."""
+        """Interrupt all waits for a head, and refuse new requests from now on: a stop for good."""
         self.is_stopped = True
         with self._lock:
             lines = list(self._lines)
@@ -112,7 +112,7 @@ class CurlTransport:
             line.wake()
 
     def close(self) -> None:
-        """Close what is idle at once, and the rest when it is given back."""
+        """Close the idle handles at once; each other handle is closed when it is given back."""
         with self._lock:
             self._closed = True
             idle, self._free = self._free, []
@@ -133,7 +133,10 @@ class CurlTransport:
         return True
 
     def give_back(self, line: _CurlConnection) -> bool:
-        """A transfer is over, or given up: then its connection is closed. Whether that was so."""
+        """End the transfer of a handle, and make the handle available again.
+
+        The connection of an incomplete transfer is closed. Return whether the transfer was incomplete.
+        """
         was_cut = line.end()
         self._free_again(line)
         if line.permit is not None:
@@ -149,7 +152,10 @@ class CurlTransport:
         line.close()
 
     def _as_sent(self, url: str, headers: Mapping[str, str]) -> tuple[str, list[bytes]]:
-        """URL and header lines as `requests` would send them. Raises what `requests` raises."""
+        """Return the URL and the header lines as `requests` would send them.
+
+        The errors of `requests` are raised for an invalid URL or header.
+        """
         known, lines = self._last_headers
         if not _PLAIN_URL.fullmatch(url) or "/." in url or (headers != known and not _is_plain(headers)):
             url, headers = _prepared(url, headers)
@@ -160,7 +166,7 @@ class CurlTransport:
         return url, lines
 
     def _admitted(self, url: str, admission: Admission | None) -> _CurlConnection:
-        """A line that is connected to this origin, or may be.
+        """Return a handle that is connected to the origin of `url`, or has the permit to connect.
 
         Raises:
             NoPermit, Interrupted: see `HostConnections.acquire`.
@@ -183,8 +189,9 @@ class CurlTransport:
             return any(line.origin == origin for line in self._free)
 
     def _take(self, origin: str) -> _CurlConnection:
-        """A line that is connected to this origin, else one that is not connected, else a new one; if there are many,
-        the one that has been idle for longest.
+        """Take a handle for an origin: a handle connected to it, else an unconnected handle, else a new handle.
+
+        From `_MOST_LINES` handles on, the handle that has been idle for longest is taken in place of a new handle.
         """
         with self._lock:
             line = next((line for line in reversed(self._free) if line.origin == origin), None)
@@ -228,7 +235,7 @@ class CurlResponse:
         return body
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        return None  # libcurl reads its connections itself
+        return None  # libcurl itself reads from its connections
 
     def abort(self) -> None:
         self._aborted = True
@@ -245,10 +252,10 @@ class CurlResponse:
         return self._was_cut
 
     def wait_for_head(self) -> None:
-        """Drive until the head is whole.
+        """Run libcurl until the head is complete.
 
         Raises:
-            TransferError: none came, or it is not one that can be believed.
+            TransferError: no head was received, or the head is not trustworthy.
         """
         line = self._line
         assert line is not None
@@ -282,7 +289,7 @@ class CurlResponse:
                 self._wait(line)
 
     def _wait(self, line: _CurlConnection) -> None:
-        """Drive until there is a piece of the body, or its end."""
+        """Run libcurl until a piece of the body, or its end, was received."""
         until = time.monotonic() + self._timeout_s
         while not line.body and not line.is_over:
             if self._aborted:
@@ -293,7 +300,7 @@ class CurlResponse:
                 raise ConnectionLost(self.url, _silence(self._timeout_s))
 
     def _drain(self, line: _CurlConnection, within_s: float) -> None:
-        """Read what is left of a body that nobody wants, if it is short: then the connection can be used again."""
+        """Read the rest of an unused body, if the rest is short, so that the connection can be reused."""
         length = self.headers.get("content-length", "")
         chunked = "transfer-encoding" in self.headers
         left_bytes = _DRAINED_BYTES if chunked else int(length) - self._taken_bytes if length.isdecimal() else None
@@ -306,14 +313,14 @@ class CurlResponse:
                 return
 
     def _check_size(self, head: list[bytes]) -> None:
-        """Servers whose head has no end are known, and a head is held in memory."""
-        if len(head) > _MAX_HEADERS + 1:  # the status
+        """Refuse a head that is too large: some servers send an endless head, and a head is held in memory."""
+        if len(head) > _MAX_HEADERS + 1:  # the status line
             raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
         if head and max(map(len, head)) > _MAX_LINE_BYTES:
             raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
 
     def _check_lengths(self) -> None:
-        """Two lengths are none: libcurl believes one of them (RFC 9112 6.3)."""
+        """Refuse a head with differing lengths: libcurl would accept one of these values (RFC 9112 6.3)."""
         lengths = self.headers.get("content-length", "")
         if "," not in lengths or "transfer-encoding" in self.headers:
             return
@@ -323,16 +330,16 @@ class CurlResponse:
     def _failure(self, line: _CurlConnection) -> TransferError:
         if line.code == _ABORTED_BEFORE:
             raise HostPaused(self.url)
-        self._check_size(line.head)  # libcurl has a limit of its own
+        self._check_size(line.head)  # libcurl has its own limit
         if not line.code:
             return ConnectionLost(self.url, "the connection broke: no head came")
         return _error(line, self.url, self._timeout_s)
 
 
 class _Patience:
-    """How long a head is waited for: so long for each line of it, and not much longer for all of it.
+    """The time limits for a head: `timeout_s` for each line, `HEAD_TIMEOUTS` times `timeout_s` for the complete head.
 
-    The time of connecting does not count, libcurl has a limit for that.
+    The time needed to connect does not count, as libcurl has a limit for it.
     """
 
     def __init__(self, line: _CurlConnection, url: str, timeout_s: float) -> None:
@@ -343,7 +350,11 @@ class _Patience:
         self._heard = 0
 
     def until(self, heard: int) -> float:
-        """When to look again. Raises `ConnectionLost` when the time is over."""
+        """Return the monotonic time of the next check, given the number of lines received.
+
+        Raises:
+            ConnectionLost: a time limit has passed.
+        """
         now = time.monotonic()
         if heard != self._heard:
             self._heard, self._heard_at = heard, now
@@ -363,30 +374,32 @@ class _Patience:
 
 
 class _CurlConnection:
-    """One handle of libcurl with its connection. One transfer at a time, and not bound to a thread.
+    """A handle of libcurl with its connection. It carries one transfer at a time, and is not bound to a thread.
 
-    libcurl reads and writes a copy of the descriptor. The line has another, so that it is known when the connection
-    is closed, and closed for certain.
+    libcurl reads and writes a copy of the file descriptor. This object holds another copy, so that it knows when the
+    connection is closed, and so that it can close the connection reliably.
 
     Attributes:
-        origin: where it is connected to, or is to be; empty without a connection.
-        permit: of the connection.
-        idle_at: when it was last used.
-        head: lines of the head, and of what trails the body, as they came.
-        body: pieces of the body that nobody has taken yet.
-        is_over: nothing is to come.
-        code: 0, or what libcurl says went wrong, then in words too.
-        refused: an address that was not connected to, as it is not public.
+        origin: the origin that the handle is connected to, or is about to connect to; empty without a connection.
+        permit: the permit of the connection.
+        idle_at: monotonic time of the last use, in seconds.
+        head: lines of the head and of the trailer section, as received.
+        body: received pieces of the body that were not taken yet.
+        is_over: whether the transfer has ended.
+        code: the error code of libcurl, 0 without an error.
+        words: the error message that belongs to `code`.
+        refused: an address that was refused because it is not public.
+        proxy: the URL of the proxy; empty without a proxy.
     """
 
     def __init__(self, *, verify: bool | str, block_private: bool) -> None:
         self.origin = ""
         self.permit: Permit | None = None
         self.idle_at = 0.0
-        self._sock: socket.socket | None = None  # of the connection that libcurl keeps
-        self._opened: list[socket.socket] = []  # for the transfer under way
+        self._sock: socket.socket | None = None  # socket of the connection that libcurl keeps
+        self._opened: list[socket.socket] = []  # sockets opened for the current transfer
         self._has_begun = False
-        self._kept_fd = -1  # libcurl's own, of the connection that it keeps after a transfer
+        self._kept_fd = -1  # libcurl's descriptor of the connection that it keeps after a transfer
         self._admission: Admission | None = None
         self.head: list[bytes] = []
         self.body: list[bytes] = []
@@ -406,7 +419,7 @@ class _CurlConnection:
         self._poll.register(self._woken_fd, select.POLLIN)
         self._multi = _multi_handle(self._watch, self._schedule)
         self._easy = _easy_handle(verify)
-        # Methods of lists, not of ours: no Python runs for a line or a piece.
+        # Methods of lists, not of this class: no Python code runs for a line or a piece.
         self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
         self._block_private = block_private
@@ -423,7 +436,7 @@ class _CurlConnection:
         timeout_s: float,
         admission: Admission | None = None,
     ) -> None:
-        """Start a GET. What is as it was on this handle is not set again."""
+        """Start a GET request. Options are set only if they differ from the last request of this handle."""
         easy = self._easy
         self._has_begun = True
         self.origin = url[: url.find("/", 8)]
@@ -448,22 +461,25 @@ class _CurlConnection:
         self._act(pycurl.SOCKET_TIMEOUT, 0)
 
     def step(self, until: float) -> None:
-        """Wait for the network, for libcurl's clock or for `wake`, until then at most; let libcurl do what is due."""
+        """Wait for the network, a timer of libcurl or `wake`, and let libcurl process the events.
+
+        The wait ends at the monotonic time `until` at the latest.
+        """
         wait_s = min(until, self._due_at) - time.monotonic()
-        ready = self._poll.poll(wait_s * 1000 + 1) if wait_s > 0 else ()  # a ms more: it is cut to whole ones
+        ready = self._poll.poll(wait_s * 1000 + 1) if wait_s > 0 else ()  # 1 ms more: poll() counts in milliseconds
         for fd, event in ready:
             if fd == self._woken_fd:
                 with suppress(BlockingIOError):
                     self._woken.recv(4096)
             elif not self.is_over:
-                # An error or a hang-up is found by reading.
+                # libcurl detects an error or a hang-up by reading.
                 self._act(fd, _READY.get(event, pycurl.CSELECT_IN | pycurl.CSELECT_OUT))
         if not self.is_over and self._due_at <= time.monotonic():
             self._due_at = _FOR_EVER
             self._act(pycurl.SOCKET_TIMEOUT, 0)
 
     def taken(self) -> list[bytes]:
-        """What has come of the body, in few pieces."""
+        """Return the received pieces of the body, joined to few blocks, and clear `body`."""
         data = b"".join(self.body) if len(self.body) > 1 else self.body[0] if self.body else b""
         self.body.clear()
         if len(data) <= _BLOCK_BYTES:
@@ -471,11 +487,14 @@ class _CurlConnection:
         return [data[start : start + _BLOCK_BYTES] for start in range(0, len(data), _BLOCK_BYTES)]
 
     def get_permit(self, admission: Admission, has_idle: Callable[[], bool]) -> None:
-        """See `Admission.permit`."""
+        """Acquire a permit for the connection, see `Admission.permit`."""
         self.permit = admission.permit(has_idle)
 
     def end(self) -> bool:
-        """Leave off. A connection whose body has not come to its end is closed by this. Whether that was so."""
+        """End the transfer.
+
+        The connection of an incomplete body is closed. Return whether the body was incomplete.
+        """
         self.idle_at = time.monotonic()
         if not self._has_begun:
             if self._sock is None:
@@ -495,7 +514,10 @@ class _CurlConnection:
         return was_cut
 
     def _keep_sockets(self, kept_fd: int, *, was_cut: bool) -> None:
-        """The descriptor of the connection that libcurl keeps; -1 is none."""
+        """Keep the socket of the connection that libcurl keeps, and close all others.
+
+        `kept_fd` is the descriptor of that connection in libcurl; -1 if libcurl keeps none.
+        """
         found = [sock for sock in (self._sock, *self._opened) if sock is not None]
         self._opened.clear()
         last = next((sock for sock in found if len(found) == 1 or _are_same(sock, kept_fd)), None)
@@ -507,7 +529,7 @@ class _CurlConnection:
             self.disconnect(was_cut=was_cut)
 
     def disconnect(self, *, was_cut: bool = False) -> None:
-        """Close the connection, if there is one. libcurl finds that out when it looks for one to use."""
+        """Close the connection, if it exists. libcurl detects the close when it looks for a connection to reuse."""
         sock, self._sock = self._sock, None
         permit, self.permit = self.permit, None
         self.origin = ""
@@ -518,7 +540,7 @@ class _CurlConnection:
             sock.close()
 
     def wake(self) -> None:
-        """End a `step` that waits; from any thread, at any time."""
+        """End a `step` that is waiting. May be called from any thread, at any time."""
         with suppress(OSError):
             self._wake.send(b"!")
 
@@ -531,12 +553,12 @@ class _CurlConnection:
 
     @property
     def connecting_s(self) -> float:
-        """How long it took until the request could be sent; 0 while it cannot."""
+        """The time in seconds until the request could be sent; 0 until then."""
         return float(self._easy.getinfo(pycurl.PRETRANSFER_TIME))
 
     @property
     def errno(self) -> int:
-        """Of the last call to the system that failed."""
+        """The `errno` of the last system call that failed."""
         return int(self._easy.getinfo(pycurl.OS_ERRNO))
 
     def _act(self, fd: int, what: int) -> None:
@@ -545,35 +567,38 @@ class _CurlConnection:
             self.is_over = True
             for _, code, words in self._multi.info_read()[2]:
                 self.code, self.words = code, words
-            self._kept_fd = int(self._easy.getinfo(pycurl.ACTIVESOCKET))  # not told any more afterwards
+            self._kept_fd = int(self._easy.getinfo(pycurl.ACTIVESOCKET))  # not available after the handle is removed
             self._multi.remove_handle(self._easy)
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
-        """How libcurl says what it waits for."""
+        """Register the events that libcurl waits for; a callback of libcurl."""
         if what == pycurl.POLL_REMOVE:
             self._poll.unregister(fd)
         else:
             self._poll.register(fd, _EVENTS.get(what, 0))
 
     def _schedule(self, wait_ms: int) -> None:
-        """How libcurl says when to call it again though nothing has come; -1 is never."""
+        """Set the time in milliseconds to the next call without an event, -1 for never; a callback of libcurl."""
         self._due_at = time.monotonic() + wait_ms / 1000 if wait_ms >= 0 else _FOR_EVER
 
     def _open_socket(self, _purpose: int, address: Any) -> Any:
-        """Only to a public address; a proxy is trusted to know where it connects to."""
+        """Open a socket for libcurl; with `block_private`, only for a public address.
+
+        A proxy is trusted to check the addresses it connects to.
+        """
         family, kind, protocol, where = address
         if self._block_private and not self.proxy and not is_public(str(where[0])):
             self.refused = str(where[0])
             return pycurl.SOCKET_BAD
-        if self._sock is not None:  # it has died, or libcurl would take it
+        if self._sock is not None:  # the connection is dead: otherwise libcurl would reuse it
             self._sock.close()
             self._sock = None
-        sock = socket.socket(family, kind, protocol)  # libcurl takes a copy of the number
+        sock = socket.socket(family, kind, protocol)  # libcurl duplicates the descriptor
         self._opened.append(sock)
         return sock
 
     def _before_request(self, *_addresses: object) -> int:
-        """The host may have asked for quiet while it was connected to."""
+        """Refuse the request if the host requested a pause while the connection was opened."""
         try:
             if self._admission is not None:
                 self._admission.check()
@@ -583,12 +608,12 @@ class _CurlConnection:
 
 
 def _are_same(sock: socket.socket, fd: int) -> bool:
-    """Whether two descriptors are of one socket."""
+    """Return whether a socket and a descriptor refer to the same open socket."""
     return fd >= 0 and os.path.sameopenfile(sock.fileno(), fd)
 
 
 def _shut_down(sock: socket.socket) -> None:
-    """Close the connection itself: the descriptor of libcurl would keep it open."""
+    """Shut down the connection itself: if only `sock` were closed, the descriptor of libcurl would keep it open."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
@@ -602,12 +627,15 @@ def _multi_handle(watch: Any, schedule: Any) -> Any:
 
 
 def _easy_handle(verify: bool | str) -> Any:
-    """A handle with all that is the same for each request: nothing is sent, followed or kept but what we say."""
+    """Make a handle with the options that are the same for each request.
+
+    libcurl sends, follows and keeps nothing without an explicit option.
+    """
     easy = pycurl.Curl()
     protocols = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
     for option, value in (
         (pycurl.NOSIGNAL, 1),
-        (_QUICK_EXIT, 1),  # do not wait for the thread that resolves a name
+        (_QUICK_EXIT, 1),  # do not wait for the thread of a name resolution
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
         (pycurl.HTTP09_ALLOWED, 0),
         (pycurl.BUFFERSIZE, _BUFFER_BYTES),
@@ -616,7 +644,7 @@ def _easy_handle(verify: bool | str) -> Any:
         (pycurl.FOLLOWLOCATION, 0),
         (pycurl.PATH_AS_IS, 1),
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
-        (pycurl.PROXY, ""),  # empty, not unset: then the environment has no say
+        (pycurl.PROXY, ""),  # empty, not unset, so that libcurl ignores the environment
         (pycurl.NOPROXY, ""),
         (_SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.TCP_NODELAY, 1),
@@ -634,15 +662,16 @@ def _set_verify(easy: Any, verify: bool | str) -> None:
         easy.setopt(peer, 1 if verify else 0)
         easy.setopt(host, 2 if verify else 0)
     if verify:
-        # The bundle that requests takes: libcurl looks where the machine it was built on had its own.
+        # The bundle of requests: libcurl would use the path of the bundle on the machine where it was built.
         path = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
         is_folder = Path(path).is_dir()
         easy.setopt(pycurl.CAPATH if is_folder else pycurl.CAINFO, path)
         easy.setopt(pycurl.PROXY_CAPATH if is_folder else pycurl.PROXY_CAINFO, path)
 
 
-# What needs no work: nothing to quote or to unquote, no credentials, no fragment, a host of small letters.
-_QUOTED = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"  # what is not unreserved (RFC 3986 2.3)
+# A URL that needs no preparation: nothing to quote or unquote, no credentials, no fragment, a lower-case host.
+# Escapes of characters that are not unreserved (RFC 3986 2.3).
+_QUOTED = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"
 _CHARACTERS = rf"[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:{_QUOTED}[A-Za-z0-9_~.!$&'()*+,;=:@/-]*)*"
 _PLAIN_URL = re.compile(
     r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?" rf"/{_CHARACTERS}(?:\?{_CHARACTERS})?"
@@ -656,13 +685,16 @@ def _is_plain(headers: Mapping[str, str]) -> bool:
 
 
 def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
-    """As libcurl takes them, and nothing that it would add."""
+    """Return the header lines in the format of libcurl, with lines that suppress its default headers."""
     unwanted = {name.lower(): f"{name}:".encode() for name in ("User-Agent", "Accept")}
     return list((unwanted | {name.lower(): _header_line(name, value) for name, value in headers.items()}).values())
 
 
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """Quoted, checked, and the credentials of the URL made a header. Raises what `requests` raises."""
+    """Return the URL and the headers, quoted and checked by `requests`.
+
+    Credentials in the URL become a header. The errors of `requests` are raised for an invalid URL or header.
+    """
     prepared = requests.Request("GET", url, headers=dict(headers)).prepare()
     parts = urlsplit(str(prepared.url))
     if parts.scheme not in {"http", "https"}:
@@ -676,7 +708,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _header_line(name: str, value: str) -> bytes:
-    line = f"{name}: {value}" if value else f"{name};"  # libcurl reads "name:" as: not this header
+    line = f"{name}: {value}" if value else f"{name};"  # for libcurl, "name:" means to omit the header
     encoded = line.encode("latin-1")
     if any(byte in encoded for byte in (b"\r", b"\n", b"\0")):
         raise ValueError(f"the header {name[:40]!r} has a line end in it")
@@ -687,7 +719,10 @@ _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
 
 
 def _final_head(lines: list[bytes]) -> list[bytes] | None:
-    """The lines of a head that is whole and not that of an interim answer (RFC 9110 15.2), without the empty one."""
+    """Return the lines of the first complete head that is not of an interim response (RFC 9110 15.2).
+
+    The empty line at the end is excluded. Return None if there is no complete head yet.
+    """
     start = 0
     for at, line in enumerate(lines):
         if line in _LINE_ENDS:
@@ -698,18 +733,18 @@ def _final_head(lines: list[bytes]) -> list[bytes] | None:
 
 
 def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
-    """Status, reason and headers of a whole head."""
+    """Return the status, the reason and the headers of a complete head."""
     text = b"".join(lines).decode("latin-1")
     if "\n " in text or "\n\t" in text:
         text = _FOLD.sub(" ", text)
-    # Not splitlines: in latin-1 there are more line ends than in a head.
+    # Not splitlines(): it also splits at latin-1 characters that do not end a line of a head.
     first, *rest = text.split("\n")
     headers: dict[str, str] = {}
     for line in rest:
         name, colon, value = line.partition(":")
         if not colon:
             continue
-        name, value = name.lower(), value.strip(" \t\r")  # and not what else is blank in latin-1
+        name, value = name.lower(), value.strip(" \t\r")  # no other blanks of latin-1
         if name in headers:
             value = headers[name] + ("\n" if name == "set-cookie" else ", ") + value
         headers[name] = value
@@ -719,7 +754,7 @@ def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
 
 
 def _phrase(status: int) -> str:
-    """HTTP/2 has no reasons, but a person who reads a summary likes them."""
+    """Return the standard reason phrase of a status, to be read in a summary. HTTP/2 has no reason phrases."""
     with suppress(ValueError):
         return http.HTTPStatus(status).phrase
     return ""
@@ -729,16 +764,16 @@ def _silence(timeout_s: float) -> str:
     return f"no byte for {timeout_s:g} s"
 
 
-# Numbers of libcurl that pycurl has no names for in every version, see curl/curl.h.
+# Error codes of libcurl that do not have names in every version of pycurl, see curl/curl.h.
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
 _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 18, 28, 42, 97
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
 def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
-    """What libcurl says, in the words that `translated` has for it."""
+    """Return the error for the error code of libcurl, with the same messages as `translated`."""
     code, words = line.code, " ".join(line.words.split())[:200]
-    if code == _NO_CONNECTION and line.refused:  # and no other address of that name answered
+    if code == _NO_CONNECTION and line.refused:  # and no other address of that name could be connected to
         return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
         return UnsupportedURL(url, "not a URL that can be fetched")

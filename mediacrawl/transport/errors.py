@@ -1,4 +1,4 @@
-"""Translate the errors of `requests`, urllib3 and the standard library into those of mediacrawl."""
+"""Translate the errors of `requests`, urllib3 and the standard library into the errors of mediacrawl."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def translated(error: BaseException, url: str, timeout_s: float) -> TransferError:
-    """Third-party errors, in a few words for a person."""
+    """Return the error of mediacrawl that stands for `error`, with a short message for the user."""
     chain = list(_causes(error))
-    for kinds, make in _TRANSLATIONS:  # the order counts: a NewConnectionError is a ConnectTimeoutError too
+    for kinds, make in _TRANSLATIONS:  # the order matters: a NewConnectionError is also a ConnectTimeoutError
         for cause in chain:
             if isinstance(cause, kinds):
                 return make(url, cause, _words(chain[-1]), timeout_s)
@@ -79,7 +79,10 @@ def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what it wraps, and so on; wrapping libraries use args, reason and __cause__."""
+    """Yield the error, the error wrapped in it, and so on, each error at most once.
+
+    Libraries keep the wrapped error in `reason`, in `args`, in `__cause__` or in `__context__`.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,4 +1,4 @@
-"""Send one GET over a connection and read its response, as HTTP/1.1 is written (RFC 9112)."""
+"""Send a GET request over a connection and read its response in the format of HTTP/1.1 (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 _BUFFER_BYTES = 64 * 1024
 _RECORD_BYTES = 16 * 1024
 _DO_NOT_WAIT = 2  # splice(2): SPLICE_F_NONBLOCK
-_TOGETHER_BYTES = 256 * 1024  # to be moved in one go as long as they come quickly: a fifth of the turns
+_TOGETHER_BYTES = 256 * 1024  # moved in one step while the body is received quickly: a fifth of the steps
 _QUICKLY_MS = 50
 
 
 class StrictResponse(HTTPResponse):
-    """The standard library's, where it does not look closely, and with larger steps."""
+    """The response of `http.client` with stricter checks and a larger read buffer."""
 
     fp: Any
 
     def __init__(self, sock: Any, *args: Any, arrived: bytes = b"", **kwargs: Any) -> None:
-        """`arrived` has been read from the socket already."""
+        """Initialise the response. `arrived` holds the bytes that were already read from the socket."""
         super().__init__(_WideSocket(sock, arrived), *args, **kwargs)  # type: ignore[arg-type]
 
     def begin(self) -> None:
@@ -46,7 +46,10 @@ class StrictResponse(HTTPResponse):
             raise HTTPException("the connection ended within the head of the answer")
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Of the final answer: there may be interim ones before it (RFC 9110 15.2), not only 100."""
+        """Read the status line of the final response.
+
+        Interim responses may precede the final response (RFC 9110 15.2), with other status codes than 100 too.
+        """
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -57,10 +60,15 @@ class StrictResponse(HTTPResponse):
                 pass
 
     def settle_framing(self) -> None:
-        """How the body ends (RFC 9112 6.3), where `http.client` does not look closely. Where urllib3 reads, it does.
+        """Determine where the body ends (RFC 9112 6.3), in the cases that `http.client` does not check.
 
-        One length, however often it is said (RFC 9110 8.6): `http.client` takes the first, or none. And a coding but
-        `chunked` would be kept as if it were the file, as would `chunked` with a blank behind it.
+        A response that urllib3 reads does not need this method: urllib3 makes these checks itself. A length may be
+        repeated if its values agree (RFC 9110 8.6); `http.client` takes the first value, or none. Without this check,
+        the bytes of a transfer coding other than `chunked` would be stored as the file, and so would the bytes of a
+        body with `chunked` followed by a blank.
+
+        Raises:
+            HTTPException: the transfer coding is unsupported, or the values of Content-Length differ.
         """
         if str(self.status) in _NO_BODY:
             return
@@ -82,11 +90,11 @@ class StrictResponse(HTTPResponse):
 
 _FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")  # RFC 9112 5.2
 _LONGEST_LINE = 65_536
-_NO_BODY = {"204", "304"}  # whatever their Content-Length says (RFC 9110 6.4.1)
+_NO_BODY = {"204", "304"}  # regardless of Content-Length (RFC 9110 6.4.1)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_PLAIN_FIELDS = 64
-# RFC 9112 4 and 5. No value ends with a blank. The group of a field is not possessive: CPython before 3.11.5 forgets
-# where the last whole one ended (gh-100061), and would end the head within it.
+# RFC 9112 4 and 5. No value ends with a blank. The group of a field is not possessive: CPython before 3.11.5 loses
+# the end of the last complete repetition (gh-100061) and would end the head within that field.
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*+))?\r\n"
     rb"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)+)\r\n"
@@ -94,7 +102,7 @@ _PLAIN_HEAD = re.compile(
 
 
 class PlainHead(NamedTuple):
-    """A head that leaves no question open: two readers cannot read it in two ways, and the body has a length."""
+    """An unambiguous head: two parsers cannot interpret it differently, and the body has a known length."""
 
     size_bytes: int
     status: int
@@ -105,7 +113,7 @@ class PlainHead(NamedTuple):
 
 
 def plain_head(arrived: bytes) -> PlainHead | None:
-    """The head that bytes begin with, if all of it is there and it is a plain one."""
+    """Return the head at the start of `arrived`, or None if the head is incomplete or not a plain one."""
     match = _PLAIN_HEAD.match(arrived)
     if match is None:
         return None
@@ -124,7 +132,7 @@ def plain_head(arrived: bytes) -> PlainHead | None:
 
 
 def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Lower-case names; repeated fields together, as `TransportResponse` says."""
+    """Return the fields by lower-case name, with repeated fields merged as `TransportResponse` describes."""
     headers: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
@@ -137,14 +145,15 @@ def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 class HTTP1Exchange:
-    """One GET over a connection of a pool, and its answer.
+    """A GET request over a connection of a pool, and its response.
 
-    A head that leaves no question open is not sent through the parser for e-mail, nor its body through three layers
-    of buffers: what those and urllib3 do costs more than a small file. Every other answer is read by `http.client`.
+    A plain head (see `PlainHead`) does not pass through the e-mail parser of `http.client`, and its body does not
+    pass through three layers of buffers: the parser, the buffers and urllib3 cost more than the transfer of a small
+    file. Every other response is read by `http.client`.
 
     Attributes:
-        status, reason: of the head.
-        headers: as `TransportResponse` has them.
+        status, reason: status code and reason phrase of the head.
+        headers: in the form of `TransportResponse.headers`.
     """
 
     status: int
@@ -154,17 +163,17 @@ class HTTP1Exchange:
     def __init__(
         self, pool: HTTPConnectionPool, request: bytes, timeout_s: float, admission: Admission | None = None
     ) -> None:
-        """Send, and read the head.
+        """Send the request and read the head of the response.
 
         Raises:
             NoPermit, HostPaused: nothing was sent.
-            Exception: what `http.client`, ssl and urllib3's connections raise.
+            Exception: any error of `http.client`, of ssl or of the connections of urllib3.
         """
         self._pool: Any = pool
         self._connection: Any = _taken(pool, admission)
-        self._raw: StrictResponse | None = None  # of an answer that is not plain
-        self._arrived = b""  # of the body, with the head
-        self._missing_bytes = 0  # of the body, those that nobody has got
+        self._raw: StrictResponse | None = None  # of a response without a plain head
+        self._arrived = b""  # bytes of the body that were received with the head
+        self._missing_bytes = 0  # bytes of the body that no caller has read yet
         self._has_ended = self._will_close = False
         self._comes_quickly = True
         self._together_bytes = 1
@@ -181,7 +190,7 @@ class HTTP1Exchange:
     def _ask(self, request: bytes, timeout_s: float, admission: Admission | None) -> None:
         connection = self._connection
         connection.begin(timeout_s)
-        self._pool._validate_conn(connection)  # noqa: SLF001 - connects where TLS is to be checked
+        self._pool._validate_conn(connection)  # noqa: SLF001 - connects if TLS is to be verified
         if connection.sock is None:
             connection.connect()
         sock = self._sock = connection.sock
@@ -189,9 +198,9 @@ class HTTP1Exchange:
             sock.settimeout(timeout_s)
         if admission is not None:
             admission.check()
-        try:  # noqa: SIM105 - costs nothing
+        try:  # noqa: SIM105 - a try block costs nothing
             _send(sock, request)
-        except BrokenPipeError:  # the answer to half a request may be there
+        except BrokenPipeError:  # the server may have responded to a partial request
             pass
         with connection.watched():
             arrived = sock.recv(_BUFFER_BYTES)
@@ -201,7 +210,7 @@ class HTTP1Exchange:
                 return
         size_bytes, self.status, self.reason, self.headers, self._missing_bytes, self._will_close = head
         self._arrived = arrived[size_bytes:]
-        if len(self._arrived) > self._missing_bytes:  # what is behind it answers nothing
+        if len(self._arrived) > self._missing_bytes:  # the surplus bytes belong to no request
             self._arrived, self._will_close = self._arrived[: self._missing_bytes], True
 
     def _read_carefully(self, arrived: bytes) -> None:
@@ -214,18 +223,24 @@ class HTTP1Exchange:
 
     @property
     def length_remaining(self) -> int | None:
-        """What is to come of the body, in bytes; None where only its end will tell."""
+        """The number of bytes of the body that are not read yet; None if only the end of the body determines it."""
         return self._missing_bytes if self._raw is None else self._raw.length
 
     def at_hand(self, size_bytes: int) -> bytes | None:
-        """The whole body, if it has so many bytes and all of them came along with the head."""
+        """Return the complete body if it has `size_bytes` bytes and was received with the head, otherwise None."""
         if self._raw is not None or not size_bytes == self._missing_bytes == len(self._arrived):
             return None
         body, self._arrived, self._missing_bytes = self._arrived, b"", 0
         return body
 
     def read1(self, size_bytes: int, *, decode_content: bool = False) -> bytes:
-        """As much as is there, once something is; nothing at the end. `IncompleteRead` where that is too early."""
+        """Return the received bytes of the body, up to `size_bytes`; wait for at least one byte.
+
+        Return an empty value at the end of the body.
+
+        Raises:
+            IncompleteRead: the connection ended before the end of the body.
+        """
         if self._raw is not None:
             return self._read1_carefully(self._raw, size_bytes)
         if not self._missing_bytes:
@@ -241,7 +256,7 @@ class HTTP1Exchange:
         return block
 
     def _read1_carefully(self, raw: StrictResponse, size_bytes: int) -> bytes:
-        if raw.chunked:  # what is between the chunks may drip, and tell of nothing
+        if raw.chunked:  # a server may send chunk headers byte by byte, without any data
             with self._connection.watched():
                 block = raw.read1(size_bytes)
         else:
@@ -255,9 +270,15 @@ class HTTP1Exchange:
         return b""
 
     def splice(self, pipe: int, at_most: int) -> int | None:
-        """Move what is there of the body, once something is, into an empty pipe, and return how much. None where that
-        cannot be: TLS, chunks, no length, bytes that came along with the head. `IncompleteRead` at an end that is too
-        early.
+        """Move the received bytes of the body into an empty pipe, up to `at_most`; wait for at least one byte.
+
+        Returns:
+            The number of bytes moved. None where splicing is not possible: with TLS, with chunks, without a length,
+            or while bytes received with the head are unread.
+
+        Raises:
+            IncompleteRead: the connection ended before the end of the body.
+            TimeoutError: no byte was received within the timeout of the socket.
         """
         sock, missing_bytes = self._sock, self._missing_bytes
         if not missing_bytes or self._arrived or type(sock) is not socket.socket or not hasattr(os, "splice"):
@@ -284,16 +305,20 @@ class HTTP1Exchange:
         return moved
 
     def _wait_for(self, size_bytes: int) -> None:
-        """How much has to be there for the socket to be readable. Before the end of a body it is 1 again."""
+        """Set how many bytes must have been received for the socket to become readable.
+
+        The number has to be 1 again before the end of a body.
+        """
         if size_bytes != self._together_bytes:
             self._together_bytes = size_bytes
-            with suppress(OSError):  # a system that does not know it moves what is there
+            with suppress(OSError):  # a system without this option moves any bytes received
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
 
     def drain(self, at_most_bytes: int, within_s: float) -> None:
-        """Throw away the rest of the body, if it is no more than that, and comes in time.
+        """Discard the rest of the body, up to `at_most_bytes` bytes and for at most `within_s` seconds.
 
-        Raises what `read1` raises; then the connection cannot be used again.
+        Nothing is read if the rest is known to be longer, or if its length is unknown and the body is not chunked.
+        The errors of `read1` are raised; the connection cannot be used again then.
         """
         sock, until = self._sock, time.monotonic() + within_s
         rest = self.length_remaining
@@ -307,7 +332,7 @@ class HTTP1Exchange:
             sock.settimeout(self._connection.timeout)
 
     def shutdown(self) -> None:
-        if self._connection is not None:  # else it may be somebody else's by now
+        if self._connection is not None:  # a released connection may serve another request by now
             cut(self._sock)
 
     @property
@@ -319,24 +344,27 @@ class HTTP1Exchange:
         return self._has_ended or (raw.length == 0 and not raw.chunked)
 
     def isclosed(self) -> bool:
-        """Whether the body was read to its proper end, and there is nothing behind it: this can be used again."""
+        """Return whether the body was read to its proper end, and the connection can be used again.
+
+        The connection can be used again if the server keeps it open and no decrypted bytes follow the body.
+        """
         will_close = self._will_close if self._raw is None else self._raw.will_close
         is_through = not self._missing_bytes if self._raw is None else self.is_through
         return is_through and not will_close and not getattr(self._sock, "pending", int)()
 
     def close(self) -> None:
-        """Not to be used again: what is left of the body would be taken for the next answer."""
+        """Close the connection, as the rest of the body would be taken for the response to the next request."""
         if self.is_through:
             self._connection.end()
         self._connection.close()
 
     def release(self) -> None:
-        """The connection goes back to its pool."""
+        """Return the connection to its pool."""
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._raw is not None:
                 self._raw.close()
-            pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool that nobody holds any more
+            pool, self._pool = self._pool, None  # urllib3 closes the connections of a pool without references
             if connection.sock is not None:
                 connection.end()
                 permit = connection.permit
@@ -346,7 +374,7 @@ class HTTP1Exchange:
 
 
 def _taken(pool: Any, admission: Admission | None) -> Any:
-    """An idle connection of a pool that lives, else a new one that may open."""
+    """Return an idle connection of the pool that is still open, otherwise a new connection with a permit."""
     while True:
         connection = pool._get_conn()  # noqa: SLF001
         if connection.sock is not None or admission is None:
@@ -356,7 +384,10 @@ def _taken(pool: Any, admission: Admission | None) -> Any:
 
 
 def _send(sock: Any, request: bytes) -> None:
-    """`sendall`, without asking first whether there is room: for what is so short there nearly always is."""
+    """Send a request as `sendall` does, but without waiting for space in the send buffer first.
+
+    There is nearly always enough space for a short request.
+    """
     sent = 0
     if type(sock) is socket.socket:
         with suppress(BlockingIOError):
@@ -366,9 +397,10 @@ def _send(sock: Any, request: bytes) -> None:
 
 
 def _received(sock: Any, at_most: int) -> bytes:
-    """As much as is there, once something is.
+    """Receive all bytes that are available, up to `at_most`; wait for at least one byte.
 
-    TLS gives one record at a time, of at most 16 KiB: what else has come is taken along, as a block costs more.
+    TLS returns one record at a time, of at most 16 KiB. Further received records are added to the same block, as each
+    block costs more than a record.
     """
     if not isinstance(sock, ssl.SSLSocket):
         return bytes(sock.recv(at_most))
@@ -381,7 +413,7 @@ def _received(sock: Any, at_most: int) -> bytes:
             while missing_bytes and (record := sock.recv(min(missing_bytes, _RECORD_BYTES))):
                 records.append(record)
                 missing_bytes -= len(record)
-        except OSError:  # nothing more is there; what has failed fails again when it is asked for
+        except OSError:  # no further record was received, or an error that recurs at the next read
             pass
         finally:
             sock.settimeout(timeout_s)
@@ -389,7 +421,7 @@ def _received(sock: Any, at_most: int) -> bytes:
 
 
 class _Begun(io.RawIOBase):
-    """A socket of which a little has been read already."""
+    """The stream of a socket from which some bytes have been read already."""
 
     def __init__(self, arrived: bytes, rest: Any) -> None:
         super().__init__()
@@ -414,7 +446,7 @@ class _Begun(io.RawIOBase):
 
 
 class _WideSocket:
-    """As much of a socket as an `HTTPResponse` uses."""
+    """The part of the socket interface that `HTTPResponse` uses."""
 
     def __init__(self, sock: Any, arrived: bytes) -> None:
         self._sock = sock
@@ -426,8 +458,10 @@ class _WideSocket:
 
 
 class _HeadReader(io.BufferedReader):
-    """Knows whether there was a line to read. `http.client` takes an end within a head for the end of the head, and
-    then a file without length and without a byte for a whole one.
+    """A reader that records whether `readline` met the end of the stream.
+
+    `http.client` takes the end of the stream within a head for the end of the head. A response without a length
+    and without any byte of a body would then appear complete.
     """
 
     has_ended = False

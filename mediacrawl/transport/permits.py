@@ -1,14 +1,15 @@
-"""How many connections to a host are open: a limit that holds over all threads and processes of a run.
+"""Limit the number of open connections to each host, over all threads and processes of a run.
 
-A connection needs a permit from before it opens until the server has closed its side too; so an idle one counts.
+A connection needs a permit from before it opens until the server has closed its side too. An idle connection
+therefore counts.
 
-    ConnectionLimit     one for a run, in the process that leads it: grants permits, recalls those that idle
-    HostConnections     one for each process: its permits, and its connections that have them
+    ConnectionLimit     one for a run, in the leading process: grants permits, recalls unused permits
+    HostConnections     one for each process: its permits, and the connections that use them
     Permit              one for each connection
 
-Permits stay where they are: a process that closes a connection keeps its permit for the next one, and a process whose
-connections are kept alive asks for nothing. When a permit is asked for and none is free, all others that have some
-are asked to give back what they do not use, and close an idle connection for that. Nothing here blocks but `acquire`.
+A process that closes a connection keeps the permit for its next connection, and a process that keeps its connections
+alive requests no permits. When a permit is requested and none is free, all other holders of permits are requested to
+return their unused permits, and to close an idle connection for that purpose. Only `acquire` blocks.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-# So long a connection counts that was closed in the middle of an answer: a server that is just sending notices it
-# with one of its next packets, and nothing tells when.
+# A connection closed in the middle of a response counts for this time after its close. A server that is sending
+# notices the close with one of its next packets, and this side cannot observe when.
 CUT_COUNTS_S = 0.1
-_CLOSE_WITHIN_S = 2.0  # then a server that does not close its side is taken to have
+_CLOSE_WITHIN_S = 2.0  # after this time the server is assumed to have closed its side
 _WATCH_EVERY_S = 0.002
-_STAY_S = 1.0  # with nothing to watch
+_STAY_S = 1.0  # how long the watching thread stays with nothing to watch
 _LONG_IDLE_S = 1.0
 _ENTER_EVERY_S = 0.005
-_LOOK_EVERY_S = 0.1  # for a stop, while a permit is waited for
+_LOOK_EVERY_S = 0.1  # interval of the checks for a stop, while waiting for a permit
 _REPLY_WITHIN_S = 2.0
-_MOST_HOSTS = 512  # of which unused permits are kept: a host that is asked again soon needs no new one
-# tcp_states.h of Linux: the other side has closed.
+_MOST_HOSTS = 512  # hosts with kept unused permits: a further request to a host soon needs no new permit
+# States of tcp_states.h of Linux in which the other side has closed the connection.
 _CLOSED_THERE = {6, 7, 8, 9, 11}
 
 
@@ -55,30 +56,37 @@ class WaitClock(Protocol):
 
 
 class Holder(Protocol):
-    """Holds permits. May be called from any thread, and must not block."""
+    """A holder of permits. Its methods may be called from any thread, and must not block."""
 
     def grant(self, host: str) -> None:
-        """One more connection to the host may be open."""
+        """Receive a permit: another connection to the host may be open."""
 
     def deny(self, host: str) -> None:
-        """There is none now, and nobody will come back to it."""
+        """Receive a refusal: no permit is free now, and this request will not be granted later."""
 
     def recall(self, host: str, count: int) -> None:
-        """Give back so many, as soon as they are not used; 0: all that have not been used for a while."""
+        """Return `count` permits as soon as they are unused; 0: return all permits unused for a while."""
 
 
 class Limit(Protocol):
-    """Grants permits. Its answers go to the holder, at once or later."""
+    """A source of permits. Its decisions are sent to the holder, at once or later."""
 
     def ask(self, holder: Holder, host: str, *, wait: bool) -> None:
-        """Ask for a permit; the holder gets a `grant`, now or when there is one, or without `wait` a `deny`."""
+        """Request a permit for a holder.
+
+        The holder receives a `grant`, now or as soon as a permit is free. Without `wait`, the holder receives a
+        `deny` if no permit is free now.
+        """
 
     def give_back(self, holder: Holder, host: str, count: int) -> None:
-        """These permits are free."""
+        """Return `count` permits of a holder: they are free."""
 
 
 class _Granted:
-    """The permits of one host. (No dataclass here: its module is a twentieth of the start of `get`.)"""
+    """The permits granted for a host, and the holders that wait for a permit.
+
+    Not a dataclass: the import of `dataclasses` takes a twentieth of the start-up time of `get`.
+    """
 
     __slots__ = ("granted", "waiting")
 
@@ -87,7 +95,7 @@ class _Granted:
         self.waiting: deque[Holder] = deque()
 
     def drop(self, holder: Holder) -> None:
-        """Take away what a holder has, and what it waits for."""
+        """Remove the permits of a holder and its requests for permits."""
         self.granted.pop(holder, None)
         self.waiting = deque(other for other in self.waiting if other is not holder)
 
@@ -97,10 +105,10 @@ class _Granted:
 
 
 class ConnectionLimit:
-    """The permits of a run. Whoever asks first is served first."""
+    """The permits of a run. Requests for permits are served in the order in which they were made."""
 
     def __init__(self, limit: int) -> None:
-        """`limit` is the number of connections that may be open to each host; 0 is none."""
+        """Set the number of connections that may be open to each host; 0 means no limit."""
         self._limit = limit
         self._parts: dict[str, dict[str, int]] = {}
         self._hosts: dict[str, _Granted] = {}
@@ -109,20 +117,20 @@ class ConnectionLimit:
         self._lock = threading.Lock()
 
     def allow(self, host: str, limit: int, part: str = "") -> None:
-        """Give one host another limit. Where it has several parts, each with its own, they add up."""
+        """Set the limit of a host. The limits of several parts of a host (Scrapy download slots) add up."""
         if part == host and limit == self._limit and host not in self._parts:  # nearly always
             return
         with self._lock:
             self._parts.setdefault(host, {})[part] = limit
 
     def limit_of(self, host: str) -> float:
-        """How many connections to a host may be open; infinite where that is not limited."""
+        """Return how many connections to a host may be open; infinity if the number is not limited."""
         parts = self._parts.get(host)
         limits = list(parts.values()) if parts else [self._limit]
         return math.inf if 0 in limits else sum(limits)
 
     def held(self, holder: Holder, host: str) -> int:
-        """How many permits for a host a holder has, used or not."""
+        """Return the number of permits that a holder has for a host, used or unused."""
         permits = self._hosts.get(host)
         return permits.granted[holder] if permits is not None else 0
 
@@ -153,7 +161,7 @@ class ConnectionLimit:
         self._tell()
 
     def drop(self, holder: Holder) -> None:
-        """A holder is gone: what it held is free, what it asked for is not wanted."""
+        """Free the permits of a holder that has ended, and discard its requests for permits."""
         with self._lock:
             for host, permits in list(self._hosts.items()):
                 if holder in permits.granted or holder in permits.waiting:
@@ -162,7 +170,7 @@ class ConnectionLimit:
         self._tell()
 
     def _serve(self, host: str, permits: _Granted) -> None:
-        """Grant free permits to the holders that wait; recall permits while a holder still waits."""
+        """Grant free permits to the waiting holders. If a holder still waits afterwards, recall permits."""
         while permits.waiting and self._has_room(host, permits):
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
@@ -177,9 +185,10 @@ class ConnectionLimit:
         self._untold += [partial(holder.recall, host, needed) for holder in holders]
 
     def _tell(self) -> None:
-        """Tell the holders in the order of the decisions: a grant is told before the recall of the same permit.
+        """Send the decisions to the holders in order, so that a grant precedes the recall of the same permit.
 
-        One thread at a time tells, also the decisions of other threads; without the lock, as a holder may call back.
+        Only one thread at a time sends, and it also sends the decisions of other threads. The lock is not held
+        meanwhile, as a holder may call a method of the limit.
         """
         with self._lock:
             if self._is_telling:
@@ -205,14 +214,15 @@ class _Host:
     """The connections of this process to one host.
 
     Attributes:
-        permits: granted to this process.
-        open: connections that have one: busy, idle, or closing.
-        closing: closed on this side, and not on the other yet.
-        yielding: helpers that are about to close theirs.
-        owed: permits that are to be given back as soon as they are not used.
-        asked: permits that were asked for, and neither granted nor denied yet.
-        denied: how often there was none.
-        waiting: threads that want a permit; `urgent`: those that wait until there is one.
+        permits: permits granted to this process.
+        open: connections with a permit: busy, idle, or closing.
+        closing: connections closed on this side, but not on the server's side yet.
+        yielding: helper threads that are about to close their connections.
+        owed: permits that have to be returned as soon as they are unused.
+        asked: requested permits that are neither granted nor denied yet.
+        denied: number of denied requests.
+        waiting: threads that want a permit.
+        urgent: threads among them that wait until a permit is granted.
     """
 
     __slots__ = ("asked", "closing", "denied", "open", "owed", "permits", "urgent", "waiting", "yielding")
@@ -227,89 +237,93 @@ class _Host:
 
     @property
     def is_unused(self) -> bool:
-        """Whether there is no connection, and nobody who wants one."""
+        """Whether there is neither a connection nor a thread that wants a connection."""
         return not (self.open or self.waiting or self.asked)
 
     def take(self) -> bool:
-        """Use a permit for a connection, if one is not used."""
+        """Use a permit for a new connection, and return whether an unused permit was available."""
         is_free = self.unused > 0
         self.open += is_free
         return is_free
 
     def drop(self) -> None:
-        """A connection does without its permit from now on."""
+        """Count a connection as closed, so that its permit is unused."""
         self.open -= 1
 
     def wait(self, by: int, *, urgent: bool) -> None:
-        """One thread more, or one less, waits."""
+        """Change the number of waiting threads by `by`: 1 or -1."""
         self.waiting += by
         self.urgent += by * urgent
 
     def ask(self) -> bool:
-        """Whether one more permit is to be asked for, for the threads that wait."""
+        """Return whether to request another permit for the waiting threads, and count that request."""
         asks = self.asked < self.waiting
         self.asked += asks
         return asks
 
     def grant(self) -> None:
-        """One more permit is there."""
+        """Count a permit that was granted."""
         self.permits += 1
         self.asked = max(0, self.asked - 1)
 
     def deny(self) -> None:
-        """There is none."""
+        """Count a denied request."""
         self.denied += 1
         self.asked = max(0, self.asked - 1)
 
     def owe(self, count: int) -> None:
-        """So many permits are to be given back, or as many as there are."""
+        """Record that at least `count` permits have to be returned, or all permits if there are fewer."""
         self.owed = min(max(count, self.owed), self.permits)
 
     def give_back(self, count: int) -> None:
-        """So many are given back."""
+        """Remove `count` returned permits from the numbers."""
         self.permits -= count
         self.owed = min(self.owed - count, self.permits) if self.owed > count else 0
 
     def have_one_yield(self) -> bool:
-        """Whether one more helper is to close its connection."""
+        """Return whether another helper thread has to close its connection, and count that thread."""
         yields = self.owed + self.urgent > self.closing + self.yielding
         self.yielding += yields
         return yields
 
     def note(self, *, closing: int, yielded: bool) -> None:
-        """So many connections more, or less, are closing; and a helper may have been the one that closed it."""
+        """Add `closing` to the number of closing connections.
+
+        `yielded` means that the connection may have been closed by a helper thread.
+        """
         self.closing += closing
         self.yielding = max(0, self.yielding - yielded)
 
 
 class HostConnections:
-    """The permits of this process, and the connections that have them. Any thread."""
+    """The permits of this process, and the connections that use them. Thread-safe."""
 
     def __init__(
         self, limit: Limit | None = None, close_idle: Callable[[str, float], bool] = lambda _host, _idle_s: False
     ) -> None:
-        """Without a limit, every connection may open.
+        """Initialise without any permits. If `limit` is None, every connection may open.
 
-        `close_idle` closes a connection to a host that has been idle for so many seconds, if there is one, without
-        blocking; whether there was one.
+        `close_idle` takes a host and a number of seconds. It closes a connection to the host that has been idle for
+        at least that time, without blocking, and returns whether it closed a connection.
         """
         self._limit = limit
         self._close_idle = close_idle
         self._hosts: dict[str, _Host] = {}
-        self._forget_from = _MOST_HOSTS  # the number of hosts at which some are forgotten that have no connection
+        self._forget_from = _MOST_HOSTS  # number of hosts from which some hosts without connections are forgotten
         self._changed = threading.Condition()
         self._closing = _Closing()
 
     def acquire(
         self, host: str, cancel: StopCheck, has_idle: Callable[[], bool], *, wait: bool = True
     ) -> Permit | None:
-        """Get a permit for a new connection, and wait for it if need be.
+        """Acquire a permit for a new connection, and wait for it if necessary.
 
         Returns:
-            None where an idle connection has come back meanwhile, as `has_idle` says: take that.
+            The permit. None if a connection became idle meanwhile, according to `has_idle`: the caller has to use
+            that connection.
 
         Raises:
-            NoPermit: there is none now, and `wait` is False.
+            NoPermit: no permit is free now, and `wait` is False.
             Interrupted: `cancel` was set.
         """
         if self._limit is None:
@@ -348,14 +362,17 @@ class HostConnections:
                 asks = state.ask()
             if asks:
                 limit.ask(self, host, wait=wait)
-                continue  # the answer may be there already
-            self._close_idle(host, 0.0)  # that is one to another port of it
+                continue  # the limit may have granted or denied it already
+            self._close_idle(host, 0.0)  # `has_idle` is False: this closes a connection to another port of the host
             with self._changed:
                 if state.unused <= 0 and not has_idle():
                     self._changed.wait(_LOOK_EVERY_S)
 
     def became_idle(self, host: str) -> None:
-        """A connection can be used by others now; or it goes, where another process waits for its permit."""
+        """Notify waiting threads that a connection has become idle and can be reused.
+
+        If another process waits for a permit of this host, an idle connection is closed.
+        """
         if self._limit is None or (state := self._hosts.get(host)) is None:
             return
         if state.waiting:
@@ -365,14 +382,17 @@ class HostConnections:
             self._close_idle(host, 0.0)
 
     def yields(self, host: str) -> bool:
-        """Whether a helper is to close its connection, for a file that waits for one. As many do as have to."""
+        """Return whether a helper thread has to close its connection, because another file waits for a connection.
+
+        The result is True for no more helper threads than necessary.
+        """
         state = self._hosts.get(host)
-        if state is None or not (state.owed or state.urgent):  # nearly always, and asked for each block
+        if state is None or not (state.owed or state.urgent):  # nearly always; called for each block
             return False
         with self._changed:
             return state.have_one_yield()
 
-    # From the limit
+    # Called by the limit
 
     def grant(self, host: str) -> None:
         """See `Holder.grant`."""
@@ -412,18 +432,18 @@ class HostConnections:
         self._give_back(host, given)
 
     def owes(self, host: str) -> bool:
-        """Whether permits are to be given back, beyond those whose connections are closing."""
+        """Return whether more permits are owed than connections are closing."""
         with self._changed:
             state = self._hosts.get(host)
             return state is not None and state.owed > state.closing
 
-    # From connections
+    # Called by the connections
 
     def close(self, host: str, sock: socket.socket | None, *, cut: bool) -> None:
-        """See `Permit.close`. The permit is free as soon as the server has closed the connection too."""
+        """Close a connection; see `Permit.close`. The permit is free once the server has closed its side too."""
         is_closed = not cut if sock is None else _is_closed_there(sock)
         if sock is not None and not is_closed:
-            with suppress(OSError):  # not the method of an SSLSocket, see `_cut` in `sockets`
+            with suppress(OSError):  # not `SSLSocket.shutdown`, see `watchdog.cut`
                 socket.socket.shutdown(sock, socket.SHUT_RDWR if cut else socket.SHUT_WR)
         if sock is not None and (is_closed or cut):
             sock.close()
@@ -435,7 +455,7 @@ class HostConnections:
             self._closing.add(sock, within_s, lambda: self._closed(host))
 
     def release(self, host: str) -> None:
-        """A connection is closed on both sides, or was never opened."""
+        """Free the permit of a connection that is closed on both sides, or was never opened."""
         with self._changed:
             state = self._hosts[host]
             state.drop()
@@ -452,19 +472,22 @@ class HostConnections:
             self._hosts[host].note(closing=closing, yielded=yielded)
 
     def _forget_hosts(self) -> list[tuple[str, int]]:
-        """Of very many hosts, forget half of those without connections, the older ones; return their permits."""
+        """Forget the older half of the hosts without connections, if very many hosts are known.
+
+        Return the forgotten hosts with the numbers of their permits.
+        """
         if len(self._hosts) < self._forget_from:
             return []
         unused = [host for host, state in self._hosts.items() if state.is_unused]
         forgotten = [(host, self._hosts.pop(host).permits) for host in unused[: len(unused) // 2 + 1]]
-        self._forget_from = max(_MOST_HOSTS, len(self._hosts) + _MOST_HOSTS // 2)  # not to look at all for each
+        self._forget_from = max(_MOST_HOSTS, len(self._hosts) + _MOST_HOSTS // 2)  # limits the scans of all hosts
         return forgotten
 
     def _settled(self, state: _Host, kept: int = 0) -> int:
-        """How many permits go back: what is owed and not used.
+        """Remove the owed permits that are unused, and return their number; the caller returns them to the limit.
 
-        `kept` of those that are not used stay: threads are about to use them. If they went back at once, two
-        processes could pass a permit to and fro, and no request would be sent.
+        `kept` unused permits remain, because waiting threads are about to use them. If these permits were returned at
+        once, two processes could pass a permit back and forth without sending any request.
         """
         given = max(0, min(state.owed, state.unused - kept))
         state.give_back(given)
@@ -476,11 +499,11 @@ class HostConnections:
 
 
 class NoPermit(Exception):
-    """No connection to that host is free now."""
+    """No further connection to the host may be opened now."""
 
 
 class Permit:
-    """For one connection to a host: from before it opens until it is closed."""
+    """The permit for a connection to a host, from before the connection opens until it is closed."""
 
     __slots__ = ("_connections", "host")
 
@@ -489,14 +512,14 @@ class Permit:
         self.host = host
 
     def became_idle(self) -> None:
-        """See `HostConnections.became_idle`. Call it when the connection can be taken by others."""
+        """Report that the connection can be reused by other threads; see `HostConnections.became_idle`."""
         if self._connections is not None:
             self._connections.became_idle(self.host)
 
     def close(self, sock: socket.socket | None, *, cut: bool) -> None:
-        """Close the connection. `sock` is None where there is none, or somebody else has closed it just now.
+        """Close the connection. `sock` is None if there is no connection, or if other code has just closed it.
 
-        `cut` says that it was in the middle of an answer, so that the server does not expect it.
+        `cut` is True if the close happens in the middle of a response, so that the server does not expect it.
         """
         connections, self._connections = self._connections, None
         if connections is not None:
@@ -506,21 +529,22 @@ class Permit:
 
 
 class HostPaused(Exception):
-    """The host has asked for quiet since its connection was chosen."""
+    """The host requested a pause after the connection for the request was chosen."""
 
 
 class Pauses(Protocol):
-    """See `retry.HostPauses`."""
+    """See `download.retry.HostPauses`."""
 
     def remaining_s(self, host: str) -> float: ...
 
 
 class Admission(NamedTuple):
-    """For one request to a host: the permit of its connection, and a last look before it is sent.
+    """The admission of a request to a host: the permit of its connection, and a final check before sending.
 
     Attributes:
-        wait: until there is a permit. A helper does without.
-        progress: says since when the host is waited for, and not others that have its connections.
+        wait: whether to wait for a permit. A helper thread does not wait.
+        progress: records since when the transfer waits for the host. The time spent waiting for a permit, while other
+            transfers use the connections, does not count.
     """
 
     connections: HostConnections
@@ -531,7 +555,7 @@ class Admission(NamedTuple):
     progress: WaitClock | None = None
 
     def permit(self, has_idle: Callable[[], bool]) -> Permit | None:
-        """See `HostConnections.acquire`."""
+        """Acquire a permit as `HostConnections.acquire` does, and update `progress`."""
         if self.progress is not None:
             self.progress.wait(None)
         permit = self.connections.acquire(self.host, self.cancel, has_idle, wait=self.wait)
@@ -540,14 +564,15 @@ class Admission(NamedTuple):
         return permit
 
     def check(self) -> None:
-        """Raise `HostPaused` where nothing may be sent now: to wait for a connection may have taken long."""
+        """Raise `HostPaused` if the host is paused now: the wait for a connection may have taken long."""
         if self.pauses.remaining_s(self.host) > 0:
             raise HostPaused(self.host)
 
 
 class FileConnections:
-    """The connections of one file: no more at a time than it may have, those included that the server still has to
-    see closed. For threads that fetch it together.
+    """Limits the number of connections that the threads of a file use at the same time.
+
+    Connections that the server has not seen closed yet are included.
     """
 
     __slots__ = ("_clock", "_cut", "_limit", "_lock", "_open")
@@ -557,13 +582,13 @@ class FileConnections:
         self._clock = clock
         self._lock = threading.Lock()
         self._open = 0
-        self._cut: tuple[float, ...] = ()  # until when these count
+        self._cut: tuple[float, ...] = ()  # monotonic times until which cut connections count
 
     def enter(self, cancel: StopCheck, *, wait: bool = True) -> None:
-        """Wait until one more may be used; then it is to `leave`.
+        """Wait until another connection may be used, and count it. The caller has to call `leave` afterwards.
 
         Raises:
-            NoPermit: there is none now, and `wait` is False.
+            NoPermit: no further connection is allowed now, and `wait` is False.
             Interrupted: `cancel` was set.
         """
         while not self._enters():
@@ -582,7 +607,7 @@ class FileConnections:
             return has_room
 
     def leave(self, *, cut: bool) -> None:
-        """It is not used any more; `cut` says that it was closed in the middle of an answer."""
+        """Count a connection as no longer in use; `cut` means that it was closed in the middle of a response."""
         with self._lock:
             self._open -= 1
             if cut:
@@ -590,7 +615,7 @@ class FileConnections:
 
 
 class _Watched(NamedTuple):
-    """A connection that this side has closed. `sock` is None where nothing tells when the other side has."""
+    """A connection closed on this side. `sock` is None if the close on the other side cannot be observed."""
 
     sock: socket.socket | None
     until: float
@@ -598,8 +623,10 @@ class _Watched(NamedTuple):
 
 
 class _Closing:
-    """Connections that are closed on this side, until they are on the other. Has a thread while there are some, and a
-    moment longer: where each file comes from another host, one connection after another is closed.
+    """The connections that are closed on this side, but not on the other side yet.
+
+    A thread runs while there are any, and a moment longer: if each file is on another host, connections are closed in
+    quick succession.
     """
 
     def __init__(self) -> None:
@@ -608,7 +635,10 @@ class _Closing:
         self._has_thread = False
 
     def add(self, sock: socket.socket | None, at_most_s: float, then: Callable[[], None]) -> None:
-        """Call `then` when the other side has closed the connection, or after so long; then free the socket."""
+        """Watch a connection until the other side closes it, or for `at_most_s` seconds.
+
+        Close the socket and call `then` afterwards.
+        """
         with self._changed:
             self._new.append(_Watched(sock, time.monotonic() + at_most_s, then))
             starts, self._has_thread = not self._has_thread, True
@@ -616,7 +646,7 @@ class _Closing:
         if starts:
             try:
                 threading.Thread(target=self._watch, daemon=True, name="closing").start()
-            except RuntimeError:  # none can be started: the process is about to end, or there are too many
+            except RuntimeError:  # no thread can start: the interpreter is exiting, or there are too many threads
                 self._watch(stay_s=0.0)
 
     def _watch(self, stay_s: float = _STAY_S) -> None:
@@ -634,7 +664,7 @@ class _Closing:
 
     @staticmethod
     def _looked_at(watched: list[_Watched]) -> list[_Watched]:
-        """Wait a moment; those that are still open."""
+        """Wait a moment, finish the closed and expired connections, and return the rest."""
         poll = select.poll()
         for one in watched:
             if one.sock is not None and one.sock.fileno() >= 0:
@@ -653,7 +683,7 @@ class _Closing:
 
 
 def _is_closed_there(sock: socket.socket) -> bool:
-    """Whether the other side has closed a connection; False where the system does not tell."""
+    """Return whether the other side has closed a connection; False if the system does not report the state."""
     if sock.fileno() < 0:
         return True
     try:

@@ -1,4 +1,7 @@
-"""Which transport carries transfers: a plain record, so that another process can make the same one."""
+"""The choice of the transport that carries transfers.
+
+The choice is a plain record, so that another process can make the same transport from it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ class TransportChoice(NamedTuple):
     """The settings of a transport.
 
     Attributes:
-        name: `requests` or `curl`.
-        session_factory: dotted path of a callable that makes a `requests.Session`, or what behaves like one.
-        verify: True, False, or the path of a bundle of certificates.
-        block_private: refuse addresses that are not public.
+        name: name of the transport, `requests` or `curl`.
+        session_factory: dotted path of a callable that returns a `requests.Session`, or an object with the same
+            interface.
+        verify: whether to verify TLS certificates, or the path of a bundle of CA certificates.
+        block_private: whether to refuse addresses that are not public.
     """
 
     name: str = "requests"
@@ -30,7 +34,12 @@ class TransportChoice(NamedTuple):
 
 
 def make_transport(choice: TransportChoice) -> Transport:
-    """Raises `UsageProblem` for one that is not there, or not known."""
+    """Make the transport that `choice` describes.
+
+    Raises:
+        UsageProblem: the transport is unknown or not installed, its session factory cannot be imported, or the
+            transport does not support a session factory.
+    """
     verify, block_private = choice.verify, choice.block_private
     match choice.name:
         case "requests":
@@ -46,8 +55,8 @@ def make_transport(choice: TransportChoice) -> Transport:
 
 def _curl_class() -> type[CurlTransport]:
     try:
-        from mediacrawl.transport.curl import CurlTransport  # noqa: PLC0415 - its package is optional
-    except ImportError as error:  # not there, or without the library that it needs
+        from mediacrawl.transport.curl import CurlTransport  # noqa: PLC0415 - pycurl is an optional dependency
+    except ImportError as error:  # pycurl is not installed, or its libcurl is missing
         raise UsageProblem(
             f"MEDIACRAWL_TRANSPORT=curl needs pycurl: pip install 'mediacrawl[curl]' ({error})"
         ) from None

@@ -1,4 +1,7 @@
-"""The only file that knows `requests`: one GET, its head, and a body in blocks. No redirects, no retries."""
+"""The transport on `requests`: a GET request, the head of its response, and a body in blocks.
+
+The transport follows no redirects and makes no retries.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +33,24 @@ if TYPE_CHECKING:
     from mediacrawl.transport.permits import Admission, Permit
 
 BLOCK_BYTES = 512 * 1024
-# A block is asked for in full and then cut to what came, mostly to less than glibc keeps when it is freed. So its
-# memory would come anew from the system for each block, page by page, which costs more than to read it. Once a larger
-# one has been freed, glibc keeps them all (mallopt(3), M_MMAP_THRESHOLD).
+# A block is allocated in full size and then cut to the bytes received, mostly below the size at which the release of
+# a block makes glibc keep the memory of further blocks. The system would then supply the memory of each block anew,
+# page by page, which costs more than reading the block. Once a larger block has been freed, glibc keeps the memory of
+# all blocks (mallopt(3), M_MMAP_THRESHOLD).
 _ = bytes(4 * BLOCK_BYTES)
 del _
-_DRAINED_BYTES = 64 * 1024  # what is left of an answer that is of no use: an error page, mostly
+_DRAINED_BYTES = 64 * 1024  # longest rest of an unused body that is read, mostly of an error page
 _DRAINED_WITHIN_S = 1.0
 _DRAINED_AT_END_WITHIN_S = 0.02
-# What a session of another kind may raise when it stands in is not known here: OSError covers requests' own tree.
+# OSError covers the exceptions of requests. The exceptions of a custom session are not known here.
 _BROKEN = (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException)
 
 
 class RequestsTransport:
-    """`requests`: one adapter for all threads, and one session for each, as sessions are not made for sharing."""
+    """The transport on `requests`.
+
+    All threads share an adapter. Each thread has its own session, as sessions are not designed for sharing.
+    """
 
     def __init__(
         self,
@@ -53,12 +60,12 @@ class RequestsTransport:
         block_private: bool = False,
     ) -> None:
         self._factory = session_factory
-        self._goes_straight = session_factory is requests.Session  # nobody has a say but we
+        self._goes_straight = session_factory is requests.Session  # no custom session can change the requests
         self._watch = HeadWatchdog()
         self._adapter = GuardedAdapter(self._watch, block_private=block_private)
         self._verify = verify
         self._local = threading.local()
-        self._sessions: WeakSet[requests.Session] = WeakSet()  # those of threads that live
+        self._sessions: WeakSet[requests.Session] = WeakSet()  # sessions of live threads
         self._lock = threading.Lock()
 
     def get(
@@ -85,7 +92,7 @@ class RequestsTransport:
         return answer
 
     def abort(self) -> None:
-        """Wake up threads that wait for a head."""
+        """Wake up the threads that wait for the head of a response."""
         self._watch.cut_all()
 
     def close_idle(self, host: str, idle_s: float) -> bool:
@@ -102,7 +109,7 @@ class RequestsTransport:
     def _through(
         self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
     ) -> _RequestsResponse:
-        """One GET of a session: through a proxy, or of a session that somebody else has made."""
+        """Send a GET request with a session: through a proxy, or with a session from a custom factory."""
         response = self._session().get(
             url,
             headers=dict(headers),
@@ -115,7 +122,7 @@ class RequestsTransport:
         headers = {name.lower(): value for name, value in response.headers.items()}
         head = _Head(response.status_code, response.reason or "", headers)
         answer = _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
-        with suppress(AttributeError):  # a session of another kind
+        with suppress(AttributeError):  # a custom session
             answer.split_cookies(response.raw.headers)
         return answer
 
@@ -123,14 +130,14 @@ class RequestsTransport:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = self._factory()
-            # Cookies, credentials and proxies are the crawl's business: nothing from .netrc or the environment.
+            # The crawl sets cookies, credentials and proxies: none are taken from .netrc or the environment.
             session.trust_env = False
             session.headers.clear()
             session.cookies.set_policy(_NoCookies())
-            # It would read the whole body of a redirect and parse where it leads, though it is not to follow.
+            # A session would read the complete body of a redirect and parse its target, though none is followed.
             session.get_redirect_target = lambda _response: None  # type: ignore[method-assign,assignment]
             for prefix in ("http://", "https://"):
-                if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not somebody's own
+                if type(session.adapters.get(prefix)) is requests.adapters.HTTPAdapter:  # not a custom adapter
                     session.mount(prefix, self._adapter)
             with self._lock:
                 self._sessions.add(session)
@@ -138,7 +145,7 @@ class RequestsTransport:
 
 
 class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignore[name-defined,misc]
-    """Keep none: cookies come with each request, from the crawl's own jar."""
+    """A policy that keeps no cookies: each request carries the cookies of the crawl's own jar."""
 
     def set_ok(self, *_: Any) -> bool:
         return False
@@ -146,7 +153,10 @@ class _NoCookies(requests.cookies.cookielib.DefaultCookiePolicy):  # type: ignor
 
 @contextmanager
 def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
-    """A permit for a request of a session, of which it is not known which connection it takes: that of its answer."""
+    """Acquire a permit for a request of a session, and close the permit if the request fails.
+
+    The connection that the session uses is not known here, so the permit belongs to the response.
+    """
     permit = admission.permit(lambda: False) if admission is not None else None
     try:
         if admission is not None:
@@ -159,14 +169,15 @@ def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
 
 
 def _straight(raw: HTTP1Exchange, url: str, timeout_s: float) -> _RequestsResponse:
-    """The same GET as of a session, with the work left out that it does for each: what it would send, over the pool
-    that it would take.
+    """Return the response to a request that was sent without a session.
+
+    The request and the pool are the same as with a session, but the work of a session for each request is saved.
     """
     head = _Head(raw.status, raw.reason, raw.headers)
     return _RequestsResponse(raw, raw.release, url, timeout_s, head=head)
 
 
-# Nothing in it is for `requests` to change: no escape, no dot segment, no credentials, no fragment, no capital host.
+# A URL that `requests` would not change: no escape, no dot segment, no credentials, no fragment, no upper-case host.
 _PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
 _PLAIN_URL = re.compile(
     rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
@@ -175,7 +186,11 @@ _PLAIN_URL = re.compile(
 
 
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
-    """Origin and request (RFC 9112 3), as `requests` prepares it: it refuses what would break out of a line."""
+    """Return the origin and the request (RFC 9112 3), as `requests` prepares it.
+
+    Raises:
+        RequestException, ValueError: the URL or a header is invalid, or has text that would break out of its line.
+    """
     plain = _PLAIN_URL.fullmatch(url)
     if plain is not None:
         origin, target, fields = plain[1], plain[2], _fields(tuple(headers.items()))
@@ -191,7 +206,7 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
 
 
-# As a session sends it, where the crawl says nothing.
+# As sent by a session, if the crawl sets no User-Agent.
 _USER_AGENT = f"python-urllib3/{urllib3.__version__}"  # type: ignore[attr-defined]
 _LINE_END = re.compile(r"[\r\n\0]")
 _BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
@@ -199,26 +214,26 @@ _BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
 
 @lru_cache(maxsize=64)
 def _host_of(origin: str) -> bytes:
-    """With the port, unless it goes without saying (RFC 9110 7.2)."""
+    """Return the value of the Host field: with the port, unless it is the default port (RFC 9110 7.2)."""
     scheme, _, netloc = origin.partition("://")
     netloc = _ZONE.sub("]", netloc.removesuffix(f":{DEFAULT_PORTS.get(scheme)}"))
     host, colon, port = netloc.rpartition(":") if _PORT.search(netloc) else (netloc, "", "")
     return f"{host.removesuffix('.')}{colon}{port}".encode("ascii")
 
 
-_ZONE = re.compile(r"%25[^\]]*\]")  # of a link-local address: for this machine alone (RFC 6874 3)
+_ZONE = re.compile(r"%25[^\]]*\]")  # zone of a link-local address, valid only on this machine (RFC 6874 3)
 _PORT = re.compile(r":[0-9]*$")
 
 
-@lru_cache(maxsize=64)  # those of all files of a site, or of a page of it, are the same
+@lru_cache(maxsize=64)  # all files of a site, or of a page of it, have the same headers
 def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Lines of a head; of those with one name the last counts."""
+    """Return the header lines of a request; if several headers have the same name, the last counts."""
     named = {"accept-encoding": ("Accept-Encoding", "identity"), "user-agent": ("User-Agent", _USER_AGENT)}
     named |= {name.lower(): (name, value) for name, value in headers}
-    named.pop("host", None)  # it follows from the URL
+    named.pop("host", None)  # derived from the URL
     for header in named.values():
         check_header_validity(header)
-        if _LINE_END.search("".join(header)):  # requests before 2.34 let one through at the end of a value
+        if _LINE_END.search("".join(header)):  # requests before 2.34 accepts a line end at the end of a value
             raise requests.exceptions.InvalidHeader(f"a line end in the header {header[0]!r}")
     return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
 
@@ -252,7 +267,7 @@ class _RequestsResponse:
         self.status, self.reason, self.headers = head
 
     def split_cookies(self, raw_headers: Any) -> None:
-        """Repeated Set-Cookie fields apart."""
+        """Separate repeated Set-Cookie fields with line ends, as `TransportResponse` describes."""
         if cookies := raw_headers.getlist("set-cookie"):
             self.headers["set-cookie"] = "\n".join(cookies)
 
@@ -263,8 +278,8 @@ class _RequestsResponse:
     def _raw_blocks(self) -> Iterator[bytes]:
         raw = self._raw
         try:
-            # read1, not read: a block is handed on as soon as it is there, so that slow servers show progress,
-            # a stop is seen at once, and a stall is noticed.
+            # read1, not read: a block is yielded as soon as it is received, so that slow servers show progress,
+            # a stop takes effect at once, and a stall is detected.
             while block := raw.read1(BLOCK_BYTES, decode_content=False):
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
@@ -284,8 +299,9 @@ class _RequestsResponse:
             raise translated(error, self.url, self._timeout_s) from None
 
     def drain(self, within_s: float) -> None:
-        """Read what is left of a body that nobody wants, if it is short: then the connection can be used for the next
-        request, or is closed where the server expects it.
+        """Read the rest of an unused body, if the rest is short.
+
+        The connection can then be used for the next request, or is closed where the server expects it.
         """
         with suppress(Exception):
             if isinstance(self._raw, HTTP1Exchange):
@@ -312,7 +328,10 @@ class _RequestsResponse:
         return self._is_cut
 
     def _leave_off(self) -> None:
-        """A body that was not read to its end would poison the next request."""
+        """Read the rest of the body if it is short, and close the connection otherwise.
+
+        The rest of a body would otherwise be taken for the response to the next request.
+        """
         if not self._is_broken and isinstance(self._raw, HTTP1Exchange) and not self._raw.is_through:
             self.drain(_DRAINED_AT_END_WITHIN_S)
         if not self._raw.isclosed():

@@ -1,7 +1,7 @@
-"""Cut connections whose head does not come to an end.
+"""Cut connections on which the head of a response does not end in time.
 
-`requests` has no limit for the whole head of a response: a server that sends one header line now and then would hold
-a thread for ever.
+`requests` has no time limit for the complete head of a response: a server that sends a header line now and then would
+block a thread for ever.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _LOOK_EVERY_S = 0.5
-HEAD_TIMEOUTS = 2  # as long as so many silences, a head may take in all
+HEAD_TIMEOUTS = 2  # time limit for a complete head, in multiples of the read timeout
 
 
 class HeadWatchdog:
-    """Cuts connections whose head does not come to an end; one thread for all, started when it is needed."""
+    """Cuts connections on which the head of a response does not end in time.
+
+    A single thread watches all connections. The thread starts when the first connection is watched.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,13 +33,17 @@ class HeadWatchdog:
         self._stopped = False
 
     def watching(self, sock: Any, timeout_s: float | None) -> AbstractContextManager[None]:
-        """While the block runs, `sock` is cut when the time is over."""
+        """Return a context manager that cuts `sock` if its block is still running at the time limit.
+
+        The limit is `HEAD_TIMEOUTS` times `timeout_s`. Nothing is watched without a socket or without a timeout.
+        """
         if sock is None or not timeout_s:
             return nullcontext()
         return _Watched(self, sock, time.monotonic() + HEAD_TIMEOUTS * timeout_s)
 
     def begin(self, sock: Any, until: float) -> None:
-        self._waiting[id(sock)] = until, sock  # before the look at `_stopped`: a stop sees it, or is seen
+        # Written before `_stopped` is read: either `cut_all` sees this entry, or `begin` sees the stop.
+        self._waiting[id(sock)] = until, sock
         if self._thread is None:
             self._start()
         if self._stopped:
@@ -52,7 +59,7 @@ class HeadWatchdog:
                 self._thread.start()
 
     def cut_all(self) -> None:
-        """A stop, for good: nobody waits for a head any more, nor begins to."""
+        """Cut all watched connections, now and from now on: a stop for good."""
         self._stopped = True
         for _, sock in list(self._waiting.values()):
             cut(sock)
@@ -69,7 +76,7 @@ class HeadWatchdog:
 
 
 class _Watched:
-    """A block in which a head is waited for."""
+    """The context manager of a block that waits for the head of a response."""
 
     __slots__ = ("_sock", "_until", "_watch")
 
@@ -84,9 +91,11 @@ class _Watched:
 
 
 def cut(sock: Any) -> None:
-    """Not close: the thread that reads must see an end, not a number that another file has got meanwhile.
+    """Shut a connection down in both directions, so that a thread that is reading sees the end of the stream.
 
-    Nor the method of an `SSLSocket`: that one takes its TLS away first, and who reads gets ciphertext for a body.
+    The socket is not closed here: the file descriptor could be assigned to another file while the thread still reads
+    from it. `SSLSocket.shutdown` is not called either: that method discards the TLS state first, and the reading
+    thread would then receive ciphertext as the body.
     """
     with suppress(OSError):
         if isinstance(sock, socket.socket):

@@ -1,4 +1,4 @@
-"""URLs as plain values: which ones can be fetched, and where they lead. Pure."""
+"""URLs as plain values: their origins, and whether they can be fetched. No I/O."""
 
 from mediacrawl.urls.origin import DEFAULT_PORTS, Origin
 

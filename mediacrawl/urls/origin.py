@@ -1,4 +1,4 @@
-"""Which URLs can be fetched, and where they lead. Pure."""
+"""The origins of URLs, and whether a URL can be fetched. No I/O."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")  # or a control character: `urlsplit` drops those in front
-# Of an IPv6 address only a port may follow, and only credentials may come before it (RFC 3986 3.2.2).
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")  # or a control character: `urlsplit` drops leading control characters
+# Only a port may follow an IPv6 address, and only credentials may precede it (RFC 3986 3.2.2).
 _BESIDE_BRACKETS = re.compile(r"\](?!:\d*$|$)|(?<![/@])\[")
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port (RFC 9110 4.3.1). Cookies and credentials stay within one."""
+    """Scheme, host and port (RFC 9110 4.3.1). Cookies and credentials are sent to no other origin."""
 
     scheme: str
     host: str
@@ -23,16 +23,16 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Origin | None:
-        """None for what is not an http or https URL with a host."""
+        """Return the origin of a URL; None if it is not an http or https URL with a host."""
         beginning = _BEGINNING.match(url)
-        if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # which others take for a slash
+        if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # other parsers read it as "/"
             return None
         if ("]" in beginning[0] or "[" in beginning[0]) and _BESIDE_BRACKETS.search(beginning[0]):
             return None
         return _origin_of(beginning[0])
 
 
-@lru_cache(maxsize=256)  # asked for several times in each transfer, and many files come from one host
+@lru_cache(maxsize=256)  # used several times in each transfer, and many files have the same host
 def _origin_of(beginning: str) -> Origin | None:
     try:
         parts = urlsplit(beginning)

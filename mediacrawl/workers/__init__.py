@@ -1,1 +1,1 @@
-"""Transfers in processes of their own: a thread more makes `requests` slower, a process more makes it faster."""
+"""Transfers in separate processes: an additional thread makes `requests` slower, an additional process faster."""

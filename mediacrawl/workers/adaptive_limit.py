@@ -1,4 +1,4 @@
-"""How many threads of a process are worth while at a time."""
+"""A limit on the threads that work at the same time, adapted to the load of the process."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import Outcome
 
 LOOK_EVERY_S = 0.05
-BUSY, IDLE = 0.4, 0.25  # of the time; other processes want the cores too
+BUSY, IDLE = 0.4, 0.25  # shares of the time; other processes need the cores too
 SMALL_BYTES = 1024 * 1024
 _NOTE_EVERY_S = 0.01
 
 
 class AdaptiveThreadLimit:
-    """Lets as many threads work as keep the process at work, and no more.
+    """A limit that admits as many threads as keep the process busy, and no more.
 
-    Threads that work at the same time make each other slow in CPython: every call to the system hands the interpreter
-    over, and small files are hardly anything but such calls (four threads took twice the time of one for the same
-    files). Threads that wait for the network do not, nor those that write and hash large blocks. So while small files
-    keep the process at work most of the time, half as many are let in each time, down to one; else twice as many.
-    And one that is alone tells how many it takes for that, by what it works of the time that it takes.
+    In CPython, threads that work at the same time slow each other down: every system call hands the interpreter over,
+    and small files consist of little but system calls (four threads took twice the time of one for the same files).
+    Threads that wait for the network, or write and hash large blocks, do not slow others down. The limit is therefore
+    halved, down to 1, while small files take more than 40 % of the time (`BUSY`), and doubled while they take less
+    than 25 % (`IDLE`). A batch of small files that runs alone also lowers the limit: the share of its time in which
+    its thread works shows how many threads reach `BUSY`.
 
     Args:
-        most: threads at a time.
-        first: as many at first.
-        clock, worked: in seconds, the time, and the time that the calling thread was at work.
+        most: the maximum number of threads at a time.
+        first: the initial limit; None for `most`.
+        clock: returns the time in seconds.
+        worked: returns the CPU time of the calling thread in seconds.
     """
 
     def __init__(
@@ -45,17 +47,17 @@ class AdaptiveThreadLimit:
         self._clock = clock
         self._worked = worked
         self._changed = threading.Condition()
-        self._inside: dict[int, tuple[float, float]] = {}  # by thread: the times when it was last noted
-        self._waiting = 0  # of those inside, as far as told
-        self._wanting = 0  # threads that want to come in
-        self._is_watched = False  # by one of them
-        self._small_s = 0.0  # at work for small files
+        self._inside: dict[int, tuple[float, float]] = {}  # by thread: clock and CPU time at its last note
+        self._waiting = 0  # threads inside that wait, as of the last `discount`
+        self._wanting = 0  # threads that wait to be admitted
+        self._is_watched = False  # one of the waiting threads watches the load
+        self._small_s = 0.0  # CPU time spent on small files
         self._looked_at = clock(), 0.0
         self._is_open = False
         self.limit = most if first is None else min(first, most)
 
     def bring(self, batch: Callable[[], list[Outcome]]) -> list[Outcome]:
-        """Carry it out, as soon as there is room. Who does may `note` its files meanwhile."""
+        """Run a batch as soon as the limit admits the thread, and return its outcomes. It may `note` its files."""
         self._enter()
         try:
             began_at, began_s = self._inside[threading.get_ident()]
@@ -69,31 +71,35 @@ class AdaptiveThreadLimit:
             self._leave()
 
     def note(self, size_bytes: int) -> None:
-        """By a thread inside: the file that it was at had that size. Costs nothing to speak of."""
+        """Note the size in bytes of the file that an admitted thread has finished. The cost is negligible."""
         if self._clock() - self._inside[threading.get_ident()][0] >= _NOTE_EVERY_S:
             self._account(size_bytes)
 
     @property
     def is_wanted(self) -> bool:
-        """Whether threads want to come in."""
+        """Whether threads wait to be admitted."""
         return self._wanting > 0
 
     def discount(self, waiting: int) -> None:
-        """Let others in for threads inside that have been waiting for a while, and take no work from anybody."""
+        """Exclude `waiting` admitted threads from the limit, as they only wait, and admit other threads for them."""
         with self._changed:
             more, self._waiting = waiting - self._waiting, waiting
             if more > 0:
                 self._changed.notify(more)
 
     def open(self) -> None:
-        """For all, and for good: a stop lets nobody wait."""
+        """Let all threads in from now on, so that no thread waits during a stop."""
         with self._changed:
             self._is_open = True
             self.limit = 1_000_000
             self._changed.notify_all()
 
     def _account(self, size_bytes: int) -> tuple[float, float]:
-        """What the thread has done since it was last noted was for files of about that size. Both times of now."""
+        """Count the CPU time of the calling thread since its last note as work on files of about that size.
+
+        Returns:
+            The current clock and CPU time in seconds.
+        """
         thread, now, worked_s = threading.get_ident(), self._clock(), self._worked()
         if size_bytes < SMALL_BYTES:
             self._small_s += worked_s - self._inside[thread][1]
@@ -116,11 +122,11 @@ class AdaptiveThreadLimit:
                 self._wait()
             self._wanting -= 1
             if self._wanting and not self._is_watched:
-                self._changed.notify()  # the next one watches
+                self._changed.notify()  # the next thread watches the load
             self._inside[threading.get_ident()] = self._clock(), self._worked()
 
     def _wait(self) -> None:
-        """Wait for a change. One of the threads that wait looks, as those inside may all be waiting for long."""
+        """Wait for a change. One waiting thread checks the load, as all admitted threads may wait for long."""
         watches, self._is_watched = not self._is_watched, True
         if not watches:
             self._changed.wait()

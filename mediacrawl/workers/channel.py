@@ -1,4 +1,4 @@
-"""Messages to and from another process, over a socket."""
+"""Messages between two processes, over a socket."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mediacrawl.system.scheduling import use_batch_scheduling
 
 
 class Channel:
-    """One end of a connection between two processes. Messages are pickled, and arrive in the order of `post`.
+    """One end of a connection between two processes. Messages are pickled, and received in the order of `post`.
 
-    `post` never blocks, as a thread of the channel writes to the socket. So a process that does not read stops this
-    one thread, and neither the event loop nor the thread that receives: two processes with much to say to each other
-    cannot wait for each other with full sockets.
+    `post` never blocks, as a thread of the channel writes to the socket. A process that does not read therefore
+    blocks only this thread, and neither the event loop nor the receiving thread. Two processes that exchange many
+    messages cannot deadlock with full sockets.
 
-    A message that is posted after the other process has gone is dropped; `receive` tells that it has gone.
+    A message that is posted after the other process has ended is dropped; `receive` raises an error in that case.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -33,7 +33,7 @@ class Channel:
         self._sender.start()
 
     def post(self, message: object) -> None:
-        """Send a message soon. Does not block; from any thread.
+        """Queue a message to be sent. Does not block; may be called from any thread.
 
         Raises:
             Exception: the message cannot be pickled. Nothing is sent.
@@ -42,27 +42,27 @@ class Channel:
             self._outbox.put(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
 
     def receive(self) -> Any:
-        """Wait for the next message. For one thread only.
+        """Wait for the next message and return it. Only one thread may call this method.
 
         Raises:
-            EOFError, OSError: the other process has gone, or will send nothing more.
+            EOFError, OSError: the other process has ended, or will send no more messages.
         """
-        return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - this process has started the other
+        return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - one process has started the other
 
     def finish(self, timeout_s: float) -> None:
-        """Send what was posted, then tell the other process that nothing more will come. It may go on sending.
+        """Send the posted messages, then close the sending side. The other process may continue to send.
 
-        Blocks for at most `timeout_s`, and a little longer; if the other process reads nothing for so long, the rest
-        is dropped.
+        Blocks for at most `timeout_s`, and a little longer. If the other process does not read for that time, the
+        remaining messages are dropped.
         """
         self._outbox.put(None)
         self._sender.join(max(0.0, timeout_s))
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
-            end.shutdown(socket.SHUT_WR)  # wakes a sender that is blocked
+            end.shutdown(socket.SHUT_WR)  # wakes a blocked sender
         self._sender.join(_WAKE_S)
 
     def close(self) -> None:
-        """Free the socket. Call `finish` first; no thread may be in `receive`."""
+        """Close the socket. Call `finish` first; no thread may be in `receive`."""
         self._connection.close()
 
     def _send_posted(self) -> None:

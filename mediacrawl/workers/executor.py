@@ -1,4 +1,4 @@
-"""All transfers of a crawl: a few in threads of this process, many in processes of their own."""
+"""All transfers of a crawl: a few files in threads of this process, many files in worker processes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     from mediacrawl.workers.processes import WorkerProcesses
     from mediacrawl.workers.threads import TransferThreads
 
-WORKERS_FROM = 64  # files: processes take a third of a second to start; until they are there, threads go on
+WORKERS_FROM = 64  # files: processes take a third of a second to start; until then, threads fetch
 _GRACE_S = 2.0
 
 
 def is_death(error: BaseException | None) -> bool:
-    """Whether a batch failed as its worker process died, so that others are to fetch its files."""
-    from mediacrawl.workers.processes import WorkerDied  # noqa: PLC0415 - only once there are workers
+    """Return whether a batch failed because its worker process died, so that its files are to be fetched again."""
+    from mediacrawl.workers.processes import WorkerDied  # noqa: PLC0415 - only where workers exist
 
     return isinstance(error, WorkerDied)
 
 
 class TransferExecutor:
-    """One face for both.
+    """A common interface to transfers in threads and in worker processes.
 
     Args:
-        workers: None for a crawl that is to stay in one process.
+        threads: the threads of this process.
+        workers: None for a crawl that stays in one process.
+        workers_from: the number of files that are left to the threads before worker processes start.
     """
 
     def __init__(
@@ -41,16 +43,16 @@ class TransferExecutor:
 
     @property
     def active(self) -> list[Progress]:
-        """The progress of each transfer that lasts, for who draws bars."""
+        """The progress of each transfer under way, for progress bars."""
         return self.threads.active + (self.workers.active if self.workers else [])
 
     @property
     def fetched_bytes(self) -> int:
-        """By transfers that have ended."""
+        """The number of bytes fetched by transfers that have ended."""
         return self.threads.fetched_bytes + (self.workers.fetched_bytes if self.workers else 0)
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another over one connection, see `Downloader.fetch_batch`."""
+        """Fetch files one after another over one connection, see `Downloader.fetch_batch`."""
         if self.workers is None or self._left_to_threads > 0 or not self.workers.start():
             self._left_to_threads -= len(requests)
             return self.threads.submit(requests, budget_s)
@@ -58,7 +60,7 @@ class TransferExecutor:
 
         def through(inner: Future[list[Outcome]]) -> None:
             error = inner.exception()
-            if is_death(error):  # whatever it was that killed it: here is another try
+            if is_death(error):  # the cause is unknown: a thread of this process tries again
                 self.threads.submit(requests, budget_s).add_done_callback(through)
             elif error is not None:
                 future.set_exception(error)
@@ -69,22 +71,22 @@ class TransferExecutor:
         return future
 
     def flush(self) -> None:
-        """Let go of the parts that have been published."""
+        """Release the parts that have been published."""
         if self.workers:
             self.workers.flush()
 
     def stop(self) -> None:
-        """Ask every transfer to end now, keeping what has arrived. Does not wait."""
+        """Request all transfers to end now. The bytes received so far are kept. Does not wait."""
         self.threads.stop()
         if self.workers:
             self.workers.stop()
 
     def end(self, grace_s: float = _GRACE_S) -> None:
-        """Stop, and wait for the threads; the workers still hold what is being published."""
+        """Stop all transfers and wait for the threads; worker processes keep the parts that are being published."""
         self.stop()
         self.threads.close(time.monotonic() + grace_s)
 
     def close(self, grace_s: float = _GRACE_S) -> None:
-        """All is published: the workers can go."""
+        """Close the worker processes, after all parts have been published."""
         if self.workers:
             self.workers.close(time.monotonic() + grace_s)

@@ -1,4 +1,4 @@
-"""The crawl's side of its worker processes."""
+"""The worker processes, as seen from the leading process of a crawl."""
 
 from __future__ import annotations
 
@@ -58,37 +58,42 @@ logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 5
 TICK_S = 1.0
-MOST_SILENT_TICKS = 60  # a worker says something each half second
-_GONE_S = 5.0  # a process that was killed and is still there after that hangs in the system, on a disk mostly
+MOST_SILENT_TICKS = 60  # a worker process sends a message each half second
+_GONE_S = 5.0  # a killed process that exists longer is blocked in the kernel, mostly on a disk
 _NEARLY_BATCHES = 2
-_RELEASE_FROM = 32  # parts: fewer wait for the next message
+_RELEASE_FROM = 32  # parts: a smaller number waits for the next message
 
 
 class WorkerDied(Exception):
-    """The process that had these transfers is gone: they are to be begun again elsewhere."""
+    """The worker process of these transfers has ended. The transfers are to be started again elsewhere."""
 
 
 class WorkerProcess(Protocol):
-    """A process that runs `Worker.serve`, as `subprocess.Popen` has it."""
+    """A process that runs `Worker.serve`, with the interface of `subprocess.Popen`."""
 
     pid: int
 
     def kill(self) -> None:
-        """End it at once. One that has ended is no error."""
+        """Kill the process. This is no error if the process has already ended."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end. Raises `subprocess.TimeoutExpired`."""
+        """Wait until the process ends, and return its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: the process runs longer than `timeout` seconds.
+        """
 
 
 class WorkerProcesses:
-    """A few processes that fetch. They start with the first batch.
+    """A pool of processes that fetch files. The processes start with the first batch.
 
-    No method but `close` blocks on a process, so the event loop may call all others.
+    Only `close` blocks on a process, so the event loop may call all other methods.
 
     Attributes:
-        may_follow: asked whether a redirect may be followed; called in a thread of its own, may take its time.
-        fetched_bytes: of transfers that have ended.
-        deaths: of processes; one that dies again and again (killed for its memory, say) is not started for ever.
+        may_follow: decides whether a redirect may be followed; called in a separate thread, so that it may block.
+        fetched_bytes: the number of bytes fetched by transfers that have ended.
+        deaths: the number of processes that have died. No process is started after `MOST_DEATHS`, as processes may
+            die again and again (killed for their memory, for example).
     """
 
     def __init__(
@@ -101,8 +106,10 @@ class WorkerProcesses:
         *,
         may_follow: MayFollow = anywhere,
     ) -> None:
-        """Each worker tells `pauses` of hosts that ask for quiet, and is told what the others have learnt. Each has
-        its connections from `limit`.
+        """Prepare the pool; no process is started yet.
+
+        Each worker process reports the pauses that servers require to `pauses`, and receives the pauses that the
+        others have reported. Each takes its permits for connections from `limit`.
         """
         self._setup = setup
         self._size = processes
@@ -122,16 +129,21 @@ class WorkerProcesses:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether no transfer is to begin any more."""
+        """Whether no further transfer may begin."""
         return self._stopped
 
     @property
     def active(self) -> list[Progress]:
-        """The transfers that last, as the workers last told."""
+        """The progress of the transfers under way, as last reported by the worker processes."""
         return [progress for worker in list(self._workers) for progress in worker.active]
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """See `Downloader.fetch_batch`. The future raises `WorkerDied` if the process ends on the way."""
+        """Submit a batch to a worker process, see `Downloader.fetch_batch`.
+
+        Returns:
+            A future of the outcomes. It raises `WorkerDied` if the process ends before the batch is complete, or if
+            no process is left, and `Interrupted` if the pool was stopped before.
+        """
         future: Future[list[Outcome]] = Future()
         with self._lock:
             if self._stopped:
@@ -148,7 +160,10 @@ class WorkerProcesses:
         return future
 
     def _worker_for(self, host: str) -> _Remote:
-        """The one that has least to do; or nearly so, and a connection to the host that is not used."""
+        """Return the worker process with the fewest batches, a ready one if possible.
+
+        A worker process with an unused permit for the host takes precedence if it has at most `_NEARLY_BATCHES` more.
+        """
         least = min(self._workers, key=lambda worker: (not worker.is_ready, len(worker.batches)))
         if self.limit is None or not host:
             return least
@@ -161,7 +176,11 @@ class WorkerProcesses:
         return min(with_one, key=lambda worker: len(worker.batches), default=least)
 
     def start(self) -> bool:
-        """Start those that are not there. Whether one is ready: until then others are quicker."""
+        """Start the missing worker processes.
+
+        Returns:
+            Whether at least one process is ready. Until then, threads of this process are faster.
+        """
         with self._lock:
             if not self._stopped:
                 self._fill_up()
@@ -175,8 +194,9 @@ class WorkerProcesses:
             self._watcher.start()
 
     def _watch(self) -> None:
-        """Kill workers from which nothing has come for long. Ticks are counted and not seconds: those of a time in
-        which this process was stopped do not count (Ctrl-Z).
+        """Kill worker processes from which no message has been received for `MOST_SILENT_TICKS` ticks.
+
+        Ticks are counted instead of seconds, so that time in which this process was stopped (Ctrl-Z) does not count.
         """
         use_batch_scheduling()
         while not self._closed.wait(TICK_S):
@@ -184,12 +204,12 @@ class WorkerProcesses:
                 worker.tick()
 
     def flush(self) -> None:
-        """Let go of the parts that have been published."""
+        """Release the parts that have been published."""
         for worker in list(self._workers):
             worker.flush()
 
     def stop(self) -> None:
-        """Ask every transfer to end now, keeping what has arrived. Does not wait."""
+        """Request all transfers to end now. The bytes received so far are kept. Does not wait."""
         with self._lock:
             self._stopped = True
         self.cancel.set()
@@ -197,7 +217,7 @@ class WorkerProcesses:
             worker.post(Stop())
 
     def close(self, until: float) -> None:
-        """Hang up; what has not ended by that monotonic time is killed, which loses nothing."""
+        """Close the channels. Kill the processes that have not ended by that monotonic time: no data is lost."""
         self.stop()
         self._closed.set()
         workers = list(self._workers)
@@ -207,12 +227,12 @@ class WorkerProcesses:
             worker.wait_for_end(until)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """These have come."""
+        """Add the bytes of these outcomes to `fetched_bytes`."""
         with self._lock:
             self.fetched_bytes += sum(o.fetched_bytes for o in outcomes if isinstance(o, Fetched))
 
     def died(self, worker: _Remote) -> None:
-        """Its place is free."""
+        """Remove a worker process that has ended or failed to start, so that another may take its place."""
         with self._lock, suppress(ValueError):
             self._workers.remove(worker)
             if self._stopped:
@@ -223,9 +243,10 @@ class WorkerProcesses:
 
 
 class _Remote:
-    """One worker process, and what it was told.
+    """One worker process, and the batches that were sent to it.
 
-    A thread starts the process, listens to it, and sees to its end: so nobody else ever waits for it.
+    A thread starts the process, receives its messages, and waits for its end, so that no other thread waits for the
+    process.
     """
 
     def __init__(
@@ -236,7 +257,7 @@ class _Remote:
         self._released: list[tuple[int, bool]] = []
         self._silent_ticks = 0
         self._process: WorkerProcess | None = None
-        self.batches: dict[int, tuple[str, Future[list[Outcome]]]] = {}  # the host, and who waits
+        self.batches: dict[int, tuple[str, Future[list[Outcome]]]] = {}  # host and future, by the number of the batch
         self.busy: Counter[str] = Counter()  # batches by host
         self.active: Sequence[Progress] = ()
         self.is_ready = False
@@ -263,7 +284,7 @@ class _Remote:
             self._post_released()
 
     def tick(self) -> None:
-        """One more tick in which nothing was heard."""
+        """Count a tick without a message; kill the process after `MOST_SILENT_TICKS` ticks."""
         self._silent_ticks += 1
         if self._silent_ticks == MOST_SILENT_TICKS and self._process is not None:
             logger.warning("Worker process %d says nothing any more: it is ended", self._process.pid)
@@ -276,7 +297,7 @@ class _Remote:
     def wait_for_end(self, until: float) -> None:
         self._thread.join(max(0.05, until - time.monotonic()))
         if self._process is not None:
-            self._process.kill()  # if it is still there
+            self._process.kill()  # if it has not ended
         self._thread.join(_GONE_S + 1.0)
         if not self._thread.is_alive():
             self._channel.close()
@@ -289,7 +310,7 @@ class _Remote:
     def _tell_pause(self, host: str, until: float) -> None:
         self.post(HostPause(host, until))
 
-    # It holds the permits of its worker, see `connections.Holder`
+    # The methods of a holder of permits, see `transport.permits.Holder`
 
     def grant(self, host: str) -> None:
         self.post(ConnectionGranted(host))
@@ -304,7 +325,7 @@ class _Remote:
         try:
             with theirs:
                 self._process = spawn(theirs)
-            use_batch_scheduling()  # only now: the process would inherit it, and be late
+            use_batch_scheduling()  # only now: the process would inherit the policy, and start slowly
             self._listen()
         except OSError as error:
             logger.warning("A worker process cannot be started: %s", error)
@@ -320,10 +341,10 @@ class _Remote:
                 self._hear(message)
 
     def _end(self) -> None:
-        """The batches that it had fail only when it is gone, and with it the locks of their parts."""
+        """End the process, and then fail its batches: the locks of their parts last until the process has ended."""
         self._pool.pauses.unsubscribe(self._tell_pause)
         if self._process is not None:
-            self._process.kill()  # nobody would hear it any more
+            self._process.kill()  # its messages are no longer received
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GONE_S)
         self._pool.died(self)
@@ -331,11 +352,11 @@ class _Remote:
         for _, future in batches.values():
             future.set_exception(WorkerDied("a worker process has died"))
         if self._limit is not None and not self._pool.is_stopped:
-            time.sleep(CUT_COUNTS_S)  # servers have to see first that its connections are closed
+            time.sleep(CUT_COUNTS_S)  # servers have to notice first that its connections are closed
             self._limit.drop(self)
 
     def _hear(self, message: object) -> None:
-        """Must not block: who talks to this worker would wait for what this one waits for."""
+        """Handle a message. Must not block: threads that wait for this worker process would be blocked too."""
         match message:
             case Arrived():
                 host, future = self.batches.pop(message.number)
@@ -377,16 +398,16 @@ class _Remote:
 
 
 def start_process(end: socket.socket) -> WorkerProcess:
-    """Start a worker process that has this end of a connection.
+    """Start a worker process that inherits this end of a connection.
 
     Raises:
-        OSError: the system has no room for one more.
+        OSError: the system cannot start another process.
     """
-    # Ctrl-C goes to all processes of a terminal, and this one decides what it means: a worker begins with what is
-    # blocked in the thread that starts it, so that it is not even interrupted in its first moments.
+    # Ctrl-C sends SIGINT to all processes of a terminal, and the leading process decides on its effect. A worker
+    # process inherits the blocked signals of the thread that starts it, so that SIGINT cannot interrupt its start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return subprocess.Popen(  # noqa: S603 - this very Python, this very package
+        return subprocess.Popen(  # noqa: S603 - this Python and this package
             [sys.executable, "-m", "mediacrawl.workers.worker", str(end.fileno())],
             pass_fds=[end.fileno()],
             stdin=subprocess.DEVNULL,
@@ -397,5 +418,8 @@ def start_process(end: socket.socket) -> WorkerProcess:
 
 
 def _python_path() -> str:
-    """A worker imports what this process imports: this package, and what a project has of its own."""
+    """Return the import path of this process.
+
+    A worker process thereby imports the same modules: this package, and the modules of the user's project.
+    """
     return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)

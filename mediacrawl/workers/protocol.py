@@ -1,6 +1,6 @@
-"""What a crawl and its worker processes say to each other: plain records, pickled, in both directions.
+"""Messages between the leading process of a crawl and its worker processes: plain records, pickled.
 
-A worker trusts the process that has started it, and nobody else has its socket.
+A worker process trusts the process that has started it: no other process has access to its socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class WorkerConfig(NamedTuple):
-    """To a worker, first: what it is to work on, and how."""
+    """To a worker process, as the first message: the store to work on, and the settings."""
 
     root: Path
     durable: bool
@@ -33,7 +33,7 @@ class WorkerConfig(NamedTuple):
 
 
 class TransferBatch(NamedTuple):
-    """To a worker: fetch these one after another, for at most so many seconds."""
+    """To a worker process: fetch these files one after another; begin none after `budget_s` seconds."""
 
     number: int
     requests: Sequence[TransferRequest]
@@ -41,18 +41,18 @@ class TransferBatch(NamedTuple):
 
 
 class Release(NamedTuple):
-    """To a worker: these parts have their names (True), or are to be let go of."""
+    """To a worker process: release these parts, by number. True marks a part that has received its final name."""
 
     parts: Sequence[tuple[int, bool]]
 
 
 class Stop:
-    """To a worker: end all transfers, keeping what has arrived."""
+    """To a worker process: end all transfers, and keep the bytes received so far."""
 
 
 class HostPause(NamedTuple):
-    """In both directions: a host asked for quiet until a time of CLOCK_MONOTONIC. A receiver never tells it onward,
-    but for the process that leads the others: see `HostPauses`.
+    """In both directions: a host requires a pause until a time of CLOCK_MONOTONIC. Only the leading process forwards
+    this message to other processes, see `HostPauses`.
     """
 
     host: str
@@ -60,53 +60,56 @@ class HostPause(NamedTuple):
 
 
 class ConnectionWanted(NamedTuple):
-    """From a worker: it wants to open one more connection to a host, see `connections.Limit.ask`."""
+    """From a worker process: a request for one more connection to a host, see `transport.permits.Limit.ask`."""
 
     host: str
     wait: bool
 
 
 class ConnectionsFree(NamedTuple):
-    """From a worker: it has closed so many connections to a host for good."""
+    """From a worker process: this number of permits for connections to a host is no longer needed."""
 
     host: str
     permits: int
 
 
 class ConnectionGranted(NamedTuple):
-    """To a worker: one more connection to a host may be open."""
+    """To a worker process: one more connection to a host may be open."""
 
     host: str
 
 
 class ConnectionDenied(NamedTuple):
-    """To a worker: there is none now."""
+    """To a worker process: no further connection to a host may be opened now."""
 
     host: str
 
 
 class ConnectionsRecalled(NamedTuple):
-    """To a worker: so many are to be closed as soon as they are not used, see `connections.Holder.recall`."""
+    """To a worker process: close this number of connections as soon as they are unused.
+
+    See `transport.permits.Holder.recall`.
+    """
 
     host: str
     permits: int
 
 
 class Arrived(NamedTuple):
-    """From a worker: what came of the first requests of a batch. Parts are tickets."""
+    """From a worker process: the outcomes of the first requests of a batch. A `PartHandle` represents each part."""
 
     number: int
     outcomes: Sequence[Outcome]
 
 
 class UnderWay(NamedTuple):
-    """From a worker: how far its transfers are."""
+    """From a worker process: the progress of its transfers."""
 
     active: Sequence[Progress]
 
 
 class RedirectQuestion(NamedTuple):
-    """From a worker: whether a redirect of this request may be followed to that URL."""
+    """From a worker process: a query whether a redirect of this request to that URL may be followed."""
 
     number: int
     request: TransferRequest
@@ -114,21 +117,24 @@ class RedirectQuestion(NamedTuple):
 
 
 class RedirectAnswer(NamedTuple):
-    """To a worker: None, or why not; an error is raised by who asked."""
+    """To a worker process: None if the redirect may be followed, or the reason against it.
+
+    The thread that sent the query raises an error it receives.
+    """
 
     number: int
     answer: str | MediacrawlError | None
 
 
 class PartHandle(NamedTuple):
-    """Stands for a part that a worker holds."""
+    """A handle for a part that a worker process holds."""
 
     number: int
     file: str
 
 
 class RemotePart:
-    """A part that a worker holds, as the crawl sees it: a `LockedPart`."""
+    """A `LockedPart` of the leading process for a part that a worker process holds."""
 
     def __init__(self, ticket: PartHandle, release: Callable[[int, bool], None]) -> None:
         self.file = ticket.file
@@ -136,7 +142,7 @@ class RemotePart:
         self._release: Callable[[int, bool], None] | None = release
 
     def published(self) -> bool:
-        """False: the worker removes the record, and makes that durable."""
+        """Release the published part. Return False: the worker process removes the record, and makes that durable."""
         self._release_part(is_published=True)
         return False
 
@@ -150,7 +156,7 @@ class RemotePart:
 
 
 def with_part(outcome: Outcome, exchange: Callable[[Any], LockedPart]) -> Outcome:
-    """The same outcome with another stand-in for its part."""
+    """Return the outcome with its part exchanged for the result of `exchange`."""
     if isinstance(outcome, Fetched) and outcome.part is not None:
         return outcome._replace(part=exchange(outcome.part))
     return outcome

@@ -1,4 +1,4 @@
-"""Transfers in threads of their own, so that nothing blocks who asks for them."""
+"""Transfers in separate threads, so that they do not block the caller."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ if TYPE_CHECKING:
 
 
 MOST_WAITING = 1000  # threads of a process that wait for a host
-# An answer is late after so many times what answers usually take. Where all answers are slow, none is late: the user
-# has said how many may be under way.
+# A response is overdue once its latency exceeds this many times the usual latency. Where all responses are slow, none
+# is overdue: the user has set the number of transfers under way.
 _LATE_TIMES = 4
-_LATE_LEAST_S = 0.1  # less may be this machine, which is busy
-_LATE_FIRST_S = 1.0  # while nothing is known
-_NO_WORK_S = 0.005  # a transfer that has waited that long keeps no core from another one
-_LATENCY_NEWS = 0.1  # the weight of the last answer in what they usually take
+_LATE_LEAST_S = 0.1  # a shorter delay may be due to a busy machine
+_LATE_FIRST_S = 1.0  # until a latency has been measured
+_NO_WORK_S = 0.005  # a transfer that has waited that long uses no core that another transfer needs
+_LATENCY_NEWS = 0.1  # the weight of the last response in the usual latency
 _LOOK_EVERY_S = 0.01
-_LOOK_SELDOM_S = 0.1  # where nothing waits for a place
+_LOOK_SELDOM_S = 0.1  # while no transfer waits for a place
 
 
 class TransferThreads:
-    """At most `size` batches of transfers at a time, each over one connection; threads start when they are needed.
+    """A pool that runs at most `size` batches of transfers at a time, each batch over one connection.
 
-    A transfer that waits for an answer for much longer than answers usually take, or for the time of its next try,
-    does not count for that: hosts that are down, or answer nothing, hold no place that others need. Its thread does,
-    so `most_waiting` of them may be there beside the others.
+    Threads start when they are needed. A transfer does not count towards `size` while it waits for the time of its
+    next try, or for a response much longer than the usual latency: hosts that are down or do not respond occupy no
+    place that other transfers need. Their threads remain; up to `most_waiting` of them exist beside the others.
 
-    The threads are daemons: a process that ends does not wait for a connection that hangs. What they have written
-    is on the disk, and what they have recorded is never more than that.
+    The threads are daemons: a process that ends does not wait for a connection that hangs. The bytes that they have
+    written are on the disk, and their records never cover more than these bytes.
 
     Attributes:
-        active: the progress of each transfer under way, for who draws bars.
-        fetched_bytes: by transfers that have ended.
+        active: the progress of each transfer under way, for progress bars.
+        fetched_bytes: the number of bytes fetched by transfers that have ended.
     """
 
     def __init__(
         self, downloader: Downloader, size: int, first: int | None = None, most_waiting: int = MOST_WAITING
     ) -> None:
-        """`first` threads are let in at first, where many files are expected, which may well be small."""
+        """Create the pool. `first` limits the threads initially, where many files are expected and may be small."""
         self._downloader = downloader
         self._size = size
         self._most_waiting = most_waiting
         self._cancel = Cancel()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()  # of the threads, and of the next two
-        self._idle = 0  # threads that no job is meant for
-        self._behind = 0  # jobs that no thread is meant for yet
+        self._lock = threading.Lock()  # guards `_threads`, `_idle`, `_behind` and `_waiting`
+        self._idle = 0  # threads without a job assigned
+        self._behind = 0  # jobs without a thread assigned
         self._numbers = itertools.count()
         self._under_way: dict[int, Progress] = {}
-        self._waiting = 0  # transfers that hold no place, as of the last look
-        self._latency_s = 0.0  # of answers, of late
-        self._is_behind = threading.Event()  # more is wanted than there are places
+        self._waiting = 0  # transfers that occupy no place, as of the last `_look`
+        self._latency_s = 0.0  # moving average of the latencies
+        self._is_behind = threading.Event()  # jobs wait for a place
         self._watcher: threading.Thread | None = None
         self._room = AdaptiveThreadLimit(size, first)
         self.fetched_bytes = 0
@@ -81,10 +81,10 @@ class TransferThreads:
         return list(self._under_way.values())
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
-        """Fetch one after another as soon as a thread is free, see `Downloader.fetch_batch`."""
+        """Fetch files one after another as soon as a thread is free, see `Downloader.fetch_batch`."""
         future: Future[list[Outcome]] = Future()
         with self._lock:
-            if self._cancel.is_set:  # after `close` no thread would come for it
+            if self._cancel.is_set:  # after `close` no thread would take the job
                 future.set_exception(Interrupted("stopped before it began"))
                 return future
             is_seen_to = self._take_idle() or self._add_thread()
@@ -95,16 +95,16 @@ class TransferThreads:
         return future
 
     def _take_idle(self) -> bool:
-        """Have an idle thread take the next job, with the lock; False if there is none."""
+        """Assign the next job to an idle thread, under the lock. Return False if there is no idle thread."""
         is_there = self._idle > 0
         self._idle -= is_there
         return is_there
 
     def _add_thread(self) -> bool:
-        """Start a thread for the next job, with the lock; False if there may be no more.
+        """Start a thread for the next job, under the lock. Return False if the limit does not allow another thread.
 
         Raises:
-            RuntimeError: the system has no room for the first one.
+            RuntimeError: the system cannot start the first thread.
         """
         if self._cancel.is_set or len(self._threads) >= self._size + self._waiting:
             return False
@@ -119,8 +119,9 @@ class TransferThreads:
         return True
 
     def _goes_on(self) -> bool:
-        """Whether the calling thread stays, at the end of a job: for one that waits, or as an idle one. It is to end
-        where those are back for whose places it came.
+        """Return whether the calling thread continues after a job: with a job that waits, or as an idle thread.
+
+        The thread ends if the transfers that it stood in for no longer wait, so that there are too many threads.
         """
         with self._lock:
             if len(self._threads) > self._size + self._waiting:
@@ -133,17 +134,17 @@ class TransferThreads:
             return True
 
     def _ask_for_places(self) -> None:
-        """Have it seen to that transfers which wait hold no place."""
+        """Notify the watching thread, or start it, so that waiting transfers give up their places."""
         with self._lock:
             if self._watcher is None:
                 watcher = threading.Thread(target=self._watch, daemon=True, name="transfer-watch")
-                with suppress(RuntimeError):  # no room for one more: all goes on, but for this
+                with suppress(RuntimeError):  # no further thread can be started: transfers continue without the watch
                     watcher.start()
                     self._watcher = watcher
         self._is_behind.set()
 
     def _watch(self) -> None:
-        """While more is wanted than there are places, see which of them are held by transfers that wait."""
+        """Look for transfers that only wait, and free their places, while more jobs than places exist."""
         use_batch_scheduling()
         while not self._cancel.is_set:
             if not (self._behind or self._room.is_wanted):
@@ -169,7 +170,7 @@ class TransferThreads:
                 self._queue.put(None)
 
     def stop(self) -> None:
-        """Ask every transfer to end now, keeping what has arrived. Does not wait."""
+        """Request all transfers to end now. The bytes received so far are kept. Does not wait."""
         with self._lock:
             self._cancel.set()
         self._is_behind.set()
@@ -177,7 +178,7 @@ class TransferThreads:
         self._downloader.transport.abort()
 
     def close(self, until: float | None = None) -> None:
-        """Stop, and wait for the threads, but not longer than until that monotonic time."""
+        """Stop all transfers, and wait for the threads until that monotonic time at most (None: for 2 s)."""
         self.stop()
         until = time.monotonic() + 2.0 if until is None else until
         with self._lock:
@@ -202,7 +203,7 @@ class TransferThreads:
 
     def _run(self, requests: Sequence[TransferRequest], budget_s: float, future: Future[list[Outcome]]) -> None:
         if not future.set_running_or_notify_cancel():
-            return  # nobody waits for it any more
+            return  # the caller has cancelled the future
         if self._cancel.is_set:
             future.set_exception(Interrupted("stopped before it began"))
             return
@@ -211,20 +212,20 @@ class TransferThreads:
                 lambda: self._downloader.fetch_batch(requests, self._cancel, self._begin, budget_s)
             )
             self._learn(outcomes)
-            future.set_result(self._downloader.fsync_completed(outcomes))  # others go on meanwhile
+            future.set_result(self._downloader.fsync_completed(outcomes))  # other threads transfer meanwhile
         except BaseException as error:
             future.set_exception(error)
         finally:
             self._end()
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Note how long answers take."""
+        """Update the usual latency of responses."""
         for outcome in outcomes:
             if isinstance(outcome, Fetched) and outcome.latency_s:
                 self._latency_s += (outcome.latency_s - self._latency_s) * (_LATENCY_NEWS if self._latency_s else 1)
 
     def _begin(self, request: TransferRequest) -> Progress:
-        """One transfer at a time for each thread."""
+        """Register a new transfer of the calling thread; its previous transfer has ended."""
         if (last := self._under_way.get(threading.get_ident())) is not None:
             self._room.note(last.fetched_bytes)
         self._end()

@@ -1,4 +1,4 @@
-"""A worker process: batches in, outcomes out. Ends with the process that has started it, however that ends.
+"""A worker process: receives batches, sends outcomes. Ends with the process that has started it, even after a crash.
 
 python -m mediacrawl.workers.worker SOCKET-NUMBER
 """
@@ -59,14 +59,14 @@ if TYPE_CHECKING:
     from mediacrawl.transport.permits import Holder
 
 _TELL_EVERY_S = 0.5
-_FIRST_THREADS = 2  # of a crawl of many files, which may well be small
-_ANSWER_WITHIN_S = 60.0  # the crawl gives up by itself before
+_FIRST_THREADS = 2  # a crawl with workers has many files, possibly small
+_ANSWER_WITHIN_S = 60.0  # the leading process gives up earlier
 _FINISH_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
 class Worker:
-    """Carries out what the crawl says, in a few threads."""
+    """Carries out the messages of the leading process, in a few threads."""
 
     def __init__(self, channel: Channel, setup: WorkerConfig, most_open_parts: int = MOST_WAITING) -> None:
         self._channel = channel
@@ -94,7 +94,7 @@ class Worker:
         self._questions: dict[int, queue.SimpleQueue[str | MediacrawlError | None]] = {}
 
     def serve(self) -> None:
-        """Until the crawl hangs up; then let go of everything."""
+        """Handle messages until the leading process closes the channel; then release all resources."""
         threading.Thread(target=self._tell, daemon=True, name="tell").start()
         try:
             while True:
@@ -111,7 +111,7 @@ class Worker:
         self._channel.finish(_FINISH_S)
 
     def _carry_out(self, message: object) -> None:
-        """Must not wait for the crawl, which may be waiting for this."""
+        """Carry out one message. Must not wait for the leading process, which may be waiting for this one."""
         match message:
             case TransferBatch():
                 self._pool.submit(message.requests, message.budget_s).add_done_callback(
@@ -128,7 +128,7 @@ class Worker:
             case ConnectionsRecalled():
                 self._connections.recall(message.host, message.permits)
             case RedirectAnswer():
-                if (answers := self._questions.get(message.number)) is not None:  # a stop has answered already
+                if (answers := self._questions.get(message.number)) is not None:  # a stop may have ended it
                     answers.put(message.answer)
             case Stop():
                 self._stop()
@@ -153,14 +153,14 @@ class Worker:
             answer.put(Interrupted("stopped: what has arrived is kept"))
 
     def _arrived(self, batch: TransferBatch, future: Future[list[Outcome]]) -> None:
-        """Whatever happens, who asked hears of it."""
+        """Send the outcomes of a batch. An error of the batch is sent too, once for each request."""
         error = future.exception()
         outcomes = [error] * len(batch.requests) if error is not None else future.result()
         outcomes = [with_part(_sendable(outcome), self._ticket) for outcome in outcomes]
         self._channel.post(Arrived(batch.number, outcomes))
 
     def _may_follow(self, request: TransferRequest, url: str, cancel: Cancel) -> str | None:
-        """What robots.txt says of a redirect's target only the crawl knows."""
+        """Check with the leading process whether a redirect may be followed: only that process knows robots.txt."""
         number, answers = next(self._numbers), queue.SimpleQueue[str | MediacrawlError | None]()
         self._questions[number] = answers
         try:
@@ -182,14 +182,18 @@ class Worker:
         return PartHandle(number, part.file)  # type: ignore[return-value]
 
     def _tell(self) -> None:
-        """How far the transfers are, for progress bars; nothing while nothing lasts. The first says: ready."""
+        """Send the progress of the transfers that have bytes on the disk each half second, for progress bars.
+
+        The first message says that the worker process is ready. The list may be empty: a worker process that sends
+        no messages is killed.
+        """
         while not self._over.is_set():
             self._channel.post(UnderWay([progress for progress in self._pool.active if progress.have_bytes]))
             self._over.wait(_TELL_EVERY_S)
 
 
 class _LeadersLimit:
-    """The limit of connections, which the process that leads this one keeps; see `connections.Limit`."""
+    """The limit of connections that the leading process keeps; see `transport.permits.Limit`."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -202,14 +206,20 @@ class _LeadersLimit:
 
 
 def _sendable(outcome: Outcome) -> Outcome:
-    """A mistake of ours may be anything; of that goes what a log would show."""
+    """Return an outcome that can be sent.
+
+    An unexpected exception may be of any type, so it is replaced by a RuntimeError with its formatted traceback.
+    """
     if isinstance(outcome, Fetched | MediacrawlError | PartInUse):
         return outcome
     return RuntimeError("".join(traceback.format_exception(outcome)))
 
 
 def die_with_parent() -> None:
-    """Linux kills this process when the one that has started it is gone; elsewhere the end of the socket tells."""
+    """Arrange for Linux to kill this process when its parent process has ended.
+
+    On other systems, the end of the socket shows that the parent process has ended.
+    """
     parent = os.getppid()
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
@@ -219,7 +229,10 @@ def die_with_parent() -> None:
 
 
 def main() -> None:
-    """A Ctrl-C reaches the whole group of processes: it is for the crawl to say what follows from it."""
+    """Run a worker process on the socket given by its number in the first argument.
+
+    SIGINT is ignored: Ctrl-C reaches the complete process group, and the leading process decides on its effect.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     use_batch_scheduling()
