@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.peers import Contender, Tools
     from benchmarks.server import Nginx
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 _PICTURE_BYTES = (10 * 1024, 30 * 1024)
 _TINY_BYTES = (100, 200)
@@ -383,7 +383,7 @@ def write_ledger(folder: Path, rows: int) -> None:
 
 
 def _ledger_row(number: int) -> Entry:
-    from mediacrawl.ledger.sqlite import Entry  # noqa: PLC0415
+    from mediacrawl.ledger.base import Entry  # noqa: PLC0415
 
     url = f"http://archive.example/{number // 1000:04}/{number:07}.jpg"
     return Entry(

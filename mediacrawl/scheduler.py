@@ -23,7 +23,7 @@ from scrapy.utils.request import request_from_dict
 from mediacrawl.config import FRONTIER
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import MachineError, UsageProblem
-from mediacrawl.frontier.sqlite import PageKind
+from mediacrawl.frontier.base import PageKind
 from mediacrawl.opening import open_frontier
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from mediacrawl.archive import Archive, Publish, RecordWanted
 from mediacrawl.download.records import Fetched
 from mediacrawl.headers import ETag, Validators
-from mediacrawl.ledger.sqlite import DONE, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartRecord
 
@@ -91,7 +91,7 @@ def run(folder: Path, at_step=None) -> None:
     missing = {
         url: wanted
         for (url, wanted), entry in zip(JOB.items(), archive.lookup(list(JOB)), strict=True)
-        if entry is None or entry.state != DONE or entry.sha256 != sha256(wanted[1])
+        if entry is None or entry.state != State.DONE or entry.sha256 != sha256(wanted[1])
     }
     archive.write([RecordWanted(Entry(url, url)) for url in missing])
     results = publish(archive, missing)

@@ -30,7 +30,7 @@ from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.sqlite import DONE, PUBLISHING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
@@ -147,7 +147,7 @@ def run(
 
 
 def _fetch(archive: Archive, downloader: Downloader, file: File, row: Entry | None) -> Fetched:
-    done = row is not None and row.state == DONE
+    done = row is not None and row.state == State.DONE
     if not done:
         archive.write([RecordWanted(Entry(file.url, file.url))])
     revalidate = validators_of(row) if done else None
@@ -218,12 +218,12 @@ class Trial:
 
     def assert_rows_are_true(self, archive: Archive) -> None:
         etags = {body.sha256: body.etag for body in self._versions()}
-        for row in archive.ledger.entries(DONE):
+        for row in archive.ledger.entries(State.DONE):
             assert archive.store.size(row.path) is not None, f"{row.path} is done and not there"
             content = (archive.store.root / row.path).read_bytes()
             assert (row.size_bytes, row.sha256) == (len(content), hashlib.sha256(content).hexdigest()), row.path
             assert validators_of(row).etag.to_header() == etags[row.sha256], row.path
-        assert not list(archive.ledger.entries(PUBLISHING))
+        assert not list(archive.ledger.entries(State.PUBLISHING))
         assert archive.ledger.is_intact()
 
     def assert_parts_hold_what_they_count(self, archive: Archive) -> dict[str, int]:

@@ -18,7 +18,7 @@ from recording import Recording
 from mediacrawl.archive import Archive, Failure, Publish, RecordWanted, Unchanged, validators_of
 from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.paths import fold
@@ -72,10 +72,10 @@ class Statements(list):
 def test_a_published_file_is_at_its_path_with_a_row_that_says_all(archive):
     (entry,) = publish(archive, {"http://h/a.jpg": ("s/h/a.jpg", b"bytes")})
     assert on_disk(archive.store) == {"s/h/a.jpg": b"bytes"}
-    assert (entry.path, entry.state, entry.size_bytes) == ("s/h/a.jpg", DONE, 5)
+    assert (entry.path, entry.state, entry.size_bytes) == ("s/h/a.jpg", State.DONE, 5)
     (row,) = archive.lookup(["http://h/a.jpg"])
     assert row.finished_at is not None
-    assert (row.state, row.path, row.size_bytes, row.sha256) == (DONE, "s/h/a.jpg", 5, sha256(b"bytes"))
+    assert (row.state, row.path, row.size_bytes, row.sha256) == (State.DONE, "s/h/a.jpg", 5, sha256(b"bytes"))
     assert (row.content_type, row.http_status) == ("image/jpeg", 200)
     assert validators_of(row) == etag_of(b"bytes")
     assert list(archive.store.parts.folder.iterdir()) == []
@@ -103,7 +103,7 @@ def test_changes_without_files_cost_one_commit(archive):
     with Statements(archive) as statements:
         archive.write([RecordWanted(Entry("a", "http://h/")), Failure(Entry("b", "http://h/", reason="no"))])
     assert statements.count("COMMIT") == 1
-    assert (state_of(archive, "a"), state_of(archive, "b")) == (PENDING, FAILED)
+    assert (state_of(archive, "a"), state_of(archive, "b")) == (State.PENDING, State.FAILED)
 
 
 def test_nothing_is_renamed_before_the_claims_are_durable_nor_done_before_the_folders_are(tmp_path):
@@ -117,15 +117,15 @@ def test_nothing_is_renamed_before_the_claims_are_durable_nor_done_before_the_fo
     publish(archive, {"a": ("a.jpg", b"a"), "b": ("b.jpg", b"b")})
     reader.close()
     archive.close()
-    claimed = [PUBLISHING, PUBLISHING]
+    claimed = [State.PUBLISHING, State.PUBLISHING]
     assert seen[seen.index(("ledger-claim", [None, None])) :] == [
         ("ledger-claim", [None, None]),
         ("file-rename", claimed),
         ("file-rename", claimed),
         ("folder-sync", claimed),
         ("ledger-done", claimed),
-        ("part-forget", [DONE, DONE]),
-        ("part-forget", [DONE, DONE]),
+        ("part-forget", [State.DONE, State.DONE]),
+        ("part-forget", [State.DONE, State.DONE]),
     ]
 
 
@@ -134,7 +134,7 @@ def test_one_file_that_cannot_get_its_name_holds_up_no_other(archive):
     first, refused, last = publish(archive, {"a": ("a.jpg", b"a"), "b": ("file/b.jpg", LARGE), "c": ("c.jpg", b"c")})
     assert (first.path, last.path) == ("a.jpg", "c.jpg")
     assert isinstance(refused, PathConflict)
-    assert [state_of(archive, key) for key in "abc"] == [DONE, PENDING, DONE]
+    assert [state_of(archive, key) for key in "abc"] == [State.DONE, State.PENDING, State.DONE]
     assert on_disk(archive.store) == {"file": b"in the way", "a.jpg": b"a", "c.jpg": b"c"}
     assert archive.store.parts.names() == {archive.store.parts.name("b")}, "its bytes wait for the next run"
 
@@ -244,10 +244,10 @@ def test_many_keys_are_one_question(archive):
 @pytest.mark.parametrize(
     ("change", "state"),
     [
-        (lambda path: None, DONE),
-        (lambda path: path.unlink(), PENDING),
-        (lambda path: path.write_bytes(b"short"), PENDING),
-        (lambda path: path.write_bytes(b"as long as that"), DONE),
+        (lambda path: None, State.DONE),
+        (lambda path: path.unlink(), State.PENDING),
+        (lambda path: path.write_bytes(b"short"), State.PENDING),
+        (lambda path: path.write_bytes(b"as long as that"), State.DONE),
     ],
     ids=["as it was", "gone", "another size", "the same size: no file is read"],
 )
@@ -262,7 +262,7 @@ def test_a_file_of_another_size_loses_its_name_and_is_kept(archive, caplog):
     publish(archive, {"a": ("s/a.jpg", b"whole"), "b": ("s/b.jpg", b"whole")})
     (archive.store.root / "s/a.jpg").write_bytes(b"cut")
     (archive.store.root / "s/b.jpg").unlink()
-    assert [row.state for row in archive.lookup(["a", "b"])] == [PENDING, PENDING]
+    assert [row.state for row in archive.lookup(["a", "b"])] == [State.PENDING, State.PENDING]
     assert on_disk(archive.store) == {}
     (kept,) = archive.store.quarantine_folder.iterdir()
     assert kept.read_bytes() == b"cut"
@@ -293,7 +293,7 @@ def test_what_another_process_publishes_meanwhile_is_neither_lost_nor_set_aside(
 
     monkeypatch.setattr(archive, "_is_there", meanwhile)
     rows = archive.lookup(["claimed", "done", "forgotten"])
-    assert [row and row.state for row in rows] == [PUBLISHING, DONE, None]
+    assert [row and row.state for row in rows] == [State.PUBLISHING, State.DONE, None]
     assert on_disk(archive.store) == {"claimed.jpg": b"newer", "done.jpg": b"newer"}
     assert not archive.store.quarantine_folder.exists()
 
@@ -329,12 +329,12 @@ def test_after_a_power_cut_a_row_that_is_wanted_again_has_no_wrong_bytes_under_i
         (row,) = archive.ledger.entries()
         there = (folder / "a.jpg").exists()
         states.add((row.state, there))
-        assert row.state == DONE or not there
+        assert row.state == State.DONE or not there
         (again,) = archive.lookup(["key"])
-        assert again.state in {PENDING, FAILED}
+        assert again.state in {State.PENDING, State.FAILED}
         assert on_disk(archive.store) == {}
         archive.close()
-    assert {(DONE, True), (DONE, False)} < states
+    assert {(State.DONE, True), (State.DONE, False)} < states
 
 
 def test_a_repaired_file_has_the_name_it_had(archive):
@@ -354,7 +354,7 @@ def test_an_unchanged_file_was_checked_just_now(tmp_path):
     now[0] = 2000.0
     archive.write([Unchanged(entry)])
     (row,) = archive.lookup(["key"])
-    assert (row.state, row.finished_at, row.checked_at) == (DONE, 1000.0, 2000.0)
+    assert (row.state, row.finished_at, row.checked_at) == (State.DONE, 1000.0, 2000.0)
     archive.close()
 
 
@@ -412,10 +412,10 @@ def test_what_another_process_is_publishing_is_left_to_it(archive):
     fetched = fetch(archive, "key", b"new")
     archive.ledger.claim(Entry("key", "http://h/", path="a.jpg", size_bytes=3, sha256=sha256(b"new")))
     Archive.open(LocalStore(archive.store.root)).close()
-    assert state_of(archive, "key") == PUBLISHING
+    assert state_of(archive, "key") == State.PUBLISHING
     fetched.part.close()
     Archive.open(LocalStore(archive.store.root)).close()
-    assert state_of(archive, "key") == PENDING
+    assert state_of(archive, "key") == State.PENDING
 
 
 # Killed
@@ -450,11 +450,11 @@ def assert_each_file_is_whole(folder):
 
 
 def assert_the_ledger_tells_the_truth(archive):
-    for entry in archive.ledger.entries(DONE):
+    for entry in archive.ledger.entries(State.DONE):
         content = (archive.store.root / entry.path).read_bytes()
         assert (entry.sha256, entry.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
         assert validators_of(entry) == etag_of(content)
-    assert not list(archive.ledger.entries(PUBLISHING))
+    assert not list(archive.ledger.entries(State.PUBLISHING))
     assert archive.ledger.is_intact()
 
 
@@ -525,7 +525,7 @@ def test_a_version_that_was_not_renamed_before_the_kill_is_not_taken_for_the_old
     for folder in stores_killed_at(killed, "file-rename", tmp_path):
         if (folder / "s/h/updated.jpg").read_bytes() == OLD:
             archive = Archive.open(LocalStore(folder))
-            assert state_of(archive, UPDATED) == PENDING
+            assert state_of(archive, UPDATED) == State.PENDING
             archive.close()
             break
     else:

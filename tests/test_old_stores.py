@@ -10,7 +10,8 @@ import pytest
 from crawling import files_in, run, sha256
 from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
 
-from mediacrawl.ledger.sqlite import DONE, FAILED, SqliteLedger
+from mediacrawl.ledger.base import State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 NEVER_OLD = {"FILES_EXPIRES": 10**6, "MEDIACRAWL_RETRY_PERMANENT_DAYS": 10**6}
@@ -61,8 +62,8 @@ def test_there_is_an_archive():
 
 def test_what_it_holds_is_read(old):
     found = rows(old)
-    assert {path: row.state for path, row in found.items() if path in PICTURES} == dict.fromkeys(PICTURES, DONE)
-    assert (found["/gone.jpg"].state, found["/gone.jpg"].permanent) == (FAILED, True)
+    assert {path: row.state for path, row in found.items() if path in PICTURES} == dict.fromkeys(PICTURES, State.DONE)
+    assert (found["/gone.jpg"].state, found["/gone.jpg"].permanent) == (State.FAILED, True)
     assert {found[path].path: found[path].sha256 for path in PICTURES} == FINISHED
 
 

@@ -8,7 +8,7 @@ from origin import Pattern, stall_after
 
 from mediacrawl.errors import UsageProblem
 from mediacrawl.frontier.sqlite import describe
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 from mediacrawl.opening import has_ledger, ledger_url, open_frontier, open_ledger, store_of
 from mediacrawl.store.local import LocalStore
 

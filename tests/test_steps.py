@@ -23,7 +23,8 @@ from transports import TRANSPORTS, transport_class
 
 from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull, StoreNotWritable
-from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, SqliteLedger
+from mediacrawl.ledger.base import State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 
@@ -120,13 +121,13 @@ def test_a_part_that_the_kill_left_with_segments_is_gone_on_with(killed, tmp_pat
 @pytest.mark.parametrize(
     ("step", "state", "content"),
     [
-        ("part-write", DONE, "before"),
-        ("file-sync", DONE, "before"),
-        ("ledger-claim", DONE, "before"),
-        ("file-rename", PENDING, "before"),
-        ("folder-sync", DONE, "body"),
-        ("ledger-done", DONE, "body"),
-        ("part-forget", DONE, "body"),
+        ("part-write", State.DONE, "before"),
+        ("file-sync", State.DONE, "before"),
+        ("ledger-claim", State.DONE, "before"),
+        ("file-rename", State.PENDING, "before"),
+        ("folder-sync", State.DONE, "body"),
+        ("ledger-done", State.DONE, "body"),
+        ("part-forget", State.DONE, "body"),
     ],
 )
 def test_the_old_version_stands_there_until_the_new_one_does(killed, step, state, content, tmp_path):
@@ -151,7 +152,7 @@ def test_a_revalidated_file_is_checked_anew_by_the_next_run(killed, step, tmp_pa
         before = row_of(folder, key)
         trial.run(folder)
         after = row_of(folder, key)
-        assert (before.state, after.state, after.finished_at) == (DONE, DONE, before.finished_at)
+        assert (before.state, after.state, after.finished_at) == (State.DONE, State.DONE, before.finished_at)
         assert after.checked_at > before.checked_at
 
 
@@ -181,7 +182,7 @@ def test_a_name_that_the_disk_fails_to_sync_is_not_done(origin, tmp_path, monkey
         with pytest.raises(said):
             trial.run(tmp_path)
     ledger = SqliteLedger(store.hidden / LEDGER_NAME, read_only=True)
-    assert [row.state for row in ledger.entries()] == [PUBLISHING, PUBLISHING]
+    assert [row.state for row in ledger.entries()] == [State.PUBLISHING, State.PUBLISHING]
     ledger.close()
     trial.run(tmp_path)
     trial.assert_through(tmp_path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.sqlite import DONE, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.paths import fold, numbered, safe_relative_path
@@ -81,7 +81,7 @@ class Archive:
         The cost is one query of the ledger and one stat for each finished file; no file is read.
         """
         found = self.ledger.lookup(keys)
-        lost = [entry for entry in found.values() if entry.state == DONE and not self._is_there(entry)]
+        lost = [entry for entry in found.values() if entry.state == State.DONE and not self._is_there(entry)]
         if lost:
             for entry in lost:
                 del found[entry.key]
@@ -102,7 +102,7 @@ class Archive:
                     logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
             self.store.at_step("ledger-lose")
             self.ledger.mark_missing([entry.key for entry in lost])
-        return rows | {entry.key: entry._replace(state=PENDING) for entry in lost}
+        return rows | {entry.key: entry._replace(state=State.PENDING) for entry in lost}
 
     def mark_corrupt(self, entry: Entry, reason: str, identity: tuple[int, ...] | None) -> bool:
         """Move a file that differs from its row into the quarantine, and mark the row as corrupt.
@@ -136,11 +136,11 @@ class Archive:
         return {key for key, entry in self.ledger.lookup(keys).items() if self._is_fetched_elsewhere(key, entry)}
 
     def _is_fetched_elsewhere(self, key: str, entry: Entry) -> bool:
-        if entry.state == PUBLISHING:
+        if entry.state == State.PUBLISHING:
             if self.store.is_locked(entry.path or ""):  # renamed, but not yet done in the ledger
                 return True
             entry = self.ledger.lookup([key]).get(key, entry)
-        return entry.state == DONE and self._is_there(entry)
+        return entry.state == State.DONE and self._is_there(entry)
 
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits in total. Return for each change its row, or its error."""
@@ -187,12 +187,12 @@ class Archive:
         size. The digests are therefore compared. As the rename may be younger than the last sync of its folder, the
         names are synced first.
         """
-        found: dict[str, list[Entry]] = {DONE: [], PENDING: []}
-        for entry in list(self.ledger.entries(PUBLISHING)):
+        found: dict[str, list[Entry]] = {State.DONE: [], State.PENDING: []}
+        for entry in list(self.ledger.entries(State.PUBLISHING)):
             with suppress(PartInUse):  # another process is publishing this file now
-                found[DONE if self._was_renamed(entry) else PENDING].append(entry)
-        if found[DONE]:
-            self.store.sync_names(entry.path for entry in found[DONE] if entry.path is not None)
+                found[State.DONE if self._was_renamed(entry) else State.PENDING].append(entry)
+        if found[State.DONE]:
+            self.store.sync_names(entry.path for entry in found[State.DONE] if entry.path is not None)
         for state, entries in found.items():
             for entry in entries:
                 self.ledger.settle(entry.key, state, self._clock())
@@ -243,7 +243,7 @@ class Archive:
                     folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
                 results.append(entry)
             except MediacrawlError as error:
-                self.ledger.settle(entry.key, PENDING, self._clock())
+                self.ledger.settle(entry.key, State.PENDING, self._clock())
                 results.append(error)
         return results, folders
 
@@ -257,7 +257,7 @@ def _claimed(change: Publish, path: str) -> Entry:
         validators=json.dumps(fetched.validators.to_dict()),
         content_type=fetched.headers.get("content-type"),
         http_status=fetched.status,
-        state=DONE,
+        state=State.DONE,
     )
 
 

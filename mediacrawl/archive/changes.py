@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from mediacrawl.download.records import Fetched
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 
 class RecordWanted(NamedTuple):

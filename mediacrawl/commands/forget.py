@@ -9,14 +9,14 @@ from scrapy.exceptions import UsageError
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, redact_url
 from mediacrawl.fetch.filenames import key_of_url
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING
+from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from mediacrawl.archive import Archive
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 
 class Command(StoreCommand):
@@ -67,6 +67,6 @@ def _missing(archive: Archive) -> Iterator[Entry]:
 
     This includes files that a crawl or `verify --repair` has found missing, and could not fetch again.
     """
-    for entry in archive.ledger.entries(DONE, FAILED, PENDING):
+    for entry in archive.ledger.entries(State.DONE, State.FAILED, State.PENDING):
         if entry.path is not None and archive.store.size(entry.path) is None:
             yield entry

@@ -10,12 +10,12 @@ from scrapy.exceptions import UsageError
 
 from mediacrawl.archive import validators_of
 from mediacrawl.cli.main import StoreCommand
-from mediacrawl.ledger.sqlite import DONE
+from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
     import argparse
 
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 
 class Command(StoreCommand):
@@ -31,7 +31,7 @@ class Command(StoreCommand):
         if args:
             raise UsageError("manifest takes no argument; choose the store with -s FILES_STORE=FOLDER")
         with self.ledger() as ledger:
-            for entry in ledger.entries(DONE) if ledger is not None else ():
+            for entry in ledger.entries(State.DONE) if ledger is not None else ():
                 print(json.dumps(described(entry), ensure_ascii=False))
 
 

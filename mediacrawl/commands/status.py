@@ -11,15 +11,14 @@ from mediacrawl.cli.main import StoreCommand
 from mediacrawl.config import FRONTIER
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
-from mediacrawl.ledger.sqlite import FAILED, PENDING, PUBLISHING
+from mediacrawl.ledger.base import State
 from mediacrawl.opening import frontier_folder
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from mediacrawl.ledger.base import Ledger
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry, Ledger
     from mediacrawl.store.base import Store
 
 
@@ -43,7 +42,7 @@ class Command(StoreCommand):
         assert self.settings is not None
         with self.ledger() as ledger:
             if opts.failed:
-                _print_failed(ledger.entries(FAILED) if ledger is not None else (), as_json=opts.json)
+                _print_failed(ledger.entries(State.FAILED) if ledger is not None else (), as_json=opts.json)
             else:
                 job = FRONTIER.of(self.settings) or self.settings.get("JOBDIR")
                 _print_counts(counts(ledger, self.store()), job, as_json=opts.json)
@@ -58,13 +57,13 @@ def counts(ledger: Ledger | None, store: Store) -> dict[str, int]:
         return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
     rows = ledger.counts()
     parts = store.parts.names()
-    wanted = ledger.entries(PENDING, PUBLISHING) if parts else ()
+    wanted = ledger.entries(State.PENDING, State.PUBLISHING) if parts else ()
     partial = sum(store.parts.name(entry.key) in parts for entry in wanted)
     return {
         "done": rows["done"],
         "partial": partial,
-        "pending": rows[PENDING] + rows[PUBLISHING] - partial,
-        "failed": rows[FAILED],
+        "pending": rows[State.PENDING] + rows[State.PUBLISHING] - partial,
+        "failed": rows[State.FAILED],
         "bytes": rows["bytes"],
     }
 

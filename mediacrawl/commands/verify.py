@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.spiders.retry import RetrySpider
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class Command(crawl.Command, StoreCommand):
         total_bytes = archive.ledger.counts()["bytes"]
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
-            for row in archive.ledger.entries(DONE, FAILED, PENDING):
+            for row in archive.ledger.entries(State.DONE, State.FAILED, State.PENDING):
                 if row.path is None:
                     continue  # the file was never complete
                 entry, state, moved = _repaired(archive, row, bar) if repair else _found(archive, row, bar)
                 if state is None:
-                    if entry.state in {FAILED, PENDING}:  # the file has been restored
-                        archive.ledger.settle(entry.key, DONE, time.time())
+                    if entry.state in {State.FAILED, State.PENDING}:  # the file has been restored
+                        archive.ledger.settle(entry.key, State.DONE, time.time())
                     continue
                 damaged += 1
                 aside += moved
@@ -121,7 +121,7 @@ def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry
     """
     while (state := compared(archive.store, entry, bar)) is not None:
         now = archive.ledger.lookup([entry.key]).get(entry.key)
-        if now is None or now.state == PUBLISHING:
+        if now is None or now.state == State.PUBLISHING:
             return now or entry, None  # the row was removed, or the file is being replaced now
         if now == entry:
             break

@@ -12,7 +12,7 @@ from mediacrawl.download.records import Fetched, unlock
 from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferError, describe_error, failure_of
 from mediacrawl.fetch.queue import Step
 from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence

@@ -30,7 +30,7 @@ from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.host_queue import Batch, HostQueue, kind_of_line
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.urls import Origin
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING
+from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 DAY_S = 86_400.0
 # A recorded time that is later than now by more than this comes from a wrong clock: the row counts as expired.
@@ -31,11 +31,11 @@ class RefetchPolicy(NamedTuple):
 
     def is_fresh(self, entry: Entry | None, now: float) -> bool:
         """Return whether the file is present and need not be revalidated yet."""
-        return entry is not None and entry.state == DONE and _age_s(entry, now) <= self.expires_s
+        return entry is not None and entry.state == State.DONE and _age_s(entry, now) <= self.expires_s
 
     def known_failure(self, entry: Entry | None, now: float) -> str | None:
         """Return why a file has failed for good, if that is recent enough to send no request; otherwise None."""
-        if entry is None or entry.state != FAILED or not entry.permanent:
+        if entry is None or entry.state != State.FAILED or not entry.permanent:
             return None
         if _age_s(entry, now) >= self.retry_permanent_s:
             return None
@@ -54,4 +54,4 @@ def _age_s(entry: Entry, now: float) -> float:
 
 def is_noted(entry: Entry | None) -> bool:
     """Return whether a row records its file as present or wanted, so that `RecordWanted` would add no information."""
-    return entry is not None and entry.state in {DONE, PENDING}
+    return entry is not None and entry.state in {State.DONE, State.PENDING}

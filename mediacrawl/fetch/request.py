@@ -12,7 +12,7 @@ from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.fetch.filenames import is_page_name, key_of_url, name_in_url
-from mediacrawl.ledger.sqlite import DONE, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class FileRequest(NamedTuple):
 
     def revalidating(self, entry: Entry | None) -> FileRequest:
         """Return the request with the validators of the version in the store, if the row has a version."""
-        validators = validators_of(entry) if entry is not None and entry.state == DONE else None
+        validators = validators_of(entry) if entry is not None and entry.state == State.DONE else None
         if validators == self.transfer.revalidate:
             return self
         return self._replace(transfer=self.transfer._replace(revalidate=validators))

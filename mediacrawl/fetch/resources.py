@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.config import Settings
     from mediacrawl.download.requester import MayFollow
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store
     from mediacrawl.workers.processes import WorkerProcesses
 

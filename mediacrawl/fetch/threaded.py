@@ -17,7 +17,7 @@ from mediacrawl.errors import MediacrawlError
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
 from mediacrawl.fetch.stats import Recent
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

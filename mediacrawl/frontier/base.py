@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mediacrawl.frontier.sqlite import FrontierPage
+
+class PageKind:
+    """The reason why a page is wanted. The kind determines when the page counts as seen."""
+
+    ORDINARY = 0  # once for each job
+    AGAIN = 1  # `dont_filter`: always
+    START = 2  # once for each job, though each run requests it again
+
+
+class FrontierPage(NamedTuple):
+    """A row that was leased."""
+
+    id: int
+    data: bytes
 
 
 class Frontier(Protocol):

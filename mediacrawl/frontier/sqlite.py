@@ -14,9 +14,10 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreNotWritable, disk_error
+from mediacrawl.frontier.base import FrontierPage, PageKind
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
@@ -43,21 +44,6 @@ CREATE INDEX IF NOT EXISTS pages_next ON pages (priority DESC, is_start, place) 
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
 _PENDING, _LEASED, _DONE = 0, 1, 2
-
-
-class PageKind:
-    """The reason why a page is wanted. The kind determines when the page counts as seen."""
-
-    ORDINARY = 0  # once for each job
-    AGAIN = 1  # `dont_filter`: always
-    START = 2  # once for each job, though each run requests it again
-
-
-class FrontierPage(NamedTuple):
-    """A row that was leased."""
-
-    id: int
-    data: bytes
 
 
 class SqliteFrontier:

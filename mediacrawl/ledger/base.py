@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from mediacrawl.ledger.sqlite import Entry
+
+class State:
+    """The states of a row.
+
+    Attributes:
+        PENDING: wanted, not fetched yet.
+        PUBLISHING: complete and verified under its part name, about to be renamed to `path`.
+        DONE: published at `path`.
+        FAILED: not fetched; `permanent` says that another run does not try again.
+    """
+
+    PENDING = "pending"
+    PUBLISHING = "publishing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Entry(NamedTuple):
+    """One row. Times are in seconds since the epoch; `url` and `page` contain no credentials.
+
+    `wish` holds the values that the list gives in addition to the URL (file name, digests, referer), as JSON.
+    """
+
+    key: str
+    url: str
+    page: str | None = None
+    spider: str | None = None
+    wish: str | None = None
+    state: str = State.PENDING
+    path: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    validators: str | None = None
+    content_type: str | None = None
+    http_status: int | None = None
+    reason: str | None = None
+    attempts: int = 0
+    permanent: bool = False
+    wanted_at: float | None = None
+    finished_at: float | None = None
+    checked_at: float | None = None
 
 
 class Ledger(Protocol):

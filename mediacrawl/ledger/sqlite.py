@@ -1,12 +1,5 @@
 """The ledger in one SQLite file: a row for every media key. Independent of HTTP and Scrapy.
 
-States of a row:
-
-    pending     wanted, not fetched yet
-    publishing  complete and verified under its part name, about to be renamed to `path`
-    done        published at `path`
-    failed      not fetched; `permanent` says that another run does not try again
-
 Several processes may use one ledger: transactions are short, readers never wait (WAL). A commit is durable
 (`synchronous=FULL`), because after the rename only the ledger knows which file belongs to which URL.
 """
@@ -21,9 +14,10 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mediacrawl.errors import DiskFull, StoreNotWritable, redact_url
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.store.paths import fold
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
@@ -33,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
-PENDING, PUBLISHING, DONE, FAILED = "pending", "publishing", "done", "failed"
 BUSY_S = 30.0
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
@@ -64,32 +57,6 @@ CREATE TABLE IF NOT EXISTS files (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done';
 """
-
-
-class Entry(NamedTuple):
-    """One row. Times are in seconds since the epoch; `url` and `page` contain no credentials.
-
-    `wish` holds the values that the list gives in addition to the URL (file name, digests, referer), as JSON.
-    """
-
-    key: str
-    url: str
-    page: str | None = None
-    spider: str | None = None
-    wish: str | None = None
-    state: str = PENDING
-    path: str | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-    validators: str | None = None
-    content_type: str | None = None
-    http_status: int | None = None
-    reason: str | None = None
-    attempts: int = 0
-    permanent: bool = False
-    wanted_at: float | None = None
-    finished_at: float | None = None
-    checked_at: float | None = None
 
 
 _PERMANENT = Entry._fields.index("permanent")
@@ -266,8 +233,8 @@ class SqliteLedger:
         only on the yielded rows, not on the number of done rows. A row may be missed if another thread or process
         meanwhile moves it from one of several states to another.
         """
-        states = states or (PENDING, PUBLISHING, DONE, FAILED)
-        if DONE in states:
+        states = states or (State.PENDING, State.PUBLISHING, State.DONE, State.FAILED)
+        if State.DONE in states:
             yield from self._blocks(f"state IN ({','.join('?' * len(states))})", states)
             return
         # The second condition is redundant, but without it SQLite does not see that the partial index has these rows.
@@ -287,7 +254,7 @@ class SqliteLedger:
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows in each state, and as `bytes` the total size of the done files."""
-        counts = dict.fromkeys((PENDING, PUBLISHING, DONE, FAILED), 0)
+        counts = dict.fromkeys((State.PENDING, State.PUBLISHING, State.DONE, State.FAILED), 0)
         counts.update(self._all("SELECT state, count(*) FROM files GROUP BY state"))
         (total,) = self._all("SELECT sum(size_bytes) FROM files WHERE state = 'done'")[0]
         return counts | {"bytes": total or 0}
@@ -372,7 +339,7 @@ class SqliteLedger:
 
     def settle(self, key: str, state: str, now: float) -> None:
         """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""
-        done_at = now if state == DONE else None
+        done_at = now if state == State.DONE else None
         self._many(
             "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
             " checked_at = coalesce(checked_at, ?) WHERE key = ?",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from scrapy import Spider
 
 from mediacrawl.config import FILES_STORE, LEDGER
-from mediacrawl.ledger.sqlite import FAILED, PENDING
+from mediacrawl.ledger.base import State
 from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mediacrawl.ledger.sqlite import Entry
+    from mediacrawl.ledger.base import Entry
 
 
 class RetrySpider(Spider):
@@ -35,7 +35,7 @@ class RetrySpider(Spider):
             return
         ledger = open_ledger(url, read_only=True)
         try:
-            for entry in ledger.entries(FAILED, PENDING):
+            for entry in ledger.entries(State.FAILED, State.PENDING):
                 if self._is_wanted(entry):
                     yield _item(entry)
         finally:

@@ -8,7 +8,7 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start, together
 from origin import stall_after
 
-from mediacrawl.ledger.sqlite import DONE, Entry
+from mediacrawl.ledger.base import Entry, State
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"
@@ -189,5 +189,9 @@ def test_each_command_does_its_work_beside_a_crawl(command, origin, tmp_path, le
         "site/127.0.0.1/failed.jpg": sha256(BODY + b"3"),
         "urllist/127.0.0.1/big.mp4": BIG.sha256(),
     }
-    assert {entry.url: entry.state for entry in ledger.entries()} == {here: DONE, failed: DONE, big: DONE}
+    assert {entry.url: entry.state for entry in ledger.entries()} == {
+        here: State.DONE,
+        failed: State.DONE,
+        big: State.DONE,
+    }
     assert ledger.is_intact()

@@ -13,7 +13,7 @@ from crawling import BIG, STALLS_AT, assert_plain, run, sha256, start, together
 from origin import Answer, Origin, stall_after, status
 
 import mediacrawl
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000

@@ -10,7 +10,8 @@ import pytest
 from crawling import run, sha256
 from origin import Origin, Pattern, dead_port, drop_after, html_instead, reset_on_connect, status, wrong_digest
 
-from mediacrawl.ledger.sqlite import FAILED, SqliteLedger
+from mediacrawl.ledger.base import State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
@@ -63,7 +64,7 @@ def runs(tmp_path_factory):
 def rows_in(folder):
     """Path -> the row of what failed."""
     ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME, read_only=True)
-    rows = {urlsplit(entry.url).path: entry._asdict() for entry in ledger.entries(FAILED)}
+    rows = {urlsplit(entry.url).path: entry._asdict() for entry in ledger.entries(State.FAILED)}
     ledger.close()
     return rows
 

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from crawling import file_system_at, run, start
 
-from mediacrawl.frontier.sqlite import PageKind, SqliteFrontier
+from mediacrawl.frontier.base import PageKind
+from mediacrawl.frontier.sqlite import SqliteFrontier
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start
 from origin import Origin, html_instead, stall_after, status
 
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, Entry, SqliteLedger
+from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
@@ -89,10 +90,10 @@ def test_what_comes_late_has_the_folder_and_the_name_it_would_have_had_at_first(
 def test_the_ledger_keeps_the_spider_the_page_and_the_key_that_wanted_it_first(story):
     rows = story.all.rows
     row = rows[story.origin.url("/page.jpg")]
-    assert (row.state, row.spider, row.page) == (DONE, "site", story.page)
+    assert (row.state, row.spider, row.page) == (State.DONE, "site", story.page)
     assert rows[story.origin.url("/later.jpg")].spider == "urllist"
     signed = rows[story.origin.url("/signed.jpg?signature=1")]
-    assert (signed.state, signed.spider, signed.key) == (DONE, "shop", "key of a signed URL")
+    assert (signed.state, signed.spider, signed.key) == (State.DONE, "shop", "key of a signed URL")
     assert len(rows) == len(story.all.done.store) + 1  # no row twice, under another key
 
 
@@ -103,7 +104,7 @@ def test_the_page_or_the_referer_of_the_list_is_sent_again(story):
 
 
 def test_what_is_not_what_the_list_promised_fails_again_and_is_not_published(story):
-    (row,) = [row for row in story.all.rows.values() if row.state == FAILED]
+    (row,) = [row for row in story.all.rows.values() if row.state == State.FAILED]
     assert row.url == story.origin.url("/promised.jpg")
     assert (row.permanent, row.attempts) == (True, 2)
     assert story.all.media.count("/promised.jpg") == 2  # twice in each run: a digest may be wrong by accident
@@ -130,7 +131,7 @@ def test_a_retry_that_was_killed_goes_on_with_what_it_had_begun(origin, tmp_path
         origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
         running.kill()
         running.wait()
-    assert ledger.lookup([entry.key])[entry.key].state == PENDING
+    assert ledger.lookup([entry.key])[entry.key].state == State.PENDING
     done = run(tmp_path, "retry")
     assert (done.status, done.store) == (0, {"shop/127.0.0.1/big.mp4": BIG.sha256()}), str(done)
     assert "resumed 1" in done.err

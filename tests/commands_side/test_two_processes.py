@@ -12,7 +12,7 @@ from origin import Pattern, stall_after
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.ledger.sqlite import DONE, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.transport.requests_transport import RequestsTransport
@@ -119,7 +119,7 @@ def test_a_file_is_not_fetched_again_between_its_rename_and_the_ledger(origin, t
     fetched = Downloader(store, transport).fetch(request)
     (entry,) = archive.write([Publish(Entry(url, url, path="a.jpg"), fetched)])
     assert tried == ["folder-sync", "ledger-done"]
-    assert entry.state == DONE
+    assert entry.state == State.DONE
     with pytest.raises(PartInUse):
         downloader.fetch(request)
     assert len(origin.requests) == 1
@@ -149,6 +149,6 @@ def test_a_file_that_is_gone_is_not_held_to_be_brought(tmp_path):
     archive.ledger.finish([entry], 1.0)
     assert archive.fetched_elsewhere(["key"]) == set()
     (tmp_path / "store" / "a.jpg").write_bytes(b"a")
-    archive.ledger.settle("key", DONE, 2.0)
+    archive.ledger.settle("key", State.DONE, 2.0)
     assert archive.fetched_elsewhere(["key"]) == {"key"}
     archive.close()

@@ -16,7 +16,7 @@ from origin import status
 
 from mediacrawl.archive import Archive
 from mediacrawl.commands import verify
-from mediacrawl.ledger.sqlite import FAILED, PENDING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
 
 BODIES = {f"{name}.jpg": name.encode() * 4000 for name in "abcd"}
@@ -92,13 +92,13 @@ def test_a_folder_in_the_place_of_a_file_is_damage(command, filled):
     assert (done.status, done.out.splitlines()[-1]) == (1, "damaged 1, unknown 0")
 
 
-@pytest.mark.parametrize("state", [PENDING, FAILED])
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
 def test_a_file_that_was_put_back_is_noticed(command, filled, origin, state):
     """Somebody found it in the backup after a crawl (pending) or a repair (failed) had missed it."""
     body = filled.path("a.jpg").read_bytes()
     filled.path("a.jpg").unlink()
     archive = Archive.open(LocalStore(filled.root))
-    if state == PENDING:
+    if state == State.PENDING:
         archive.lookup([filled.url("a.jpg")])
     else:
         archive.ledger.mark_corrupt(filled.url("a.jpg"), "missing")
@@ -117,7 +117,7 @@ def test_another_file_in_its_place_is_not_taken_for_the_one_that_was_put_back(co
     alter(filled.path("a.jpg"))
     ledger.mark_corrupt(filled.url("a.jpg"), "altered")
     assert command("verify").status == 1
-    assert ledger.lookup([filled.url("a.jpg")])[filled.url("a.jpg")].state == FAILED
+    assert ledger.lookup([filled.url("a.jpg")])[filled.url("a.jpg")].state == State.FAILED
 
 
 def test_a_file_that_a_crawl_replaces_while_it_is_read_is_not_damaged(command, filled, ledger, monkeypatch):
@@ -454,7 +454,7 @@ def test_a_file_that_is_written_all_the_time_is_wanted_again_and_the_command_end
     assert verify.Command()._check(archive, repair=True) == (1, 0)
     archive.close()
     assert 1 < len(looks) < 10
-    assert ledger.find(filled.url("a.jpg")).state == FAILED
+    assert ledger.find(filled.url("a.jpg")).state == State.FAILED
 
 
 # `mediacrawl.cli.main.main`, but for a store that kills the process when it comes to a step.

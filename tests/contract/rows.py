@@ -27,7 +27,8 @@ from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.stats import RunStats
-from mediacrawl.ledger.sqlite import FAILED, Entry, SqliteLedger
+from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
@@ -190,7 +191,7 @@ def _all_failures_are_known(patches):
     patches.setattr(
         RefetchPolicy,
         "known_failure",
-        lambda _self, entry, _now: entry.reason if entry is not None and entry.state == FAILED else None,
+        lambda _self, entry, _now: entry.reason if entry is not None and entry.state == State.FAILED else None,
     )
 
 
@@ -207,7 +208,7 @@ def what_another_process_has_noted_as_failed_is_asked_for(scene):
             )
         ran = scene.run(first, url)
         assert (ran.status, ran.new, ran.present, ran.failed) == (0, 1, 1, 0), ran
-        assert scene.rows(FAILED) == []
+        assert scene.rows(State.FAILED) == []
         with scene.ledger() as ledger:
             (row_of_url,) = (entry for entry in ledger.entries() if entry.url == url)
         (scene.store / row_of_url.path).unlink()
@@ -290,7 +291,7 @@ def a_file_where_a_folder_should_be_fails_its_own_files_and_no_other(scene):
     assert (ran.status, ran.failed, ran.new) == (1, 1, 0), ran
     assert "cannot be a file's path" in ran.failures
     assert (scene.store / folder).read_text() == "mine"
-    assert [entry.url for entry in scene.rows(FAILED)] == [url]
+    assert [entry.url for entry in scene.rows(State.FAILED)] == [url]
     (scene.store / folder).unlink()
     scene.origin.forget()
     again = scene.run(url)
@@ -305,7 +306,7 @@ def a_full_disk_is_one_line_and_status_4_and_with_room_the_same_command_ends_wel
         ran = scene.run(*urls)
         assert (ran.status, ran.failed) == (4, 0), ran
         assert "no space left for" in ran.err
-    assert scene.rows(FAILED) == []
+    assert scene.rows(State.FAILED) == []
     again = scene.run(*urls)
     assert (again.status, len(again.store)) == (0, 20), again
     assert {path.suffix for path in parts_in(scene.store)} <= {".tmp"}
@@ -349,7 +350,7 @@ def ctrl_c_ends_it_with_status_3_and_what_waits_has_not_failed(scene):
     ran = running.wait()
     assert "Traceback" not in ran.err, ran.err
     assert (ran.status, ran.failed) == (3, 0), ran
-    assert scene.rows(FAILED) == []
+    assert scene.rows(State.FAILED) == []
     scene.origin.release()
     scene.origin.forget()
     again = scene.run(*urls)

@@ -19,7 +19,7 @@ from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import Interrupted
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartRecord
 

@@ -24,7 +24,7 @@ from mediacrawl.fetch.request import (
     FileRequest,
 )
 from mediacrawl.headers import Validators
-from mediacrawl.ledger.sqlite import DONE, PENDING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import FAILED as FAILED_ROW
 from mediacrawl.store.parts import PartInUse
 
@@ -93,8 +93,8 @@ def test_a_new_file_is_looked_up_noted_fetched_published_and_told():
 @pytest.mark.parametrize(
     ("entry", "more", "status"),
     [
-        (row(DONE), {}, UPTODATE),
-        (row(DONE, age_s=90 * DAY_S), {}, UPTODATE),
+        (row(State.DONE), {}, UPTODATE),
+        (row(State.DONE, age_s=90 * DAY_S), {}, UPTODATE),
         (row(FAILED_ROW, reason="HTTP 404", permanent=True), {}, FAILED),
     ],
 )
@@ -110,8 +110,8 @@ def test_what_the_ledger_knows_needs_no_transfer(entry, more, status):
 @pytest.mark.parametrize(
     ("entry", "more"),
     [
-        (row(DONE, age_s=91 * DAY_S), {}),
-        (row(PENDING), {}),
+        (row(State.DONE, age_s=91 * DAY_S), {}),
+        (row(State.PENDING), {}),
         (row(FAILED_ROW, reason="HTTP 503"), {}),
         (row(FAILED_ROW, reason="HTTP 404", permanent=True, age_s=31 * DAY_S), {}),
         (row(FAILED_ROW, reason="HTTP 404", permanent=True), {"ignores_known_failure": True}),
@@ -128,7 +128,7 @@ def test_all_else_is_fetched_and_noted_where_the_row_does_not_say_so(entry, more
 def test_an_old_file_is_asked_for_with_its_validators_and_stays_where_it_is_when_unchanged():
     files = queue_of()
     files.add([request()])
-    entry = row(DONE, age_s=91 * DAY_S, validators='{"etag": "\\"v1\\""}', sha256="ab")
+    entry = row(State.DONE, age_s=91 * DAY_S, validators='{"etag": "\\"v1\\""}', sha256="ab")
     look_up(files, entry)
     (batch,) = begin(files)
     assert batch.requests[0].transfer.revalidate == Validators.from_dict({"etag": '"v1"'})
@@ -191,7 +191,7 @@ def test_a_file_that_another_process_fetches_is_looked_up_again_when_it_may_be_t
     files.wake(10.4)
     assert (files.take_lookups(), len(files)) == ([], 1)
     files.wake(10.5)
-    look_up(files, row(DONE))
+    look_up(files, row(State.DONE))
     assert [result.status for result in files.take_results()] == [UPTODATE]
 
 
@@ -322,7 +322,7 @@ def test_where_another_process_has_the_same_list_rows_are_looked_at_before_a_bat
     files.add([request(f"http://h/{number}.jpg") for number in range(5)])
     look_up(files)
     files.fetched(begin(files)[0], [PartInUse()], 10.0)
-    there = row(DONE)
+    there = row(State.DONE)
     for batch in files.next_batches(14.9):
         assert batch.is_contended
         left = files.confirmed(batch, [there] * len(batch.requests), NOW_S)
@@ -401,7 +401,7 @@ def handed_over(files, mine):
 def test_a_file_whose_row_is_asked_for_is_handed_over_where_it_has_to_be_fetched():
     files = queue_of()
     files.add([request()._replace(until=LOOKED_UP), request("http://h/b.jpg")._replace(until=LOOKED_UP)])
-    look_up(files, row(DONE))
+    look_up(files, row(State.DONE))
     assert [(step.request.url, step.outcome) for step in files.take_steps()] == [("http://h/b.jpg", None)]
     assert [result.status for result in files.take_results()] == [UPTODATE]
     assert (begin(files), write(files), len(files)) == ([], [], 0)
@@ -624,10 +624,12 @@ def take_a_step(files, event, data, now_s, state, step):
             wanted.update(urls)
         case "look up":
             asked = files.take_lookups()
-            rows = [data.draw(st.sampled_from([None, row(DONE), row(PENDING)])) for _ in asked]
+            rows = [data.draw(st.sampled_from([None, row(State.DONE), row(State.PENDING)])) for _ in asked]
             files.looked_up(asked, rows, NOW_S, now_s)
         case "begin":
-            under_way += begin_confirmed(files, data, now_s, answer=data.draw(st.sampled_from([None, row(DONE)])))
+            under_way += begin_confirmed(
+                files, data, now_s, answer=data.draw(st.sampled_from([None, row(State.DONE)]))
+            )
         case "fetched" if under_way:
             batch = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
             outcomes = [data.draw(OUTCOMES) for _ in batch.requests]

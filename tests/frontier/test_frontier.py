@@ -72,7 +72,8 @@ def test_the_data_of_pages_that_are_done_is_dropped(opened, job):
 
 CHILD = """
 import itertools, pathlib, sys
-from mediacrawl.frontier.sqlite import PageKind, SqliteFrontier
+from mediacrawl.frontier.base import PageKind
+from mediacrawl.frontier.sqlite import SqliteFrontier
 
 # It commits each change.
 frontier = SqliteFrontier(pathlib.Path(sys.argv[1]), "gallery", clock=itertools.count().__next__)

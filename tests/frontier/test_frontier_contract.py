@@ -6,7 +6,7 @@ import pytest
 from frontiers import add, lease, names
 
 from mediacrawl.errors import JobInUse
-from mediacrawl.frontier.sqlite import PageKind
+from mediacrawl.frontier.base import PageKind
 from mediacrawl.opening import open_frontier
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/job"}

@@ -1,6 +1,6 @@
 """What the tests of ledgers share: rows, and the calls that bring them from state to state."""
 
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, Entry
+from mediacrawl.ledger.base import Entry, State
 
 KEY = "http://h/a.jpg"
 WANTED = Entry(KEY, "http://h/a.jpg?token=1", page="http://h/", spider="gallery", wish='{"filename": "a.jpg"}')
@@ -21,13 +21,13 @@ def row(ledger, key=KEY):
 
 def bring_to(ledger, state):
     """A row in that state, by the calls that a run makes; at the time 1.0."""
-    if state == PENDING:
+    if state == State.PENDING:
         ledger.record_wanted([WANTED], 1.0)
-    elif state == FAILED:
+    elif state == State.FAILED:
         ledger.record_failure([LOST_LINK], 1.0)
     elif state is not None:
         ledger.claim(WHOLE)
-        if state == DONE:
+        if state == State.DONE:
             ledger.finish([WHOLE], 1.0)
 
 
@@ -35,8 +35,8 @@ CALLS = {
     "want": lambda ledger: ledger.record_wanted([WANTED], 2.0),
     "claim": lambda ledger: ledger.claim(WHOLE),
     "finish": lambda ledger: ledger.finish([WHOLE], 2.0),
-    "settle done": lambda ledger: ledger.settle(KEY, DONE, 2.0),
-    "settle pending": lambda ledger: ledger.settle(KEY, PENDING, 2.0),
+    "settle done": lambda ledger: ledger.settle(KEY, State.DONE, 2.0),
+    "settle pending": lambda ledger: ledger.settle(KEY, State.PENDING, 2.0),
     "refresh": lambda ledger: ledger.record_unchanged([KEY], 2.0),
     "fail": lambda ledger: ledger.record_failure([LOST_LINK], 2.0),
     "lose": lambda ledger: ledger.mark_missing([KEY]),

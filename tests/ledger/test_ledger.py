@@ -15,8 +15,9 @@ from ledgers import KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
 from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.ledger import sqlite as ledger_module
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
-from mediacrawl.ledger.sqlite import BUSY_S, DONE, FAILED, PENDING, PUBLISHING, Entry, SqliteLedger
+from mediacrawl.ledger.sqlite import BUSY_S, SqliteLedger
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 FORMAT = 1 + len(STEPS)
@@ -59,11 +60,11 @@ def test_no_credentials_reach_the_disk(path, call):
 # Paths
 
 
-@pytest.mark.parametrize("state", [PENDING, DONE, FAILED])
+@pytest.mark.parametrize("state", [State.PENDING, State.DONE, State.FAILED])
 def test_what_the_list_asked_for_is_kept_and_a_later_wish_counts_where_the_file_is_not_there(ledger, state):
     bring_to(ledger, state)
     ledger.record_wanted([WANTED._replace(wish="another")], 2.0)
-    assert row(ledger).wish == ("another" if state == FAILED else WANTED.wish)
+    assert row(ledger).wish == ("another" if state == State.FAILED else WANTED.wish)
 
 
 # Questions
@@ -77,8 +78,8 @@ def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
         ledger.record_failure([LOST_LINK._replace(key="lost")], 1.0)
     steps = []
     ledger._db.set_progress_handler(lambda: steps.append(None), 100)
-    assert [row.key for row in ledger.entries(PUBLISHING)] == ["2500"]
-    assert [row.key for row in ledger.entries(FAILED, PUBLISHING, PENDING)] == ["2500", "lost"]
+    assert [row.key for row in ledger.entries(State.PUBLISHING)] == ["2500"]
+    assert [row.key for row in ledger.entries(State.FAILED, State.PUBLISHING, State.PENDING)] == ["2500", "lost"]
     assert len(steps) < 50  # instructions of SQLite's machine, in hundreds: a look at each row takes over 5,000
 
 
@@ -88,9 +89,9 @@ def test_what_is_not_done_is_found_without_a_look_at_what_is(ledger):
 def test_a_change_is_seen_by_another_connection_at_once(path, ledger):
     other = SqliteLedger(path)
     ledger.record_wanted([WANTED], 1.0)
-    assert row(other).state == PENDING
+    assert row(other).state == State.PENDING
     other.record_failure([LOST_LINK], 2.0)
-    assert row(ledger).state == FAILED
+    assert row(ledger).state == State.FAILED
     other.close()
 
 
@@ -99,7 +100,7 @@ def test_reading_never_waits_for_a_writer(path, ledger):
     with ledger.transaction():
         ledger.record_wanted([WANTED], 1.0)
         assert row(reader) is None
-    assert row(reader).state == PENDING
+    assert row(reader).state == State.PENDING
     reader.close()
 
 
@@ -270,7 +271,7 @@ def assert_is_one_line(error):
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_newer_format_is_refused_and_left_as_it_is(path, ledger, read_only):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger._db.execute(f"PRAGMA user_version={FORMAT + 1}")
     with pytest.raises(StoreNotWritable) as caught:
         SqliteLedger(path, read_only=read_only)
@@ -318,7 +319,7 @@ def test_a_full_disk_is_said_in_one_line(ledger):
     assert ledger.counts()["pending"] == 0
     ledger._db.execute("PRAGMA max_page_count=1000000")
     ledger.record_wanted([WANTED], 1.0)
-    assert row(ledger).state == PENDING
+    assert row(ledger).state == State.PENDING
 
 
 def test_a_name_with_the_signs_of_a_url_is_a_name(tmp_path):
@@ -358,13 +359,14 @@ def snapshot(folder):
 
 def filled(path):
     ledger = SqliteLedger(path)
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger.close()
 
 
 _KILLED_WHILE_IT_WRITES = """
 import os, pathlib, signal, sys
-from mediacrawl.ledger.sqlite import Entry, SqliteLedger
+from mediacrawl.ledger.base import Entry
+from mediacrawl.ledger.sqlite import SqliteLedger
 ledger = SqliteLedger(pathlib.Path(sys.argv[1]))
 ledger.record_wanted([Entry("late", "http://h/late")], 2.0)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -379,7 +381,7 @@ def test_reading_leaves_no_file_behind_and_none_changed(path, tmp_path):
     filled(path)
     before = snapshot(tmp_path)
     reader = SqliteLedger(path, read_only=True)
-    assert row(reader).state == DONE
+    assert row(reader).state == State.DONE
     assert snapshot(tmp_path) == before, "nor while it is open"
     reader.close()
     assert snapshot(tmp_path) == before
@@ -391,7 +393,7 @@ def test_what_is_written_after_a_reader_has_opened_is_read(path):
     assert row(reader, "late") is None
     writer = SqliteLedger(path)
     writer.record_wanted([WANTED._replace(key="late")], 2.0)
-    assert row(reader, "late").state == PENDING
+    assert row(reader, "late").state == State.PENDING
     writer.close()
     writer = SqliteLedger(path)
     writer.forget([KEY])
@@ -427,7 +429,7 @@ def test_what_a_killed_process_has_committed_is_read(path, tmp_path, missing):
     before = snapshot(tmp_path)
     assert any(name.endswith("-wal") and content for name, (content, _) in before.items())
     reader = SqliteLedger(path, read_only=True)
-    assert (row(reader).state, row(reader, "late").state) == (DONE, PENDING)
+    assert (row(reader).state, row(reader, "late").state) == (State.DONE, State.PENDING)
     reader.close()
     assert snapshot(tmp_path).keys() == before.keys()
     assert snapshot(tmp_path)[path.name] == before[path.name]
@@ -448,7 +450,7 @@ def test_a_ledger_on_a_file_system_that_cannot_be_written_is_read(mounted, kille
         killed_while_it_writes(path)
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
     reader = SqliteLedger(path, read_only=True)
-    assert row(reader).state == DONE
+    assert row(reader).state == State.DONE
     assert (row(reader, "late") is not None) == killed
     assert reader.is_intact()
     reader.close()
@@ -488,7 +490,7 @@ def newer(monkeypatch):
 
 def test_an_older_ledger_is_brought_to_the_format_of_today_with_every_row(path, monkeypatch):
     old = SqliteLedger(path)
-    bring_to(old, DONE)
+    bring_to(old, State.DONE)
     old.record_wanted((Entry(f"{number}", "http://h/") for number in range(1000)), 1.0)
     rows = list(old.entries())
     old.close()
@@ -511,8 +513,8 @@ def test_a_new_ledger_has_the_format_of_today(path, newer):
 def test_a_process_of_the_version_before_goes_on_working(path, ledger, newer):
     """It has the file open while another brings it to the newer format."""
     SqliteLedger(path).close()
-    bring_to(ledger, DONE)
-    assert row(ledger).state == DONE
+    bring_to(ledger, State.DONE)
+    assert row(ledger).state == State.DONE
 
 
 def test_several_processes_may_bring_one_ledger_to_the_format_of_today(path, ledger, newer, monkeypatch):
@@ -561,7 +563,7 @@ def test_a_step_that_fails_leaves_the_old_format_and_every_row(path, monkeypatch
         with pytest.raises(StoreNotWritable, match="no such table: elsewhere"):
             SqliteLedger(path)
     ledger = SqliteLedger(path)
-    assert row(ledger).state == DONE
+    assert row(ledger).state == State.DONE
     ledger.close()
 
 
@@ -570,7 +572,7 @@ def test_an_older_ledger_is_read_as_it_is_by_who_may_only_read(path, tmp_path, m
         key: str
         url: str
         note: str | None = None
-        state: str = PENDING
+        state: str = State.PENDING
         permanent: bool = False
 
     filled(path)
@@ -580,13 +582,13 @@ def test_an_older_ledger_is_read_as_it_is_by_who_may_only_read(path, tmp_path, m
     monkeypatch.setattr(ledger_module, "_PERMANENT", 4)
     reader = SqliteLedger(path, read_only=True)
     assert reader.is_prepared()
-    assert row(reader) == Newer(KEY, "http://h/a.jpg?token=1", None, DONE)
+    assert row(reader) == Newer(KEY, "http://h/a.jpg?token=1", None, State.DONE)
     reader.close()
     assert snapshot(tmp_path) == before
 
 
 def test_a_row_is_found_by_its_path(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     assert ledger.at_path("gallery/h/a.jpg") == row(ledger)
     assert ledger.at_path("gallery/h/A.jpg") is None, "another file where case counts"
     assert ledger.at_path("gallery/h") is None

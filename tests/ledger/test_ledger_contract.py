@@ -6,7 +6,7 @@ import pytest
 from ledgers import CALLS, KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
 from mediacrawl.errors import StoreNotWritable
-from mediacrawl.ledger.sqlite import DONE, FAILED, PENDING, PUBLISHING, Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.opening import open_ledger
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/ledger.sqlite3"}
@@ -22,21 +22,21 @@ def ledger(request, tmp_path):
 @pytest.mark.parametrize(
     ("call", "expected"),
     [  # from no row, pending, publishing, done, failed
-        ("want", [PENDING, PENDING, PUBLISHING, DONE, PENDING]),
-        ("claim", [PUBLISHING, PUBLISHING, PUBLISHING, PUBLISHING, PUBLISHING]),
-        ("finish", [None, DONE, DONE, DONE, DONE]),
-        ("settle done", [None, DONE, DONE, DONE, DONE]),
-        ("settle pending", [None, PENDING, PENDING, PENDING, PENDING]),
-        ("refresh", [None, PENDING, PUBLISHING, DONE, FAILED]),
-        ("fail", [FAILED, FAILED, FAILED, DONE, FAILED]),
-        ("lose", [None, PENDING, PENDING, PENDING, PENDING]),
-        ("damage", [None, FAILED, FAILED, FAILED, FAILED]),
+        ("want", [State.PENDING, State.PENDING, State.PUBLISHING, State.DONE, State.PENDING]),
+        ("claim", [State.PUBLISHING, State.PUBLISHING, State.PUBLISHING, State.PUBLISHING, State.PUBLISHING]),
+        ("finish", [None, State.DONE, State.DONE, State.DONE, State.DONE]),
+        ("settle done", [None, State.DONE, State.DONE, State.DONE, State.DONE]),
+        ("settle pending", [None, State.PENDING, State.PENDING, State.PENDING, State.PENDING]),
+        ("refresh", [None, State.PENDING, State.PUBLISHING, State.DONE, State.FAILED]),
+        ("fail", [State.FAILED, State.FAILED, State.FAILED, State.DONE, State.FAILED]),
+        ("lose", [None, State.PENDING, State.PENDING, State.PENDING, State.PENDING]),
+        ("damage", [None, State.FAILED, State.FAILED, State.FAILED, State.FAILED]),
         ("forget", [None, None, None, None, None]),
     ],
 )
 def test_each_call_brings_a_row_from_one_state_to_the_next(ledger, call, expected):
     reached = []
-    for state in (None, PENDING, PUBLISHING, DONE, FAILED):
+    for state in (None, State.PENDING, State.PUBLISHING, State.DONE, State.FAILED):
         ledger.forget([KEY])
         bring_to(ledger, state)
         CALLS[call](ledger)
@@ -54,30 +54,30 @@ def test_a_finished_row_has_all_facts_of_the_file(ledger):
     ledger.record_wanted([WANTED], 1.0)
     ledger.claim(WHOLE)
     ledger.finish([WHOLE], 2.0)
-    assert row(ledger) == WHOLE._replace(state=DONE, wanted_at=1.0, finished_at=2.0, checked_at=2.0)
+    assert row(ledger) == WHOLE._replace(state=State.DONE, wanted_at=1.0, finished_at=2.0, checked_at=2.0)
 
 
 def test_a_file_that_was_published_by_a_run_that_died_has_all_its_facts_too(ledger):
     ledger.claim(WHOLE)
-    ledger.settle(KEY, DONE, 2.0)
-    assert row(ledger) == WHOLE._replace(state=DONE, finished_at=2.0, checked_at=2.0)
+    ledger.settle(KEY, State.DONE, 2.0)
+    assert row(ledger) == WHOLE._replace(state=State.DONE, finished_at=2.0, checked_at=2.0)
 
 
 def test_a_file_that_was_not_published_by_a_run_that_died_has_no_date(ledger):
     ledger.claim(WHOLE)
-    ledger.settle(KEY, PENDING, 2.0)
-    assert row(ledger) == WHOLE._replace(state=PENDING)
+    ledger.settle(KEY, State.PENDING, 2.0)
+    assert row(ledger) == WHOLE._replace(state=State.PENDING)
 
 
 def test_a_finished_file_that_is_wanted_again_keeps_every_fact(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     before = row(ledger)
     ledger.record_wanted([WANTED._replace(url="http://h/other", page="http://h/2")], 5.0)
     assert row(ledger) == before
 
 
 def test_a_finished_file_whose_newer_version_fails_keeps_every_fact(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     before = row(ledger)
     ledger.record_failure([LOST_LINK], 5.0)
     assert row(ledger) == before
@@ -105,21 +105,21 @@ def test_success_wipes_out_the_failures_before_it(ledger):
 
 
 def test_an_unchanged_file_was_checked_just_now_and_is_as_old_as_it_was(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     before = row(ledger)
     ledger.record_unchanged([KEY], 9.0)
     assert row(ledger) == before._replace(checked_at=9.0)
 
 
 def test_a_lost_file_keeps_its_path(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger.mark_missing([KEY])
     assert row(ledger).path == WHOLE.path
     assert ledger.owner_of(WHOLE.path) == KEY
 
 
 def test_what_is_forgotten_leaves_its_path_to_others(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger.forget([KEY])
     assert ledger.owner_of(WHOLE.path) is None
     ledger.claim(WHOLE._replace(key="other"))
@@ -136,13 +136,13 @@ def test_a_path_belongs_to_one_key_also_where_case_and_form_do_not_count(ledger,
 
 
 def test_a_path_that_nobody_claimed_is_free(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger.record_wanted([Entry("other", "http://h/b.jpg")], 1.0)
     assert ledger.owner_of("gallery/h/b.jpg") is None
 
 
 def test_a_damaged_file_says_what_is_wrong_keeps_its_path_and_is_asked_for_again(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     ledger.mark_corrupt(KEY, "altered")
     entry = row(ledger)
     assert (entry.reason, entry.permanent, entry.path) == ("altered", False, WHOLE.path)
@@ -158,7 +158,7 @@ def test_a_row_is_found_by_its_key_or_its_url_keys_first(ledger):
 
 
 def test_strangers_are_the_paths_of_nobody(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     assert ledger.strangers(["b.jpg", WHOLE.path, WHOLE.path.upper(), "a.jpg"]) == ["b.jpg", "a.jpg"]
     assert ledger.strangers([]) == []
 
@@ -175,23 +175,23 @@ def test_rows_are_listed_by_key_and_by_state(ledger):
     ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
     ledger.record_failure([LOST_LINK._replace(key="0500")], 1.0)
     assert [entry.key for entry in ledger.entries()] == [f"{n:04}" for n in range(1100)]
-    assert [entry.key for entry in ledger.entries(FAILED)] == ["0500"]
-    assert len(list(ledger.entries(PENDING, FAILED))) == 1100
-    assert list(ledger.entries(PUBLISHING)) == []
+    assert [entry.key for entry in ledger.entries(State.FAILED)] == ["0500"]
+    assert len(list(ledger.entries(State.PENDING, State.FAILED))) == 1100
+    assert list(ledger.entries(State.PUBLISHING)) == []
 
 
 def test_rows_of_several_states_come_by_key(ledger):
     ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
     ledger.record_failure((LOST_LINK._replace(key=f"{n:04}") for n in range(0, 1100, 3)), 1.0)
-    rows = list(ledger.entries(FAILED, PENDING))
+    rows = list(ledger.entries(State.FAILED, State.PENDING))
     assert [row.key for row in rows] == [f"{n:04}" for n in range(1100)]
-    assert {row.state for row in rows[::3]} == {FAILED}
+    assert {row.state for row in rows[::3]} == {State.FAILED}
 
 
 def test_a_row_that_changes_its_state_while_they_are_listed_comes_once(ledger):
     ledger.record_failure((LOST_LINK._replace(key=f"{n:04}") for n in range(1100)), 1.0)
     listed = []
-    for entry in ledger.entries(FAILED, PENDING):
+    for entry in ledger.entries(State.FAILED, State.PENDING):
         listed.append(entry.key)
         ledger.record_wanted([WANTED._replace(key=entry.key)], 2.0)
         if len(listed) == 10:  # of those that are in hand already
@@ -202,22 +202,22 @@ def test_a_row_that_changes_its_state_while_they_are_listed_comes_once(ledger):
 def test_rows_may_change_while_they_are_listed(ledger):
     ledger.record_wanted((Entry(f"{n:04}", "http://h/") for n in range(1100)), 1.0)
     seen = 0
-    for entry in ledger.entries(PENDING):
-        ledger.settle(entry.key, DONE, 2.0)
+    for entry in ledger.entries(State.PENDING):
+        ledger.settle(entry.key, State.DONE, 2.0)
         seen += 1
     assert seen == 1100
 
 
 def test_rows_are_counted_by_state(ledger):
     assert ledger.counts() == {"pending": 0, "publishing": 0, "done": 0, "failed": 0, "bytes": 0}
-    for n, state in enumerate([PENDING, PENDING, PUBLISHING, DONE, DONE, FAILED]):
+    for n, state in enumerate([State.PENDING, State.PENDING, State.PUBLISHING, State.DONE, State.DONE, State.FAILED]):
         entry = WHOLE._replace(key=str(n), path=str(n))
         ledger.record_wanted([entry], 1.0)
-        if state in {PUBLISHING, DONE}:
+        if state in {State.PUBLISHING, State.DONE}:
             ledger.claim(entry)
-        if state == DONE:
+        if state == State.DONE:
             ledger.finish([entry], 1.0)
-        if state == FAILED:
+        if state == State.FAILED:
             ledger.record_failure([entry], 1.0)
     assert ledger.counts() == {"pending": 2, "publishing": 1, "done": 2, "failed": 1, "bytes": 20}
 
@@ -235,12 +235,12 @@ def test_a_transaction_is_all_or_nothing(ledger):
     with pytest.raises(Died):
         die_halfway()
     assert row(ledger) is None
-    bring_to(ledger, DONE)
-    assert row(ledger).state == DONE
+    bring_to(ledger, State.DONE)
+    assert row(ledger).state == State.DONE
 
 
 def test_rows_of_a_failing_batch_are_not_written(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
 
     def claim_what_is_taken():
         with ledger.transaction():
@@ -293,5 +293,5 @@ def test_threads_share_one_ledger(ledger):
 
 
 def test_a_healthy_file_is_intact(ledger):
-    bring_to(ledger, DONE)
+    bring_to(ledger, State.DONE)
     assert ledger.is_intact()

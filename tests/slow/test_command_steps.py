@@ -12,7 +12,8 @@ from crawling import QUICK, Running, environment, files_in, parts_in, run, sha25
 from fetch_job import STEPS
 from origin import Origin, Pattern, limit_per_connection
 
-from mediacrawl.ledger.sqlite import DONE, SqliteLedger
+from mediacrawl.ledger.base import State
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 pytestmark = pytest.mark.slow
@@ -129,7 +130,7 @@ def assert_through(folder):
     assert {"changed.jpg": sha256(NEW), "changed.mp4": NEW_LARGE.sha256()}.items() <= published(folder).items()
     assert parts_in(folder / "store") == []
     ledger = SqliteLedger(folder / "store" / ".mediacrawl" / LEDGER_NAME)
-    assert {row.path: row.sha256 for row in ledger.entries(DONE)} == found
+    assert {row.path: row.sha256 for row in ledger.entries(State.DONE)} == found
     assert len(list(ledger.entries())) == len(found)
     assert ledger.is_intact()
     ledger.close()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from origin import Origin, Pattern
 
-from mediacrawl.ledger.sqlite import Entry, SqliteLedger
+from mediacrawl.ledger.base import Entry
+from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:

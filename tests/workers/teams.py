@@ -8,7 +8,7 @@ from mediacrawl.archive import Archive, Publish
 from mediacrawl.download.policy import Policy
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
-from mediacrawl.ledger.sqlite import Entry
+from mediacrawl.ledger.base import Entry
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport.registry import TransportChoice
 from mediacrawl.workers.processes import WorkerProcesses
