@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Abortable(Protocol):
     """A blocking operation that another thread can wake."""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Wake the thread that blocks."""
 
 
 class Cancel:
@@ -28,6 +29,7 @@ class Cancel:
 
     @property
     def is_set(self) -> bool:
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def set(self) -> None:

@@ -89,10 +89,12 @@ class Segment:
 
     @property
     def is_full(self) -> bool:
+        """Whether all bytes of the segment are written."""
         return self.stop is not None and self.start >= self.stop
 
     @property
     def missing_bytes(self) -> int:
+        """The number of bytes that are missing in the segment."""
         return 0 if self.stop is None else max(0, self.stop - self.start)
 
     def room(self, wanted_bytes: int) -> int:

@@ -25,6 +25,7 @@ class Digest(NamedTuple):
 
     @property
     def hex(self) -> str:
+        """The digest in hexadecimal."""
         return self.value.hex()
 
     def matches(self, digest: bytes) -> bool:

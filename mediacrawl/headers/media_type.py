@@ -118,6 +118,7 @@ def media_type(value: str | None) -> str | None:
 
 
 def is_html(mime: str | None) -> bool:
+    """Return whether a Content-Type is that of an HTML page."""
     return media_type(mime) in _HTML
 
 

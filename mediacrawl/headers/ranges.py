@@ -57,6 +57,7 @@ class ContentRange(_Range):
             return None
 
     def to_header(self) -> str:
+        """Return the value of the header field."""
         total = "*" if self.complete_length is None else self.complete_length
         if self.start is None or self.stop is None:
             return f"bytes */{total}"
@@ -64,6 +65,7 @@ class ContentRange(_Range):
 
     @property
     def is_unsatisfied(self) -> bool:
+        """Whether this is the form of a 416 response, `bytes */N`."""
         return self.start is None
 
     def _is_sayable(self) -> bool:

@@ -48,6 +48,7 @@ class ETag(_Tag):
         return cls._make((match[2], match[1] is not None)) if match else None
 
     def to_header(self) -> str:
+        """Return the value of the header field."""
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
 
     def strong_match(self, other: ETag) -> bool:

@@ -99,4 +99,5 @@ class Transport(Protocol):
         """Wake up the threads that wait for the head of a response. May be called from any thread."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close all idle connections."""

@@ -46,13 +46,15 @@ _CLOSED_THERE = {6, 7, 8, 9, 11}
 class StopCheck(Protocol):
     """See `download.cancel.Cancel`."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        """Raise `Interrupted` if a stop was requested."""
 
 
 class WaitClock(Protocol):
     """See `download.progress.Progress`."""
 
-    def wait(self, since_s: float | None) -> None: ...
+    def wait(self, since_s: float | None) -> None:
+        """Note since when a response is waited for; None ends the wait."""
 
 
 class Holder(Protocol):
@@ -535,7 +537,9 @@ class HostPaused(Exception):
 class Pauses(Protocol):
     """See `download.retry.HostPauses`."""
 
-    def remaining_s(self, host: str) -> float: ...
+    def remaining_s(self, host: str) -> float:
+        """Return the seconds until requests may be sent to the host."""
+        ...
 
 
 class Admission(NamedTuple):

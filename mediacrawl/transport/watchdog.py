@@ -43,6 +43,7 @@ class HeadWatchdog:
 
     def begin(self, sock: Any, until: float) -> None:
         # Written before `_stopped` is read: either `cut_all` sees this entry, or `begin` sees the stop.
+        """Watch a connection: cut it at the monotonic time `until`."""
         self._waiting[id(sock)] = until, sock
         if self._thread is None:
             self._start()
@@ -50,6 +51,7 @@ class HeadWatchdog:
             cut(sock)
 
     def end(self, sock: Any) -> None:
+        """Stop watching a connection."""
         self._waiting.pop(id(sock), None)
 
     def _start(self) -> None:
@@ -65,6 +67,7 @@ class HeadWatchdog:
             cut(sock)
 
     def close(self) -> None:
+        """End the thread of the watchdog."""
         self._over.set()
 
     def _look(self) -> None:

@@ -74,10 +74,12 @@ class TransferThreads:
 
     @property
     def stopping(self) -> bool:
+        """Whether `stop` was called."""
         return self._cancel.is_set
 
     @property
     def active(self) -> list[Progress]:
+        """The progress of each transfer under way."""
         return list(self._under_way.values())
 
     def submit(self, requests: Sequence[TransferRequest], budget_s: float) -> Future[list[Outcome]]:
