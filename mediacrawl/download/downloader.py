@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.content import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
-from mediacrawl.download.places import HostSlots
+from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
@@ -89,7 +89,7 @@ class Downloader:
         self.store = store
         self.transport = transport
         self.policy = policy or Policy()
-        self.places = HostSlots(self.policy.per_host)
+        self.slots = HostSlots(self.policy.per_host)
         self.pauses = pauses or HostPauses()
         self.connections = connections or HostConnections()
         self.fetched_elsewhere = fetched_elsewhere
@@ -179,11 +179,11 @@ class Downloader:
         transfer: _Transfer | None = None
         try:
             transfer = _Transfer(self, request, part, cancel, progress_of(request))
-            self.places.take(transfer.host)
+            self.slots.acquire(transfer.host)
             try:
                 fetched = transfer.run()
             finally:
-                self.places.leave(transfer.host)
+                self.slots.release(transfer.host)
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
                 error.last(transfer.lasts_s)
@@ -538,8 +538,8 @@ class _Transfer:
             count=self._count,
             cancel=self._cancel,
             clock=self._owner.clock,
-            # An explicit number of connections is neither limited by places nor reduced for other files.
-            places=self._owner.places if self._request.connections is None else None,
+            # An explicit number of connections is neither limited by slots nor reduced for other files.
+            slots=self._owner.slots if self._request.connections is None else None,
             yields=self._owner.connections.yields if self._request.connections is None else None,
             host=self.host,
         )

@@ -1,6 +1,6 @@
 """The decision to resume: a pure function of the saved state, the request and the head of the response.
 
-The resume table in the tests (`tests/download/test_plan.py`) is the contract of this module.
+The resume table in the tests (`tests/download/test_resume.py`) is the contract of this module.
 """
 
 from __future__ import annotations

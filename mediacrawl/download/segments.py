@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.body import receive
 from mediacrawl.download.cancel import Cancel
-from mediacrawl.download.places import HostSlots
+from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.resume import ConditionalRequest, RequestKind
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Agreement, range_header
@@ -198,7 +198,7 @@ class SegmentedFetch:
         count: Callable[[int], None],
         cancel: Cancel,
         clock: Callable[[], float] = time.monotonic,
-        places: HostSlots | None = None,
+        slots: HostSlots | None = None,
         yields: Callable[[str], bool] | None = None,
         host: str = "",
     ) -> None:
@@ -207,7 +207,7 @@ class SegmentedFetch:
         `yields` returns whether a helper must end because another file waits for its connection.
         """
         self._front = front
-        self._places = places or HostSlots()
+        self._slots = slots or HostSlots()
         self._host = host
         self._shares = [front]  # shares that are being fetched
         self._left: list[Segment] = []  # unassigned shares, ascending
@@ -307,7 +307,7 @@ class SegmentedFetch:
         if missing < self._policy.from_bytes or not pays or self._helping + 1 >= self._policy.connections:
             self._may_grow = False
             return False
-        if not self._places.try_acquire(self._host):  # a place may be free later
+        if not self._slots.try_acquire(self._host):  # a slot may be free later
             return False
         self._measured_at, self._measured_bytes, self._speed = self._clock(), done, speed
         if self._all_at_once and not self._threads:
@@ -318,7 +318,7 @@ class SegmentedFetch:
     def _add(self) -> bool:
         share = self._next()
         if share is None:
-            self._places.leave(self._host)
+            self._slots.release(self._host)
             self._may_grow = False
             return False
         thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
@@ -326,7 +326,7 @@ class SegmentedFetch:
             thread.start()
         except RuntimeError:  # the system permits no more threads
             self._end(share)
-            self._places.leave(self._host)
+            self._slots.release(self._host)
             self._may_grow = False
             return False
         self._threads.append(thread)  # only now: `stop` cannot join a thread that was not started
@@ -404,7 +404,7 @@ class SegmentedFetch:
             if share is not None:
                 self._end(share)
             if has_place:
-                self._places.leave(self._host)
+                self._slots.release(self._host)
             self._answered.set()
 
     def _end(self, share: Segment) -> None:
@@ -439,7 +439,7 @@ class SegmentedFetch:
 
     def check_place(self) -> None:
         """Raise `_Crowded` if another file needs the place or the connection of the calling helper."""
-        if self._places.release_excess(self._host):
+        if self._slots.release_excess(self._host):
             raise _Crowded(has_left=True)
         if self._yields(self._host):
             raise _Crowded(has_left=False)

@@ -37,7 +37,7 @@ from origin import (
 from mediacrawl.download import segments
 from mediacrawl.download.body import Body
 from mediacrawl.download.cancel import Cancel
-from mediacrawl.download.places import HostSlots
+from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
@@ -491,9 +491,9 @@ def test_a_helper_that_had_to_go_comes_again_when_there_is_a_place(rig):
     transfer = threading.Thread(target=lambda: fetched.append(rig.fetch(url, downloader=downloader)))
     transfer.start()
     rig.origin.wait_for(lambda: len(helpers(rig)) == 1)
-    downloader.places.take("127.0.0.1")
+    downloader.slots.acquire("127.0.0.1")
     rig.origin.wait_for(lambda: helpers(rig)[0].finished_at is not None)
-    downloader.places.leave("127.0.0.1")
+    downloader.slots.release("127.0.0.1")
     rig.origin.wait_for(lambda: len(helpers(rig)) > 1)
     transfer.join(30)
     assert rig.publish(fetched[0]) == body.read()
@@ -510,13 +510,13 @@ def test_a_helper_leaves_its_place_to_a_file_that_begins(rig):
     first = threading.Thread(target=lambda: fetched.append(rig.fetch(url, downloader=downloader)))
     first.start()
     rig.origin.wait_for(lambda: sum(request.stalled for request in rig.origin.requests) == 2)
-    downloader.places.take("127.0.0.1")
-    assert downloader.places.try_acquire("127.0.0.1") is False
+    downloader.slots.acquire("127.0.0.1")
+    assert downloader.slots.try_acquire("127.0.0.1") is False
     rig.origin.release()
     first.join(30)
     assert rig.publish(fetched[0]) == body.read()
-    downloader.places.leave("127.0.0.1")
-    assert downloader.places.try_acquire("127.0.0.1")
+    downloader.slots.release("127.0.0.1")
+    assert downloader.slots.try_acquire("127.0.0.1")
     helper = helpers(rig)[0]
     assert helper.body_bytes_sent < helper.body_bytes_meant
 
@@ -559,7 +559,7 @@ STRONG = Validators(ETag("a"))
 class Bench:
     """A crew whose helpers bring nothing: the speed is what the test says it is."""
 
-    def __init__(self, validators=STRONG, missing=10**9, places=None, latency_s=0.0, **policy):
+    def __init__(self, validators=STRONG, missing=10**9, slots=None, latency_s=0.0, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
         self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
         self.crew = SegmentedFetch(
@@ -572,7 +572,7 @@ class Bench:
             count=lambda _n: None,
             cancel=Cancel(),
             clock=lambda: self.now,
-            places=places,
+            slots=slots,
             host="h",
         )
 
@@ -642,13 +642,13 @@ def test_to_measure_nothing_adds_all_at_once(bench):
 
 def test_those_that_come_at_once_come_when_there_is_a_place_and_as_many_as_there_are_places(bench):
     now = 0.0
-    places = HostSlots(4, clock=lambda: now)
+    slots = HostSlots(4, clock=lambda: now)
     for _ in range(4):  # this file and three others
-        places.take("h")
-    one = bench(connections=4, measure_s=0.0, places=places)
+        slots.acquire("h")
+    one = bench(connections=4, measure_s=0.0, slots=slots)
     assert one.run(1, 1, seconds=0.0) == 0
-    places.leave("h")
-    places.leave("h")
+    slots.release("h")
+    slots.release("h")
     assert one.run(1, seconds=0.0) == 0, "the next files come first"
     now = 1.0
     one.run(1, seconds=0.0)

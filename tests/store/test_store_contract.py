@@ -74,7 +74,7 @@ def test_a_path_that_leaves_the_store_is_refused(store, name):
         store.path,
         store.taken,
         store.remove,
-        store.quarantine_folder,
+        store.quarantine,
         lambda name: store.rename_in(str(whole), name),
     ):
         with pytest.raises(StoreNotWritable, match="is not inside the store"):

@@ -28,7 +28,7 @@ from mediacrawl.transport.registry import TransportChoice
 from mediacrawl.transport.requests_transport import RequestsTransport
 from mediacrawl.workers.executor import TransferExecutor
 from mediacrawl.workers.processes import MOST_DEATHS, WorkerDied, start_process
-from mediacrawl.workers.protocol import Answered
+from mediacrawl.workers.protocol import RedirectAnswer
 from mediacrawl.workers.threads import TransferThreads
 
 
@@ -338,6 +338,6 @@ def test_an_answer_that_nobody_waits_for_any_more_does_no_harm(origin, team):
     team = team()
     urls = add(origin, 2)
     team.publish(team.fetch(urls[0]), urls[:1])
-    team.pool._workers[0].post(Answered(12345, None))
+    team.pool._workers[0].post(RedirectAnswer(12345, None))
     team.publish(team.fetch(urls[1]), urls[1:])
     assert len(team.pool._workers) == 1

@@ -14,7 +14,7 @@ _KEPT_S = 0.02  # seconds for which a released place is reserved for the next fi
 
 
 class HostSlots:
-    """The places of open connections, by host.
+    """The slots of open connections, by host.
 
     The first connection of a file is counted, but never waits: the caller that starts the file has ensured that the
     limit permits it. A helper starts only while a place is free. Helpers end when first connections of other files
@@ -29,15 +29,15 @@ class HostSlots:
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
-    def take(self, host: str) -> None:
-        """Take a place for a file, even if none is free. Call `leave` afterwards."""
+    def acquire(self, host: str) -> None:
+        """Take a place for a file, even if none is free. Call `release` afterwards."""
         with self._lock:
             self._taken[host] += 1
             if left := self._left_at.get(host):
                 left.popleft()
 
     def try_acquire(self, host: str) -> bool:
-        """Take a place for a helper and return True, if a place is free. Call `leave` afterwards."""
+        """Take a place for a helper and return True, if a place is free. Call `release` afterwards."""
         with self._lock:
             is_free = not self._limit or self._taken[host] + self._kept(host) < self._limit
             self._taken[host] += is_free
@@ -46,7 +46,7 @@ class HostSlots:
     def release_excess(self, host: str) -> bool:
         """Release the place of the calling helper and return True, if the connections exceed the limit.
 
-        All helpers call this method, but only as many places are released as exceed the limit.
+        All helpers call this method, but only as many slots are released as exceed the limit.
         """
         if not self._is_crowded(host):  # the usual case; called for each block
             return False
@@ -55,7 +55,7 @@ class HostSlots:
             self._taken[host] -= is_crowded
             return is_crowded
 
-    def leave(self, host: str) -> None:
+    def release(self, host: str) -> None:
         """Release a place."""
         with self._lock:
             self._taken[host] -= 1
@@ -66,7 +66,7 @@ class HostSlots:
                 self._left_at.pop(host, None)
 
     def _kept(self, host: str) -> int:
-        """Return the number of places that were just released and are reserved for the next files."""
+        """Return the number of slots that were just released and are reserved for the next files."""
         left = self._left_at.get(host)
         while left and self._clock() - left[0] >= _KEPT_S:
             left.popleft()
