@@ -364,8 +364,8 @@ def _cost_beside(served: Served, rows: int, new: int) -> Contender:
 
 def write_ledger(folder: Path, rows: int) -> None:
     """A store whose ledger has that many finished files, in 1,000 folders."""
+    from mediacrawl.backends import LEDGER_NAME  # noqa: PLC0415 - only here is our package needed
     from mediacrawl.ledger.sqlite import SqliteLedger  # noqa: PLC0415
-    from mediacrawl.opening import LEDGER_NAME  # noqa: PLC0415 - only here is our package needed
     from mediacrawl.store.local import LocalStore  # noqa: PLC0415
 
     hidden = LocalStore(folder).hidden

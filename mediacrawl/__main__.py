@@ -60,10 +60,10 @@ def main() -> None:
 def _get() -> int | None:
     """Run `get` without Scrapy. Return None if Scrapy is needed, for help or an error message; see `run_plain`."""
     from mediacrawl import settings  # noqa: PLC0415
-    from mediacrawl.cli import get  # noqa: PLC0415
+    from mediacrawl.cli import plain_get  # noqa: PLC0415
 
     _enough_imported()
-    return get.run_plain(sys.argv[2:], vars(settings))
+    return plain_get.run_plain(sys.argv[2:], vars(settings))
 
 
 def _enough_imported() -> None:

@@ -13,7 +13,7 @@ from scrapy import exceptions, signals
 from mediacrawl.config import FILES_STORE, PROGRESS_S
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error
-from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 
 if TYPE_CHECKING:
     from typing import Self

@@ -20,8 +20,8 @@ from scrapy.utils.misc import arg_to_iter
 from twisted.python.failure import Failure as TwistedFailure
 
 from mediacrawl import config
+from mediacrawl.backends import store_of
 from mediacrawl.crawl.context import CrawlContext, MediaResponse, RequestDropped, fields_of, headers_of
-from mediacrawl.crawl.dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
 from mediacrawl.crawl.items import (
     file_request_of,
     hide_credentials,
@@ -33,6 +33,7 @@ from mediacrawl.crawl.items import (
     says_more,
     without_credentials,
 )
+from mediacrawl.crawl.polite_dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
 from mediacrawl.crawl.results import MediaError, ResultCounter, info_of
 from mediacrawl.errors import (
     Interrupted,
@@ -50,7 +51,6 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
-from mediacrawl.opening import store_of
 from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin
 

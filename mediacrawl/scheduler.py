@@ -20,11 +20,11 @@ from scrapy.exceptions import CloseSpider
 from scrapy.utils.job import job_dir
 from scrapy.utils.request import request_from_dict
 
+from mediacrawl.backends import open_frontier
 from mediacrawl.config import FRONTIER
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import MachineError, UsageProblem
 from mediacrawl.frontier.base import PageKind
-from mediacrawl.opening import open_frontier
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider

@@ -215,7 +215,7 @@ class Resource:
 
 
 @dataclass
-class Requester:
+class Exchange:
     """One request and its answer on the way through the faults."""
 
     request: Request
@@ -343,7 +343,7 @@ def plain(status: int, text: str = "", headers: Iterable[tuple[str, str]] = ()) 
     return Answer(status, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)
 
 
-def decide(x: Requester, now: float) -> Answer:
+def decide(x: Exchange, now: float) -> Answer:
     """What an obedient origin answers to this request for this resource."""
     request, resource = x.request, x.resource
     if request.method not in ("GET", "HEAD"):
@@ -385,7 +385,7 @@ class Fault:
 
     name: str
     phase: int
-    act: Callable[[Requester], bool]
+    act: Callable[[Exchange], bool]
     times: int | None = 1
     passes: int = 0
     condition: Callable[[Request], bool] = lambda _request: True
@@ -398,7 +398,7 @@ class Fault:
         """The same fault, for those requests only."""
         return dataclasses.replace(self, condition=condition)
 
-    def apply(self, x: Requester) -> bool:
+    def apply(self, x: Exchange) -> bool:
         if self.times == 0 or not self.condition(x.request):
             return False
         if self.passes:
@@ -413,7 +413,7 @@ class Fault:
         return True
 
 
-def _fault(phase: int, change: Callable[[Requester], bool | None], times: int | None, name: str) -> Fault:
+def _fault(phase: int, change: Callable[[Exchange], bool | None], times: int | None, name: str) -> Fault:
     return Fault(name, phase, lambda x: change(x) is not False, times)
 
 
@@ -428,7 +428,7 @@ def _on_answer(
 ) -> Fault:
     """A fault that changes an answer in place; the body and wire faults are for GET only."""
 
-    def act(x: Requester) -> bool:
+    def act(x: Exchange) -> bool:
         if x.answer is None or x.request.method not in methods or not fits(x.answer):
             return False
         change(x.answer)
@@ -499,7 +499,7 @@ def one_byte_per_s(*, times: int | None = 1) -> Fault:
 def ignore_range(*, times: int | None = 1) -> Fault:
     """200 and the whole body to a request with Range; legal."""
 
-    def change(x: Requester) -> bool:
+    def change(x: Exchange) -> bool:
         x.honour_range = False
         return "range" in x.request.headers
 
@@ -509,7 +509,7 @@ def ignore_range(*, times: int | None = 1) -> Fault:
 def ignore_if_range(*, times: int | None = 1) -> Fault:
     """206 whatever If-Range says: the fault that splices files."""
 
-    def change(x: Requester) -> bool:
+    def change(x: Exchange) -> bool:
         x.honour_if_range = False
         return "if-range" in x.request.headers and "range" in x.request.headers
 
@@ -519,7 +519,7 @@ def ignore_if_range(*, times: int | None = 1) -> Fault:
 def full_200_to_if_range(*, times: int | None = 1) -> Fault:
     """200 with the same validators where If-Range is sent, though a plain Range gets 206."""
 
-    def change(x: Requester) -> bool:
+    def change(x: Exchange) -> bool:
         if not {"range", "if-range"} <= x.request.headers.keys():
             return False
         x.honour_range = False
@@ -529,7 +529,7 @@ def full_200_to_if_range(*, times: int | None = 1) -> Fault:
 
 
 def weak_etag(*, times: int | None = None) -> Fault:
-    def change(x: Requester) -> bool:
+    def change(x: Exchange) -> bool:
         if x.resource.etag is None or x.resource.etag.startswith("W/"):
             return False
         x.resource.etag = "W/" + x.resource.etag
@@ -541,7 +541,7 @@ def weak_etag(*, times: int | None = None) -> Fault:
 def changing_etag(*, times: int | None = None) -> Fault:
     """Another strong ETag on each answer, for the same bytes, as of a farm whose machines disagree."""
 
-    def change(x: Requester) -> None:
+    def change(x: Exchange) -> None:
         x.resource.etag = f'"answer-{x.request.number}"'
 
     return _fault(VIEW, change, times, "changing_etag")
@@ -550,7 +550,7 @@ def changing_etag(*, times: int | None = None) -> Fault:
 def encode_gzip(*, times: int | None = 1) -> Fault:
     """gzip whatever was asked, under the ETag of the plain bytes; ranges count coded bytes."""
 
-    def change(x: Requester) -> None:
+    def change(x: Exchange) -> None:
         x.resource.body = gzip.compress(_read(x.resource.body, 0, len(x.resource.body)), mtime=0)
         x.resource.headers = {**x.resource.headers, "Content-Encoding": "gzip"}
 
@@ -560,14 +560,14 @@ def encode_gzip(*, times: int | None = 1) -> Fault:
 def reset_on_connect(*, times: int | None = 1) -> Fault:
     """RST in place of any answer; as the path must be known, it comes after the request, not before."""
 
-    def change(x: Requester) -> None:
+    def change(x: Exchange) -> None:
         x.reset = True
 
     return _fault(VIEW, change, times, "reset_on_connect")
 
 
-def _instead(make: Callable[[Requester], Answer | None], times: int | None, name: str) -> Fault:
-    def act(x: Requester) -> bool:
+def _instead(make: Callable[[Exchange], Answer | None], times: int | None, name: str) -> Fault:
+    def act(x: Exchange) -> bool:
         made = make(x) if x.answer is None else None
         x.answer = made or x.answer
         return made is not None
@@ -585,7 +585,7 @@ def status(
 ) -> Fault:
     """This status in place of the resource; `retry_after` in seconds or as an HTTP-date."""
 
-    def make(_x: Requester) -> Answer:
+    def make(_x: Exchange) -> Answer:
         fields = [] if retry_after is None else [("Retry-After", str(retry_after))]
         return Answer(code, [*fields, ("Content-Type", "text/plain"), *(headers or {}).items()], body)
 
@@ -608,7 +608,7 @@ def html_instead(*, times: int | None = 1) -> Fault:
 def lying_416(total: int, *, times: int | None = 1) -> Fault:
     """416 with `bytes */total` to any request with Range."""
 
-    def make(x: Requester) -> Answer | None:
+    def make(x: Exchange) -> Answer | None:
         fields = [("Content-Range", f"bytes */{total}")]
         return plain(416, headers=fields) if "range" in x.request.headers else None
 
@@ -618,7 +618,7 @@ def lying_416(total: int, *, times: int | None = 1) -> Fault:
 def require_header(name: str, value: str | None, status: int = 403, *, times: int | None = None) -> Fault:
     """`status` where the request lacks this field or has it with another value; None: any value will do."""
 
-    def make(x: Requester) -> Answer | None:
+    def make(x: Exchange) -> Answer | None:
         given = x.request.headers.get(name.lower())
         satisfied = given is not None and value in (None, given)
         return None if satisfied else plain(status)
@@ -674,7 +674,7 @@ def short_206(n: int, *, times: int | None = 1) -> Fault:
 def multipart_206(*, times: int | None = 1) -> Fault:
     """multipart/byteranges with one part for each asked range, even for one."""
 
-    def act(x: Requester) -> bool:
+    def act(x: Exchange) -> bool:
         ranges = satisfiable(read_ranges(x.request.headers.get("range")), len(x.resource.body))
         if not ranges or x.request.method != "GET" or x.answer is None or x.answer.status not in (200, 206):
             return False
@@ -1033,7 +1033,7 @@ class Origin:
             self._hold(request.path)
             found = self._find(request)
             faults = [*self._faults, *found.faults]
-            x = Requester(request, dataclasses.replace(found))
+            x = Exchange(request, dataclasses.replace(found))
             used: set[str] = set()
             _apply(faults, VIEW, x, used)
             if x.reset:
@@ -1086,7 +1086,7 @@ class Origin:
             raise _HangUp
 
 
-def _apply(faults: list[Fault], phase: int, x: Requester, used: set[str]) -> None:
+def _apply(faults: list[Fault], phase: int, x: Exchange, used: set[str]) -> None:
     for fault in faults:
         if fault.phase == phase and fault.name not in used and fault.apply(x):
             used.add(fault.name)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from mediacrawl.opening import LEDGER_NAME
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.store import fsync as fsync_module
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ LAYERS = [
     ["system", "headers", "urls", "version"],
     ["errors"],
     ["config"],
-    ["store.paths", "extract", "transport", "demo"],
+    ["store.safe_paths", "extract", "transport", "demo"],
     ["sources", "store", "frontier"],
     ["ledger", "download"],
-    ["opening"],
+    ["backends"],
     ["archive"],
     ["workers"],
-    # Above this line Scrapy may be there; `fetch` and `cli.get` run without it.
+    # Above this line Scrapy may be there; `fetch` and `cli.plain_get` run without it.
     ["fetch"],
-    ["crawl", "cli.get", "server"],
+    ["crawl", "cli.plain_get", "server"],
     # What Scrapy names, in its settings or on its command line.
     ["pipelines", "scheduler", "middlewares"],
     ["extensions"],
@@ -43,7 +43,7 @@ for layer in LAYERS:
 WITHOUT_SCRAPY = {room for layer in LAYERS[: LAYERS.index(["workers"]) + 1] for room in layer}
 
 # Who may know what comes from elsewhere. What is not named here (the standard library) anybody may.
-SCRAPY_SIDE = set(KNOWN) - WITHOUT_SCRAPY - {"server", "fetch", "cli.get"}
+SCRAPY_SIDE = set(KNOWN) - WITHOUT_SCRAPY - {"server", "fetch", "cli.plain_get"}
 OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,
@@ -56,7 +56,7 @@ OUTSIDE = {
     "lxml": {"extract"},
     "parsel": {"extract"},
     "w3lib": {"extract", "fetch.filenames"} | SCRAPY_SIDE,
-    "tqdm": {"fetch.stats", "fetch.progress", "cli.get", "commands"},
+    "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},
 }
 
 
@@ -141,11 +141,15 @@ def test_every_room_is_there():
     [
         ("headers.made_up", "import mediacrawl.store.local", "headers.made_up knows mediacrawl.store.local"),
         ("headers.made_up", "from mediacrawl import store", "headers.made_up knows mediacrawl.store"),
-        ("errors", "from mediacrawl.store import paths", "errors knows mediacrawl.store.paths"),
+        ("errors", "from mediacrawl.store import safe_paths", "errors knows mediacrawl.store.safe_paths"),
         ("store.made_up", "from mediacrawl.archive import Archive", "store.made_up knows mediacrawl.archive"),
         ("store.made_up", "from ..archive import Archive", "store.made_up knows mediacrawl.archive"),
         ("store", "from .. import archive", "store knows mediacrawl.archive"),
-        ("store.paths", "from mediacrawl.store.local import LocalStore", "store.paths knows mediacrawl.store.local"),
+        (
+            "store.safe_paths",
+            "from mediacrawl.store.local import LocalStore",
+            "store.safe_paths knows mediacrawl.store.local",
+        ),
         (
             "ledger.made_up",
             "from mediacrawl.archive import Archive",
@@ -179,7 +183,7 @@ def test_an_arrow_that_points_up_is_found(module, source, fault):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("ledger.made_up", "import json\nfrom mediacrawl.store.paths import fold"),
+        ("ledger.made_up", "import json\nfrom mediacrawl.store.safe_paths import fold"),
         ("store.made_up", "from .paths import fold\nfrom . import local\nfrom ..errors import DiskFull"),
         ("archive", "from mediacrawl.store import paths"),
         ("commands.made_up", "import scrapy\nfrom mediacrawl.crawl.context import CrawlContext"),
@@ -268,13 +272,13 @@ FOREIGN = {
     ("headers.media_type", "mimetypes.inited"),
     ("pipelines", "request.callback"),
     ("pipelines", "request.errback"),
-    ("fetch.progress", "self._total.total"),
-    ("fetch.progress", "self._total.n"),
-    ("fetch.progress", "self._total.desc"),
-    ("fetch.progress", "bar.total"),
-    ("fetch.progress", "bar.n"),
-    ("fetch.progress", "bar.desc"),
-    ("fetch.progress", "bar.postfix"),
+    ("fetch.progress_display", "self._total.total"),
+    ("fetch.progress_display", "self._total.n"),
+    ("fetch.progress_display", "self._total.desc"),
+    ("fetch.progress_display", "bar.total"),
+    ("fetch.progress_display", "bar.n"),
+    ("fetch.progress_display", "bar.desc"),
+    ("fetch.progress_display", "bar.postfix"),
     ("store.fsync", "call.argtypes"),
 }
 MOST_CHANGING = 15

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from recording import Recording
 
 from mediacrawl.archive import Archive, Failure, Publish, RecordWanted, Unchanged, validators_of
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.paths import fold
+from mediacrawl.store.safe_paths import fold
 
 STEPS = [
     "part-write",

@@ -8,7 +8,7 @@ from mediacrawl.archive.batching import BatchingWorker
 WAIT_S = 30.0  # a test that hangs fails
 
 
-class KeyedSemaphore:
+class Gate:
     """Answers with the double; the first batch waits at the gate, so that others queue up meanwhile."""
 
     def __init__(self):
@@ -25,7 +25,7 @@ class KeyedSemaphore:
 
 @pytest.fixture
 def gate():
-    gate = KeyedSemaphore()
+    gate = Gate()
     yield gate
     gate.open.set()
 

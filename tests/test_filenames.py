@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediacrawl.fetch.filenames import file_name, is_page_name, name_in_url, preferred_path
-from mediacrawl.store.paths import MAX_NAME_BYTES, safe_name, safe_relative_path
+from mediacrawl.store.safe_paths import MAX_NAME_BYTES, safe_name, safe_relative_path
 
 URLS = st.from_regex(r"https?://[a-z.]{0,8}(/[^/]{0,6}){0,4}(\?.{0,5})?", fullmatch=True) | st.text()
 HEADERS = st.dictionaries(

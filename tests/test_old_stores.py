@@ -10,9 +10,9 @@ import pytest
 from crawling import files_in, run, sha256
 from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 NEVER_OLD = {"FILES_EXPIRES": 10**6, "MEDIACRAWL_RETRY_PERMANENT_DAYS": 10**6}
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

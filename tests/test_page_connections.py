@@ -8,7 +8,7 @@ import pytest
 
 from mediacrawl.crawl import page_connections
 from mediacrawl.crawl.page_connections import PageConnections
-from mediacrawl.transport.permits import ConnectionLimit
+from mediacrawl.transport.connection_limits import ConnectionLimit
 
 WAIT_S = 30
 H = "h"

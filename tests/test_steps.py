@@ -22,10 +22,10 @@ from origin import Origin, limit_per_connection
 from transports import TRANSPORTS, transport_class
 
 from mediacrawl.archive import Archive
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store.local import LocalStore
 
 SEGMENTS = 768 * KIB

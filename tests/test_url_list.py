@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediacrawl.sources.url_list import COLUMNS, InvalidEntry, ListEntry, read_list
+from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry
+from mediacrawl.sources.url_list import read_list
 
 SHA256 = "ab" * 32
 MD5 = "CD" * 16

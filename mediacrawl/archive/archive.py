@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
+from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.store.parts import PartInUse
-from mediacrawl.store.paths import fold, numbered, safe_relative_path
+from mediacrawl.store.safe_paths import fold, numbered, safe_relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

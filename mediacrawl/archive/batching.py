@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from mediacrawl.system.scheduling import use_batch_scheduling
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 
 Q = TypeVar("Q")
 A = TypeVar("A")

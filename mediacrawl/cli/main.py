@@ -15,8 +15,8 @@ from scrapy.exceptions import UsageError
 
 from mediacrawl import config
 from mediacrawl.archive import Archive
+from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, UsageProblem
-from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.settings import COMMANDS_MODULE
 
 if TYPE_CHECKING:

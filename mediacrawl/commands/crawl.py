@@ -17,7 +17,7 @@ from mediacrawl import config
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
-from mediacrawl.fetch.progress import command_line
+from mediacrawl.fetch.progress_display import command_line
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
-from mediacrawl.cli import get
+from mediacrawl.cli import plain_get
 from mediacrawl.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class Command(ScrapyCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        get.add_options(parser)
+        plain_get.add_options(parser)
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         assert self.settings is not None
         try:
-            self.exitcode = get.run_command(args, opts, self.settings)
+            self.exitcode = plain_get.run_command(args, opts, self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None

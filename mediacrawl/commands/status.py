@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
+from mediacrawl.backends import frontier_folder
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.config import FRONTIER
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
 from mediacrawl.ledger.base import State
-from mediacrawl.opening import frontier_folder
 
 if TYPE_CHECKING:
     import argparse

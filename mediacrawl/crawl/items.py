@@ -11,12 +11,12 @@ from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 
 from mediacrawl.crawl.context import headers_of
-from mediacrawl.crawl.dispatch import Carrier
+from mediacrawl.crawl.polite_dispatch import Carrier
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import is_canonical, is_page_name, key_of_url, name_in_url
 from mediacrawl.fetch.request import FileRequest
-from mediacrawl.sources import url_list
+from mediacrawl.sources import list_entry
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def without_credentials(request: Request) -> Request:
 
 def _digests(request: Request) -> tuple[Digest, ...]:
     """Return the digests that the list or item gives for the bytes of the file."""
-    return url_list.digests_of(_facts(request))
+    return list_entry.digests_of(_facts(request))
 
 
 def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> None:
@@ -102,7 +102,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         transfer,
         filename=request.meta.get("media_filename"),
         page=request.meta.get("media_page"),
-        options=url_list.kept_of(_facts(request)),
+        options=list_entry.kept_of(_facts(request)),
         owner=request.meta.get("media_owner"),
         ignores_known_failure=bool(request.meta.get("media_again")),
         batchable=batchable,
@@ -146,7 +146,7 @@ def refusal_of(request: FileRequest) -> TransferError | None:
 
 
 def _facts(request: Request) -> dict[str, str | None]:
-    return {name: request.meta.get(f"media_{name}") for name in url_list.KEPT}
+    return {name: request.meta.get(f"media_{name}") for name in list_entry.KEPT}
 
 
 def hide_credentials(adapter: ItemAdapter, field: str) -> None:

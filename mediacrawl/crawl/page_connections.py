@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mediacrawl.transport.permits import CUT_COUNTS_S
+from mediacrawl.transport.connection_limits import CUT_COUNTS_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from mediacrawl.transport.permits import ConnectionLimit
+    from mediacrawl.transport.connection_limits import ConnectionLimit
 
 # Seconds for which the last connection of a page stays open for the next page, even if a file waits for its permit.
 # Pages of a crawl follow each other, and each would otherwise have to connect anew.
@@ -67,7 +67,7 @@ class _Host:
 
 
 class PageConnections:
-    """A holder of permits, see `transport.permits.Holder`. All state is changed in the event loop's thread."""
+    """A holder of permits, see `connection_limits.Holder`. All state is changed in the event loop's thread."""
 
     def __init__(self, limit: ConnectionLimit | None, close_idle: Callable[[str, int], bool]) -> None:
         """Create a holder without permits.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mediacrawl.download.cancel import Cancel
-    from mediacrawl.download.policy import Stall
     from mediacrawl.download.segments import Segment
+    from mediacrawl.download.transfer_policy import Stall
     from mediacrawl.transport.base import TransportResponse
 
 _SPLICED_AT_ONCE = 256 * 1024

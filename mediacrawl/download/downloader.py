@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
-from mediacrawl.download.content import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.download.host_slots import HostSlots
-from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.requester import Requester, anywhere
@@ -33,6 +31,8 @@ from mediacrawl.download.resume import (
 )
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
+from mediacrawl.download.transfer_policy import Policy, Stall
+from mediacrawl.download.verification import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
 from mediacrawl.errors import (
     ConnectError,
     ConnectionLost,
@@ -46,7 +46,7 @@ from mediacrawl.errors import (
 )
 from mediacrawl.headers import Validators, digests_from_headers
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
-from mediacrawl.transport.permits import FileConnections, HostConnections
+from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

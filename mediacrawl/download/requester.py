@@ -20,7 +20,7 @@ from mediacrawl.errors import (
     redact_url,
 )
 from mediacrawl.headers import ContentRange, Validators, media_type
-from mediacrawl.transport.permits import Admission, HostConnections, HostPaused, NoPermit
+from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.resume import ConditionalRequest
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.transport.base import Transport, TransportResponse
-    from mediacrawl.transport.permits import FileConnections
+    from mediacrawl.transport.connection_limits import FileConnections
 
     # Returns the reason why a transfer may not follow a redirect to a URL; None if it may. Blocks; ends at once when
     # the transfer is cancelled.

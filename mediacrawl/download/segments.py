@@ -31,7 +31,7 @@ from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.resume import ConditionalRequest, RequestKind
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Agreement, range_header
-from mediacrawl.transport.permits import NoPermit
+from mediacrawl.transport.connection_limits import NoPermit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from mediacrawl.errors import redact_url
 from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
-from mediacrawl.store.paths import safe_folders, safe_name
+from mediacrawl.store.safe_paths import safe_folders, safe_name
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from mediacrawl import config
 from mediacrawl.archive import Archive, Change
 from mediacrawl.archive.batching import BatchingWorker
+from mediacrawl.backends import ledger_url
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.policy import Policy
 from mediacrawl.download.requester import anywhere
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.segments import SegmentPolicy
+from mediacrawl.download.transfer_policy import Policy
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
-from mediacrawl.opening import ledger_url
 from mediacrawl.system.open_files import allow_many_files
-from mediacrawl.transport.permits import ConnectionLimit, HostConnections
+from mediacrawl.transport.connection_limits import ConnectionLimit, HostConnections
 from mediacrawl.transport.registry import TransportChoice, make_transport
 from mediacrawl.workers.executor import WORKERS_FROM, TransferExecutor
 from mediacrawl.workers.threads import MOST_WAITING, TransferThreads

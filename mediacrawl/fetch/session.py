@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
+from mediacrawl.backends import store_of
 from mediacrawl.errors import MachineError, UsageProblem, redact_url
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
-from mediacrawl.opening import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

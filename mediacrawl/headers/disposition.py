@@ -18,7 +18,7 @@ def filename_from_disposition(value: str | None) -> str | None:
     """Return the file name that the server meant, or None if there is none.
 
     `filename*` takes precedence over `filename` (RFC 6266 4.3). The name is raw: it may contain a path, control
-    characters or any other text; `store.paths` makes it safe.
+    characters or any other text; `store.safe_paths` makes it safe.
     """
     if not value:
         return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mediacrawl.errors import DiskFull, StoreNotWritable, redact_url
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
-from mediacrawl.store.paths import fold
+from mediacrawl.store.safe_paths import fold
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:

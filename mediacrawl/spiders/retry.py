@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
 
+from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.config import FILES_STORE, LEDGER
 from mediacrawl.ledger.base import State
-from mediacrawl.opening import has_ledger, ledger_url, open_ledger, store_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

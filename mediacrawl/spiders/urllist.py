@@ -9,9 +9,10 @@ from scrapy import Spider
 
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import UsageProblem
-from mediacrawl.sources.url_list import InvalidEntry, ListEntry, opened_list, read_list, refuse_unreadable
+from mediacrawl.sources.list_entry import InvalidEntry, ListEntry
+from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.spiders.base import refuse_unknown_arguments
-from mediacrawl.spiders.list_lines import Lines
+from mediacrawl.spiders.itemless_list import Lines
 from mediacrawl.system.threads import iterate_in_thread
 
 if TYPE_CHECKING:

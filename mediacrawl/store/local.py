@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.errors import PathConflict, StoreNotWritable, disk_error
 from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.parts import PartFolder
-from mediacrawl.store.paths import numbered, safe_name
+from mediacrawl.store.safe_paths import numbered, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

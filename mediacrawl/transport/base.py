@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mediacrawl.transport.permits import Admission
+    from mediacrawl.transport.connection_limits import Admission
 
 
 class TransportResponse(Protocol):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from mediacrawl.transport.permits import Admission, Permit
+    from mediacrawl.transport.connection_limits import Admission, Permit
     from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.transport.addresses import check_peer
 from mediacrawl.transport.http1 import StrictResponse

@@ -28,15 +28,15 @@ import requests
 
 from mediacrawl.errors import AddressRefused, ConnectError, ConnectionLost, TransferError, UnsupportedURL
 from mediacrawl.transport.addresses import is_public
+from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.permits import HostPaused
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mediacrawl.transport.permits import Admission, Permit
+    from mediacrawl.transport.connection_limits import Admission, Permit
 
 _BUFFER_BYTES = 16 * 1024  # one step of libcurl fills the buffer at most 44 times, which bounds blocks and memory
 _BLOCK_BYTES = 1024 * 1024

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.transport.permits import HostPaused
+from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.watchdog import cut
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from urllib3.connectionpool import HTTPConnectionPool
 
-    from mediacrawl.transport.permits import Admission
+    from mediacrawl.transport.connection_limits import Admission
 
 _BUFFER_BYTES = 64 * 1024
 _RECORD_BYTES = 16 * 1024

@@ -18,11 +18,11 @@ import requests
 import urllib3
 from requests.utils import check_header_validity
 
+from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
 from mediacrawl.transport.http1 import HTTP1Exchange
-from mediacrawl.transport.permits import HostPaused
 from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mediacrawl.transport.base import TransportResponse
-    from mediacrawl.transport.permits import Admission, Permit
+    from mediacrawl.transport.connection_limits import Admission, Permit
 
 BLOCK_BYTES = 512 * 1024
 # A block is allocated in full size and then cut to the bytes received, mostly below the size at which the release of

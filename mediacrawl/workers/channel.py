@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from mediacrawl.system.scheduling import use_batch_scheduling
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 
 
 class Channel:

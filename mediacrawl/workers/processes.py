@@ -21,8 +21,8 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.requester import anywhere
 from mediacrawl.errors import Interrupted, MediacrawlError
-from mediacrawl.system.scheduling import use_batch_scheduling
-from mediacrawl.transport.permits import CUT_COUNTS_S
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
+from mediacrawl.transport.connection_limits import CUT_COUNTS_S
 from mediacrawl.urls import Origin
 from mediacrawl.workers import protocol
 from mediacrawl.workers.channel import Channel
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.download.retry import HostPauses
-    from mediacrawl.transport.permits import ConnectionLimit
+    from mediacrawl.transport.connection_limits import ConnectionLimit
 
 logger = logging.getLogger(__name__)
 
@@ -310,7 +310,7 @@ class _Remote:
     def _tell_pause(self, host: str, until: float) -> None:
         self.post(HostPause(host, until))
 
-    # The methods of a holder of permits, see `transport.permits.Holder`
+    # The methods of a holder of permits, see `transport.connection_limits.Holder`
 
     def grant(self, host: str) -> None:
         self.post(ConnectionGranted(host))

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mediacrawl.download.policy import Policy
     from mediacrawl.download.progress import Progress
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
+    from mediacrawl.download.transfer_policy import Policy
     from mediacrawl.errors import MediacrawlError
     from mediacrawl.transport.registry import TransportChoice
 
@@ -60,7 +60,7 @@ class HostPause(NamedTuple):
 
 
 class ConnectionWanted(NamedTuple):
-    """From a worker process: a request for one more connection to a host, see `transport.permits.Limit.ask`."""
+    """From a worker process: a request for one more connection to a host, see `connection_limits.Limit.ask`."""
 
     host: str
     wait: bool
@@ -88,7 +88,7 @@ class ConnectionDenied(NamedTuple):
 class ConnectionsRecalled(NamedTuple):
     """To a worker process: close this number of connections as soon as they are unused.
 
-    See `transport.permits.Holder.recall`.
+    See `transport.connection_limits.Holder.recall`.
     """
 
     host: str

@@ -14,7 +14,7 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, Outcome, TransferRequest
 from mediacrawl.errors import Interrupted
-from mediacrawl.system.scheduling import use_batch_scheduling
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 from mediacrawl.workers.adaptive_limit import AdaptiveThreadLimit
 
 if TYPE_CHECKING:

@@ -19,16 +19,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mediacrawl.archive import Archive
+from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MediacrawlError, RobotsUnknown
-from mediacrawl.opening import ledger_url, open_ledger
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartInUse
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 from mediacrawl.system.open_files import allow_many_files
-from mediacrawl.system.scheduling import use_batch_scheduling
-from mediacrawl.transport.permits import HostConnections
+from mediacrawl.transport.connection_limits import HostConnections
 from mediacrawl.transport.registry import make_transport
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.protocol import (
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
-    from mediacrawl.transport.permits import Holder
+    from mediacrawl.transport.connection_limits import Holder
 
 _TELL_EVERY_S = 0.5
 _FIRST_THREADS = 2  # a crawl with workers has many files, possibly small
@@ -193,7 +193,7 @@ class Worker:
 
 
 class _LeadersLimit:
-    """The limit of connections that the leading process keeps; see `transport.permits.Limit`."""
+    """The limit of connections that the leading process keeps; see `transport.connection_limits.Limit`."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -7,9 +7,9 @@ import pytest
 from crawling import Done
 from scrapy import cmdline
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.cli.main import main
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 
 @pytest.fixture(autouse=True)

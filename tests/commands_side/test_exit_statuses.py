@@ -13,8 +13,8 @@ from crawling import BIG, STALLS_AT, assert_plain, run, sha256, start, together
 from origin import Answer, Origin, stall_after, status
 
 import mediacrawl
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import Entry
-from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
 JPEG = "image/jpeg"

@@ -10,9 +10,9 @@ import pytest
 from crawling import run, sha256
 from origin import Origin, Pattern, dead_port, drop_after, html_instead, reset_on_connect, status, wrong_digest
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
 MAXSIZE = 300_000

@@ -9,9 +9,9 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start
 from origin import Origin, html_instead, stall_after, status
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 BODY = b"j" * 4000
 PROMISED = sha256(b"what the list promises, and nobody has")

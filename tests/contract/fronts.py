@@ -33,7 +33,7 @@ from thread_worker import ThreadWorker
 
 from mediacrawl import settings as project_settings
 from mediacrawl.archive import Archive
-from mediacrawl.cli import get
+from mediacrawl.cli import plain_get
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.urllist import UrlListSpider
@@ -175,18 +175,18 @@ class InProcess:
 
     def _get(self, run: InThread, path: Path, chosen: Mapping[str, object]) -> tuple[int, RunStats]:
         patches, reports = self._patches, []
-        patches.setattr(get, "RunStats", lambda made=get.RunStats: reports.append(made()) or reports[-1])
+        patches.setattr(plain_get, "RunStats", lambda made=plain_get.RunStats: reports.append(made()) or reports[-1])
 
-        class Seen(get.ThreadedFetch):
+        class Seen(plain_get.ThreadedFetch):
             def __init__(self, *given: Any) -> None:
                 super().__init__(*given)
                 run.stop = self.stop
 
-        patches.setattr(get, "ThreadedFetch", Seen)
+        patches.setattr(plain_get, "ThreadedFetch", Seen)
         options = [word for name, value in chosen.items() for word in ("-s", f"{name}={value}")]
         store = ["-s", f"FILES_STORE={self.folder / 'store'}"]
-        status = get.run_plain(["-i", str(path), *store, *options], vars(project_settings))
-        patches.setattr(get, "ThreadedFetch", Seen.__base__)
+        status = plain_get.run_plain(["-i", str(path), *store, *options], vars(project_settings))
+        patches.setattr(plain_get, "ThreadedFetch", Seen.__base__)
         assert status is not None
         return status, reports[-1]
 

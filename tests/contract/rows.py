@@ -19,21 +19,21 @@ from fronts import AsProcess, Wanted
 from origin import Answer, Fault, Origin, Pattern, dead_port, drip_after, limit_per_connection, stall_after, status
 
 from mediacrawl.archive import Archive, Publish
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
-from mediacrawl.download.policy import Stall
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.transfer_policy import Stall
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
-from mediacrawl.transport.permits import ConnectionLimit
+from mediacrawl.transport.connection_limits import ConnectionLimit
 from mediacrawl.workers.threads import TransferThreads
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class ListEntry:
+class Row:
     """A rule.
 
     Attributes:
@@ -124,7 +124,7 @@ class ListEntry:
         return front not in self.differs and (mode.workers or not self.of_workers)
 
 
-ROWS: list[ListEntry] = []
+ROWS: list[Row] = []
 Play = Callable[[Scene], None]
 
 
@@ -132,7 +132,7 @@ def row(
     without: Callable[[Any], None], *, of_workers: bool = False, **differs: str
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
     def add(play: Callable[[Scene], None]) -> Callable[[Scene], None]:
-        ROWS.append(ListEntry(play, without, differs, of_workers))
+        ROWS.append(Row(play, without, differs, of_workers))
         return play
 
     return add

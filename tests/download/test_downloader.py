@@ -91,7 +91,7 @@ def names(faults):
 
 
 @dataclass(frozen=True)
-class ListEntry:
+class Row:
     """A part that is there, an answer, and what becomes of them.
 
     `planted` are the validators of the part and `says` those of the origin, by default the same. `asks` are Range,
@@ -111,67 +111,61 @@ class ListEntry:
 RESTARTED = {"saved": 0, "old": OTHER}  # the part was of another version: no byte of it may be left
 TABLE = {
     # 206 | Content-Range starts at `have`; total, ETag and Last-Modified agree | resume
-    "206 agrees in all": ListEntry(BOTH, [], [(REST, TAG, 206)]),
-    "206 agrees, ETag only": ListEntry(ETAG, [], [(REST, TAG, 206)]),
-    "206 agrees, date only": ListEntry(DATE, [], [(REST, DAY, 206)]),
-    "206 with the ETag alone": ListEntry(BOTH, [bare_206()], [(REST, TAG, 206)]),
-    "206 tells a total that was not known": ListEntry(BOTH, [], [(REST, TAG, 206)], total=None),
-    "206 does not tell the total": ListEntry(
+    "206 agrees in all": Row(BOTH, [], [(REST, TAG, 206)]),
+    "206 agrees, ETag only": Row(ETAG, [], [(REST, TAG, 206)]),
+    "206 agrees, date only": Row(DATE, [], [(REST, DAY, 206)]),
+    "206 with the ETag alone": Row(BOTH, [bare_206()], [(REST, TAG, 206)]),
+    "206 tells a total that was not known": Row(BOTH, [], [(REST, TAG, 206)], total=None),
+    "206 does not tell the total": Row(
         BOTH, [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")], [(REST, TAG, 206)]
     ),
-    "206 with less than was asked for": ListEntry(
+    "206 with less than was asked for": Row(
         BOTH, [short_206(100_000)], [(REST, TAG, 206), (f"bytes={HAVE + 100_000}-", TAG, 206)]
     ),
     # 206 | anything else | restart from 0
-    "206 starts before": ListEntry(BOTH, [wrong_start(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 starts behind": ListEntry(BOTH, [wrong_start(1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 of another total": ListEntry(
-        BOTH, [wrong_total(TOTAL + 1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
-    ),
-    "206 of another ETag": ListEntry(
+    "206 starts before": Row(BOTH, [wrong_start(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 starts behind": Row(BOTH, [wrong_start(1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 of another total": Row(BOTH, [wrong_total(TOTAL + 1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 of another ETag": Row(
         {"etag": '"old"', "modified": DAY},
         [ignore_if_range()],
         [(REST, '"old"', 206), (WHOLE, None, 200)],
         says=BOTH,
         **RESTARTED,
     ),
-    "206 of another date": ListEntry(
+    "206 of another date": Row(
         {"modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [ignore_if_range()],
         [(REST, "Mon, 01 Jan 2024 00:00:00 GMT", 206), (WHOLE, None, 200)],
         says=DATE,
         **RESTARTED,
     ),
-    "206 of the same ETag and another date": ListEntry(
+    "206 of the same ETag and another date": Row(
         {"etag": TAG, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [],
         [(REST, TAG, 206), (WHOLE, None, 200)],
         says=BOTH,
         **RESTARTED,
     ),
-    "206 without Content-Range": ListEntry(
-        BOTH, [no_content_range()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
-    ),
-    "206 multipart": ListEntry(BOTH, [multipart_206()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
-    "206 encoded": ListEntry(
-        BOTH, [header("Content-Encoding", "gzip")], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
-    ),
-    "206 with no total anywhere": ListEntry(
+    "206 without Content-Range": Row(BOTH, [no_content_range()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 multipart": Row(BOTH, [multipart_206()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 encoded": Row(BOTH, [header("Content-Encoding", "gzip")], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
+    "206 with no total anywhere": Row(
         BOTH,
         [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")],
         [(REST, TAG, 206), (WHOLE, None, 200)],
         total=None,
         saved=0,
     ),
-    "206 whose Content-Length contradicts": ListEntry(
+    "206 whose Content-Length contradicts": Row(
         BOTH, [wrong_length(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
     ),
     # 206 | it does not say of which version it is: compare bytes
-    "206 without validators": ListEntry(
+    "206 without validators": Row(
         BOTH, [drop_header("ETag"), drop_header("Last-Modified")], [(REST, TAG, 206), (OVERLAP, None, 206)]
     ),
-    "206 of a dated file without its date": ListEntry(DATE, [bare_206()], [(REST, DAY, 206), (OVERLAP, None, 206)]),
-    "206 without validators, of another version": ListEntry(
+    "206 of a dated file without its date": Row(DATE, [bare_206()], [(REST, DAY, 206), (OVERLAP, None, 206)]),
+    "206 without validators, of another version": Row(
         {"etag": '"old"'},
         [ignore_if_range(), drop_header("ETag", times=2)],
         [(REST, '"old"', 206), (OVERLAP, None, 206), (WHOLE, None, 200)],
@@ -179,72 +173,70 @@ TABLE = {
         **RESTARTED,
     ),
     # No usable validator: ask for the last 64 KiB again
-    "no validators, the same bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206)]),
-    "no validators, other bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED),
-    "no validators, no total, the same bytes": ListEntry(NEITHER, [], [(OVERLAP, None, 206)], total=None),
-    "weak ETag, the same bytes": ListEntry({"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206)]),
-    "the same weak ETag, other bytes": ListEntry(
+    "no validators, the same bytes": Row(NEITHER, [], [(OVERLAP, None, 206)]),
+    "no validators, other bytes": Row(NEITHER, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED),
+    "no validators, no total, the same bytes": Row(NEITHER, [], [(OVERLAP, None, 206)], total=None),
+    "weak ETag, the same bytes": Row({"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206)]),
+    "the same weak ETag, other bytes": Row(
         {"etag": f"W/{TAG}"}, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], **RESTARTED
     ),
-    "another weak ETag": ListEntry(
+    "another weak ETag": Row(
         {"etag": 'W/"old"'}, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], says={"etag": f"W/{TAG}"}, **RESTARTED
     ),
-    "an overlap that the server cuts short for ever": ListEntry(
+    "an overlap that the server cuts short for ever": Row(
         NEITHER, [short_206(OVERLAP_BYTES, times=None)], [(OVERLAP, None, 206), (WHOLE, None, 200)], saved=0
     ),
-    "an overlap that the server cuts short, with a byte of news": ListEntry(
+    "an overlap that the server cuts short, with a byte of news": Row(
         NEITHER,
         [short_206(OVERLAP_BYTES + 1)],
         [(OVERLAP, None, 206), (f"bytes={HAVE + 1 - OVERLAP_BYTES}-", None, 206)],
     ),
-    "an overlap without ranges": ListEntry(NEITHER, [ignore_range()], [(OVERLAP, None, 200)], saved=0),
+    "an overlap without ranges": Row(NEITHER, [ignore_range()], [(OVERLAP, None, 200)], saved=0),
     # 200 | validators and total agree (the server just does not do ranges) | restart, using this very body
-    "200, as there are no ranges": ListEntry(
+    "200, as there are no ranges": Row(
         BOTH, [ignore_range(), header("Accept-Ranges", "none")], [(REST, TAG, 200)], saved=0
     ),
-    "200 of the same date": ListEntry(DATE, [ignore_range()], [(REST, DAY, 200)], saved=0),
+    "200 of the same date": Row(DATE, [ignore_range()], [(REST, DAY, 200)], saved=0),
     # 200 to If-Range, same strong ETag | ask once more with a plain Range, compare, then decide
-    "200 to If-Range, same strong ETag": ListEntry(
+    "200 to If-Range, same strong ETag": Row(
         BOTH, [full_200_to_if_range()], [(REST, TAG, 200), (OVERLAP, None, 206)]
     ),
-    "200 to If-Range and to the plain Range": ListEntry(
+    "200 to If-Range and to the plain Range": Row(
         BOTH, [ignore_range(times=2)], [(REST, TAG, 200), (OVERLAP, None, 200)], saved=0
     ),
-    "200 to If-Range, same strong ETag, other bytes": ListEntry(
+    "200 to If-Range, same strong ETag, other bytes": Row(
         BOTH,
         [full_200_to_if_range()],
         [(REST, TAG, 200), (OVERLAP, None, 206), (WHOLE, None, 200)],
         **RESTARTED,
     ),
     # 200 | validator differs | restart, using this very body
-    "200 of another ETag": ListEntry({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=BOTH, **RESTARTED),
-    "200 of another date": ListEntry(
+    "200 of another ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=BOTH, **RESTARTED),
+    "200 of another date": Row(
         {"modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
         [],
         [(REST, "Mon, 01 Jan 2024 00:00:00 GMT", 200)],
         says=DATE,
         **RESTARTED,
     ),
-    "200 that has lost its ETag": ListEntry({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=NEITHER, **RESTARTED),
-    "200 of the same ETag, another length": ListEntry(
+    "200 that has lost its ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=NEITHER, **RESTARTED),
+    "200 of the same ETag, another length": Row(
         ETAG, [ignore_range()], [(REST, TAG, 200)], total=TOTAL + 1, **RESTARTED
     ),
-    "200 encoded": ListEntry({"etag": '"old"'}, [encode_gzip()], [(REST, '"old"', 200)], says=ETAG, **RESTARTED),
+    "200 encoded": Row({"etag": '"old"'}, [encode_gzip()], [(REST, '"old"', 200)], says=ETAG, **RESTARTED),
     # 416 | `bytes */N`, N equals `have`, validator agrees | complete: verify and publish
-    "416 at the end": ListEntry(
-        ETAG, [header("ETag", TAG)], [(f"bytes={TOTAL}-", TAG, 416)], saved=TOTAL, **HAVE_ALL
-    ),
-    "416 at the end without validators": ListEntry(
+    "416 at the end": Row(ETAG, [header("ETag", TAG)], [(f"bytes={TOTAL}-", TAG, 416)], saved=TOTAL, **HAVE_ALL),
+    "416 at the end without validators": Row(
         BOTH,
         [],
         [(f"bytes={TOTAL}-", TAG, 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)],
         saved=TOTAL,
         **HAVE_ALL,
     ),
-    "no validators, and nothing is missing": ListEntry(
+    "no validators, and nothing is missing": Row(
         NEITHER, [], [(f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)], saved=TOTAL, **HAVE_ALL
     ),
-    "416 at the end without validators, other bytes": ListEntry(
+    "416 at the end without validators, other bytes": Row(
         {"etag": '"old"'},
         [lying_416(TOTAL)],
         [(f"bytes={TOTAL}-", '"old"', 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206), (WHOLE, None, 200)],
@@ -252,12 +244,12 @@ TABLE = {
         **(RESTARTED | HAVE_ALL),
     ),
     # 416 | otherwise | set aside, restart
-    "416 of a shorter file": ListEntry(BOTH, [lying_416(5)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0),
-    "416 where we are, though there was more": ListEntry(
+    "416 of a shorter file": Row(BOTH, [lying_416(5)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0),
+    "416 where we are, though there was more": Row(
         BOTH, [lying_416(HAVE)], [(REST, TAG, 416), (WHOLE, None, 200)], saved=0
     ),
-    "416 to an overlap": ListEntry(NEITHER, [lying_416(TOTAL)], [(OVERLAP, None, 416), (WHOLE, None, 200)], saved=0),
-    "416 at the end of another version": ListEntry(
+    "416 to an overlap": Row(NEITHER, [lying_416(TOTAL)], [(OVERLAP, None, 416), (WHOLE, None, 200)], saved=0),
+    "416 at the end of another version": Row(
         {"etag": '"old"'},
         [lying_416(TOTAL), header("ETag", TAG)],
         [(f"bytes={TOTAL}-", '"old"', 416), (WHOLE, None, 200)],

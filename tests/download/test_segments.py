@@ -38,10 +38,10 @@ from mediacrawl.download import segments
 from mediacrawl.download.body import Body
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.host_slots import HostSlots
-from mediacrawl.download.policy import Policy, Stall
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
 from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
+from mediacrawl.download.transfer_policy import Policy, Stall
 from mediacrawl.errors import ConnectionLost, DiskFull, Interrupted
 from mediacrawl.headers import ContentRange, ETag, Validators
 from mediacrawl.store.parts import PartFile, PartRecord

@@ -12,7 +12,7 @@ import pytest
 from fetching import KEY, When, stop_after
 from origin import Pattern, chunked, drop_after, limit_per_connection, stall_after, status
 
-from mediacrawl.download import content
+from mediacrawl.download import verification
 from mediacrawl.download.retry import Backoff
 from mediacrawl.errors import ConnectionLost, DiskFull, HttpStatusError, Interrupted, MachineError, WrongContent
 from mediacrawl.transport import http1
@@ -75,7 +75,7 @@ def test_the_connection_is_used_again(rig):
 
 
 def test_a_small_file_that_is_to_be_hashed_is_looked_at_as_it_comes(rig, spliced):
-    body = Pattern(content.BESIDE_FROM_BYTES - 1)
+    body = Pattern(verification.BESIDE_FROM_BYTES - 1)
     assert bring(rig, rig.origin.add("/a", body), connections=1) == body.read()
     assert bool(spliced) == (isinstance(rig.transport, RequestsTransport) and not rig.hashes)
 
@@ -105,7 +105,7 @@ def test_a_refusal_while_a_part_is_being_hashed_leaves_the_part_as_it_was(rig):
 def test_a_part_that_somebody_cuts_off_is_told_in_one_line_and_gone_on_with(rig, monkeypatch):
     if not rig.hashes:
         pytest.skip("nobody reads it")
-    monkeypatch.setattr(content.ThreadPoolExecutor, "submit", lambda *_: None)  # all of it is read in the end
+    monkeypatch.setattr(verification.ThreadPoolExecutor, "submit", lambda *_: None)  # all of it is read in the end
     url = rig.origin.add("/a", BODY)
     part = rig.store.parts.open(KEY)
     part.close()

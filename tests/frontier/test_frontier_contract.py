@@ -5,9 +5,9 @@ from contextlib import suppress
 import pytest
 from frontiers import add, lease, names
 
+from mediacrawl.backends import open_frontier
 from mediacrawl.errors import JobInUse
 from mediacrawl.frontier.base import PageKind
-from mediacrawl.opening import open_frontier
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/job"}
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 from ledgers import CALLS, KEY, LOST_LINK, WANTED, WHOLE, bring_to, row
 
+from mediacrawl.backends import open_ledger
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.opening import open_ledger
 
 IMPLEMENTATIONS = {"sqlite": "sqlite:{folder}/ledger.sqlite3"}
 

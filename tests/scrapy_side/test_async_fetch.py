@@ -13,8 +13,8 @@ from mediacrawl.archive import Archive
 from mediacrawl.errors import DiskFull
 from mediacrawl.fetch import aio
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.sources.url_list import ListEntry
-from mediacrawl.spiders.list_lines import Lines
+from mediacrawl.sources.list_entry import ListEntry
+from mediacrawl.spiders.itemless_list import Lines
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
 

@@ -12,9 +12,9 @@ from crawling import QUICK, Running, environment, files_in, parts_in, run, sha25
 from fetch_job import STEPS
 from origin import Origin, Pattern, limit_per_connection
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 pytestmark = pytest.mark.slow
 

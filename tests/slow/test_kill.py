@@ -11,8 +11,8 @@ import pytest
 from crawling import assert_plain, files_in, parts_in, run, start
 from origin import Origin, Pattern, drop_after, limit_per_connection
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:
     import random

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from origin import Origin, Pattern
 
+from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import Entry
 from mediacrawl.ledger.sqlite import SqliteLedger
-from mediacrawl.opening import LEDGER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from mediacrawl.backends import store_of
 from mediacrawl.errors import PathConflict, StoreNotWritable
-from mediacrawl.opening import store_of
 
 IMPLEMENTATIONS = {"folder": "file:{folder}/store"}
 
@@ -162,7 +162,7 @@ def test_what_is_set_aside_is_in_the_quarantine_and_its_name_is_free(store):
 
 CHILD = """
 import os, sys
-from mediacrawl.opening import store_of
+from mediacrawl.backends import store_of
 
 store = store_of(sys.argv[1])
 store.at_step = lambda step: step == sys.argv[2] and os.kill(os.getpid(), 9)

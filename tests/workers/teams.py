@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.download.policy import Policy
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff, HostPauses
+from mediacrawl.download.transfer_policy import Policy
 from mediacrawl.ledger.base import Entry
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport.registry import TransportChoice

@@ -20,8 +20,8 @@ from teams import WAIT_S
 
 from mediacrawl import errors
 from mediacrawl.download.downloader import Downloader
-from mediacrawl.download.policy import Policy
 from mediacrawl.download.records import Fetched, TransferRequest
+from mediacrawl.download.transfer_policy import Policy
 from mediacrawl.errors import HttpStatusError, Interrupted, RedirectRefused
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.transport.registry import TransportChoice

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mediacrawl.archive.batching import BatchingWorker
-from mediacrawl.system.scheduling import use_batch_scheduling
+from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
 

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
+from mediacrawl.backends import store_of
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
-from mediacrawl.fetch.progress import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
-from mediacrawl.opening import store_of
-from mediacrawl.sources.url_list import ListEntry, opened_list, read_list, refuse_unreadable
+from mediacrawl.sources.list_entry import ListEntry
+from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from mediacrawl.download.progress import Progress
-from mediacrawl.fetch import progress
-from mediacrawl.fetch.progress import Display, Snapshot, command_line
+from mediacrawl.fetch import progress_display
+from mediacrawl.fetch.progress_display import Display, Snapshot, command_line
 
 
 class Screen(io.StringIO):
@@ -280,6 +280,6 @@ def test_the_command_can_be_pasted_again_and_tells_no_password(monkeypatch, argv
 
 
 def test_a_name_that_a_server_has_made_up_does_not_steer_the_terminal():
-    shown = progress._fitted("\x1b]0;x\x07\n\u202egpj.mp4")
+    shown = progress_display._fitted("\x1b]0;x\x07\n\u202egpj.mp4")
     assert shown == "�]0;x���gpj.mp4"
-    assert progress._fitted("Ünïcödé – 日本.jpg") == "Ünïcödé – 日本.jpg"
+    assert progress_display._fitted("Ünïcödé – 日本.jpg") == "Ünïcödé – 日本.jpg"

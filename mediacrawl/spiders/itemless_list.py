@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scrapy import signals
 
-from mediacrawl.crawl.dispatch import is_listened_to
+from mediacrawl.crawl.polite_dispatch import is_listened_to
 from mediacrawl.pipelines import MediaFilesPipeline
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
     from mediacrawl.fetch.request import FileRequest
-    from mediacrawl.sources.url_list import ListEntry
+    from mediacrawl.sources.list_entry import ListEntry
 
 _ITEM_SIGNALS = (signals.item_scraped, signals.item_dropped, signals.item_error)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.download import content
-from mediacrawl.download.content import RunningHash, refuse_html
+from mediacrawl.download import verification
+from mediacrawl.download.verification import RunningHash, refuse_html
 from mediacrawl.errors import Interrupted, StoreNotWritable, WrongContent
 from mediacrawl.headers import Digest
 
@@ -64,8 +64,8 @@ def test_the_hash_is_always_that_of_the_bytes_it_counts(writes):
 @given(st.lists(st.binary(max_size=50), max_size=60), st.integers(0, 200), st.integers(1, 70))
 def test_what_is_hashed_beside_the_transfer_is_hashed_in_its_order(blocks, begins, step):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(content, "BESIDE_FROM_BYTES", begins)
-        patched.setattr(content, "_STEP_BYTES", step)
+        patched.setattr(verification, "BESIDE_FROM_BYTES", begins)
+        patched.setattr(verification, "_STEP_BYTES", step)
         disk = Disk(b"".join(blocks))
         running, offset = RunningHash(disk.read), 0
         for block in blocks:
@@ -79,7 +79,7 @@ def test_what_is_hashed_beside_the_transfer_is_hashed_in_its_order(blocks, begin
 
 
 def test_a_large_file_is_hashed_beside_the_transfer(monkeypatch):
-    monkeypatch.setattr(content, "BESIDE_FROM_BYTES", 10)
+    monkeypatch.setattr(verification, "BESIDE_FROM_BYTES", 10)
     disk, reached = Disk(bytes(range(100))), threading.Event()
 
     def read(start, stop):
@@ -98,7 +98,7 @@ def test_a_large_file_is_hashed_beside_the_transfer(monkeypatch):
 
 
 def test_a_disk_that_fails_beside_the_transfer_is_told_by_who_finishes(monkeypatch):
-    monkeypatch.setattr(content, "BESIDE_FROM_BYTES", 10)
+    monkeypatch.setattr(verification, "BESIDE_FROM_BYTES", 10)
     disk = Disk(bytes(100))
     running = RunningHash(disk.read)
     disk.fails = True
@@ -123,8 +123,8 @@ def test_a_stop_ends_the_rest_of_the_hashing():
 
 def test_nothing_is_read_after_hashing_was_stopped(monkeypatch):
     """The descriptor is closed then, and its number may be another file's."""
-    monkeypatch.setattr(content, "BESIDE_FROM_BYTES", 10)
-    monkeypatch.setattr(content, "_STEP_BYTES", 10)
+    monkeypatch.setattr(verification, "BESIDE_FROM_BYTES", 10)
+    monkeypatch.setattr(verification, "_STEP_BYTES", 10)
     in_step, go_on, reads = threading.Event(), threading.Event(), []
 
     def read(start, stop):
@@ -147,7 +147,7 @@ def test_nothing_is_read_after_hashing_was_stopped(monkeypatch):
 
 
 def test_what_is_not_wanted_is_not_hashed(monkeypatch):
-    monkeypatch.setattr(content, "BESIDE_FROM_BYTES", 10)
+    monkeypatch.setattr(verification, "BESIDE_FROM_BYTES", 10)
     running = RunningHash(no_disk, wanted=False)
     running.update(0, b"abc")
     running.follow(100)

@@ -13,7 +13,7 @@ from origin import Pattern, redirect, stall_after, status
 from scrapy import Request, Spider, signals
 
 from mediacrawl.crawl.context import CrawlContext
-from mediacrawl.crawl.dispatch import BatchDispatcher
+from mediacrawl.crawl.polite_dispatch import BatchDispatcher
 from mediacrawl.errors import RobotsUnknown
 from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.workers import executor

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediacrawl.store.paths import (
+from mediacrawl.store.safe_paths import (
     MAX_NAME_BYTES,
     MAX_PATH_BYTES,
     fold,

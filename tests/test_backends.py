@@ -6,10 +6,10 @@ import pytest
 from crawling import files_in, run, sha256, start, wait_until
 from origin import Pattern, stall_after
 
+from mediacrawl.backends import has_ledger, ledger_url, open_frontier, open_ledger, store_of
 from mediacrawl.errors import UsageProblem
 from mediacrawl.frontier.sqlite import describe
 from mediacrawl.ledger.base import Entry
-from mediacrawl.opening import has_ledger, ledger_url, open_frontier, open_ledger, store_of
 from mediacrawl.store.local import LocalStore
 
 

@@ -17,8 +17,8 @@ from origin import Answer, Pattern, drop_after, header, html_instead, redirect, 
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import ConnectError, Interrupted, MediacrawlError
-from mediacrawl.transport import permits as permits_module
-from mediacrawl.transport.permits import (
+from mediacrawl.transport import connection_limits as permits_module
+from mediacrawl.transport.connection_limits import (
     Admission,
     ConnectionLimit,
     FileConnections,
