@@ -283,7 +283,9 @@ class _Transfer:
                     if (fetched := self._fetch_small()) is not None:
                         return fetched
                 self._fetch_resumable()
-                return self._unchanged or self._finish()
+                if (fetched := self._unchanged or self._finish()) is not None:
+                    return fetched
+                failures = best = 0  # a digest was wrong: the file is fetched again
             except TransferError as error:
                 failures = 0 if self._part.written_bytes >= best + _PROGRESS_BYTES else failures
                 best = max(best, self._part.written_bytes)
@@ -544,10 +546,10 @@ class _Transfer:
             host=self.host,
         )
 
-    def _finish(self) -> Fetched:
+    def _finish(self) -> Fetched | None:
         """Hash the bytes that are not hashed yet, and compare the file with every promised digest.
 
-        After a first mismatch the bytes are quarantined, and the file is fetched again.
+        Return None after a first mismatch: the bytes are quarantined, and the file is to be fetched again.
         """
         record = self._part.record
         assert record is not None
@@ -558,7 +560,7 @@ class _Transfer:
         for digest in self._promised:
             if not self._hash.matches(digest, self._part.blocks(size_bytes)):
                 self._quarantine(digest)
-                return self.run()
+                return None
         return Fetched(
             self._part,
             status=int(record.head.get("status", 200)),

@@ -471,7 +471,8 @@ class PartFile:
         """
         self._drop_record()
         self.record = None
-        os.ftruncate(self._fd, 0)
+        with _disk_errors(self.file):
+            os.ftruncate(self._fd, 0)
 
     def published(self) -> bool:
         """Remove the record and close the part, after the bytes were renamed to their final name.
@@ -481,12 +482,15 @@ class PartFile:
         """
         self._folder.at_step("part-forget")
         recorded, self._recorded = self._recorded, False
-        if recorded:
-            self._record_path.unlink(missing_ok=True)
-        self._forget_line()
-        if self._fd >= 0:  # the user of the part may have closed it meanwhile
-            os.close(self._fd)
-            self._fd = -1
+        try:
+            if recorded:
+                with _disk_errors(self._record_path):
+                    self._record_path.unlink(missing_ok=True)
+        finally:
+            self._forget_line()
+            if self._fd >= 0:  # the user of the part may have closed it meanwhile
+                os.close(self._fd)
+                self._fd = -1
         return recorded
 
     def _forget_line(self) -> None:
@@ -514,7 +518,8 @@ class PartFile:
         try:
             if not self._worth_keeping():
                 self._drop_record()
-                self.path.unlink(missing_ok=True)
+                with _disk_errors(self.file):
+                    self.path.unlink(missing_ok=True)
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
@@ -526,7 +531,7 @@ class PartFile:
         """Remove the record durably, before the bytes change: a record restored by a power cut would count others."""
         self._forget_line()
         record = f"{self._stem}.json"
-        with suppress(FileNotFoundError):
+        with _disk_errors(record), suppress(FileNotFoundError):
             os.lstat(record)  # for every file, mostly without a record: unlike unlink, lstat does not lock the folder
             os.unlink(record)  # noqa: PTH108 - the same
             sync_folders([self._folder.folder])

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import Interrupted, MediacrawlError, RobotsUnknown
+from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RobotsUnknown
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartInUse
 from mediacrawl.system.cpu_scheduling import use_batch_scheduling
@@ -105,7 +106,8 @@ class Worker:
         self._stop()
         self._pool.close(time.monotonic() + _FINISH_S)
         for part in list(self._held.values()):
-            part.close()
+            with suppress(MachineError):
+                part.close()
         self._archive.close()
         self._transport.close()
         self._channel.finish(_FINISH_S)
@@ -140,10 +142,11 @@ class Worker:
         recorded = False
         for number, is_published in message.parts:
             part = self._held.pop(number)
-            if is_published:
-                recorded |= part.published()
-            else:
-                part.close()
+            with suppress(MachineError):  # a published file is complete, and the next run reads any other part again
+                if is_published:
+                    recorded |= part.published()
+                else:
+                    part.close()
         if recorded:
             self._archive.store.parts.sync()
 

@@ -580,6 +580,13 @@ def test_a_digest_that_is_wrong_once_costs_a_second_fetch(rig):
     assert [path.read_bytes() for path in rig.store.quarantine_folder.iterdir()] == [BODY.read()]
 
 
+def test_retries_are_counted_for_the_whole_transfer_also_after_a_wrong_digest(rig):
+    url = rig.origin.add("/a", BODY, faults=[wrong_digest(), status(500, times=None).after(1)])
+    with pytest.raises(HttpStatusError):
+        rig.fetch(url)
+    assert len(rig.asks("/a")) == 1 + 1 + AT_ONCE.times
+
+
 def test_bytes_that_are_wrong_once_are_fetched_again(rig):
     url = rig.origin.add("/a", BODY, headers={"Repr-Digest": repr_digest(BODY)}, faults=[other_bytes(times=1)])
     assert rig.publish(rig.fetch(url)) == BODY.read()

@@ -25,7 +25,6 @@ from mediacrawl.fetch.request import (
 )
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.ledger.sqlite import FAILED as FAILED_ROW
 from mediacrawl.store.parts import PartInUse
 
 NOW_S = 1e9
@@ -95,7 +94,7 @@ def test_a_new_file_is_looked_up_noted_fetched_published_and_told():
     [
         (row(State.DONE), {}, UPTODATE),
         (row(State.DONE, age_s=90 * DAY_S), {}, UPTODATE),
-        (row(FAILED_ROW, reason="HTTP 404", permanent=True), {}, FAILED),
+        (row(State.FAILED, reason="HTTP 404", permanent=True), {}, FAILED),
     ],
 )
 def test_what_the_ledger_knows_needs_no_transfer(entry, more, status):
@@ -112,9 +111,9 @@ def test_what_the_ledger_knows_needs_no_transfer(entry, more, status):
     [
         (row(State.DONE, age_s=91 * DAY_S), {}),
         (row(State.PENDING), {}),
-        (row(FAILED_ROW, reason="HTTP 503"), {}),
-        (row(FAILED_ROW, reason="HTTP 404", permanent=True, age_s=31 * DAY_S), {}),
-        (row(FAILED_ROW, reason="HTTP 404", permanent=True), {"ignores_known_failure": True}),
+        (row(State.FAILED, reason="HTTP 503"), {}),
+        (row(State.FAILED, reason="HTTP 404", permanent=True, age_s=31 * DAY_S), {}),
+        (row(State.FAILED, reason="HTTP 404", permanent=True), {"ignores_known_failure": True}),
     ],
 )
 def test_all_else_is_fetched_and_noted_where_the_row_does_not_say_so(entry, more):
@@ -122,7 +121,7 @@ def test_all_else_is_fetched_and_noted_where_the_row_does_not_say_so(entry, more
     files.add([request(**more)])
     look_up(files, entry)
     assert len(begin(files)) == 1
-    assert write(files) == [RecordWanted] * (entry.state == FAILED_ROW)
+    assert write(files) == [RecordWanted] * (entry.state == State.FAILED)
 
 
 def test_an_old_file_is_asked_for_with_its_validators_and_stays_where_it_is_when_unchanged():

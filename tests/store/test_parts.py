@@ -733,6 +733,24 @@ def test_a_full_disk_is_said_in_one_line(parts, monkeypatch, call):
     part.close()
 
 
+@pytest.mark.parametrize(
+    ("call", "broken"),
+    [("discard", "ftruncate"), ("published", "unlink"), ("close", "unlink")],
+)
+def test_a_disk_that_fails_at_the_end_of_a_part_is_said_in_one_line(parts, monkeypatch, call, broken):
+    part = written(parts, (0, KEPT if call != "close" else 0))
+    part.checkpoint()
+
+    def fails(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts_module.os, broken, fails)
+        with pytest.raises(MachineError, match="Input/output error"):
+            getattr(part, call)()
+    part.close()
+
+
 def test_a_short_write_is_gone_on_with(parts, monkeypatch):
     pwrite = os.pwrite
     monkeypatch.setattr(parts_module.os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
