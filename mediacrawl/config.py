@@ -314,7 +314,7 @@ SESSION_FACTORY = Option(
     "",
     dotted_path,
     _HTTP,
-    "dotted path of a callable that makes a `requests.Session` or what behaves like one",
+    "dotted path of a callable that makes a `requests.Session` or an object with the same interface",
 )
 VERIFY_TLS: Option[bool | str] = Option(
     "MEDIACRAWL_VERIFY_TLS", True, certificates, _HTTP, "or the path of a bundle of certificates"
@@ -371,7 +371,7 @@ MEDIA_ALLOW_REDIRECTS = Option(
 )
 ROBOTSTXT_OBEY = Option("ROBOTSTXT_OBEY", True, switch, _SCRAPY, "ask robots.txt before pages and media of a crawl")
 LOG_LEVEL = Option("LOG_LEVEL", "WARNING", text, _SCRAPY, "`-L INFO` and `-L DEBUG` tell more")
-STATS_DUMP = Option("STATS_DUMP", False, switch, _SCRAPY, "the summary says what a person needs")
+STATS_DUMP = Option("STATS_DUMP", False, switch, _SCRAPY, "the summary takes its place")
 LOGSTATS_INTERVAL = Option("LOGSTATS_INTERVAL", 0.0, number, _SCRAPY, "progress lines say it", "seconds")
 TELNETCONSOLE_ENABLED = Option(
     "TELNETCONSOLE_ENABLED",

@@ -380,7 +380,7 @@ class MediaFilesPipeline(FilesPipeline):
             task = asyncio.current_task()
             if self.stopping or (task is not None and task.cancelling()):
                 raise
-            raise RuntimeError("what a method of the pipeline waited for was cancelled") from None
+            raise RuntimeError("a task that a method of the pipeline waited for was cancelled") from None
         if isinstance(value, TwistedFailure):
             value.raiseException()
         return value

@@ -134,7 +134,7 @@ def test_the_summary_says_how_many_files_are_lost_sight_of():
 
 def test_what_is_known_to_fail_for_good_is_asked_for_by_another_command():
     """The same command would ask for nothing."""
-    report, permanent = report_of(wanted=2, new=1), "ask for what is known to fail for good with: retry --permanent"
+    report, permanent = report_of(wanted=2, new=1), "to request permanent failures again: retry --permanent"
     report.count_failure(
         "http://h/a", "HTTP 404 Not Found (known, not asked for again before 2026-12-28)", known=True
     )

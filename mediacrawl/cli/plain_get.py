@@ -194,7 +194,7 @@ def _told(report: RunStats) -> Iterator[None]:
     except (MachineError, UsageProblem) as error:
         report.give_up(error)
     except OSError as error:
-        report.give_up(MachineError(f"cannot write what is to be said: {error.strerror}"))
+        report.give_up(MachineError(f"cannot write the output: {error.strerror}"))
         _give_up_output()
 
 

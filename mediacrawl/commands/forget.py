@@ -26,7 +26,7 @@ class Command(StoreCommand):
         return "[--files] URL... | --missing"
 
     def short_desc(self) -> str:
-        return "Forget URLs, or all whose files are gone, so that they are fetched as new ones"
+        return "Forget URLs, or all URLs with missing files, so that they are fetched as new"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)

@@ -20,11 +20,11 @@ class Command(crawl.Command):
         return "[--permanent]"
 
     def short_desc(self) -> str:
-        return "Fetch again what failed and is worth another try"
+        return "Fetch failed files again, except permanent failures"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.add_argument("--permanent", action="store_true", help="also what is gone for good, such as 404")
+        parser.add_argument("--permanent", action="store_true", help="also permanent failures, such as 404")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:

@@ -29,12 +29,12 @@ class Command(StoreCommand):
         return "[--json] [--failed]"
 
     def short_desc(self) -> str:
-        return "Show what is done, partial, pending and failed in the store"
+        return "Count the files that are done, partial, pending and failed in the store"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         parser.add_argument("--json", action="store_true", help="one JSON object; with --failed one for each file")
-        parser.add_argument("--failed", action="store_true", help="list what failed, and why")
+        parser.add_argument("--failed", action="store_true", help="list failed files, with the reason")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:

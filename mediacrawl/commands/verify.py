@@ -39,11 +39,11 @@ class Command(crawl.Command, StoreCommand):
         return "[--repair] [--adopt]"
 
     def short_desc(self) -> str:
-        return "Hash every file again; find what is missing, truncated, altered or unknown"
+        return "Hash every file again; find missing, truncated, altered and unknown files"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
-        parser.add_argument("--repair", action="store_true", help="fetch what is damaged again, and nothing else")
+        parser.add_argument("--repair", action="store_true", help="fetch damaged files again, and nothing else")
         parser.add_argument("--adopt", action="store_true", help="take files into the ledger that it does not know")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:

@@ -452,7 +452,7 @@ class _Handlers:
     async def _media(self, request: Request, wanted: Wanted) -> Response:
         if wanted.fetched is not None:  # otherwise a failed request is retried
             wanted.give_up()
-            raise TransferError(request.url, "it had arrived, and a downloader middleware has it asked for once more")
+            raise TransferError(request.url, "a downloader middleware requested it again after it was complete")
         started = time.monotonic()
         transfers = transfers_of(request, wanted)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf

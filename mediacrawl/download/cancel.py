@@ -47,7 +47,7 @@ class Cancel:
     def check(self) -> None:
         """Raise `Interrupted` once a stop was requested."""
         if self._event.is_set():
-            raise Interrupted("stopped: what has arrived is kept")
+            raise Interrupted("stopped: received bytes are kept")
 
     def wait(self, seconds: float) -> None:
         """Sleep for `seconds`; on a stop, wake up and raise `Interrupted`."""

@@ -580,7 +580,7 @@ class _Transfer:
         if self._refetched:
             raise DigestMismatch(
                 self._request.url,
-                f"{digest.algorithm} is not the promised {digest.hex}, twice; what came is set aside as {where}",
+                f"{digest.algorithm} is not the promised {digest.hex}, twice; the bytes are kept in {where}",
             )
         self._refetched = True
         self._start_over()

@@ -153,7 +153,7 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     ):
         return f"206 of {answer.complete_length} bytes, began with {saved.complete_length}"
     if answer.stop < saved.have or (saved.complete_length or answer.stop) < answer.stop:
-        return "206 that ends before what is there, or beyond the end"
+        return "206 that ends within the part, or beyond the end"
     if answer.stop == saved.have and answer.stop not in (answer.complete_length, saved.complete_length):
         return "206 that brings nothing new"  # a truncated overlap would repeat for ever
     if head.content_length not in (None, answer.stop - answer.start):

@@ -124,4 +124,4 @@ def refuse_html(url: str, content_type: str | None, beginning: bytes = b"") -> N
     """Raise `WrongContent` for an HTML page, recognised by its Content-Type or by its first bytes."""
     kind = media_type(content_type) or ""
     if is_html(kind) or beginning[:SNIFF_BYTES].lstrip().lower().startswith(_HTML_BEGINNINGS):
-        raise WrongContent(url, "an HTML page came where a media file was expected")
+        raise WrongContent(url, "an HTML page instead of a media file")

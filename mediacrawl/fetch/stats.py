@@ -144,7 +144,7 @@ class RunStats:
             if self.unsettled:
                 lines.append(f"files that are neither there nor known to have failed: {self.unsettled}")
             if self.known_failed:
-                lines.append(f"ask for what is known to fail for good with: {again_permanent}")
+                lines.append(f"to request permanent failures again: {again_permanent}")
             if self.failed > self.known_failed or self.pages_failed or self.unsettled:
                 lines.append(f"try the failed ones again with: {again}")
         return lines

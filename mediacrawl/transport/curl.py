@@ -57,7 +57,7 @@ _FOR_EVER = float("inf")
 
 _PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # called by libcurl when it has connected
 
-_ENDED = "the connection ended before the whole body had come"
+_ENDED = "the connection ended before the end of the body"
 _STOPPED = "the connection broke: stopped"
 
 
@@ -332,7 +332,7 @@ class CurlResponse:
             raise HostPaused(self.url)
         self._check_size(line.head)  # libcurl has its own limit
         if not line.code:
-            return ConnectionLost(self.url, "the connection broke: no head came")
+            return ConnectionLost(self.url, "the connection broke: no response head was received")
         return _error(line, self.url, self._timeout_s)
 
 
@@ -369,7 +369,7 @@ class _Patience:
         if now >= silent_at:
             raise ConnectionLost(self._url, _silence(self._timeout_s))
         if now >= late_at:
-            raise ConnectionLost(self._url, f"no whole head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
+            raise ConnectionLost(self._url, f"no complete response head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
         return min(silent_at, late_at)
 
 

@@ -70,7 +70,7 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
 def _broken_reason(chain: list[BaseException], timeout_s: float) -> str:
     for cause in chain:
         if isinstance(cause, urllib3.exceptions.IncompleteRead | http.client.IncompleteRead):
-            return "the connection ended before the whole body had come"
+            return "the connection ended before the end of the body"
         if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
             return f"no byte for {timeout_s:g} s"
         if isinstance(cause, ConnectionError) and cause.errno in {errno.ECONNRESET, errno.EPIPE}:

@@ -53,7 +53,7 @@ class StrictResponse(HTTPResponse):
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise HTTPException("101 Switching Protocols, which nobody asked for")
+                raise HTTPException("101 Switching Protocols, which was not requested")
             if not 101 < status < 200:
                 return version, status, reason
             while self.fp.readline(_LONGEST_LINE).strip(b"\r\n"):
@@ -80,7 +80,7 @@ class StrictResponse(HTTPResponse):
             self.will_close = self._check_close()  # type: ignore[attr-defined]
             return
         if set(codings) - {"", "identity"}:
-            raise HTTPException(f"Transfer-Encoding {', '.join(codings)}, which nobody asked for")
+            raise HTTPException(f"Transfer-Encoding {', '.join(codings)}, which was not requested")
         lengths = {item.strip() for item in ",".join(self.headers.get_all("Content-Length", [])).split(",")}
         if len(lengths) > 1:
             raise HTTPException("Content-Length contained different values")

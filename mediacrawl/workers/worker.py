@@ -153,7 +153,7 @@ class Worker:
     def _stop(self) -> None:
         self._pool.stop()
         for answer in list(self._questions.values()):
-            answer.put(Interrupted("stopped: what has arrived is kept"))
+            answer.put(Interrupted("stopped: received bytes are kept"))
 
     def _arrived(self, batch: TransferBatch, future: Future[list[Outcome]]) -> None:
         """Send the outcomes of a batch. An error of the batch is sent too, once for each request."""
@@ -171,7 +171,7 @@ class Worker:
             self._channel.post(RedirectQuestion(number, request, url))
             answer = answers.get(timeout=_ANSWER_WITHIN_S)
         except queue.Empty:
-            raise RobotsUnknown(url, "nobody says whether a redirect may be followed", target=url) from None
+            raise RobotsUnknown(url, "no reply to whether a redirect may be followed", target=url) from None
         finally:
             del self._questions[number]
         if isinstance(answer, MediacrawlError):

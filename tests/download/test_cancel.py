@@ -25,7 +25,7 @@ def test_a_stop_is_seen_by_all_who_check():
     assert not cancel.is_set
     cancel.set()
     assert cancel.is_set
-    with pytest.raises(Interrupted, match="what has arrived is kept"):
+    with pytest.raises(Interrupted, match="received bytes are kept"):
         cancel.check()
 
 

@@ -188,7 +188,7 @@ def test_for_a_sha256_no_byte_is_read_again():
     ],
 )
 def test_a_page_is_refused_by_its_type_and_by_how_it_begins(kind, beginning):
-    with pytest.raises(WrongContent, match="an HTML page came"):
+    with pytest.raises(WrongContent, match="an HTML page instead"):
         refuse_html("http://h/a", kind, beginning)
 
 

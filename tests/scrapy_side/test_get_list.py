@@ -257,7 +257,7 @@ def test_a_full_disk_under_its_output_is_said_in_one_line(site, said):
     with Path("/dev/full").open("w") as full, said(site.url("/a.jpg"), stdout=full) as running:
         _, err = running.communicate()
     assert running.returncode == 4
-    assert "cannot write what is to be said: No space left on device" in err
+    assert "cannot write the output: No space left on device" in err
     assert "Traceback" not in err
 
 
