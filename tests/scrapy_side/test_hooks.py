@@ -502,7 +502,7 @@ def test_a_middleware_cannot_have_a_file_asked_for_once_more(crawl, origin, url,
     settings = {"DOWNLOADER_MIDDLEWARES": {Again: 950}}
     crawled = crawl(Own if own else MediaFilesPipeline, item_of(url), settings=settings)
     (error,) = crawled.errors
-    assert ("answered" if is_other else "once more") in error["reason"]
+    assert ("answered" if is_other else "requested it again") in error["reason"]
     assert (crawled.store, crawled.status, len(origin.requests_for("/a.jpg"))) == ({}, 1, 1)
     caplog.clear()
 
