@@ -310,7 +310,7 @@ class MediaFilesPipeline(FilesPipeline):
                     info_of_first: Any = first.info.result()
                     is_info = isinstance(info_of_first, dict)  # a project's methods may return any type
                     return cast("FileInfo", info_of_first | {"url": request.url} if is_info else info_of_first)
-            return await self._bring_shared(key, request, info, item)
+            return await self._fetch_shared(key, request, info, item)
         except (Interrupted, asyncio.CancelledError):
             raise
         except Exception:
@@ -318,13 +318,13 @@ class MediaFilesPipeline(FilesPipeline):
                 raise
             return cast("FileInfo", errback(TwistedFailure()))
 
-    async def _bring_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
+    async def _fetch_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         counted = self.result_counter.expect_result(request.url)
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
         self._under_way[key] = _UnderWay(shared, counted)
         request.meta[COUNTED] = counted
         try:
-            file_info = await self._bring(request, info, item, counted)
+            file_info = await self._fetch_counted(request, info, item, counted)
             counted.conclude(None if file_info is not None else ValueError("the pipeline has returned None for it"))
             shared.set_result(file_info)
             return file_info
@@ -350,7 +350,7 @@ class MediaFilesPipeline(FilesPipeline):
             counted = self.result_counter.expect_result(request.url)
         return counted
 
-    async def _bring(
+    async def _fetch_counted(
         self, request: Request, info: MediaPipeline.SpiderInfo, item: Any, counted: CountedFile
     ) -> FileInfo:
         if self.stopping:

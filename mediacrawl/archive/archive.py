@@ -215,22 +215,22 @@ class Archive:
         """Yield for each key its present path, or else the wished path, or else a similar path that is free."""
         rows = self.ledger.lookup([entry.key for entry in entries])
         own = [row.path if (row := rows.get(entry.key)) is not None else None for entry in entries]
-        wished = [safe_relative_path(entry.path or "file") for entry in entries]
-        folded = [fold(path) for path in wished]
+        preferred = [safe_relative_path(entry.path or "file") for entry in entries]
+        folded = [fold(path) for path in preferred]
         taken = self.ledger.taken(folded)
-        for entry, path, wish, wish_folded in zip(entries, own, wished, folded, strict=True):
+        for entry, path, wish, folded_preferred in zip(entries, own, preferred, folded, strict=True):
             if path is None:
-                is_free = wish_folded not in taken and not self.store.taken(wish)
+                is_free = folded_preferred not in taken and not self.store.taken(wish)
                 path = wish if is_free else self._numbered(wish, entry.key, taken)  # noqa: PLW2901
             taken.add(fold(path))
             yield path
 
-    def _numbered(self, wished: str, key: str, taken: set[str]) -> str:
+    def _numbered(self, preferred: str, key: str, taken: set[str]) -> str:
         for number in range(2, _NUMBERED_UP_TO):
-            path = numbered(wished, number)
+            path = numbered(preferred, number)
             if fold(path) not in taken and self.ledger.owner_of(path) is None and not self.store.taken(path):
                 return path
-        return numbered(wished, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
+        return numbered(preferred, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
 
     def _rename(self, changes: Sequence[Change], claims: Iterable[Entry]) -> tuple[list[Entry | Exception], set[str]]:
         results: list[Entry | Exception] = []

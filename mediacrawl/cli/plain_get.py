@@ -64,10 +64,10 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
         chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
-        wishes = _ListRequests(urls, opts, chosen)
+        requests = _ListRequests(urls, opts, chosen)
     except UsageProblem:
         return None
-    return _brought(wishes, chosen)
+    return _run(requests, chosen)
 
 
 class _PlainParser(argparse.ArgumentParser):
@@ -81,10 +81,10 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
     Raises:
         UsageProblem: an argument makes no sense. Nothing was done.
     """
-    return _brought(_ListRequests(urls, opts, settings), settings)
+    return _run(_ListRequests(urls, opts, settings), settings)
 
 
-def _brought(wishes: _ListRequests, settings: Settings) -> int:
+def _run(requests: _ListRequests, settings: Settings) -> int:
     """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
     try:
@@ -92,17 +92,17 @@ def _brought(wishes: _ListRequests, settings: Settings) -> int:
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
         store = store_of(config.FILES_STORE.of(settings), durable=config.FSYNC.of(settings))
-        limit = connection_limit_of(settings, at_least=wishes.connections)
-        resources = FetchResources(settings, store, files=wishes.at_most, limit=limit)
+        limit = connection_limit_of(settings, at_least=requests.connections)
+        resources = FetchResources(settings, store, files=requests.at_most, limit=limit)
     except MediacrawlError as error:
         print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
     files = FetchQueue(
         _OWNER, refetch, resources.downloader.policy.per_host or resources.concurrent, resources.most_open_parts
     )
-    run = ThreadedFetch(resources, files, wishes.blocks(), report)
+    run = ThreadedFetch(resources, files, requests.blocks(), report)
     console = _Console(resources, report, display)
-    with _told(report), _first_interrupt(run.stop):
+    with _handling_output_errors(report), _first_interrupt(run.stop):
         try:
             while not run.is_done:
                 console.say(run.step(display.every_s))
@@ -111,12 +111,12 @@ def _brought(wishes: _ListRequests, settings: Settings) -> int:
         finally:
             resources.close()
             console.close()
-    with _told(report):
+    with _handling_output_errors(report):
         for results in run.drain():
             console.say(results)
         sys.stdout.flush()
     if report.exit_status != EXIT_OK:
-        with _told(report):
+        with _handling_output_errors(report):
             for line in report.lines(command_line(), retry_command(store.root)):
                 print(line, file=sys.stderr, flush=True)
     return report.exit_status
@@ -182,7 +182,7 @@ class _Console:
 
 
 @contextmanager
-def _told(report: RunStats) -> Iterator[None]:
+def _handling_output_errors(report: RunStats) -> Iterator[None]:
     """Record in the report an error or interrupt that ends the run early."""
     try:
         yield

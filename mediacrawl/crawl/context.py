@@ -489,7 +489,7 @@ class _Handlers:
     async def _wait_for_quiet_end(self, host: str) -> None:
         while (pause_s := self._context.pauses.remaining_s(host)) > 0:  # the pause may be prolonged meanwhile
             if pause_s > self._context.longest_pause_s:
-                raise DownloadFailedError(f"{host} asked for quiet for {pause_s:.0f} s more")
+                raise DownloadFailedError(f"{host} asked for a pause for {pause_s:.0f} s more")
             await asyncio.sleep(pause_s)
 
     def __getattr__(self, name: str) -> Any:

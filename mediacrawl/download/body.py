@@ -57,61 +57,61 @@ class Body:
 
 
 class Sink(Protocol):
-    """A receiver of the bytes of a share."""
+    """A receiver of the bytes of a segment."""
 
-    def write(self, share: Segment, data: bytes) -> None:
-        """Write bytes at the start of the share, and advance that start."""
+    def write(self, segment: Segment, data: bytes) -> None:
+        """Write bytes at the start of the segment, and advance that start."""
 
-    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
-        """Write `size_bytes` bytes from a pipe at the start of the share, and advance that start."""
+    def write_from(self, segment: Segment, pipe: int, size_bytes: int) -> None:
+        """Write `size_bytes` bytes from a pipe at the start of the segment, and advance that start."""
 
-    def extend(self, share: Segment) -> bool:
-        """Return whether the full share was extended."""
+    def extend(self, segment: Segment) -> bool:
+        """Return whether the full segment was extended."""
 
     def received(self) -> None:
         """Handle the end of a write; called after each piece. An exception raised here ends the body."""
 
 
-def receive(body: Body, blocks: Iterator[bytes], share: Segment, sink: Sink, *, splices: bool = False) -> None:
-    """Write a body into its share until the body ends or the share is full.
+def receive(body: Body, blocks: Iterator[bytes], segment: Segment, sink: Sink, *, splices: bool = False) -> None:
+    """Write a body into its segment until the body ends or the segment is full.
 
     Args:
         body: the source of the bytes after the first block, if `splices` is set.
         blocks: the blocks of this body; the caller may have inspected some of them already.
-        share: the range of the file that the bytes belong to.
+        segment: the range of the file that the bytes belong to.
         sink: the destination of the bytes.
         splices: move all but the first block within the kernel, without reading them, where that is possible.
     """
     for block in blocks:
-        if _fill(share, block, sink):
+        if _fill(segment, block, sink):
             return
         sink.received()
         if splices:
             splices = False
-            _splice(body, share, sink)
-            if share.is_full and not sink.extend(share):
+            _splice(body, segment, sink)
+            if segment.is_full and not sink.extend(segment):
                 return
 
 
-def _fill(share: Segment, block: bytes, sink: Sink) -> bool:
-    """Write a block into the share. Return whether the share is full and was not extended."""
+def _fill(segment: Segment, block: bytes, sink: Sink) -> bool:
+    """Write a block into the segment. Return whether the segment is full and was not extended."""
     while True:
-        data = block[: share.room(len(block))]
-        sink.write(share, data)
-        if not share.is_full:
+        data = block[: segment.room(len(block))]
+        sink.write(segment, data)
+        if not segment.is_full:
             return False
-        if not sink.extend(share):
+        if not sink.extend(segment):
             return True
         block = block[len(data) :]
 
 
-def _splice(body: Body, share: Segment, sink: Sink) -> None:
+def _splice(body: Body, segment: Segment, sink: Sink) -> None:
     with open_pipe() as (source, pipe):
-        while not share.is_full:
+        while not segment.is_full:
             # Bytes that are about to be moved cannot be given to a helper: move only a small part of the rest.
-            at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, share.missing_bytes // 64))
-            moved = body.splice(pipe, share.room(at_once))
+            at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, segment.missing_bytes // 64))
+            moved = body.splice(pipe, segment.room(at_once))
             if not moved:
                 return
-            sink.write_from(share, source, moved)
+            sink.write_from(segment, source, moved)
             sink.received()

@@ -143,7 +143,7 @@ class Downloader:
                 _release_part(part)
                 continue
             outcomes.append(
-                part if isinstance(part, BaseException) else self._bring(request, part, cancel, progress_of)
+                part if isinstance(part, BaseException) else self._fetch_one(request, part, cancel, progress_of)
             )
         return outcomes
 
@@ -169,7 +169,7 @@ class Downloader:
                 parts[number] = PartFetchedElsewhere(part.file)
         return parts
 
-    def _bring(
+    def _fetch_one(
         self,
         request: TransferRequest,
         part: PartFile,
@@ -347,7 +347,7 @@ class _Transfer:
     def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
         """Send a request and act on its response. Return the next request if the response requires one."""
         saved = self._saved()
-        if saved is not None and ask.manner is not RequestKind.WHOLE:
+        if saved is not None and ask.kind is not RequestKind.WHOLE:
             self._hash.follow(self._part.have)
         with self._exchange.ask(ask) as (answer, head):
             decision = decide(saved, ask, head)
@@ -425,7 +425,7 @@ class _Transfer:
         self._note_promises(answer, head)
         body = self._body(answer, self._cancel)
         blocks = body.blocks()
-        if ask.manner is RequestKind.OVERLAP:
+        if ask.kind is RequestKind.OVERLAP:
             rest = self._compare_overlap(ask, blocks)
             if rest is None:
                 return self._drop()
@@ -484,36 +484,36 @@ class _Transfer:
     def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:
         return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
 
-    def _receive(self, body: Body, blocks: Iterator[bytes], share: Segment, head: Head) -> None:
-        """Write a body while it is received, until it ends or the share is full; use helpers where they pay."""
-        crew = self._segments(share, head)
+    def _receive(self, body: Body, blocks: Iterator[bytes], segment: Segment, head: Head) -> None:
+        """Write a body while it is received, until it ends or the segment is full; use helpers where they pay."""
+        segments = self._segments(segment, head)
         # Unread by this process; the first bytes were checked. Hashing a small body when received is cheaper than
         # reading it again.
-        unseen = not head.is_encoded and (share.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
+        unseen = not head.is_encoded and (segment.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
-            receive(body, blocks, share, _Front(self, crew), splices=unseen)
-            if share.stop is not None and not share.is_full:
+            receive(body, blocks, segment, _Front(self, segments), splices=unseen)
+            if segment.stop is not None and not segment.is_full:
                 raise self._too_short()
-            if isinstance(crew, SegmentedFetch):
+            if isinstance(segments, SegmentedFetch):
                 self._exchange.release_connection()  # helpers fetch the rest; connections are counted
-                crew.join()
+                segments.join()
         finally:
-            crew.stop()
+            segments.stop()
 
-    def write(self, share: Segment, data: bytes) -> None:
-        """Write, hash and count bytes of the front share."""
-        self._part.write_at(share.start, data)
-        self._hash.update(share.start, data)
-        self._note_written(len(data), share)
+    def write(self, segment: Segment, data: bytes) -> None:
+        """Write, hash and count bytes of the front segment."""
+        self._part.write_at(segment.start, data)
+        self._hash.update(segment.start, data)
+        self._note_written(len(data), segment)
 
-    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
-        """Write and count `size_bytes` bytes of the front share from a pipe; they are hashed later."""
-        self._part.splice_at(share.start, pipe, size_bytes)
-        self._note_written(size_bytes, share)
+    def write_from(self, segment: Segment, pipe: int, size_bytes: int) -> None:
+        """Write and count `size_bytes` bytes of the front segment from a pipe; they are hashed later."""
+        self._part.splice_at(segment.start, pipe, size_bytes)
+        self._note_written(size_bytes, segment)
 
-    def _note_written(self, new_bytes: int, share: Segment) -> None:
-        self._part.mark((share.start, share.start + new_bytes))
-        share.advance(new_bytes)
+    def _note_written(self, new_bytes: int, segment: Segment) -> None:
+        self._part.mark((segment.start, segment.start + new_bytes))
+        segment.advance(new_bytes)
         self._count(new_bytes)
 
     def _count(self, new_bytes: int) -> None:
@@ -636,11 +636,11 @@ class _Transfer:
 class _Front:
     """The sink for the bytes that the transfer itself receives, see `body.Sink`."""
 
-    def __init__(self, transfer: _Transfer, crew: SegmentedFetch | SingleConnection) -> None:
+    def __init__(self, transfer: _Transfer, segments: SegmentedFetch | SingleConnection) -> None:
         self.write = transfer.write
         self.write_from = transfer.write_from
-        self.received = crew.consider
-        self._segments = crew
+        self.received = segments.consider
+        self._segments = segments
 
     def extend(self, _share: Segment) -> bool:
         return self._segments.goes_on()

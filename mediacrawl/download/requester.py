@@ -231,8 +231,8 @@ class Requester:
             if not self._waits:
                 raise NoPermit(host)
             if pause_s > self._max_pause_s:
-                raise TransferError(url, f"{host} asked for quiet for {pause_s:.0f} s", retry_after_s=pause_s)
-            with self._progress.sleeping(f"{host} asked for quiet"):
+                raise TransferError(url, f"{host} asked for a pause for {pause_s:.0f} s", retry_after_s=pause_s)
+            with self._progress.sleeping(f"{host} asked for a pause"):
                 self._cancel.wait(pause_s)
 
     def _raise_busy(self, url: str, origin: Origin, answer: TransportResponse) -> None:
@@ -284,9 +284,9 @@ class Requester:
 
 
 @lru_cache(64)  # all files of a site, or of one of its pages, have the same headers
-def _usual_headers(wished: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+def _usual_headers(preferred: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
     """Return the headers of a request for the complete representation at the original origin."""
-    return {name: value for name, value in wished if name.lower() not in _OURS} | {"Accept-Encoding": "identity"}
+    return {name: value for name, value in preferred if name.lower() not in _OURS} | {"Accept-Encoding": "identity"}
 
 
 def head_of(answer: TransportResponse, *, redirected: bool) -> Head:

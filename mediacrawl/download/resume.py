@@ -32,7 +32,7 @@ class RequestKind(Enum):
 class ConditionalRequest(NamedTuple):
     """One request. `start` is the offset of the first requested byte."""
 
-    manner: RequestKind
+    kind: RequestKind
     start: int = 0
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -106,7 +106,7 @@ def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision
     """Return the action for a response, according to the resume table."""
     if head.status in {401, 403, 410} and head.redirected:
         return Decision(Action.ORIGINAL, f"HTTP {head.status} behind a redirect: a signed URL may have expired")
-    if ask.manner is RequestKind.WHOLE or saved is None:
+    if ask.kind is RequestKind.WHOLE or saved is None:
         return _decide_whole(ask, head)
     match head.status:
         case 206:
@@ -132,7 +132,7 @@ def _decide_206(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     match saved.validators.compare(head.validators):
         case Agreement.DIFFERENT:
             return Decision(Action.REFETCH, "206 of another version")
-        case Agreement.UNKNOWN if ask.manner is not RequestKind.OVERLAP:
+        case Agreement.UNKNOWN if ask.kind is not RequestKind.OVERLAP:
             return Decision(Action.PROBE, "206 that does not say of which version it is")
     return Decision(Action.RESUME, "206 of the same version at the right place")
 
@@ -165,7 +165,7 @@ def _decide_200(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     mine, theirs = saved.validators.etag, head.validators.etag
     same = mine is not None and theirs is not None and mine.strong_match(theirs)
     length_agrees = saved.complete_length is None or head.content_length in (None, saved.complete_length)
-    if ask.manner is RequestKind.IF_RANGE and same and length_agrees and not head.ranges_refused:
+    if ask.kind is RequestKind.IF_RANGE and same and length_agrees and not head.ranges_refused:
         return Decision(Action.PROBE, "200 to If-Range with the same strong ETag")
     return Decision(Action.RESTART, "200: changed, or no ranges here")
 
@@ -178,6 +178,6 @@ def _decide_416(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
         return Decision(Action.REFETCH, f"416: {total} bytes there, {saved.have} here")
     if agreement is Agreement.SAME:
         return Decision(Action.COMPLETE, "416: nothing is missing")
-    if ask.manner is RequestKind.IF_RANGE:
+    if ask.kind is RequestKind.IF_RANGE:
         return Decision(Action.PROBE, "416 that does not say of which version it is")
     return Decision(Action.REFETCH, "416 to a range that exists")

@@ -83,10 +83,10 @@ class HostPauses:
         """Send no request to a host for at least `seconds` from now on."""
         self.pause_until(host, self.clock() + seconds)
 
-    def pause_until(self, host: str, until: float, told_by: Listener | None = None) -> None:
+    def pause_until(self, host: str, until: float, sent_by: Listener | None = None) -> None:
         """Send no request to a host before `until`; a pause with a later deadline stays unchanged.
 
-        `told_by` is the listener of the process that has sent the deadline: this listener is not notified.
+        `sent_by` is the listener of the process that has sent the deadline: this listener is not notified.
         """
         with self._lock:
             if until <= self._until.get(host, 0.0):
@@ -98,7 +98,7 @@ class HostPauses:
             self._until[host] = until
             listeners = self._listeners
         for listener in listeners:
-            if listener != told_by:  # not `is`: each access creates a new bound method
+            if listener != sent_by:  # not `is`: each access creates a new bound method
                 listener(host, until)
 
     def heed(

@@ -1,18 +1,18 @@
 """Several connections for one large file, only where they pay.
 
-The transfer itself reads the front share. Each helper takes the rear half of the largest share, over a connection of
-its own. Helpers are added while each further helper makes the transfer faster. A server that limits the speed of each
+The transfer itself reads the front segment. Each helper takes the rear half of the largest segment, over its own
+connection. Helpers are added while each further helper makes the transfer faster. A server that limits the speed of each
 connection sends more over more connections. With any other server there is at most one helper.
 
 If the request names a number of connections, all helpers start at once. They take pieces from the front on, and the
 pieces become smaller. So the file grows mostly in order, and can be hashed meanwhile, and all connections are busy
-until shortly before the end: an idle helper takes half of the largest share, if transferring this half takes longer
+until shortly before the end: an idle helper takes half of the largest segment, if transferring this half takes longer
 than requesting it.
 
 One strong validator holds for all connections. A helper sends the validator as If-Range, and expects a 206 response
 with exactly the requested range. On any other response the helper ends and returns its piece: another helper takes
-the piece, or the front share is extended over it. A piece that is left at the end is a gap, and the transfer requests
-the gap like any other missing part. If all helpers start at once, the second helper starts only after the first has
+the piece, or the front segment is extended over it. A piece that is left at the end is a gap, and the transfer
+requests the gap like any other missing part. If all helpers start at once, the second helper starts only after the first has
 received the expected response. Until then the front does not end either: a server without support for ranges costs
 nothing.
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _STOP_WITHIN_S = 2.0
 _TRY_AGAIN_S = 0.1
-_SPLIT_BYTES = 512 * 1024  # a smaller share is not worth another request, unless no other is left
+_SPLIT_BYTES = 512 * 1024  # a smaller segment is not worth another request, unless no other is left
 
 
 class SegmentPolicy(NamedTuple):
@@ -77,7 +77,7 @@ class SegmentPolicy(NamedTuple):
 
 
 class Segment:
-    """The share of one connection: from `start` (advances as bytes are written) to `stop` (may be reduced)."""
+    """The range that one connection fetches: `start` advances as bytes are written, `stop` may be reduced."""
 
     def __init__(self, start: int, stop: int | None) -> None:
         self.start = start
@@ -85,7 +85,7 @@ class Segment:
         self.taken = start  # end of the received bytes, which may not be written yet
         self.lock = threading.Lock()
         self.writing = threading.Lock()
-        self.is_fenced = False  # no more bytes are written for this share
+        self.is_fenced = False  # no more bytes are written for this segment
 
     @property
     def is_full(self) -> bool:
@@ -98,7 +98,7 @@ class Segment:
         return 0 if self.stop is None else max(0, self.stop - self.start)
 
     def room(self, wanted_bytes: int) -> int:
-        """Return how many of the next `wanted_bytes` bytes belong to this share; `split` cannot take them later."""
+        """Return how many of the next `wanted_bytes` bytes belong to this segment; `split` cannot take them later."""
         with self.lock:
             room = wanted_bytes if self.stop is None else min(wanted_bytes, max(0, self.stop - self.start))
             self.taken = self.start + room
@@ -109,10 +109,10 @@ class Segment:
             self.start += written_bytes
 
     def split(self, kept_bytes: int | None = None, least_bytes: float | None = None) -> Segment | None:
-        """Split off the rear of this share, and return it as a new share.
+        """Split off the rear of this segment, and return it as a new segment.
 
-        `kept_bytes` bytes are kept, but at most half of the share, which is also the default. Return None if fewer
-        than `least_bytes` bytes are left (default: 1 MiB), or if the end of the share is unknown.
+        `kept_bytes` bytes are kept, but at most half of the segment, which is also the default. Return None if fewer
+        than `least_bytes` bytes are left (default: 1 MiB), or if the end of the segment is unknown.
         """
         least_bytes = 2 * _SPLIT_BYTES if least_bytes is None else least_bytes
         with self.lock:
@@ -126,12 +126,12 @@ class Segment:
             return rear
 
     def extend(self, stop: int) -> None:
-        """Extend this share to a new end."""
+        """Extend this segment to a new end."""
         with self.lock:
             self.stop = stop
 
     def fence(self) -> None:
-        """Prevent further writes to this share by a helper that is still running."""
+        """Prevent further writes to this segment by a helper that is still running."""
         with self.writing:
             self.is_fenced = True
 
@@ -147,20 +147,20 @@ class _Crowded(Exception):
 class _Helper:
     """The sink for the bytes that a helper receives, see `body.Sink`."""
 
-    def __init__(self, crew: SegmentedFetch, part: PartFile, *, stays: bool) -> None:
-        self._segments = crew
+    def __init__(self, segments: SegmentedFetch, part: PartFile, *, stays: bool) -> None:
+        self._segments = segments
         self._part = part
         self._stays = stays
 
-    def write(self, share: Segment, data: bytes) -> None:
-        with share.writing:
-            if share.is_fenced:
+    def write(self, segment: Segment, data: bytes) -> None:
+        with segment.writing:
+            if segment.is_fenced:
                 raise Interrupted("the transfer has ended")
-            self._part.write_at(share.start, data)
-            self._segments.written(share, len(data))
+            self._part.write_at(segment.start, data)
+            self._segments.written(segment, len(data))
 
-    def write_from(self, share: Segment, pipe: int, size_bytes: int) -> None:
-        self.write(share, os.read(pipe, size_bytes))
+    def write_from(self, segment: Segment, pipe: int, size_bytes: int) -> None:
+        self.write(segment, os.read(pipe, size_bytes))
 
     def extend(self, _share: Segment) -> bool:
         return False
@@ -209,8 +209,8 @@ class SegmentedFetch:
         self._front = front
         self._slots = slots or HostSlots()
         self._host = host
-        self._shares = [front]  # shares that are being fetched
-        self._left: list[Segment] = []  # unassigned shares, ascending
+        self._segments_under_way = [front]  # segments that are being fetched
+        self._left: list[Segment] = []  # unassigned segments, ascending
         self._part = part
         self._validators = validators
         self._policy = policy
@@ -245,7 +245,7 @@ class SegmentedFetch:
                 self._grow()
 
     def goes_on(self) -> bool:
-        """Extend the full front share by the unassigned share that follows it. Return whether there was one.
+        """Extend the full front segment by the unassigned segment that follows it. Return whether there was one.
 
         Waits until the first helper has received its response or has ended.
         """
@@ -258,7 +258,7 @@ class SegmentedFetch:
             return True
 
     def join(self) -> None:
-        """Fetch shares like a helper, then wait for the helpers. Called when the connection of the front is free."""
+        """Fetch segments like a helper, then wait for the helpers. Called once the front's connection is free."""
         if self._threads:
             self._help(self._next(), is_front=True)
         for thread in self._threads:
@@ -281,9 +281,9 @@ class SegmentedFetch:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         with self._lock:
-            shares = list(self._shares)
-        for share in shares:
-            share.fence()
+            segments = list(self._segments_under_way)
+        for segment in segments:
+            segment.fence()
         self._following.close()
 
     @property
@@ -302,7 +302,7 @@ class SegmentedFetch:
             return False
         done = self._part.written_bytes
         speed = (done - self._measured_bytes) / elapsed_s if elapsed_s else 0.0
-        missing = sum(share.missing_bytes for share in (*self._shares, *self._left))
+        missing = sum(segment.missing_bytes for segment in (*self._segments_under_way, *self._left))
         pays = self._all_at_once or not self._threads or speed >= self._speed * self._policy.gain
         if missing < self._policy.from_bytes or not pays or self._helping + 1 >= self._policy.connections:
             self._may_grow = False
@@ -316,16 +316,16 @@ class SegmentedFetch:
         return self._add()
 
     def _add(self) -> bool:
-        share = self._next()
-        if share is None:
+        segment = self._next()
+        if segment is None:
             self._slots.release(self._host)
             self._may_grow = False
             return False
-        thread = threading.Thread(target=self._help, args=(share,), daemon=True, name="segment")
+        thread = threading.Thread(target=self._help, args=(segment,), daemon=True, name="segment")
         try:
             thread.start()
         except RuntimeError:  # the system permits no more threads
-            self._end(share)
+            self._end(segment)
             self._slots.release(self._host)
             self._may_grow = False
             return False
@@ -341,26 +341,26 @@ class SegmentedFetch:
                 may_add = self._grow()
 
     def _next(self) -> Segment | None:
-        """Return an unassigned share, else the rear half of the largest share, else None."""
+        """Return an unassigned segment, else the rear half of the largest segment, else None."""
         with self._lock:
             if self._left:
-                share: Segment | None = self._take()
+                segment: Segment | None = self._take()
             else:
-                largest = max(self._shares, key=lambda s: s.missing_bytes)
-                share = largest.split(least_bytes=self._worth_splitting_bytes())
-            if share is not None:
-                self._shares.append(share)
-            return share
+                largest = max(self._segments_under_way, key=lambda s: s.missing_bytes)
+                segment = largest.split(least_bytes=self._worth_splitting_bytes())
+            if segment is not None:
+                self._segments_under_way.append(segment)
+            return segment
 
     def _take(self) -> Segment:
-        """Take the first piece of the unassigned shares: the fewer bytes are unassigned, the smaller the piece."""
-        share = self._left[0]
-        rest = share.split(self._piece_bytes(sum(share.missing_bytes for share in self._left)))
+        """Take the first piece of the unassigned segments: the fewer bytes are unassigned, the smaller the piece."""
+        segment = self._left[0]
+        rest = segment.split(self._piece_bytes(sum(segment.missing_bytes for segment in self._left)))
         self._left[:1] = [rest] if rest else []
-        return share
+        return segment
 
     def _worth_splitting_bytes(self) -> float:
-        """Return the least number of missing bytes for which splitting a share pays.
+        """Return the least number of missing bytes for which splitting a segment pays.
 
         Transferring half of them should take longer than requesting them, at the speed of one connection. The speed
         is measured since the beginning: in the short time since the last helper was added, a single block would
@@ -379,14 +379,14 @@ class SegmentedFetch:
         least_bytes = max(2 * _SPLIT_BYTES, int(4 * self._worth_splitting_bytes()))
         return max(least_bytes, missing_bytes // (2 * self._policy.connections))
 
-    def _help(self, share: Segment | None, *, is_front: bool = False) -> None:
-        """Fetch one share, then the next ones, until no share is left or the place of the helper is needed."""
+    def _help(self, segment: Segment | None, *, is_front: bool = False) -> None:
+        """Fetch one segment, then the next ones, until no segment is left or the place of the helper is needed."""
         has_place = not is_front  # the transfer releases the place of the front
         try:
-            while share is not None and not self._over.is_set:
-                self._bring(share, is_front=is_front)
-                self._end(share)
-                share = self._next()
+            while segment is not None and not self._over.is_set:
+                self._fetch_one(segment, is_front=is_front)
+                self._end(segment)
+                segment = self._next()
         except _Crowded as crowded:
             has_place = has_place and not crowded.has_left
             with self._lock:
@@ -401,40 +401,40 @@ class SegmentedFetch:
         except MediacrawlError:
             self._may_grow = False  # the server refuses further connections, or sends an unexpected response
         finally:
-            if share is not None:
-                self._end(share)
+            if segment is not None:
+                self._end(segment)
             if has_place:
                 self._slots.release(self._host)
             self._answered.set()
 
-    def _end(self, share: Segment) -> None:
-        """Return the unfinished part of a share to the unassigned shares."""
+    def _end(self, segment: Segment) -> None:
+        """Return the unfinished part of a segment to the unassigned segments."""
         with self._lock:
-            self._shares.remove(share)
-            if share.missing_bytes:
-                self._left = sorted([*self._left, share], key=lambda s: s.start)
+            self._segments_under_way.remove(segment)
+            if segment.missing_bytes:
+                self._left = sorted([*self._left, segment], key=lambda s: s.start)
 
-    def _bring(self, share: Segment, *, is_front: bool) -> None:
+    def _fetch_one(self, segment: Segment, *, is_front: bool) -> None:
         if_range = self._validators.if_range()
         assert if_range is not None
-        span = range_header(share.start, share.stop)
-        ask = ConditionalRequest(RequestKind.IF_RANGE, share.start, (("Range", span), ("If-Range", if_range)))
+        span = range_header(segment.start, segment.stop)
+        ask = ConditionalRequest(RequestKind.IF_RANGE, segment.start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
         # `ask` watches the response: when all helpers must end, a blocked helper does not delay the others.
         with exchange.ask(ask) as (answer, head):
-            if not self._is_mine(head, share):
+            if not self._is_mine(head, segment):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             self._latency_s = exchange.latency_s or 0.0
             self._add_all()
             body = self._new_body(answer, self._over)
-            receive(body, body.blocks(), share, _Helper(self, self._part, stays=is_front))
-        if not share.is_full:
+            receive(body, body.blocks(), segment, _Helper(self, self._part, stays=is_front))
+        if not segment.is_full:
             raise TransferError("", "a segment ended early")
 
-    def written(self, share: Segment, size_bytes: int) -> None:
+    def written(self, segment: Segment, size_bytes: int) -> None:
         """Count bytes that a helper has written to the part."""
-        self._part.mark((share.start, share.start + size_bytes))
-        share.advance(size_bytes)
+        self._part.mark((segment.start, segment.start + size_bytes))
+        segment.advance(size_bytes)
         self._count(size_bytes)
 
     def check_place(self) -> None:
@@ -444,13 +444,13 @@ class SegmentedFetch:
         if self._yields(self._host):
             raise _Crowded(has_left=False)
 
-    def _is_mine(self, head: Head, share: Segment) -> bool:
+    def _is_mine(self, head: Head, segment: Segment) -> bool:
         body, record = head.content_range, self._part.record
         return (
             head.status == 206
             and body is not None
             and record is not None
-            and body.start == share.start
+            and body.start == segment.start
             and body.complete_length == record.complete_length
             and not head.is_encoded
             and self._validators.compare(head.validators) is Agreement.SAME

@@ -256,7 +256,7 @@ class AsyncFetch:
         self._write()  # records these files as wanted before the first of them is fetched
         for batch in files.next_batches(now_s):
             self._begin(self._send(batch))
-        self._tell()
+        self._report_contention()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
         keys = [request.key for request in requests]
@@ -368,7 +368,7 @@ class AsyncFetch:
         except Interrupted:
             pass
 
-    def _tell(self) -> None:
+    def _report_contention(self) -> None:
         results = self._files.take_results()
         try:
             if results:

@@ -187,10 +187,10 @@ def _text(facts: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a text")  # noqa: TRY004
-    return _whole(name, value).strip()
+    return _complete_text(name, value).strip()
 
 
-def _whole(name: str, text: str) -> str:
+def _complete_text(name: str, text: str) -> str:
     """Return the text. Raise ValueError if it holds half a character (a lone surrogate).
 
     JSON can express a lone surrogate, but no request can carry it.
@@ -219,6 +219,6 @@ def _headers(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError("headers is not an object of texts")
     for text in chain.from_iterable(value.items()):
-        if "\n" in _whole("headers", text) or "\r" in text:
+        if "\n" in _complete_text("headers", text) or "\r" in text:
             raise ValueError("headers with a line break")
     return value

@@ -180,8 +180,8 @@ class LocalStore:
             return None
         path = self.path(name)
         key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # for files of the same name from different folders
-        wished = safe_name(f"{key}-{path.name}")
-        names = (numbered(wished, number) if number > 1 else wished for number in count(1))
+        preferred = safe_name(f"{key}-{path.name}")
+        names = (numbered(preferred, number) if number > 1 else preferred for number in count(1))
         free = (self.quarantine_folder / name for name in names)
         target = next(path for path in free if not os.path.lexists(path))
         try:

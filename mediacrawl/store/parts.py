@@ -142,13 +142,13 @@ class PartFolder:
         self.boot = boot_id() if boot is None else boot
         self.at_step = at_step
         self.logs = folder.with_name("whole")
-        self.wholes = CompletedLog(self.logs, self.boot)
+        self.completed_log = CompletedLog(self.logs, self.boot)
         self.left: LeftoverLogs | None = None
 
     def close(self) -> None:
         """Remove the log of complete parts, unless parts still need it."""
         with _disk_errors(self.folder):
-            self.wholes.close()
+            self.completed_log.close()
 
     def exists(self, key: str) -> bool:
         """Return whether there is a part of that key.
@@ -436,7 +436,7 @@ class PartFile:
         if self._recorded or self._volume is not None or self.record is None or not self.record.resumable:
             return
         with _disk_errors(self.file):
-            self._volume = self._folder.wholes.note(self.name, self._fd, self._facts())
+            self._volume = self._folder.completed_log.note(self.name, self._fd, self._facts())
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes of a half-open range; fewer at the end of the file."""
@@ -496,7 +496,7 @@ class PartFile:
     def _forget_line(self) -> None:
         if self._volume is not None:
             volume, self._volume = self._volume, None
-            self._folder.wholes.release(volume)
+            self._folder.completed_log.release(volume)
 
     def quarantine(self, folder: Path) -> Path:
         """Move the bytes to a quarantine folder, one file for each key, and begin empty; return their new path."""

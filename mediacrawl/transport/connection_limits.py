@@ -114,8 +114,8 @@ class ConnectionLimit:
         self._limit = limit
         self._parts: dict[str, dict[str, int]] = {}
         self._hosts: dict[str, _Granted] = {}
-        self._untold: deque[Callable[[], None]] = deque()
-        self._is_telling = False
+        self._notifications: deque[Callable[[], None]] = deque()
+        self._is_notifying = False
         self._lock = threading.Lock()
 
     def allow(self, host: str, limit: int, part: str = "") -> None:
@@ -142,15 +142,15 @@ class ConnectionLimit:
             permits = self._hosts.setdefault(host, _Granted())
             if not permits.waiting and self._has_room(host, permits):
                 permits.granted[holder] += 1
-                self._untold.append(partial(holder.grant, host))
+                self._notifications.append(partial(holder.grant, host))
             else:
                 if wait:
                     permits.waiting.append(holder)
                 others = [other for other, count in permits.granted.items() if count and other is not holder]
                 self._recall(host, others, len(permits.waiting))
                 if not wait:
-                    self._untold.append(partial(holder.deny, host))
-        self._tell()
+                    self._notifications.append(partial(holder.deny, host))
+        self._notify()
 
     def give_back(self, holder: Holder, host: str, count: int) -> None:
         """See `Limit.give_back`."""
@@ -160,7 +160,7 @@ class ConnectionLimit:
                 return
             permits.granted[holder] -= min(count, permits.granted[holder])
             self._serve(host, permits)
-        self._tell()
+        self._notify()
 
     def drop(self, holder: Holder) -> None:
         """Free the permits of a holder that has ended, and discard its requests for permits."""
@@ -169,14 +169,14 @@ class ConnectionLimit:
                 if holder in permits.granted or holder in permits.waiting:
                     permits.drop(holder)
                     self._serve(host, permits)
-        self._tell()
+        self._notify()
 
     def _serve(self, host: str, permits: _Granted) -> None:
         """Grant free permits to the waiting holders. If a holder still waits afterwards, recall permits."""
         while permits.waiting and self._has_room(host, permits):
             holder = permits.waiting.popleft()
             permits.granted[holder] += 1
-            self._untold.append(partial(holder.grant, host))
+            self._notifications.append(partial(holder.grant, host))
         permits.tidy()
         if permits.waiting:
             self._recall(host, permits.granted, len(permits.waiting))
@@ -184,29 +184,29 @@ class ConnectionLimit:
             del self._hosts[host]
 
     def _recall(self, host: str, holders: Iterable[Holder], needed: int) -> None:
-        self._untold += [partial(holder.recall, host, needed) for holder in holders]
+        self._notifications += [partial(holder.recall, host, needed) for holder in holders]
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Send the decisions to the holders in order, so that a grant precedes the recall of the same permit.
 
         Only one thread at a time sends, and it also sends the decisions of other threads. The lock is not held
         meanwhile, as a holder may call a method of the limit.
         """
         with self._lock:
-            if self._is_telling:
+            if self._is_notifying:
                 return
-            self._is_telling = True
+            self._is_notifying = True
         try:
-            while tell := self._next_untold():
-                tell()
+            while notify := self._next_notification():
+                notify()
         except BaseException:
-            self._is_telling = False
+            self._is_notifying = False
             raise
 
-    def _next_untold(self) -> Callable[[], None] | None:
+    def _next_notification(self) -> Callable[[], None] | None:
         with self._lock:
-            self._is_telling = bool(self._untold)
-            return self._untold.popleft() if self._untold else None
+            self._is_notifying = bool(self._notifications)
+            return self._notifications.popleft() if self._notifications else None
 
     def _has_room(self, host: str, permits: _Granted) -> bool:
         return permits.granted.total() < self.limit_of(host)

@@ -56,7 +56,7 @@ class AdaptiveThreadLimit:
         self._is_open = False
         self.limit = most if first is None else min(first, most)
 
-    def bring(self, batch: Callable[[], list[Outcome]]) -> list[Outcome]:
+    def run(self, batch: Callable[[], list[Outcome]]) -> list[Outcome]:
         """Run a batch as soon as the limit admits the thread, and return its outcomes. It may `note` its files."""
         self._enter()
         try:

@@ -265,7 +265,7 @@ class _Remote:
         self._channel = Channel(ours)
         self.post(setup)
         self._limit = pool.limit
-        pool.pauses.subscribe(self._tell_pause)
+        pool.pauses.subscribe(self._send_pause)
         self._thread = threading.Thread(target=self._live, args=(spawn, theirs), daemon=True, name="worker")
         self._thread.start()
 
@@ -307,7 +307,7 @@ class _Remote:
             released, self._released = self._released, []
             self._channel.post(Release(released))
 
-    def _tell_pause(self, host: str, until: float) -> None:
+    def _send_pause(self, host: str, until: float) -> None:
         self.post(HostPause(host, until))
 
     # The methods of a holder of permits, see `transport.connection_limits.Holder`
@@ -342,7 +342,7 @@ class _Remote:
 
     def _end(self) -> None:
         """End the process, and then fail its batches: the locks of their parts last until the process has ended."""
-        self._pool.pauses.unsubscribe(self._tell_pause)
+        self._pool.pauses.unsubscribe(self._send_pause)
         if self._process is not None:
             self._process.kill()  # its messages are no longer received
             with suppress(subprocess.TimeoutExpired):
@@ -369,7 +369,7 @@ class _Remote:
                 self.active = message.active
                 self.flush()
             case HostPause():
-                self._pool.pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
+                self._pool.pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
             case ConnectionWanted():
                 if self._limit is not None:
                     self._limit.ask(self, message.host, wait=message.wait)

@@ -210,7 +210,7 @@ class TransferThreads:
             future.set_exception(Interrupted("stopped before it began"))
             return
         try:
-            outcomes = self._room.bring(
+            outcomes = self._room.run(
                 lambda: self._downloader.fetch_batch(requests, self._cancel, self._begin, budget_s)
             )
             self._learn(outcomes)

@@ -74,7 +74,7 @@ class Worker:
         store = LocalStore(setup.root, durable=setup.durable)
         self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
         self._pauses = HostPauses()
-        self._pauses.subscribe(self._tell_pause)
+        self._pauses.subscribe(self._send_pause)
         self._transport = make_transport(setup.transport)
         limit = _LeadersLimit(channel) if setup.limits_connections else None
         self._connections = HostConnections(limit, self._transport.close_idle)
@@ -96,7 +96,7 @@ class Worker:
 
     def serve(self) -> None:
         """Handle messages until the leading process closes the channel; then release all resources."""
-        threading.Thread(target=self._tell, daemon=True, name="tell").start()
+        threading.Thread(target=self._report_progress, daemon=True, name="tell").start()
         try:
             while True:
                 self._carry_out(self._channel.receive())
@@ -122,7 +122,7 @@ class Worker:
             case Release():
                 self._release(message)
             case HostPause():
-                self._pauses.pause_until(message.host, message.until, told_by=self._tell_pause)
+                self._pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
             case ConnectionGranted():
                 self._connections.grant(message.host)
             case ConnectionDenied():
@@ -135,7 +135,7 @@ class Worker:
             case Stop():
                 self._stop()
 
-    def _tell_pause(self, host: str, until: float) -> None:
+    def _send_pause(self, host: str, until: float) -> None:
         self._channel.post(HostPause(host, until))
 
     def _release(self, message: Release) -> None:
@@ -184,7 +184,7 @@ class Worker:
         self._held[number] = part
         return PartHandle(number, part.file)  # type: ignore[return-value]
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         """Send the progress of the transfers that have bytes on the disk each half second, for progress bars.
 
         The first message says that the worker process is ready. The list may be empty: a worker process that sends

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 JPEG = "image/jpeg"
 QUIET_S = 1
-# What was on its way when an answer asked for quiet may still come, as may the news to other processes.
+# What was on its way when an answer asked for a pause may still come, as may the news to other processes.
 ON_ITS_WAY_S = 0.4
 
 
@@ -450,7 +450,7 @@ def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
     scene.origin.everywhere(status(429, retry_after=86_400))
     ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=1)
     assert (ran.status, ran.failed, ran.new) == (1, 10, 0), ran
-    assert "127.0.0.1 asked for quiet for" in ran.failures
+    assert "127.0.0.1 asked for a pause for" in ran.failures
     assert len(scene.origin.requests) == 1
     again = scene.run(*urls)
     assert (again.status, again.new) == (0, 10), again

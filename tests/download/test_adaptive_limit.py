@@ -43,7 +43,7 @@ def beside_another(room, action):
         done.wait(WAIT_S)
         return LARGE
 
-    other = threading.Thread(target=room.bring, args=[stay])
+    other = threading.Thread(target=room.run, args=[stay])
     other.start()
     entered.wait(WAIT_S)
     try:
@@ -61,7 +61,7 @@ def test_others_come_in_for_those_inside_that_wait():
         go.wait(WAIT_S)
         return LARGE
 
-    threads = [threading.Thread(target=room.bring, args=[stay]) for _ in range(3)]
+    threads = [threading.Thread(target=room.run, args=[stay]) for _ in range(3)]
     for thread in threads:
         thread.start()
     assert entered.acquire(timeout=WAIT_S)
@@ -80,16 +80,16 @@ def test_others_come_in_for_those_inside_that_wait():
 
 def rounds(room, time, share, count, outcomes=SMALL):
     for _ in range(count):
-        room.bring(lambda: time.goes_on(share, outcomes=outcomes))
+        room.run(lambda: time.goes_on(share, outcomes=outcomes))
     return room.limit
 
 
 def test_what_was_brought_is_given_back_and_an_error_lets_the_next_one_in(room):
-    assert room.bring(lambda: LARGE) is LARGE
+    assert room.run(lambda: LARGE) is LARGE
     for _ in range(5):
         with pytest.raises(ZeroDivisionError):
-            room.bring(lambda: 1 // 0)
-    assert room.bring(lambda: SMALL) is SMALL
+            room.run(lambda: 1 // 0)
+    assert room.run(lambda: SMALL) is SMALL
 
 
 def test_a_process_that_is_at_work_lets_ever_fewer_in_but_never_none(room, time):
@@ -108,15 +108,15 @@ def test_between_the_two_nothing_changes(time):
 
 
 def test_one_that_is_alone_tells_how_many_there_is_work_for(room, time):
-    room.bring(lambda: time.goes_on(0.7, LOOK_EVERY_S / 100))
+    room.run(lambda: time.goes_on(0.7, LOOK_EVERY_S / 100))
     assert room.limit == 1
     rounds(room, time, 0.0, 4)
-    room.bring(lambda: time.goes_on(BUSY / 3, LOOK_EVERY_S / 100))
+    room.run(lambda: time.goes_on(BUSY / 3, LOOK_EVERY_S / 100))
     assert room.limit == 3
 
 
 def test_beside_others_it_tells_nothing(room, time):
-    beside_another(room, lambda: room.bring(lambda: time.goes_on(1.0, LOOK_EVERY_S / 100)))
+    beside_another(room, lambda: room.run(lambda: time.goes_on(1.0, LOOK_EVERY_S / 100)))
     assert room.limit == 4
 
 
@@ -130,7 +130,7 @@ def test_work_counts_while_it_lasts(time):
     """Else who waits would see nobody at work, and be let in."""
     room = AdaptiveThreadLimit(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
     entered = threading.Event()
-    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
+    thread = threading.Thread(target=room.run, args=[lambda: entered.set() or LARGE])
 
     def stay():
         thread.start()
@@ -140,7 +140,7 @@ def test_work_counts_while_it_lasts(time):
             assert not entered.wait(2 * LOOK_EVERY_S)
         return SMALL
 
-    room.bring(stay)
+    room.run(stay)
     assert entered.wait(WAIT_S)
     thread.join(WAIT_S)
 
@@ -148,14 +148,14 @@ def test_work_counts_while_it_lasts(time):
 def test_who_has_no_room_waits_for_one_who_leaves(time):
     room = AdaptiveThreadLimit(4, first=1, clock=lambda: time.now, worked=lambda: time.worked)
     entered = threading.Event()
-    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
+    thread = threading.Thread(target=room.run, args=[lambda: entered.set() or LARGE])
 
     def stay():
         thread.start()
         assert not entered.wait(3 * LOOK_EVERY_S)
         return LARGE
 
-    room.bring(stay)
+    room.run(stay)
     assert entered.wait(WAIT_S)
     thread.join(WAIT_S)
 
@@ -163,7 +163,7 @@ def test_who_has_no_room_waits_for_one_who_leaves(time):
 def test_those_that_wait_are_let_in_when_the_one_inside_waits_for_long(room, time):
     rounds(room, time, 1.0, 10)
     entered = threading.Event()
-    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
+    thread = threading.Thread(target=room.run, args=[lambda: entered.set() or LARGE])
 
     def stay():
         time.goes_on(0.0, 10.0)  # nobody leaves, and nothing is worked at
@@ -171,14 +171,14 @@ def test_those_that_wait_are_let_in_when_the_one_inside_waits_for_long(room, tim
         assert entered.wait(WAIT_S)
         return LARGE
 
-    room.bring(stay)
+    room.run(stay)
     thread.join(WAIT_S)
 
 
 def test_a_stop_lets_nobody_wait(room, time):
     rounds(room, time, 1.0, 10)
     entered = threading.Event()
-    thread = threading.Thread(target=room.bring, args=[lambda: entered.set() or LARGE])
+    thread = threading.Thread(target=room.run, args=[lambda: entered.set() or LARGE])
 
     def stay():
         thread.start()
@@ -186,7 +186,7 @@ def test_a_stop_lets_nobody_wait(room, time):
         assert entered.wait(WAIT_S)
         return LARGE
 
-    room.bring(stay)
+    room.run(stay)
     thread.join(WAIT_S)
     rounds(room, time, 1.0, 3)
     assert room.limit > 1000

@@ -831,7 +831,7 @@ def test_retry_after_in_seconds_quiets_the_whole_host(rig, code):
     notes = Notes()
     rig.bring(other, cancel=hurry, downloader=downloader, key="b", progress=notes)
     assert sum(hurry.waits) == pytest.approx(150)
-    assert "127.0.0.1 asked for quiet" in notes.all
+    assert "127.0.0.1 asked for a pause" in notes.all
     assert notes.note == ""
 
 
@@ -875,7 +875,7 @@ def test_a_429_with_a_retry_after_that_is_too_long_ends_the_run_for_all_files_of
     downloader = rig.downloader(pauses=HostPauses(hurry.clock))
     with pytest.raises(HttpStatusError, match="HTTP 429"):
         rig.fetch(url, cancel=hurry, downloader=downloader)
-    with pytest.raises(TransferError, match=r"127.0.0.1 asked for quiet") as caught:
+    with pytest.raises(TransferError, match=r"127.0.0.1 asked for a pause") as caught:
         rig.fetch(other, cancel=hurry, downloader=downloader)
     assert caught.value.retry_after_s == pytest.approx(float(seconds))
     assert not caught.value.permanent
@@ -1166,7 +1166,7 @@ def test_a_stop_ends_the_wait_for_a_host_that_asked_for_quiet(rig):
     with stop_after(notes.noted) as cancel, pytest.raises(Interrupted):
         rig.fetch(url, cancel=cancel, progress=notes, downloader=rig.downloader(pauses=pauses))
     assert rig.origin.requests == []
-    assert notes.all == ["127.0.0.1 asked for quiet"]
+    assert notes.all == ["127.0.0.1 asked for a pause"]
 
 
 def test_nothing_is_asked_after_a_stop(rig):

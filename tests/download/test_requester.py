@@ -289,7 +289,7 @@ def test_a_pause_is_waited_for_and_noted_and_the_wait_ends_with_it():
     made, _ = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry, progress=progress)
     with made.ask(whole_request()):
         assert (progress.note, progress.waits_since_s) == ("", None)
-    assert (hurry.waits, notes) == ([300.0], [("a asked for quiet", Progress.SLEEPS)])
+    assert (hurry.waits, notes) == ([300.0], [("a asked for a pause", Progress.SLEEPS)])
 
 
 def test_a_transfer_waits_from_when_it_asks_until_the_head_is_there():
@@ -313,7 +313,7 @@ def test_a_pause_that_is_too_long_is_not_waited_for():
     pauses.pause("a", 300.5)
     made, transport = exchange({"http://a/1": [OK]}, pauses=pauses, cancel=hurry)
     with (
-        pytest.raises(TransferError, match=r"http://a/1: a asked for quiet for 30[01] s") as caught,
+        pytest.raises(TransferError, match=r"http://a/1: a asked for a pause for 30[01] s") as caught,
         made.ask(whole_request()),
     ):
         pass

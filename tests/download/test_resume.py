@@ -53,7 +53,7 @@ def whole(_state):
 
 def if_range(state):
     ask = first_request(state)
-    assert ask.manner is RequestKind.IF_RANGE
+    assert ask.kind is RequestKind.IF_RANGE
     return ask
 
 
@@ -235,7 +235,7 @@ def test_the_resume_table_holds(state, ask, answer, expected):
 
 
 @pytest.mark.parametrize(
-    ("validators", "manner", "headers"),
+    ("validators", "kind", "headers"),
     [
         (BOTH, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
         (ONLY_ETAG, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
@@ -246,9 +246,9 @@ def test_the_resume_table_holds(state, ask, answer, expected):
         (NONE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
     ],
 )
-def test_if_range_is_sent_with_a_strong_validator_only(validators, manner, headers):
+def test_if_range_is_sent_with_a_strong_validator_only(validators, kind, headers):
     ask = first_request(saved(validators))
-    assert (ask.manner, dict(ask.headers)) == (manner, headers)
+    assert (ask.kind, dict(ask.headers)) == (kind, headers)
 
 
 @pytest.mark.parametrize(("have", "start"), [(1, 0), (OVERLAP_BYTES, 0), (OVERLAP_BYTES + 1, 1)])
@@ -270,7 +270,7 @@ def test_an_overlap_begins_at_most_64_kib_before_the_end(have, start):
 @pytest.mark.parametrize("state", [None, saved(have=0)])
 def test_without_a_saved_byte_the_whole_is_asked_for_if_it_has_changed(state, validators, headers):
     ask = first_request(state, Validators.from_headers(validators) if validators else None)
-    assert (ask.manner, ask.start, dict(ask.headers)) == (RequestKind.WHOLE, 0, headers)
+    assert (ask.kind, ask.start, dict(ask.headers)) == (RequestKind.WHOLE, 0, headers)
 
 
 def test_a_part_is_gone_on_with_rather_than_asked_whether_it_has_changed():
@@ -328,7 +328,7 @@ def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situa
     assert answer.status == 206
     assert not answer.is_encoded
     assert not answer.is_multipart
-    assert ask.manner is not RequestKind.WHOLE
+    assert ask.kind is not RequestKind.WHOLE
     assert body.start == ask.start <= state.have
     assert len(_known(body.complete_length, state.complete_length)) == 1
     assert len({tag.opaque for tag in _known(mine.etag, theirs.etag)}) <= 1
@@ -336,7 +336,7 @@ def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situa
     assert answer.content_length in (None, body.stop - body.start)
     (total,) = _known(body.complete_length, state.complete_length)
     assert state.have < body.stop <= total or state.have == body.stop == total
-    if ask.manner is RequestKind.IF_RANGE:  # then no byte is compared: a strong validator must vouch for them
+    if ask.kind is RequestKind.IF_RANGE:  # then no byte is compared: a strong validator must vouch for them
         by_tag = mine.etag is not None and mine.etag == theirs.etag and not mine.etag.weak
         by_date = not _known(mine.etag, theirs.etag) and mine.last_modified == theirs.last_modified is not None
         assert by_tag or (by_date and mine.last_modified_is_strong)

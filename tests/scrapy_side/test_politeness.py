@@ -311,7 +311,7 @@ def test_a_host_that_asks_for_a_day_of_quiet_is_not_waited_for(crawl, origin, bu
     crawled = crawl(busy_page, {"ROBOTSTXT_OBEY": False, "RETRY_ENABLED": False})
     assert crawled.status == 1
     assert [request.path for request in origin.requests] == ["/page"]
-    assert "asked for quiet" in crawled.errors[0]["reason"]
+    assert "asked for a pause" in crawled.errors[0]["reason"]
     assert (crawled.report.failed, crawled.report.pages_failed) == (1, 1)
 
 

@@ -51,7 +51,7 @@ def test_a_host_that_asks_one_worker_for_quiet_is_left_alone_by_all(origin, team
     assert team.pauses.remaining_s("127.0.0.1") == pytest.approx(1000, abs=60)
     for worker in list(team.pool._workers):
         (outcome,) = ask(worker, team, origin.add("/b.jpg", b"y"))
-        assert "asked for quiet" in str(outcome)
+        assert "asked for a pause" in str(outcome)
     assert origin.requests_for("/b.jpg") == []
 
 
@@ -100,7 +100,7 @@ def test_a_worker_that_starts_during_a_pause_keeps_it_too(origin, team):
     team = team(spawn=ThreadWorker)
     team.pauses.pause("127.0.0.1", 1000.0)
     (outcome,) = team.fetch(origin.add("/a.jpg", b"x"))
-    assert "asked for quiet" in str(outcome)
+    assert "asked for a pause" in str(outcome)
     assert origin.requests == []
 
 
@@ -114,7 +114,7 @@ def test_so_does_one_that_takes_the_place_of_a_worker_that_was_killed(origin, te
     with pytest.raises(WorkerDied):
         future.result(WAIT_S)
     (outcome,) = team.fetch(url)
-    assert "asked for quiet" in str(outcome)
+    assert "asked for a pause" in str(outcome)
     assert len(origin.requests) == 1
 
 
@@ -271,7 +271,7 @@ def test_listeners_hear_of_each_longer_deadline_and_of_those_known_before():
     pauses.pause_until("a", 140.0)  # shorter
     pauses.pause_until("a", 150.0)  # the same
     pauses.pause_until("a", 160.0)
-    pauses.pause_until("b", 170.0, told_by=listener)
+    pauses.pause_until("b", 170.0, sent_by=listener)
     pauses.unsubscribe(listener)
     pauses.pause_until("c", 180.0)
     assert told == [("a", 150.0), ("a", 160.0)]
