@@ -1,8 +1,8 @@
 """Several connections for one large file, only where they pay.
 
 The transfer itself reads the front segment. Each helper takes the rear half of the largest segment, over its own
-connection. Helpers are added while each further helper makes the transfer faster. A server that limits the speed of each
-connection sends more over more connections. With any other server there is at most one helper.
+connection. Helpers are added while each further helper makes the transfer faster. A server that limits the speed of
+each connection sends more over more connections. With any other server there is at most one helper.
 
 If the request names a number of connections, all helpers start at once. They take pieces from the front on, and the
 pieces become smaller. So the file grows mostly in order, and can be hashed meanwhile, and all connections are busy
@@ -12,9 +12,9 @@ than requesting it.
 One strong validator holds for all connections. A helper sends the validator as If-Range, and expects a 206 response
 with exactly the requested range. On any other response the helper ends and returns its piece: another helper takes
 the piece, or the front segment is extended over it. A piece that is left at the end is a gap, and the transfer
-requests the gap like any other missing part. If all helpers start at once, the second helper starts only after the first has
-received the expected response. Until then the front does not end either: a server without support for ranges costs
-nothing.
+requests the gap like any other missing part. If all helpers start at once, the second helper starts only after the
+first has received the expected response. Until then the front does not end either: a server without support for
+ranges costs nothing.
 """
 
 from __future__ import annotations
