@@ -70,6 +70,11 @@ class Command(crawl.Command):
         if not self.exitcode and self.crawler_process.bootstrap_failed:
             self.exitcode = EXIT_FAILED
 
+    @property
+    def _name(self) -> str:
+        """The name of the command, for messages: that of its module, as for Scrapy."""
+        return f"scrapy {type(self).__module__.rpartition('.')[2]}"
+
     def _refuses_job(self) -> bool:
         """Create the job folder; report an error in one line, and return whether there was one.
 
@@ -81,7 +86,7 @@ class Command(crawl.Command):
             if folder:
                 Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            print(f"scrapy crawl: {disk_error(error, f'the job folder {folder}')}", file=sys.stderr)
+            print(f"{self._name}: {disk_error(error, f'the job folder {folder}')}", file=sys.stderr)
             self.exitcode = EXIT_MACHINE
         return bool(self.exitcode)
 
@@ -92,7 +97,7 @@ class Command(crawl.Command):
         error = getattr(task, "_exception", None)
         if isinstance(error, MediacrawlError | UsageError | TypeError) and _is_usage(error):
             task.exception()  # marks it as retrieved
-            print(f"{self.crawler_process and 'scrapy crawl'}: {error}", file=sys.stderr)
+            print(f"{self._name}: {error}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
 
 
