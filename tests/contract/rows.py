@@ -216,7 +216,7 @@ def what_another_process_has_noted_as_failed_is_asked_for(scene):
 
 def _keys_of_their_own(patches):
     numbers = iter(range(10**9))
-    for module in ("pipelines", "wishes", "fetch.request", "naming"):
+    for module in ("pipelines", "crawl.items", "fetch.request", "fetch.filenames"):
         with contextlib.suppress(AttributeError):
             patches.setattr(f"mediacrawl.{module}.key_of_url", lambda url: f"{url}#{next(numbers)}")
 
