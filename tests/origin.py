@@ -671,6 +671,26 @@ def short_206(n: int, *, times: int | None = 1) -> Fault:
     return _on_answer(change, times, "short_206", fits=lambda answer: _is_partial(answer) and answer.length > n)
 
 
+def partial_200(*, times: int | None = 1) -> Fault:
+    """The bytes and the fields of a 206, under the status 200."""
+    return _on_answer(lambda a: setattr(a, "status", 200), times, "partial_200", fits=_is_partial)
+
+
+def non_authoritative(*, times: int | None = 1) -> Fault:
+    """203, as a proxy that has changed the response says (RFC 9110 15.3.4)."""
+    return _on_answer(lambda a: setattr(a, "status", 203), times, "non_authoritative", fits=lambda a: a.status == 200)
+
+
+def everything_206(*, times: int | None = 1) -> Fault:
+    """206 with a Content-Range of all bytes, to a request without Range."""
+
+    def change(answer: Answer) -> None:
+        answer.status = 206
+        answer.set("Content-Range", f"bytes 0-{answer.length - 1}/{answer.length}")
+
+    return _on_answer(change, times, "everything_206", fits=lambda answer: answer.status == 200)
+
+
 def multipart_206(*, times: int | None = 1) -> Fault:
     """multipart/byteranges with one part for each asked range, even for one."""
 

@@ -65,7 +65,7 @@ _LONG_DIGITS = 8  # of a length: no body of 10 MB is received together with its 
 _NO_STOP = Cancel()  # for callers that pass none; never set
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: valid for a part that a later run completes
 _KEPT = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length", *_DIGEST_HEADERS)
-_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", *_DIGEST_HEADERS})
+_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", "content-range", *_DIGEST_HEADERS})
 
 
 class Downloader:
@@ -388,7 +388,8 @@ class _Transfer:
         if decision.action is Action.ORIGINAL and not self._went_original:
             self._went_original = True
             return first_request(saved, self._request.revalidate)
-        raise HttpStatusError(self._request.url, head.status, answer.reason)
+        phrase = decision.why if head.status in {200, 203, 206} else answer.reason
+        raise HttpStatusError(self._request.url, head.status, phrase)
 
     def _drop(self) -> ConditionalRequest:
         self._start_over()
@@ -456,6 +457,8 @@ class _Transfer:
             refuse_html(self._request.url, answer.headers.get("content-type"))
             blocks = self._sniffed(blocks)
         total = None if head.is_encoded else head.content_length
+        if total is None and not head.is_encoded and head.content_range is not None:
+            total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
         framed = "transfer-encoding" in answer.headers  # then a Content-Length does not count (RFC 9112 6.3)
         if head.content_length is None and "content-length" in answer.headers and not framed:
             raise ConnectionLost(self._request.url, "the Content-Length is no length")

@@ -104,6 +104,7 @@ def whole_request() -> ConditionalRequest:
 
 def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision:
     """Return the action for a response, according to the resume table."""
+    head = _as_meant(head)
     if head.status in {401, 403, 410} and head.redirected:
         return Decision(Action.ORIGINAL, f"HTTP {head.status} behind a redirect: a signed URL may have expired")
     if ask.kind is RequestKind.WHOLE or saved is None:
@@ -118,9 +119,35 @@ def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision
     return Decision(Action.REJECT, f"HTTP {head.status}")
 
 
+def _as_meant(head: Head) -> Head:
+    """Return the head with the status that its fields have.
+
+    A 203 is a 200 that a proxy has changed (RFC 9110 15.3.4). A 200 with the Content-Range of a part is a 206.
+    """
+    status = 200 if head.status == 203 else head.status
+    span = head.content_range
+    is_part = span is not None and span.start is not None and not _is_everything(head)
+    return head._replace(status=206 if status == 200 and is_part else status)
+
+
+def _is_everything(head: Head) -> bool:
+    """Return whether a response has all bytes of a representation, according to its Content-Range."""
+    span = head.content_range
+    return (
+        span is not None
+        and span.start == 0
+        and span.stop == span.complete_length
+        and head.content_length in (None, span.stop)
+        and not head.is_multipart
+        and not head.is_encoded
+    )
+
+
 def _decide_whole(ask: ConditionalRequest, head: Head) -> Decision:
-    if head.status == 200:
+    if head.status == 200 or (head.status == 206 and _is_everything(head)):
         return Decision(Action.RESTART, "the whole representation")
+    if head.status == 206:
+        return Decision(Action.REJECT, "only a part came in response to a request for the whole")
     if head.status == 304 and ask.headers:
         return Decision(Action.UNCHANGED, "not modified")
     return Decision(Action.REJECT, f"HTTP {head.status}")

@@ -8,9 +8,10 @@ from typing import NamedTuple, Self
 _MAX_DIGITS = 18  # 10**18 bytes is an exabyte; a larger number is an attack on integer types
 _MAX_RANGES = 32  # RFC 9110 14.2: many small ranges are a known way to exhaust a server
 
-# Unit names are case-insensitive (RFC 9110 14.1). re.ASCII: without it IGNORECASE lets a long s pass for s.
+# Unit names are case-insensitive (RFC 9110 14.1). re.ASCII: without it IGNORECASE lets a long s pass for s. Servers
+# also write `bytes=0-9/10` and `bytes: 0-9/10`, or leave the unit out: the numbers are as clear.
 _CONTENT_RANGE = re.compile(
-    rf"bytes +(?:([0-9]{{1,{_MAX_DIGITS}}})-([0-9]{{1,{_MAX_DIGITS}}})/([0-9]{{1,{_MAX_DIGITS}}}|\*)"
+    rf"(?:bytes(?: +|[=:] *))?(?:([0-9]{{1,{_MAX_DIGITS}}})-([0-9]{{1,{_MAX_DIGITS}}})/([0-9]{{1,{_MAX_DIGITS}}}|\*)"
     rf"|\*/([0-9]{{1,{_MAX_DIGITS}}}))",
     re.IGNORECASE | re.ASCII,
 )

@@ -105,10 +105,10 @@ class Validators(NamedTuple):
             _etags_agree(self.etag, other.etag),
             _dates_agree(self.last_modified, other.last_modified),
         )
+        if etags is Agreement.SAME:  # decides over the date (RFC 9110 13.2.2): servers of one site differ in it
+            return Agreement.SAME
         if Agreement.DIFFERENT in (etags, dates):
             return Agreement.DIFFERENT
-        if etags is Agreement.SAME:
-            return Agreement.SAME
         by_date = self.etag is None and other.etag is None and self.last_modified_is_strong
         return dates if by_date else Agreement.UNKNOWN
 

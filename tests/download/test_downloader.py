@@ -26,6 +26,7 @@ from origin import (
     drop_after,
     drop_header,
     encode_gzip,
+    everything_206,
     full_200_to_if_range,
     header,
     html_instead,
@@ -34,6 +35,8 @@ from origin import (
     lying_416,
     multipart_206,
     no_content_range,
+    non_authoritative,
+    partial_200,
     plain,
     redirect,
     repr_digest,
@@ -141,9 +144,16 @@ TABLE = {
         **RESTARTED,
     ),
     "206 of the same ETag and another date": Row(
-        {"etag": TAG, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
-        [],
-        [(REST, TAG, 206), (WHOLE, None, 200)],
+        {"etag": TAG, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, [], [(REST, TAG, 206)], says=BOTH
+    ),
+    "206 in another dialect": Row(
+        BOTH, [header("Content-Range", f"bytes={HAVE}-{TOTAL - 1}/{TOTAL}")], [(REST, TAG, 206)]
+    ),
+    "200 that is a 206": Row(BOTH, [partial_200()], [(REST, TAG, 200)]),
+    "200 that is a 206 of another version": Row(
+        {"etag": '"old"', "modified": DAY},
+        [ignore_if_range(), partial_200()],
+        [(REST, '"old"', 200), (WHOLE, None, 200)],
         says=BOTH,
         **RESTARTED,
     ),
@@ -268,6 +278,24 @@ def test_the_resume_table_holds_on_the_wire(rig, row):
     assert arrived.data == BODY.read()
     assert rig.asks("/a") == row.asks
     assert (arrived.fetched.saved_bytes, arrived.fetched.fetched_bytes) == (row.saved, TOTAL - row.saved)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [[everything_206()], [non_authoritative()], [header("Content-Range", f"bytes 0-{TOTAL - 1}/{TOTAL}")]],
+    ids=["206 of everything", "203", "200 with the Content-Range of everything"],
+)
+def test_a_response_with_all_bytes_is_the_file(rig, faults):
+    assert rig.bring(rig.origin.add("/a", BODY, faults=faults)).data == BODY.read()
+    assert len(rig.asks("/a")) == 1
+
+
+@pytest.mark.parametrize("code", [200, 206])
+def test_a_part_in_response_to_a_request_for_the_whole_is_no_file(rig, code):
+    headers = [("Content-Range", f"bytes 5-9/{TOTAL}")]
+    url = rig.origin.on("/a", lambda _: plain(code, "12345", headers=headers))
+    with pytest.raises(HttpStatusError, match=f"HTTP {code} only a part came in response to a request for the whole"):
+        rig.fetch(url)
 
 
 @pytest.mark.parametrize("path", ["/a", "/old"])

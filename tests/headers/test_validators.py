@@ -174,7 +174,9 @@ def dated(text, *, strong=True, etag=None):
         (dated(MONDAY), dated("garbage"), UNKNOWN),
         (dated(MONDAY, etag=A), dated(MONDAY, etag=A), SAME),
         (dated(MONDAY, etag=A), Validators(A), SAME),
-        (dated(MONDAY, etag=A), dated(TUESDAY, etag=A), DIFFERENT),
+        (dated(MONDAY, etag=A), dated(TUESDAY, etag=A), SAME),  # two servers of one site: the tag decides
+        (dated(MONDAY, etag=WEAK_A), dated(TUESDAY, etag=WEAK_A), DIFFERENT),
+        (dated(MONDAY, etag=A), dated(TUESDAY, etag=WEAK_A), DIFFERENT),
         (dated(MONDAY, etag=A), dated(MONDAY, etag=B), DIFFERENT),
         (dated(MONDAY, etag=A), dated(MONDAY), UNKNOWN),
         (dated(MONDAY), dated(MONDAY, etag=A), UNKNOWN),
