@@ -1,26 +1,27 @@
 """All errors of mediacrawl, as a tree.
 
 MediacrawlError
-├── UsageProblem           a wrong argument, list or setting: nothing was done        exit 2
-├── PathConflict              a file where a folder is needed, or the reverse          exit 1
-├── Interrupted            the user or the crawl stopped the run: repeat to continue  exit 3
-├── MachineError           this machine cannot continue: nothing is lost              exit 4
-│   ├── StoreNotWritable        the store's folder cannot be written
-│   ├── DiskFull               no space left: free some, run again
-│   └── JobInUse               another process or another crawl uses this JOBDIR
-└── TransferError          the transfer of one file failed                            exit 1
-    ├── UnsupportedURL           not an http or https URL
-    ├── AddressRefused         the address of the connection is not a public address
+├── UsageProblem              a wrong argument, list or setting: nothing was done        exit 2
+├── PathConflict              a file where a folder is needed, or the reverse            exit 1
+├── Interrupted               the user or the crawl stopped the run: repeat to continue  exit 3
+├── MachineError              this machine cannot continue: nothing is lost              exit 4
+│   ├── StoreNotWritable      the store's folder cannot be written
+│   ├── DiskFull              no space left: free some, run again
+│   └── JobInUse              another process or another crawl uses this JOBDIR
+└── TransferError             the transfer of one file failed                            exit 1
+    ├── UnsupportedURL        not an http or https URL
+    ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
-    ├── ConnectionLost         the connection broke, stalled or ended early
-    ├── HttpStatusError        the server responded with an error status
-    ├── RedirectRefused        a loop, too many redirects, or a target that is not allowed
-    │   ├── RobotsForbidden      robots.txt forbids the target
-    │   └── RobotsUnknown        the target's robots.txt is not known yet: to be repeated
-    ├── WrongContent           an HTML page where media was expected
-    ├── DigestMismatch         complete, but not with the promised digest
-    ├── TooLarge               more than the maximal size
-    └── ForeignError           an error of Scrapy, of a project or of the standard library
+    ├── ConnectionLost        the connection broke, stalled or ended early
+    ├── InvalidResponse       the head of the response contradicts itself
+    ├── HttpStatusError       the server responded with an error status
+    ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
+    │   ├── RobotsForbidden   robots.txt forbids the target
+    │   └── RobotsUnknown     the target's robots.txt is not known yet: to be repeated
+    ├── WrongContent          an HTML page where media was expected
+    ├── DigestMismatch        complete, but not with the promised digest
+    ├── TooLarge              more than the maximal size
+    └── ForeignError          an error of Scrapy, of a project or of the standard library
 
 A message is one line for the user: the URL without its credentials, the expected result, and the actual result.
 """
@@ -158,6 +159,10 @@ class ConnectionLost(TransferError):
     """The connection broke, stalled, or ended before the complete length."""
 
     transient = True
+
+
+class InvalidResponse(TransferError):
+    """The head of the response contradicts itself: to guess could make a wrong file."""
 
 
 class HttpStatusError(TransferError):

@@ -26,11 +26,19 @@ from urllib.parse import urlsplit, urlunsplit
 import pycurl
 import requests
 
-from mediacrawl.errors import AddressRefused, ConnectError, ConnectionLost, TransferError, UnsupportedURL
+from mediacrawl.errors import (
+    AddressRefused,
+    ConnectError,
+    ConnectionLost,
+    InvalidResponse,
+    TransferError,
+    UnsupportedURL,
+)
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
+from mediacrawl.transport.fields import ContradictoryFields, combined
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
 
 if TYPE_CHECKING:
@@ -270,7 +278,10 @@ class CurlResponse:
             if len(line.head) > _MAX_HEADERS:
                 self._check_size(line.head)
         self._check_size(head)
-        self.status, self.reason, self.headers = _parsed(head)
+        try:
+            self.status, self.reason, self.headers = _parsed(head)
+        except ContradictoryFields as error:
+            raise InvalidResponse(self.url, str(error)) from None
         self._check_lengths()
         if 300 <= self.status < 400:
             self._drain(line, _DRAINED_WITHIN_S)
@@ -739,15 +750,8 @@ def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
         text = _FOLD.sub(" ", text)
     # Not splitlines(): it also splits at latin-1 characters that do not end a line of a head.
     first, *rest = text.split("\n")
-    headers: dict[str, str] = {}
-    for line in rest:
-        name, colon, value = line.partition(":")
-        if not colon:
-            continue
-        name, value = name.lower(), value.strip(" \t\r")  # no other blanks of latin-1
-        if name in headers:
-            value = headers[name] + ("\n" if name == "set-cookie" else ", ") + value
-        headers[name] = value
+    fields = (line.partition(":") for line in rest if ":" in line)
+    headers = combined((name, value.strip(" \t\r")) for name, _, value in fields)  # no other blanks of latin-1
     _, code, reason = f"{first.strip()}  ".split(" ", 2)
     status = int(code) if code.isdecimal() else 0
     return status, reason.strip() or _phrase(status), headers
@@ -766,7 +770,7 @@ def _silence(timeout_s: float) -> str:
 
 # Error codes of libcurl that do not have names in every version of pycurl, see curl/curl.h.
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
-_PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 18, 28, 42, 97
+_WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 8, 18, 28, 42, 97
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
@@ -783,6 +787,8 @@ def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
         return ConnectError(url, f"the name {urlsplit(url).hostname!r} does not resolve")
     if code in _TLS:
         return ConnectError(url, f"TLS failed: {words}")
+    if code == _WEIRD_REPLY and (double := re.match(r"Multiple (\S+) headers", words)):
+        return InvalidResponse(url, f"the response has two {double[1]} fields that differ")
     if code == _TIMED_OUT:
         return ConnectError(url, f"no connection within {timeout_s:g} s")
     if code == _NO_CONNECTION:

@@ -13,8 +13,16 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import AddressRefused, ConnectError, ConnectionLost, TransferError, UnsupportedURL
+from mediacrawl.errors import (
+    AddressRefused,
+    ConnectError,
+    ConnectionLost,
+    InvalidResponse,
+    TransferError,
+    UnsupportedURL,
+)
 from mediacrawl.transport.addresses import PrivateAddress
+from mediacrawl.transport.fields import ContradictoryFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +55,10 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     (
         (PrivateAddress,),
         lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
+    ),
+    (
+        (ContradictoryFields,),
+        lambda url, cause, *_: InvalidResponse(url, str(cause)),
     ),
     (
         (ConnectionRefusedError,),

@@ -15,11 +15,10 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.transport.connection_limits import HostPaused
+from mediacrawl.transport.fields import combined
 from mediacrawl.transport.watchdog import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from urllib3.connectionpool import HTTPConnectionPool
 
     from mediacrawl.transport.connection_limits import Admission
@@ -75,7 +74,7 @@ class StrictResponse(HTTPResponse):
         codings = [
             item.strip().lower() for item in ",".join(self.headers.get_all("Transfer-Encoding", [])).split(",")
         ]
-        if codings == ["chunked"]:
+        if set(codings) == {"chunked"}:  # a gateway may add a second field; the body is coded once (RFC 9112 6.1)
             self.chunked, self.chunk_left, self.length = True, None, None
             self.will_close = self._check_close()  # type: ignore[attr-defined]
             return
@@ -121,7 +120,7 @@ def plain_head(arrived: bytes) -> PlainHead | None:
     if lines.count("\r\n") > _MAX_PLAIN_FIELDS:
         return None
     fields = [line.partition(":") for line in lines.split("\r\n")[:-1]]
-    headers = merged((name, value.lstrip(" \t")) for name, _, value in fields)
+    headers = combined((name, value.lstrip(" \t")) for name, _, value in fields)
     length = headers.get("content-length", "")
     closes = headers.get("connection", "")
     if code in _NO_BODY or "transfer-encoding" in headers or not _LENGTH.fullmatch(length):
@@ -129,19 +128,6 @@ def plain_head(arrived: bytes) -> PlainHead | None:
     if "," in closes:
         return None
     return PlainHead(match.end(), int(code), reason.strip(), headers, int(length), "close" in closes.lower())
-
-
-def merged(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the fields by lower-case name, with repeated fields merged as `TransportResponse` describes."""
-    headers: dict[str, str] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key in headers:
-            between = "\n" if key == "set-cookie" else ", "
-            headers[key] = f"{headers[key]}{between}{value}"
-        else:
-            headers[key] = value
-    return headers
 
 
 class HTTP1Exchange:
@@ -219,7 +205,7 @@ class HTTP1Exchange:
         raw.settle_framing()
         self.status = raw.status
         self.reason = raw.reason or ""
-        self.headers = merged((name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items())
+        self.headers = combined((name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items())
 
     @property
     def length_remaining(self) -> int | None:

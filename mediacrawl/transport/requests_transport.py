@@ -22,12 +22,13 @@ from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
+from mediacrawl.transport.fields import combined
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mediacrawl.transport.base import TransportResponse
     from mediacrawl.transport.connection_limits import Admission, Permit
@@ -119,12 +120,9 @@ class RequestsTransport:
             verify=self._verify,
             proxies={"http": proxy, "https": proxy} if proxy else {},
         )
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = combined(_field_lines(response))
         head = _Head(response.status_code, response.reason or "", headers)
-        answer = _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
-        with suppress(AttributeError):  # a custom session
-            answer.split_cookies(response.raw.headers)
-        return answer
+        return _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -238,6 +236,12 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in named.values()).encode("latin-1")
 
 
+def _field_lines(response: requests.Response) -> Iterable[tuple[str, str]]:
+    """Return the field lines of a response, each repeated one for itself, if the session tells them."""
+    lines = getattr(getattr(response.raw, "headers", None), "iteritems", None)  # a custom session may have none
+    return response.headers.items() if lines is None else lines()
+
+
 class _Head(NamedTuple):
     status: int
     reason: str
@@ -265,11 +269,6 @@ class _RequestsResponse:
         self._is_cut: bool | None = None
         self.url = url
         self.status, self.reason, self.headers = head
-
-    def split_cookies(self, raw_headers: Any) -> None:
-        """Separate repeated Set-Cookie fields with line ends, as `TransportResponse` describes."""
-        if cookies := raw_headers.getlist("set-cookie"):
-            self.headers["set-cookie"] = "\n".join(cookies)
 
     def blocks(self, *, decode: bool) -> Iterator[bytes]:
         blocks = self._raw_blocks()

@@ -16,6 +16,7 @@ from mediacrawl.store.local import LocalStore
 from mediacrawl.transport import connections, http1
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.connections import GuardedAdapter
+from mediacrawl.transport.fields import combined
 from mediacrawl.transport.watchdog import HeadWatchdog
 
 
@@ -230,7 +231,7 @@ def test_a_plain_head_is_what_the_standard_library_reads(raw):
         return
     version, status, reason, length, chunked, will_close, fields, defects, body = facts_of(HTTPResponse, raw)
     assert (version, chunked, defects) == (11, False, "[]")
-    assert head == (head.size_bytes, status, reason, http1.merged(fields), length, will_close)
+    assert head == (head.size_bytes, status, reason, combined(fields), length, will_close)
     assert raw[head.size_bytes :][: head.content_length] == body
 
 

@@ -23,7 +23,7 @@ from origin import (
     truncate_chunked,
 )
 
-from mediacrawl.errors import ConnectError, ConnectionLost, UnsupportedURL
+from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse, UnsupportedURL
 from mediacrawl.transport import requests_transport as transport_module
 from mediacrawl.transport.requests_transport import RequestsTransport
 
@@ -177,6 +177,45 @@ def test_a_read_that_waits_is_woken_by_an_abort(transport, origin):
         list(blocks)
     thread.join()
     answer.close()
+
+
+def raw(*fields, body=b"12345"):
+    lines = [b"HTTP/1.1 200 OK", *(field.encode("latin-1") for field in fields), b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*lines, b"", body])
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Type", "ETag", "Content-Range", "Content-Disposition"])
+def test_a_field_that_is_repeated_counts_once(transport, origin, name):
+    answer = get(transport, origin.on("/a", lambda _: raw(f"{name}: x/y", f"{name.lower()}:  x/y ", "A: 1", "A: 2")))
+    assert (answer.headers[name.lower()], answer.headers["a"]) == ("x/y", "1, 2")
+    answer.close()
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Type", "ETag", "Content-Range", "Content-Disposition"])
+def test_a_field_that_contradicts_itself_is_no_response(transport, origin, name):
+    url = origin.on("/a", lambda _: raw(f"{name}: http://me:secret@h/", f"{name}: other"))
+    with pytest.raises(InvalidResponse, match=f"{url}: the response has two {name} fields that differ") as caught:
+        get(transport, url)
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("value", "read_as"),
+    [
+        ("text/html, text/html", "text/html"),
+        ("image/jpeg,image/jpeg", "image/jpeg"),
+        ("text/html, image/jpeg", "text/html, image/jpeg"),
+    ],
+)
+def test_a_content_type_that_a_gateway_has_joined_counts_once(transport, origin, value, read_as):
+    answer = get(transport, origin.on("/a", lambda _: raw(f"Content-Type: {value}")))
+    assert answer.headers["content-type"] == read_as
+    answer.close()
+
+
+def test_a_chunked_body_whose_coding_is_named_twice_is_chunked_once(transport, origin):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert read(transport, origin.on("/a", lambda _: head + b"5\r\n12345\r\n0\r\n\r\n")) == b"12345"
 
 
 @pytest.mark.parametrize("when", ["read", "closed"])

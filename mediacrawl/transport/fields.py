@@ -1,0 +1,40 @@
+"""Combine the field lines of a head (RFC 9110 5.3)."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Fields with one value, on which a decision rests. A gateway that adds a second line mostly repeats the first one.
+_SINGLETONS = frozenset({"content-disposition", "content-range", "content-type", "etag", "location"})
+
+
+class ContradictoryFields(HTTPException):
+    """A head has two different values of a field that must have one."""
+
+
+def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the fields of a head by lower-case name, with repeated fields combined as `TransportResponse` describes.
+
+    Raises:
+        ContradictoryFields: a field with one value has two that differ. Their values may hold credentials, so the
+            message does not contain them.
+    """
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key not in headers:
+            headers[key] = value
+        elif key not in _SINGLETONS:
+            between = "\n" if key == "set-cookie" else ", "
+            headers[key] = f"{headers[key]}{between}{value}"
+        elif headers[key] != value:
+            raise ContradictoryFields(f"the response has two {name} fields that differ")
+    if "," in (kind := headers.get("content-type", "")):  # two lines that a gateway has joined
+        kinds = {member.strip() for member in kind.split(",")}
+        if len(kinds) == 1:
+            headers["content-type"] = kinds.pop()
+    return headers
