@@ -203,6 +203,9 @@ class HTTP1Exchange:
         raw = self._raw = StrictResponse(self._sock, method="GET", arrived=arrived)
         raw.begin()
         raw.settle_framing()
+        if raw.length is None and not raw.chunked and isinstance(self._sock, ssl.SSLSocket):
+            # Only the end of the connection ends the body: it must be one that the server meant (RFC 9112 9.8).
+            self._sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         self.status = raw.status
         self.reason = raw.reason or ""
         self.headers = combined((name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items())
@@ -246,7 +249,13 @@ class HTTP1Exchange:
             with self._connection.watched():
                 block = raw.read1(size_bytes)
         else:
-            block = raw.read1(size_bytes)
+            is_cut = False
+            try:
+                block = raw.read1(size_bytes)
+            except ssl.SSLEOFError:
+                is_cut = True
+            if is_cut:  # raised here, the error has no context: it is no failure of TLS
+                raise IncompleteRead(b"")
         if block:
             return block
         if raw.length:

@@ -358,6 +358,46 @@ def test_a_certificate_counts_if_it_is_to(kind, certificate, verify):
 
 
 @pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("ends", ["with close_notify", "without", "with RST"])
+def test_a_body_without_a_length_is_complete_after_close_notify_only(kind, certificate, ends):
+    """RFC 9112 9.8: any other end may be that of a connection that broke."""
+
+    def talk(sock):
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 50_000)
+        if ends == "with close_notify":
+            with contextlib.suppress(OSError):  # the client need not answer it
+                sock.unwrap()
+        elif ends == "with RST":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    with serving(over_tls(certificate, talk)) as port:
+        url = f"https://127.0.0.1:{port}/"
+        if ends == "with close_notify":
+            assert len(read(transport, url)) == 50_000
+        else:
+            with pytest.raises(ConnectionLost):
+                read(transport, url)
+    transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 5\r\n\r\n12345", b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n"]
+)
+def test_a_body_that_says_where_it_ends_needs_no_close_notify(kind, certificate, framing):
+    def talk(sock):
+        sock.recv(4096)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + framing)
+
+    transport = transport_class(kind)(verify=str(certificate[0]))
+    with serving(over_tls(certificate, talk)) as port:
+        assert read(transport, f"https://127.0.0.1:{port}/") == b"12345"
+    transport.close()
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
 def test_a_tunnel_through_a_proxy_leaves_no_trace_in_the_head(kind, certificate):
     asked = []
 
