@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -129,6 +130,14 @@ def test_no_arrow_points_up():
 
 def test_the_rooms_are_in_an_order():
     assert len(list(TopologicalSorter(KNOWN).static_order())) == len(KNOWN), "raises CycleError for a circle"
+
+
+def test_the_documentation_has_these_layers():
+    text = (ROOT.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| ([^|]*) \|", text, re.MULTILINE)
+    told = [re.findall(r"`([^`]+)`", row) for row in rows]
+    built = [[room for room in layer if room not in {"", "server", "templates"}] for layer in LAYERS]
+    assert told == [layer for layer in built if layer]
 
 
 def test_every_room_is_there():
@@ -261,6 +270,7 @@ FOREIGN = {
     ("cli.main", "cmdline._get_commands_dict"),
     ("commands.crawl", "deprecate.inspect"),
     ("transport.connections", "self.poolmanager.pool_classes_by_scheme"),
+    ("transport.http1", "self._sock.suppress_ragged_eofs"),
     ("transport.requests_transport", "self._local.session"),
     ("transport.requests_transport", "session.trust_env"),
     ("transport.requests_transport", "session.get_redirect_target"),
