@@ -20,7 +20,8 @@ from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, U
 from mediacrawl.settings import COMMANDS_MODULE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import argparse
+    from collections.abc import Iterable, Iterator
 
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
@@ -51,6 +52,10 @@ class StoreCommand(ScrapyCommand):
 
     requires_project = True
     requires_crawler_process = False
+
+    def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        refuse_unknown_options(args)
+        super().process_options(args, opts)
 
     def store(self) -> Store:
         """Return the store.
@@ -96,6 +101,13 @@ class StoreCommand(ScrapyCommand):
                 yield archive
             finally:
                 archive.close()
+
+
+def refuse_unknown_options(args: Iterable[str]) -> None:
+    """Raise `UsageError` for an argument that looks like an option: Scrapy passes a misspelt option on as one."""
+    for arg in args:
+        if arg.startswith("-") and arg != "-":
+            raise UsageError(f"there is no option {arg.partition('=')[0]}, see: --help", print_help=False)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
+from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
@@ -36,6 +37,10 @@ _DOORS = {
 
 class Command(crawl.Command):
     """Exit status: 0 all present, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
+
+    def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        refuse_unknown_options(args)
+        super().process_options(args, opts)
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if len(args) != 1:

@@ -215,7 +215,10 @@ def _headers(value: Any) -> dict[str, str]:
     if value in (None, ""):
         return {}
     if isinstance(value, str):
-        value = _json_facts(value)
+        try:
+            value = _json_facts(value)
+        except ValueError as error:
+            raise ValueError(f"headers: {error}") from None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError("headers is not an object of texts")
     for text in chain.from_iterable(value.items()):

@@ -49,6 +49,15 @@ def test_what_was_forgotten_is_fetched_as_a_new_file(command, url, origin):
     assert sorted(done.store.values()) == [sha256(BODY)] * 2  # the file that stayed is nobody's, and not overwritten
 
 
+@pytest.mark.parametrize(
+    "words", [("forget", "--fles"), ("verify", "--repare"), ("status", "--jsn=1"), ("retry", "-x")]
+)
+def test_an_option_that_does_not_exist_is_refused_and_nothing_is_done(command, url, words):
+    done = command(*words, url)
+    assert (done.status, done.store, len(rows(command))) == (2, {PATH: sha256(BODY)}, 1)
+    assert f"there is no option {words[1].partition('=')[0]}, see: --help" in done.err
+
+
 def test_with_files_the_file_goes_too(command, url, origin):
     assert command("forget", "--files", url).out == f"forgotten: {url}\n"
     done = command("get", url)
