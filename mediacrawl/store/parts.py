@@ -288,9 +288,13 @@ class PartFile:
         self._volume: Any = None  # the log file with the line that says that this part is complete
         self.record: PartRecord | None = None
         if not self.is_new:  # a new part has no bytes that a record could count
-            self.record = self._load()
-            # Bytes that a power cut left behind the counted bytes must not count once the record has this boot id.
-            self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
+            try:
+                self.record = self._load()
+                # Bytes that a power cut left behind the counted ones must not count once the record has this boot id.
+                self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
+            except BaseException:
+                self._close_file()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -487,16 +491,25 @@ class PartFile:
                 with _disk_errors(self._record_path):
                     self._record_path.unlink(missing_ok=True)
         finally:
-            self._forget_line()
-            if self._fd >= 0:  # the user of the part may have closed it meanwhile
-                os.close(self._fd)
-                self._fd = -1
+            self._unlock()
         return recorded
+
+    def _unlock(self) -> None:
+        try:
+            self._forget_line()
+        finally:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._fd >= 0:  # the user of the part may have closed it meanwhile
+            os.close(self._fd)
+            self._fd = -1
 
     def _forget_line(self) -> None:
         if self._volume is not None:
             volume, self._volume = self._volume, None
-            self._folder.completed_log.release(volume)
+            with _disk_errors(self._folder.logs):
+                self._folder.completed_log.release(volume)
 
     def quarantine(self, folder: Path) -> Path:
         """Move the bytes to a quarantine folder, one file for each key, and begin empty; return their new path."""
@@ -523,9 +536,7 @@ class PartFile:
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
-            self._forget_line()
-            os.close(self._fd)
-            self._fd = -1
+            self._unlock()
 
     def _drop_record(self) -> None:
         """Remove the record durably, before the bytes change: a record restored by a power cut would count others."""
@@ -561,6 +572,9 @@ class PartFile:
                 raise PartInUse(self.file) from None
             except FileNotFoundError:
                 pass  # published by another process between our open and our lock: create a new file
+            except BaseException:
+                os.close(fd)
+                raise
             os.close(fd)
 
     def _open(self) -> tuple[int, bool]:

@@ -50,7 +50,6 @@ class AdaptiveThreadLimit:
         self._inside: dict[int, tuple[float, float]] = {}  # by thread: clock and CPU time at its last note
         self._waiting = 0  # threads inside that wait, as of the last `discount`
         self._wanting = 0  # threads that wait to be admitted
-        self._is_watched = False  # one of the waiting threads watches the load
         self._small_s = 0.0  # CPU time spent on small files
         self._looked_at = clock(), 0.0
         self._is_open = False
@@ -119,21 +118,11 @@ class AdaptiveThreadLimit:
         with self._changed:
             self._wanting += 1
             while self._at_work >= self.limit:
-                self._wait()
+                # All admitted threads may wait for long, so each one looks. If one alone did, it would lose its turn.
+                self._changed.wait(LOOK_EVERY_S)
+                self._look()
             self._wanting -= 1
-            if self._wanting and not self._is_watched:
-                self._changed.notify()  # the next thread watches the load
             self._inside[threading.get_ident()] = self._clock(), self._worked()
-
-    def _wait(self) -> None:
-        """Wait for a change. One waiting thread checks the load, as all admitted threads may wait for long."""
-        watches, self._is_watched = not self._is_watched, True
-        if not watches:
-            self._changed.wait()
-            return
-        self._changed.wait(LOOK_EVERY_S)
-        self._is_watched = False
-        self._look()
 
     def _leave(self) -> None:
         with self._changed:

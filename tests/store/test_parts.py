@@ -735,7 +735,7 @@ def test_a_full_disk_is_said_in_one_line(parts, monkeypatch, call):
 
 @pytest.mark.parametrize(
     ("call", "broken"),
-    [("discard", "ftruncate"), ("published", "unlink"), ("close", "unlink")],
+    [("discard", "ftruncate"), ("published", "unlink"), ("close", "unlink"), ("published", "log"), ("close", "log")],
 )
 def test_a_disk_that_fails_at_the_end_of_a_part_is_said_in_one_line(parts, monkeypatch, call, broken):
     part = written(parts, (0, KEPT if call != "close" else 0))
@@ -745,10 +745,31 @@ def test_a_disk_that_fails_at_the_end_of_a_part_is_said_in_one_line(parts, monke
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(parts_module.os, broken, fails)
+        if broken == "log":
+            part._volume = object()
+            patched.setattr(parts.completed_log, "release", fails)
+        else:
+            patched.setattr(parts_module.os, broken, fails)
         with pytest.raises(MachineError, match="Input/output error"):
             getattr(part, call)()
     part.close()
+    parts.open(KEY).close()  # it is locked no longer
+
+
+def test_a_part_that_cannot_be_opened_to_the_end_is_not_locked(parts, monkeypatch):
+    written(parts, (0, KEPT)).close()
+
+    def fails(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    os.truncate(parts._path(KEY), 2 * KEPT)
+    parts = PartFolder(parts.folder, boot="another boot")  # what is behind the counted bytes goes
+    for broken in ("ftruncate", "fstat"):
+        with monkeypatch.context() as patched:
+            patched.setattr(parts_module.os, broken, fails)
+            with pytest.raises(MachineError, match="Input/output error"):
+                parts.open(KEY)
+        parts.open(KEY).close()
 
 
 def test_a_short_write_is_gone_on_with(parts, monkeypatch):
