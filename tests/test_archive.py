@@ -21,6 +21,7 @@ from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
+from mediacrawl.store.parts import PartFile
 from mediacrawl.store.safe_paths import fold
 
 STEPS = [
@@ -67,6 +68,17 @@ class Statements(list):
 
 
 # Publishing
+
+
+def test_a_record_that_cannot_be_removed_makes_no_published_file_a_failure(archive, monkeypatch):
+    def fails(self):
+        self.close()
+        raise StoreNotWritable("Input/output error")
+
+    monkeypatch.setattr(PartFile, "published", fails)
+    entries = publish(archive, {f"http://h/{n}.jpg": (f"s/h/{n}.jpg", b"bytes") for n in range(3)})
+    assert [entry.state for entry in entries] == [State.DONE] * 3
+    assert len(on_disk(archive.store)) == 3
 
 
 def test_a_published_file_is_at_its_path_with_a_row_that_says_all(archive):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
-from mediacrawl.errors import MediacrawlError
+from mediacrawl.errors import MachineError, MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
@@ -167,7 +167,8 @@ class Archive:
         for change, result in zip(changes, results, strict=True):
             if isinstance(change, Publish) and not isinstance(result, Exception):
                 assert change.fetched.part is not None
-                recorded |= change.fetched.part.published()
+                with suppress(MachineError):  # the file is there; a record without bytes counts as nothing
+                    recorded |= change.fetched.part.published()
         if recorded:
             self.store.parts.sync()
 
