@@ -54,6 +54,7 @@ class StoreCommand(ScrapyCommand):
     requires_crawler_process = False
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        """Refuse options that do not exist, then process the others as Scrapy does."""
         refuse_unknown_options(args)
         super().process_options(args, opts)
 

@@ -39,6 +39,7 @@ class Command(crawl.Command):
     """Exit status: 0 all present, 1 some failed, 2 wrong usage, 3 interrupted, 4 this machine could not go on."""
 
     def process_options(self, args: list[str], opts: argparse.Namespace) -> None:
+        """Refuse options that do not exist, then process the others as Scrapy does."""
         refuse_unknown_options(args)
         super().process_options(args, opts)
 
