@@ -24,7 +24,7 @@ from mediacrawl.backends import store_of
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import UPTODATE, FileRequest
+from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
@@ -252,6 +252,7 @@ class _ListRequests:
         if output and (len(urls) > 1 or self._list is not None):
             raise UsageProblem("-o names a single file, and there may be several")
         self._headers = _headers(opts, settings)
+        self._proxies = environment_proxies()
         self.connections: int = config.CONNECTIONS.of(opts) or 0
         self._first = [self._request(url, path=output, ignores_known_failure=True) for url in urls]
         self._lines: Iterator[FileRequest | InvalidLine] = iter(())
@@ -305,7 +306,8 @@ class _ListRequests:
             return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 
     def _request(self, url: str, **more: Any) -> FileRequest:
-        return FileRequest.of_url(url, **({"headers": self._headers, "connections": self.connections or None} | more))
+        facts = {"headers": self._headers, "connections": self.connections or None, "proxies": self._proxies} | more
+        return FileRequest.of_url(url, **facts)
 
 
 def _headers(opts: argparse.Namespace, settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -89,6 +89,7 @@ class FileRequest(NamedTuple):
         connections: int | None = None,
         path: str | None = None,
         filename: str | None = None,
+        proxies: Proxies | None = None,
         **more: Any,
     ) -> FileRequest:
         """Make the request for a URL, through the proxy that the environment names for it.
@@ -100,6 +101,7 @@ class FileRequest(NamedTuple):
             connections: number of connections for a large file; None leaves the number to the settings.
             path: in the store.
             filename: last component of the path, if only the last component is prescribed.
+            proxies: from `environment_proxies`, for many requests; None reads the environment.
             **more: the other attributes.
 
         Raises:
@@ -113,7 +115,7 @@ class FileRequest(NamedTuple):
             key_of_url(url),
             url,
             headers=_checked(headers),
-            proxy=_proxy_of(origin),
+            proxy=_proxy_of(environment_proxies() if proxies is None else proxies, origin),
             digests=digests,
             connections=connections,
             accept_html=is_page_name(url),
@@ -219,17 +221,25 @@ def _checked(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tu
     return _parsed(tuple((name, value) for name, value in dict(headers).items()))
 
 
-def _proxy_of(origin: Origin) -> str | None:
-    proxies = _proxies(tuple(map(os.environ.get, _PROXY_VARIABLES)))
+Proxies = tuple[tuple[str, str], ...]
+"""URLs of proxies by scheme, and under `no` the hosts that need none."""
+
+
+def environment_proxies() -> Proxies:
+    """Return the proxies that the environment names now."""
+    return _proxies(tuple(map(os.environ.get, _PROXY_VARIABLES)))
+
+
+def _proxy_of(proxies: Proxies, origin: Origin) -> str | None:
     return _proxy_among(proxies, origin) if proxies else None
 
 
 @lru_cache(1)
-def _proxies(_values: tuple[str | None, ...]) -> tuple[tuple[str, str], ...]:
+def _proxies(_values: tuple[str | None, ...]) -> Proxies:
     """Return the proxies by scheme. Reading the complete environment for each host costs as much as a small file."""
     return tuple(getproxies().items())
 
 
 @lru_cache(256)
-def _proxy_among(proxies: tuple[tuple[str, str], ...], origin: Origin) -> str | None:
+def _proxy_among(proxies: Proxies, origin: Origin) -> str | None:
     return None if proxy_bypass(origin.host) else dict(proxies).get(origin.scheme)

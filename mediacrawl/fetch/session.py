@@ -10,7 +10,7 @@ from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.errors import MachineError, UsageProblem, redact_url
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import FileRequest, FileResult
+from mediacrawl.fetch.request import FileRequest, FileResult, environment_proxies
 from mediacrawl.fetch.resources import FetchResources, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
@@ -134,9 +134,10 @@ class Session:
 
     def _blocks(self, requests: Iterable[FileRequest | str]) -> Iterator[Sequence[FileRequest | InvalidLine]]:
         user_agent = str(self._settings.get("USER_AGENT") or config.DEFAULT_USER_AGENT)
+        proxies = environment_proxies()
         for request in requests:
             try:
-                made = FileRequest.of_url(request) if isinstance(request, str) else request
+                made = FileRequest.of_url(request, proxies=proxies) if isinstance(request, str) else request
             except (UsageProblem, ValueError):
                 made = None
             if not isinstance(made, FileRequest):
