@@ -51,8 +51,13 @@ OUTSIDE = {
     "twisted": SCRAPY_SIDE,
     "pydispatch": SCRAPY_SIDE,
     "django": {"server"},
-    "requests": {"transport"},
-    "urllib3": {"transport"},
+    "requests": {
+        "transport.requests_transport",
+        "transport.connections",
+        "transport.errors",
+        "transport.curl",  # URLs and headers go out as it would send them
+    },
+    "urllib3": {"transport.requests_transport", "transport.connections", "transport.errors", "transport.http1"},
     "pycurl": {"transport.curl"},
     "lxml": {"extract"},
     "parsel": {"extract"},

@@ -14,8 +14,9 @@ class TransportResponse(Protocol):
     """The head of a response, and access to its body while the body is received.
 
     Attributes:
-        headers: lower-case names. The values of repeated fields are joined with ", ". The exception is Set-Cookie:
-            its dates contain commas, so its values are joined with a line end (RFC 9110 5.3).
+        headers: lower-case names. The values of repeated fields are joined with ", ". The exceptions are Set-Cookie,
+            whose values are joined with a line end, since its dates contain commas (RFC 9110 5.3), and fields that
+            must have one value: see `fields.combined`.
     """
 
     status: int
@@ -83,8 +84,8 @@ class Transport(Protocol):
         """Send a GET request and read the head of its response. A connection opens only if `admission` permits it.
 
         Raises:
-            ConnectError, ConnectionLost: the request failed; the error carries a short reason.
-            NoPermit, HostPaused: nothing was sent, see `permits`.
+            ConnectError, ConnectionLost, InvalidResponse: the request failed; the error carries a short reason.
+            NoPermit, HostPaused: nothing was sent, see `connection_limits`.
         """
         ...
 

@@ -330,16 +330,13 @@ class HostConnections:
         """
         if self._limit is None:
             return Permit(None, host)
+        if len(self._hosts) >= self._forget_from:
+            self._forget_hosts()
         with self._changed:
-            unused = self._forget_hosts()
             state = self._hosts.setdefault(host, _Host())
-            is_there = state.take()
-            if not is_there:
-                state.wait(1, urgent=wait)
-        for other, count in unused:
-            self._give_back(other, count)
-        if is_there:
-            return Permit(self, host)
+            if state.take():
+                return Permit(self, host)
+            state.wait(1, urgent=wait)
         try:
             return self._wait_for_permit(self._limit, host, state, cancel, has_idle, wait=wait)
         finally:
@@ -473,17 +470,15 @@ class HostConnections:
         with self._changed:
             self._hosts[host].note(closing=closing, yielded=yielded)
 
-    def _forget_hosts(self) -> list[tuple[str, int]]:
-        """Forget the older half of the hosts without connections, if very many hosts are known.
-
-        Return the forgotten hosts with the numbers of their permits.
-        """
-        if len(self._hosts) < self._forget_from:
-            return []
-        unused = [host for host, state in self._hosts.items() if state.is_unused]
-        forgotten = [(host, self._hosts.pop(host).permits) for host in unused[: len(unused) // 2 + 1]]
-        self._forget_from = max(_MOST_HOSTS, len(self._hosts) + _MOST_HOSTS // 2)  # limits the scans of all hosts
-        return forgotten
+    def _forget_hosts(self) -> None:
+        """Forget the older half of the hosts without connections, and give their permits back."""
+        with self._changed:
+            unused = [host for host, state in self._hosts.items() if state.is_unused]
+            forgotten = [(host, self._hosts.pop(host).permits) for host in unused[: len(unused) // 2 + 1]]
+            # Not to look at all hosts again for each further host.
+            self._forget_from = max(_MOST_HOSTS, len(self._hosts) + _MOST_HOSTS // 2)
+        for host, count in forgotten:
+            self._give_back(host, count)
 
     def _settled(self, state: _Host, kept: int = 0) -> int:
         """Remove the owed permits that are unused, and return their number; the caller returns them to the limit.

@@ -22,7 +22,7 @@ from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.fields import combined
+from mediacrawl.transport.fields import ContradictoryFields, combined
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
@@ -120,7 +120,11 @@ class RequestsTransport:
             verify=self._verify,
             proxies={"http": proxy, "https": proxy} if proxy else {},
         )
-        headers = combined(_field_lines(response))
+        try:
+            headers = combined(_field_lines(response))
+        except ContradictoryFields:
+            response.close()  # its connection, too
+            raise
         head = _Head(response.status_code, response.reason or "", headers)
         return _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
 
@@ -237,7 +241,7 @@ def _fields(headers: tuple[tuple[str, str], ...]) -> bytes:
 
 
 def _field_lines(response: requests.Response) -> Iterable[tuple[str, str]]:
-    """Return the field lines of a response, each repeated one for itself, if the session tells them."""
+    """Return the field lines of a response, repeated lines one by one where the session has them."""
     lines = getattr(getattr(response.raw, "headers", None), "iteritems", None)  # a custom session may have none
     return response.headers.items() if lines is None else lines()
 

@@ -400,6 +400,28 @@ def test_what_is_asked_for_is_the_same_whoever_made_the_session(origin, path):
     assert asked[1][1]["authorization"] == "Basic bWU6cEB3"
 
 
+def test_a_session_whose_response_contradicts_itself_keeps_no_connection():
+    ended = []
+
+    def contradict(listener):
+        sock, _ = listener.accept()
+        with sock:
+            sock.settimeout(30)
+            sock.recv(4096)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nETag: 1\r\nETag: 2\r\nContent-Length: 5\r\n\r\n")
+            ended.append(sock.recv(1))
+
+    transport = RequestsTransport(type("Theirs", (requests.Session,), {}))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=contradict, args=(listener,))
+        thread.start()
+        with pytest.raises(InvalidResponse, match="two ETag fields that differ") as caught:
+            get(transport, f"http://127.0.0.1:{listener.getsockname()[1]}/a")
+        thread.join(30)
+    assert (ended, caught.value.transient) == ([b""], False)
+    transport.close()
+
+
 def test_a_session_of_another_kind_is_asked_itself(origin):
     asked = []
 
