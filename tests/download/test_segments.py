@@ -232,11 +232,15 @@ def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
 
 
 def test_a_later_helper_that_is_refused_leaves_its_piece_to_the_others(rig):
-    """A server that lets in so many and no more."""
-    full = status(503, times=None).when(lambda request: of_helper(request) and request.number in {2, 3})
-    url = rig.origin.add("/a", Pattern(4 * TOTAL, 1), faults=[full])
+    """A server that lets in so many and no more. It refuses nobody before all have asked: a refusal adds no helper."""
 
-    # No helper waits: the second one may be refused before there is a third.
+    def is_refused(request):
+        if not of_helper(request) or request.number not in {2, 3}:
+            return False
+        rig.origin.wait_for(lambda: len(helpers(rig)) >= 3)
+        return True
+
+    url = rig.origin.add("/a", Pattern(4 * TOTAL, 1), faults=[status(503, times=None).when(is_refused)])
     all_came = front_waits(MIB, lambda: rig.origin.wait_for(lambda: len(helpers(rig)) >= 3))
     arrived = rig.bring(url, connections=4, progress=all_came)
     assert (arrived.data, arrived.fetched.fetched_bytes) == (Pattern(4 * TOTAL, 1).read(), 4 * TOTAL)
