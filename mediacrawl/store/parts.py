@@ -15,6 +15,15 @@ fetched twice. After a power cut only the record counts.
 
 A part too small for a record gets a line in a log when it is complete, see `CompletedLog`.
 
+A newer version of a file is written beside the part: `<name>.new.part`, with its record `<name>.new.json`. Once the
+newer version is complete and verified, it takes the place of the part in these steps:
+
+    part-drop     the record of the old bytes is durably removed
+    part-replace  the new bytes get the name of the old ones, durably
+    part-rename   their record gets the name of the old record
+
+After a crash between these steps, opening the part completes them.
+
 A part is locked (flock) while it is open, so that two processes never write the same part. When a process dies, the
 system releases its locks.
 """
@@ -45,6 +54,7 @@ CHECKPOINT_S = 1.0  # a power cut costs this many seconds of fetching, or twice 
 _WRITE_EVERY_BYTES = 8 * 1024 * 1024  # after this many new bytes writing to the disk is started, ahead of a sync
 RECORDED_FROM_BYTES = 128 * 1024  # below this size a part is not worth a record: it is fetched again
 _VERSION = 1  # of a record
+_NEW = ".new"  # ends the name of a part that is to replace another one
 
 Range = tuple[int, int]  # half-open
 
@@ -73,6 +83,7 @@ class PartRecord(NamedTuple):
         complete_length: length of the complete representation in bytes, None if the server did not send it.
         head: status, final URL and headers of the response, kept for naming the file.
         ranges: half-open ranges that are on the disk, ascending, not touching.
+        seams: offsets within the ranges where the bytes of two responses meet that were not compared with each other.
         resumable: False for a body that was encoded in transit: its offsets cannot be used in a range request.
         in_order: False as soon as a byte was written behind a gap: then the size of the file is meaningless.
     """
@@ -81,6 +92,7 @@ class PartRecord(NamedTuple):
     complete_length: int | None = None
     head: Mapping[str, Any] = {}
     ranges: tuple[Range, ...] = ()
+    seams: tuple[int, ...] = ()
     resumable: bool = True
     in_order: bool = True
 
@@ -234,7 +246,11 @@ class PartFolder:
                 if path.suffix == ".tmp":
                     self._sweep_torn(path)  # before its part: the lock of the part shows that no process is writing
             for path in left:
-                if path.suffix == ".part" and not path.with_suffix(".json").exists():
+                if path.name.endswith(f"{_NEW}.json"):
+                    with suppress(PartInUse), PartFile(self, f"{str(path).removesuffix(f'{_NEW}.json')}.part"):
+                        pass  # opening a part completes the steps of its replacement
+            for path in left:
+                if path.suffix == ".part" and path.exists() and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, str(path)):
                         pass  # closing a part writes its record, or removes a useless part
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
@@ -276,8 +292,13 @@ class PartFile:
         is_new: whether this object has created the file.
     """
 
-    def __init__(self, folder: PartFolder, path: str) -> None:
+    def __init__(self, folder: PartFolder, path: str, *, replaces: PartFile | None = None) -> None:
+        """Open and lock the part at a path; create it if there is none.
+
+        `replaces` is the part whose place this one takes by `take_place`. It is closed together with this one.
+        """
         self._folder = folder
+        self._replaces = replaces
         self.file = path
         self._stem = path.removesuffix(".part")
         self._lock = threading.RLock()  # several threads write segments of one file
@@ -287,14 +308,16 @@ class PartFile:
         self._recorded = False
         self._volume: Any = None  # the log file with the line that says that this part is complete
         self.record: PartRecord | None = None
-        if not self.is_new:  # a new part has no bytes that a record could count
-            try:
+        try:
+            if replaces is None:
+                self._settle_replacement()
+            if not self.is_new:  # a new part has no bytes that a record could count
                 self.record = self._load()
                 # Bytes that a power cut left behind the counted ones must not count once the record has this boot id.
                 self._truncate(self.record.ranges[-1][1] if self.record and self.record.ranges else 0)
-            except BaseException:
-                self._close_file()
-                raise
+        except BaseException:
+            self._close_file()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -344,6 +367,49 @@ class PartFile:
         record = self.record
         return bool(record and record.complete_length is not None and record.prefix == record.complete_length)
 
+    @property
+    def has_replacement(self) -> bool:
+        """Whether bytes of a newer version are kept beside this part."""
+        return not self.is_new and os.path.lexists(f"{self._stem}{_NEW}.json")
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether this part holds a newer version beside another part, whose place it has not taken yet."""
+        return self._replaces is not None
+
+    def replacement(self) -> PartFile:
+        """Open the part for a newer version of the file; create it if there is none.
+
+        This part keeps its bytes and its lock. Closing the replacement closes this part, too.
+        """
+        try:
+            return PartFile(self._folder, f"{self._stem}{_NEW}.part", replaces=self)
+        except OSError as error:
+            raise disk_error(error, self._folder.folder) from None
+
+    def take_place(self) -> None:
+        """Give the bytes and the record of this replacement the names of the old part, whose bytes are deleted.
+
+        The bytes must be complete and verified. After a crash the part is found in its old or in its new state.
+        """
+        old, self._replaces = self._replaces, None
+        assert old is not None
+        self._forget_line()
+        old.make_way(self._stem)
+        self.file = old.file
+        self._stem = self.file.removesuffix(".part")
+        for name in ("path", "_record_path"):
+            self.__dict__.pop(name, None)
+        self.note_whole()
+
+    def make_way(self, new: str) -> None:
+        """Delete the record, give the names of this part to the files `new`, and release the lock."""
+        with _disk_errors(self.file):
+            self._folder.at_step("part-drop")
+            self._drop_record()
+            _take_names(self._folder, new, self._stem)
+        self._unlock()
+
     def begin(self, record: PartRecord) -> None:
         """Drop the old bytes and begin again with the facts of a new response.
 
@@ -353,7 +419,7 @@ class PartFile:
             self._drop_record()
             if self.record is not None or not self.is_new:  # else the file is empty
                 self._truncate(0)
-        self.record = record._replace(ranges=(), in_order=True)
+        self.record = record._replace(ranges=(), seams=(), in_order=True)
         self._unsynced_bytes = self._begun_bytes = 0
         self._checkpoint_at = time.monotonic()
         if record.complete_length and record.complete_length > RECORDED_FROM_BYTES:
@@ -420,6 +486,31 @@ class PartFile:
                 self._begun_bytes = self._unsynced_bytes
                 begin_writing(self._fd)
 
+    def note_seam(self, offset: int) -> None:
+        """Note that the bytes from an offset on are from another response than the bytes before it."""
+        with self._lock:
+            assert self.record is not None
+            self.record = self.record._replace(seams=(*self.record.seams, offset))
+
+    def close_seam(self, offset: int) -> None:
+        """Note that the bytes on both sides of an offset were compared and belong together."""
+        with self._lock:
+            assert self.record is not None
+            self.record = self.record._replace(seams=tuple(seam for seam in self.record.seams if seam != offset))
+
+    def keep_first(self, size_bytes: int) -> None:
+        """Count only the first `size_bytes` bytes, which must be counted, and forget all others."""
+        with self._lock:
+            assert self.record is not None
+            self.record = self.record._replace(ranges=((0, size_bytes),) if size_bytes else (), seams=())
+            if self._recorded:
+                self.checkpoint()
+
+    def has(self, start: int, stop: int) -> bool:
+        """Return whether all bytes of a half-open range are counted."""
+        ranges = self.record.ranges if self.record else ()
+        return any(first <= start and stop <= last for first, last in ranges)
+
     def checkpoint(self) -> None:
         """Make all counted bytes durable, then write the record that counts them."""
         self._folder.at_step("part-sync")
@@ -473,6 +564,9 @@ class PartFile:
         The record is removed first: if the process dies in between, the part counts as empty. Until then the file
         stays locked under its name, so that no other process begins the same part.
         """
+        if not self.is_replacement and self.has_replacement:
+            with PartFile(self._folder, f"{self._stem}{_NEW}.part") as new:
+                new.discard()
         self._drop_record()
         self.record = None
         with _disk_errors(self.file):
@@ -529,14 +623,18 @@ class PartFile:
         if self._fd < 0:
             return
         try:
-            if not self._worth_keeping():
+            if not self.is_worth_keeping:
                 self._drop_record()
                 with _disk_errors(self.file):
                     self.path.unlink(missing_ok=True)
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
-            self._unlock()
+            try:
+                self._unlock()
+            finally:
+                if self._replaces is not None:
+                    self._replaces.close()
 
     def _drop_record(self) -> None:
         """Remove the record durably, before the bytes change: a record restored by a power cut would count others."""
@@ -548,7 +646,9 @@ class PartFile:
             sync_folders([self._folder.folder])
         self._recorded = False
 
-    def _worth_keeping(self) -> bool:
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a later run can use the bytes, and they are enough for a record."""
         enough = self.is_whole or self.written_bytes >= RECORDED_FROM_BYTES
         return bool(self.record and self.record.resumable and enough)
 
@@ -576,6 +676,20 @@ class PartFile:
                 os.close(fd)
                 raise
             os.close(fd)
+
+    def _settle_replacement(self) -> None:
+        """Complete the steps of `take_place` after a crash, or drop a replacement that has no bytes."""
+        new = f"{self._stem}{_NEW}"
+        if not os.path.lexists(f"{new}.json"):
+            return
+        has_record, has_bytes = os.path.lexists(f"{self._stem}.json"), os.path.lexists(f"{new}.part")
+        if has_record and not has_bytes:
+            os.unlink(f"{new}.json")  # noqa: PTH108 - as in `_drop_record`
+        elif not has_record:
+            _take_names(self._folder, new, self._stem)
+            os.close(self._fd)  # the file of the old bytes, or already that of the new ones
+            self._fd = -1
+            self._fd, self.is_new = self._open_locked()
 
     def _open(self) -> tuple[int, bool]:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -648,10 +762,25 @@ class PartFile:
             "complete_length": record.complete_length,
             "head": record.head,
             "ranges": record.ranges if self._folder.durable else (),  # only durable bytes
+            "seams": record.seams,
             "in_order": record.in_order,
             "boot": self._folder.boot,
             "version": _VERSION,
         }
+
+
+def _take_names(folder: PartFolder, new: str, old: str) -> None:
+    """Rename the files of a replacement to the names of the part, in an order that survives a crash.
+
+    The record must not get its new name before the bytes have theirs: it would count the old bytes.
+    """
+    folder.at_step("part-replace")
+    with suppress(FileNotFoundError):  # a crash after this step
+        os.rename(f"{new}.part", f"{old}.part")  # noqa: PTH104
+    sync_folders([folder.folder])
+    folder.at_step("part-rename")
+    with suppress(FileNotFoundError):  # a part too small for a record
+        os.rename(f"{new}.json", f"{old}.json")  # noqa: PTH104
 
 
 def _record_of(raw: dict[str, Any]) -> PartRecord:
@@ -669,6 +798,7 @@ def _record_of(raw: dict[str, Any]) -> PartRecord:
         complete_length=None if length is None else int(length),
         head=dict(raw["head"]),
         ranges=ranges,
+        seams=tuple(int(offset) for offset in raw.get("seams", ())),
         in_order=bool(raw["in_order"]),
     )
 
