@@ -661,6 +661,15 @@ def bare_206(*, times: int | None = 1) -> Fault:
     return _on_answer(change, times, "bare_206", fits=_is_partial)
 
 
+def body_from_0(*, times: int | None = 1) -> Fault:
+    """A 206 whose head is right, and whose body begins with the first byte of the file."""
+
+    def change(answer: Answer) -> None:
+        answer.start, answer.stop = 0, answer.length
+
+    return _on_answer(change, times, "body_from_0", fits=_is_partial)
+
+
 def short_206(n: int, *, times: int | None = 1) -> Fault:
     """206 with only the first n bytes of the asked range, and a Content-Range that says so; legal."""
 

@@ -5,6 +5,7 @@ This module also decides when a body ends before it is complete: after a stop, a
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from mediacrawl.system.pipe import PIPE_BYTES, open_pipe
@@ -72,8 +73,10 @@ class Sink(Protocol):
         """Handle the end of a write; called after each piece. An exception raised here ends the body."""
 
 
-def receive(body: Body, blocks: Iterator[bytes], segment: Segment, sink: Sink, *, splices: bool = False) -> None:
-    """Write a body into its segment until the body ends or the segment is full.
+def receive(
+    body: Body, blocks: Iterator[bytes], segment: Segment, sink: Sink, *, splices: bool = False
+) -> Iterator[bytes]:
+    """Write a body into its segment until the body ends or the segment is full. Return the bytes that follow.
 
     Args:
         body: the source of the bytes after the first block, if `splices` is set.
@@ -83,26 +86,28 @@ def receive(body: Body, blocks: Iterator[bytes], segment: Segment, sink: Sink, *
         splices: move all but the first block within the kernel, without reading them, where that is possible.
     """
     for block in blocks:
-        if _fill(segment, block, sink):
-            return
+        rest = _fill(segment, block, sink)
+        if rest is not None:
+            return itertools.chain([rest], blocks)
         sink.received()
         if splices:
             splices = False
             _splice(body, segment, sink)
             if segment.is_full and not sink.extend(segment):
-                return
+                return blocks
+    return iter(())
 
 
-def _fill(segment: Segment, block: bytes, sink: Sink) -> bool:
-    """Write a block into the segment. Return whether the segment is full and was not extended."""
+def _fill(segment: Segment, block: bytes, sink: Sink) -> bytes | None:
+    """Write a block into the segment. Return the rest of the block if the segment is full and was not extended."""
     while True:
         data = block[: segment.room(len(block))]
         sink.write(segment, data)
         if not segment.is_full:
-            return False
-        if not sink.extend(segment):
-            return True
+            return None
         block = block[len(data) :]
+        if not sink.extend(segment):
+            return block
 
 
 def _splice(body: Body, segment: Segment, sink: Sink) -> None:

@@ -20,16 +20,19 @@ from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.requester import Requester, anywhere
 from mediacrawl.download.resume import (
+    OVERLAP_BYTES,
     Action,
     ConditionalRequest,
     RequestKind,
     Saved,
     decide,
     first_request,
-    overlap_request,
+    is_same_version,
+    range_request,
     whole_request,
 )
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.seams import SeamDiffers, Seams, after_overlap
 from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
 from mediacrawl.download.transfer_policy import Policy, Stall
 from mediacrawl.download.verification import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
@@ -42,9 +45,10 @@ from mediacrawl.errors import (
     MediacrawlError,
     TooLarge,
     TransferError,
+    WrongContent,
     redact_url,
 )
-from mediacrawl.headers import Validators, digests_from_headers
+from mediacrawl.headers import Validators, digests_from_headers, range_header
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
@@ -187,8 +191,8 @@ class Downloader:
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
                 error.last(transfer.lasts_s)
-            return _release_part(part) or error
-        return (_release_part(part) if fetched.part is None else None) or fetched
+            return _release_part(part if transfer is None else transfer.part) or error
+        return (_release_part(transfer.part) if fetched.part is None else None) or fetched
 
     def fsync_completed(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Sync all completed parts to the disk, before the renames that publish them.
@@ -233,7 +237,11 @@ def _record_of(
 
 
 class _Transfer:
-    """The state of one transfer."""
+    """The state of one transfer.
+
+    Attributes:
+        part: the part that the bytes are written to: a newer version is written to a replacement of the given part.
+    """
 
     def __init__(
         self, owner: Downloader, request: TransferRequest, part: PartFile, cancel: Cancel, progress: Progress
@@ -241,22 +249,23 @@ class _Transfer:
         self._owner = owner
         self._policy = owner.policy
         self._request = request
-        self._part = part
+        self.part = part.replacement() if part.has_replacement else part
+        self._seams = Seams(self.part)
         self._cancel = cancel
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._of_file = FileConnections(max(1, request.connections or self._policy.segments.connections))
         self._exchange = self._new_exchange()
         self.host = self._exchange.origin.host
-        self._saved_bytes = part.written_bytes
+        self._saved_bytes = self.part.written_bytes
         self._promised: set[Digest] = set(request.digests)
-        if part.record is not None:
-            self._promised.update(digests_from_headers(part.record.head.get("headers", {})))
+        if self.part.record is not None:
+            self._promised.update(digests_from_headers(self.part.record.head.get("headers", {})))
         self._unchanged: Fetched | None = None
         self._validators: Validators | None = None  # of the version received from its first byte on
         self._refetched = False  # once, after a wrong digest
         self._went_original = False
-        self._begun_anew = False  # after some bytes were received
+        self._has_one_connection = False  # after received bytes were of no use: no more helpers
         self._probes = 0
         self._counting = threading.Lock()
         self._began = owner.clock()
@@ -274,8 +283,8 @@ class _Transfer:
             self._stop_hashing()
 
     def _try(self) -> Fetched:
-        failures, best = 0, self._part.written_bytes
-        is_new = self._part.record is None and self._request.revalidate is None and not self._request.digests
+        failures, best = 0, self.part.written_bytes
+        is_new = self.part.record is None and self._request.revalidate is None and not self._request.digests
         while True:
             try:
                 if is_new:
@@ -287,8 +296,8 @@ class _Transfer:
                     return fetched
                 failures = best = 0  # a digest was wrong: the file is fetched again
             except TransferError as error:
-                failures = 0 if self._part.written_bytes >= best + _PROGRESS_BYTES else failures
-                best = max(best, self._part.written_bytes)
+                failures = 0 if self.part.written_bytes >= best + _PROGRESS_BYTES else failures
+                best = max(best, self.part.written_bytes)
                 failures += 1
                 self._wait_or_raise(error, failures)
 
@@ -312,13 +321,13 @@ class _Transfer:
             self._check_size(len(body))
             validators = Validators.from_headers(answer.headers)
             record = _record_of(answer, validators, len(body))
-            self._part.fill(record, body)
+            self.part.fill(record, body)
         finally:
             self._exchange.close()
         progress = self._progress
         progress.arrive(len(body), len(body), len(body))
         return Fetched(
-            self._part,
+            self.part,
             answer.status,
             record.head["url"],
             record.head["headers"],
@@ -333,30 +342,36 @@ class _Transfer:
     def _fetch_resumable(self) -> None:
         """Send requests until no byte is missing, or the origin reports that the file is unchanged."""
         ask: ConditionalRequest | None = None
-        while not (self._part.is_whole and ask is None):
-            ask = self._attempt(ask or first_request(self._saved(), self._request.revalidate))
-            if ask is None and (self._unchanged or self._part.is_whole):
-                return
+        while self._unchanged is None:
+            try:
+                if ask is None and self.part.is_whole:
+                    self._confirm_seams()
+                    return
+                ask = self._attempt(ask or first_request(self._saved(), self._request.revalidate))
+            except SeamDiffers:
+                self._start_over()
+                self.part.discard()
+                ask = self._ask_whole(over_one_connection=True)
 
     def _saved(self) -> Saved | None:
-        record = self._part.record
+        record = self.part.record
         if record is None or not record.resumable or not record.prefix:
             return None
-        return Saved(record.prefix, record.complete_length, Validators.from_dict(record.validators))
+        validators = Validators.from_dict(record.validators)
+        return Saved(record.prefix, record.complete_length, validators, self.part.gap_stop)
 
     def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
         """Send a request and act on its response. Return the next request if the response requires one."""
         saved = self._saved()
         if saved is not None and ask.kind is not RequestKind.WHOLE:
-            self._hash.follow(self._part.have)
+            self._hash.follow(self.part.have)
         with self._exchange.ask(ask) as (answer, head):
             decision = decide(saved, ask, head)
             match decision.action:
-                case Action.RESUME:
-                    return self._resume(ask, answer, head)
+                case Action.RESUME | Action.COMPARE:
+                    return self._resume(ask, answer, head, is_complete=decision.action is Action.COMPARE)
                 case Action.RESTART:
-                    self._restart(answer, head)
-                    return None
+                    return self._restart(ask, answer, head)
                 case Action.UNCHANGED:
                     self._unchanged = Fetched(
                         None,
@@ -368,7 +383,7 @@ class _Transfer:
                     )
                     return None
                 case Action.COMPLETE:
-                    self._part.note_length(self._part.have)
+                    self.part.note_length(self.part.have)
                     return None
         return self._next_ask(decision, answer, head, saved)
 
@@ -382,23 +397,23 @@ class _Transfer:
         """
         if decision.action is Action.PROBE and saved is not None:
             self._probes += 1
-            return overlap_request(saved) if self._probes <= _PROBES else self._drop()
+            return range_request(saved) if self._probes <= _PROBES else self._ask_whole()
         if decision.action is Action.REFETCH:
-            return self._drop()
+            return self._ask_whole()
         if decision.action is Action.ORIGINAL and not self._went_original:
             self._went_original = True
             return first_request(saved, self._request.revalidate)
         phrase = decision.why if head.status in {200, 203, 206} else answer.reason
         raise HttpStatusError(self._request.url, head.status, phrase)
 
-    def _drop(self) -> ConditionalRequest:
-        self._start_over()
-        self._part.discard()
+    def _ask_whole(self, *, over_one_connection: bool = False) -> ConditionalRequest:
+        """Return a request for the complete representation. The part stays until that is complete and verified."""
+        self._has_one_connection = self._has_one_connection or over_one_connection
         return whole_request()
 
     @cached_property
     def _hash(self) -> RunningHash:
-        return RunningHash(self._part.read_counted, wanted=self._policy.sha256)
+        return RunningHash(self.part.read_counted, wanted=self._policy.sha256)
 
     def _stop_hashing(self) -> None:
         """Stop reading the part for its hash, and discard the state of the hash."""
@@ -411,51 +426,83 @@ class _Transfer:
         self._stop_hashing()
         self._promised = set(self._request.digests)
 
-    def _resume(self, ask: ConditionalRequest, answer: TransportResponse, head: Head) -> ConditionalRequest | None:
-        """Continue at the end of the part, after comparing the overlap, if one was requested again.
+    def _resume(
+        self, ask: ConditionalRequest, answer: TransportResponse, head: Head, *, is_complete: bool
+    ) -> ConditionalRequest | None:
+        """Continue at the end of the part, after comparing the bytes before it.
 
-        Return a request for the complete representation if the overlap differs.
+        If `is_complete`, the body is the complete representation, otherwise the range that was requested. Return a
+        request for the complete representation if the compared bytes differ.
         """
         span = head.content_range
-        assert span is not None
-        assert span.stop is not None
+        start, stop = (0, head.content_length) if is_complete or span is None else (ask.start, span.stop)
+        total = stop if is_complete or span is None else span.complete_length
         self._probes = 0  # this response delivers bytes: only probes in vain are counted
-        if span.complete_length is not None:
-            self._check_size(span.complete_length)
-            self._part.note_length(span.complete_length)
+        if total is not None:
+            self._check_size(total)
+            self.part.note_length(total)
         self._note_promises(answer, head)
+        if is_complete:  # the body has all that follows, and the server has no ranges
+            self.part.keep_first(self.part.have)
+            self._has_one_connection = True
         body = self._body(answer, self._cancel)
-        blocks = body.blocks()
-        if ask.kind is RequestKind.OVERLAP:
-            rest = self._compare_overlap(ask, blocks)
-            if rest is None:
-                return self._drop()
-            blocks = rest
-        stop = min(span.stop, self._part.gap_stop or span.stop)
-        self._receive(body, blocks, Segment(self._part.have, stop), head)
+        rest = self._compared(start, self.part.have, body.blocks())
+        if rest is None:
+            return self._ask_whole(over_one_connection=True)
+        self._close_seams(start)
+        if self.part.gap_stop is not None:
+            stop = min(stop or self.part.gap_stop, self.part.gap_stop)
+        self._receive(body, rest, Segment(self.part.have, stop), head)
+        if stop is None:
+            self.part.note_length(self.part.have)
         # A 206 may have fewer bytes than requested (RFC 9110 15.3.7): the next request is for the rest.
         return None
 
-    def _compare_overlap(self, ask: ConditionalRequest, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
-        """Return the blocks after the overlap, or None if the overlap differs from the bytes on the disk."""
-        offset, have = ask.start, self._part.have
-        for block in blocks:
-            self._cancel.check()
-            shared = min(len(block), have - offset)
-            if block[:shared] != self._part.read(offset, offset + shared):
-                return None
-            offset += shared
-            if offset == have:
-                return itertools.chain([block[shared:]], blocks)
-        raise self._too_short()
+    def _compared(self, start: int, stop: int, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
+        """Return the blocks of a body after the bytes `[start, stop)`; None if these differ from the part's."""
+        try:
+            return after_overlap(self.part, start, stop, blocks)
+        except EOFError:
+            raise self._too_short() from None
 
-    def _restart(self, answer: TransportResponse, head: Head) -> None:
-        """Write the complete representation from this same body, from the first byte on."""
+    def _close_seams(self, start: int) -> None:
+        """Close the seams between `start` and the end of the part, whose bytes a response has confirmed."""
+        for seam in self.part.record.seams if self.part.record else ():
+            if start <= seam < self.part.have:
+                self.part.close_seam(seam)
+
+    def _confirm_seams(self) -> None:
+        """Compare the bytes around each open seam: a connection broke there, or an earlier run was killed.
+
+        Raises:
+            SeamDiffers: the bytes differ, or the server does not send them.
+        """
+        self._seams.check()
+        record = self.part.record
+        assert record is not None
+        for seam in record.seams:
+            start, stop = max(0, seam - OVERLAP_BYTES), seam + self._seams.bytes_beyond(seam)
+            validators = Validators.from_dict(record.validators)
+            fields = (("Range", range_header(start, stop)), ("If-Range", validators.if_range() or ""))
+            with self._exchange.ask(ConditionalRequest(RequestKind.IF_RANGE, start, fields)) as (answer, head):
+                if not is_same_version(head, start, record.complete_length, validators):
+                    raise SeamDiffers
+                if self._compared(start, stop, self._body(answer, self._cancel).blocks()) is None:
+                    raise SeamDiffers
+            self.part.close_seam(seam)
+
+    def _restart(self, ask: ConditionalRequest, answer: TransportResponse, head: Head) -> ConditionalRequest | None:
+        """Write the complete representation from this same body, from the first byte on.
+
+        Return a request without a range if a document came in response to a range: a login page, perhaps.
+        """
         body = self._body(answer, self._cancel, decode=head.is_encoded)
-        blocks = body.blocks()
-        if not self._request.accept_html:
-            refuse_html(self._request.url, answer.headers.get("content-type"))
-            blocks = self._sniffed(blocks)
+        try:
+            blocks = self._checked(body.blocks(), answer, head)
+        except WrongContent:
+            if ask.kind is RequestKind.WHOLE:
+                raise
+            return self._ask_whole()
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
@@ -464,24 +511,39 @@ class _Transfer:
             raise ConnectionLost(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
         # The bytes that this run has fetched are lost. With helpers this could happen again and again, without end.
-        self._begun_anew = self._begun_anew or self._progress.fetched_bytes > 0
+        self._has_one_connection = self._has_one_connection or self._progress.fetched_bytes > 0
         self._start_over()
+        if self.part.is_worth_keeping and not self.part.is_replacement:
+            self.part = self.part.replacement()
+        self._seams = Seams(self.part)
         self._validators = head.validators
         self._note_promises(answer, head)
-        self._part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
+        self.part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:
-            self._part.note_length(self._part.have)
+            self.part.note_length(self.part.have)
+        return None
 
-    def _sniffed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Return the same blocks after checking the first bytes for HTML, before an existing part is overwritten."""
+    def _checked(self, blocks: Iterator[bytes], answer: TransportResponse, head: Head) -> Iterator[bytes]:
+        """Return the same blocks after checking the first bytes, before an existing part is touched.
+
+        Raises:
+            WrongContent: this cannot be the file.
+        """
+        if not self._request.accept_html:
+            refuse_html(self._request.url, answer.headers.get("content-type"))
         beginning = b""
         for block in blocks:
             beginning += block
             if len(beginning) >= SNIFF_BYTES:
                 break
         self._cancel.check()
-        refuse_html(self._request.url, None, beginning)
+        if not self._request.accept_html:
+            refuse_html(self._request.url, None, beginning)
+        if not beginning and self.part.is_worth_keeping and head.validators == Validators():
+            raise WrongContent(
+                self._request.url, f"an empty body came, the {self.part.written_bytes} bytes that are here are kept"
+            )
         return itertools.chain([beginning], blocks)
 
     def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:
@@ -494,9 +556,10 @@ class _Transfer:
         # reading it again.
         unseen = not head.is_encoded and (segment.missing_bytes >= BESIDE_FROM_BYTES or not self._policy.sha256)
         try:
-            receive(body, blocks, segment, _Front(self, segments), splices=unseen)
+            rest = receive(body, blocks, segment, _Front(self, segments), splices=unseen)
             if segment.stop is not None and not segment.is_full:
                 raise self._too_short()
+            self._seams.read_beyond(segment.stop, rest)
             if isinstance(segments, SegmentedFetch):
                 self._exchange.release_connection()  # helpers fetch the rest; connections are counted
                 segments.join()
@@ -505,38 +568,39 @@ class _Transfer:
 
     def write(self, segment: Segment, data: bytes) -> None:
         """Write, hash and count bytes of the front segment."""
-        self._part.write_at(segment.start, data)
+        self.part.write_at(segment.start, data)
         self._hash.update(segment.start, data)
         self._note_written(len(data), segment)
 
     def write_from(self, segment: Segment, pipe: int, size_bytes: int) -> None:
         """Write and count `size_bytes` bytes of the front segment from a pipe; they are hashed later."""
-        self._part.splice_at(segment.start, pipe, size_bytes)
+        self.part.splice_at(segment.start, pipe, size_bytes)
         self._note_written(size_bytes, segment)
 
     def _note_written(self, new_bytes: int, segment: Segment) -> None:
-        self._part.mark((segment.start, segment.start + new_bytes))
+        self.part.mark((segment.start, segment.start + new_bytes))
         segment.advance(new_bytes)
         self._count(new_bytes)
 
     def _count(self, new_bytes: int) -> None:
         """Count bytes that are marked in the part. Bytes without a gap before them are hashed meanwhile."""
-        self._hash.follow(self._part.have)
+        self._hash.follow(self.part.have)
         with self._counting:  # helpers count too
-            record = self._part.record
+            record = self.part.record
             total_bytes = record.complete_length if record is not None else None
-            self._progress.arrive(new_bytes, self._part.written_bytes, total_bytes)
+            self._progress.arrive(new_bytes, self.part.written_bytes, total_bytes)
         self._check_size(self._progress.have_bytes)
 
     def _segments(self, front: Segment, head: Head) -> SegmentedFetch | SingleConnection:
         """Return the helpers for this body: none unless the body is large and its version is certain."""
         policy = self._policy.segments.of(self._request.connections, ranges_refused=head.ranges_refused)
-        if policy.connections <= 1 or self._begun_anew:
+        if policy.connections <= 1 or self._has_one_connection:
             return SingleConnection()
         return SegmentedFetch(
             front,
-            self._part,
-            Validators.from_dict(self._part.record.validators if self._part.record else {}),
+            self.part,
+            self._seams,
+            Validators.from_dict(self.part.record.validators if self.part.record else {}),
             policy,
             new_exchange=self._new_exchange,
             new_body=self._body,
@@ -554,18 +618,20 @@ class _Transfer:
 
         Return None after a first mismatch: the bytes are quarantined, and the file is to be fetched again.
         """
-        record = self._part.record
+        record = self.part.record
         assert record is not None
         validators = self._validators
-        self._part.note_whole()
-        size_bytes = self._part.have
+        self.part.note_whole()
+        size_bytes = self.part.have
         self._hash.finish(size_bytes, self._cancel.check)
         for digest in self._promised:
-            if not self._hash.matches(digest, self._part.blocks(size_bytes)):
+            if not self._hash.matches(digest, self.part.blocks(size_bytes)):
                 self._quarantine(digest)
                 return None
+        if self.part.is_replacement:
+            self.part.take_place()
         return Fetched(
-            self._part,
+            self.part,
             status=int(record.head.get("status", 200)),
             url=str(record.head.get("url", self._request.url)),
             headers=dict(record.head.get("headers", {})),
@@ -579,7 +645,7 @@ class _Transfer:
         )
 
     def _quarantine(self, digest: Digest) -> None:
-        where = self._part.quarantine(self._owner.store.quarantine_folder)
+        where = self.part.quarantine(self._owner.store.quarantine_folder)
         if self._refetched:
             raise DigestMismatch(
                 self._request.url,
@@ -598,13 +664,13 @@ class _Transfer:
 
     def _check_size(self, size_bytes: int) -> None:
         if self._max_bytes and size_bytes > self._max_bytes:
-            self._part.discard()
+            self.part.discard()
             raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes")
 
     def _too_short(self) -> ConnectionLost:
-        total = self._part.record.complete_length if self._part.record else None
+        total = self.part.record.complete_length if self.part.record else None
         return ConnectionLost(
-            self._request.url, f"the body ended early, {self._part.written_bytes} of {total} bytes are here"
+            self._request.url, f"the body ended early, {self.part.written_bytes} of {total} bytes are here"
         )
 
     def _wait_or_raise(self, error: TransferError, failures: int) -> None:

@@ -10,27 +10,38 @@ from typing import NamedTuple
 
 from mediacrawl.headers import Agreement, ContentRange, Validators, range_header
 
-OVERLAP_BYTES = 64 * 1024  # requested again and compared if no validator identifies the bytes
+OVERLAP_BYTES = 16 * 1024  # requested again and compared: a head with the right validators may precede wrong bytes
+UNIDENTIFIED_OVERLAP_BYTES = 64 * 1024  # the same, if no strong validator identifies the bytes
 
 
 class Saved(NamedTuple):
-    """The saved state: the bytes `[0, have)` of a representation with these validators and this length."""
+    """The saved state: the bytes `[0, have)` of a representation with these validators and this length.
+
+    `gap_stop` is the offset of the next saved byte behind `have`; None if there is none.
+    """
 
     have: int
     complete_length: int | None = None
     validators: Validators = Validators()
+    gap_stop: int | None = None
+
+    def range_from(self, start: int) -> str:
+        """Return a Range from `start` on, which includes some of the saved bytes behind the gap."""
+        if self.gap_stop is None or self.complete_length is None:
+            return range_header(start)
+        return range_header(start, min(self.complete_length, self.gap_stop + OVERLAP_BYTES))
 
 
 class RequestKind(Enum):
     """The kind of a request for a representation or a part of it."""
 
     WHOLE = auto()  # no Range
-    IF_RANGE = auto()  # Range from `have` on, if the file is unchanged (If-Range)
-    OVERLAP = auto()  # Range from shortly before `have`, without If-Range, to compare bytes
+    IF_RANGE = auto()  # Range from shortly before `have` on, if the file is unchanged (If-Range)
+    RANGE = auto()  # Range from further before `have` on, without If-Range: only the bytes identify the version
 
 
 class ConditionalRequest(NamedTuple):
-    """One request. `start` is the offset of the first requested byte."""
+    """One request. `start` is the offset of the first requested byte; the bytes before `have` are compared."""
 
     kind: RequestKind
     start: int = 0
@@ -61,10 +72,11 @@ class Head(NamedTuple):
 class Action(Enum):
     """The action that a response requires."""
 
-    RESUME = auto()  # continue with this body (after comparing the overlap, if requested)
+    RESUME = auto()  # compare the overlap, then continue with this body
+    COMPARE = auto()  # this body is complete: compare its beginning with the saved bytes, continue where they end
     RESTART = auto()  # start from the first byte, with this same body
-    REFETCH = auto()  # this body is of no use: drop the saved bytes, request the complete representation
-    PROBE = auto()  # send another request with a plain Range and compare bytes
+    REFETCH = auto()  # this body is of no use: request the complete representation
+    PROBE = auto()  # send another request with a plain Range and compare more bytes
     COMPLETE = auto()  # no byte is missing
     UNCHANGED = auto()  # 304: the existing file is current
     ORIGINAL = auto()  # the redirect's target has expired: start again at the original URL
@@ -85,16 +97,17 @@ def first_request(saved: Saved | None, revalidate: Validators | None = None) -> 
         return ConditionalRequest(RequestKind.WHOLE, headers=tuple(conditional.items()))
     if_range = saved.validators.if_range()
     if if_range is None:
-        return overlap_request(saved)
+        return range_request(saved)
+    start = max(0, saved.have - OVERLAP_BYTES)
     return ConditionalRequest(
-        RequestKind.IF_RANGE, saved.have, (("Range", range_header(saved.have)), ("If-Range", if_range))
+        RequestKind.IF_RANGE, start, (("Range", saved.range_from(start)), ("If-Range", if_range))
     )
 
 
-def overlap_request(saved: Saved) -> ConditionalRequest:
-    """Return a request with a plain Range from shortly before the end of the saved bytes, to compare bytes."""
-    start = max(0, saved.have - OVERLAP_BYTES)
-    return ConditionalRequest(RequestKind.OVERLAP, start, (("Range", range_header(start)),))
+def range_request(saved: Saved) -> ConditionalRequest:
+    """Return a request with a plain Range from before the end of the saved bytes, to compare more of them."""
+    start = max(0, saved.have - UNIDENTIFIED_OVERLAP_BYTES)
+    return ConditionalRequest(RequestKind.RANGE, start, (("Range", saved.range_from(start)),))
 
 
 def whole_request() -> ConditionalRequest:
@@ -113,7 +126,7 @@ def decide(saved: Saved | None, ask: ConditionalRequest, head: Head) -> Decision
         case 206:
             return _decide_206(saved, ask, head)
         case 200:
-            return _decide_200(saved, ask, head)
+            return _decide_200(saved, head)
         case 416:
             return _decide_416(saved, ask, head)
     return Decision(Action.REJECT, f"HTTP {head.status}")
@@ -159,7 +172,7 @@ def _decide_206(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
     match saved.validators.compare(head.validators):
         case Agreement.DIFFERENT:
             return Decision(Action.REFETCH, "206 of another version")
-        case Agreement.UNKNOWN if ask.kind is not RequestKind.OVERLAP:
+        case Agreement.UNKNOWN if ask.kind is not RequestKind.RANGE:
             return Decision(Action.PROBE, "206 that does not say of which version it is")
     return Decision(Action.RESUME, "206 of the same version at the right place")
 
@@ -188,13 +201,39 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     return None
 
 
-def _decide_200(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:
+def _decide_200(saved: Saved, head: Head) -> Decision:
     mine, theirs = saved.validators.etag, head.validators.etag
     same = mine is not None and theirs is not None and mine.strong_match(theirs)
-    length_agrees = saved.complete_length is None or head.content_length in (None, saved.complete_length)
-    if ask.kind is RequestKind.IF_RANGE and same and length_agrees and not head.ranges_refused:
-        return Decision(Action.PROBE, "200 to If-Range with the same strong ETag")
-    return Decision(Action.RESTART, "200: changed, or no ranges here")
+    if not same or head.is_encoded:
+        return Decision(Action.RESTART, "200: changed, or no ranges here")
+    known = None not in (head.content_length, saved.complete_length)
+    if known and head.content_length != saved.complete_length:
+        return Decision(
+            Action.REJECT,
+            f"{head.content_length} bytes came under the ETag of {saved.complete_length} bytes;"
+            f" the {saved.have} bytes that are here are kept",
+        )
+    if head.content_length is None and saved.complete_length is not None:
+        return Decision(Action.RESTART, "200 of the same strong ETag and an unknown length")
+    if head.content_length is not None and head.content_length < saved.have:
+        return Decision(
+            Action.REJECT, f"{head.content_length} bytes came under the ETag of the {saved.have} bytes that are here"
+        )
+    return Decision(Action.COMPARE, "200 of the same strong ETag and length")
+
+
+def is_same_version(head: Head, start: int, complete_length: int | None, validators: Validators) -> bool:
+    """Return whether a response is certainly a part from `start` on of the version that the arguments describe."""
+    span = head.content_range
+    return (
+        head.status == 206
+        and span is not None
+        and span.start == start
+        and span.complete_length == complete_length
+        and not head.is_encoded
+        and not head.is_multipart
+        and validators.compare(head.validators) is Agreement.SAME
+    )
 
 
 def _decide_416(saved: Saved, ask: ConditionalRequest, head: Head) -> Decision:

@@ -12,9 +12,11 @@ than requesting it.
 One strong validator holds for all connections. A helper sends the validator as If-Range, and expects a 206 response
 with exactly the requested range. On any other response the helper ends and returns its piece: another helper takes
 the piece, or the front segment is extended over it. A piece that is left at the end is a gap, and the transfer
-requests the gap like any other missing part. If all helpers start at once, the second helper starts only after the
-first has received the expected response. Until then the front does not end either: a server without support for
-ranges costs nothing.
+requests the gap like any other missing part. Each request covers some bytes behind the end of its segment. They are
+compared with the bytes of the next segment, see `Seams`: a server may send other bytes than its heads name.
+
+If all helpers start at once, the second helper starts only after the first has received the expected response. Until
+then the front does not end either: a server without support for ranges costs nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from mediacrawl.download.body import receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.host_slots import HostSlots
-from mediacrawl.download.resume import ConditionalRequest, RequestKind
+from mediacrawl.download.resume import OVERLAP_BYTES, ConditionalRequest, RequestKind, is_same_version
+from mediacrawl.download.seams import SeamDiffers, after_overlap
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, TransferError
-from mediacrawl.headers import Agreement, range_header
+from mediacrawl.headers import range_header
 from mediacrawl.transport.connection_limits import NoPermit
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.body import Body
     from mediacrawl.download.requester import Requester
-    from mediacrawl.download.resume import Head
+    from mediacrawl.download.seams import Seams
     from mediacrawl.headers import Validators
     from mediacrawl.store.parts import PartFile
     from mediacrawl.transport.base import TransportResponse
@@ -147,15 +150,23 @@ class _Crowded(Exception):
 class _Helper:
     """The sink for the bytes that a helper receives, see `body.Sink`."""
 
-    def __init__(self, segments: SegmentedFetch, part: PartFile, *, stays: bool) -> None:
+    def __init__(self, segments: SegmentedFetch, part: PartFile, *, stays: bool, is_compared: bool) -> None:
+        """Create the sink for one segment.
+
+        `is_compared` says that the bytes before the segment were compared; otherwise its start is noted as a seam.
+        """
         self._segments = segments
         self._part = part
         self._stays = stays
+        self._notes_seam = not is_compared
 
     def write(self, segment: Segment, data: bytes) -> None:
         with segment.writing:
             if segment.is_fenced:
                 raise Interrupted("the transfer has ended")
+            if self._notes_seam:
+                self._notes_seam = False
+                self._part.note_seam(segment.start)
             self._part.write_at(segment.start, data)
             self._segments.written(segment, len(data))
 
@@ -190,6 +201,7 @@ class SegmentedFetch:
         self,
         front: Segment,
         part: PartFile,
+        seams: Seams,
         validators: Validators,
         policy: SegmentPolicy,
         *,
@@ -212,6 +224,7 @@ class SegmentedFetch:
         self._segments_under_way = [front]  # segments that are being fetched
         self._left: list[Segment] = []  # unassigned segments, ascending
         self._part = part
+        self._seams = seams
         self._validators = validators
         self._policy = policy
         self._new_exchange = new_exchange
@@ -229,7 +242,7 @@ class SegmentedFetch:
         self._lock = threading.Lock()
         self._growing = threading.Lock()
         self._answered = threading.Event()  # set when the first helper has a response, or has ended
-        self._error: MachineError | None = None
+        self._error: MachineError | SeamDiffers | None = None
         self._may_grow = policy.connections > 1 and validators.if_range() is not None
         self._began_at = self._measured_at = clock()
         self._began_bytes = self._measured_bytes = part.written_bytes
@@ -237,7 +250,11 @@ class SegmentedFetch:
         self._latency_s = 0.0  # of the last request
 
     def consider(self) -> None:
-        """Add a helper if one is due and pays; called after each block. Raises the `MachineError` of a helper."""
+        """Add a helper if one is due and pays; called after each block.
+
+        Raises:
+            MachineError, SeamDiffers: raised by a helper.
+        """
         if self._error is not None:
             raise self._error
         if self._may_grow and not (self._all_at_once and self._threads and not self._answered.is_set()):
@@ -395,7 +412,7 @@ class SegmentedFetch:
             with self._lock:
                 self._sent_away += 1
                 self._try_at = self._clock() + max(self._policy.measure_s, _TRY_AGAIN_S)
-        except MachineError as error:
+        except (MachineError, SeamDiffers) as error:
             self._error = error
             self._over.set()
         except MediacrawlError:
@@ -417,19 +434,43 @@ class SegmentedFetch:
     def _fetch_one(self, segment: Segment, *, is_front: bool) -> None:
         if_range = self._validators.if_range()
         assert if_range is not None
-        span = range_header(segment.start, segment.stop)
-        ask = ConditionalRequest(RequestKind.IF_RANGE, segment.start, (("Range", span), ("If-Range", if_range)))
+        assert segment.stop is not None
+        start = max(0, segment.start - OVERLAP_BYTES)
+        if not self._part.has(start, segment.start):  # another connection fetches these bytes
+            start = segment.start
+        span = range_header(start, segment.stop + self._seams.bytes_beyond(segment.stop))
+        ask = ConditionalRequest(RequestKind.IF_RANGE, start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
         # `ask` watches the response: when all helpers must end, a blocked helper does not delay the others.
         with exchange.ask(ask) as (answer, head):
-            if not self._is_mine(head, segment):
+            record = self._part.record
+            total = record.complete_length if record is not None else None
+            if not is_same_version(head, start, total, self._validators):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             self._latency_s = exchange.latency_s or 0.0
             self._add_all()
             body = self._new_body(answer, self._over)
-            receive(body, body.blocks(), segment, _Helper(self, self._part, stays=is_front))
+            self._receive(body, start, segment, is_front=is_front)
         if not segment.is_full:
             raise TransferError("", "a segment ended early")
+
+    def _receive(self, body: Body, start: int, segment: Segment, *, is_front: bool) -> None:
+        """Write a body that begins at `start` into its segment, and compare its bytes before and behind the segment.
+
+        Raises:
+            SeamDiffers: other bytes are on the disk.
+        """
+        try:
+            blocks = after_overlap(self._part, start, segment.start, body.blocks())
+        except EOFError:
+            return
+        if blocks is None:
+            raise SeamDiffers
+        sink = _Helper(self, self._part, stays=is_front, is_compared=start < segment.start)
+        rest = receive(body, blocks, segment, sink)
+        if segment.is_full:
+            self._seams.read_beyond(segment.stop, rest)
+        self._seams.check()
 
     def written(self, segment: Segment, size_bytes: int) -> None:
         """Count bytes that a helper has written to the part."""
@@ -443,15 +484,3 @@ class SegmentedFetch:
             raise _Crowded(has_left=True)
         if self._yields(self._host):
             raise _Crowded(has_left=False)
-
-    def _is_mine(self, head: Head, segment: Segment) -> bool:
-        body, record = head.content_range, self._part.record
-        return (
-            head.status == 206
-            and body is not None
-            and record is not None
-            and body.start == segment.start
-            and body.complete_length == record.complete_length
-            and not head.is_encoded
-            and self._validators.compare(head.validators) is Agreement.SAME
-        )

@@ -19,6 +19,7 @@ from origin import (
     Fault,
     Pattern,
     bare_206,
+    body_from_0,
     body_without_end,
     chunked,
     close_delimited,
@@ -59,12 +60,13 @@ from mediacrawl.download import downloader
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.progress import Progress
-from mediacrawl.download.resume import OVERLAP_BYTES
+from mediacrawl.download.resume import OVERLAP_BYTES, UNIDENTIFIED_OVERLAP_BYTES
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import (
     ConnectError,
     ConnectionLost,
     DigestMismatch,
+    DiskFull,
     HttpStatusError,
     Interrupted,
     RedirectRefused,
@@ -74,12 +76,13 @@ from mediacrawl.errors import (
     WrongContent,
 )
 from mediacrawl.headers import Validators, digest_from_hex
-from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFolder, PartInUse
+from mediacrawl.ledger.base import Entry
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFile, PartFolder, PartInUse
 
 TOTAL, HAVE = 700_000, 400_000
 BODY, OTHER = Pattern(TOTAL, 1), Pattern(TOTAL, 2)
 TAG, DAY = '"p1-700000"', "Tue, 02 Jan 2024 03:04:05 GMT"  # what the origin says of BODY
-REST, OVERLAP, WHOLE = f"bytes={HAVE}-", f"bytes={HAVE - OVERLAP_BYTES}-", None
+REST, OVERLAP, WHOLE = f"bytes={HAVE - OVERLAP_BYTES}-", f"bytes={HAVE - UNIDENTIFIED_OVERLAP_BYTES}-", None
 ETAG, DATE, BOTH, NEITHER = {"etag": TAG}, {"modified": DAY}, {"etag": TAG, "modified": DAY}, {}
 HAVE_ALL = {"have": TOTAL, "total": None}
 
@@ -120,10 +123,12 @@ TABLE = {
     "206 with the ETag alone": Row(BOTH, [bare_206()], [(REST, TAG, 206)]),
     "206 tells a total that was not known": Row(BOTH, [], [(REST, TAG, 206)], total=None),
     "206 does not tell the total": Row(
-        BOTH, [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")], [(REST, TAG, 206)]
+        BOTH, [header("Content-Range", f"bytes {HAVE - OVERLAP_BYTES}-{TOTAL - 1}/*")], [(REST, TAG, 206)]
     ),
     "206 with less than was asked for": Row(
-        BOTH, [short_206(100_000)], [(REST, TAG, 206), (f"bytes={HAVE + 100_000}-", TAG, 206)]
+        BOTH,
+        [short_206(100_000 + OVERLAP_BYTES)],
+        [(REST, TAG, 206), (f"bytes={HAVE + 100_000 - OVERLAP_BYTES}-", TAG, 206)],
     ),
     # 206 | anything else | restart from 0
     "206 starts before": Row(BOTH, [wrong_start(-1)], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
@@ -147,7 +152,7 @@ TABLE = {
         {"etag": TAG, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}, [], [(REST, TAG, 206)], says=BOTH
     ),
     "206 in another dialect": Row(
-        BOTH, [header("Content-Range", f"bytes={HAVE}-{TOTAL - 1}/{TOTAL}")], [(REST, TAG, 206)]
+        BOTH, [header("Content-Range", f"bytes={HAVE - OVERLAP_BYTES}-{TOTAL - 1}/{TOTAL}")], [(REST, TAG, 206)]
     ),
     "200 that is a 206": Row(BOTH, [partial_200()], [(REST, TAG, 200)]),
     "200 that is a 206 of another version": Row(
@@ -162,7 +167,7 @@ TABLE = {
     "206 encoded": Row(BOTH, [header("Content-Encoding", "gzip")], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0),
     "206 with no total anywhere": Row(
         BOTH,
-        [header("Content-Range", f"bytes {HAVE}-{TOTAL - 1}/*")],
+        [header("Content-Range", f"bytes {HAVE - OVERLAP_BYTES}-{TOTAL - 1}/*")],
         [(REST, TAG, 206), (WHOLE, None, 200)],
         total=None,
         saved=0,
@@ -194,31 +199,31 @@ TABLE = {
         {"etag": 'W/"old"'}, [], [(OVERLAP, None, 206), (WHOLE, None, 200)], says={"etag": f"W/{TAG}"}, **RESTARTED
     ),
     "an overlap that the server cuts short for ever": Row(
-        NEITHER, [short_206(OVERLAP_BYTES, times=None)], [(OVERLAP, None, 206), (WHOLE, None, 200)], saved=0
+        NEITHER,
+        [short_206(UNIDENTIFIED_OVERLAP_BYTES, times=None)],
+        [(OVERLAP, None, 206), (WHOLE, None, 200)],
+        saved=0,
     ),
     "an overlap that the server cuts short, with a byte of news": Row(
         NEITHER,
-        [short_206(OVERLAP_BYTES + 1)],
-        [(OVERLAP, None, 206), (f"bytes={HAVE + 1 - OVERLAP_BYTES}-", None, 206)],
+        [short_206(UNIDENTIFIED_OVERLAP_BYTES + 1)],
+        [(OVERLAP, None, 206), (f"bytes={HAVE + 1 - UNIDENTIFIED_OVERLAP_BYTES}-", None, 206)],
     ),
     "an overlap without ranges": Row(NEITHER, [ignore_range()], [(OVERLAP, None, 200)], saved=0),
-    # 200 | validators and total agree (the server just does not do ranges) | restart, using this very body
-    "200, as there are no ranges": Row(
-        BOTH, [ignore_range(), header("Accept-Ranges", "none")], [(REST, TAG, 200)], saved=0
-    ),
     "200 of the same date": Row(DATE, [ignore_range()], [(REST, DAY, 200)], saved=0),
-    # 200 to If-Range, same strong ETag | ask once more with a plain Range, compare, then decide
-    "200 to If-Range, same strong ETag": Row(
-        BOTH, [full_200_to_if_range()], [(REST, TAG, 200), (OVERLAP, None, 206)]
+    # 200 | same strong ETag and length | compare with the part, continue where it ends
+    "200, as there are no ranges": Row(BOTH, [ignore_range(), header("Accept-Ranges", "none")], [(REST, TAG, 200)]),
+    "200 to If-Range, same strong ETag": Row(BOTH, [full_200_to_if_range()], [(REST, TAG, 200)]),
+    "200 of the same strong ETag, no total was known": Row(BOTH, [ignore_range()], [(REST, TAG, 200)], total=None),
+    "203 of the same strong ETag": Row(BOTH, [ignore_range(), non_authoritative()], [(REST, TAG, 203)]),
+    "200 of the same strong ETag, other bytes": Row(
+        BOTH, [full_200_to_if_range()], [(REST, TAG, 200), (WHOLE, None, 200)], **RESTARTED
     ),
-    "200 to If-Range and to the plain Range": Row(
-        BOTH, [ignore_range(times=2)], [(REST, TAG, 200), (OVERLAP, None, 200)], saved=0
-    ),
-    "200 to If-Range, same strong ETag, other bytes": Row(
-        BOTH,
-        [full_200_to_if_range()],
-        [(REST, TAG, 200), (OVERLAP, None, 206), (WHOLE, None, 200)],
-        **RESTARTED,
+    "200 of the same strong ETag, but in chunks": Row(BOTH, [ignore_range(), chunked()], [(REST, TAG, 200)], saved=0),
+    # 206 | a truthful head, other bytes
+    "206 that agrees in all but its bytes": Row(BOTH, [], [(REST, TAG, 206), (WHOLE, None, 200)], **RESTARTED),
+    "206 that agrees in all, with the body from the first byte on": Row(
+        BOTH, [body_from_0()], [(REST, TAG, 206), (WHOLE, None, 200)], saved=0
     ),
     # 200 | validator differs | restart, using this very body
     "200 of another ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=BOTH, **RESTARTED),
@@ -230,26 +235,40 @@ TABLE = {
         **RESTARTED,
     ),
     "200 that has lost its ETag": Row({"etag": '"old"'}, [], [(REST, '"old"', 200)], says=NEITHER, **RESTARTED),
-    "200 of the same ETag, another length": Row(
-        ETAG, [ignore_range()], [(REST, TAG, 200)], total=TOTAL + 1, **RESTARTED
-    ),
     "200 encoded": Row({"etag": '"old"'}, [encode_gzip()], [(REST, '"old"', 200)], says=ETAG, **RESTARTED),
+    # The range begins before the end, so that there is always something to send
+    "nothing is missing, though no length was known": Row(
+        BOTH, [], [(f"bytes={TOTAL - OVERLAP_BYTES}-", TAG, 206)], saved=TOTAL, **HAVE_ALL
+    ),
+    "no validators, and nothing is missing": Row(
+        NEITHER, [], [(f"bytes={TOTAL - UNIDENTIFIED_OVERLAP_BYTES}-", None, 206)], saved=TOTAL, **HAVE_ALL
+    ),
     # 416 | `bytes */N`, N equals `have`, validator agrees | complete: verify and publish
-    "416 at the end": Row(ETAG, [header("ETag", TAG)], [(f"bytes={TOTAL}-", TAG, 416)], saved=TOTAL, **HAVE_ALL),
-    "416 at the end without validators": Row(
-        BOTH,
-        [],
-        [(f"bytes={TOTAL}-", TAG, 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)],
+    "416 at the end": Row(
+        ETAG,
+        [lying_416(TOTAL), header("ETag", TAG)],
+        [(f"bytes={TOTAL - OVERLAP_BYTES}-", TAG, 416)],
         saved=TOTAL,
         **HAVE_ALL,
     ),
-    "no validators, and nothing is missing": Row(
-        NEITHER, [], [(f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206)], saved=TOTAL, **HAVE_ALL
+    "416 at the end without validators": Row(
+        BOTH,
+        [lying_416(TOTAL)],
+        [
+            (f"bytes={TOTAL - OVERLAP_BYTES}-", TAG, 416),
+            (f"bytes={TOTAL - UNIDENTIFIED_OVERLAP_BYTES}-", None, 206),
+        ],
+        saved=TOTAL,
+        **HAVE_ALL,
     ),
     "416 at the end without validators, other bytes": Row(
         {"etag": '"old"'},
         [lying_416(TOTAL)],
-        [(f"bytes={TOTAL}-", '"old"', 416), (f"bytes={TOTAL - OVERLAP_BYTES}-", None, 206), (WHOLE, None, 200)],
+        [
+            (f"bytes={TOTAL - OVERLAP_BYTES}-", '"old"', 416),
+            (f"bytes={TOTAL - UNIDENTIFIED_OVERLAP_BYTES}-", None, 206),
+            (WHOLE, None, 200),
+        ],
         says=NEITHER,
         **(RESTARTED | HAVE_ALL),
     ),
@@ -262,7 +281,7 @@ TABLE = {
     "416 at the end of another version": Row(
         {"etag": '"old"'},
         [lying_416(TOTAL), header("ETag", TAG)],
-        [(f"bytes={TOTAL}-", '"old"', 416), (WHOLE, None, 200)],
+        [(f"bytes={TOTAL - OVERLAP_BYTES}-", '"old"', 416), (WHOLE, None, 200)],
         says=ETAG,
         **(RESTARTED | HAVE_ALL),
     ),
@@ -305,14 +324,14 @@ def test_a_resumed_file_costs_the_missing_bytes_and_no_more(rig, path):
     rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
     assert rig.bring(rig.origin.url(path)).data == BODY.read()
     assert url.endswith("/a")
-    assert rig.origin.bytes_sent("/a") == TOTAL - HAVE
+    assert rig.origin.bytes_sent("/a") == TOTAL - HAVE + OVERLAP_BYTES
 
 
 def test_a_comparison_costs_64_kib_more(rig):
     url = rig.origin.add("/a", BODY, **served())
     rig.plant(BODY.read(0, HAVE), total=TOTAL)
     assert rig.bring(url).data == BODY.read()
-    assert rig.origin.bytes_sent() == TOTAL - HAVE + OVERLAP_BYTES
+    assert rig.origin.bytes_sent() == TOTAL - HAVE + UNIDENTIFIED_OVERLAP_BYTES
 
 
 @pytest.mark.parametrize(("code", "again"), [(401, BODY), (403, BODY), (410, BODY)])
@@ -381,20 +400,17 @@ def test_a_body_that_ends_early_is_resumed_within_the_run(rig, cut):
     assert rig.asks("/a")[1][1] == TAG
 
 
-def test_no_byte_is_fetched_twice_however_often_the_connection_breaks(rig):
-    url = rig.origin.add("/a", BODY, faults=[drop_after(100_000, times=6)])
+def test_a_connection_that_breaks_costs_16_kib_however_often_it_does(rig):
+    url = rig.origin.add("/a", BODY, faults=[drop_after(100_000), drop_after(100_000 + OVERLAP_BYTES, times=5)])
     arrived = rig.bring(url)
     assert arrived.data == BODY.read()
-    assert rig.origin.bytes_sent() == TOTAL
-    assert [ask[0] for ask in rig.asks("/a")] == [None, *(f"bytes={n}00000-" for n in range(1, 7))]
+    assert rig.origin.bytes_sent() == TOTAL + 6 * OVERLAP_BYTES
+    starts = (n * 100_000 - OVERLAP_BYTES for n in range(1, 7))
+    assert [ask[0] for ask in rig.asks("/a")] == [None, *(f"bytes={start}-" for start in starts)]
 
 
-@pytest.mark.parametrize(
-    "nature",
-    [[full_200_to_if_range(times=None)], [drop_header("ETag", times=None), bare_206(times=None)]],
-    ids=["200 to If-Range", "bare 206"],
-)
-def test_a_server_that_needs_a_comparison_each_time_never_costs_what_is_there(rig, nature):
+def test_a_server_that_needs_a_longer_comparison_each_time_never_costs_what_is_there(rig):
+    nature = [drop_header("ETag", times=None), bare_206(times=None)]
     cut = drop_after(100_000, times=5).when(lambda request: "if-range" not in request.headers)
     url = rig.origin.add("/a", BODY, faults=[*nature, cut])
     arrived = rig.bring(url)
@@ -406,7 +422,7 @@ def test_a_server_that_needs_a_comparison_each_time_never_costs_what_is_there(ri
 def test_a_small_file_is_resumed_within_the_run_too(rig):
     url = rig.origin.add("/a", Pattern(1000, 1), faults=[drop_after(600)])
     assert rig.bring(url).data == Pattern(1000, 1).read()
-    assert rig.asks("/a")[1][:2] == ("bytes=600-", '"p1-1000"')
+    assert rig.asks("/a")[1][:2] == ("bytes=0-", '"p1-1000"')
 
 
 def test_a_server_that_breaks_off_without_a_new_byte_is_given_up_and_the_part_is_kept(rig):
@@ -513,7 +529,7 @@ rarely = pytest.mark.slow
         pytest.param(chunked(), [ignore_range(times=None)], id="chunked, ignores Range", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("length", [TOTAL, TOTAL - 1, TOTAL + 1, HAVE, HAVE - 1, 1, 0])
+@pytest.mark.parametrize("length", [TOTAL, TOTAL - 1, TOTAL + 1, HAVE, HAVE - 1, 1])
 @pytest.mark.parametrize("kind", VALIDATORS)
 def test_a_resource_that_changed_between_two_runs_is_never_spliced(rig, framing, kind, length, obedience):
     first = [framing] if framing else []
@@ -689,10 +705,11 @@ def test_the_digest_of_an_encoded_body_says_nothing_of_what_is_kept(rig):
 @pytest.mark.parametrize("planted", [HAVE, TOTAL])
 def test_a_digest_that_an_earlier_run_was_promised_still_counts(rig, planted):
     url = rig.origin.add("/a", BODY)  # its 206 tells of no digest
-    rig.plant(OTHER.read(0, planted), total=TOTAL, **BOTH, headers={"repr-digest": repr_digest(BODY)})
+    damaged = OTHER.read(0, HAVE - OVERLAP_BYTES) + BODY.read(HAVE - OVERLAP_BYTES)  # where nothing is compared
+    rig.plant(damaged[:planted], total=TOTAL, **BOTH, headers={"repr-digest": repr_digest(BODY)})
     assert rig.publish(rig.fetch(url)) == BODY.read()
     (bad,) = rig.store.quarantine_folder.iterdir()
-    assert bad.read_bytes() == OTHER.read(0, planted) + BODY.read(planted)
+    assert bad.read_bytes() == damaged
 
 
 def test_the_promised_digest_is_kept_with_the_part(rig):
@@ -741,10 +758,114 @@ def test_a_page_does_not_cost_the_part_that_is_there(rig, kind, framing):
 
 
 def test_a_login_page_instead_of_the_rest_does_not_cost_the_part_either(rig):
-    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), html_instead().after(1)])
+    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), html_instead(times=None).after(1)])
     with pytest.raises(WrongContent):
         rig.fetch(url)
     assert rig.planted_bytes() == HAVE
+    assert rig.asks("/a") == [(None, None, 200), (REST, TAG, 200), (None, None, 200)]
+
+
+def test_a_page_in_response_to_a_range_does_not_come_to_a_request_without_one(rig):
+    url = rig.origin.add("/a", BODY, faults=[html_instead()])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    assert rig.bring(url).data == BODY.read()
+    assert rig.asks("/a") == [(REST, TAG, 200), (None, None, 200)]
+
+
+@pytest.mark.parametrize("length", [TOTAL + 1, TOTAL - 1, 1, 0])
+def test_another_length_under_the_same_strong_etag_is_a_failure_and_the_part_stays(rig, length):
+    url = rig.origin.add("/a", Pattern(length, 2), etag=TAG, last_modified=False, faults=[ignore_range(times=None)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **ETAG)
+    with pytest.raises(HttpStatusError, match=f"{length} bytes came under the ETag of {TOTAL} bytes"):
+        rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+    rig.origin.replace("/a", BODY)
+    assert rig.bring(url).fetched.saved_bytes == HAVE
+
+
+@pytest.mark.parametrize("planted", [BOTH, DATE, NEITHER])
+@pytest.mark.parametrize("framing", [[], [chunked(times=None)], [close_delimited(times=None)]], ids=names)
+def test_an_empty_body_without_validators_is_no_newer_version(rig, planted, framing):
+    url = rig.origin.add("/a", b"", faults=framing, **served())
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **planted)
+    with pytest.raises(WrongContent, match=f"an empty body came, the {HAVE} bytes that are here are kept"):
+        rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+    rig.origin.replace("/a", BODY)
+    assert rig.bring(url).data == BODY.read()
+
+
+def test_an_empty_file_of_another_version_is_one(rig):
+    url = rig.origin.add("/a", b"")
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    assert rig.bring(url).data == b""
+
+
+# --- a newer version is written beside the part ------------------------------------------------------
+
+
+def test_a_newer_version_that_breaks_off_is_continued_by_the_next_run_and_the_part_stays_meanwhile(rig):
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(200_000)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    rig.interrupt(url, at=200_000)
+    assert rig.planted_bytes() == HAVE
+    arrived = rig.bring(url)
+    assert (arrived.data, arrived.fetched.saved_bytes) == (OTHER.read(), 200_000)
+
+
+def test_a_newer_version_of_which_little_came_leaves_nothing_but_the_part(rig):
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(1000)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    left = rig.leftovers()
+    rig.interrupt(url, at=1000)
+    assert rig.leftovers() == left
+    rig.origin.replace("/a", BODY)
+    assert rig.bring(url).fetched.saved_bytes == HAVE
+
+
+def test_a_third_version_replaces_the_second_and_the_part_stays_until_it_is_complete(rig):
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(200_000)])
+    rig.interrupt(url, at=200_000)
+    third = Pattern(TOTAL, 3)
+    rig.origin.replace("/a", third, faults=[drop_after(150_000)])
+    with pytest.raises(ConnectionLost):
+        rig.fetch(url, downloader=rig.downloader(backoff=Backoff(times=0)))
+    assert rig.planted_bytes() == HAVE
+    arrived = rig.bring(url)
+    assert (arrived.data, arrived.fetched.saved_bytes) == (third.read(), 150_000)
+
+
+def test_a_newer_version_with_a_wrong_digest_does_not_cost_the_part(rig):
+    url = rig.origin.add("/a", OTHER, headers={"Repr-Digest": repr_digest(Pattern(TOTAL, 3))})
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    with pytest.raises(DigestMismatch):
+        rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+
+
+def test_a_full_disk_does_not_cost_the_part(rig, monkeypatch):
+    url = rig.origin.add("/a", OTHER)
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+
+    def full(*_):
+        raise DiskFull("no space left")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(PartFile, "write_at", full)
+        with pytest.raises(DiskFull):
+            rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+    assert rig.bring(url).data == OTHER.read()
+
+
+def test_what_is_forgotten_takes_the_newer_version_with_it(rig):
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(200_000)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    rig.interrupt(url, at=200_000)
+    rig.archive.ledger.record_wanted([Entry(KEY, url, path="file.bin")], 0)
+    rig.archive.forget([KEY])
+    assert rig.leftovers() == []
 
 
 def test_a_page_that_is_wanted_is_a_file(rig):

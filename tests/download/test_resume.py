@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mediacrawl.download.resume import (
     OVERLAP_BYTES,
+    UNIDENTIFIED_OVERLAP_BYTES,
     Action,
     ConditionalRequest,
     Head,
@@ -15,13 +16,14 @@ from mediacrawl.download.resume import (
     Saved,
     decide,
     first_request,
-    overlap_request,
+    range_request,
     whole_request,
 )
 from mediacrawl.headers import ContentRange, ETag, Validators
 
 HAVE, TOTAL = 100_000, 300_000
-START = HAVE - OVERLAP_BYTES  # of an overlap
+START = HAVE - OVERLAP_BYTES  # of a request with If-Range
+PLAIN = HAVE - UNIDENTIFIED_OVERLAP_BYTES  # of one without
 DAY, NEXT_DAY = "Tue, 02 Jan 2024 03:04:05 GMT", "Wed, 03 Jan 2024 03:04:05 GMT"
 NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
 
@@ -43,7 +45,7 @@ def head(status, content_range=None, validators=BOTH, **more):
     return Head(status, body, validators=Validators.from_headers(validators), **more)
 
 
-def tail(start=HAVE, stop=TOTAL, total=TOTAL):
+def tail(start=START, stop=TOTAL, total=TOTAL):
     return f"bytes {start}-{stop - 1}/{total}"
 
 
@@ -58,7 +60,7 @@ def if_range(state):
 
 
 def overlap(state):
-    return overlap_request(state)
+    return range_request(state)
 
 
 SAVED, DATED, UNTAGGED, OPEN = saved(), saved(ONLY_DATE), saved(NONE), saved(total=None)
@@ -71,7 +73,7 @@ TABLE = {
     "206 agrees, its Content-Length too": (
         SAVED,
         if_range,
-        head(206, tail(), content_length=TOTAL - HAVE),
+        head(206, tail(), content_length=TOTAL - START),
         Action.RESUME,
     ),
     "206 with the ETag alone, as 15.3.7 allows": (SAVED, if_range, head(206, tail(), ONLY_ETAG), Action.RESUME),
@@ -86,8 +88,9 @@ TABLE = {
     "206 does not tell the total that is known": (SAVED, if_range, head(206, tail(total="*")), Action.RESUME),
     "206 with less than was asked for": (SAVED, if_range, head(206, tail(stop=HAVE + 1)), Action.RESUME),
     # 206 | anything else | restart from 0
-    "206 starts before": (SAVED, if_range, head(206, tail(HAVE - 1)), Action.REFETCH),
-    "206 starts behind": (SAVED, if_range, head(206, tail(HAVE + 1)), Action.REFETCH),
+    "206 starts before": (SAVED, if_range, head(206, tail(START - 1)), Action.REFETCH),
+    "206 starts behind": (SAVED, if_range, head(206, tail(START + 1)), Action.REFETCH),
+    "206 starts at have": (SAVED, if_range, head(206, tail(HAVE)), Action.REFETCH),
     "206 starts at 0": (SAVED, if_range, head(206, tail(0)), Action.REFETCH),
     "206 of a longer total": (SAVED, if_range, head(206, tail(total=TOTAL + 1)), Action.REFETCH),
     "206 of a shorter total": (SAVED, if_range, head(206, tail(stop=TOTAL - 1, total=TOTAL - 1)), Action.REFETCH),
@@ -103,11 +106,11 @@ TABLE = {
     "206 of the same weak ETag and another date": (
         saved(WEAK_AND_DATE),
         overlap,
-        head(206, tail(START), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
+        head(206, tail(PLAIN), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
         Action.REFETCH,
     ),
-    "200 that is a 206": (SAVED, if_range, head(200, tail(), content_length=TOTAL - HAVE), Action.RESUME),
-    "200 with the tail from another place": (SAVED, if_range, head(200, tail(HAVE + 1)), Action.REFETCH),
+    "200 that is a 206": (SAVED, if_range, head(200, tail(), content_length=TOTAL - START), Action.RESUME),
+    "200 with the tail from another place": (SAVED, if_range, head(200, tail(START + 1)), Action.REFETCH),
     "200 with the tail of another version": (
         SAVED,
         if_range,
@@ -139,66 +142,88 @@ TABLE = {
     "206 with the same ETag, but weak": (SAVED, if_range, head(206, tail(), WEAK), Action.PROBE),
     "206 of a dated file without its date": (DATED, if_range, head(206, tail(), NONE), Action.PROBE),
     # No usable validator, or a probe: the bytes are compared, what contradicts is not even looked at
-    "overlap without validators": (UNTAGGED, overlap_request, head(206, tail(START), NONE), Action.RESUME),
-    "overlap of the same weak ETag": (saved(WEAK), overlap_request, head(206, tail(START), WEAK), Action.RESUME),
+    "overlap without validators": (UNTAGGED, range_request, head(206, tail(PLAIN), NONE), Action.RESUME),
+    "overlap of the same weak ETag": (saved(WEAK), range_request, head(206, tail(PLAIN), WEAK), Action.RESUME),
     "overlap of another weak ETag": (
         saved(WEAK),
-        overlap_request,
-        head(206, tail(START), {"etag": 'W/"b"'}),
+        range_request,
+        head(206, tail(PLAIN), {"etag": 'W/"b"'}),
         Action.REFETCH,
     ),
     "overlap of the same weak ETag, another date": (
         saved(WEAK_AND_DATE),
-        overlap_request,
-        head(206, tail(START), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
+        range_request,
+        head(206, tail(PLAIN), {**WEAK_AND_DATE, "last-modified": NEXT_DAY}),
         Action.REFETCH,
     ),
     "overlap of another date that is not strong": (
         saved(FRESH_DATE),
-        overlap_request,
-        head(206, tail(START), {**FRESH_DATE, "last-modified": NEXT_DAY}),
+        range_request,
+        head(206, tail(PLAIN), {**FRESH_DATE, "last-modified": NEXT_DAY}),
         Action.REFETCH,
     ),
     "overlap of another total": (
         UNTAGGED,
-        overlap_request,
-        head(206, tail(START, TOTAL + 1, TOTAL + 1), NONE),
+        range_request,
+        head(206, tail(PLAIN, TOTAL + 1, TOTAL + 1), NONE),
         Action.REFETCH,
     ),
-    "overlap that starts at have": (UNTAGGED, overlap_request, head(206, tail(HAVE), NONE), Action.REFETCH),
+    "overlap that starts at have": (UNTAGGED, range_request, head(206, tail(HAVE), NONE), Action.REFETCH),
     "overlap that ends within what is there": (
         UNTAGGED,
-        overlap_request,
-        head(206, tail(START, HAVE - 1), NONE),
+        range_request,
+        head(206, tail(PLAIN, HAVE - 1), NONE),
         Action.REFETCH,
     ),
     "overlap that ends where we are, though there is more": (
         UNTAGGED,
-        overlap_request,
-        head(206, tail(START, HAVE), NONE),
+        range_request,
+        head(206, tail(PLAIN, HAVE), NONE),
         Action.REFETCH,
     ),
     "overlap that shows that nothing is missing": (
         UNVOUCHED,
-        overlap_request,
-        head(206, tail(TOTAL - OVERLAP_BYTES), NONE),
+        range_request,
+        head(206, tail(TOTAL - UNIDENTIFIED_OVERLAP_BYTES), NONE),
         Action.RESUME,
     ),
-    "overlap encoded": (UNTAGGED, overlap_request, head(206, tail(START), NONE, is_encoded=True), Action.REFETCH),
-    "200 to an overlap": (UNTAGGED, overlap_request, head(200, None, NONE), Action.RESTART),
-    "200 of the same ETag to an overlap": (SAVED, overlap_request, head(200), Action.RESTART),
-    "416 to an overlap": (UNTAGGED, overlap_request, head(416, f"bytes */{TOTAL}", NONE), Action.REFETCH),
-    # 200 | the server just does not do ranges | restart with this body
-    "200 that says that there are no ranges": (SAVED, if_range, head(200, ranges_refused=True), Action.RESTART),
+    "overlap encoded": (UNTAGGED, range_request, head(206, tail(PLAIN), NONE, is_encoded=True), Action.REFETCH),
+    "200 to an overlap": (UNTAGGED, range_request, head(200, None, NONE), Action.RESTART),
+    "200 of the same ETag to an overlap": (SAVED, range_request, head(200, content_length=TOTAL), Action.COMPARE),
+    "416 to an overlap": (UNTAGGED, range_request, head(416, f"bytes */{TOTAL}", NONE), Action.REFETCH),
+    # 200 | same strong ETag and length | compare with the saved bytes, continue where they end
+    "200 of the same strong ETag": (SAVED, if_range, head(200, content_length=TOTAL), Action.COMPARE),
+    "200 of the same strong ETag, there are no ranges": (
+        SAVED,
+        if_range,
+        head(200, content_length=TOTAL, ranges_refused=True),
+        Action.COMPARE,
+    ),
+    "203 of the same strong ETag": (SAVED, if_range, head(203, content_length=TOTAL), Action.COMPARE),
+    "200 of the same strong ETag, total was not known": (
+        OPEN,
+        if_range,
+        head(200, content_length=TOTAL),
+        Action.COMPARE,
+    ),
+    "200 of the same strong ETag, no length then or now": (OPEN, if_range, head(200), Action.COMPARE),
+    "200 of the same strong ETag and another date": (
+        SAVED,
+        if_range,
+        head(200, validators={**BOTH, "last-modified": NEXT_DAY}, content_length=TOTAL),
+        Action.COMPARE,
+    ),
+    # 200 | another length under the same strong ETag | failure, the part stays
+    "200 of the same ETag, another length": (SAVED, if_range, head(200, content_length=TOTAL - 1), Action.REJECT),
+    "200 of the same ETag, no byte": (SAVED, if_range, head(200, content_length=0), Action.REJECT),
+    "200 of the same ETag, shorter than the part": (OPEN, if_range, head(200, content_length=9), Action.REJECT),
+    # 200 | otherwise: changed, or no ranges here | written beside the part
+    "200 of the same strong ETag, no length": (SAVED, if_range, head(200), Action.RESTART),
     "200 of the same date": (DATED, if_range, head(200, None, ONLY_DATE), Action.RESTART),
-    # 200 to If-Range, same strong ETag | ask once more with a plain Range
-    "200 of the same strong ETag": (SAVED, if_range, head(200, content_length=TOTAL), Action.PROBE),
-    "200 of the same strong ETag, no length": (SAVED, if_range, head(200), Action.PROBE),
-    "200 of the same strong ETag, total was not known": (OPEN, if_range, head(200, content_length=9), Action.PROBE),
+    "200 of the same strong ETag, encoded": (SAVED, if_range, head(200, is_encoded=True), Action.RESTART),
     # 200 | validator differs | restart with this body
     "200 of another ETag": (SAVED, if_range, head(200, None, {"etag": '"b"'}), Action.RESTART),
     "200 of the same ETag, but weak": (SAVED, if_range, head(200, None, WEAK), Action.RESTART),
-    "200 of the same ETag, another length": (SAVED, if_range, head(200, content_length=TOTAL - 1), Action.RESTART),
     "200 of another date": (DATED, if_range, head(200, None, {"last-modified": NEXT_DAY}), Action.RESTART),
     "200 without validators": (SAVED, if_range, head(200, None, NONE), Action.RESTART),
     "200 encoded": (SAVED, if_range, head(200, None, {"etag": '"b"'}, is_encoded=True), Action.RESTART),
@@ -248,7 +273,7 @@ TABLE = {
     "whole: 206 from the first byte, not to the end": (None, whole, head(206, tail(0, 9)), Action.REJECT),
     "whole: 206 from the first byte, of no known length": (None, whole, head(206, tail(0, 9, "*")), Action.REJECT),
     "whole: 206 of everything, multipart": (None, whole, head(206, tail(0), is_multipart=True), Action.REJECT),
-    "whole: 200 with the tail": (None, whole, head(200, tail(), content_length=TOTAL - HAVE), Action.REJECT),
+    "whole: 200 with the tail": (None, whole, head(200, tail(), content_length=TOTAL - START), Action.REJECT),
     "whole: 200 with a Content-Range of everything": (None, whole, head(200, tail(0)), Action.RESTART),
     "whole: 200 with a Content-Range of another unit": (None, whole, head(200, "items 3-4/5"), Action.RESTART),
     "whole: 200 with an unsatisfied Content-Range": (None, whole, head(200, "bytes */5"), Action.RESTART),
@@ -281,13 +306,13 @@ def test_the_resume_table_holds(state, ask, answer, expected):
 @pytest.mark.parametrize(
     ("validators", "kind", "headers"),
     [
-        (BOTH, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
-        (ONLY_ETAG, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}),
-        (ONLY_DATE, RequestKind.IF_RANGE, {"Range": f"bytes={HAVE}-", "If-Range": DAY}),
-        (WEAK, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
-        (WEAK_AND_DATE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
-        (FRESH_DATE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
-        (NONE, RequestKind.OVERLAP, {"Range": f"bytes={START}-"}),
+        (BOTH, RequestKind.IF_RANGE, {"Range": f"bytes={START}-", "If-Range": '"a"'}),
+        (ONLY_ETAG, RequestKind.IF_RANGE, {"Range": f"bytes={START}-", "If-Range": '"a"'}),
+        (ONLY_DATE, RequestKind.IF_RANGE, {"Range": f"bytes={START}-", "If-Range": DAY}),
+        (WEAK, RequestKind.RANGE, {"Range": f"bytes={PLAIN}-"}),
+        (WEAK_AND_DATE, RequestKind.RANGE, {"Range": f"bytes={PLAIN}-"}),
+        (FRESH_DATE, RequestKind.RANGE, {"Range": f"bytes={PLAIN}-"}),
+        (NONE, RequestKind.RANGE, {"Range": f"bytes={PLAIN}-"}),
     ],
 )
 def test_if_range_is_sent_with_a_strong_validator_only(validators, kind, headers):
@@ -295,10 +320,13 @@ def test_if_range_is_sent_with_a_strong_validator_only(validators, kind, headers
     assert (ask.kind, dict(ask.headers)) == (kind, headers)
 
 
-@pytest.mark.parametrize(("have", "start"), [(1, 0), (OVERLAP_BYTES, 0), (OVERLAP_BYTES + 1, 1)])
-def test_an_overlap_begins_at_most_64_kib_before_the_end(have, start):
-    ask = overlap_request(saved(NONE, have=have))
-    assert (ask.start, dict(ask.headers)) == (start, {"Range": f"bytes={start}-"})
+@pytest.mark.parametrize(
+    ("validators", "overlap_bytes"), [(ONLY_ETAG, OVERLAP_BYTES), (NONE, UNIDENTIFIED_OVERLAP_BYTES)]
+)
+@pytest.mark.parametrize(("behind", "start"), [(1, 0), (0, 0), (-1, 1)])
+def test_a_continuation_begins_so_many_bytes_before_the_end(validators, overlap_bytes, behind, start):
+    ask = first_request(saved(validators, have=overlap_bytes - behind))
+    assert (ask.start, dict(ask.headers)["Range"]) == (start, f"bytes={start}-")
 
 
 @pytest.mark.parametrize(
@@ -319,7 +347,7 @@ def test_without_a_saved_byte_the_whole_is_asked_for_if_it_has_changed(state, va
 
 def test_a_part_is_gone_on_with_rather_than_asked_whether_it_has_changed():
     ask = first_request(SAVED, Validators(ETag("other")))
-    assert dict(ask.headers) == {"Range": f"bytes={HAVE}-", "If-Range": '"a"'}
+    assert dict(ask.headers) == {"Range": f"bytes={START}-", "If-Range": '"a"'}
 
 
 # Small numbers, so that answers agree with what is saved often enough to be resumed.
@@ -355,8 +383,8 @@ def _situations(draw):
     have = draw(st.integers(1, 4))
     length = draw(st.one_of(st.none(), st.integers(have, 6)))
     state = Saved(have, length, draw(_VALIDATORS))
-    near = ConditionalRequest(RequestKind.OVERLAP, max(0, have - 2))  # as with an overlap of two bytes
-    return state, draw(st.sampled_from([first_request(state), overlap_request(state), near, whole_request()]))
+    near = ConditionalRequest(RequestKind.RANGE, max(0, have - 2))  # as with an overlap of two bytes
+    return state, draw(st.sampled_from([first_request(state), range_request(state), near, whole_request()]))
 
 
 def _known(*values):
@@ -402,11 +430,35 @@ _NUMBERS = st.integers(0, 10**18)
 
 
 @given(
-    st.one_of(st.none(), st.builds(Saved, st.integers(1, 10**18), st.one_of(st.none(), _NUMBERS), _VALIDATORS)),
+    st.one_of(
+        st.none(), st.builds(Saved, st.integers(1, 10**18), st.one_of(st.none(), _NUMBERS), _VALIDATORS, st.none())
+    ),
     st.one_of(st.none(), _VALIDATORS),
     st.builds(Head, st.integers(100, 999), _content_ranges(), st.one_of(st.none(), _NUMBERS), _VALIDATORS),
 )
 def test_every_answer_to_every_ask_has_a_decision(state, revalidate, answer):
-    asks = [first_request(state, revalidate), whole_request(), *([overlap_request(state)] if state else [])]
+    asks = [first_request(state, revalidate), whole_request(), *([range_request(state)] if state else [])]
     for ask in asks:
         assert decide(state, ask, answer).why
+
+
+@given(_situations(), _HEADS)
+def test_nothing_is_compared_with_a_whole_that_differs_in_its_strong_etag_or_length(situation, answer):
+    state, ask = situation
+    if decide(state, ask, answer).action is not Action.COMPARE:
+        return
+    assert answer.status in {200, 203}
+    assert not answer.is_encoded
+    assert state.validators.etag == answer.validators.etag is not None
+    assert not answer.validators.etag.weak
+    assert state.complete_length in (None, answer.content_length)
+    assert answer.content_length is None or answer.content_length >= state.have
+
+
+@pytest.mark.parametrize(
+    ("gap_stop", "stop"), [(HAVE + 1, HAVE + 1 + OVERLAP_BYTES), (TOTAL - 1, TOTAL), (TOTAL - OVERLAP_BYTES, TOTAL)]
+)
+@pytest.mark.parametrize(("validators", "start"), [(BOTH, START), (NONE, PLAIN)])
+def test_a_request_for_a_gap_ends_behind_it(gap_stop, stop, validators, start):
+    ask = first_request(saved(validators)._replace(gap_stop=gap_stop))
+    assert dict(ask.headers)["Range"] == f"bytes={start}-{stop - 1}"

@@ -15,6 +15,7 @@ from fetching import KEY, Rig, When, stop_after
 from origin import (
     Fault,
     Pattern,
+    body_from_0,
     drop_after,
     drop_header,
     header,
@@ -39,7 +40,8 @@ from mediacrawl.download.body import Body
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
-from mediacrawl.download.resume import Head
+from mediacrawl.download.resume import OVERLAP_BYTES, Head
+from mediacrawl.download.seams import Seams
 from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
 from mediacrawl.download.transfer_policy import Policy, Stall
 from mediacrawl.errors import ConnectionLost, DiskFull, Interrupted
@@ -53,7 +55,7 @@ TAG = f'"p1-{TOTAL}"'
 
 
 def of_helper(request):
-    """Helpers ask for a range with an end."""
+    """Helpers ask for a range with an end, and so does the transfer itself for a gap between two segments."""
     return request.range is not None and request.range[1] is not None
 
 
@@ -232,7 +234,7 @@ def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
 
 
 def test_a_later_helper_that_is_refused_leaves_its_piece_to_the_others(rig):
-    """A server that lets in so many and no more. It refuses nobody before all have asked: a refusal adds no helper."""
+    """A server that lets in so many and no more. It refuses nobody before all have asked."""
 
     def is_refused(request):
         if not of_helper(request) or request.number not in {2, 3}:
@@ -247,14 +249,99 @@ def test_a_later_helper_that_is_refused_leaves_its_piece_to_the_others(rig):
     assert len([request for request in helpers(rig) if request.status == 503]) == 2
 
 
+def other_bytes(times=None):
+    """The head is that of the resource, the body that of another one."""
+
+    def act(x):
+        x.answer.body = Pattern(len(x.answer.body), 9)
+        return True
+
+    return Fault("other bytes", 2, act, times)
+
+
+LIES = {
+    "from the first byte on": body_from_0(times=None).when(of_helper),
+    "from the first byte on, the second helper": body_from_0(times=1).when(lambda request: request.number == 2),
+    "of another file": other_bytes().when(of_helper),
+    "of another file, once": other_bytes(times=1).when(of_helper),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
+@pytest.mark.parametrize(
+    "policy",
+    [SegmentPolicy(2, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.01)],
+    ids=str,
+)
+def test_bytes_that_are_not_those_of_the_head_are_noticed_at_the_seam(rig, lie, policy):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), lie])
+    assert rig.bring(url, downloader=rig.downloader(segments=policy)).data == BODY.read()
+    if lie.times is None:
+        assert [request for request in rig.origin.requests[1:] if request.range is None], "the whole was asked for"
+
+
+def test_each_seam_costs_16_kib_and_no_request(rig):
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000)])
+    assert rig.bring(url, connections=4).data == BODY.read()
+    assert len(rig.origin.requests) == 1 + len(helpers(rig))
+    starts = {request.range[0] for request in helpers(rig)}
+    assert len(starts) >= 3
+    for start, stop in (request.range for request in helpers(rig)):
+        # Behind the end of its segment, where the next one begins. Some request as much before their own start.
+        assert stop == TOTAL or {stop - OVERLAP_BYTES, stop - 2 * OVERLAP_BYTES} & starts, (start, stop, starts)
+
+
+def plant_two_segments(rig, *spans, seams, body=BODY):
+    """A part as a kill leaves it: the counted ranges, and seams that nobody has compared."""
+    with rig.store.parts.open(KEY) as part:
+        rig.begin(part, total=TOTAL, etag=TAG)
+        for start, stop, source in spans:
+            part.write_at(start, source.read(start, stop))
+            part.mark((start, stop))
+        for seam in seams:
+            part.note_seam(seam)
+
+
+HALF = TOTAL // 2
+
+
+@pytest.mark.parametrize("second", [BODY, OTHER], ids=["the same", "another"])
+@pytest.mark.parametrize("gap_bytes", [0, 1, 10_000, MIB])
+def test_a_seam_that_a_kill_left_open_is_compared_by_the_next_run(rig, second, gap_bytes):
+    plant_two_segments(rig, (0, HALF - gap_bytes, BODY), (HALF, TOTAL, second), seams=[HALF])
+    url = rig.origin.add("/a", BODY)
+    assert rig.bring(url, connections=1).data == BODY.read()
+    whole = [request for request in rig.origin.requests if request.range is None]
+    assert bool(whole) == (second is OTHER)
+    if second is BODY:
+        assert rig.origin.bytes_sent() <= gap_bytes + 3 * OVERLAP_BYTES
+
+
+def test_a_seam_that_the_server_does_not_confirm_is_not_trusted(rig):
+    plant_two_segments(rig, (0, HALF, BODY), (HALF, TOTAL, BODY), seams=[HALF])
+    url = rig.origin.add("/a", BODY, faults=[ignore_range(times=None)])
+    assert rig.bring(url).data == BODY.read()
+    assert [request.status for request in rig.origin.requests] == [200, 200]
+
+
+def test_a_seam_is_in_the_record_as_long_as_it_is_open(rig):
+    plant_two_segments(rig, (0, MIB, BODY), (HALF, HALF + MIB, BODY), seams=[HALF])
+    with rig.store.parts.open(KEY) as part:
+        assert part.record.seams == (HALF,)
+        part.close_seam(HALF)
+        part.mark((MIB, MIB + 1))
+    with rig.store.parts.open(KEY) as part:
+        assert part.record.seams == ()
+
+
 def test_what_had_to_begin_anew_amid_segments_comes_over_one_connection(rig):
     """Else a server that knows ranges only now and then would send the beginning for ever."""
     broken = drop_after(MIB).when(lambda request: request.number == 0)
     ignores = ignore_range(times=None).when(lambda request: request.number > 1)
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), broken, ignores])
     assert rig.bring(url, connections=2).data == BODY.read()
-    anew = max(request.number for request in rig.origin.requests if not of_helper(request))
-    assert not [request for request in helpers(rig) if request.number > anew]
+    assert rig.origin.requests[2].status == 200
+    assert len(rig.origin.requests) == 3
 
 
 def test_the_file_is_hashed_while_it_comes(rig, monkeypatch):
@@ -280,14 +367,14 @@ def test_the_file_is_hashed_while_it_comes(rig, monkeypatch):
 
 
 def test_a_helper_that_is_stuck_does_not_hold_up_the_others_when_the_front_breaks(rig):
-    stuck = stall_after(100_000, times=None).when(of_helper)
+    stuck = stall_after(100_000, times=None).when(lambda request: request.number == 1)
     front = drop_after(MIB).when(lambda request: request.number == 0)
     url = rig.origin.add("/a", BODY, faults=[front, stuck])
     fetched = []
     thread = threading.Thread(target=lambda: fetched.append(rig.fetch(url, connections=2)))
     thread.start()
     # The front's second request comes though the helper has not ended: it would wait for its stall of 30 s.
-    rig.origin.wait_for(lambda: [r for r in rig.origin.requests if not of_helper(r)][1:])
+    rig.origin.wait_for(lambda: len(rig.origin.requests) >= 3)
     rig.origin.release()
     thread.join(30)
     assert rig.publish(fetched[0]) == BODY.read()
@@ -347,7 +434,7 @@ def test_the_gap_and_the_end_are_asked_for_and_nothing_else_is_written(rig):
         pass
     rig.bring(url, connections=1)
     first, second = (request.range[0] for request in rig.origin.requests)
-    assert first == MIB
+    assert first == MIB - OVERLAP_BYTES
     assert 2 * MIB < second < TOTAL
 
 
@@ -434,7 +521,7 @@ def test_a_disk_that_is_full_ends_all_connections_with_that_reason(rig, monkeypa
 
 def test_a_helper_that_drips_is_cut_and_the_file_is_right(rig):
     """Two bytes a second for ever: it is no connection that hangs, and has to be noticed all the same."""
-    dripping = slow(2, times=None).when(of_helper)
+    dripping = slow(2).when(of_helper)
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), dripping])
     impatient = rig.downloader(stall_s=1.0, stall_bytes=1024)
     assert rig.bring(url, downloader=impatient, connections=2).data == BODY.read()
@@ -565,10 +652,12 @@ class Bench:
 
     def __init__(self, validators=STRONG, missing=10**9, slots=None, latency_s=0.0, **policy):
         self.now, self.asked, self.came = 0.0, [], threading.Semaphore(0)
-        self.part = SimpleNamespace(written_bytes=0, record=PartRecord(complete_length=10**9))
+        record = PartRecord(complete_length=10**9)
+        self.part = SimpleNamespace(written_bytes=0, record=record, has=lambda *_: False)
         self.crew = SegmentedFetch(
             Segment(10**9 - missing, 10**9),
             self.part,
+            Seams(self.part),
             validators,
             SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
             new_exchange=lambda cancel, **_: StuckExchange(self.asked, self.came, latency_s, cancel),
