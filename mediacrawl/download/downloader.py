@@ -12,9 +12,12 @@ import threading
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.content_coding import codings_of
+from mediacrawl.download.decoding import Content, content_of
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
@@ -42,9 +45,10 @@ from mediacrawl.errors import (
     MediacrawlError,
     TooLarge,
     TransferError,
+    WrongContent,
     redact_url,
 )
-from mediacrawl.headers import Validators, digests_from_headers
+from mediacrawl.headers import Validators, digests_from_headers, filename_from_disposition
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
@@ -65,7 +69,7 @@ _LONG_DIGITS = 8  # of a length: no body of 10 MB is received together with its 
 _NO_STOP = Cancel()  # for callers that pass none; never set
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: valid for a part that a later run completes
 _KEPT = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length", *_DIGEST_HEADERS)
-_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", "content-range", *_DIGEST_HEADERS})
+_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-range", *_DIGEST_HEADERS})
 
 
 class Downloader:
@@ -216,9 +220,17 @@ def _release_part(part: PartFile | BaseException) -> MachineError | None:
 
 
 def _record_of(
-    answer: TransportResponse, validators: Validators, total: int | None, *, resumable: bool = True
+    answer: TransportResponse,
+    validators: Validators,
+    total: int | None,
+    *,
+    resumable: bool = True,
+    is_encoded: bool = False,
 ) -> PartRecord:
-    """Return the initial record of a part, from the head of a response."""
+    """Return the initial record of a part, from the head of a response.
+
+    `is_encoded` says that the response names a content coding, which is not removed from the bytes.
+    """
     headers = answer.headers
     return PartRecord(
         validators=validators.to_dict(),
@@ -227,7 +239,8 @@ def _record_of(
             "status": answer.status,
             "url": redact_url(answer.url),
             "headers": {name: headers[name] for name in _KEPT if name in headers},
-        },
+        }
+        | ({"is_encoded": True} if is_encoded else {}),
         resumable=resumable,
     )
 
@@ -255,6 +268,8 @@ class _Transfer:
         self._unchanged: Fetched | None = None
         self._validators: Validators | None = None  # of the version received from its first byte on
         self._refetched = False  # once, after a wrong digest
+        self._content: Content | None = None  # of the last response that was received from its first byte on
+        self._depth: int | None = None  # number of content codings to remove, once a digest has shown it
         self._went_original = False
         self._begun_anew = False  # after some bytes were received
         self._probes = 0
@@ -302,6 +317,8 @@ class _Transfer:
         length = answer.headers.get("content-length", "")
         if answer.status != 200 or not _OPEN_QUESTIONS.isdisjoint(answer.headers):
             return None
+        if codings_of(answer.headers.get("content-encoding")):
+            return None
         body = answer.at_hand(int(length)) if length.isdecimal() and len(length) < _LONG_DIGITS else None
         if body is None:
             return None
@@ -342,7 +359,8 @@ class _Transfer:
         record = self._part.record
         if record is None or not record.resumable or not record.prefix:
             return None
-        return Saved(record.prefix, record.complete_length, Validators.from_dict(record.validators))
+        validators = Validators.from_dict(record.validators)
+        return Saved(record.prefix, record.complete_length, validators, record.head.get("is_encoded", False))
 
     def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
         """Send a request and act on its response. Return the next request if the response requires one."""
@@ -451,11 +469,12 @@ class _Transfer:
 
     def _restart(self, answer: TransportResponse, head: Head) -> None:
         """Write the complete representation from this same body, from the first byte on."""
-        body = self._body(answer, self._cancel, decode=head.is_encoded)
-        blocks = body.blocks()
+        body = self._body(answer, self._cancel)
         if not self._request.accept_html:
             refuse_html(self._request.url, answer.headers.get("content-type"))
-            blocks = self._sniffed(blocks)
+        content = self._content = self._content_of(answer, head, body)
+        is_kept_encoded, head = head.is_encoded, head._replace(is_encoded=content.is_decoded)
+        blocks = content.blocks if self._request.accept_html else self._sniffed(content.blocks)
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
@@ -468,10 +487,32 @@ class _Transfer:
         self._start_over()
         self._validators = head.validators
         self._note_promises(answer, head)
-        self._part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
+        resumable = not content.is_decoded
+        self._part.begin(
+            _record_of(answer, head.validators, total, resumable=resumable, is_encoded=is_kept_encoded and resumable)
+        )
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:
+            if not framed:
+                content.check_end(self._part.blocks(self._part.have))
             self._part.note_length(self._part.have)
+
+    def _content_of(self, answer: TransportResponse, head: Head, body: Body) -> Content:
+        """Return the content of a body, without the content codings that it really has."""
+        if not head.is_encoded:
+            return Content(body.blocks())
+        request = self._request
+        paths = (unquote(urlsplit(url).path) for url in (request.url, answer.url))
+        disposition = filename_from_disposition(answer.headers.get("content-disposition"))
+        return content_of(
+            body.blocks(),
+            answer.headers,
+            request.url,
+            names=(request.name, disposition or "", *paths),
+            digests=request.digests,
+            depth=self._depth,
+            check=self._cancel.check,
+        )
 
     def _sniffed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """Return the same blocks after checking the first bytes for HTML, before an existing part is overwritten."""
@@ -484,8 +525,8 @@ class _Transfer:
         refuse_html(self._request.url, None, beginning)
         return itertools.chain([beginning], blocks)
 
-    def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:
-        return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
+    def _body(self, answer: TransportResponse, cancel: Cancel) -> Body:
+        return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel)
 
     def _receive(self, body: Body, blocks: Iterator[bytes], segment: Segment, head: Head) -> None:
         """Write a body while it is received, until it ends or the segment is full; use helpers where they pay."""
@@ -562,7 +603,8 @@ class _Transfer:
         self._hash.finish(size_bytes, self._cancel.check)
         for digest in self._promised:
             if not self._hash.matches(digest, self._part.blocks(size_bytes)):
-                self._quarantine(digest)
+                if not self._has_in_other_coding(digest):
+                    self._quarantine(digest)
                 return None
         return Fetched(
             self._part,
@@ -578,6 +620,23 @@ class _Transfer:
             took_s=self.lasts_s,
         )
 
+    def _has_in_other_coding(self, digest: Digest) -> bool:
+        """Return whether the file has a digest if more or fewer content codings are removed.
+
+        Its bytes are then dropped, so that the file is fetched once more, in that form.
+        """
+        if self._content is None or self._depth is not None:
+            return False
+        try:
+            self._depth = self._content.depth_for(digest, self._part.blocks(self._part.have))
+        except WrongContent:
+            self._part.discard()
+            raise
+        if self._depth is None:
+            return False
+        self._drop()
+        return True
+
     def _quarantine(self, digest: Digest) -> None:
         where = self._part.quarantine(self._owner.store.quarantine_folder)
         if self._refetched:
@@ -589,7 +648,8 @@ class _Transfer:
         self._start_over()
 
     def _note_promises(self, answer: TransportResponse, head: Head) -> None:
-        # A digest of an encoded body does not apply to the decoded bytes; Content-MD5 of a 206 applies to the range.
+        # These digests cover the bytes as they are sent, with their content coding (RFC 9530 3.1, RFC 1864 2). They
+        # do not apply to decoded bytes, and are no sign of a wrong coding. Content-MD5 of a 206 applies to the range.
         if not head.is_encoded:
             headers = answer.headers
             if head.status != 200:

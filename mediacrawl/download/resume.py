@@ -14,11 +14,16 @@ OVERLAP_BYTES = 64 * 1024  # requested again and compared if no validator identi
 
 
 class Saved(NamedTuple):
-    """The saved state: the bytes `[0, have)` of a representation with these validators and this length."""
+    """The saved state: the bytes `[0, have)` of a representation with these validators and this length.
+
+    Attributes:
+        is_encoded: the response named a content coding, which was not removed: the bytes are those that were sent.
+    """
 
     have: int
     complete_length: int | None = None
     validators: Validators = Validators()
+    is_encoded: bool = False
 
 
 class RequestKind(Enum):
@@ -42,7 +47,7 @@ class Head(NamedTuple):
 
     Attributes:
         content_length: the length of this body, not of the representation; None if absent.
-        is_encoded: the response has a Content-Encoding other than identity.
+        is_encoded: the response has a Content-Encoding that names a registered content coding.
         is_multipart: the media type is `multipart/byteranges`.
         ranges_refused: the response has `Accept-Ranges: none`.
         redirected: the response is from another URL than the original one.
@@ -169,7 +174,8 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     answer = head.content_range
     if head.is_multipart or answer is None or answer.start is None or answer.stop is None:
         return "206 without one usable Content-Range"
-    if head.is_encoded:
+    # Ranges count the bytes as they are sent (RFC 9110 14). A 206 to If-Range may omit the field (15.3.7).
+    if head.is_encoded and not saved.is_encoded:
         return "206 with a Content-Encoding"
     if answer.start != ask.start:
         return f"206 that starts at {answer.start}, asked for {ask.start}"

@@ -452,6 +452,6 @@ class SegmentedFetch:
             and record is not None
             and body.start == segment.start
             and body.complete_length == record.complete_length
-            and not head.is_encoded
+            and (not head.is_encoded or record.head.get("is_encoded", False))
             and self._validators.compare(head.validators) is Agreement.SAME
         )

@@ -547,8 +547,7 @@ class StuckExchange:
         with self.cancel.watch(self):
             yield self, Head(206, ContentRange(int(start), int(stop) + 1, 10**9), validators=Validators(ETag("a")))
 
-    def blocks(self, *, decode):
-        assert not decode
+    def blocks(self):
         self.aborted.wait(30)
         raise ConnectionLost(self.url, "aborted")
         yield b""

@@ -171,7 +171,7 @@ def test_a_body_of_which_some_was_moved_can_be_read_to_its_end(rig):
     source, sink = os.pipe()
     got = b""
     answer = rig.transport.get(url, {"Accept-Encoding": "identity"}, proxy=None, timeout_s=5)
-    blocks = answer.blocks(decode=False)
+    blocks = answer.blocks()
     moved = None
     while not moved:  # what came along with the head is read first
         got += next(blocks)
