@@ -473,7 +473,7 @@ class _Transfer:
         if not self._request.accept_html:
             refuse_html(self._request.url, answer.headers.get("content-type"))
         content = self._content = self._content_of(answer, head, body)
-        is_kept_encoded, head = head.is_encoded, head._replace(is_encoded=content.is_decoded)
+        was_encoded, head = head.is_encoded, head._replace(is_encoded=content.is_decoded)
         blocks = content.blocks if self._request.accept_html else self._sniffed(content.blocks)
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
@@ -489,7 +489,7 @@ class _Transfer:
         self._note_promises(answer, head)
         resumable = not content.is_decoded
         self._part.begin(
-            _record_of(answer, head.validators, total, resumable=resumable, is_encoded=is_kept_encoded and resumable)
+            _record_of(answer, head.validators, total, resumable=resumable, is_encoded=was_encoded and resumable)
         )
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:

@@ -144,7 +144,6 @@ def _is_everything(head: Head) -> bool:
         and span.stop == span.complete_length
         and head.content_length in (None, span.stop)
         and not head.is_multipart
-        and not head.is_encoded
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from fetching import KEY
 from hypothesis import given
 from hypothesis import strategies as st
-from origin import chunked, close_delimited, drop_after, encode_gzip, header, stall_after
+from origin import chunked, close_delimited, drip_after, drop_after, encode_gzip, header, stall_after
 
 from mediacrawl.download.decoding import decoded
 from mediacrawl.errors import ConnectionLost, DigestMismatch, TooLarge, TransferError, WrongContent
@@ -188,6 +188,14 @@ def test_the_name_in_a_content_disposition_counts_too(rig):
     assert rig.bring(url).data == gz(TEXT)
 
 
+@pytest.mark.parametrize(("path", "stored"), [("/a.tar.gz", gz(TEXT)), ("/a.txt", TEXT)])
+@pytest.mark.parametrize("status", [b"200 OK", b"206 Partial Content"])
+def test_a_content_range_of_everything_counts_the_bytes_that_were_sent(rig, path, stored, status):
+    head = b"HTTP/1.1 %b\r\nContent-Encoding: gzip\r\nContent-Range: bytes 0-%d/%d\r\n\r\n"
+    raw = head % (status, len(gz(TEXT)) - 1, len(gz(TEXT))) + gz(TEXT)
+    assert rig.bring(rig.origin.on(path, lambda _: raw)).data == stored
+
+
 def test_a_coding_that_cannot_be_decoded_is_refused_in_one_line(rig):
     url = rig.origin.add("/a.jpg", b"\x1b\x05\x00\xf8" + BODY, headers={"Content-Encoding": "br"})
     with pytest.raises(WrongContent) as caught:
@@ -331,6 +339,14 @@ def test_a_bomb_is_stored_in_blocks_of_bounded_size_and_up_to_the_maximal_size(r
     assert max(sizes) <= 1024 * 1024
     assert sum(sizes) <= 6_000_000
     assert rig.leftovers() == []
+
+
+def test_a_coded_body_that_drips_is_given_up_though_much_comes_of_few_bytes(rig):
+    faults = [drip_after(1000, 20), encode_gzip(times=None)]
+    url = rig.origin.add("/a.jpg", JPEG + bytes(8_000_000), faults=faults)
+    arrived = rig.bring(url, downloader=rig.downloader(stall_s=0.5, stall_bytes=2000))
+    assert arrived.data == JPEG + bytes(8_000_000)
+    assert [request.body_bytes_sent < 1100 for request in rig.origin.requests] == [True, False]
 
 
 def test_the_maximal_size_is_that_of_what_is_stored(rig):

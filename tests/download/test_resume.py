@@ -259,6 +259,7 @@ TABLE = {
     ),
     "whole: 206 from the first byte, not to the end": (None, whole, head(206, tail(0, 9)), Action.REJECT),
     "whole: 206 from the first byte, of no known length": (None, whole, head(206, tail(0, 9, "*")), Action.REJECT),
+    "whole: 206 of everything, encoded": (None, whole, head(206, tail(0), is_encoded=True), Action.RESTART),
     "whole: 206 of everything, multipart": (None, whole, head(206, tail(0), is_multipart=True), Action.REJECT),
     "whole: 200 with the tail": (None, whole, head(200, tail(), content_length=TOTAL - HAVE), Action.REJECT),
     "whole: 200 with a Content-Range of everything": (None, whole, head(200, tail(0)), Action.RESTART),
