@@ -24,21 +24,19 @@ _SPLICED_AT_ONCE = 256 * 1024
 class Body:
     """The body of one response, read while it is received."""
 
-    def __init__(self, answer: TransportResponse, stall: Stall, cancel: Cancel, *, decode: bool = False) -> None:
-        """Create the body of a response; `decode` removes its content coding."""
+    def __init__(self, answer: TransportResponse, stall: Stall, cancel: Cancel) -> None:
         self._answer = answer
         self._stall = stall
         self._cancel = cancel
-        self._decode = decode
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the blocks of the body as they are received.
+        """Yield the blocks of the body as they are received, in the content coding in which they were sent.
 
         Raises:
             ConnectionLost: the connection broke or stalled, or the body is shorter than its length.
             Interrupted: a stop was requested. Data read after an abort may be arbitrary, so none of it is yielded.
         """
-        for block in self._answer.blocks(decode=self._decode):
+        for block in self._answer.blocks():
             self._cancel.check()
             yield block
             self._count(len(block))

@@ -12,9 +12,12 @@ import threading
 import time
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.content_coding import codings_of
+from mediacrawl.download.decoding import Content, content_of
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
@@ -48,7 +51,7 @@ from mediacrawl.errors import (
     WrongContent,
     redact_url,
 )
-from mediacrawl.headers import Validators, digests_from_headers, range_header
+from mediacrawl.headers import Validators, digests_from_headers, filename_from_disposition, range_header
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
@@ -69,7 +72,7 @@ _LONG_DIGITS = 8  # of a length: no body of 10 MB is received together with its 
 _NO_STOP = Cancel()  # for callers that pass none; never set
 _DIGEST_HEADERS = ("repr-digest", "digest", "content-md5")  # kept too: valid for a part that a later run completes
 _KEPT = ("content-type", "content-disposition", "last-modified", "etag", "date", "content-length", *_DIGEST_HEADERS)
-_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-encoding", "content-range", *_DIGEST_HEADERS})
+_OPEN_QUESTIONS = frozenset({"transfer-encoding", "content-range", *_DIGEST_HEADERS})
 
 
 class Downloader:
@@ -220,9 +223,17 @@ def _release_part(part: PartFile | BaseException) -> MachineError | None:
 
 
 def _record_of(
-    answer: TransportResponse, validators: Validators, total: int | None, *, resumable: bool = True
+    answer: TransportResponse,
+    validators: Validators,
+    total: int | None,
+    *,
+    resumable: bool = True,
+    is_encoded: bool = False,
 ) -> PartRecord:
-    """Return the initial record of a part, from the head of a response."""
+    """Return the initial record of a part, from the head of a response.
+
+    `is_encoded` says that the response names a content coding, which is not removed from the bytes.
+    """
     headers = answer.headers
     return PartRecord(
         validators=validators.to_dict(),
@@ -231,9 +242,17 @@ def _record_of(
             "status": answer.status,
             "url": redact_url(answer.url),
             "headers": {name: headers[name] for name in _KEPT if name in headers},
-        },
+        }
+        | ({"is_encoded": True} if is_encoded else {}),
         resumable=resumable,
     )
+
+
+def _saved_of(part: PartFile) -> Saved:
+    record = part.record or PartRecord()
+    validators = Validators.from_dict(record.validators)
+    is_encoded = record.head.get("is_encoded", False)
+    return Saved(record.prefix, record.complete_length, validators, part.gap_stop, is_encoded)
 
 
 class _Transfer:
@@ -264,6 +283,8 @@ class _Transfer:
         self._unchanged: Fetched | None = None
         self._validators: Validators | None = None  # of the version received from its first byte on
         self._refetched = False  # once, after a wrong digest
+        self._content: Content | None = None  # of the last response that was received from its first byte on
+        self._depth: int | None = None  # number of content codings to remove, once a digest has shown it
         self._went_original = False
         self._has_one_connection = False  # after received bytes were of no use: no more helpers
         self._probes = 0
@@ -311,6 +332,8 @@ class _Transfer:
         length = answer.headers.get("content-length", "")
         if answer.status != 200 or not _OPEN_QUESTIONS.isdisjoint(answer.headers):
             return None
+        if codings_of(answer.headers.get("content-encoding")):
+            return None
         body = answer.at_hand(int(length)) if length.isdecimal() and len(length) < _LONG_DIGITS else None
         if body is None:
             return None
@@ -357,8 +380,7 @@ class _Transfer:
         record = self.part.record
         if record is None or not record.resumable or not record.prefix:
             return None
-        validators = Validators.from_dict(record.validators)
-        return Saved(record.prefix, record.complete_length, validators, self.part.gap_stop)
+        return _saved_of(self.part)
 
     def _attempt(self, ask: ConditionalRequest) -> ConditionalRequest | None:
         """Send a request and act on its response. Return the next request if the response requires one."""
@@ -478,14 +500,12 @@ class _Transfer:
             SeamDiffers: the bytes differ, or the server does not send them.
         """
         self._seams.check()
-        record = self.part.record
-        assert record is not None
-        for seam in record.seams:
+        saved = _saved_of(self.part)
+        for seam in self.part.record.seams if self.part.record else ():
             start, stop = max(0, seam - OVERLAP_BYTES), seam + self._seams.bytes_beyond(seam)
-            validators = Validators.from_dict(record.validators)
-            fields = (("Range", range_header(start, stop)), ("If-Range", validators.if_range() or ""))
+            fields = (("Range", range_header(start, stop)), ("If-Range", saved.validators.if_range() or ""))
             with self._exchange.ask(ConditionalRequest(RequestKind.IF_RANGE, start, fields)) as (answer, head):
-                if not is_same_version(head, start, record.complete_length, validators):
+                if not is_same_version(saved, start, head):
                     raise SeamDiffers
                 if self._compared(start, stop, self._body(answer, self._cancel).blocks()) is None:
                     raise SeamDiffers
@@ -496,13 +516,15 @@ class _Transfer:
 
         Return a request without a range if a document came in response to a range: a login page, perhaps.
         """
-        body = self._body(answer, self._cancel, decode=head.is_encoded)
+        body = self._body(answer, self._cancel)
         try:
-            blocks = self._checked(body.blocks(), answer, head)
+            content = self._content = self._content_of(answer, head, body)
+            blocks = self._checked(content.blocks, answer, head)
         except WrongContent:
             if ask.kind is RequestKind.WHOLE:
                 raise
             return self._ask_whole()
+        was_encoded, head = head.is_encoded, head._replace(is_encoded=content.is_decoded)
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
@@ -518,11 +540,33 @@ class _Transfer:
         self._seams = Seams(self.part)
         self._validators = head.validators
         self._note_promises(answer, head)
-        self.part.begin(_record_of(answer, head.validators, total, resumable=not head.is_encoded))
+        resumable = not content.is_decoded
+        self.part.begin(
+            _record_of(answer, head.validators, total, resumable=resumable, is_encoded=was_encoded and resumable)
+        )
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:
+            if not framed:
+                content.check_end(self.part.blocks(self.part.have))
             self.part.note_length(self.part.have)
         return None
+
+    def _content_of(self, answer: TransportResponse, head: Head, body: Body) -> Content:
+        """Return the content of a body, without the content codings that it really has."""
+        if not head.is_encoded:
+            return Content(body.blocks())
+        request = self._request
+        paths = (unquote(urlsplit(url).path) for url in (request.url, answer.url))
+        disposition = filename_from_disposition(answer.headers.get("content-disposition"))
+        return content_of(
+            body.blocks(),
+            answer.headers,
+            request.url,
+            names=(request.name, disposition or "", *paths),
+            digests=request.digests,
+            depth=self._depth,
+            check=self._cancel.check,
+        )
 
     def _checked(self, blocks: Iterator[bytes], answer: TransportResponse, head: Head) -> Iterator[bytes]:
         """Return the same blocks after checking the first bytes, before an existing part is touched.
@@ -546,8 +590,8 @@ class _Transfer:
             )
         return itertools.chain([beginning], blocks)
 
-    def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:
-        return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel, decode=decode)
+    def _body(self, answer: TransportResponse, cancel: Cancel) -> Body:
+        return Body(answer, Stall(self._policy, self._request.url, self._owner.clock), cancel)
 
     def _receive(self, body: Body, blocks: Iterator[bytes], segment: Segment, head: Head) -> None:
         """Write a body while it is received, until it ends or the segment is full; use helpers where they pay."""
@@ -600,7 +644,7 @@ class _Transfer:
             front,
             self.part,
             self._seams,
-            Validators.from_dict(self.part.record.validators if self.part.record else {}),
+            _saved_of(self.part),
             policy,
             new_exchange=self._new_exchange,
             new_body=self._body,
@@ -626,7 +670,8 @@ class _Transfer:
         self._hash.finish(size_bytes, self._cancel.check)
         for digest in self._promised:
             if not self._hash.matches(digest, self.part.blocks(size_bytes)):
-                self._quarantine(digest)
+                if not self._has_in_other_coding(digest):
+                    self._quarantine(digest)
                 return None
         if self.part.is_replacement:
             self.part.take_place()
@@ -644,6 +689,24 @@ class _Transfer:
             took_s=self.lasts_s,
         )
 
+    def _has_in_other_coding(self, digest: Digest) -> bool:
+        """Return whether the file has a digest if more or fewer content codings are removed.
+
+        Its bytes are then dropped, so that the file is fetched once more, in that form.
+        """
+        if self._content is None or self._depth is not None:
+            return False
+        try:
+            self._depth = self._content.depth_for(digest, self.part.blocks(self.part.have))
+        except WrongContent:
+            self.part.discard()
+            raise
+        if self._depth is None:
+            return False
+        self._start_over()
+        self.part.discard()
+        return True
+
     def _quarantine(self, digest: Digest) -> None:
         where = self.part.quarantine(self._owner.store.quarantine_folder)
         if self._refetched:
@@ -655,7 +718,8 @@ class _Transfer:
         self._start_over()
 
     def _note_promises(self, answer: TransportResponse, head: Head) -> None:
-        # A digest of an encoded body does not apply to the decoded bytes; Content-MD5 of a 206 applies to the range.
+        # These digests cover the bytes as they are sent, with their content coding (RFC 9530 3.1, RFC 1864 2). They
+        # do not apply to decoded bytes, and are no sign of a wrong coding. Content-MD5 of a 206 applies to the range.
         if not head.is_encoded:
             headers = answer.headers
             if head.status != 200:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from mediacrawl.download.content_coding import codings_of
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
 from mediacrawl.errors import (
@@ -299,7 +300,7 @@ def head_of(answer: TransportResponse, *, redirected: bool) -> Head:
         # Transfer-Encoding overrides Content-Length (RFC 9112 6.3).
         content_length=None if "transfer-encoding" in headers else content_length(headers.get("content-length")),
         validators=Validators.from_headers(headers),
-        is_encoded=headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"},
+        is_encoded=bool(codings_of(headers.get("content-encoding"))),
         is_multipart=kind == "multipart/byteranges",
         ranges_refused=headers.get("accept-ranges", "").strip().lower() == "none",
         redirected=redirected,

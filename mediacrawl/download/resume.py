@@ -17,13 +17,17 @@ UNIDENTIFIED_OVERLAP_BYTES = 64 * 1024  # the same, if no strong validator ident
 class Saved(NamedTuple):
     """The saved state: the bytes `[0, have)` of a representation with these validators and this length.
 
-    `gap_stop` is the offset of the next saved byte behind `have`; None if there is none.
+
+    Attributes:
+        gap_stop: the offset of the next saved byte behind `have`; None if there is none.
+        is_encoded: the response named a content coding, which was not removed: the bytes are those that were sent.
     """
 
     have: int
     complete_length: int | None = None
     validators: Validators = Validators()
     gap_stop: int | None = None
+    is_encoded: bool = False
 
     def range_from(self, start: int) -> str:
         """Return a Range from `start` on, which includes some of the saved bytes behind the gap."""
@@ -53,7 +57,7 @@ class Head(NamedTuple):
 
     Attributes:
         content_length: the length of this body, not of the representation; None if absent.
-        is_encoded: the response has a Content-Encoding other than identity.
+        is_encoded: the response has a Content-Encoding that names a registered content coding.
         is_multipart: the media type is `multipart/byteranges`.
         ranges_refused: the response has `Accept-Ranges: none`.
         redirected: the response is from another URL than the original one.
@@ -152,7 +156,6 @@ def _is_everything(head: Head) -> bool:
         and span.stop == span.complete_length
         and head.content_length in (None, span.stop)
         and not head.is_multipart
-        and not head.is_encoded
     )
 
 
@@ -182,7 +185,8 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     answer = head.content_range
     if head.is_multipart or answer is None or answer.start is None or answer.stop is None:
         return "206 without one usable Content-Range"
-    if head.is_encoded:
+    # Ranges count the bytes as they are sent (RFC 9110 14). A 206 to If-Range may omit the field (15.3.7).
+    if head.is_encoded and not saved.is_encoded:
         return "206 with a Content-Encoding"
     if answer.start != ask.start:
         return f"206 that starts at {answer.start}, asked for {ask.start}"
@@ -204,7 +208,7 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
 def _decide_200(saved: Saved, head: Head) -> Decision:
     mine, theirs = saved.validators.etag, head.validators.etag
     same = mine is not None and theirs is not None and mine.strong_match(theirs)
-    if not same or head.is_encoded:
+    if not same or head.is_encoded != saved.is_encoded:
         return Decision(Action.RESTART, "200: changed, or no ranges here")
     known = None not in (head.content_length, saved.complete_length)
     if known and head.content_length != saved.complete_length:
@@ -222,17 +226,17 @@ def _decide_200(saved: Saved, head: Head) -> Decision:
     return Decision(Action.COMPARE, "200 of the same strong ETag and length")
 
 
-def is_same_version(head: Head, start: int, complete_length: int | None, validators: Validators) -> bool:
-    """Return whether a response is certainly a part from `start` on of the version that the arguments describe."""
+def is_same_version(saved: Saved, start: int, head: Head) -> bool:
+    """Return whether a response is certainly a part of the saved representation, from `start` on."""
     span = head.content_range
     return (
         head.status == 206
         and span is not None
         and span.start == start
-        and span.complete_length == complete_length
-        and not head.is_encoded
+        and span.complete_length == saved.complete_length
+        and (not head.is_encoded or saved.is_encoded)
         and not head.is_multipart
-        and validators.compare(head.validators) is Agreement.SAME
+        and saved.validators.compare(head.validators) is Agreement.SAME
     )
 
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.body import Body
     from mediacrawl.download.requester import Requester
+    from mediacrawl.download.resume import Saved
     from mediacrawl.download.seams import Seams
-    from mediacrawl.headers import Validators
     from mediacrawl.store.parts import PartFile
     from mediacrawl.transport.base import TransportResponse
 
@@ -202,7 +202,7 @@ class SegmentedFetch:
         front: Segment,
         part: PartFile,
         seams: Seams,
-        validators: Validators,
+        saved: Saved,
         policy: SegmentPolicy,
         *,
         new_exchange: Callable[..., Requester],
@@ -216,7 +216,8 @@ class SegmentedFetch:
     ) -> None:
         """Set up a fetch that has no helpers yet.
 
-        `yields` returns whether a helper must end because another file waits for its connection.
+        `saved` has the validators, the length and the coding of the version that is fetched. `yields` returns
+        whether a helper must end because another file waits for its connection.
         """
         self._front = front
         self._slots = slots or HostSlots()
@@ -225,7 +226,7 @@ class SegmentedFetch:
         self._left: list[Segment] = []  # unassigned segments, ascending
         self._part = part
         self._seams = seams
-        self._validators = validators
+        self._saved = saved
         self._policy = policy
         self._new_exchange = new_exchange
         self._new_body = new_body
@@ -243,7 +244,7 @@ class SegmentedFetch:
         self._growing = threading.Lock()
         self._answered = threading.Event()  # set when the first helper has a response, or has ended
         self._error: MachineError | SeamDiffers | None = None
-        self._may_grow = policy.connections > 1 and validators.if_range() is not None
+        self._may_grow = policy.connections > 1 and saved.validators.if_range() is not None
         self._began_at = self._measured_at = clock()
         self._began_bytes = self._measured_bytes = part.written_bytes
         self._speed = 0.0
@@ -432,7 +433,7 @@ class SegmentedFetch:
                 self._left = sorted([*self._left, segment], key=lambda s: s.start)
 
     def _fetch_one(self, segment: Segment, *, is_front: bool) -> None:
-        if_range = self._validators.if_range()
+        if_range = self._saved.validators.if_range()
         assert if_range is not None
         assert segment.stop is not None
         start = max(0, segment.start - OVERLAP_BYTES)
@@ -443,9 +444,7 @@ class SegmentedFetch:
         exchange = self._new_exchange(self._over, waits=is_front)
         # `ask` watches the response: when all helpers must end, a blocked helper does not delay the others.
         with exchange.ask(ask) as (answer, head):
-            record = self._part.record
-            total = record.complete_length if record is not None else None
-            if not is_same_version(head, start, total, self._validators):
+            if not is_same_version(self._saved, start, head):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             self._latency_s = exchange.latency_s or 0.0
             self._add_all()

@@ -24,8 +24,8 @@ class TransportResponse(Protocol):
     url: str
     headers: dict[str, str]
 
-    def blocks(self, *, decode: bool) -> Iterator[bytes]:
-        """Yield the body while it is received, each block as soon as the operating system has it.
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the body as it was sent, while it is received, each block as soon as the operating system has it.
 
         Raises:
             ConnectionLost: the connection broke, no byte was received for longer than the timeout, or the body is

@@ -36,7 +36,6 @@ from mediacrawl.errors import (
 )
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.connection_limits import HostPaused
-from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
 from mediacrawl.transport.fields import ContradictoryFields, combined
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
@@ -230,10 +229,6 @@ class CurlResponse:
         self.reason = ""
         self.headers: dict[str, str] = {}
 
-    def blocks(self, *, decode: bool) -> Iterator[bytes]:
-        blocks = self._raw_blocks()
-        return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
-
     def at_hand(self, size_bytes: int) -> bytes | None:
         line = self._line
         if line is None or not line.is_over or line.code or sum(map(len, line.body)) != size_bytes:
@@ -286,7 +281,7 @@ class CurlResponse:
         if 300 <= self.status < 400:
             self._drain(line, _DRAINED_WITHIN_S)
 
-    def _raw_blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[bytes]:
         while (line := self._line) is not None:
             if line.body:
                 pieces = line.taken()

@@ -20,7 +20,6 @@ from requests.utils import check_header_validity
 
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
-from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
 from mediacrawl.transport.fields import ContradictoryFields, combined
 from mediacrawl.transport.http1 import HTTP1Exchange
@@ -274,11 +273,7 @@ class _RequestsResponse:
         self.url = url
         self.status, self.reason, self.headers = head
 
-    def blocks(self, *, decode: bool) -> Iterator[bytes]:
-        blocks = self._raw_blocks()
-        return decoded(blocks, self.headers.get("content-encoding", ""), self.url) if decode else blocks
-
-    def _raw_blocks(self) -> Iterator[bytes]:
+    def blocks(self) -> Iterator[bytes]:
         raw = self._raw
         try:
             # read1, not read: a block is yielded as soon as it is received, so that slow servers show progress,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import gzip
 import socket
 import time
 from collections.abc import Callable
@@ -529,6 +530,25 @@ def a_redirect_to_where_robots_txt_forbids_it_is_not_followed(scene):
     assert (ran.status, ran.failed, ran.store) == (1, 1, {sha256(body(2))}), ran
     assert scene.other.requests_for("/secret/a.jpg") == []
     assert len(scene.other.requests_for("/open/b.jpg")) == 1
+
+
+# --- content codings ---------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr("mediacrawl.download.content_coding._own_form", lambda *_: None))
+def a_gz_file_that_is_labelled_gzip_arrives_as_it_was_sent(scene):
+    """What the server codes on the way is decoded all the same."""
+    packed = gzip.compress(body(1), mtime=0)
+    labelled = {"headers": {"Content-Encoding": "gzip"}}
+    urls = [
+        scene.add("/a.tar.gz", packed, content_type="application/x-tar", **labelled),
+        scene.add("/b.svgz", gzip.compress(body(2), mtime=0), content_type="image/svg+xml", **labelled),
+        scene.add("/c.jpg", gzip.compress(body(3), mtime=0), **labelled),
+        scene.add("/d.jpg", body(4), headers={"Content-Encoding": "UTF-8"}),
+    ]
+    ran = scene.run(*urls)
+    assert (ran.status, ran.new, ran.failed) == (0, 4, 0), ran
+    assert ran.store == {sha256(data) for data in (packed, gzip.compress(body(2), mtime=0), body(3), body(4))}
 
 
 # --- connections ------------------------------------------------------------------------------------

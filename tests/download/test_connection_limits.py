@@ -562,7 +562,7 @@ def test_a_server_never_sees_more_connections_than_it_allows_idle_ones_and_broke
             except MediacrawlError:
                 continue
             try:
-                for _block in answer.blocks(decode=False) if path != "/cut.jpg" else ():
+                for _block in answer.blocks() if path != "/cut.jpg" else ():
                     pass
             except MediacrawlError:
                 pass
@@ -676,7 +676,7 @@ def test_an_idle_connection_is_found_by_the_name_that_a_person_writes(origin, mo
     host = Origin.of(url).host
     admission = Admission(connections, HostPauses(), host, Cancel())
     answer = transport.get(url, {}, proxy=None, timeout_s=10, admission=admission)
-    assert b"".join(answer.blocks(decode=False)) == b"j" * 100
+    assert b"".join(answer.blocks()) == b"j" * 100
     answer.close()
     assert transport.close_idle(host, 0.0)
     assert not transport.close_idle(host, 0.0)

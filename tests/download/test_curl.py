@@ -46,7 +46,7 @@ def get(transport, url, headers=None, *, proxy=None, timeout_s=30.0):
 def read(transport, url, **more):
     answer = get(transport, url, **more)
     try:
-        return b"".join(answer.blocks(decode=False))
+        return b"".join(answer.blocks())
     finally:
         answer.close()
 
@@ -113,7 +113,7 @@ def test_a_stop_ends_the_wait_for_the_short_body_of_a_redirect(transport):
 
 def test_an_abort_says_so_after_all_that_has_come(transport, origin):
     answer = get(transport, origin.add("/a", Pattern(700_000, 1), faults=[stall_after(1000)]), timeout_s=LONG_S)
-    blocks, came = answer.blocks(decode=False), b""
+    blocks, came = answer.blocks(), b""
     while len(came) < 1000:
         came += next(blocks)
     answer.abort()
@@ -126,7 +126,7 @@ def test_a_stop_of_heads_leaves_a_body_to_come_to_its_end(transport, origin):
     body = Pattern(2_000_000, 1)
     answer = get(transport, origin.add("/a", body, faults=[slow(20_000_000)]))
     transport.abort()
-    assert b"".join(answer.blocks(decode=False)) == body.read()
+    assert b"".join(answer.blocks()) == body.read()
     answer.close()
 
 
@@ -137,7 +137,7 @@ def test_interim_answers_are_passed_over(transport, origin):
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     answer = get(transport, origin.on("/a", lambda _: interim + OK))
     assert (answer.status, answer.headers) == (200, {"content-length": "2"})
-    assert b"".join(answer.blocks(decode=False)) == b"ok"
+    assert b"".join(answer.blocks()) == b"ok"
     answer.close()
 
 
@@ -153,7 +153,7 @@ def test_odd_heads_are_read_for_what_they_mean(transport, origin):
 def test_what_trails_a_body_is_no_header(transport, origin):
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nETag: late\r\n\r\n"
     answer = get(transport, origin.on("/a", lambda _: raw))
-    assert b"".join(answer.blocks(decode=False)) == b"ok"
+    assert b"".join(answer.blocks()) == b"ok"
     assert "etag" not in answer.headers
     answer.close()
 
@@ -230,7 +230,7 @@ def test_nothing_is_added_and_an_empty_header_is_sent(transport, origin):
 def test_answers_that_are_open_at_a_time_do_not_mix(transport, origin):
     bodies = [Pattern(3_000_000, seed) for seed in range(3)]
     answers = [get(transport, origin.add(f"/{n}", body)) for n, body in enumerate(bodies)]
-    blocks = [answer.blocks(decode=False) for answer in answers]
+    blocks = [answer.blocks() for answer in answers]
     came = [b"".join(block for block in turn if block) for turn in zip(*itertools.zip_longest(*blocks), strict=True)]
     for answer in answers:
         answer.close()
@@ -277,7 +277,7 @@ def test_after_a_close_nothing_is_left_open(origin):
     read(transport, url)
     answer = get(transport, url)
     transport.close()  # while an answer is open: it is closed when that is
-    assert b"".join(answer.blocks(decode=False)) == Pattern(700_000, 1).read()
+    assert b"".join(answer.blocks()) == Pattern(700_000, 1).read()
     answer.close()
     origin.close()
     assert open_files() <= before
@@ -285,7 +285,7 @@ def test_after_a_close_nothing_is_left_open(origin):
 
 def test_a_reader_that_is_slow_holds_little_in_memory(transport, origin):
     answer = get(transport, origin.add("/a", Pattern(50_000_000, 1)))
-    line, blocks = answer._line, answer.blocks(decode=False)
+    line, blocks = answer._line, answer.blocks()
     for _ in range(5):
         next(blocks)
         assert sum(map(len, line.body)) <= 1024 * 1024
@@ -409,7 +409,7 @@ def test_a_tunnel_through_a_proxy_leaves_no_trace_in_the_head(kind, certificate)
     transport = transport_class(kind)(verify=str(certificate[0]))
     with serving(tunnel) as port:
         answer = get(transport, "https://127.0.0.1:1/", {"Cookie": "c=1"}, proxy=f"http://me:pw@127.0.0.1:{port}")
-        assert b"".join(answer.blocks(decode=False)) == b"ok"
+        assert b"".join(answer.blocks()) == b"ok"
         answer.close()
     transport.close()
     assert (answer.status, answer.headers) == (200, {"content-length": "2"})
@@ -479,10 +479,10 @@ def test_http_2_brings_the_same_bytes_and_words(http2, certificate):
     assert line.head[0].startswith(b"HTTP/2 206")
     assert (answer.status, answer.reason) == (206, "Partial Content")
     assert answer.headers["content-range"] == "bytes 1000000-4999999/5000000"
-    assert b"".join(answer.blocks(decode=False)) == body[1_000_000:]
+    assert b"".join(answer.blocks()) == body[1_000_000:]
     answer.close()
     half = get(transport, f"{url}/a.mp4")
-    next(half.blocks(decode=False))
+    next(half.blocks())
     half.close()  # ends its stream, not the connection
     missing = get(transport, f"{url}/none")
     assert (missing.status, missing.reason) == (404, "Not Found")
@@ -536,7 +536,7 @@ def test_interim_answers_that_come_one_by_one_are_passed_over(kind):
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     with serving(says(b"HTTP/1.1 102 Processing\r\n\r\n", early, OK)) as port:
         answer = get(transport, f"http://127.0.0.1:{port}/a")
-        assert (answer.status, b"".join(answer.blocks(decode=False))) == (200, b"ok")
+        assert (answer.status, b"".join(answer.blocks())) == (200, b"ok")
         answer.close()
         transport.close()
 
@@ -589,7 +589,7 @@ def test_an_abort_gives_no_ciphertext_for_a_body(kind, certificate):
     came = b""
     with serving(over_tls(certificate, says(head, *pieces))) as port:
         answer = get(transport, f"https://127.0.0.1:{port}/a")
-        blocks = answer.blocks(decode=False)
+        blocks = answer.blocks()
         came += next(blocks)
         answer.abort()
         with contextlib.suppress(ConnectionLost):
@@ -630,7 +630,7 @@ def test_what_has_come_over_tls_before_an_end_that_is_too_early_is_handed_on(kin
 
     with serving(over_tls(certificate, talk)) as port:
         answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=0.3 if end == "silent" else LONG_S)
-        blocks = answer.blocks(decode=False)
+        blocks = answer.blocks()
         while len(came) < 60_000:
             came += next(blocks)
         arrived.set()
@@ -657,7 +657,7 @@ def test_records_that_are_there_come_as_one_block(certificate):
 
     with serving(over_tls(certificate, talk)) as port:
         answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=LONG_S)
-        blocks = answer.blocks(decode=False)
+        blocks = answer.blocks()
         assert sent.wait(10)
         assert next(blocks) == b"a" * 30_000
         go_on.set()

@@ -128,6 +128,18 @@ TABLE = {
     "206 multipart": (SAVED, if_range, head(206, is_multipart=True), Action.REFETCH),
     "206 multipart that has a Content-Range": (SAVED, if_range, head(206, tail(), is_multipart=True), Action.REFETCH),
     "206 encoded": (SAVED, if_range, head(206, tail(), is_encoded=True), Action.REFETCH),
+    "206 encoded, as the part": (
+        SAVED._replace(is_encoded=True),
+        if_range,
+        head(206, tail(), is_encoded=True),
+        Action.RESUME,
+    ),
+    "206 that names no coding, of an encoded part": (
+        SAVED._replace(is_encoded=True),
+        if_range,
+        head(206, tail()),
+        Action.RESUME,
+    ),
     "206 with no total anywhere": (OPEN, if_range, head(206, tail(total="*")), Action.REFETCH),
     "206 whose Content-Length is too large": (
         SAVED,
@@ -272,6 +284,7 @@ TABLE = {
     ),
     "whole: 206 from the first byte, not to the end": (None, whole, head(206, tail(0, 9)), Action.REJECT),
     "whole: 206 from the first byte, of no known length": (None, whole, head(206, tail(0, 9, "*")), Action.REJECT),
+    "whole: 206 of everything, encoded": (None, whole, head(206, tail(0), is_encoded=True), Action.RESTART),
     "whole: 206 of everything, multipart": (None, whole, head(206, tail(0), is_multipart=True), Action.REJECT),
     "whole: 200 with the tail": (None, whole, head(200, tail(), content_length=TOTAL - START), Action.REJECT),
     "whole: 200 with a Content-Range of everything": (None, whole, head(200, tail(0)), Action.RESTART),
@@ -384,6 +397,7 @@ def _situations(draw):
     length = draw(st.one_of(st.none(), st.integers(have, 6)))
     state = Saved(have, length, draw(_VALIDATORS))
     near = ConditionalRequest(RequestKind.RANGE, max(0, have - 2))  # as with an overlap of two bytes
+    state = state._replace(is_encoded=draw(st.booleans()))
     return state, draw(st.sampled_from([first_request(state), range_request(state), near, whole_request()]))
 
 
@@ -398,7 +412,7 @@ def test_nothing_is_resumed_that_disagrees_in_start_total_or_any_validator(situa
         return
     body, mine, theirs = answer.content_range, state.validators, answer.validators
     assert answer.status in {200, 203, 206}  # with a Content-Range
-    assert not answer.is_encoded
+    assert not answer.is_encoded or state.is_encoded
     assert not answer.is_multipart
     assert ask.kind is not RequestKind.WHOLE
     assert body.start == ask.start <= state.have

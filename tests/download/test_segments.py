@@ -40,7 +40,7 @@ from mediacrawl.download.body import Body
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
-from mediacrawl.download.resume import OVERLAP_BYTES, Head
+from mediacrawl.download.resume import OVERLAP_BYTES, Head, Saved
 from mediacrawl.download.seams import Seams
 from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
 from mediacrawl.download.transfer_policy import Policy, Stall
@@ -634,8 +634,7 @@ class StuckExchange:
         with self.cancel.watch(self):
             yield self, Head(206, ContentRange(int(start), int(stop) + 1, 10**9), validators=Validators(ETag("a")))
 
-    def blocks(self, *, decode):
-        assert not decode
+    def blocks(self):
         self.aborted.wait(30)
         raise ConnectionLost(self.url, "aborted")
         yield b""
@@ -658,7 +657,7 @@ class Bench:
             Segment(10**9 - missing, 10**9),
             self.part,
             Seams(self.part),
-            validators,
+            Saved(0, 10**9, validators),
             SegmentPolicy(**({"from_bytes": 2 * MIB} | policy)),
             new_exchange=lambda cancel, **_: StuckExchange(self.asked, self.came, latency_s, cancel),
             new_body=lambda answer, cancel: Body(answer, Stall(Policy(), "", time.monotonic), cancel),

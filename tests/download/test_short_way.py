@@ -48,6 +48,8 @@ ANSWERS = {
     "chunked": {"faults": [chunked()]},
     "to the end of the connection": {"faults": [close_delimited()]},
     "encoded": {"faults": [encode_gzip(times=None)]},
+    "a charset as its encoding": {"faults": [header("Content-Encoding", "UTF-8", times=None)]},
+    "gzip that is none": {"faults": [header("Content-Encoding", "gzip", times=None)]},
     "identity, said so": {"faults": [header("Content-Encoding", "identity")]},
     "not found": {"faults": [status(404, times=None)]},
     "busy at first": {"faults": [status(503)]},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 
@@ -85,6 +86,13 @@ def test_a_digest_that_is_right_changes_nothing(crawl, site, name):
     crawled = crawl(f"url,{name}\n{site.url('/a.jpg')},{hashlib.new(name, A).hexdigest()}\n")
     assert crawled.status == 0
     assert in_names(crawled) == {"a.jpg": sha256(A)}
+
+
+def test_the_digest_of_a_gz_file_that_is_labelled_gzip_is_that_of_what_was_sent(crawl, site):
+    packed = gzip.compress(A, mtime=0)
+    url = site.add("/download", packed, headers={"Content-Encoding": "gzip"})
+    crawled = crawl(f"url,sha256\n{url},{sha256(packed)}\n")
+    assert (crawled.status, set(crawled.store.values())) == (0, {sha256(packed)})
 
 
 @pytest.mark.parametrize("name", ["sha256", "md5"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -93,6 +94,14 @@ def test_a_line_names_its_file_and_says_what_to_send(command, site, listed):
     assert done.store == {"get/127.0.0.1/Am See.jpg": sha256(A)}
     headers = site.requests[0].headers
     assert (headers["referer"], headers["x-key"]) == ("http://127.0.0.1/page", "7")
+
+
+@pytest.mark.parametrize("path", ["/a.tar.gz", "/download"])
+def test_the_digest_of_a_gz_file_that_is_labelled_gzip_is_that_of_what_was_sent(command, site, listed, path):
+    packed = gzip.compress(A, mtime=0)
+    url = site.add(path, packed, headers={"Content-Encoding": "gzip"})
+    done = command("get", "-i", listed(f"url,sha256\n{url},{sha256(packed)}\n"))
+    assert (done.status, list(done.store.values())) == (0, [sha256(packed)]), str(done)
 
 
 def test_another_digest_than_the_list_says_is_a_failure_and_a_retry_wants_the_same(command, site, listed, tmp_path):
