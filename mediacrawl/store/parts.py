@@ -678,18 +678,22 @@ class PartFile:
             os.close(fd)
 
     def _settle_replacement(self) -> None:
-        """Complete the steps of `take_place` after a crash, or drop a replacement that has no bytes."""
+        """Complete the steps of `take_place` after a crash, or drop a replacement that has no bytes.
+
+        A power cut may leave any of the names that were not synced. The record of the replacement counts bytes of
+        this file only if it was made for this very file.
+        """
         new = f"{self._stem}{_NEW}"
         if not os.path.lexists(f"{new}.json"):
             return
         has_record, has_bytes = os.path.lexists(f"{self._stem}.json"), os.path.lexists(f"{new}.part")
-        if has_record and not has_bytes:
-            os.unlink(f"{new}.json")  # noqa: PTH108 - as in `_drop_record`
-        elif not has_record:
+        if not has_record and (has_bytes or _inode_of(f"{new}.json") == os.fstat(self._fd).st_ino):
             _take_names(self._folder, new, self._stem)
             os.close(self._fd)  # the file of the old bytes, or already that of the new ones
             self._fd = -1
             self._fd, self.is_new = self._open_locked()
+        elif not has_bytes:
+            os.unlink(f"{new}.json")  # noqa: PTH108 - as in `_drop_record`
 
     def _open(self) -> tuple[int, bool]:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -765,6 +769,7 @@ class PartFile:
             "seams": record.seams,
             "in_order": record.in_order,
             "boot": self._folder.boot,
+            "inode": os.fstat(self._fd).st_ino,
             "version": _VERSION,
         }
 
@@ -781,6 +786,15 @@ def _take_names(folder: PartFolder, new: str, old: str) -> None:
     folder.at_step("part-rename")
     with suppress(FileNotFoundError):  # a part too small for a record
         os.rename(f"{new}.json", f"{old}.json")  # noqa: PTH104
+
+
+def _inode_of(record: str) -> int | None:
+    """Return the inode number of the file that a record was made for; None if the record is torn."""
+    try:
+        raw = json.loads(Path(record).read_bytes())
+        return int(raw["inode"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _record_of(raw: dict[str, Any]) -> PartRecord:

@@ -295,7 +295,6 @@ BROKEN = [
     (_no_new_folder_sync, "/small.jpg", None, "is done and not there"),
     (_no_store_folder_sync, "/small.jpg", None, "the ledger has lost rows"),
     (_no_record_sync, "/half.bin", None, "bytes that are not there are counted"),
-    (_no_record_sync, "/norange.bin", None, "bytes that are not there are counted"),
     (_no_part_folder_sync, "/changed.bin", None, "bytes that are not there are counted"),
     (_no_claim, "/small.jpg", None, "no whole version"),
     (_size_alone, "/changed.jpg", None, "s/h/changed.jpg"),
