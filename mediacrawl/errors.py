@@ -13,7 +13,7 @@ MediacrawlError
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
     ├── ConnectionLost        the connection broke, stalled or ended early
-    ├── InvalidResponse       the head of the response contradicts itself
+    ├── InvalidResponse       the head of the response is malformed or contradicts itself
     ├── HttpStatusError       the server responded with an error status
     ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
     │   ├── RobotsForbidden   robots.txt forbids the target
@@ -162,7 +162,7 @@ class ConnectionLost(TransferError):
 
 
 class InvalidResponse(TransferError):
-    """The head of the response contradicts itself: to guess could make a wrong file."""
+    """The head of the response is malformed or contradicts itself: to guess could make a wrong file."""
 
 
 class HttpStatusError(TransferError):

@@ -22,7 +22,8 @@ from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.content_encoding import decoded
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.fields import ContradictoryFields, combined
+from mediacrawl.transport.fields import InvalidHead, combined
+from mediacrawl.transport.head import framing
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
@@ -122,7 +123,8 @@ class RequestsTransport:
         )
         try:
             headers = combined(_field_lines(response))
-        except ContradictoryFields:
+            framing(response.status_code, headers)
+        except InvalidHead:
             response.close()  # its connection, too
             raise
         head = _Head(response.status_code, response.reason or "", headers)
