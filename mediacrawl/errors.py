@@ -13,7 +13,7 @@ MediacrawlError
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
     ├── ConnectionLost        the connection broke, stalled or ended early
-    ├── InvalidResponse       the head of the response contradicts itself
+    ├── InvalidResponse       the head of the response is malformed or contradicts itself
     ├── HttpStatusError       the server responded with an error status
     ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
     │   ├── RobotsForbidden   robots.txt forbids the target
@@ -162,16 +162,21 @@ class ConnectionLost(TransferError):
 
 
 class InvalidResponse(TransferError):
-    """The head of the response contradicts itself: to guess could make a wrong file."""
+    """The head of the response is malformed or contradicts itself: to guess could make a wrong file."""
 
 
 class HttpStatusError(TransferError):
-    """The server responded with an error status."""
+    """The server responded with an error status, or with one that brings no file."""
 
     def __init__(self, url: str, status: int, phrase: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(url, f"HTTP {status} {phrase}".rstrip(), http_status=status, retry_after_s=retry_after_s)
         # 408, 425, 429 and the 5xx of overload invite another attempt (RFC 9110 15.5.9, 15.6; RFC 6585 4).
-        self.transient = status in {408, 425, 429} or (status >= 500 and status not in {501, 505})
+        # A 202 with Retry-After announces the file.
+        self.transient = (
+            status in {408, 425, 429}
+            or (status >= 500 and status not in {501, 505})
+            or (status == 202 and retry_after_s is not None)
+        )
         self.permanent = status in {404, 410}
 
 

@@ -528,9 +528,6 @@ class _Transfer:
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
-        framed = "transfer-encoding" in answer.headers  # then a Content-Length does not count (RFC 9112 6.3)
-        if head.content_length is None and "content-length" in answer.headers and not framed:
-            raise ConnectionLost(self._request.url, "the Content-Length is no length")
         self._check_size(total or 0)
         # The bytes that this run has fetched are lost. With helpers this could happen again and again, without end.
         self._has_one_connection = self._has_one_connection or self._progress.fetched_bytes > 0
@@ -546,7 +543,7 @@ class _Transfer:
         )
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:
-            if not framed:
+            if "transfer-encoding" not in answer.headers:
                 content.check_end(self.part.blocks(self.part.have))
             self.part.note_length(self.part.have)
         return None

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from mediacrawl.download.content_coding import codings_of
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
+from mediacrawl.download.retry import wished_wait_s
 from mediacrawl.errors import (
     ConnectionLost,
     HttpStatusError,
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     # the transfer is cancelled.
     MayFollow = Callable[[TransferRequest, str, Cancel], str | None]
 
-REDIRECTS = {301, 302, 303, 307, 308}
+REDIRECTS = {300, 301, 302, 303, 307, 308}  # the Location of a 300 is the preferred choice (RFC 9110 15.4.1)
 MAX_REDIRECTS = 20
+_PREPARING = 202
 # Headers that a request sets by itself, or that belong to one connection (RFC 9110 7.6.1).
 _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
@@ -109,8 +111,8 @@ class Requester:
     def open(self, ask: ConditionalRequest) -> TransportResponse:
         """Send a first request and read the head of the response, so that the caller can inspect the head.
 
-        The response is returned for any status but 429 and 503. The next call of `ask` reuses this response; call
-        `close` if no call of `ask` follows. Raises the errors of `ask`.
+        The response is returned for any status but 202, 429 and 503. The next call of `ask` reuses this response;
+        call `close` if no call of `ask` follows. Raises the errors of `ask`.
         """
         self._opened = self._get(self._request.url, ask)
         return self._opened
@@ -201,6 +203,8 @@ class Requester:
             raise
         if answer.status in {429, 503}:
             self._raise_busy(url, origin, answer)
+        if answer.status == _PREPARING:
+            self._raise_preparing(url, answer)
         return answer
 
     def _sent(self, url: str, origin: Origin, ask: ConditionalRequest) -> TransportResponse:
@@ -240,6 +244,12 @@ class Requester:
         wait_s = self._pauses.heed(origin.host, answer.status, answer.headers, longest_s=self._max_pause_s)
         self.release_connection()
         raise HttpStatusError(url, answer.status, answer.reason, wait_s)
+
+    def _raise_preparing(self, url: str, answer: TransportResponse) -> None:
+        """Raise the error for a file that the server will have later (RFC 9110 15.3.3): its host is not paused."""
+        self.release_connection()
+        phrase = f"{answer.reason}: the server is still preparing the file"
+        raise HttpStatusError(url, answer.status, phrase, wished_wait_s(answer.headers))
 
     def _headers(self, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
         if not (ask.headers or self._cookies) and origin == self.origin:

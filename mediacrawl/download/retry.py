@@ -40,6 +40,14 @@ class Backoff(NamedTuple):
         return full * (0.5 + 0.5 * random_01())
 
 
+def wished_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Return the wait that a response requests with Retry-After, in seconds; None if it requests no wait.
+
+    A date is by the clock of the server, if that is known. Names of `headers` are lower-case.
+    """
+    return retry_after_s(headers.get("retry-after"), http_date(headers.get("date")) or time.time())
+
+
 Listener = Callable[[str, float], None]
 """A callback that receives a host and the deadline of the host's pause. The callback must not block."""
 
@@ -115,8 +123,7 @@ class HostPauses:
         """
         if status not in {429, 503}:
             return None
-        now = http_date(headers.get("date")) or time.time()  # a Retry-After date is by the server's clock, if known
-        asked_s = retry_after_s(headers.get("retry-after"), now)
+        asked_s = wished_wait_s(headers)
         if asked_s and (status == HTTPStatus.TOO_MANY_REQUESTS or asked_s <= longest_s):
             self.pause(host, asked_s)
         return asked_s

@@ -40,6 +40,7 @@ class GuardedAdapter(HTTPAdapter):
     """
 
     def __init__(self, watch: HeadWatchdog, *, block_private: bool) -> None:
+        self._watch = watch
         self._pools = _pool_classes(watch, block_private=block_private)
         self._known: dict[str, WeakSet[Any]] = {}  # by host
         self._forget_from = _MOST_KNOWN  # number of hosts from which hosts without pools are forgotten
@@ -50,6 +51,16 @@ class GuardedAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
         self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
+
+    def proxy_manager_for(self, proxy: Any, **proxy_kwargs: Any) -> Any:
+        """Return the manager of the connections to a proxy, which read responses as all other connections do."""
+        with self._lock:
+            is_new = proxy not in self.proxy_manager
+            manager: Any = super().proxy_manager_for(proxy, **proxy_kwargs)
+            if is_new:
+                pools = manager.pool_classes_by_scheme.items()
+                manager.pool_classes_by_scheme = {scheme: _watched_pool(kind, self._watch) for scheme, kind in pools}
+        return manager
 
     def close(self) -> None:
         """Close all idle connections now.
@@ -165,9 +176,32 @@ class _Permitted:
         self.is_cut, self.idle_at = False, time.monotonic()
 
 
-def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class Guard(_Permitted):
-        response_class: Any = StrictResponse
+class _Watched:
+    """A connection whose responses are read by `StrictResponse`, and each head within a time limit."""
+
+    sock: Any
+    timeout: Any
+    watch: HeadWatchdog
+    response_class: Any = StrictResponse
+
+    def getresponse(self) -> Any:
+        with self.watched():
+            return super().getresponse()  # type: ignore[misc]
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Return a context manager that limits the time in which the head of a response is read."""
+        return self.watch.watching(self.sock, self.timeout)
+
+
+def _watched_pool(kind: Any, watch: HeadWatchdog) -> Any:
+    """Return a subclass of a class of pools, whose connections are watched."""
+    connection = type(kind.ConnectionCls.__name__, (_Watched, kind.ConnectionCls), {"watch": watch})
+    return type(kind.__name__, (kind,), {"ConnectionCls": connection})
+
+
+def _pool_classes(head_watch: HeadWatchdog, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class Guard(_Permitted, _Watched):
+        watch = head_watch
 
         def _new_conn(self) -> socket.socket:
             """Connect. If that fails, `is_cut` stays False, as the server has no connection to close."""
@@ -197,14 +231,6 @@ def _pool_classes(watch: HeadWatchdog, *, block_private: bool) -> dict[str, type
                 super().close()  # type: ignore[misc]
             finally:
                 permit.close(sock, cut=self.is_cut)
-
-        def getresponse(self) -> Any:
-            with self.watched():
-                return super().getresponse()  # type: ignore[misc]
-
-        def watched(self) -> AbstractContextManager[None]:
-            """Return a context manager that limits the time in which the head of a response is read."""
-            return watch.watching(self.sock, self.timeout)
 
     class Plain(Guard, HTTPConnection):
         pass

@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -35,9 +36,11 @@ from mediacrawl.errors import (
     UnsupportedURL,
 )
 from mediacrawl.transport.addresses import is_public
+from mediacrawl.transport.chunks import ChunkDecoder
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.fields import ContradictoryFields, combined
+from mediacrawl.transport.fields import InvalidHead
+from mediacrawl.transport.head import check_size, read_head
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
 
 if TYPE_CHECKING:
@@ -51,7 +54,6 @@ _DRAINED_BYTES = 64 * 1024  # as in `requests_transport`
 _DRAINED_WITHIN_S, _DRAINED_AT_END_WITHIN_S = 1.0, 0.02
 _KEPT_CONNECTIONS = 1  # idle connections of each handle
 _MOST_LINES = 32  # from this number on, an idle handle replaces its connection by a connection to another origin
-_MAX_HEADERS, _MAX_LINE_BYTES = 100, 64 * 1024  # the limits of http.client
 _SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl without names in pycurl
 _READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
 _EVENTS = {
@@ -60,6 +62,10 @@ _EVENTS = {
     pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
 }
 _LINE_ENDS = (b"\r\n", b"\n")
+_CR = 13
+_ENDS_HEAD = b"\r\n"  # the first byte of a line that ends the head
+_EMPTY_HEADS = ([b"\r\n"], [b"\n"])
+_MANY_LINES = 100  # from this number of lines on, the size of a head is checked while the head is received
 _FOR_EVER = float("inf")
 
 _PREREQUEST = getattr(pycurl, "PREREQFUNCTION", None)  # called by libcurl when it has connected
@@ -104,7 +110,7 @@ class CurlTransport:
             line.begin(sent_url, sent_headers, proxy, timeout_s, admission)
             answer.wait_for_head()
         except BaseException as error:
-            self.give_back(line)
+            answer.close()
             if isinstance(error, pycurl.error):
                 raise UnsupportedURL(url, f"libcurl refuses it: {error.args[-1]}") from None
             raise
@@ -139,12 +145,15 @@ class CurlTransport:
         self._free_again(line)
         return True
 
-    def give_back(self, line: _CurlConnection) -> bool:
+    def give_back(self, line: _CurlConnection, *, keep: bool = True) -> bool:
         """End the transfer of a handle, and make the handle available again.
 
-        The connection of an incomplete transfer is closed. Return whether the transfer was incomplete.
+        The connection of an incomplete transfer is closed; with `keep` unset, any connection. Return whether the
+        transfer was incomplete.
         """
         was_cut = line.end()
+        if not keep:
+            line.disconnect(was_cut=was_cut)
         self._free_again(line)
         if line.permit is not None:
             line.permit.became_idle()
@@ -223,6 +232,8 @@ class CurlResponse:
         self._line: _CurlConnection | None = line
         self._timeout_s = timeout_s
         self._aborted = self._is_broken = self._was_cut = False
+        self._left_bytes: int | None = None  # of a body with a known length
+        self._chunks: ChunkDecoder | None = None
         self._taken_bytes = 0
         self.url = url
         self.status = 0
@@ -231,10 +242,13 @@ class CurlResponse:
 
     def at_hand(self, size_bytes: int) -> bytes | None:
         line = self._line
-        if line is None or not line.is_over or line.code or sum(map(len, line.body)) != size_bytes:
+        if line is None or not line.is_over or line.code or self._left_bytes != size_bytes:
+            return None
+        if sum(map(len, line.body)) != size_bytes:
             return None
         body = b"".join(line.body)
         line.body.clear()
+        self._left_bytes = 0
         return body
 
     def splice(self, pipe: int, at_most: int) -> int | None:
@@ -251,7 +265,7 @@ class CurlResponse:
             if not (line.is_over or self._aborted or self._is_broken):
                 self._drain(line, _DRAINED_AT_END_WITHIN_S)
             self._line = None
-            self._was_cut = self._transport.give_back(line)
+            self._was_cut = self._transport.give_back(line, keep=not self._is_broken)
         return self._was_cut
 
     def wait_for_head(self) -> None:
@@ -270,29 +284,71 @@ class CurlResponse:
                 raise ConnectionLost(self.url, _STOPPED)
             patience = patience or _Patience(line, self.url, self._timeout_s)
             line.step(patience.until(len(line.head)))
-            if len(line.head) > _MAX_HEADERS:
+            if len(line.head) > _MANY_LINES:
                 self._check_size(line.head)
-        self._check_size(head)
-        try:
-            self.status, self.reason, self.headers = _parsed(head)
-        except ContradictoryFields as error:
-            raise InvalidResponse(self.url, str(error)) from None
-        self._check_lengths()
+        self._read(head)
         if 300 <= self.status < 400:
             self._drain(line, _DRAINED_WITHIN_S)
 
+    def _read(self, lines: list[bytes]) -> None:
+        """Read a complete head.
+
+        Raises:
+            InvalidResponse: the head is malformed or contradicts itself.
+        """
+        try:
+            head = read_head(lines)
+        except InvalidHead as error:
+            self._is_broken = True
+            raise InvalidResponse(self.url, str(error)) from None
+        self.status, self.headers = head.status, head.headers
+        self.reason = head.reason or _phrase(head.status)
+        self._left_bytes = head.length_bytes
+        # libcurl finds the end of the chunks, too, but reads malformed sizes as other sizes.
+        self._chunks = ChunkDecoder() if head.is_chunked else None
+
     def blocks(self) -> Iterator[bytes]:
-        while (line := self._line) is not None:
+        while (line := self._line) is not None and not self._is_through:
             if line.body:
                 pieces = line.taken()
                 self._taken_bytes += sum(map(len, pieces))
-                yield from pieces
+                yield from self._framed(pieces)
             elif line.is_over:
                 if line.code:
                     raise self._failure(line)
+                if self._chunks is not None or self._left_bytes:
+                    self._is_broken = True
+                    raise ConnectionLost(self.url, _ENDED)
                 return
             else:
                 self._wait(line)
+
+    @property
+    def _is_through(self) -> bool:
+        """Whether the body was read to the end that its head or its last chunk determines."""
+        return self._left_bytes == 0 if self._chunks is None else self._chunks.is_through
+
+    def _framed(self, pieces: list[bytes]) -> list[bytes]:
+        """Return the bytes of the body in pieces as they were sent.
+
+        libcurl may determine another end of the body than the head, where it does not recognise a damaged field.
+
+        Raises:
+            ConnectionLost: a chunk is malformed.
+        """
+        if self._chunks is not None:
+            try:
+                return [piece for sent in pieces for piece in self._chunks.decode(sent)]
+            except HTTPException as error:
+                self._is_broken = True
+                raise ConnectionLost(self.url, f"the connection broke: {error}") from None
+        if self._left_bytes is None:
+            return pieces
+        if sum(map(len, pieces)) > self._left_bytes:
+            self._is_broken = True
+            pieces = [b"".join(pieces)[: self._left_bytes]]
+        self._left_bytes -= sum(map(len, pieces))
+        return pieces
 
     def _wait(self, line: _CurlConnection) -> None:
         """Run libcurl until a piece of the body, or its end, was received."""
@@ -318,25 +374,17 @@ class CurlResponse:
             if sum(map(len, line.body)) > _DRAINED_BYTES:
                 return
 
-    def _check_size(self, head: list[bytes]) -> None:
-        """Refuse a head that is too large: some servers send an endless head, and a head is held in memory."""
-        if len(head) > _MAX_HEADERS + 1:  # the status line
-            raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_HEADERS} headers")
-        if head and max(map(len, head)) > _MAX_LINE_BYTES:
-            raise ConnectionLost(self.url, f"the connection broke: got more than {_MAX_LINE_BYTES} bytes of header")
-
-    def _check_lengths(self) -> None:
-        """Refuse a head with differing lengths: libcurl would accept one of these values (RFC 9112 6.3)."""
-        lengths = self.headers.get("content-length", "")
-        if "," not in lengths or "transfer-encoding" in self.headers:
-            return
-        if len({value.strip() for value in lengths.split(",")}) > 1:
-            raise ConnectionLost(self.url, f"the connection broke: the Content-Lengths {lengths[:80]} differ")
+    def _check_size(self, lines: list[bytes]) -> None:
+        try:
+            check_size(lines)
+        except InvalidHead as error:
+            raise InvalidResponse(self.url, str(error)) from None
 
     def _failure(self, line: _CurlConnection) -> TransferError:
         if line.code == _ABORTED_BEFORE:
             raise HostPaused(self.url)
-        self._check_size(line.head)  # libcurl has its own limit
+        if line.head[:1] in _EMPTY_HEADS and line.is_new:  # on an old connection, it belongs to the last response
+            return InvalidResponse(self.url, "the response begins with an empty line, which libcurl does not accept")
         if not line.code:
             return ConnectionLost(self.url, "the connection broke: no response head was received")
         return _error(line, self.url, self._timeout_s)
@@ -430,6 +478,11 @@ class _CurlConnection:
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
         self._block_private = block_private
         self._easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the connection was opened for the current transfer."""
+        return bool(self._opened)
 
     def is_connected_to(self, host: str) -> bool:
         return self.permit is not None and self.permit.host == host
@@ -653,6 +706,7 @@ def _easy_handle(verify: bool | str) -> Any:
         (pycurl.PROXY, ""),  # empty, not unset, so that libcurl ignores the environment
         (pycurl.NOPROXY, ""),
         (_SUPPRESS_CONNECT_HEADERS, 1),
+        (pycurl.HTTP_TRANSFER_DECODING, 0),  # see `ChunkDecoder`
         (pycurl.TCP_NODELAY, 1),
     ):
         easy.setopt(option, value)
@@ -721,35 +775,21 @@ def _header_line(name: str, value: str) -> bytes:
     return encoded
 
 
-_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
-
-
 def _final_head(lines: list[bytes]) -> list[bytes] | None:
     """Return the lines of the first complete head that is not of an interim response (RFC 9110 15.2).
 
-    The empty line at the end is excluded. Return None if there is no complete head yet.
+    The line at the end is excluded if it is empty: for libcurl, any line that begins with CR ends the head. Return
+    None if there is no complete head yet.
     """
     start = 0
     for at, line in enumerate(lines):
-        if line in _LINE_ENDS:
+        if line[0] <= _CR and line[:1] in _ENDS_HEAD and at:
+            if line not in _LINE_ENDS:
+                return lines[start : at + 1]
             if not lines[start].partition(b" ")[2].startswith(b"1"):
                 return lines[start:at]
             start = at + 1
     return None
-
-
-def _parsed(lines: list[bytes]) -> tuple[int, str, dict[str, str]]:
-    """Return the status, the reason and the headers of a complete head."""
-    text = b"".join(lines).decode("latin-1")
-    if "\n " in text or "\n\t" in text:
-        text = _FOLD.sub(" ", text)
-    # Not splitlines(): it also splits at latin-1 characters that do not end a line of a head.
-    first, *rest = text.split("\n")
-    fields = (line.partition(":") for line in rest if ":" in line)
-    headers = combined((name, value.strip(" \t\r")) for name, _, value in fields)  # no other blanks of latin-1
-    _, code, reason = f"{first.strip()}  ".split(" ", 2)
-    status = int(code) if code.isdecimal() else 0
-    return status, reason.strip() or _phrase(status), headers
 
 
 def _phrase(status: int) -> str:
@@ -765,7 +805,7 @@ def _silence(timeout_s: float) -> str:
 
 # Error codes of libcurl that do not have names in every version of pycurl, see curl/curl.h.
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
-_WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 8, 18, 28, 42, 97
+_WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY, _TOO_LARGE = 8, 18, 28, 42, 97, 100
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
@@ -774,6 +814,8 @@ def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
     code, words = line.code, " ".join(line.words.split())[:200]
     if code == _NO_CONNECTION and line.refused:  # and no other address of that name could be connected to
         return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
+    if (invalid := _invalid_head(line, code, words)) is not None:
+        return InvalidResponse(url, invalid)
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
         return UnsupportedURL(url, "not a URL that can be fetched")
     if code in {_NO_PROXY_NAME, _PROXY} or "CONNECT tunnel failed" in words:
@@ -782,13 +824,26 @@ def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
         return ConnectError(url, f"the name {urlsplit(url).hostname!r} does not resolve")
     if code in _TLS:
         return ConnectError(url, f"TLS failed: {words}")
-    if code == _WEIRD_REPLY and (double := re.match(r"Multiple (\S+) headers", words)):
-        return InvalidResponse(url, f"the response has two {double[1]} fields that differ")
     if code == _TIMED_OUT:
         return ConnectError(url, f"no connection within {timeout_s:g} s")
     if code == _NO_CONNECTION:
         return ConnectError(url, _unconnected(line, url, words))
     return ConnectionLost(url, _broken_reason(line, code, words))
+
+
+def _invalid_head(line: _CurlConnection, code: int, words: str) -> str | None:
+    """Return the reason why libcurl refuses a head; None if libcurl has failed for another reason."""
+    if _final_head(line.head) is not None or not line.connecting_s or "CONNECT" in words:
+        return None
+    if code == _WEIRD_REPLY and (double := re.match(r"Multiple (\S+) headers", words)):
+        return f"the response has two {double[1]} fields that differ"
+    if code == _TOO_LARGE or "Too large response headers" in words:
+        return f"the head of the response is larger than libcurl accepts: {words}"
+    if "Content-Length" in words:
+        return "the Content-Length of the response is no length, or there are two that differ"
+    if code == _WEIRD_REPLY or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
+        return f"the head of the response is malformed: {words}"
+    return None
 
 
 def _unconnected(line: _CurlConnection, url: str, words: str) -> str:
@@ -803,8 +858,6 @@ def _unconnected(line: _CurlConnection, url: str, words: str) -> str:
 def _broken_reason(line: _CurlConnection, code: int, words: str) -> str:
     if code == _PARTIAL:
         return _ENDED
-    if "Content-Length" in words:
-        return "the connection broke: the Content-Length is no length"
     if line.errno in {errno.ECONNRESET, errno.EPIPE} or "reset by peer" in words:
         return "the server reset the connection"
     return f"the connection broke: {words or 'no reason given'}"

@@ -22,7 +22,7 @@ from mediacrawl.errors import (
     UnsupportedURL,
 )
 from mediacrawl.transport.addresses import PrivateAddress
-from mediacrawl.transport.fields import ContradictoryFields
+from mediacrawl.transport.fields import InvalidHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
         lambda url, cause, *_: AddressRefused(url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
     ),
     (
-        (ContradictoryFields,),
+        (InvalidHead,),
         lambda url, cause, *_: InvalidResponse(url, str(cause)),
     ),
     (

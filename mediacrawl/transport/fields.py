@@ -12,27 +12,29 @@ if TYPE_CHECKING:
 _SINGLETONS = frozenset({"content-disposition", "content-range", "content-type", "etag", "location"})
 
 
-class ContradictoryFields(HTTPException):
-    """A head has two different values of a field that must have one."""
+class InvalidHead(HTTPException):
+    """A head breaks the rules of HTTP, or contradicts itself, so that its response must not be used."""
 
 
 def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the fields of a head by lower-case name, with repeated fields combined as `TransportResponse` describes.
 
     Raises:
-        ContradictoryFields: a field with one value has two that differ. Their values may hold credentials, so the
+        InvalidHead: a field with one value has two that differ. Their values may hold credentials, so the
             message does not contain them.
     """
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}  # joined once: a head may repeat a field thousands of times
     for name, value in fields:
         key = name.lower()
         if key not in headers:
             headers[key] = value
         elif key not in _SINGLETONS:
-            between = "\n" if key == "set-cookie" else ", "
-            headers[key] = f"{headers[key]}{between}{value}"
+            repeated.setdefault(key, [headers[key]]).append(value)
         elif headers[key] != value:
-            raise ContradictoryFields(f"the response has two {name} fields that differ")
+            raise InvalidHead(f"the response has two {name} fields that differ")
+    for key, values in repeated.items():
+        headers[key] = ("\n" if key == "set-cookie" else ", ").join(values)
     if "," in (kind := headers.get("content-type", "")):  # two lines that a gateway has joined
         kinds = {member.strip() for member in kind.split(",")}
         if len(kinds) == 1:

@@ -11,11 +11,28 @@ import ssl
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    HTTPMessage,
+    HTTPResponse,
+    IncompleteRead,
+    RemoteDisconnected,
+)
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mediacrawl.transport.chunks import LONGEST_CHUNK_LINE, MALFORMED_CHUNK, check_end, chunk_size
 from mediacrawl.transport.connection_limits import HostPaused
-from mediacrawl.transport.fields import combined
+from mediacrawl.transport.fields import InvalidHead, combined
+from mediacrawl.transport.head import (
+    BARE_CR,
+    MAX_HEAD_BYTES,
+    MAX_LINES,
+    check_size,
+    read_head,
+    status_line,
+    too_large,
+)
 from mediacrawl.transport.watchdog import cut
 
 if TYPE_CHECKING:
@@ -31,64 +48,149 @@ _QUICKLY_MS = 50
 
 
 class StrictResponse(HTTPResponse):
-    """The response of `http.client` with stricter checks and a larger read buffer."""
+    """The response of `http.client` with another reader of heads and of chunks, and a larger read buffer.
+
+    urllib3 creates it too, for sessions and proxies.
+    """
 
     fp: Any
 
     def __init__(self, sock: Any, *args: Any, arrived: bytes = b"", **kwargs: Any) -> None:
         """Initialise the response. `arrived` holds the bytes that were already read from the socket."""
         super().__init__(_WideSocket(sock, arrived), *args, **kwargs)  # type: ignore[arg-type]
+        self._tls = sock if hasattr(sock, "suppress_ragged_eofs") else None
+        self._room_bytes = MAX_HEAD_BYTES
+        self._status_line = self._size_line = b""  # the size line is that of the current chunk
+        self.fields: dict[str, str] = {}
 
-    def begin(self) -> None:
-        super().begin()
-        if self.fp is not None and self.fp.has_ended:
-            raise HTTPException("the connection ended within the head of the answer")
-
-    def _read_status(self) -> tuple[str, int, str]:
-        """Read the status line of the final response.
-
-        Interim responses may precede the final response (RFC 9110 15.2), with other status codes than 100 too.
-        """
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise HTTPException("101 Switching Protocols, which was not requested")
-            if not 101 < status < 200:
-                return version, status, reason
-            while self.fp.readline(_LONGEST_LINE).strip(b"\r\n"):
-                pass
-
-    def settle_framing(self) -> None:
-        """Determine where the body ends (RFC 9112 6.3), in the cases that `http.client` does not check.
-
-        A response that urllib3 reads does not need this method: urllib3 makes these checks itself. A length may be
-        repeated if its values agree (RFC 9110 8.6); `http.client` takes the first value, or none. Without this check,
-        the bytes of a transfer coding other than `chunked` would be stored as the file, and so would the bytes of a
-        body with `chunked` followed by a blank.
+    def begin(self, **_limits: Any) -> None:
+        """Read the head of the final response, and determine where its body ends.
 
         Raises:
-            HTTPException: the transfer coding is unsupported, or the values of Content-Length differ.
+            InvalidHead: the head cannot be read with certainty.
+            HTTPException: the response is no response of HTTP, or the connection ended within the head.
         """
-        if str(self.status) in _NO_BODY:
+        if self.headers is not None:
             return
-        codings = [
-            item.strip().lower() for item in ",".join(self.headers.get_all("Transfer-Encoding", [])).split(",")
-        ]
-        if set(codings) == {"chunked"}:  # a gateway may add a second field; the body is coded once (RFC 9112 6.1)
-            self.chunked, self.chunk_left, self.length = True, None, None
-            self.will_close = self._check_close()  # type: ignore[attr-defined]
-            return
-        if set(codings) - {"", "identity"}:
-            raise HTTPException(f"Transfer-Encoding {', '.join(codings)}, which was not requested")
-        lengths = {item.strip() for item in ",".join(self.headers.get_all("Content-Length", [])).split(",")}
-        if len(lengths) > 1:
-            raise HTTPException("Content-Length contained different values")
-        if self.length is None and _LENGTH.fullmatch(length := lengths.pop()):
-            self.length = int(length)
+        self._read_status()
+        head = read_head([self._status_line, *self._lines()])
+        if head.version > 19:
+            raise InvalidHead("the response is of another version of HTTP than 1")
+        self.version = 10 if head.version < 11 else 11
+        self.code = self.status = head.status
+        self.reason = head.reason
+        self.fields = head.headers
+        self.headers = self.msg = HTTPMessage()
+        has_length = _LENGTH.fullmatch(head.headers.get("content-length", ""))
+        for name, value in head.fields:
+            if has_length or name.lower() != "content-length":  # urllib3 refuses it even where there is no body
+                self.headers.set_raw(name, value)
+        self.chunked, self.chunk_left, self.length = head.is_chunked, None, head.length_bytes
+        is_open_ended = not self.chunked and self.length is None
+        self.will_close = is_open_ended or self._check_close()
+        if is_open_ended and self._tls is not None:
+            # Only the end of the connection ends the body: it must be one that the server meant (RFC 9112 9.8).
+            self._tls.suppress_ragged_eofs = False
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the status line of the final response; `http.client` calls this method for a CONNECT request, too.
+
+        Interim responses may precede the final response (RFC 9110 15.2). Empty lines before a response are skipped
+        (RFC 9112 2.2).
+        """
+        while True:
+            line = self._line()
+            if line in _LINE_ENDS:
+                continue
+            if line[:5].upper() != b"HTTP/":
+                raise BadStatusLine(line.decode("latin-1"))
+            version, status, reason = status_line(line.decode("latin-1"))
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise InvalidHead("101 Switching Protocols, which was not requested")
+            if status >= 200:
+                self._status_line = line
+                return f"HTTP/{version / 10}", status, reason
+            self._lines()
+
+    def _lines(self) -> list[bytes]:
+        """Read the lines up to the empty line that ends the fields."""
+        lines: list[bytes] = []
+        while (line := self._line()) not in _LINE_ENDS:
+            lines.append(line)
+            if len(lines) > MAX_LINES:
+                check_size(lines)
+            if line.startswith(b"\r"):  # an end of the head for some recipients: no further line may come
+                raise InvalidHead(BARE_CR)
+        return lines
+
+    def _line(self) -> bytes:
+        line: bytes = self.fp.readline(self._room_bytes + 1)
+        self._room_bytes -= len(line)
+        if self._room_bytes < 0:
+            raise too_large()
+        if line.endswith(b"\n"):
+            return line
+        if not line and self._room_bytes == MAX_HEAD_BYTES:
+            raise RemoteDisconnected("Remote end closed connection without response")
+        raise HTTPException("the connection ended within the head of the response")
+
+    def read1(self, n: int = -1) -> bytes:
+        """Read the received bytes of the body, up to `n`; wait for at least one byte.
+
+        Raises:
+            IncompleteRead: the connection ended before the end of the body.
+        """
+        is_cut = False
+        try:
+            return super().read1(n)
+        except ssl.SSLEOFError:
+            is_cut = True
+        if is_cut:  # raised here, the error has no context: it is no failure of TLS
+            raise IncompleteRead(b"")
+        return b""
+
+    def _get_chunk_left(self) -> int | None:
+        """Return the number of bytes that are left of the current chunk; None after the last chunk.
+
+        `http.client` accepts any two bytes as the end of a chunk, and as its size whatever `int` accepts.
+
+        Raises:
+            IncompleteRead: the connection ended before the last chunk.
+            HTTPException: a chunk is malformed (RFC 9112 7.1).
+        """
+        left: int | None = self.chunk_left
+        if left:
+            return left
+        if left is not None:
+            check_end(self._size_line, self._chunk_line())
+        self._size_line = self._chunk_line()
+        left = chunk_size(self._size_line)
+        if left == 0:
+            self._skip_trailers()
+            self._close_conn()  # type: ignore[attr-defined]
+            left = None
+        self.chunk_left = left
+        return left
+
+    def _chunk_line(self) -> bytes:
+        line: bytes = self.fp.readline(LONGEST_CHUNK_LINE + 1)
+        if not line.endswith(b"\n"):
+            self._close_conn()  # type: ignore[attr-defined]
+            raise HTTPException(MALFORMED_CHUNK) if len(line) > LONGEST_CHUNK_LINE else IncompleteRead(b"")
+        return line
+
+    def _skip_trailers(self) -> None:
+        """Read the trailer section. The body is complete, even if the connection ends now (RFC 9112 8)."""
+        room_bytes = _MAX_TRAILER_BYTES
+        while room_bytes > 0 and (line := self.fp.readline(room_bytes)):
+            if line in _LINE_ENDS:
+                return
+            room_bytes -= len(line)
+        self.will_close = True
 
 
-_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")  # RFC 9112 5.2
-_LONGEST_LINE = 65_536
+_LINE_ENDS = (b"\r\n", b"\n")
+_MAX_TRAILER_BYTES = 64 * 1024
 _NO_BODY = {"204", "304"}  # regardless of Content-Length (RFC 9110 6.4.1)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _MAX_PLAIN_FIELDS = 64
@@ -202,13 +304,7 @@ class HTTP1Exchange:
     def _read_carefully(self, arrived: bytes) -> None:
         raw = self._raw = StrictResponse(self._sock, method="GET", arrived=arrived)
         raw.begin()
-        raw.settle_framing()
-        if raw.length is None and not raw.chunked and isinstance(self._sock, ssl.SSLSocket):
-            # Only the end of the connection ends the body: it must be one that the server meant (RFC 9112 9.8).
-            self._sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
-        self.status = raw.status
-        self.reason = raw.reason or ""
-        self.headers = combined((name, _FOLD.sub(" ", value).strip(" \t")) for name, value in raw.headers.items())
+        self.status, self.reason, self.headers = raw.status, raw.reason, raw.fields
 
     @property
     def length_remaining(self) -> int | None:
@@ -249,13 +345,7 @@ class HTTP1Exchange:
             with self._connection.watched():
                 block = raw.read1(size_bytes)
         else:
-            is_cut = False
-            try:
-                block = raw.read1(size_bytes)
-            except ssl.SSLEOFError:
-                is_cut = True
-            if is_cut:  # raised here, the error has no context: it is no failure of TLS
-                raise IncompleteRead(b"")
+            block = raw.read1(size_bytes)
         if block:
             return block
         if raw.length:
@@ -449,19 +539,4 @@ class _WideSocket:
 
     def makefile(self, mode: str) -> Any:
         raw = self._sock.makefile(mode, 0)
-        return _HeadReader(_Begun(self._arrived, raw) if self._arrived else raw, _BUFFER_BYTES)
-
-
-class _HeadReader(io.BufferedReader):
-    """A reader that records whether `readline` met the end of the stream.
-
-    `http.client` takes the end of the stream within a head for the end of the head. A response without a length
-    and without any byte of a body would then appear complete.
-    """
-
-    has_ended = False
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        self.has_ended = self.has_ended or not line
-        return line
+        return io.BufferedReader(_Begun(self._arrived, raw) if self._arrived else raw, _BUFFER_BYTES)

@@ -21,7 +21,8 @@ from requests.utils import check_header_validity
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.fields import ContradictoryFields, combined
+from mediacrawl.transport.fields import InvalidHead, combined
+from mediacrawl.transport.head import framing
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import DEFAULT_PORTS
@@ -121,7 +122,8 @@ class RequestsTransport:
         )
         try:
             headers = combined(_field_lines(response))
-        except ContradictoryFields:
+            framing(response.status_code, headers)
+        except InvalidHead:
             response.close()  # its connection, too
             raise
         head = _Head(response.status_code, response.reason or "", headers)

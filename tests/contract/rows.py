@@ -457,6 +457,28 @@ def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
     assert (again.status, again.new) == (0, 10), again
 
 
+def _the_first_answer_counts(patches):
+    patches.setattr(requester, "_PREPARING", 0)
+
+
+@row(_the_first_answer_counts)
+def a_file_that_is_being_prepared_is_waited_for_and_no_other_file_waits(scene):
+    urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
+    scene.origin.fault("/0.jpg", status(202, retry_after=QUIET_S, body=b"in a moment"))
+    ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=2)
+    assert (ran.status, ran.failed, len(ran.store)) == (0, 0, 10), ran
+    first, second = scene.asked("/0.jpg")
+    assert second.started_at - first.finished_at >= QUIET_S - ON_ITS_WAY_S
+    assert any(first.finished_at < asked.started_at < second.started_at for asked in scene.origin.requests)
+
+
+@row(lambda patches: patches.setattr(requester, "REDIRECTS", requester.REDIRECTS - {300}))
+def a_300_with_a_location_is_followed(scene):
+    scene.add("/choice.jpg", body(1))
+    ran = scene.run(scene.origin.redirect("/a.jpg", "/choice.jpg", 300))
+    assert (ran.status, ran.store) == (0, {sha256(body(1))}), ran
+
+
 def _no_bound_on_parts(patches):
     make = FetchQueue.__init__
     patches.setattr(

@@ -992,6 +992,41 @@ def test_retry_after_as_a_date_is_the_time_until_then(rig):
     assert 60 < sum(hurry.waits) <= 120
 
 
+@pytest.mark.parametrize("planted", [False, True])
+def test_a_file_that_is_being_prepared_is_asked_for_again_after_the_time_that_the_server_names(rig, planted):
+    url = rig.origin.add("/a", BODY, faults=[status(202, retry_after=20, body=b"soon", times=3)], **ETAG)
+    if planted:
+        rig.plant(BODY.read(0, HAVE), total=TOTAL, **ETAG)
+    hurry = Hurry()
+    pauses = HostPauses(hurry.clock)
+    arrived = rig.bring(url, cancel=hurry, downloader=rig.downloader(pauses=pauses))
+    assert (arrived.data, hurry.waits) == (BODY.read(), [20.0] * 3)
+    assert [ask[2] for ask in rig.asks("/a")] == [202, 202, 202, 206 if planted else 200]
+    assert pauses.remaining_s("127.0.0.1") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        (status(202, body=b"x" * 100_000, times=None), 1),
+        (status(202, retry_after=301, times=None), 1),
+        (status(202, retry_after=1, times=None), 5),
+    ],
+    ids=["without a time", "for too long", "again and again"],
+)
+def test_a_file_that_is_not_prepared_in_time_is_a_failure_that_says_so(rig, fault, asked):
+    url = rig.origin.add("/a", BODY, faults=[fault])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    with pytest.raises(HttpStatusError, match="HTTP 202 Accepted: the server is still preparing the file") as caught:
+        rig.fetch(url, cancel=Hurry())
+    assert (len(rig.origin.requests), caught.value.permanent, rig.planted_bytes()) == (asked, False, HAVE)
+
+
+def test_a_choice_that_the_server_prefers_is_followed(rig):
+    rig.origin.add("/b", BODY)
+    assert rig.bring(rig.origin.redirect("/a", "/b", 300)).data == BODY.read()
+
+
 @pytest.mark.parametrize("value", ["0", "soon", "-1", "Tue, 02 Jan 2024 03:04:05 GMT"])
 def test_a_retry_after_that_says_nothing_is_an_ordinary_backoff(rig, value):
     url = rig.origin.add("/a", BODY, faults=[status(503, retry_after=value)])

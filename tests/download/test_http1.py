@@ -11,7 +11,7 @@ from origin import body_without_end, headers_without_end, one_byte_per_s, redire
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.download.retry import Backoff
-from mediacrawl.errors import AddressRefused, ConnectionLost, TooLarge
+from mediacrawl.errors import AddressRefused, ConnectionLost, InvalidResponse, TooLarge
 from mediacrawl.store.local import LocalStore
 from mediacrawl.transport import connections, http1
 from mediacrawl.transport.addresses import is_public
@@ -87,8 +87,9 @@ def test_private_addresses_are_no_matter_unless_asked_for(origin, fetch):
 
 def test_a_head_without_end_is_an_error_and_not_for_ever(origin, fetch):
     url = origin.add("/a.jpg", b"x", faults=[headers_without_end(times=None)])
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(InvalidResponse, match=r"more than 10,000 lines|larger than libcurl accepts"):
         fetch(url, stall_s=1.0)
+    assert len(origin.requests) == 1
 
 
 def test_a_body_without_end_stops_at_the_maximal_size_and_leaves_nothing(origin, fetch, tmp_path):
@@ -210,18 +211,45 @@ def facts_of(kind, raw):
             response.close()
 
 
-@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
-def test_a_head_is_read_as_the_standard_library_reads_it(raw):
-    assert facts_of(http1.StrictResponse, raw) == facts_of(HTTPResponse, raw)
+# What the standard library reads wrongly, or not at all: the length and the fields, or the error.
+READ_OTHERWISE = {
+    "a blank before the colon": (3, [("Content-Length", "3"), ("X-A", "a")]),
+    "folded": (3, [("X-A", "a b"), ("Content-Length", "3")]),
+    "bare carriage return": "bare CR",
+    "no colon": (3, [("Content-Length", "3")]),
+    "a list of lengths": (3, [("Content-Length", "3, 3")]),
+    "a length below zero": "no length",
+    "a length in hex": "no length",
+    "many fields": (3, [("X-A", "a")] * 101 + [("Content-Length", "3")]),
+    "a status too long": "status line",
+}
+READ_AS_EVER = sorted(HEADS.keys() - READ_OTHERWISE.keys())
+
+
+@pytest.mark.parametrize("name", READ_AS_EVER)
+def test_a_head_is_read_as_the_standard_library_reads_it(name):
+    assert facts_of(http1.StrictResponse, HEADS[name]) == facts_of(HTTPResponse, HEADS[name])
+
+
+@pytest.mark.parametrize("name", READ_OTHERWISE)
+def test_a_head_that_the_standard_library_does_not_read_is_read_or_refused(name):
+    facts, expected = facts_of(http1.StrictResponse, HEADS[name]), READ_OTHERWISE[name]
+    if isinstance(expected, str):
+        assert facts.startswith("InvalidHead"), facts
+        assert expected in facts
+    else:
+        assert (facts[3], facts[6], facts[8]) == (*expected, b"abc")
+    assert facts != facts_of(HTTPResponse, HEADS[name])
 
 
 @pytest.mark.parametrize("arrived", [1, 20, 64])
-@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())
-def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(raw, arrived):
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_of_which_a_little_was_read_already_is_read_all_the_same(name, arrived):
     def begun(sock, method):
         return http1.StrictResponse(sock, method=method, arrived=sock.recv(arrived))
 
-    assert facts_of(begun, raw) == facts_of(HTTPResponse, raw)
+    known = http1.StrictResponse if name in READ_OTHERWISE else HTTPResponse
+    assert facts_of(begun, HEADS[name]) == facts_of(known, HEADS[name])
 
 
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS.keys())

@@ -121,9 +121,20 @@ def test_a_location_is_read_as_browsers_do(location, target):
         assert led_to({"http://a/1": [to(location)], target: [OK]}) == ["http://a/1", target]
 
 
-@pytest.mark.parametrize("status", [300, 304, 305, 306])
+@pytest.mark.parametrize("status", [304, 305, 306])
 def test_other_statuses_of_the_three_hundreds_lead_nowhere(status):
     assert led_to({"http://a/1": [(status, {"location": "/2"})]}) == ["http://a/1"]
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_a_redirect_is_followed_to_its_location_and_without_one_it_is_an_error(status):
+    """300 names the choice that the server prefers (RFC 9110 15.4.1)."""
+    script = {"http://a/1": [(status, {"location": "/2"})], "http://a/2": [OK]}
+    assert led_to(script) == ["http://a/1", "http://a/2"]
+    made, transport = exchange({"http://a/1": [(status, {})]})
+    with pytest.raises(HttpStatusError, match=f"HTTP {status} Reason"), made.ask(whole_request()):
+        pass
+    assert transport.open == 0
 
 
 def test_each_redirect_is_followed_only_where_it_may_be():
@@ -264,6 +275,31 @@ def test_a_busy_host_is_left_alone_as_long_as_it_asks(status, value, quiet_s):
         quiet_s,
         0.0,
     )
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s", "transient"),
+    [
+        ({"retry-after": "20"}, 20.0, True),
+        ({"retry-after": "0"}, 0.0, True),
+        ({"retry-after": "9999"}, 9999.0, True),
+        (
+            {"retry-after": "Thu, 01 Jan 2026 00:01:00 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"},
+            60.0,
+            True,
+        ),
+        ({"retry-after": "soon"}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_a_file_that_is_being_prepared_is_no_file_and_its_host_is_not_paused(headers, wait_s, transient):
+    hurry = Hurry()
+    pauses = HostPauses(hurry.clock)
+    made, transport = exchange({"http://a/1": [(202, headers)]}, pauses=pauses, cancel=hurry)
+    with pytest.raises(HttpStatusError, match="the server is still preparing the file") as caught:
+        made.open(whole_request())
+    assert (caught.value.http_status, caught.value.retry_after_s, caught.value.transient) == (202, wait_s, transient)
+    assert (pauses.remaining_s("a"), transport.open, caught.value.permanent) == (0.0, 0, False)
 
 
 def test_it_is_the_host_behind_the_redirect_that_asks_for_quiet():

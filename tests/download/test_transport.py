@@ -242,7 +242,6 @@ RAW = {
     "half a head": (b"HTTP/1.1 200 OK\r\nContent-Le", "broke"),
     "a head without end": (b"HTTP/1.1 200 OK\r\nX-A: b\r\n", "broke"),
     "a bad chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "ended before|broke"),
-    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "broke"),
 }
 
 
@@ -264,7 +263,7 @@ def test_a_reset_before_the_head_says_so(transport, origin):
 
 
 def test_a_head_without_end_is_given_up(transport, origin):
-    with pytest.raises(ConnectionLost, match="more than 100 headers"):
+    with pytest.raises(InvalidResponse, match=r"more than 10,000 lines|larger than libcurl accepts"):
         get(transport, origin.add("/a", BODY, faults=[headers_without_end()]))
 
 
