@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.content_family import can_be_judged, refuse_document
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
@@ -32,7 +33,7 @@ from mediacrawl.download.resume import (
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
 from mediacrawl.download.transfer_policy import Policy, Stall
-from mediacrawl.download.verification import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
+from mediacrawl.download.verification import BESIDE_FROM_BYTES, RunningHash
 from mediacrawl.errors import (
     ConnectError,
     ConnectionLost,
@@ -307,8 +308,8 @@ class _Transfer:
             return None
         try:
             self._cancel.check()
-            if not self._request.accept_html:
-                refuse_html(self._request.url, answer.headers.get("content-type"), body)
+            if self._policy.check_content:
+                refuse_document(self._request, answer.headers.get("content-type"), body)
             self._check_size(len(body))
             validators = Validators.from_headers(answer.headers)
             record = _record_of(answer, validators, len(body))
@@ -453,9 +454,8 @@ class _Transfer:
         """Write the complete representation from this same body, from the first byte on."""
         body = self._body(answer, self._cancel, decode=head.is_encoded)
         blocks = body.blocks()
-        if not self._request.accept_html:
-            refuse_html(self._request.url, answer.headers.get("content-type"))
-            blocks = self._sniffed(blocks)
+        if self._policy.check_content:
+            blocks = self._sniffed(blocks, answer.headers.get("content-type"))
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
@@ -473,15 +473,15 @@ class _Transfer:
         if total is None:
             self._part.note_length(self._part.have)
 
-    def _sniffed(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Return the same blocks after checking the first bytes for HTML, before an existing part is overwritten."""
+    def _sniffed(self, blocks: Iterator[bytes], content_type: str | None) -> Iterator[bytes]:
+        """Return the same blocks after refusing a document by its first bytes, before a part is overwritten."""
         beginning = b""
         for block in blocks:
             beginning += block
-            if len(beginning) >= SNIFF_BYTES:
+            if can_be_judged(self._request.expected_type, content_type, beginning):
                 break
         self._cancel.check()
-        refuse_html(self._request.url, None, beginning)
+        refuse_document(self._request, content_type, beginning)
         return itertools.chain([beginning], blocks)
 
     def _body(self, answer: TransportResponse, cancel: Cancel, *, decode: bool = False) -> Body:

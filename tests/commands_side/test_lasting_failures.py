@@ -14,7 +14,7 @@ from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 MAXSIZE = 300_000
 ONCE = {"MEDIACRAWL_RETRY_TIMES": 1, "DOWNLOAD_MAXSIZE": MAXSIZE}
 

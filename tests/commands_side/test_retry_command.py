@@ -13,7 +13,7 @@ from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 PROMISED = sha256(b"what the list promises, and nobody has")
 JPEG = "image/jpeg"
 ONCE = {"MEDIACRAWL_RETRY_TIMES": 0}

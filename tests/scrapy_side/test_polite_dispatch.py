@@ -20,7 +20,7 @@ from mediacrawl.workers import executor
 from mediacrawl.workers.processes import WorkerProcesses
 
 MANY = 150
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 
 
 @pytest.fixture
