@@ -173,7 +173,7 @@ def test_a_long_list_comes_whole_with_workers_and_with_lines_that_fail(command, 
 
 def test_a_host_is_asked_for_no_more_than_so_many_at_a_time(command, origin, listed):
     urls = [
-        origin.add(f"/{n}.jpg", bytes([n]) * 200_000, content_type=JPEG, faults=[limit_per_connection(2_000_000)])
+        origin.add(f"/{n}.jpg", bytes([n, 0]) * 100_000, content_type=JPEG, faults=[limit_per_connection(2_000_000)])
         for n in range(12)
     ]
     done = command("get", "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=3", "-i", listed("\n".join(urls).encode()))

@@ -156,7 +156,7 @@ def test_a_failure_is_not_repeated_within_a_run(crawl, origin, url, fault):
     assert len({error["reason"] for error in crawled.errors}) == 1
 
 
-@pytest.mark.parametrize("fault", [status(404), status(410), html_instead()], ids=["404", "410", "html"])
+@pytest.mark.parametrize("fault", [status(404), status(410)], ids=["404", "410"])
 def test_what_is_gone_for_good_is_not_asked_for_by_the_next_run(crawl, origin, url, fault):
     origin.fault("/a.jpg", fault)
     crawl(item_of(url))
@@ -170,7 +170,9 @@ def test_what_is_gone_for_good_is_not_asked_for_by_the_next_run(crawl, origin, u
 
 
 @pytest.mark.parametrize(
-    "fault", [status(403), status(500, times=5), drop_after(10, times=5)], ids=["403", "500", "broken"]
+    "fault",
+    [status(403), status(500, times=5), drop_after(10, times=5), html_instead()],
+    ids=["403", "500", "broken", "html"],
 )
 def test_what_may_be_there_again_is_asked_for_by_the_next_run(crawl, origin, url, fault):
     origin.fault("/a.jpg", fault)
