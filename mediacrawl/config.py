@@ -191,6 +191,14 @@ SHA256 = Option(
     _STORE,
     "False: files are not hashed unless a digest is promised; `verify` then looks at sizes only",
 )
+CHECK_CONTENT = Option(
+    "MEDIACRAWL_CHECK_CONTENT",
+    True,
+    switch,
+    _STORE,
+    "False: any response is stored; else an error page, a JSON or XML document, plain text or a playlist is a "
+    "failure where the name or the `Content-Type` is that of an image, audio or video",
+)
 
 LEDGER = Option(
     "MEDIACRAWL_LEDGER",

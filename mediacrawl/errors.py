@@ -18,7 +18,7 @@ MediacrawlError
     ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
     │   ├── RobotsForbidden   robots.txt forbids the target
     │   └── RobotsUnknown     the target's robots.txt is not known yet: to be repeated
-    ├── WrongContent          an HTML page where media was expected
+    ├── WrongContent          a document where media was expected
     ├── DigestMismatch        complete, but not with the promised digest
     ├── TooLarge              more than the maximal size
     └── ForeignError          an error of Scrapy, of a project or of the standard library
@@ -201,9 +201,10 @@ class RobotsUnknown(RedirectRefused):
 
 
 class WrongContent(TransferError):
-    """An HTML page where media was expected, mostly an error page with status 200."""
+    """A document where media was expected, mostly an error or login page with status 200, or an unknown coding.
 
-    permanent = True
+    The next run asks again: a login page no longer comes once the user has logged in.
+    """
 
 
 class DigestMismatch(TransferError):

@@ -60,6 +60,7 @@ OUTSIDE = {
     "urllib3": {"transport.requests_transport", "transport.connections", "transport.errors", "transport.http1"},
     "pycurl": {"transport.curl"},
     "lxml": {"extract"},
+    "xtractmime": {"download.content_family"},
     "parsel": {"extract"},
     "w3lib": {"extract", "fetch.filenames"} | SCRAPY_SIDE,
     "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.fetch.filenames import file_name, is_page_name, name_in_url, preferred_path
+from mediacrawl.fetch.filenames import expected_type, file_name, name_in_url, preferred_path
+from mediacrawl.headers import is_html
 from mediacrawl.store.safe_paths import MAX_NAME_BYTES, safe_name, safe_relative_path
 
 URLS = st.from_regex(r"https?://[a-z.]{0,8}(/[^/]{0,6}){0,4}(\?.{0,5})?", fullmatch=True) | st.text()
@@ -128,4 +129,31 @@ def test_every_wished_path_is_safe_and_three_deep(owner, url, headers, filename)
     ],
 )
 def test_a_url_says_whether_it_asks_for_a_page(url, expected):
-    assert is_page_name(url) is expected
+    assert is_html(expected_type(url)) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "expected"),
+    [
+        ("http://h/a.png", None, "image/png"),
+        ("http://h/A%2EMP4?x=.jpg#.gif", None, "video/mp4"),
+        ("http://h/a.json", None, "application/json"),
+        ("http://h/a.jpg", "b.png", "image/png"),
+        ("http://h/a.html", "here/b.png", "image/png"),
+        ("http://h/a.png", "b", "image/png"),
+        ("http://h/a.png", "v1.2 final", "image/png"),
+        ("http://h/a.svg/", "", "image/svg+xml"),
+        # What implies nothing: an unknown name, a program, a type for anything, a host.
+        ("http://h/a", None, None),
+        ("http://h/.png", None, None),
+        ("http://h/a.unknown", "b.unknown", None),
+        ("http://h/a.php?f=a.jpg", None, None),
+        ("http://h/a.PL", None, None),
+        ("http://h/a.bin", None, None),
+        ("http://my.mov", None, None),
+        ("http://my.mov/", None, None),
+        ("http://[h/a.png", None, None),
+    ],
+)
+def test_a_name_implies_a_type_or_none(url, name, expected):
+    assert expected_type(url, name) == expected

@@ -14,7 +14,7 @@ from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.polite_dispatch import Carrier
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import UnsupportedURL, failure_of, redact_url, writable
-from mediacrawl.fetch.filenames import is_canonical, is_page_name, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import expected_type, is_canonical, key_of_url, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import list_entry
 from mediacrawl.urls import Origin
@@ -94,7 +94,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         name=request.meta.get("media_filename") or name_in_url(request.url),
         digests=_digests(request),
         allow_redirects=allow_redirects,
-        accept_html=is_page_name(request.url),
+        expected_type=expected_type(request.url, request.meta.get("media_filename")),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
         timeout_s=request.meta.get("download_timeout"),
     )
@@ -126,7 +126,7 @@ def plain_request(
         headers=headers,
         name=name_in_url(url),
         allow_redirects=allow_redirects,
-        accept_html=is_page_name(url),
+        expected_type=expected_type(url),
     )
     return FileRequest(transfer, page=page, batchable=batchable, carrier=carrier)
 

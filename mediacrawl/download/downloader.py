@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.content_coding import codings_of
+from mediacrawl.download.content_family import can_be_judged, refuse_document
 from mediacrawl.download.decoding import Content, content_of
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
@@ -38,7 +39,7 @@ from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.seams import SeamDiffers, Seams, after_overlap
 from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
 from mediacrawl.download.transfer_policy import Policy, Stall
-from mediacrawl.download.verification import BESIDE_FROM_BYTES, SNIFF_BYTES, RunningHash, refuse_html
+from mediacrawl.download.verification import BESIDE_FROM_BYTES, RunningHash
 from mediacrawl.errors import (
     ConnectError,
     ConnectionLost,
@@ -339,8 +340,8 @@ class _Transfer:
             return None
         try:
             self._cancel.check()
-            if not self._request.accept_html:
-                refuse_html(self._request.url, answer.headers.get("content-type"), body)
+            if self._policy.check_content:
+                refuse_document(self._request, answer.headers.get("content-type"), body)
             self._check_size(len(body))
             validators = Validators.from_headers(answer.headers)
             record = _record_of(answer, validators, len(body))
@@ -571,16 +572,16 @@ class _Transfer:
         Raises:
             WrongContent: this cannot be the file.
         """
-        if not self._request.accept_html:
-            refuse_html(self._request.url, answer.headers.get("content-type"))
+        content_type = answer.headers.get("content-type")
+        checks = self._policy.check_content
         beginning = b""
         for block in blocks:
             beginning += block
-            if len(beginning) >= SNIFF_BYTES:
+            if not checks or can_be_judged(self._request.expected_type, content_type, beginning):
                 break
         self._cancel.check()
-        if not self._request.accept_html:
-            refuse_html(self._request.url, None, beginning)
+        if checks:
+            refuse_document(self._request, content_type, beginning)
         if not beginning and self.part.is_worth_keeping and head.validators == Validators():
             raise WrongContent(
                 self._request.url, f"an empty body came, the {self.part.written_bytes} bytes that are here are kept"

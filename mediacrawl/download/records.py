@@ -28,7 +28,7 @@ class TransferRequest(NamedTuple):
         max_bytes: refuse a larger file; None takes the policy's value, 0 means no limit.
         allow_redirects: follow 3xx responses.
         ask_before_redirect: follow redirects only to URLs that `Downloader.may_follow` permits.
-        accept_html: accept HTML, as the requested file is an HTML page.
+        expected_type: the media type that the name of the file implies; None if the name implies none.
         connections: the number of connections that a large file may use at once; None takes the policy's value.
         name: the name for a progress bar.
     """
@@ -43,7 +43,7 @@ class TransferRequest(NamedTuple):
     max_bytes: int | None = None
     allow_redirects: bool = True
     ask_before_redirect: bool = True
-    accept_html: bool = False
+    expected_type: str | None = None
     connections: int | None = None
     name: str = ""
 

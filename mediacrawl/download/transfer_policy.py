@@ -22,6 +22,7 @@ class Policy(NamedTuple):
         segments: when a large file is fetched over several connections.
         per_host: the number of connections to a host beyond which no file opens a further one; 0 means no limit.
         sha256: hash each file; if False, only promised digests are computed.
+        check_content: refuse a document where media is wanted, see `content_family`.
     """
 
     stall_s: float = 30.0
@@ -31,6 +32,7 @@ class Policy(NamedTuple):
     segments: SegmentPolicy = SegmentPolicy()
     per_host: int = 0
     sha256: bool = True
+    check_content: bool = True
 
 
 class Stall:

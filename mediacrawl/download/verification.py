@@ -1,4 +1,4 @@
-"""Checks of the received content: hashes, and HTML where media was expected."""
+"""Checks of the received content by hashes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import MachineError, WrongContent
-from mediacrawl.headers import is_html, media_type
+from mediacrawl.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mediacrawl.headers import Digest
 
-SNIFF_BYTES = 64
 BESIDE_FROM_BYTES = 4 * 1024 * 1024
 _STEP_BYTES = 512 * 1024
-_HTML_BEGINNINGS = (b"<!doctype html", b"<html")
 
 
 class RunningHash:
@@ -118,10 +115,3 @@ class RunningHash:
 def _hashers() -> ThreadPoolExecutor:
     """Return the thread pool of the process. More than one thread for each core would not help."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sha256")
-
-
-def refuse_html(url: str, content_type: str | None, beginning: bytes = b"") -> None:
-    """Raise `WrongContent` for an HTML page, recognised by its Content-Type or by its first bytes."""
-    kind = media_type(content_type) or ""
-    if is_html(kind) or beginning[:SNIFF_BYTES].lstrip().lower().startswith(_HTML_BEGINNINGS):
-        raise WrongContent(url, "an HTML page instead of a media file")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mediacrawl.errors import redact_url
-from mediacrawl.headers import extension_for, filename_from_disposition, kind_of_path, kind_of_type, media_type
+from mediacrawl.headers import (
+    extension_for,
+    filename_from_disposition,
+    kind_of_path,
+    kind_of_type,
+    media_type,
+    type_of_path,
+)
 from mediacrawl.store.safe_paths import safe_folders, safe_name
 from mediacrawl.urls import Origin
 
@@ -24,7 +31,7 @@ _CANONICAL = re.compile(
 # URLs with a last segment that needs no decoding.
 _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Extensions of programs, not of formats: the content type of the response decides.
-_PROGRAMS = {".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action"}
+_PROGRAMS = (".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action")
 
 
 def is_canonical(url: str) -> bool:
@@ -57,18 +64,36 @@ def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str 
 
 def name_in_url(url: str) -> str:
     """Return the last segment of the path; the host name where there is none; `file` where there is no host."""
+    if name := _last_segment(url):
+        return name
+    try:
+        return urlsplit(url).hostname or "file"
+    except ValueError:
+        return "file"
+
+
+def _last_segment(url: str) -> str:
+    """Return the last segment of the path of a URL; empty if there is none."""
     if (plain := _PLAIN_NAME.fullmatch(url)) is not None:
         return plain[1]
     try:
-        parts = urlsplit(url)
+        path = urlsplit(url).path
     except ValueError:
-        return "file"
-    return unquote(parts.path.rstrip("/").rpartition("/")[2], errors="replace") or parts.hostname or "file"
+        return ""
+    return unquote(path.rstrip("/").rpartition("/")[2], errors="replace")
 
 
-def is_page_name(url: str) -> bool:
-    """Return whether a URL names an HTML page, so that an HTML response is expected."""
-    return name_in_url(url).lower().endswith((".html", ".htm", ".xhtml"))
+def expected_type(url: str, name: str | None = None) -> str | None:
+    """Return the media type that the extension of a wanted file implies; None if there is no such extension.
+
+    Args:
+        url: URL of the file. The extension of a program (`.php`) implies nothing.
+        name: name or path that is prescribed for the file. The URL counts if this name has no known extension.
+    """
+    if name and (implied := type_of_path(name)):
+        return implied
+    segment = _last_segment(url)
+    return None if segment.lower().endswith(_PROGRAMS) else type_of_path(segment)
 
 
 def preferred_path(

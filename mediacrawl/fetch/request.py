@@ -11,7 +11,7 @@ from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.fetch.filenames import is_page_name, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.urls import Origin
 
@@ -118,7 +118,7 @@ class FileRequest(NamedTuple):
             proxy=_proxy_of(environment_proxies() if proxies is None else proxies, origin),
             digests=digests,
             connections=connections,
-            accept_html=is_page_name(url),
+            expected_type=expected_type(url, path or filename),
             name=path or filename or name_in_url(url),
         )
         return cls(transfer, path=path, filename=filename, **more)

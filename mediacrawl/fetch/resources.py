@@ -169,6 +169,7 @@ def policy_of(settings: Settings) -> Policy:
         ),
         per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
         sha256=config.SHA256.of(settings),
+        check_content=config.CHECK_CONTENT.of(settings),
     )
 
 

@@ -8,7 +8,14 @@ raises: a value that the RFC does not allow gives None (or an empty result), so 
 from mediacrawl.headers.dates import http_date
 from mediacrawl.headers.digests import Digest, digest_from_hex, digests_from_headers
 from mediacrawl.headers.disposition import filename_from_disposition
-from mediacrawl.headers.media_type import extension_for, is_html, kind_of_path, kind_of_type, media_type
+from mediacrawl.headers.media_type import (
+    extension_for,
+    is_html,
+    kind_of_path,
+    kind_of_type,
+    media_type,
+    type_of_path,
+)
 from mediacrawl.headers.ranges import ContentRange, parse_range, range_header
 from mediacrawl.headers.retry_after import retry_after_s
 from mediacrawl.headers.validators import Agreement, ETag, Validators
@@ -31,4 +38,5 @@ __all__ = [
     "parse_range",
     "range_header",
     "retry_after_s",
+    "type_of_path",
 ]

@@ -31,6 +31,7 @@ _EXTENSIONS = {
     "application/ogg": (".ogg", ".ogx"),
     "application/vnd.apple.mpegurl": (".m3u8",),
     "application/x-mpegurl": (".m3u8",),
+    "application/xhtml+xml": (".xhtml",),
     "audio/aac": (".aac",),
     "audio/ac3": (".ac3",),
     "audio/aiff": (".aiff", ".aif"),
@@ -141,12 +142,28 @@ def kind_of_type(mime: str | None) -> str | None:
 
 def kind_of_path(path: str) -> str | None:
     """Return "image", "audio" or "video" by the extension alone, or None. The argument is a path without a query."""
+    return _kind_of_extension(_extension_of(path))
+
+
+def type_of_path(path: str) -> str | None:
+    """Return the media type that the extension alone implies, or None. The argument is a path without a query."""
+    return _type_of_extension(_extension_of(path))
+
+
+def _extension_of(path: str) -> str:
+    """Return the extension in lower case, with its dot; empty if there is none."""
     name = path.rstrip("/").rpartition("/")[2]
     dot = name.rfind(".")  # as `PurePath.suffix`, at a tenth of the cost: called for each link
-    return _kind_of_extension(name[dot:].lower()) if 0 < dot < len(name) - 1 else None
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+
+
+@lru_cache(256)
+def _type_of_extension(extension: str) -> str | None:
+    common, standard = _table().types_map
+    implied = standard.get(extension) or common.get(extension)
+    return None if implied in _SAYS_NOTHING else implied
 
 
 @lru_cache(256)
 def _kind_of_extension(extension: str) -> str | None:
-    common, standard = _table().types_map
-    return kind_of_type(standard.get(extension) or common.get(extension))
+    return kind_of_type(_type_of_extension(extension))

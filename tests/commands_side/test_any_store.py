@@ -10,7 +10,7 @@ from origin import stall_after
 
 from mediacrawl.ledger.base import Entry, State
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 JPEG = "image/jpeg"
 URL = "http://127.0.0.1:9/a.jpg"
 

@@ -16,7 +16,7 @@ import mediacrawl
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import Entry
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 JPEG = "image/jpeg"
 SOON_S = 15
 

@@ -12,7 +12,7 @@ import pytest
 from crawling import BIG, STALLS_AT, environment, files_in, parts_in, run, sha256, start
 from origin import limit_per_connection, stall_after
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 JPEG = "image/jpeg"
 PATH = "get/127.0.0.1/a.jpg"
 

@@ -54,7 +54,7 @@ def ended(*words, **more):
 
 
 def test_get_ends_with_all_that_was_to_happen_then_and_without_taking_modules_apart(origin, tmp_path):
-    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg")
+    url = origin.add("/a.jpg", b"\1" * 1000, content_type="image/jpeg")
     done = ended("get", "-s", "FILES_STORE=store", url, cwd=tmp_path, stdout=subprocess.PIPE)
     assert done.returncode == 0
     assert done.stdout.endswith("a.jpg (1.00kB)\nat exit\n")
@@ -85,12 +85,12 @@ def test_what_a_spider_has_left_open_is_written(origin, tmp_path):
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_get_does_without_a_stream_that_is_closed(closed, origin, tmp_path):
-    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg")
+    url = origin.add("/a.jpg", b"\1" * 1000, content_type="image/jpeg")
     number = {"stdout": 1, "stderr": 2}[closed]
     shell = f'exec "$0" -m mediacrawl get -s FILES_STORE=store "$1" {number}>&-'
     done = subprocess.run(["sh", "-c", shell, sys.executable, url], cwd=tmp_path, env=environment(), check=False)
     assert done.returncode == 0
-    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"x" * 1000)}
+    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"\1" * 1000)}
 
 
 _WITHOUT = """
@@ -109,10 +109,10 @@ def run_without_scrapy(folder, *words):
 
 
 def test_get_does_not_wait_for_scrapy(origin, tmp_path):
-    ended = run_without_scrapy(tmp_path, origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg"))
+    ended = run_without_scrapy(tmp_path, origin.add("/a.jpg", b"\1" * 1000, content_type="image/jpeg"))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == f"{tmp_path}/store/get/127.0.0.1/a.jpg (1.00kB)\n"
-    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"x" * 1000)}
+    assert files_in(tmp_path / "store") == {"get/127.0.0.1/a.jpg": sha256(b"\1" * 1000)}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def start_code(code, folder, *words):
 
 
 def test_two_ctrl_c_end_a_crawl_with_status_3_and_its_summary(origin, tmp_path):
-    url = origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg", faults=[stall_after(100)])
+    url = origin.add("/a.jpg", b"\1" * 1000, content_type="image/jpeg", faults=[stall_after(100)])
     words = ("crawl", "urllist", "-s", "FILES_STORE=store", "-a", "file=list")
     (tmp_path / "list").write_text(url)
     with start_code(_TWICE, tmp_path, *words) as running:
@@ -207,7 +207,7 @@ def test_ctrl_c_before_anything_could_stop_is_one_line_and_status_3(tmp_path):
 
 @pytest.mark.parametrize("words", [("crawl", "urllist", "-a", "file=list"), ("get", "-i", "list")], ids=" ".join)
 def test_ctrl_c_after_the_end_changes_no_status(origin, tmp_path, words):
-    (tmp_path / "list").write_text(origin.add("/a.jpg", b"x" * 1000, content_type="image/jpeg"))
+    (tmp_path / "list").write_text(origin.add("/a.jpg", b"\1" * 1000, content_type="image/jpeg"))
     with start_code(_AFTER_ALL, tmp_path, *words) as running:
         done = running.wait()
     assert_plain(done)

@@ -19,7 +19,7 @@ from mediacrawl.commands import verify
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
 
-BODIES = {f"{name}.jpg": name.encode() * 4000 for name in "abcd"}
+BODIES = {f"{name}.jpg": b"\xff\xd8\xff" + name.encode() * 3997 for name in "abcd"}
 JPEG = "image/jpeg"
 
 
@@ -295,7 +295,7 @@ def test_repair_fetches_what_is_damaged_and_nothing_else_with_its_name_referer_a
     (folder / "Erstes Bild.jpg").unlink()
     alter(folder / "b.jpg")
     os.truncate(folder / "d.jpg", 10)
-    origin.replace("/d.jpg", b"not what the list promises" * 100)
+    origin.replace("/d.jpg", b"\0not what the list promises" * 100)
 
     done = run(tmp_path, "verify", "--repair")
     assert done.status == 1, str(done)

@@ -26,6 +26,7 @@ from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.transfer_policy import Stall
 from mediacrawl.errors import StoreNotWritable
+from mediacrawl.fetch import resources
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.stats import RunStats
@@ -631,3 +632,42 @@ def no_more_connections_are_open_to_a_host_than_it_allows_idle_ones_included(sce
     assert (ran.status, len(ran.store)) == (0, 6), ran
     assert open_elsewhere == [0] * 6
     assert (scene.origin.peak_open, scene.other.peak_open) == (1, 1)
+
+
+# --- what is no file --------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr("mediacrawl.download.downloader.refuse_document", lambda *_: None))
+def a_document_where_media_is_wanted_is_a_failure_and_the_same_command_fetches_the_file_later(scene):
+    """Until it is logged in, a site sends pages, JSON and text; what is wanted as it is stays right meanwhile."""
+    documents = {
+        "/page.jpg": (JPEG, b"\n\n<head><title>Log in</title></head>"),
+        "/json.mp4": ("application/json", b'{"error": "log in"}'),
+        "/text.mp3": ("text/plain", b"log in"),
+        "/playlist.mp4": ("video/mp4", b"#EXTM3U\n#EXTINF:9,\na.ts\n"),
+    }
+    urls = [scene.add(path, data, content_type=kind) for path, (kind, data) in documents.items()]
+    wanted = {"/data.json": b'{"a": 1}', "/notes.txt": b"notes", "/drawing.svg": b"<?xml version='1.0'?><svg/>"}
+    others = [scene.add(path, data, content_type=None) for path, data in wanted.items()]
+    first = scene.run(*urls, *others)
+    assert (first.status, first.new, first.failed) == (1, len(wanted), len(urls)), first
+    assert first.store == {sha256(data) for data in wanted.values()}
+    for name in ("an HTML page", "a JSON document", "plain text", "a playlist", "MEDIACRAWL_CHECK_CONTENT=False"):
+        assert name in first.failures
+    for number, path in enumerate(documents):
+        scene.add(path, body(number))
+    again = scene.run(*urls, *others)
+    assert (again.status, again.new, again.present) == (0, len(urls), len(wanted)), again
+
+
+def _content_is_always_checked(patches):
+    chosen = resources.policy_of
+    patches.setattr(resources, "policy_of", lambda settings: chosen(settings)._replace(check_content=True))
+
+
+@row(_content_is_always_checked)
+def a_setting_stores_whatever_is_sent(scene):
+    bodies = [b"<!DOCTYPE html>", b'{"error": 1}', b"#EXTM3U\n"]
+    urls = [scene.add(f"/{number}.jpg", data, content_type="text/html") for number, data in enumerate(bodies)]
+    ran = scene.run(*urls, MEDIACRAWL_CHECK_CONTENT=False)
+    assert (ran.status, ran.store) == (0, {sha256(data) for data in bodies}), ran

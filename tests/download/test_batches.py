@@ -11,7 +11,7 @@ from mediacrawl.errors import DiskFull
 from mediacrawl.store.parts import PartFile
 
 COUNT = 3
-BODY = b"film" * 100_000  # large enough for a record
+BODY = b"\0film" * 100_000  # large enough for a record
 
 
 @pytest.mark.parametrize("failing", range(COUNT))

@@ -84,7 +84,9 @@ def outcome_of(rig, url, progress, **request):
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-@pytest.mark.parametrize("asked", [{}, {"accept_html": True}, {"max_bytes": 1000}], ids=["", "html", "at most"])
+@pytest.mark.parametrize(
+    "asked", [{}, {"expected_type": "text/html"}, {"max_bytes": 1000}], ids=["", "html", "at most"]
+)
 def test_both_ways_lead_to_the_same(rig, answer, asked, monkeypatch):
     given = {"body": BODY, "content_type": "image/png", **DATED, **answer}
     found = []

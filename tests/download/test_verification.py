@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediacrawl.download import verification
-from mediacrawl.download.verification import RunningHash, refuse_html
-from mediacrawl.errors import Interrupted, StoreNotWritable, WrongContent
+from mediacrawl.download.verification import RunningHash
+from mediacrawl.errors import Interrupted, StoreNotWritable
 from mediacrawl.headers import Digest
 
 
@@ -173,36 +173,3 @@ def test_for_a_sha256_no_byte_is_read_again():
         yield b""
 
     assert running.matches(Digest("sha256", hashlib.sha256(b"abcd").digest()), disk())
-
-
-@pytest.mark.parametrize(
-    ("kind", "beginning"),
-    [
-        ("text/html", b""),
-        ("TEXT/HTML;charset=x", b"\xff\xd8"),
-        ("application/xhtml+xml", b""),
-        (None, b"<!DOCTYPE HTML>"),
-        (None, b"\n\t <html lang=en>"),
-        ("image/png", b"<!doctype html><p>"),
-        (None, b" " * 50 + b"<html>"),
-    ],
-)
-def test_a_page_is_refused_by_its_type_and_by_how_it_begins(kind, beginning):
-    with pytest.raises(WrongContent, match="an HTML page instead"):
-        refuse_html("http://h/a", kind, beginning)
-
-
-@pytest.mark.parametrize(
-    ("kind", "beginning"),
-    [
-        (None, b""),
-        (None, b"<"),
-        (None, b"<svg xmlns='http://www.w3.org/2000/svg'>"),
-        ("image/svg+xml", b"<?xml version='1.0'?><svg>"),
-        ("text/plain", b"text about <html>"),
-        ("no type", b"\x89PNG"),
-        ("", b"x<!doctype html>"),
-    ],
-)
-def test_what_is_no_page_is_not_refused(kind, beginning):
-    assert refuse_html("http://h/a", kind, beginning) is None

@@ -86,7 +86,7 @@ def test_files_come_and_come_no_second_time(origin, store):
 
 
 def test_requests_say_what_is_sent_and_where_a_file_goes(origin, store):
-    url = origin.add("/a", b"picture", content_type="image/jpeg", faults=[require_header("X-Key", "7")])
+    url = origin.add("/a", b"\xff\xd8\xffpicture", content_type="image/jpeg", faults=[require_header("X-Key", "7")])
     request = FileRequest.of_url(url, headers=(("X-Key", "7"),), path="mine/picture.jpg", page="http://h/page")
     (result,) = fetched_elsewhere([request], store).values()
     assert (result.status, result.entry.path, result.entry.page) == (DOWNLOADED, "mine/picture.jpg", "http://h/page")

@@ -18,7 +18,7 @@ from mediacrawl.spiders.itemless_list import Lines
 from mediacrawl.spiders.urllist import UrlListSpider
 from mediacrawl.store.local import LocalStore
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"\1" * 3997
 LONG_WAY = {"DOWNLOAD_SLOTS": {"other.test": {}}}  # a slot of its own for some host: each file is sent alone
 
 
@@ -127,7 +127,7 @@ def test_an_expired_file_that_another_process_holds_is_asked_for_when_that_has_b
 ):
     settings = way | {"FILES_EXPIRES": 0, "MEDIACRAWL_PROCESSES": 0}
     crawl(crawls, tmp_path, settings, item_of(url))
-    newer = b"k" * 5000
+    newer = b"\1" * 5000
     origin.add("/a.jpg", newer, content_type="image/jpeg")
     store = LocalStore(tmp_path / "store")
     store.open()

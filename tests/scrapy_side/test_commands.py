@@ -17,7 +17,7 @@ import mediacrawl
 from mediacrawl.spiders.site import SiteSpider
 
 PACKAGE = Path(mediacrawl.__file__).parent
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 JPEG = "image/jpeg"
 
 
@@ -68,10 +68,10 @@ def test_get_says_who_it_is(command, origin, url):
 
 def test_get_of_several_urls_brings_those_that_are_there_and_exits_with_1(command, origin, url):
     missing = origin.url("/missing.jpg")
-    other = origin.add("/b.jpg", b"other", content_type=JPEG)
+    other = origin.add("/b.jpg", b"\0other", content_type=JPEG)
     done = command("get", url, missing, other, f"{url}#again")
     assert done.status == 1
-    assert set(done.store.values()) == {sha256(BODY), sha256(b"other")}
+    assert set(done.store.values()) == {sha256(BODY), sha256(b"\0other")}
     assert f"{missing}: HTTP 404 Not Found" in done.err
     assert [request.path for request in origin.requests].count("/a.jpg") == 1
 
@@ -255,7 +255,7 @@ def test_genspider_writes_a_spider_that_runs(origin, url, tmp_path):
     )
     origin.page("/gallery", '<img src="/a.jpg"><a rel="next" href="/2">Next</a>')
     origin.page("/2", '<img src="/b.jpg">')
-    origin.add("/b.jpg", b"other", content_type=JPEG)
+    origin.add("/b.jpg", b"\0other", content_type=JPEG)
     made = run(tmp_path, "genspider", "-t", "media", "gallery", origin.url("/gallery"), module="scrapy")
     assert made.status == 0, str(made)
     written = (package / "spiders" / "gallery.py").read_text()
@@ -263,7 +263,7 @@ def test_genspider_writes_a_spider_that_runs(origin, url, tmp_path):
     compile(written, "gallery.py", "exec")
     done = run(tmp_path, "crawl", "gallery", module="scrapy")
     assert done.status == 0, str(done)
-    assert set(done.store.values()) == {sha256(BODY), sha256(b"other")}
+    assert set(done.store.values()) == {sha256(BODY), sha256(b"\0other")}
 
 
 def test_genspider_without_a_project_writes_into_the_current_folder(origin, url, tmp_path):

@@ -11,7 +11,7 @@ from origin import require_header
 from mediacrawl.errors import UsageProblem
 from mediacrawl.spiders.urllist import UrlListSpider
 
-A, B = b"a" * 2000, b"b" * 3000
+A, B = b"\1" * 2000, b"\2" * 3000
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_second_run_of_the_list_asks_the_sites_nothing(crawl, site):
 
 def test_a_list_longer_than_what_may_be_under_way_ends(crawl, site):
     """The places of start items are given back, also by items that failed or were dropped."""
-    urls = [site.add(f"/{number}.jpg", b"x" * 10, content_type="image/jpeg") for number in range(150)]
+    urls = [site.add(f"/{number}.jpg", b"\1" * 10, content_type="image/jpeg") for number in range(150)]
     missing = [site.url(f"/missing-{number}.jpg") for number in range(100)]
     crawled = crawl("\n".join([*urls, *missing]))
     assert (crawled.report.new, crawled.report.failed, crawled.status) == (150, 100, 1)

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from mediacrawl.errors import UsageProblem
 from mediacrawl.pipelines import MediaError, MediaFilesPipeline
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 BOTH = pytest.mark.parametrize("base", [FilesPipeline, MediaFilesPipeline])
 
 
@@ -383,7 +383,7 @@ def test_other_components_find_it_where_they_look_for_files_pipeline(crawls, tmp
 
 
 def test_two_pipelines_with_other_fields_work_side_by_side(crawl, origin, url):
-    other = origin.add("/b.mp3", b"ID3" + BODY, content_type="audio/mpeg")
+    other = origin.add("/b.mp3", b"ID3\x04" + BODY, content_type="audio/mpeg")
     first = subclass(MediaFilesPipeline)
     second = type("Sounds", (MediaFilesPipeline,), {})
     settings = {
@@ -521,7 +521,7 @@ def test_a_path_that_leads_out_of_the_store_is_made_to_lie_in_it(crawl, url, tmp
 
 
 def test_two_urls_that_are_given_one_path_do_not_overwrite_each_other(crawl, origin, url):
-    other = origin.add("/b.jpg", b"other", content_type="image/jpeg")
+    other = origin.add("/b.jpg", b"\0other", content_type="image/jpeg")
 
     class Own(MediaFilesPipeline):
         def file_path(self, request, response=None, info=None, *, item=None):
@@ -529,7 +529,7 @@ def test_two_urls_that_are_given_one_path_do_not_overwrite_each_other(crawl, ori
 
     crawled = crawl(Own, item_of(url, other))
     assert crawled.store == {file["path"]: file["checksum"] for file in crawled.files}
-    assert set(crawled.store.values()) == {sha256(BODY), sha256(b"other")}
+    assert set(crawled.store.values()) == {sha256(BODY), sha256(b"\0other")}
 
 
 def test_a_file_that_files_pipeline_left_there_is_not_taken_for_ours(crawl, url):

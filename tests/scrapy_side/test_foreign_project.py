@@ -9,7 +9,7 @@ import pytest
 from crawling import BIG, STALLS_AT, run, sha256, start
 from origin import stall_after
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 SETTINGS = """
     BOT_NAME = "theirs"
     SPIDER_MODULES = ["theirs.spiders"]

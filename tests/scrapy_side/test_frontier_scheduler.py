@@ -236,7 +236,7 @@ def test_each_way_in_which_a_page_can_end_lets_the_job_finish(crawl, origin, tmp
 
 def test_a_page_whose_file_is_on_its_way_is_not_done_before_that_is_safe(crawl, origin, tmp_path):
     url = origin.page("/", '<img src="/a.jpg">')
-    body = b"j" * 4000
+    body = b"\1" * 4000
     origin.add("/a.jpg", body, content_type="image/jpeg", faults=[stall_after(1000)])
     first = crawl(SiteSpider, settings={"CLOSESPIDER_TIMEOUT": 0.3}, url=url)
     assert (first.status, first.reason) == (3, "closespider_timeout")
@@ -248,7 +248,7 @@ def test_a_page_whose_file_is_on_its_way_is_not_done_before_that_is_safe(crawl, 
 
 
 def test_items_from_start_and_pages_share_a_job(crawl, origin):
-    body = b"j" * 4000
+    body = b"\1" * 4000
     image = origin.add("/a.jpg", body, content_type="image/jpeg")
     chain(origin, 2)
 

@@ -22,7 +22,7 @@ from mediacrawl.download.downloader import Downloader
 from mediacrawl.errors import DiskFull, PathConflict
 from mediacrawl.fetch.batch_size import BatchSizer
 
-A, B = b"a" * 2000, b"b" * 3000
+A, B = b"\1" * 2000, b"\2" * 3000
 JPEG = "image/jpeg"
 BOTH = {"get/127.0.0.1/a.jpg": sha256(A), "get/127.0.0.1/b.jpg": sha256(B)}
 
@@ -168,7 +168,7 @@ def test_from_a_pipe_each_line_is_fetched_before_the_next_is_there(command, site
 
 
 def test_a_long_list_comes_whole_with_workers_and_with_lines_that_fail(command, origin, listed):
-    bodies = {f"/{number}.jpg": b"%d " % number * 100 for number in range(400)}
+    bodies = {f"/{number}.jpg": b"\0%d " % number * 100 for number in range(400)}
     for path, body in bodies.items():
         origin.add(path, body, content_type=JPEG)
     origin.fault("/7.jpg", status(404, times=None))
@@ -182,7 +182,7 @@ def test_a_long_list_comes_whole_with_workers_and_with_lines_that_fail(command, 
 
 def test_a_host_is_asked_for_no_more_than_so_many_at_a_time(command, origin, listed):
     urls = [
-        origin.add(f"/{n}.jpg", bytes([n]) * 200_000, content_type=JPEG, faults=[limit_per_connection(2_000_000)])
+        origin.add(f"/{n}.jpg", bytes([n, 0]) * 100_000, content_type=JPEG, faults=[limit_per_connection(2_000_000)])
         for n in range(12)
     ]
     done = command("get", "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=3", "-i", listed("\n".join(urls).encode()))
@@ -352,7 +352,7 @@ def refuses(monkeypatch):
 @pytest.fixture
 def forty(origin, listed):
     """A list of so many small files, that go together, and their paths in the store."""
-    urls = [origin.add(f"/{number:02}.jpg", b"%d " % number * 100, content_type=JPEG) for number in range(40)]
+    urls = [origin.add(f"/{number:02}.jpg", b"\0%d " % number * 100, content_type=JPEG) for number in range(40)]
     return listed("\n".join(urls).encode()), {f"get/127.0.0.1/{number:02}.jpg" for number in range(40)}
 
 

@@ -13,7 +13,7 @@ from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.spiders.site import SiteSpider
 from mediacrawl.spiders.urllist import UrlListSpider
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 SIZES = (1_000_000, 1_500_000, 2_000_000, 2_500_000, 3_000_000)
 
 

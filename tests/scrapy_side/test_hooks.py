@@ -21,7 +21,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.results import MediaError
 from mediacrawl.pipelines import MediaFilesPipeline
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 
 
 @pytest.fixture
@@ -498,7 +498,7 @@ def test_a_middleware_cannot_have_a_file_asked_for_once_more(crawl, origin, url,
         def file_path(self, request, response=None, info=None, *, item=None):
             return super().file_path(request, response, info, item=item)
 
-    other = origin.add("/b.jpg", b"other", content_type="image/jpeg")
+    other = origin.add("/b.jpg", b"\0other", content_type="image/jpeg")
     settings = {"DOWNLOADER_MIDDLEWARES": {Again: 950}}
     crawled = crawl(Own if own else MediaFilesPipeline, item_of(url), settings=settings)
     (error,) = crawled.errors

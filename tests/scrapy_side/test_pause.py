@@ -13,7 +13,7 @@ from mediacrawl.frontier.sqlite import describe
 from mediacrawl.spiders.site import SiteSpider
 
 JOB = {"JOBDIR": "job"}
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 # From the signal to the end it takes tenths of a second, two seconds where a server has not begun to answer; the
 # rest is for a machine that is busy.
 SOON_S = 10

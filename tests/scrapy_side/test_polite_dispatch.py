@@ -20,7 +20,7 @@ from mediacrawl.workers import executor
 from mediacrawl.workers.processes import WorkerProcesses
 
 MANY = 150
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_a_picture_does_not_wait_for_the_end_of_a_film(crawls, tmp_path, origin,
 
     def film(_request):  # ends when all pictures have been asked for
         origin.wait_for(lambda: pictures() == MANY, timeout_s=30)
-        return b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 4\r\n\r\nfilm"
+        return b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 4\r\n\r\n\0ilm"
 
     items = [item_of(*urls[at : at + 10]) for at in range(0, 100, 10)]  # then the site is known to be fast
     last = item_of(origin.on("/film.mp4", film), *urls[100:])

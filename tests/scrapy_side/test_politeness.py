@@ -23,7 +23,7 @@ from mediacrawl.pipelines import MediaFilesPipeline
 from mediacrawl.spiders.site import SiteSpider
 from mediacrawl.transport import addresses
 
-BODY = b"j" * 4000
+BODY = b"\xff\xd8\xff" + b"j" * 3997
 JPEG = "image/jpeg"
 ONE = {"CONCURRENT_REQUESTS_PER_DOMAIN": 1}
 

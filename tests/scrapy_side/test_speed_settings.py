@@ -6,7 +6,7 @@ import pytest
 from crawling import BIG, STALLS_AT, item_of, items_spider, run, sha256, start
 from origin import stall_after
 
-BODY = b"picture" * 1000
+BODY = b"\xff\xd8\xff" + b"picture" * 1000
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ LocalStore.__init__ = lambda store, root, **more: genuine(store, root, at_step, 
 from mediacrawl.cli.main import main
 main()
 """
-SMALL = b"small " * 100
+SMALL = b"\1\2small " * 100
 OLD, NEW = b"old version", b"new version"
 # One of each is large enough for segments, and its bytes come so slowly that there are checkpoints.
 LARGE, OLD_LARGE, NEW_LARGE = Pattern(24 * MIB, 1), Pattern(MIB, 2), Pattern(MIB, 3)
