@@ -805,7 +805,8 @@ def _silence(timeout_s: float) -> str:
 
 # Error codes of libcurl that do not have names in every version of pycurl, see curl/curl.h.
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
-_WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY, _TOO_LARGE = 8, 18, 28, 42, 97, 100
+_WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 8, 18, 28, 42, 97
+_TOO_LARGE = {27, 100}  # a libcurl before 8.6 gives its error for no memory
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
@@ -837,7 +838,7 @@ def _invalid_head(line: _CurlConnection, code: int, words: str) -> str | None:
         return None
     if code == _WEIRD_REPLY and (double := re.match(r"Multiple (\S+) headers", words)):
         return f"the response has two {double[1]} fields that differ"
-    if code == _TOO_LARGE or "Too large response headers" in words:
+    if code in _TOO_LARGE or "Too large response headers" in words:
         return f"the head of the response is larger than libcurl accepts: {words}"
     if "Content-Length" in words:
         return "the Content-Length of the response is no length, or there are two that differ"
