@@ -419,7 +419,8 @@ REGRESSIONS = [
     Plan((Answer(surplus="answer", digest="wrong"),)),
     Plan((Answer(cut=0.5), Answer(status=206, version=1, surplus="answer")), size=LARGE, other_size=LARGE),
     # A number of 5,000 digits was a traceback.
-    Plan((Answer(length="endless"),)),
+    Plan(rest=Answer(length="endless")),
+    Plan((Answer(length="endless"),), size=LARGE, other_size=LARGE),
     # The fields behind this line were lost: the framing of the chunks was stored, and a cut body was complete.
     *(
         Plan((Answer(framing=framing, cut=cut, noise=((form, 0),)),))
@@ -431,6 +432,26 @@ REGRESSIONS = [
     Plan((Answer(framing="close", noise=(("CR length", 0),)),)),
     Plan((Answer(framing="close", noise=(("CR range", 0),)),)),
     Plan((Answer(framing="chunked", noise=(("CR range", 0),)),)),
+    # The head of the 206 was true, and its bytes were others.
+    *(
+        Plan((Answer(cut=0.5), Answer(body=body, framing=framing)), size=LARGE, other_size=LARGE)
+        for body, framing in (
+            ("other version", "length"),
+            ("from 0", "length"),
+            ("shifted", "length"),
+            ("whole", "chunked"),
+            ("html", "close"),
+        )
+    ),
+    Plan((Answer(cut=0.5, body="other version"),), size=LARGE, other_size=LARGE),
+    Plan(helpers=(Answer(body="other version"),), size=2 * LARGE, other_size=2 * LARGE),
+    Plan(helpers=(Answer(body="from 0"),), size=2 * LARGE, other_size=2 * LARGE),
+    # A document was stored as media.
+    Plan((Answer(body="json"),)),
+    # Fewer bytes under the strong ETag of a part, whose length is known, were stored as the file.
+    Plan((Answer(ranges=False, body="short"),), planted=Planted(), size=LARGE, other_size=LARGE),
+    Plan(rest=Answer(status=200, body="range"), planted=Planted(), size=LARGE, other_size=LARGE),
+    Plan(rest=Answer(ranges=False, framing="close", cut=0.5), planted=Planted(), size=LARGE, other_size=LARGE),
 ]
 
 
