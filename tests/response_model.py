@@ -526,6 +526,10 @@ def _span(answer: Answer, ask: Ask, status: int, total: int) -> tuple[int, int]:
     else:
         start = min(ask.start, total - 1)
         stop = max(start + 1, min(ask.stop or total, total))
+    if is_part and answer.content_range == "really later" and stop - start > 1:
+        start += 1
+    if is_part and answer.content_range == "really from 0":
+        start = 0
     if is_part and answer.content_range == "shorter":
         stop = start + max(1, (stop - start) // 2)
     if is_part and answer.content_range == "smaller total":
