@@ -458,7 +458,9 @@ class _Transfer:
         request for the complete representation if the compared bytes differ.
         """
         span = head.content_range
-        start, stop = (0, head.content_length) if is_complete or span is None else (ask.start, span.stop)
+        start, stop = ask.start, None if span is None else span.stop
+        if is_complete or span is None:
+            start, stop = 0, self._known_length(head)
         total = stop if is_complete or span is None else span.complete_length
         self._probes = 0  # this response delivers bytes: only probes in vain are counted
         if total is not None:
@@ -481,6 +483,11 @@ class _Transfer:
         # A 206 may have fewer bytes than requested (RFC 9110 15.3.7): the next request is for the rest.
         return None
 
+    def _known_length(self, head: Head) -> int | None:
+        """Return the length of a complete representation: of its body, else that of the part of the same version."""
+        record = self.part.record
+        return head.content_length if head.content_length is not None or record is None else record.complete_length
+
     def _compared(self, start: int, stop: int, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
         """Return the blocks of a body after the bytes `[start, stop)`; None if these differ from the part's."""
         try:
@@ -502,9 +509,12 @@ class _Transfer:
         """
         self._seams.check()
         saved = _saved_of(self.part)
+        if_range = saved.validators.if_range()
         for seam in self.part.record.seams if self.part.record else ():
+            if if_range is None:
+                raise SeamDiffers
             start, stop = max(0, seam - OVERLAP_BYTES), seam + self._seams.bytes_beyond(seam)
-            fields = (("Range", range_header(start, stop)), ("If-Range", saved.validators.if_range() or ""))
+            fields = (("Range", range_header(start, stop)), ("If-Range", if_range))
             with self._exchange.ask(ConditionalRequest(RequestKind.IF_RANGE, start, fields)) as (answer, head):
                 if not is_same_version(saved, start, head):
                     raise SeamDiffers
@@ -601,7 +611,9 @@ class _Transfer:
             rest = receive(body, blocks, segment, _Front(self, segments), splices=unseen)
             if segment.stop is not None and not segment.is_full:
                 raise self._too_short()
-            self._seams.read_beyond(segment.stop, rest)
+            rest = self._seams.read_beyond(segment.stop, rest)
+            if segment.stop is not None:
+                self._seams.read_end(head, segment.stop + self._seams.bytes_beyond(segment.stop), rest)
             if isinstance(segments, SegmentedFetch):
                 self._exchange.release_connection()  # helpers fetch the rest; connections are counted
                 segments.join()

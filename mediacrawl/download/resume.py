@@ -217,8 +217,6 @@ def _decide_200(saved: Saved, head: Head) -> Decision:
             f"{head.content_length} bytes came under the ETag of {saved.complete_length} bytes;"
             f" the {saved.have} bytes that are here are kept",
         )
-    if head.content_length is None and saved.complete_length is not None:
-        return Decision(Action.RESTART, "200 of the same strong ETag and an unknown length")
     if head.content_length is not None and head.content_length < saved.have:
         return Decision(
             Action.REJECT, f"{head.content_length} bytes came under the ETag of the {saved.have} bytes that are here"

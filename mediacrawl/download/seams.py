@@ -17,6 +17,7 @@ from mediacrawl.errors import TransferError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mediacrawl.download.resume import Head
     from mediacrawl.store.parts import PartFile
 
 
@@ -64,29 +65,51 @@ class Seams:
         total = record.complete_length if record is not None else None
         return 0 if total is None else max(0, min(OVERLAP_BYTES, total - stop))
 
-    def read_beyond(self, stop: int | None, rest: Iterator[bytes]) -> None:
+    def read_beyond(self, stop: int | None, rest: Iterator[bytes]) -> Iterator[bytes]:
         """Read the bytes behind the end of a segment from the rest of its body, and compare what can be compared.
 
-        If the body ends or breaks off early, the seam stays open.
+        If the body ends or breaks off early, the seam stays open. Return the bytes that follow.
 
         Raises:
             SeamDiffers: the next segment has other bytes, or another pair of segments differs.
         """
         wanted = 0 if stop is None else self.bytes_beyond(stop)
         if stop is None or not wanted:
-            return
-        beyond = bytearray()
+            return rest
+        beyond = b""
         try:
             for block in rest:
-                beyond += block[: wanted - len(beyond)]
-                if len(beyond) == wanted:
+                beyond += block
+                if len(beyond) >= wanted:
                     break
         except TransferError:
-            return
-        if len(beyond) == wanted:
+            return iter(())
+        if len(beyond) >= wanted:
             with self._lock:
-                self._beyond[stop] = bytes(beyond)
+                self._beyond[stop] = beyond[:wanted]
             self.check()
+        return itertools.chain([beyond[wanted:]], rest)
+
+    def read_end(self, head: Head, stop: int, rest: Iterator[bytes]) -> None:
+        """Check that a body without a length ends at `stop`, where its Content-Range or the known length ends.
+
+        A malformed chunk may have made its framing a part of the file. If the body breaks off here, its last bytes
+        are to be compared with another response: the seam near `stop` stays open.
+
+        Raises:
+            SeamDiffers: more bytes follow.
+            TransferError: the body breaks off, or a chunk is malformed.
+        """
+        span = head.content_range
+        if head.content_length is not None or (span is not None and span.stop != stop):
+            return
+        try:
+            has_more = any(rest)
+        except TransferError:
+            self._part.note_seam(stop - 1)
+            raise
+        if has_more:
+            raise SeamDiffers
 
     def check(self) -> None:
         """Compare the bytes that are on the disk by now.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.body import Body
     from mediacrawl.download.requester import Requester
-    from mediacrawl.download.resume import Saved
+    from mediacrawl.download.resume import Head, Saved
     from mediacrawl.download.seams import Seams
     from mediacrawl.store.parts import PartFile
     from mediacrawl.transport.base import TransportResponse
@@ -449,11 +449,11 @@ class SegmentedFetch:
             self._latency_s = exchange.latency_s or 0.0
             self._add_all()
             body = self._new_body(answer, self._over)
-            self._receive(body, start, segment, is_front=is_front)
+            self._receive(body, head, start, segment, is_front=is_front)
         if not segment.is_full:
             raise TransferError("", "a segment ended early")
 
-    def _receive(self, body: Body, start: int, segment: Segment, *, is_front: bool) -> None:
+    def _receive(self, body: Body, head: Head, start: int, segment: Segment, *, is_front: bool) -> None:
         """Write a body that begins at `start` into its segment, and compare its bytes before and behind the segment.
 
         Raises:
@@ -467,8 +467,9 @@ class SegmentedFetch:
             raise SeamDiffers
         sink = _Helper(self, self._part, stays=is_front, is_compared=start < segment.start)
         rest = receive(body, blocks, segment, sink)
-        if segment.is_full:
-            self._seams.read_beyond(segment.stop, rest)
+        if segment.is_full and segment.stop is not None:
+            rest = self._seams.read_beyond(segment.stop, rest)
+            self._seams.read_end(head, segment.stop + self._seams.bytes_beyond(segment.stop), rest)
         self._seams.check()
 
     def written(self, segment: Segment, size_bytes: int) -> None:

@@ -275,6 +275,7 @@ class Bench:
                         connections=self._connections,
                         timeout_s=SILENCE_S,
                         revalidate=Validators(ETag("v0")) if plan.revalidates else None,
+                        expected_type=plan.media,
                     )
                 )
             except BaseException as error:

@@ -218,6 +218,7 @@ TABLE = {
         head(200, content_length=TOTAL),
         Action.COMPARE,
     ),
+    "200 of the same strong ETag, no length": (SAVED, if_range, head(200), Action.COMPARE),
     "200 of the same strong ETag, no length then or now": (OPEN, if_range, head(200), Action.COMPARE),
     "200 of the same strong ETag and another date": (
         SAVED,
@@ -230,7 +231,6 @@ TABLE = {
     "200 of the same ETag, no byte": (SAVED, if_range, head(200, content_length=0), Action.REJECT),
     "200 of the same ETag, shorter than the part": (OPEN, if_range, head(200, content_length=9), Action.REJECT),
     # 200 | otherwise: changed, or no ranges here | written beside the part
-    "200 of the same strong ETag, no length": (SAVED, if_range, head(200), Action.RESTART),
     "200 of the same date": (DATED, if_range, head(200, None, ONLY_DATE), Action.RESTART),
     "200 of the same strong ETag, encoded": (SAVED, if_range, head(200, is_encoded=True), Action.RESTART),
     # 200 | validator differs | restart with this body
@@ -465,7 +465,7 @@ def test_nothing_is_compared_with_a_whole_that_differs_in_its_strong_etag_or_len
     assert not answer.is_encoded
     assert state.validators.etag == answer.validators.etag is not None
     assert not answer.validators.etag.weak
-    assert state.complete_length in (None, answer.content_length)
+    assert len(_known(state.complete_length, answer.content_length)) <= 1
     assert answer.content_length is None or answer.content_length >= state.have
 
 

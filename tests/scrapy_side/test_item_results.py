@@ -10,6 +10,8 @@ import pytest
 from crawling import files_in, item_of, items_spider, parts_in, sha256
 from origin import Pattern, drop_after, html_instead, status
 
+from mediacrawl.download.resume import OVERLAP_BYTES
+
 BODY = b"\xff\xd8\xff" + b"j" * 3997
 NAME = "items/127.0.0.1/a.jpg"
 
@@ -51,9 +53,10 @@ def test_a_file_of_which_some_was_here_is_resumed(crawl, origin, tmp_path):
     assert [file["status"] for file in second.files] == ["resumed"]
     assert second.store == {NAME: body.sha256()}
     start, _ = origin.requests_for("/a.jpg")[1].range
-    assert 0 < start <= 600_000
-    assert second.stat("mediacrawl/saved_bytes") == start
-    assert second.stat("mediacrawl/fetched_bytes") == len(body) - start
+    saved_bytes = start + OVERLAP_BYTES
+    assert OVERLAP_BYTES < saved_bytes <= 600_000
+    assert second.stat("mediacrawl/saved_bytes") == saved_bytes
+    assert second.stat("mediacrawl/fetched_bytes") == len(body) - saved_bytes
     assert parts_in(tmp_path / "store") == []
 
 
