@@ -234,7 +234,6 @@ class CurlResponse:
         self._aborted = self._is_broken = self._was_cut = False
         self._left_bytes: int | None = None  # of a body with a known length
         self._chunks: ChunkDecoder | None = None
-        self._taken_bytes = 0
         self.url = url
         self.status = 0
         self.reason = ""
@@ -310,9 +309,7 @@ class CurlResponse:
     def blocks(self) -> Iterator[bytes]:
         while (line := self._line) is not None and not self._is_through:
             if line.body:
-                pieces = line.taken()
-                self._taken_bytes += sum(map(len, pieces))
-                yield from self._framed(pieces)
+                yield from self._framed(line.taken())
             elif line.is_over:
                 if line.code:
                     raise self._failure(line)
@@ -363,9 +360,7 @@ class CurlResponse:
 
     def _drain(self, line: _CurlConnection, within_s: float) -> None:
         """Read the rest of an unused body, if the rest is short, so that the connection can be reused."""
-        length = self.headers.get("content-length", "")
-        chunked = "transfer-encoding" in self.headers
-        left_bytes = _DRAINED_BYTES if chunked else int(length) - self._taken_bytes if length.isdecimal() else None
+        left_bytes = self._left_bytes if self._chunks is None else _DRAINED_BYTES
         if left_bytes is None or left_bytes > _DRAINED_BYTES:
             return
         until = time.monotonic() + within_s
