@@ -13,17 +13,31 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crawling import files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
-from origin import Answer, Fault, Origin, Pattern, dead_port, drip_after, limit_per_connection, stall_after, status
+from origin import (
+    Answer,
+    Fault,
+    Origin,
+    Pattern,
+    body_from_0,
+    dead_port,
+    drip_after,
+    drop_after,
+    limit_per_connection,
+    stall_after,
+    status,
+)
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.seams import Seams
 from mediacrawl.download.transfer_policy import Stall
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch import resources
@@ -553,6 +567,77 @@ def a_redirect_to_where_robots_txt_forbids_it_is_not_followed(scene):
     assert (ran.status, ran.failed, ran.store) == (1, 1, {sha256(body(2))}), ran
     assert scene.other.requests_for("/secret/a.jpg") == []
     assert len(scene.other.requests_for("/open/b.jpg")) == 1
+
+
+# --- parts, and servers that are not as they should be ------------------------------------------------
+
+
+def _in_place(patches):
+    patches.setattr(parts.PartFile, "replacement", lambda part: part)
+    patches.setattr(parts.PartFile, "is_replacement", False)
+
+
+@row(_in_place)
+def what_comes_instead_of_the_rest_does_not_cost_the_part(scene):
+    """A newer version that breaks off, then an error as JSON, then nothing at all; then the server is well again."""
+    data, newer = Pattern(600_000, 1), Pattern(600_000, 2)
+    url = scene.add("/a.jpg", data, faults=[drop_after(400_000)])
+    assert scene.run(url, MEDIACRAWL_RETRY_TIMES=0).status == 1
+    for instead, more in (
+        (newer, {"faults": [drop_after(1000)]}),
+        (b'{"error": "quota exceeded"}', {"content_type": "application/json"}),
+        (b"", {"etag": False, "last_modified": False}),
+    ):
+        scene.add("/a.jpg", instead, **more)
+        ran = scene.run(url, MEDIACRAWL_RETRY_TIMES=0)
+        assert (ran.status, ran.store) == (1, set()), ran
+    scene.origin.forget()
+    scene.add("/a.jpg", data)
+    ran = scene.run(url)
+    assert (ran.status, ran.resumed, ran.store) == (0, 1, {data.sha256()}), ran
+    (asked,) = scene.asked("/a.jpg")
+    assert asked.range[0] > 300_000
+
+
+def _skipped(_part, start, stop, blocks):
+    """What follows, without a look at the bytes before it."""
+    left = stop - start
+    while left > 0:
+        block = next(blocks)
+        blocks, left = chain([block[left:]], blocks), left - len(block)
+    return blocks
+
+
+def _nothing_is_compared(patches):
+    patches.setattr("mediacrawl.download.downloader.after_overlap", _skipped)
+
+
+@row(_nothing_is_compared)
+def a_206_whose_bytes_are_not_those_of_its_head_continues_nothing(scene):
+    """The ETag stays the same, whatever the file: nobody but the bytes tells of it."""
+    data, other = Pattern(600_000, 1), Pattern(600_000, 2)
+    url = scene.add("/a.jpg", data, etag='"always"', faults=[drop_after(400_000)])
+    assert scene.run(url, MEDIACRAWL_RETRY_TIMES=0).status == 1
+    scene.add("/a.jpg", other, etag='"always"')
+    ran = scene.run(url)
+    assert (ran.status, ran.store) == (0, {other.sha256()}), ran
+    assert [request.status for request in scene.asked("/a.jpg")] == [200, 206, 200]
+
+
+def _seams_are_not_compared(patches):
+    patches.setattr(Seams, "check", lambda _: None)
+    patches.setattr(parts.PartFile, "note_seam", lambda *_: None)
+    patches.setattr("mediacrawl.download.segments.after_overlap", _skipped)
+
+
+@row(_seams_are_not_compared)
+def segments_of_a_server_that_always_begins_at_the_first_byte_make_no_file(scene):
+    data = Pattern(8_000_000, 1)
+    faults = [limit_per_connection(20_000_000), body_from_0(times=None)]
+    url = scene.add("/a.jpg", data, faults=faults)
+    ran = scene.run(url, MEDIACRAWL_SEGMENT_PROBE_S=0, MEDIACRAWL_SEGMENT_MIN_BYTES=2_000_000)
+    assert (ran.status, ran.store) == (0, {data.sha256()}), ran
+    assert [request for request in scene.asked("/a.jpg") if request.range is not None]
 
 
 # --- content codings ---------------------------------------------------------------------------------
