@@ -13,7 +13,7 @@ from w3lib.http import basic_auth_header
 from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.polite_dispatch import Carrier
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import UnsupportedURL, failure_of, redact_url, writable
+from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, is_canonical, key_of_url, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import list_entry
@@ -22,7 +22,6 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
 
-    from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
 
 # The options of an item with a single URL, and the keys of `Request.meta` that carry them.
@@ -142,6 +141,8 @@ def refusal_of(request: FileRequest) -> TransferError | None:
         return failure_of(request.url, request.carrier.problem)
     if sent.method != "GET":
         return UnsupportedURL(request.transfer.url, f"only GET can be resumed, not {sent.method}")
+    if problem := list_entry.digest_problem(_facts(sent)):
+        return TransferError(request.transfer.url, problem)
     return None
 
 

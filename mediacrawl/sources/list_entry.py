@@ -56,6 +56,15 @@ class InvalidEntry(NamedTuple):
     why: str
 
 
+def digest_problem(facts: Mapping[str, Any]) -> str | None:
+    """Return why a digest in the named fields of a file cannot be used; None if all can be."""
+    for name in ("sha256", "md5"):
+        text = facts.get(name)
+        if text and digest_from_hex(name, text) is None:
+            return f"{name} is not a digest in hex: {text[:80]!r}"
+    return None
+
+
 def digests_of(facts: Mapping[str, Any]) -> tuple[Digest, ...]:
     """Return the digests that the bytes of a file must have, from the named fields of the file."""
     found = (digest_from_hex(name, text) for name in ("sha256", "md5") if (text := facts.get(name)))

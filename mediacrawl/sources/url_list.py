@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.headers import digest_from_hex
-from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry
+from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -164,20 +163,16 @@ def _json_facts(text: str) -> dict[str, Any]:
 
 def _row(number: int, facts: dict[str, Any]) -> ListEntry:
     """Return the entry of a line. Raise ValueError with the reason if no request could be made from the fields."""
-    digests = {}
-    for name in ("sha256", "md5"):
-        if text := _text(facts, name):
-            if digest_from_hex(name, text) is None:
-                raise ValueError(f"{name} is not a digest in hex: {text[:80]!r}")
-            digests[name] = text
+    digests = {name: _text(facts, name) for name in ("sha256", "md5")}
+    if problem := digest_problem(digests):
+        raise ValueError(problem)
     return ListEntry(
         number,
         _url(_text(facts, "url") or ""),
         filename=_text(facts, "filename"),
         referer=_text(facts, "referer"),
         headers=_headers(facts.get("headers")),
-        sha256=digests.get("sha256"),
-        md5=digests.get("md5"),
+        **digests,
     )
 
 

@@ -328,3 +328,12 @@ def test_media_larger_than_the_maximal_size_fail_and_leave_nothing(crawl, origin
 def test_an_empty_file_is_a_file(crawl, origin):
     url = origin.add("/a.jpg", b"", content_type="image/jpeg")
     assert crawl(item_of(url)).store == {NAME: sha256(b"")}
+
+
+@pytest.mark.parametrize("name", ["sha256", "md5"])
+def test_a_digest_that_is_none_fails_that_file_and_no_other(crawl, origin, url, name):
+    other = origin.add("/b.jpg", BODY, content_type="image/jpeg")
+    crawled = crawl(item_of(url, **{name: "beef"}), item_of(other))
+    assert (crawled.status, crawled.store) == (1, {"items/127.0.0.1/b.jpg": sha256(BODY)})
+    assert crawled.errors == [{"url": url, "reason": f"{name} is not a digest in hex: 'beef'"}]
+    assert origin.requests_for("/a.jpg") == []
