@@ -81,7 +81,8 @@ def find_refusal(expected_type: str | None, content_type: str | None, beginning:
     if expected.accepts.match(beginning):  # most files; the rest of this module is slow
         return None
     if expected.kind is None:
-        is_page = expected.declared is Family.HTML or _is_html_document(beginning)
+        is_text = not _BINARY.search(_as_utf_8(beginning[:SNIFF_BYTES]))
+        is_page = (expected.declared is Family.HTML and is_text) or _is_html_document(beginning)
         return _message(Family.HTML, content_type, None) if is_page else None
     family = _family_instead_of_media(expected, beginning)
     return _message(family, content_type, expected.kind) if family is not None else None
@@ -123,7 +124,8 @@ def _expected(expected_type: str | None, content_type: str | None) -> _Expected:
         kind=kind,
         declared=document,
         may_be_svg="image/svg+xml" in named,
-        may_be_text=expected_type == "video/mp2t" and kind_of_type(declared) is None,  # .ts: TypeScript, too
+        may_be_text=expected_type in _TEXTUAL_TYPES
+        or (expected_type == "video/mp2t" and kind_of_type(declared) is None),  # .ts: TypeScript, too
         is_playlist=not _PLAYLIST_TYPES.isdisjoint(named),
     )
 
@@ -205,6 +207,9 @@ _TEXTUAL_MEDIA = re.compile(
     re.DOTALL,
 )
 
+# Images that are text, without a signature that no other text has.
+_TEXTUAL_TYPES = frozenset({"image/vnd.dxf", "image/x-xfig", "image/x-xpixmap", "image/x-xbitmap"})
+
 _PLAYLIST = re.compile(rb"#EXTM3U|\[playlist\]", re.IGNORECASE)
 _PLAYLIST_ROOTS = frozenset({"mpd", "smoothstreamingmedia", "playlist", "asx", "smil"})
 _PLAYLIST_TYPES = frozenset(
@@ -234,6 +239,8 @@ def family_of(beginning: bytes, *, may_be_svg: bool = False) -> Family:
     beginning = beginning[:SNIFF_BYTES]
     if _SIGNATURE.match(beginning):
         return Family.MEDIA
+    if beginning.strip() in {b"{}", b"[]"}:
+        return Family.JSON
     if len(beginning) < _SHORTEST_DOCUMENT_BYTES:
         return Family.UNKNOWN
     text = _as_utf_8(beginning)

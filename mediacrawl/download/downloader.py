@@ -45,6 +45,7 @@ from mediacrawl.errors import (
     ConnectionLost,
     DigestMismatch,
     HttpStatusError,
+    InvalidResponse,
     MachineError,
     MediacrawlError,
     TooLarge,
@@ -52,7 +53,7 @@ from mediacrawl.errors import (
     WrongContent,
     redact_url,
 )
-from mediacrawl.headers import Validators, digests_from_headers, filename_from_disposition, range_header
+from mediacrawl.headers import Agreement, Validators, digests_from_headers, filename_from_disposition, range_header
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
@@ -269,7 +270,7 @@ class _Transfer:
         self._owner = owner
         self._policy = owner.policy
         self._request = request
-        self.part = part.replacement() if part.has_replacement else part
+        self.part = part.current()
         self._seams = Seams(self.part)
         self._cancel = cancel
         self._progress = progress
@@ -286,6 +287,7 @@ class _Transfer:
         self._refetched = False  # once, after a wrong digest
         self._content: Content | None = None  # of the last response that was received from its first byte on
         self._depth: int | None = None  # number of content codings to remove, once a digest has shown it
+        self._has_differed = False  # the whole is requested once after bytes that do not belong together
         self._went_original = False
         self._has_one_connection = False  # after received bytes were of no use: no more helpers
         self._probes = 0
@@ -373,8 +375,13 @@ class _Transfer:
                     return
                 ask = self._attempt(ask or first_request(self._saved(), self._request.revalidate))
             except SeamDiffers:
-                self._start_over()
-                self.part.discard()
+                if self._has_differed:
+                    raise InvalidResponse(
+                        self._request.url,
+                        "its bytes contradict each other, twice: the server sends other bytes than its heads name;"
+                        " run the same command again once it is well",
+                    ) from None
+                self._has_differed = True
                 ask = self._ask_whole(over_one_connection=True)
 
     def _saved(self) -> Saved | None:
@@ -393,6 +400,12 @@ class _Transfer:
             match decision.action:
                 case Action.RESUME | Action.COMPARE:
                     return self._resume(ask, answer, head, is_complete=decision.action is Action.COMPARE)
+                case Action.RESTART if self._is_old_version(head):
+                    self.part = self.part.abandon()
+                    self._start_over()
+                    self._saved_bytes = self.part.written_bytes
+                    self._seams = Seams(self.part)
+                    return first_request(self._saved())
                 case Action.RESTART:
                     return self._restart(ask, answer, head)
                 case Action.UNCHANGED:
@@ -410,6 +423,13 @@ class _Transfer:
                     return None
         return self._next_ask(decision, answer, head, saved)
 
+    def _is_old_version(self, head: Head) -> bool:
+        """Return whether a response is of the version of the old part, and not of the one that is to replace it."""
+        old = self.part.old_record
+        if old is None or not old.prefix:
+            return False
+        return Validators.from_dict(old.validators).compare(head.validators) is Agreement.SAME
+
     def _next_ask(
         self, decision: Decision, answer: TransportResponse, head: Head, saved: Saved | None
     ) -> ConditionalRequest:
@@ -426,11 +446,14 @@ class _Transfer:
         if decision.action is Action.ORIGINAL and not self._went_original:
             self._went_original = True
             return first_request(saved, self._request.revalidate)
-        phrase = decision.why if head.status in {200, 203, 206} else answer.reason
+        phrase = f"({decision.why})" if head.status in {200, 203, 206} else answer.reason
         raise HttpStatusError(self._request.url, head.status, phrase)
 
     def _ask_whole(self, *, over_one_connection: bool = False) -> ConditionalRequest:
-        """Return a request for the complete representation. The part stays until that is complete and verified."""
+        """Return a request for the complete representation, and add no helpers to it if `over_one_connection`.
+
+        The part stays until the complete representation is received and verified.
+        """
         self._has_one_connection = self._has_one_connection or over_one_connection
         return whole_request()
 
@@ -467,13 +490,13 @@ class _Transfer:
             self._check_size(total)
             self.part.note_length(total)
         self._note_promises(answer, head)
-        if is_complete:  # the body has all that follows, and the server has no ranges
-            self.part.keep_first(self.part.have)
-            self._has_one_connection = True
         body = self._body(answer, self._cancel)
         rest = self._compared(start, self.part.have, body.blocks())
         if rest is None:
             return self._ask_whole(over_one_connection=True)
+        if is_complete:  # the body has all that follows, and the server has no ranges
+            self.part.keep_first(self.part.have)
+            self._has_one_connection = True
         self._close_seams(start)
         if self.part.gap_stop is not None:
             stop = min(stop or self.part.gap_stop, self.part.gap_stop)
@@ -505,18 +528,19 @@ class _Transfer:
         """Compare the bytes around each open seam: a connection broke there, or an earlier run was killed.
 
         Raises:
-            SeamDiffers: the bytes differ, or the server does not send them.
+            SeamDiffers: the bytes differ, or the server does not send this version any more.
+            HttpStatusError: the server responded with an error status.
         """
         self._seams.check()
         saved = _saved_of(self.part)
         if_range = saved.validators.if_range()
         for seam in self.part.record.seams if self.part.record else ():
-            if if_range is None:
-                raise SeamDiffers
             start, stop = max(0, seam - OVERLAP_BYTES), seam + self._seams.bytes_beyond(seam)
-            fields = (("Range", range_header(start, stop)), ("If-Range", if_range))
-            with self._exchange.ask(ConditionalRequest(RequestKind.IF_RANGE, start, fields)) as (answer, head):
-                if not is_same_version(saved, start, head):
+            fields = [("Range", range_header(start, stop))] + ([("If-Range", if_range)] if if_range else [])
+            with self._exchange.ask(ConditionalRequest(RequestKind.IF_RANGE, start, tuple(fields))) as (answer, head):
+                if head.status >= 400 and head.status != 416:
+                    raise HttpStatusError(self._request.url, head.status, answer.reason)
+                if not is_same_version(saved, start, head, is_compared=True):
                     raise SeamDiffers
                 if self._compared(start, stop, self._body(answer, self._cancel).blocks()) is None:
                     raise SeamDiffers
@@ -539,7 +563,7 @@ class _Transfer:
         total = None if head.is_encoded else head.content_length
         if total is None and not head.is_encoded and head.content_range is not None:
             total = head.content_range.stop  # of a response with all bytes: `decide` restarts with no other
-        self._check_size(total or 0)
+        self._refuse_size(total or 0)
         # The bytes that this run has fetched are lost. With helpers this could happen again and again, without end.
         self._has_one_connection = self._has_one_connection or self._progress.fetched_bytes > 0
         self._start_over()
@@ -592,10 +616,9 @@ class _Transfer:
         self._cancel.check()
         if checks:
             refuse_document(self._request, content_type, beginning)
-        if not beginning and self.part.is_worth_keeping and head.validators == Validators():
-            raise WrongContent(
-                self._request.url, f"an empty body came, the {self.part.written_bytes} bytes that are here are kept"
-            )
+        is_kept = self.part.is_worth_keeping or self.part.is_replacement
+        if not beginning and is_kept and head.validators == Validators():
+            raise WrongContent(self._request.url, "an empty body came; the bytes that are here are kept")
         return itertools.chain([beginning], blocks)
 
     def _body(self, answer: TransportResponse, cancel: Cancel) -> Body:
@@ -737,8 +760,15 @@ class _Transfer:
             self._promised.update(digests_from_headers(headers))
 
     def _check_size(self, size_bytes: int) -> None:
-        if self._max_bytes and size_bytes > self._max_bytes:
+        """Delete the bytes of a file that is too large. Raises `TooLarge`."""
+        try:
+            self._refuse_size(size_bytes)
+        except TooLarge:
             self.part.discard()
+            raise
+
+    def _refuse_size(self, size_bytes: int) -> None:
+        if self._max_bytes and size_bytes > self._max_bytes:
             raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes")
 
     def _too_short(self) -> ConnectionLost:

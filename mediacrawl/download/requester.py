@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 REDIRECTS = {300, 301, 302, 303, 307, 308}  # the Location of a 300 is the preferred choice (RFC 9110 15.4.1)
 MAX_REDIRECTS = 20
 _PREPARING = 202
+# A Content-Range of an interface that counts records, not bytes (RFC 9110 14.1).
+_OTHER_UNIT = re.compile(r"(?!bytes?\b)[a-z]\w* [0-9*]", re.IGNORECASE)
 # Headers that a request sets by itself, or that belong to one connection (RFC 9110 7.6.1).
 _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
@@ -304,9 +307,12 @@ def head_of(answer: TransportResponse, *, redirected: bool) -> Head:
     """Return the fields of a response's head that the decision needs."""
     headers = answer.headers
     kind = media_type(headers.get("content-type"))
+    content_range = ContentRange.from_header(headers.get("content-range"))
     return Head(
         status=answer.status,
-        content_range=ContentRange.from_header(headers.get("content-range")),
+        content_range=content_range,
+        has_unreadable_range=content_range is None and "content-range" in headers,
+        has_other_unit=_OTHER_UNIT.match(headers.get("content-range", "")) is not None,
         # Transfer-Encoding overrides Content-Length (RFC 9112 6.3).
         content_length=None if "transfer-encoding" in headers else content_length(headers.get("content-length")),
         validators=Validators.from_headers(headers),

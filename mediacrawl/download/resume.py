@@ -56,6 +56,8 @@ class Head(NamedTuple):
     """The fields of a response's head that the decision needs.
 
     Attributes:
+        has_unreadable_range: the response has a Content-Range that is none of bytes.
+        has_other_unit: that Content-Range counts other units than bytes.
         content_length: the length of this body, not of the representation; None if absent.
         is_encoded: the response has a Content-Encoding that names a registered content coding.
         is_multipart: the media type is `multipart/byteranges`.
@@ -67,6 +69,8 @@ class Head(NamedTuple):
     content_range: ContentRange | None = None
     content_length: int | None = None
     validators: Validators = Validators()
+    has_unreadable_range: bool = False
+    has_other_unit: bool = False
     is_encoded: bool = False
     is_multipart: bool = False
     ranges_refused: bool = False
@@ -160,6 +164,8 @@ def _is_everything(head: Head) -> bool:
 
 
 def _decide_whole(ask: ConditionalRequest, head: Head) -> Decision:
+    if head.status == 200 and _names_no_bytes(head) and not head.has_other_unit:
+        return Decision(Action.REJECT, "with a Content-Range that cannot be read: only a part may have come")
     if head.status == 200 or (head.status == 206 and _is_everything(head)):
         return Decision(Action.RESTART, "the whole representation")
     if head.status == 206:
@@ -205,7 +211,15 @@ def _unfit_206(saved: Saved, ask: ConditionalRequest, head: Head) -> str | None:
     return None
 
 
+def _names_no_bytes(head: Head) -> bool:
+    """Return whether a response has a Content-Range from which its bytes do not follow."""
+    span = head.content_range
+    return head.has_unreadable_range or (span is not None and span.is_unsatisfied)
+
+
 def _decide_200(saved: Saved, head: Head) -> Decision:
+    if _names_no_bytes(head):
+        return Decision(Action.REFETCH, "200 with a Content-Range that names no bytes")
     mine, theirs = saved.validators.etag, head.validators.etag
     same = mine is not None and theirs is not None and mine.strong_match(theirs)
     if not same or head.is_encoded != saved.is_encoded:
@@ -224,9 +238,13 @@ def _decide_200(saved: Saved, head: Head) -> Decision:
     return Decision(Action.COMPARE, "200 of the same strong ETag and length")
 
 
-def is_same_version(saved: Saved, start: int, head: Head) -> bool:
-    """Return whether a response is certainly a part of the saved representation, from `start` on."""
+def is_same_version(saved: Saved, start: int, head: Head, *, is_compared: bool = False) -> bool:
+    """Return whether a response is certainly a part of the saved representation, from `start` on.
+
+    If `is_compared`, all its bytes are compared with the saved ones, so that no validator is needed.
+    """
     span = head.content_range
+    agreement = saved.validators.compare(head.validators)
     return (
         head.status == 206
         and span is not None
@@ -234,7 +252,7 @@ def is_same_version(saved: Saved, start: int, head: Head) -> bool:
         and span.complete_length == saved.complete_length
         and (not head.is_encoded or saved.is_encoded)
         and not head.is_multipart
-        and saved.validators.compare(head.validators) is Agreement.SAME
+        and (agreement is Agreement.SAME or (is_compared and agreement is Agreement.UNKNOWN))
     )
 
 

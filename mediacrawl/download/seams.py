@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class SeamDiffers(Exception):
-    """The bytes of two responses do not belong together, although their heads name the same version."""
+    """The bytes of two responses do not belong together, although their heads name the same version.
+
+    The seam stays in the record of the part: its bytes are never published.
+    """
 
 
 def after_overlap(part: PartFile, start: int, stop: int, blocks: Iterator[bytes]) -> Iterator[bytes] | None:
@@ -109,6 +112,7 @@ class Seams:
             self._part.note_seam(stop - 1)
             raise
         if has_more:
+            self._part.note_seam(stop - 1)
             raise SeamDiffers
 
     def check(self) -> None:

@@ -253,6 +253,8 @@ class PartFolder:
                 if path.suffix == ".part" and path.exists() and not path.with_suffix(".json").exists():
                     with suppress(PartInUse), PartFile(self, str(path)):
                         pass  # closing a part writes its record, or removes a useless part
+                elif path.name.endswith(f"{_NEW}.json"):
+                    continue  # a living process may be about to rename it; otherwise opening the part has settled it
                 elif path.suffix == ".json" and not path.with_suffix(".part").exists():
                     path.unlink(missing_ok=True)
                     bodiless = True
@@ -377,6 +379,26 @@ class PartFile:
         """Whether this part holds a newer version beside another part, whose place it has not taken yet."""
         return self._replaces is not None
 
+    def current(self) -> PartFile:
+        """Return the part to continue: the replacement, if its bytes are worth keeping, otherwise this part."""
+        if not self.has_replacement:
+            return self
+        new = self.replacement()
+        return new if new.is_worth_keeping else new.abandon()
+
+    def abandon(self) -> PartFile:
+        """Delete this replacement, and return the part that it was to replace."""
+        old, self._replaces = self._replaces, None
+        assert old is not None
+        self.discard()
+        self.close()
+        return old
+
+    @property
+    def old_record(self) -> PartRecord | None:
+        """The record of the part that this one is to replace; None if this is no replacement."""
+        return self._replaces.record if self._replaces is not None else None
+
     def replacement(self) -> PartFile:
         """Open the part for a newer version of the file; create it if there is none.
 
@@ -487,15 +509,21 @@ class PartFile:
                 begin_writing(self._fd)
 
     def note_seam(self, offset: int) -> None:
-        """Note that the bytes from an offset on are from another response than the bytes before it."""
+        """Note that the bytes from an offset on are from another response than the bytes before it.
+
+        From now on only the record counts, which names the seam: a kill must not make the size of the file count.
+        """
         with self._lock:
-            assert self.record is not None
+            if self.record is None:
+                return
             self.record = self.record._replace(seams=(*self.record.seams, offset))
+            self._leave_order()
 
     def close_seam(self, offset: int) -> None:
         """Note that the bytes on both sides of an offset were compared and belong together."""
         with self._lock:
-            assert self.record is not None
+            if self.record is None:
+                return
             self.record = self.record._replace(seams=tuple(seam for seam in self.record.seams if seam != offset))
 
     def keep_first(self, size_bytes: int) -> None:
@@ -607,7 +635,7 @@ class PartFile:
 
     def quarantine(self, folder: Path) -> Path:
         """Move the bytes to a quarantine folder, one file for each key, and begin empty; return their new path."""
-        target = folder / self.path.with_suffix(".bad").name
+        target = folder / f"{self.name.removesuffix(_NEW)}.bad"
         with _disk_errors(target):
             folder.mkdir(parents=True, exist_ok=True)
             self._drop_record()
@@ -713,6 +741,8 @@ class PartFile:
             raw = json.loads(self._record_path.read_bytes())
             record = _record_of(raw)
             same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
+            if not (same_boot or raw.get("durable", True)):
+                record = record._replace(ranges=(), seams=())
         except FileNotFoundError:
             return self._load_line()
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -765,7 +795,8 @@ class PartFile:
             "validators": record.validators,
             "complete_length": record.complete_length,
             "head": record.head,
-            "ranges": record.ranges if self._folder.durable else (),  # only durable bytes
+            "ranges": record.ranges,
+            "durable": self._folder.durable,  # otherwise a power cut may have taken the bytes
             "seams": record.seams,
             "in_order": record.in_order,
             "boot": self._folder.boot,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 # Fields with one value, on which a decision rests. A gateway that adds a second line mostly repeats the first one.
 _SINGLETONS = frozenset({"content-disposition", "content-range", "content-type", "etag", "location"})
+_NO_LISTS = ("content-type", "content-range")  # their values contain no comma
 
 
 class InvalidHead(HTTPException):
@@ -35,8 +36,9 @@ def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise InvalidHead(f"the response has two {name} fields that differ")
     for key, values in repeated.items():
         headers[key] = ("\n" if key == "set-cookie" else ", ").join(values)
-    if "," in (kind := headers.get("content-type", "")):  # two lines that a gateway has joined
-        kinds = {member.strip() for member in kind.split(",")}
-        if len(kinds) == 1:
-            headers["content-type"] = kinds.pop()
+    for key in _NO_LISTS:
+        if "," in (value := headers.get(key, "")):  # two lines that a gateway has joined
+            members = {member.strip() for member in value.split(",")}
+            if len(members) == 1:
+                headers[key] = members.pop()
     return headers

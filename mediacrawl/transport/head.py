@@ -27,6 +27,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _NO_BODY = {204, 304}  # regardless of Content-Length (RFC 9110 6.4.1)
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _USUAL_NAME_LENGTH = 64
+_LOOKALIKES = frozenset({"transfer_encoding", "transferencoding"})
 # The start of a damaged line that may have been a field on which the bytes of the file depend.
 _DECISIVE = re.compile(r"[^a-z]*(?:transfer|content)[^a-z]*(?:encoding|length|type|range)", re.IGNORECASE)
 
@@ -177,6 +178,8 @@ def framing(status: int, headers: dict[str, str]) -> tuple[bool, int | None]:
 
 
 def _framing(headers: dict[str, str]) -> tuple[bool, int | None]:
+    if not _LOOKALIKES.isdisjoint(headers):  # the server has coded the body, some gateway has spoilt the name
+        raise InvalidHead("the response has a damaged Transfer-Encoding, so where the body ends is not certain")
     if "transfer-encoding" in headers:
         codings = {item.strip(" \t").lower() for item in headers["transfer-encoding"].split(",")} - {"", "identity"}
         if codings == {"chunked"}:  # a gateway may add a second field; the body is coded once (RFC 9112 6.1)

@@ -140,7 +140,7 @@ def test_without_a_name_the_type_says_that_media_is_wanted(content_type, family,
         ("application/rss+xml", Family.XML),
     ],
 )
-@pytest.mark.parametrize("body", [b"", b"x", b"{}", NOISE], ids=["empty", "a byte", "{}", "noise"])
+@pytest.mark.parametrize("body", [b"", b"x", b"no", NOISE], ids=["empty", "a byte", "{}", "noise"])
 def test_a_document_by_its_type_is_refused_unless_the_bytes_are_media(content_type, family, body):
     assert refusal("http://h/a.jpg", content_type, body).startswith(f"{family.value} came (")
     assert refusal("http://h/a.jpg", content_type, b"\xff\xd8\xff\xe0" + body) is None
@@ -428,3 +428,18 @@ def test_a_setting_stores_whatever_is_sent(rig, body, way, monkeypatch):
 
 def test_the_sniffed_bytes_are_few():
     assert SNIFF_BYTES <= 4096
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b" {}\n"])
+def test_an_empty_json_document_is_no_media(body):
+    assert "JSON" in (refusal("http://h/a.mp4", "video/mp4", body) or "")
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.zip", "a.docx", "a.bin", "a"])
+@pytest.mark.parametrize("body", [b"%PDF-1.7\n%\xe2\xe3\x00\x01", b"PK\x03\x04\x14\x00", b"\x00\x01\x02\x03\x04"])
+def test_binary_bytes_are_no_page_whatever_their_type_says(name, body):
+    assert refusal(f"http://h/{name}", "text/html", body) is None
+
+
+def test_a_drawing_as_text_is_an_image():
+    assert refusal("http://h/a.dxf", "text/plain", b"  0\nSECTION\n  2\nHEADER\n") is None

@@ -69,6 +69,7 @@ from mediacrawl.errors import (
     DiskFull,
     HttpStatusError,
     Interrupted,
+    InvalidResponse,
     RedirectRefused,
     TooLarge,
     TransferError,
@@ -316,7 +317,7 @@ def test_a_response_with_all_bytes_is_the_file(rig, faults):
 def test_a_part_in_response_to_a_request_for_the_whole_is_no_file(rig, code):
     headers = [("Content-Range", f"bytes 5-9/{TOTAL}")]
     url = rig.origin.on("/a", lambda _: plain(code, "12345", headers=headers))
-    with pytest.raises(HttpStatusError, match=f"HTTP {code} only a part came in response to a request for the whole"):
+    with pytest.raises(HttpStatusError, match=rf"HTTP {code} \(only a part came"):
         rig.fetch(url)
 
 
@@ -791,7 +792,7 @@ def test_another_length_under_the_same_strong_etag_is_a_failure_and_the_part_sta
 def test_an_empty_body_without_validators_is_no_newer_version(rig, planted, framing):
     url = rig.origin.add("/a", b"", faults=framing, **served())
     rig.plant(BODY.read(0, HAVE), total=TOTAL, **planted)
-    with pytest.raises(WrongContent, match=f"an empty body came, the {HAVE} bytes that are here are kept"):
+    with pytest.raises(WrongContent, match="an empty body came; the bytes that are here are kept"):
         rig.fetch(url)
     assert rig.planted_bytes() == HAVE
     rig.origin.replace("/a", BODY)
@@ -860,6 +861,78 @@ def test_a_full_disk_does_not_cost_the_part(rig, monkeypatch):
             rig.fetch(url)
     assert rig.planted_bytes() == HAVE
     assert rig.bring(url).data == OTHER.read()
+
+
+def test_an_empty_body_costs_the_part_no_more_where_a_newer_version_has_begun(rig):
+    empty = Fault("empty", 0, lambda x: setattr(x.resource, "body", b"") or True, None).after(1)
+    url = rig.origin.add("/a", OTHER, faults=[drop_after(1000), empty], **served())
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    with pytest.raises(TransferError):
+        rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+
+
+def test_a_newer_version_that_is_too_large_does_not_cost_the_part(rig):
+    url = rig.origin.add("/a", Pattern(10 * TOTAL, 2))
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    with pytest.raises(TooLarge):
+        rig.fetch(url, max_bytes=2 * TOTAL)
+    assert rig.planted_bytes() == HAVE
+
+
+@pytest.mark.parametrize("came", [1000, 200_000])
+def test_the_part_is_continued_if_the_server_is_back_at_its_version(rig, came):
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(came)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    rig.interrupt(url, at=came)
+    rig.origin.forget()
+    rig.origin.replace("/a", BODY)
+    arrived = rig.bring(url)
+    assert (arrived.data, arrived.fetched.saved_bytes) == (BODY.read(), HAVE)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\0" * 10])
+def test_a_newer_version_without_a_readable_record_does_not_hide_the_part(rig, damage):
+    url = rig.origin.add("/a", OTHER, faults=[stall_after(200_000)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    rig.interrupt(url, at=200_000)
+    (record,) = rig.store.parts.folder.glob("*.new.json")
+    record.write_bytes(damage)
+    rig.origin.replace("/a", BODY)
+    assert rig.bring(url).fetched.saved_bytes == HAVE
+
+
+@pytest.mark.parametrize("code", [200, 206])
+def test_a_body_that_is_longer_than_its_range_is_asked_for_twice_and_no_more(rig, code):
+    data = BODY.read(0, 1005)
+    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data)
+    fields = b"Content-Range: bytes 0-999/1000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = rig.origin.on("/a", lambda _: b"HTTP/1.1 %d x\r\n%b%b" % (code, fields, chunk))
+    with pytest.raises(InvalidResponse, match="its bytes contradict each other, twice"):
+        rig.fetch(url)
+    assert len(rig.asks("/a")) == 2
+
+
+@pytest.mark.parametrize(
+    "value", ["bytes 383616-699999", "BYTES 383616 - 699999 / 700000", "nonsense", "bytes */700000"]
+)
+@pytest.mark.parametrize("etag", ["", '"other"'])
+def test_a_200_with_a_content_range_that_cannot_be_read_is_no_file(rig, value, etag):
+    """It may be the tail, whatever was asked for."""
+    headers = [("Content-Range", value), *([("ETag", etag)] if etag else [])]
+    url = rig.origin.on("/a", lambda _: Answer(200, headers, BODY.read(383_616)))
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    with pytest.raises(HttpStatusError, match="with a Content-Range that cannot be read"):
+        rig.fetch(url)
+    assert rig.planted_bytes() == HAVE
+
+
+def test_a_repeated_content_range_that_a_proxy_has_joined_counts_once(rig):
+    start = HAVE - OVERLAP_BYTES
+    joined = f"bytes {start}-{TOTAL - 1}/{TOTAL}, bytes {start}-{TOTAL - 1}/{TOTAL}"
+    url = rig.origin.add("/a", BODY, faults=[header("Content-Range", joined)])
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)
+    assert rig.bring(url).fetched.saved_bytes == HAVE
 
 
 def test_what_is_forgotten_takes_the_newer_version_with_it(rig):

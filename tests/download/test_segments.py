@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ from mediacrawl.download.resume import OVERLAP_BYTES, Head, Saved
 from mediacrawl.download.seams import Seams
 from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
 from mediacrawl.download.transfer_policy import Policy, Stall
-from mediacrawl.errors import ConnectionLost, DiskFull, Interrupted
+from mediacrawl.errors import ConnectionLost, DiskFull, HttpStatusError, Interrupted
 from mediacrawl.headers import ContentRange, ETag, Validators
 from mediacrawl.store.parts import PartFile, PartRecord
 
@@ -322,6 +323,36 @@ def test_a_seam_that_the_server_does_not_confirm_is_not_trusted(rig):
     url = rig.origin.add("/a", BODY, faults=[ignore_range(times=None)])
     assert rig.bring(url).data == BODY.read()
     assert [request.status for request in rig.origin.requests] == [200, 200]
+
+
+@pytest.mark.parametrize("code", [404, 500])
+def test_an_error_in_answer_to_the_comparison_of_a_seam_does_not_cost_the_part(rig, code):
+    plant_two_segments(rig, (0, HALF, BODY), (HALF, TOTAL, BODY), seams=[HALF])
+    url = rig.origin.add("/a", BODY, faults=[status(code, times=None)])
+    with pytest.raises(HttpStatusError):
+        rig.fetch(url)
+    assert rig.planted_bytes() == TOTAL
+
+
+def test_a_seam_that_differs_does_not_cost_the_part_before_the_whole_is_there(rig):
+    plant_two_segments(rig, (0, HALF, BODY), (HALF, TOTAL, OTHER), seams=[HALF])
+    url = rig.origin.add("/a", BODY, faults=[status(404, times=None).after(1)])
+    with pytest.raises(HttpStatusError):
+        rig.fetch(url)
+    assert rig.planted_bytes() == TOTAL
+    rig.origin.add("/a", BODY)
+    assert rig.bring(url).data == BODY.read()
+
+
+def test_a_seam_without_a_gap_is_in_the_record_before_a_byte_behind_it(rig):
+    """After a kill, the size of the file would count without it."""
+    with rig.store.parts.open(KEY) as part:
+        rig.begin(part, total=TOTAL, etag=TAG)
+        part.write_at(0, BODY.read(0, MIB))
+        part.mark((0, MIB))
+        part.note_seam(MIB)
+        record = json.loads(part._record_path.read_bytes())
+    assert (record["seams"], record["in_order"], record["ranges"]) == ([MIB], False, [[0, MIB]])
 
 
 def test_a_seam_is_in_the_record_as_long_as_it_is_open(rig):
