@@ -277,6 +277,7 @@ def plant(store: LocalStore, key: str, body: Version) -> None:
         part.begin(PartRecord(validators=validators, complete_length=len(body.data), head=head))
         part.write_at(0, data)
         part.mark((0, len(data)))
+    store.parts.sync()  # it was long ago
 
 
 def on_disk(folder: Path) -> dict[str, bytes]:

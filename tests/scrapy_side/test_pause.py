@@ -158,7 +158,7 @@ def test_after_kill_9_in_thirty_pages_nothing_is_missing(origin, tmp_path):
     digests = set()
     for number in range(30):
         origin.page(f"/{number}", f'<img src="/{number}.jpg"><a rel="next" href="/{number + 1}">Next</a>')
-        body = f"{number},".encode() * 500
+        body = f"\1{number},".encode() * 500
         origin.add(f"/{number}.jpg", body, content_type="image/jpeg", delay_s=0.005)
         digests.add(sha256(body))
     origin.page("/30", "the end")

@@ -42,7 +42,7 @@ from mediacrawl.cli.main import main
 main()
 """
 SMALL = b"\1\2small " * 100
-OLD, NEW = b"old version", b"new version"
+OLD, NEW = b"\1old version", b"\1new version"
 # One of each is large enough for segments, and its bytes come so slowly that there are checkpoints.
 LARGE, OLD_LARGE, NEW_LARGE = Pattern(24 * MIB, 1), Pattern(MIB, 2), Pattern(MIB, 3)
 SETTINGS = QUICK | {
