@@ -13,8 +13,11 @@ from fetch_job import STEPS
 from origin import Origin, Pattern, limit_per_connection
 
 from mediacrawl.backends import LEDGER_NAME
+from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.sqlite import SqliteLedger
+from mediacrawl.store.local import LocalStore
+from mediacrawl.store.parts import PartRecord
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +48,8 @@ SMALL = b"\1\2small " * 100
 OLD, NEW = b"\1old version", b"\1new version"
 # One of each is large enough for segments, and its bytes come so slowly that there are checkpoints.
 LARGE, OLD_LARGE, NEW_LARGE = Pattern(24 * MIB, 1), Pattern(MIB, 2), Pattern(MIB, 3)
+# Of these, a part of an older version is there.
+HALVES = {"first.mp4": Pattern(MIB, 4), "second.mp4": Pattern(MIB, 5)}
 SETTINGS = QUICK | {
     "FILES_STORE": "store",
     "FILES_EXPIRES": 0,
@@ -57,6 +62,7 @@ RESULT = {
     "large.mp4": LARGE.sha256(),
     "changed.jpg": sha256(NEW),
     "changed.mp4": NEW_LARGE.sha256(),
+    **{name: body.sha256() for name, body in HALVES.items()},
 }
 VERSIONS = {name: {digest} for name, digest in RESULT.items()}
 VERSIONS["changed.jpg"].add(sha256(OLD))
@@ -105,8 +111,19 @@ def prepared(tmp_path_factory):
             origin.add("/more/small.jpg", SMALL[1:], content_type="image/jpeg"),
             origin.add("/large.mp4", LARGE, content_type="video/mp4", faults=[limit_per_connection(6_000_000)]),
         ]
+        for name, body in HALVES.items():
+            urls.append(origin.add(f"/{name}", body, content_type="video/mp4"))
+            plant(folder / "store", urls[-1])
         (folder / "urls.txt").write_text("\n".join(urls))
         yield folder
+
+
+def plant(root, url):
+    """What an earlier run had of another version."""
+    with LocalStore(root).parts.open(url) as part:
+        part.begin(PartRecord(validators=Validators(ETag("old")).to_dict(), complete_length=MIB))
+        part.write_at(0, bytes(MIB // 2))
+        part.mark((0, MIB // 2))
 
 
 @pytest.mark.parametrize("step", STEPS)
