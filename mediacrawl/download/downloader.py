@@ -542,8 +542,10 @@ class _Transfer:
                     raise HttpStatusError(self._request.url, head.status, answer.reason)
                 if not is_same_version(saved, start, head, is_compared=True):
                     raise SeamDiffers
-                if self._compared(start, stop, self._body(answer, self._cancel).blocks()) is None:
+                rest = self._compared(start, stop, self._body(answer, self._cancel).blocks())
+                if rest is None:
                     raise SeamDiffers
+                self._seams.read_end(head, stop, rest)
             self.part.close_seam(seam)
 
     def _restart(self, ask: ConditionalRequest, answer: TransportResponse, head: Head) -> ConditionalRequest | None:

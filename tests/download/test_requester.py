@@ -390,7 +390,8 @@ def test_the_head_says_whether_a_redirect_led_there():
     [
         ({}, Head(206)),
         ({"content-range": "bytes 0-4/10"}, Head(206, ContentRange(0, 5, 10))),
-        ({"content-range": "bytes nonsense"}, Head(206)),
+        ({"content-range": "bytes nonsense"}, Head(206, has_unreadable_range=True)),
+        ({"content-range": "items 3-4/5"}, Head(206, has_unreadable_range=True, has_other_unit=True)),
         ({"content-length": "5"}, Head(206, content_length=5)),
         ({"content-length": "5", "transfer-encoding": "chunked"}, Head(206)),
         ({"content-encoding": "gzip"}, Head(206, is_encoded=True)),
