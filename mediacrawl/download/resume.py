@@ -17,7 +17,6 @@ UNIDENTIFIED_OVERLAP_BYTES = 64 * 1024  # the same, if no strong validator ident
 class Saved(NamedTuple):
     """The saved state: the bytes `[0, have)` of a representation with these validators and this length.
 
-
     Attributes:
         gap_stop: the offset of the next saved byte behind `have`; None if there is none.
         is_encoded: the response named a content coding, which was not removed: the bytes are those that were sent.

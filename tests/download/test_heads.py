@@ -134,6 +134,7 @@ INVALID = {
     "a length with a vertical tab": b"Content-Length: \x0b5\r\n\r\nabcde",
     "an unknown coding": b"Transfer-Encoding: gzip\r\n\r\nabcde",
     "an unknown coding and a length": b"Transfer-Encoding: foo\r\n" + LENGTH,
+    "a coding with a damaged name": b"Transfer_Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
     "gzip and chunked": b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS,
     "chunked and gzip": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n" + CHUNKS,
     "chunked with a parameter": b"Transfer-Encoding: chunked;q=1\r\n\r\n" + CHUNKS,
