@@ -270,6 +270,7 @@ class _Transfer:
         self._owner = owner
         self._policy = owner.policy
         self._request = request
+        self._initial_bytes = part.written_bytes
         self.part = part.current()
         self._seams = Seams(self.part)
         self._cancel = cancel
@@ -401,11 +402,7 @@ class _Transfer:
                 case Action.RESUME | Action.COMPARE:
                     return self._resume(ask, answer, head, is_complete=decision.action is Action.COMPARE)
                 case Action.RESTART if self._is_old_version(head):
-                    self.part = self.part.abandon()
-                    self._start_over()
-                    self._saved_bytes = self.part.written_bytes
-                    self._seams = Seams(self.part)
-                    return first_request(self._saved())
+                    return self._return_to_old_part()
                 case Action.RESTART:
                     return self._restart(ask, answer, head)
                 case Action.UNCHANGED:
@@ -422,6 +419,17 @@ class _Transfer:
                     self.part.note_length(self.part.have)
                     return None
         return self._next_ask(decision, answer, head, saved)
+
+    def _return_to_old_part(self) -> ConditionalRequest:
+        """Delete the replacement, and return a request for the rest of the old part, whose version came again."""
+        self.part = self.part.abandon()
+        self._start_over()
+        self._validators = None  # those of the part count
+        self._saved_bytes = self._initial_bytes
+        self._seams = Seams(self.part)
+        if self.part.record is not None:
+            self._promised.update(digests_from_headers(self.part.record.head.get("headers", {})))
+        return first_request(self._saved())
 
     def _is_old_version(self, head: Head) -> bool:
         """Return whether a response is of the version of the old part, and not of the one that is to replace it."""

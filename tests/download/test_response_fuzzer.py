@@ -407,6 +407,8 @@ def fuzz(bench: Bench, least_answers: int, first_seed: int) -> None:
 LARGE = 200 * KIB
 # The least plans that once ended with a wrong file or a traceback. Some still do: see `response_model.KNOWN_GAPS`.
 REGRESSIONS = [
+    # The file was recorded with the ETag of the newer version, which had been begun and left again.
+    Plan((Answer(framing="chunked", cut=0.9), Answer(version=1, cut=0.5)), size=LARGE, other_size=LARGE),
     Plan(answers=(Answer(status=503, length="endless", surplus="answer"),)),
     # The file was cut off at the first chunk, as `4000` was read from its third digit on.
     Plan((Answer(framing="chunked", chunks="no end of data"),)),
