@@ -801,3 +801,15 @@ def test_what_has_come_is_sent_to_the_disk_now_and_then_before_a_sync_waits_for_
         assert sent == times * [part.fileno()]
         recorded = json.loads(part.path.with_suffix(".json").read_text())
         assert recorded["ranges"] == [], "what is on its way is not there yet"
+
+
+@pytest.mark.parametrize(("boot", "written_bytes"), [("one", 20), ("another", 0)])
+def test_without_syncs_segments_survive_a_kill_and_no_power_cut(tmp_path, monkeypatch, boot, written_bytes):
+    monkeypatch.setattr("mediacrawl.store.parts.RECORDED_FROM_BYTES", 1)
+    with PartFolder(tmp_path, boot="one", durable=False).open("key") as part:
+        part.begin(PartRecord(complete_length=100))
+        for start in (0, 50):
+            part.write_at(start, bytes(10))
+            part.mark((start, start + 10))
+    with PartFolder(tmp_path, boot=boot, durable=False).open("key") as part:
+        assert part.written_bytes == written_bytes
