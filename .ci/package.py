@@ -112,7 +112,7 @@ def try_many(folder: Path, python: Path) -> None:
     command = python.with_name("mediacrawl")
     served = empty(folder / "served")
     for number in range(SMALL_FILES):
-        (served / f"{number}.mp4").write_bytes(b"%d " % number * 3000)
+        (served / f"{number}.mp4").write_bytes(b"\1%d " % number * 3000)
     wanted = {path.name: path.read_bytes() for path in served.iterdir()}
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(HostPause, directory=served)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
