@@ -434,7 +434,11 @@ class _Transfer:
     def _is_old_version(self, head: Head) -> bool:
         """Return whether a response is of the version of the old part, and not of the one that is to replace it."""
         old = self.part.old_record
-        if old is None or not old.prefix:
+        if (
+            old is None
+            or not old.prefix
+            or _saved_of(self.part).validators.compare(head.validators) is Agreement.SAME
+        ):
             return False
         return Validators.from_dict(old.validators).compare(head.validators) is Agreement.SAME
 
@@ -494,14 +498,14 @@ class _Transfer:
             start, stop = 0, self._known_length(head)
         total = stop if is_complete or span is None else span.complete_length
         self._probes = 0  # this response delivers bytes: only probes in vain are counted
-        if total is not None:
-            self._check_size(total)
-            self.part.note_length(total)
-        self._note_promises(answer, head)
         body = self._body(answer, self._cancel)
         rest = self._compared(start, self.part.have, body.blocks())
         if rest is None:
             return self._ask_whole(over_one_connection=True)
+        if total is not None:
+            self._check_size(total)
+            self.part.note_length(total)
+        self._note_promises(answer, head)
         if is_complete:  # the body has all that follows, and the server has no ranges
             self.part.keep_first(self.part.have)
             self._has_one_connection = True

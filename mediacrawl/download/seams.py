@@ -96,8 +96,8 @@ class Seams:
     def read_end(self, head: Head, stop: int, rest: Iterator[bytes]) -> None:
         """Check that a body without a length ends at `stop`, where its Content-Range or the known length ends.
 
-        A malformed chunk may have made its framing a part of the file. If the body breaks off here, its last bytes
-        are to be compared with another response: the seam near `stop` stays open.
+        A malformed chunk may have made its framing a part of the file. Until the end is seen, the last bytes count as
+        a seam: if the body breaks off, or the process ends while it waits, another response is to confirm them.
 
         Raises:
             SeamDiffers: more bytes follow.
@@ -106,14 +106,10 @@ class Seams:
         span = head.content_range
         if head.content_length is not None or (span is not None and span.stop != stop):
             return
-        try:
-            has_more = any(rest)
-        except TransferError:
-            self._part.note_seam(stop - 1)
-            raise
-        if has_more:
-            self._part.note_seam(stop - 1)
+        self._part.note_seam(stop - 1)
+        if any(rest):
             raise SeamDiffers
+        self._part.close_seam(stop - 1)
 
     def check(self) -> None:
         """Compare the bytes that are on the disk by now.
@@ -126,6 +122,7 @@ class Seams:
                 if not self._part.has(offset, offset + len(beyond)):
                     continue
                 if self._part.read(offset, offset + len(beyond)) != beyond:
+                    self._part.note_seam(offset)  # also where the next segment has compared the bytes before it
                     raise SeamDiffers
                 del self._beyond[offset]
                 self._part.close_seam(offset)

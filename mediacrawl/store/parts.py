@@ -390,8 +390,10 @@ class PartFile:
         """Delete this replacement, and return the part that it was to replace."""
         old, self._replaces = self._replaces, None
         assert old is not None
-        self.discard()
-        self.close()
+        try:
+            self.discard()
+        finally:
+            self.close()
         return old
 
     @property
@@ -426,11 +428,13 @@ class PartFile:
 
     def make_way(self, new: str) -> None:
         """Delete the record, give the names of this part to the files `new`, and release the lock."""
-        with _disk_errors(self.file):
-            self._folder.at_step("part-drop")
-            self._drop_record()
-            _take_names(self._folder, new, self._stem)
-        self._unlock()
+        try:
+            with _disk_errors(self.file):
+                self._folder.at_step("part-drop")
+                self._drop_record()
+                _take_names(self._folder, new, self._stem)
+        finally:
+            self._unlock()
 
     def begin(self, record: PartRecord) -> None:
         """Drop the old bytes and begin again with the facts of a new response.
