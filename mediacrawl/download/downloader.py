@@ -434,13 +434,11 @@ class _Transfer:
     def _is_old_version(self, head: Head) -> bool:
         """Return whether a response is of the version of the old part, and not of the one that is to replace it."""
         old = self.part.old_record
-        if (
-            old is None
-            or not old.prefix
-            or _saved_of(self.part).validators.compare(head.validators) is Agreement.SAME
-        ):
+        if old is None or not old.prefix:
             return False
-        return Validators.from_dict(old.validators).compare(head.validators) is Agreement.SAME
+        of_new = _saved_of(self.part).validators.compare(head.validators)
+        of_old = Validators.from_dict(old.validators).compare(head.validators)
+        return of_old is Agreement.SAME and of_new is not Agreement.SAME
 
     def _next_ask(
         self, decision: Decision, answer: TransportResponse, head: Head, saved: Saved | None

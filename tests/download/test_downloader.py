@@ -935,6 +935,34 @@ def test_a_repeated_content_range_that_a_proxy_has_joined_counts_once(rig):
     assert rig.bring(url).fetched.saved_bytes == HAVE
 
 
+def test_a_stop_while_the_end_of_a_chunked_range_is_awaited_publishes_nothing_unseen(rig):
+    """The framing of a chunk that names too large a size is in the file by then, and no byte is missing."""
+    start = HAVE - OVERLAP_BYTES
+    data = BODY.read(start, TOTAL - 100) + b"\r\n64\r\n" + bytes(94)
+    head = f"HTTP/1.1 206 x\r\nETag: {TAG}\r\nContent-Range: bytes {start}-{TOTAL - 1}/{TOTAL}\r\n"
+    raw = f"{head}Transfer-Encoding: chunked\r\n\r\nffffff\r\n".encode() + data
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted = []
+
+    def serve():
+        accepted.append(listener.accept()[0])
+        accepted[0].recv(65536)
+        accepted[0].sendall(raw)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    rig.plant(BODY.read(0, HAVE), total=TOTAL, etag=TAG)
+    stopped = threading.Event()
+    liar = f"http://127.0.0.1:{listener.getsockname()[1]}/a"
+    with stop_after(stopped) as cancel, pytest.raises(Interrupted):
+        rig.fetch(liar, cancel=cancel, progress=When(TOTAL, stopped.set))
+    thread.join()
+    accepted[0].close()
+    listener.close()
+    assert rig.planted_bytes() == TOTAL
+    assert rig.bring(rig.origin.add("/a", BODY)).data == BODY.read()
+
+
 def test_what_is_forgotten_takes_the_newer_version_with_it(rig):
     url = rig.origin.add("/a", OTHER, faults=[stall_after(200_000)])
     rig.plant(BODY.read(0, HAVE), total=TOTAL, **BOTH)

@@ -42,7 +42,7 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import OVERLAP_BYTES, Head, Saved
-from mediacrawl.download.seams import Seams
+from mediacrawl.download.seams import SeamDiffers, Seams
 from mediacrawl.download.segments import Segment, SegmentedFetch, SegmentPolicy
 from mediacrawl.download.transfer_policy import Policy, Stall
 from mediacrawl.errors import ConnectionLost, DiskFull, HttpStatusError, Interrupted
@@ -353,6 +353,34 @@ def test_a_seam_without_a_gap_is_in_the_record_before_a_byte_behind_it(rig):
         part.note_seam(MIB)
         record = json.loads(part._record_path.read_bytes())
     assert (record["seams"], record["in_order"], record["ranges"]) == ([MIB], False, [[0, MIB]])
+
+
+def test_while_the_end_of_a_body_without_a_length_is_awaited_its_last_bytes_are_a_seam_on_the_disk(rig):
+    """A kill while the transfer waits must not leave a part that counts as complete."""
+    seen = []
+    with rig.store.parts.open(KEY) as part:
+        rig.begin(part, total=TOTAL, etag=TAG)
+        part.write_at(0, BODY.read())
+        part.mark((0, TOTAL))
+
+        def rest():
+            record = json.loads(part._record_path.read_bytes())
+            seen.append((record["seams"], record["in_order"]))
+            yield from ()
+
+        Seams(part).read_end(Head(206, ContentRange(0, TOTAL, TOTAL)), TOTAL, rest())
+        assert part.record.seams == ()
+    assert seen == [([TOTAL - 1], False)]
+
+
+def test_a_difference_is_a_seam_even_where_the_next_segment_has_compared_the_bytes_before_it(rig):
+    with rig.store.parts.open(KEY) as part:
+        rig.begin(part, total=TOTAL, etag=TAG)
+        part.write_at(0, BODY.read())
+        part.mark((0, TOTAL))
+        with pytest.raises(SeamDiffers):
+            Seams(part).read_beyond(HALF, iter([OTHER.read(HALF, TOTAL)]))
+        assert part.record.seams == (HALF,)
 
 
 def test_a_seam_is_in_the_record_as_long_as_it_is_open(rig):
