@@ -13,6 +13,7 @@ MediacrawlError
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
     ├── ConnectionLost        the connection broke, stalled or ended early
+    │   └── NoResponse        … before the head of a response was complete
     ├── InvalidResponse       the head of the response is malformed or contradicts itself
     ├── HttpStatusError       the server responded with an error status
     ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
@@ -114,11 +115,17 @@ class TransferError(MediacrawlError):
         permanent: whether attempts in the next runs are useless, too.
         retry_after_s: the wait that the server requested, in seconds, or None.
         took_s: the duration of the transfer in seconds; 0 for a transfer that did not begin.
+        saved_bytes: bytes on the disk when the transfer began; None for a transfer that did not begin.
+        fetched_bytes: bytes that the transfer has received.
+        host: the host that was given up because of this error, with its port; None if only this file failed.
     """
 
     transient = False
     permanent = False
     took_s = 0.0
+    saved_bytes: int | None = None
+    fetched_bytes = 0
+    host: str | None = None
 
     def __init__(
         self,
@@ -134,9 +141,15 @@ class TransferError(MediacrawlError):
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.url}: {reason}")
 
-    def last(self, took_s: float) -> None:
-        """Set the duration of the transfer, in seconds."""
-        self.took_s = took_s
+    def last(self, took_s: float, saved_bytes: int, fetched_bytes: int) -> None:
+        """Set the duration of the transfer in seconds, the bytes it began with, and the bytes it has received."""
+        self.took_s, self.saved_bytes, self.fetched_bytes = took_s, saved_bytes, fetched_bytes
+
+    def of_host(self, host: str, url: str) -> TransferError:
+        """Return the same error for a file at `url`, of a host that is given up because of this error."""
+        error = TransferError(url, self.reason, http_status=self.http_status)
+        error.host = host
+        return error
 
 
 class UnsupportedURL(TransferError):
@@ -159,6 +172,10 @@ class ConnectionLost(TransferError):
     """The connection broke, stalled, or ended before the complete length."""
 
     transient = True
+
+
+class NoResponse(ConnectionLost):
+    """The connection broke, stalled or ended before the head of a response was complete."""
 
 
 class InvalidResponse(TransferError):

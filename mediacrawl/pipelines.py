@@ -541,6 +541,7 @@ class MediaFilesPipeline(FilesPipeline):
             self._refetch,
             min(max([of_host, *of_slots]), resources.concurrent),
             resources.most_open_parts,
+            resources.downloader.policy.backoff,
             place_of=place_of,
             gathers=True,
             kept_hosts=_KEPT_HOSTS,

@@ -98,7 +98,11 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
         print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
     files = FetchQueue(
-        _OWNER, refetch, resources.downloader.policy.per_host or resources.concurrent, resources.most_open_parts
+        _OWNER,
+        refetch,
+        resources.downloader.policy.per_host or resources.concurrent,
+        resources.most_open_parts,
+        resources.downloader.policy.backoff,
     )
     run = ThreadedFetch(resources, files, requests.blocks(), report)
     console = _Console(resources, report, display)

@@ -35,7 +35,7 @@ from mediacrawl.download.resume import (
     range_request,
     whole_request,
 )
-from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.retry import HostPauses, concerns_host
 from mediacrawl.download.seams import SeamDiffers, Seams, after_overlap
 from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnection
 from mediacrawl.download.transfer_policy import Policy, Stall
@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from mediacrawl.store.base import Store
     from mediacrawl.transport.base import Transport, TransportResponse
 
-_CONNECT_RETRIES = 2  # an unreachable server is seldom reachable a minute later
 _PROBES = 2
 _PROGRESS_BYTES = 1024  # less between two failures is no progress: one byte a second would never end
 _LONG_DIGITS = 8  # of a length: no body of 10 MB is received together with its head
@@ -141,19 +140,20 @@ class Downloader:
         only cheaper: this method keeps a thread busy, while syncing waits for the disk.
 
         Returns:
-            The result or the exception of `fetch` for the first files: once `budget_s` seconds have passed, no
-            further file is started. The first file is always started.
+            The result or the exception of `fetch` for the first files: once `budget_s` seconds have passed, or an
+            error concerns the host, no further file is started. The first file is always started.
         """
         parts = self._take(requests)
         outcomes: list[Outcome] = []
         until = math.inf if budget_s == math.inf else self.clock() + budget_s
+        is_over = False
         for request, part in zip(requests, parts, strict=True):
-            if outcomes and until < math.inf and self.clock() >= until:
+            if is_over or (outcomes and until < math.inf and self.clock() >= until):
                 _release_part(part)
                 continue
-            outcomes.append(
-                part if isinstance(part, BaseException) else self._fetch_one(request, part, cancel, progress_of)
-            )
+            outcome = part if isinstance(part, BaseException) else self._fetch_one(request, part, cancel, progress_of)
+            outcomes.append(outcome)
+            is_over = isinstance(outcome, TransferError) and concerns_host(outcome, self.policy.backoff)
         return outcomes
 
     def _take(self, requests: Sequence[TransferRequest]) -> list[PartFile | BaseException]:
@@ -195,7 +195,7 @@ class Downloader:
                 self.slots.release(transfer.host)
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
-                error.last(transfer.lasts_s)
+                error.last(transfer.lasts_s, transfer.saved_bytes, transfer.fetched_bytes)
             return _release_part(part if transfer is None else transfer.part) or error
         return (_release_part(transfer.part) if fetched.part is None else None) or fetched
 
@@ -279,7 +279,7 @@ class _Transfer:
         self._of_file = FileConnections(max(1, request.connections or self._policy.segments.connections))
         self._exchange = self._new_exchange()
         self.host = self._exchange.origin.host
-        self._saved_bytes = self.part.written_bytes
+        self.saved_bytes = self.part.written_bytes
         self._promised: set[Digest] = set(request.digests)
         if self.part.record is not None:
             self._promised.update(digests_from_headers(self.part.record.head.get("headers", {})))
@@ -294,6 +294,11 @@ class _Transfer:
         self._probes = 0
         self._counting = threading.Lock()
         self._began = owner.clock()
+
+    @property
+    def fetched_bytes(self) -> int:
+        """The number of bytes received until now."""
+        return self._progress.fetched_bytes
 
     @property
     def lasts_s(self) -> float:
@@ -425,7 +430,7 @@ class _Transfer:
         self.part = self.part.abandon()
         self._start_over()
         self._validators = None  # those of the part count
-        self._saved_bytes = self._initial_bytes
+        self.saved_bytes = self._initial_bytes
         self._seams = Seams(self.part)
         if self.part.record is not None:
             self._promised.update(digests_from_headers(self.part.record.head.get("headers", {})))
@@ -478,7 +483,7 @@ class _Transfer:
 
     def _start_over(self) -> None:
         """Reset the hash, the saved bytes and the promised digests, before the part is emptied."""
-        self._saved_bytes = 0
+        self.saved_bytes = 0
         self._stop_hashing()
         self._promised = set(self._request.digests)
 
@@ -728,7 +733,7 @@ class _Transfer:
             size_bytes=size_bytes,
             sha256=self._hash.sha256_hex,
             validators=Validators.from_dict(record.validators) if validators is None else validators,
-            saved_bytes=self._saved_bytes,
+            saved_bytes=self.saved_bytes,
             fetched_bytes=self._progress.fetched_bytes,
             latency_s=self._exchange.latency_s,
             took_s=self.lasts_s,
@@ -790,9 +795,9 @@ class _Transfer:
         )
 
     def _wait_or_raise(self, error: TransferError, failures: int) -> None:
+        self._cancel.check()
         backoff = self._policy.backoff
-        limit = min(backoff.times, _CONNECT_RETRIES) if isinstance(error, ConnectError) else backoff.times
-        if not error.transient or failures > limit:
+        if not error.transient or failures > backoff.times or concerns_host(error, backoff):
             raise error
         wait_s = error.retry_after_s or 0.0
         if wait_s > backoff.max_retry_after_s:

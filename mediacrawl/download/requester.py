@@ -16,6 +16,7 @@ from mediacrawl.download.retry import wished_wait_s
 from mediacrawl.errors import (
     ConnectionLost,
     HttpStatusError,
+    NoResponse,
     RedirectRefused,
     RobotsForbidden,
     TransferError,
@@ -227,6 +228,8 @@ class Requester:
                 )
             except HostPaused:
                 continue
+            except ConnectionLost as error:
+                raise NoResponse(error.url, error.reason) from error.__cause__
             finally:
                 self._progress.wait(None)
             self.latency_s = time.monotonic() - asked_at

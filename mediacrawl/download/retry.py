@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
+from mediacrawl.errors import ConnectError, HttpStatusError, NoResponse, TransferError
 from mediacrawl.headers import http_date, retry_after_s
 
 _MAX_HOSTS = 10_000
+_UNAVAILABLE = {502, 503, 504}
 
 
 class Backoff(NamedTuple):
@@ -38,6 +40,19 @@ class Backoff(NamedTuple):
         """
         full = min(self.max_s, self.base_s * 2.0 ** min(attempt - 1, 30))
         return full * (0.5 + 0.5 * random_01())
+
+
+def concerns_host(error: BaseException | None, backoff: Backoff) -> bool:
+    """Return whether an error concerns the host of a file, so that all its files wait: a transfer does not retry.
+
+    A 503 whose Retry-After is longer than a client waits concerns its file only (RFC 9110 15.6.4). Responses 502, 503
+    and 504 without Retry-After concern the file at first, and the host once several files got them.
+    """
+    if isinstance(error, HttpStatusError):
+        if error.http_status == HTTPStatus.TOO_MANY_REQUESTS:
+            return True
+        return error.http_status in _UNAVAILABLE and (error.retry_after_s or 0.0) <= backoff.max_retry_after_s
+    return isinstance(error, ConnectError | NoResponse)
 
 
 def wished_wait_s(headers: Mapping[str, str]) -> float | None:

@@ -256,6 +256,9 @@ class AsyncFetch:
         self._write()  # records these files as wanted before the first of them is fetched
         for batch in files.next_batches(now_s):
             self._begin(self._send(batch))
+        for step in files.take_steps():  # of hosts that are given up
+            self._hand_over(step)
+        self._write()
         self._report_contention()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
@@ -342,6 +345,8 @@ class AsyncFetch:
             outcomes = [failure_of(request.url, error) for request in batch.requests]
         try:
             self._files.fetched(batch, outcomes, self._loop.time())
+            for host, pause_s in self._files.take_pauses():
+                self._resources.downloader.pauses.pause(host, pause_s)
         except MachineError as error:
             self._crawl.stop_for(error)
         except Interrupted:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import ConnectError, ConnectionLost, TransferError
+from mediacrawl.errors import ConnectionLost, NoResponse, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +24,11 @@ class BatchSizer:
     """The recent time per file of one host, and whether the host responds.
 
     Handing over a file to a thread or worker process costs more than fetching a small file, so small files share a
-    batch. A host that does not respond gets a single connection until it responds again: while the host is down for
-    a moment, few of its files fail, and few wait.
+    batch. A host that breaks off its responses gets a single connection until one is complete.
 
     Attributes:
         file_s: mean time per file in seconds; 0 while it is unknown.
-        failures: consecutive files for which no connection was established, or the connection broke.
+        failures: consecutive files for which the connection broke during the response.
     """
 
     __slots__ = ("failures", "file_s")
@@ -48,7 +47,7 @@ class BatchSizer:
         A file that was slow by chance has little weight.
         """
         for outcome in outcomes:
-            if isinstance(outcome, ConnectError | ConnectionLost):
+            if isinstance(outcome, ConnectionLost) and not isinstance(outcome, NoResponse):
                 self.failures += 1
             elif isinstance(outcome, Fetched | TransferError):
                 self.failures = 0

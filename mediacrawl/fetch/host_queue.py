@@ -7,10 +7,7 @@ from collections import deque
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from mediacrawl.errors import (
-    ConnectError,
-    ConnectionLost,
-)
+from mediacrawl.errors import ConnectionLost
 from mediacrawl.fetch.batch_size import SHORTEST_S, BatchSizer
 from mediacrawl.headers import kind_of_path
 from mediacrawl.urls import Origin
@@ -19,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.download.records import Outcome
+    from mediacrawl.fetch.host_failures import HostFailures
     from mediacrawl.fetch.request import FileRequest
+
 SHORT, LONG, ALONE = "short", "long", "alone"  # kinds of lines
 _AHEAD = 2  # batches that begin at once for a host without measurements, while files are gathered
 _UNKNOWN_S = 0.02  # after this wait, the next batch for a host without measurements begins
@@ -33,6 +32,7 @@ class Batch(NamedTuple):
             `FetchQueue.confirmed` leaves no request.
         line: of the host.
         requests: in the order of transfer.
+        began_s: the time at which the batch began.
         is_contended: another process has recently fetched files of this queue. Look up the ledger rows of the batch
             again; see `FetchQueue.confirmed`.
     """
@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     host: HostQueue
     line: HostSubqueue
     requests: Sequence[FileRequest]
+    began_s: float = 0.0
     is_contended: bool = False
 
 
@@ -47,6 +48,7 @@ class HostSubqueue:
     """Waiting files of one host that take about the same time each."""
 
     def __init__(self, kind: str) -> None:
+        self.kind = kind
         self._most = 1.0 if kind == ALONE else float("inf")
         self._waiting: deque[tuple[float, FileRequest]] = deque()  # since when
         self._pace = BatchSizer()
@@ -64,7 +66,7 @@ class HostSubqueue:
         return self._waiting[0][0] if self._waiting else float("inf")
 
     def free(self, most: float, free: float) -> float:
-        """Return how many more batches may begin. While its files fail, the line has one connection.
+        """Return how many more batches may begin. While connections break, the line has one connection.
 
         Args:
             most: connections that the host may have.
@@ -132,10 +134,15 @@ class HostQueue:
 
     Audio and video files have a line of their own, and so have files that go alone. The lines share the connections
     by turns: in a single line, a picture behind a hundred films would wait for the end of the films.
+
+    Attributes:
+        name: of the queue.
+        failures: of the host; several queues may share it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, failures: HostFailures) -> None:
         self.name = name
+        self.failures = failures
         self._lines: dict[str, HostSubqueue] = {}  # by kind
         self._in_flight = 0
         self._begun = 0  # batches
@@ -152,42 +159,60 @@ class HostQueue:
             line = self._lines[kind] = HostSubqueue(kind)
         line.append(since_s, request)
 
-    def begin(self, connections: float, most: float, *, scattered: bool, gathers_at_s: float | None) -> Batch | None:
+    def begin(
+        self, connections: float, most: float, now_s: float, *, scattered: bool, gathers: bool
+    ) -> Batch | None:
         """Remove and return the next batch; None if no connection is free, or no file may be sent yet.
 
         Args:
             connections: connections that the host may have.
             most: files in the batch, at most.
+            now_s: the time now.
             scattered: take the files from a random position, see `HostSubqueue.begin`.
-            gathers_at_s: the time now, if files that are added one at a time wait for more files, see
-                `HostSubqueue.wait_s`; None if they do not.
+            gathers: files that are added one at a time wait for more files, see `HostSubqueue.wait_s`.
         """
+        if self.failures.wait_s(now_s) > 0:
+            return None
+        unused = self._unused(connections)
         for line in sorted(self._lines.values(), key=_turn_of) if len(self._lines) > 1 else self._lines.values():
-            free = line.free(connections, connections - self._in_flight)
+            free = line.free(connections, unused)
             if free < 1 or line.since_s == float("inf"):
                 continue
-            if gathers_at_s is not None and line.wait_s(self._in_flight, gathers_at_s) > 0:
+            if gathers and line.wait_s(self._in_flight, now_s) > 0:
                 continue
             self._in_flight += 1
             self._begun += 1
-            return Batch(self, line, line.begin(self._begun, free, most, scattered=scattered), scattered)
+            self.failures.begin(now_s)
+            return Batch(self, line, line.begin(self._begun, free, most, scattered=scattered), now_s, scattered)
         return None
 
-    def wait_s(self, connections: float, now_s: float) -> float | None:
-        """Return the seconds until a file that waits for more files has waited long enough.
+    def wait_s(self, connections: float, now_s: float, *, gathers: bool) -> float | None:
+        """Return the seconds until a batch may begin: after a pause, or after files have waited for more files.
 
-        None if no file waits, or no connection is free.
+        None if that depends on no time: no file waits, or no connection is free.
         """
-        waits_s = [
-            line.wait_s(self._in_flight, now_s)
-            for line in self._lines.values()
-            if line.since_s < float("inf") and line.free(connections, connections - self._in_flight) >= 1
-        ]
-        return min(waits_s, default=None)
+        waiting = [line for line in self._lines.values() if line.since_s < float("inf")]
+        pause_s = self.failures.wait_s(now_s)
+        if waiting and pause_s > 0:
+            return pause_s
+        if not gathers:
+            return None
+        unused = self._unused(connections)
+        return min(
+            (line.wait_s(self._in_flight, now_s) for line in waiting if line.free(connections, unused) >= 1),
+            default=None,
+        )
+
+    def _unused(self, connections: float) -> float:
+        """Return how many batches may begin. While the host fails, those that began before do not matter."""
+        if self.failures.is_failing:
+            return 1
+        return self.failures.connections(connections) - self._in_flight
 
     def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
         """Free the connection of a batch, and record the outcomes of its files."""
         self._in_flight -= 1
+        self.failures.end(batch.began_s)
         batch.line.end(batch.requests, outcomes)
 
     def clear(self) -> list[FileRequest]:
@@ -200,8 +225,8 @@ def _turn_of(line: HostSubqueue) -> tuple[int, int]:
 
 
 def _is_of_another_host(request: FileRequest, outcome: Outcome | None) -> bool:
-    """Return whether a redirect led to another host, and that host failed."""
-    if not isinstance(outcome, ConnectError | ConnectionLost):
+    """Return whether a redirect led to another host, and the connection to that host broke."""
+    if not isinstance(outcome, ConnectionLost):
         return False
     asked, failed = Origin.of(request.transfer.url), Origin.of(outcome.url)
     return asked is not None and failed is not None and asked.host != failed.host

@@ -13,20 +13,30 @@ and `now_s` of a monotonic clock.
 from __future__ import annotations
 
 import heapq
+from http import HTTPStatus
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from mediacrawl.archive import Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
+from mediacrawl.download.retry import Backoff, concerns_host
 from mediacrawl.errors import (
+    ConnectionLost,
+    DigestMismatch,
+    HttpStatusError,
     Interrupted,
+    InvalidResponse,
     MachineError,
+    RedirectRefused,
     RobotsUnknown,
+    TooLarge,
     TransferError,
+    WrongContent,
     failure_of,
 )
 from mediacrawl.fetch.filenames import preferred_path
+from mediacrawl.fetch.host_failures import FailingHosts
 from mediacrawl.fetch.host_queue import Batch, HostQueue, kind_of_line
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
@@ -39,9 +49,15 @@ if TYPE_CHECKING:
 
     from mediacrawl.archive import Change
     from mediacrawl.download.records import Outcome
+    from mediacrawl.fetch.host_failures import HostFailures
     from mediacrawl.fetch.refetch import RefetchPolicy
 
 _CONTENDED_S = 5.0
+# Outcomes of a file whose host has responded, except those for which `concerns_host` is true.
+_RESPONSES = (
+    *(Fetched, HttpStatusError, ConnectionLost, InvalidResponse, RedirectRefused),
+    *(WrongContent, TooLarge, DigestMismatch),
+)
 _MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown
 
 
@@ -82,6 +98,7 @@ class FetchQueue:
         refetch: decides which files have to be fetched.
         per_host: connections to one host at a time.
         most_open: part files open at a time. A part is open from the start of its batch until its file has its name.
+        backoff: how often and after which delays a host is tried again that fails.
         place_of: returns the host of a file, and the kind of the line in which the file waits there.
         gathers: files are added one at a time, see `HostSubqueue.wait_s`.
         kept_hosts: number of idle hosts that are remembered, as more of their files may be added.
@@ -93,6 +110,7 @@ class FetchQueue:
         refetch: RefetchPolicy,
         per_host: float,
         most_open: float = float("inf"),
+        backoff: Backoff | None = None,
         *,
         place_of: Callable[[FileRequest], tuple[str, str]] | None = None,
         gathers: bool = False,
@@ -102,6 +120,8 @@ class FetchQueue:
         self._refetch = refetch
         self._per_host = per_host
         self._free_files = most_open
+        self._backoff = backoff or Backoff()
+        self._failing = FailingHosts()
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
@@ -118,6 +138,7 @@ class FetchQueue:
         self._steps: list[Step] = []
         self._met: list[FileRequest] = []
         self._unasked: list[tuple[FileRequest, str]] = []
+        self._pauses: list[tuple[str, float]] = []
 
     def __len__(self) -> int:
         """Return the number of files that have no result yet."""
@@ -153,7 +174,7 @@ class FetchQueue:
                 name, kind = self._place_of(request)
                 host = self._hosts.get(name)
                 if host is None:
-                    host = self._hosts[name] = HostQueue(name)
+                    host = self._hosts[name] = HostQueue(name, self._failing.of(request.transfer.url))
                 host.append(now_s, kind, request)
                 self._ready[name] = host
 
@@ -191,6 +212,8 @@ class FetchQueue:
                     self._times.add(now_s + outcome.ask_after_s, request)
                 case RobotsUnknown() if request.redirects < _MOST_REDIRECTS:
                     self._unasked.append((request._replace(redirects=request.redirects + 1), outcome.target))
+                case TransferError() if concerns_host(outcome, self._backoff):
+                    self._fail_host(batch, request, outcome, now_s)
                 case Fetched() | TransferError() if request.until == FETCHED:
                     self._hand_over(Step(request, outcome))
                 case Fetched():
@@ -202,6 +225,38 @@ class FetchQueue:
                     fatal = fatal or outcome
         if fatal is not None:
             raise fatal
+
+    def _fail_host(self, batch: Batch, request: FileRequest, error: TransferError, now_s: float) -> None:
+        """Receive an error that concerns the host of a file: the file waits again, or the host is given up."""
+        if self._is_stopped:
+            self.interrupt(request)
+            return
+        failures = self._failing.of(error.url)  # a redirect may have led to another host than that of the batch
+        is_paused = failures.fail(error, batch.began_s, now_s, self._per_host, self._backoff)
+        self._failing.keep(failures)
+        again = request.tried(error)
+        limited = error.http_status == HTTPStatus.TOO_MANY_REQUESTS
+        if failures.error is not None:
+            self._give_up(request, failures)
+        elif again.tries > self._backoff.times and not limited:
+            self._end_failed(request, error)
+        elif is_paused and failures is batch.host.failures:
+            batch.host.append(now_s, batch.line.kind, again)  # at the end: another file is tried first
+        else:
+            wait_s = failures.pause_s(now_s) if is_paused else self._backoff.delay_s(again.tries)
+            self._times.add(now_s + wait_s, again)
+        if limited and (pause_s := failures.pause_s(now_s)) > 0:
+            self._pauses.append((failures.site[0], pause_s))
+
+    def _give_up(self, request: FileRequest, failures: HostFailures) -> None:
+        assert failures.error is not None
+        self._end_failed(request, failures.error.of_host("{}:{}".format(*failures.site), request.url))
+
+    def _end_failed(self, request: FileRequest, error: TransferError) -> None:
+        if request.until == FETCHED:
+            self._hand_over(Step(request, error))
+        else:
+            self.fail(request, error)
 
     def publish(self, request: FileRequest, fetched: Fetched, path: str) -> None:
         """Give a file that was handed over as a `Step` its name, or record that the file is unchanged.
@@ -322,11 +377,17 @@ class FetchQueue:
     def next_batches(self, now_s: float) -> Iterator[Batch]:
         """Yield the batches that may begin. Pass each to `fetched`; if it is contended, to `confirmed` first."""
         is_contended = now_s < self._contended_until_s
-        gathers_at_s = now_s if self._gathers else None
         while self._ready and self._free_files >= 1:
             name = next(iter(self._ready))
             host = self._ready[name]
-            batch = host.begin(self._per_host, self._free_files, scattered=is_contended, gathers_at_s=gathers_at_s)
+            failures = host.failures
+            if failures.error is not None:
+                failures.retry_if_due(now_s, self._backoff)
+                for request in host.clear() if failures.error is not None else ():
+                    self._give_up(request, failures)
+            batch = host.begin(
+                self._per_host, self._free_files, now_s, scattered=is_contended, gathers=self._gathers
+            )
             del self._ready[name]
             if batch is not None:
                 self._ready[name] = host  # at the end: hosts take turns
@@ -335,7 +396,7 @@ class FetchQueue:
                 continue
             if host.is_idle and len(self._hosts) > self._kept_hosts:
                 self._hosts.pop(name, None)
-            elif self._gathers and (wait_s := host.wait_s(self._per_host, now_s)) is not None:
+            elif (wait_s := host.wait_s(self._per_host, now_s, gathers=self._gathers)) is not None:
                 self._times.add(now_s + wait_s, host)
 
     def take_writes(self) -> list[Write]:
@@ -361,6 +422,11 @@ class FetchQueue:
         """Return the files that another process is fetching, for a message. The queue waits for these files."""
         met, self._met = self._met, []
         return met
+
+    def take_pauses(self) -> list[tuple[str, float]]:
+        """Return hosts to which no request may be sent, by any process, and for how many seconds."""
+        pauses, self._pauses = self._pauses, []
+        return pauses
 
     def take_unasked(self) -> list[tuple[FileRequest, str]]:
         """Return files with a redirect that was not followed because the robots rules of its target are unknown.
@@ -419,10 +485,17 @@ class FetchQueue:
 
     def _end_of(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
         batch.host.end(batch, outcomes)
+        if answered := sum(self._is_response(outcome) for outcome in outcomes):
+            batch.host.failures.succeed(batch.began_s, answered, self._per_host)
         self._ready[batch.host.name] = batch.host
         if self._is_stopped:
             for request in batch.host.clear():
                 self.interrupt(request)
+
+
+    def _is_response(self, outcome: Outcome | None) -> bool:
+        """Return whether the host has responded, and not only to request a pause."""
+        return isinstance(outcome, _RESPONSES) and not concerns_host(outcome, self._backoff)
 
 
 class _Times:
@@ -431,7 +504,7 @@ class _Times:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, FileRequest | HostQueue]] = []
         self._numbers = count()
-        self._hosts: set[str] = set()  # names of the hosts in the heap: each host is there once
+        self._hosts: dict[str, float] = {}  # the earliest time of each host in the heap
 
     @property
     def first_s(self) -> float | None:
@@ -439,19 +512,19 @@ class _Times:
         return self._heap[0][0] if self._heap else None
 
     def add(self, at_s: float, what: FileRequest | HostQueue) -> None:
-        """Add a file or host that waits until `at_s`; a host that waits already keeps its time."""
+        """Add a file or host that waits until `at_s`; a host that waits already keeps an earlier time."""
         if isinstance(what, HostQueue):
-            if what.name in self._hosts:
+            if self._hosts.get(what.name, float("inf")) <= at_s:
                 return
-            self._hosts.add(what.name)
+            self._hosts[what.name] = at_s
         heapq.heappush(self._heap, (at_s, next(self._numbers), what))
 
     def pop_due(self, now_s: float) -> Iterator[FileRequest | HostQueue]:
         """Remove and yield the files and hosts that are due at `now_s`."""
         while self._heap and self._heap[0][0] <= now_s:
-            what = heapq.heappop(self._heap)[2]
-            if isinstance(what, HostQueue):
-                self._hosts.discard(what.name)
+            at_s, _, what = heapq.heappop(self._heap)
+            if isinstance(what, HostQueue) and self._hosts.get(what.name) == at_s:
+                del self._hosts[what.name]
             yield what
 
     def clear(self) -> list[FileRequest | HostQueue]:
@@ -463,4 +536,5 @@ class _Times:
 
 def _place_of(request: FileRequest) -> tuple[str, str]:
     origin = Origin.of(request.transfer.url)
-    return origin.host if origin is not None else "", kind_of_line(request, urlsplit(request.transfer.url).path)
+    name = f"{origin.host}:{origin.port}" if origin is not None else ""
+    return name, kind_of_line(request, urlsplit(request.transfer.url).path)

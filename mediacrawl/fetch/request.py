@@ -62,6 +62,9 @@ class FileRequest(NamedTuple):
         ignores_known_failure: fetch the file even if the ledger records a permanent failure.
         batchable: the file may share a batch with other files of its host.
         redirects: number of times that the file was begun again because the robots rules of a redirect were unknown.
+        tries: number of transfers in a row that ended without a byte, because of an error that concerns the host.
+        saved_bytes: bytes on the disk before the first transfer of this run; None before it.
+        fetched_bytes: bytes that earlier transfers of this run have received.
         until: the state up to which the queue handles the file: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see
             `FetchQueue.take_steps`.
         carrier: data that the driver needs to send the request.
@@ -76,6 +79,9 @@ class FileRequest(NamedTuple):
     ignores_known_failure: bool = False
     batchable: bool = True
     redirects: int = 0
+    tries: int = 0
+    saved_bytes: int | None = None
+    fetched_bytes: int = 0
     until: str = WRITTEN
     carrier: Any = None
 
@@ -137,6 +143,14 @@ class FileRequest(NamedTuple):
         """Make the ledger row of this file. `owner` is the name of the spider or command that fetches the file."""
         return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
+    def tried(self, error: TransferError) -> FileRequest:
+        """Return the request for a further transfer, after one has ended with an error."""
+        return self._replace(
+            tries=0 if error.fetched_bytes else self.tries + 1,
+            saved_bytes=error.saved_bytes if self.saved_bytes is None else self.saved_bytes,
+            fetched_bytes=self.fetched_bytes + error.fetched_bytes,
+        )
+
     def revalidating(self, entry: Entry | None) -> FileRequest:
         """Return the request with the validators of the version in the store, if the row has a version."""
         validators = validators_of(entry) if entry is not None and entry.state == State.DONE else None
@@ -173,13 +187,16 @@ class FileResult(NamedTuple):
     @classmethod
     def of_fetched(cls, request: FileRequest, entry: Entry, fetched: Fetched) -> FileResult:
         """Return the result of a file that was fetched and has its name."""
+        saved_bytes = fetched.saved_bytes
+        if request.saved_bytes is not None:  # bytes of an earlier transfer of this run are new
+            saved_bytes = min(saved_bytes, request.saved_bytes)
         return cls(
             request.url,
-            RESUMED if fetched.saved_bytes else DOWNLOADED,
+            RESUMED if saved_bytes else DOWNLOADED,
             entry,
             size_bytes=fetched.size_bytes,
-            saved_bytes=fetched.saved_bytes,
-            fetched_bytes=fetched.fetched_bytes,
+            saved_bytes=saved_bytes,
+            fetched_bytes=request.fetched_bytes + fetched.fetched_bytes,
             request=request,
         )
 

@@ -203,6 +203,7 @@ class ThreadedFetch:
             if confirmed.requests:
                 transfers = [request.transfer for request in confirmed.requests]
                 self._then(self._resources.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
+        self._write()
 
     def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
         return self._resources.archive.lookup([request.key for request in requests])
@@ -210,6 +211,8 @@ class ThreadedFetch:
     def _fetched(self, batch: Batch, done: Future[list[Outcome]]) -> None:
         try:
             self._files.fetched(batch, done.result(), time.monotonic())
+            for host, pause_s in self._files.take_pauses():
+                self._resources.downloader.pauses.pause(host, pause_s)
         finally:
             self._write()
 

@@ -258,22 +258,43 @@ class HTTP1Exchange:
             Exception: any error of `http.client`, of ssl or of the connections of urllib3.
         """
         self._pool: Any = pool
-        self._connection: Any = _taken(pool, admission)
         self._raw: StrictResponse | None = None  # of a response without a plain head
         self._arrived = b""  # bytes of the body that were received with the head
         self._missing_bytes = 0  # bytes of the body that no caller has read yet
         self._has_ended = self._will_close = False
         self._comes_quickly = True
         self._together_bytes = 1
+        while not self._is_answered(request, timeout_s, admission):
+            self._pool = pool
+
+    def _is_answered(self, request: bytes, timeout_s: float, admission: Admission | None) -> bool:
+        """Take a connection, send the request and read the head of the response.
+
+        Return False if the server has closed an idle connection at the moment at which it was used again: a GET
+        request may be repeated then (RFC 9110 9.2.2, RFC 9112 9.3.1).
+        """
+        self._connection: Any = _taken(self._pool, admission)
+        is_reused = self._connection.sock is not None
         try:
             self._ask(request, timeout_s, admission)
         except HostPaused:
             self.release()
             raise
+        except (RemoteDisconnected, ConnectionResetError):
+            self.close()
+            self.release()
+            if not is_reused:
+                raise
         except BaseException:
             self.close()
             self.release()
             raise
+        else:
+            return True
+        self._raw = None
+        if admission is not None:
+            admission.cancel.check()
+        return False
 
     def _ask(self, request: bytes, timeout_s: float, admission: Admission | None) -> None:
         connection = self._connection

@@ -60,6 +60,7 @@ from mediacrawl.download import downloader
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.downloader import Downloader, Policy
 from mediacrawl.download.progress import Progress
+from mediacrawl.download.records import Fetched, TransferRequest
 from mediacrawl.download.resume import OVERLAP_BYTES, UNIDENTIFIED_OVERLAP_BYTES
 from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.errors import (
@@ -70,6 +71,7 @@ from mediacrawl.errors import (
     HttpStatusError,
     Interrupted,
     InvalidResponse,
+    NoResponse,
     RedirectRefused,
     TooLarge,
     TransferError,
@@ -430,11 +432,20 @@ def test_a_small_file_is_resumed_within_the_run_too(rig):
 
 
 def test_a_server_that_breaks_off_without_a_new_byte_is_given_up_and_the_part_is_kept(rig):
-    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), reset_on_connect(times=None).after(1)])
+    again = drop_after(1, times=None).when(lambda request: request.number > 0)
+    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), again])
     with pytest.raises(ConnectionLost, match=r"reset|broke|ended"):
         rig.fetch(url, downloader=rig.downloader(backoff=Backoff(times=3, base_s=0.001)))
     assert len(rig.asks("/a")) == 1 + 3
     assert rig.planted_bytes() == HAVE
+
+
+def test_a_server_that_sends_no_head_is_a_trouble_of_the_host(rig):
+    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), reset_on_connect(times=None).after(1)])
+    hurry = Hurry()
+    with pytest.raises(NoResponse, match=r"reset|broke|ended"):
+        rig.fetch(url, cancel=hurry)
+    assert (len(rig.asks("/a")), len(hurry.waits), rig.planted_bytes()) == (2, 1, HAVE)
 
 
 def test_a_length_that_is_never_true_ends_in_an_error_and_not_in_a_file(rig):
@@ -1043,7 +1054,30 @@ def test_a_status_that_brings_no_file_is_an_error(rig, code):
     assert len(rig.origin.requests) == 1
 
 
-@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+def test_a_trouble_of_the_host_is_not_waited_out_by_one_transfer(rig, code):
+    """The queue of the host waits; see tests/fetch/test_host_failures.py."""
+    url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), status(code).after(1)])
+    hurry = Hurry()
+    with pytest.raises(HttpStatusError, match=f"HTTP {code}") as caught:
+        rig.fetch(url, cancel=hurry)
+    assert [ask[2] for ask in rig.asks("/a")] == [200, code]
+    assert (caught.value.saved_bytes, caught.value.fetched_bytes, rig.planted_bytes()) == (0, HAVE, HAVE)
+
+
+def test_a_batch_ends_with_a_trouble_of_the_host(rig):
+    urls = [rig.origin.add(f"/{n}", BODY, faults=[status(429)] if n == 1 else []) for n in range(4)]
+    wanted = [TransferRequest(url, url) for url in urls]
+    downloader = rig.downloader()
+    outcomes = downloader.fsync_completed(downloader.fetch_batch(wanted, Cancel(), lambda _: Progress("")))
+    assert [type(outcome) for outcome in outcomes] == [Fetched, HttpStatusError]
+    outcomes[0].part.close()
+    assert [request.path for request in rig.origin.requests] == ["/0", "/1"]
+    with rig.store.parts.open(urls[3]):
+        pass  # unlocked
+
+
+@pytest.mark.parametrize("code", [408, 425, 500])
 def test_a_passing_trouble_is_waited_out(rig, code):
     url = rig.origin.add("/a", BODY, faults=[drop_after(HAVE), status(code, times=3).after(1)])
     hurry = Hurry()
@@ -1077,6 +1111,9 @@ def test_retry_after_in_seconds_quiets_the_whole_host(rig, code):
     hurry = Hurry()
     pauses = HostPauses(hurry.clock)
     downloader = rig.downloader(pauses=pauses)
+    with pytest.raises(HttpStatusError) as caught:
+        rig.fetch(url, cancel=hurry, downloader=downloader)
+    assert caught.value.retry_after_s == pauses.remaining_s("127.0.0.1") == 120
     assert rig.bring(url, cancel=hurry, downloader=downloader).data == BODY.read()
     assert sum(hurry.waits) == pytest.approx(120)
     pauses.pause("127.0.0.1", 30)
@@ -1091,9 +1128,10 @@ def test_retry_after_in_seconds_quiets_the_whole_host(rig, code):
 def test_retry_after_as_a_date_is_the_time_until_then(rig):
     date = email.utils.formatdate(time.time() + 120, usegmt=True)
     url = rig.origin.add("/a", BODY, faults=[status(503, retry_after=date)])
-    hurry = Hurry()
-    assert rig.bring(url, cancel=hurry, downloader=rig.downloader(pauses=HostPauses(hurry.clock))).data
-    assert 60 < sum(hurry.waits) <= 120
+    pauses = HostPauses(Hurry().clock)
+    with pytest.raises(HttpStatusError) as caught:
+        rig.fetch(url, downloader=rig.downloader(pauses=pauses))
+    assert 60 < pauses.remaining_s("127.0.0.1") == caught.value.retry_after_s <= 120
 
 
 @pytest.mark.parametrize("planted", [False, True])
@@ -1134,10 +1172,10 @@ def test_a_choice_that_the_server_prefers_is_followed(rig):
 @pytest.mark.parametrize("value", ["0", "soon", "-1", "Tue, 02 Jan 2024 03:04:05 GMT"])
 def test_a_retry_after_that_says_nothing_is_an_ordinary_backoff(rig, value):
     url = rig.origin.add("/a", BODY, faults=[status(503, retry_after=value)])
-    hurry = Hurry()
-    rig.bring(url, cancel=hurry, downloader=rig.downloader(backoff=Backoff(base_s=1.0)))
-    (wait,) = hurry.waits
-    assert 0.5 <= wait <= 1.0
+    pauses = HostPauses(Hurry().clock)
+    with pytest.raises(HttpStatusError) as caught:
+        rig.fetch(url, downloader=rig.downloader(pauses=pauses))
+    assert (pauses.remaining_s("127.0.0.1"), caught.value.retry_after_s or 0.0) == (0.0, 0.0)
 
 
 TOO_LONG_S = ["301", "86400", "999999999999999999"]
@@ -1311,11 +1349,11 @@ def test_what_only_we_may_say_is_not_taken_from_the_request(rig):
 # --- no connection ----------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_is_tried_three_times(rig):
+def test_a_refused_connection_is_a_trouble_of_the_host(rig):
     hurry, port = Hurry(), dead_port()
     with pytest.raises(ConnectError, match=rf"connection refused by 127\.0\.0\.1:{port}$"):
         rig.fetch(f"http://127.0.0.1:{port}/a", cancel=hurry)
-    assert len(hurry.waits) == 2
+    assert hurry.waits == []
 
 
 def test_a_name_that_does_not_resolve_is_named(rig, monkeypatch):

@@ -241,7 +241,7 @@ def test_a_host_has_as_many_batches_as_it_may_have_and_others_do_not_wait_for_it
     files.add([request(f"http://{host}/{number}.jpg") for host in ("h", "other") for number in range(5)])
     look_up(files)
     batches = begin(files)
-    assert sorted(batch.host.name for batch in batches) == ["h", "h", "other", "other"]
+    assert sorted(batch.host.name for batch in batches) == ["h:80", "h:80", "other:80", "other:80"]
     assert begin(files) == []
     files.fetched(batches[0], [fetched()], 0.0)
     assert len(begin(files)) == 1
@@ -276,7 +276,7 @@ def test_lines_of_a_host_share_its_connections(per_host):
             files.fetched(batch, [fetched(took_s=0.2)] * len(batch.requests), 0.0)
             under_way.remove(batch)
         under_way += begin(files)
-    waiting = {line: len(line._waiting) for line in files._hosts["h"]._lines.values()}
+    waiting = {line: len(line._waiting) for line in files._hosts["h:80"]._lines.values()}
     assert min(waiting.values()) < 41, "both lines go on"
 
 
@@ -299,7 +299,7 @@ def test_hosts_take_turns_where_few_parts_may_be_open():
     hosts = []
     for _ in range(6):
         for batch in begin(files):
-            hosts.append(batch.host.name)
+            hosts.append(batch.host.name[0])
             files.fetched(batch, [HttpStatusError("http://h/", 403)], 0.0)
         files.take_writes()
     assert [hosts.count(host) for host in "abc"] == [4, 4, 4]
@@ -384,7 +384,7 @@ def test_what_is_known_of_a_host_is_kept_while_there_are_few():
         files.fetched(begin(files)[0], [fetched()], 0.0)
         write(files)
         assert begin(files) == []
-    assert list(files._hosts) == ["a"]
+    assert list(files._hosts) == ["a:80"]
 
 
 def handed_over(files, mine):
@@ -499,15 +499,15 @@ def test_a_stop_interrupts_what_waits_and_what_comes_back_unfinished():
     files.add([request(f"http://{host}/1.jpg") for host in ("used", "unasked", "h", "h2")])
     look_up(files)
     batches = {batch.host.name: batch for batch in begin(files)}
-    files.fetched(batches["used"], [PartInUse()], 0.0)
-    files.fetched(batches["unasked"], [RobotsUnknown("http://h/", "?", target="http://other/")], 0.0)
+    files.fetched(batches["used:80"], [PartInUse()], 0.0)
+    files.fetched(batches["unasked:80"], [RobotsUnknown("http://h/", "?", target="http://other/")], 0.0)
     files.add([request("http://h/waits.jpg"), request("http://h/alone.jpg")._replace(batchable=False)])
     look_up(files)
     files.add([request("http://h/new.jpg")])
     write(files)
     files.stop()
-    files.fetched(batches["h"], [None], 0.0)
-    files.fetched(batches["h2"], [fetched()], 0.0)
+    files.fetched(batches["h:80"], [None], 0.0)
+    files.fetched(batches["h2:80"], [fetched()], 0.0)
     assert begin(files) == []
     assert write(files) == [Publish]
     files.add([request("http://h/late.jpg")])
@@ -526,19 +526,19 @@ def test_a_host_that_answers_nothing_has_one_request_at_a_time_until_it_answers(
     files.add([request(f"http://h/{number}.jpg") for number in range(20)])
     files.add([request(f"http://good/{number}.jpg") for number in range(20)])
     look_up(files)
-    under_way = {"h": [], "good": []}
+    under_way = {"h:80": [], "good:80": []}
     most = []
     for _ in range(12):
         for batch in begin(files):
             under_way[batch.host.name].append(batch)
-        most.append(len(under_way["h"]))
-        assert len(under_way["good"]) == 3
-        batch = under_way["h"].pop(0)
+        most.append(len(under_way["h:80"]))
+        assert len(under_way["good:80"]) == 3
+        batch = under_way["h:80"].pop(0)
         files.fetched(batch, [silent], 0.0)
     assert most == [3, 3, 3, 2, *[1] * 8]
-    (batch,) = [batch for batch in begin(files) if batch.host.name == "h"]
+    (batch,) = [batch for batch in begin(files) if batch.host.name == "h:80"]
     files.fetched(batch, [fetched(took_s=1.0)], 0.0)
-    assert len([batch for batch in begin(files) if batch.host.name == "h"]) == 3
+    assert len([batch for batch in begin(files) if batch.host.name == "h:80"]) == 3
 
 
 def test_a_host_that_redirects_to_one_that_fails_is_not_the_one_that_fails():
