@@ -169,3 +169,26 @@ def test_the_summary_stays_short():
 )
 def test_the_last_line_says_why_the_run_ended(report, last):
     assert report.lines(AGAIN)[-1] == last
+
+
+def test_a_host_that_was_given_up_is_named_once():
+    report = RunStats()
+    for number in range(300):
+        report.count_failure(f"http://dead/{number}", "connection refused by dead", host="dead:80")
+    report.count_failure("http://gone/1", "no response", host="gone:80")
+    report.count_failure("http://h/404", "HTTP 404")
+    assert report.lines("again")[1:4] == [
+        "  300 files of dead:80: connection refused by dead",
+        "  http://gone/1: no response",
+        "  http://h/404: HTTP 404",
+    ]
+
+
+def test_of_many_hosts_a_few_are_named_and_the_others_counted():
+    report = RunStats()
+    for number in range(2500):
+        report.count_failure(f"http://h{number % 1250}/", "refused", host=f"h{number % 1250}:80")
+    lines = report.lines("again")
+    assert lines[1] == "  2 files of h0:80: refused"
+    assert lines[11] == "  1980 files of 990 other hosts that failed"
+    assert "500 x refused" in lines[12]

@@ -105,7 +105,7 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
         resources.downloader.policy.backoff,
     )
     run = ThreadedFetch(resources, files, requests.blocks(), report)
-    console = _Console(resources, report, display)
+    console = _Console(resources, report, display, run)
     with _handling_output_errors(report), _first_interrupt(run.stop):
         try:
             while not run.is_done:
@@ -129,7 +129,8 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
 class _Console:
     """Writes the path of each file to standard output, and draws the progress of the run on standard error."""
 
-    def __init__(self, resources: FetchResources, report: RunStats, display: Display) -> None:
+    def __init__(self, resources: FetchResources, report: RunStats, display: Display, run: ThreadedFetch) -> None:
+        self._run = run
         self._root = resources.archive.store.root
         self._pool = resources.pool
         self._report = report
@@ -182,7 +183,8 @@ class _Console:
     def _snapshot(self, now_s: float) -> Snapshot:
         active = self._pool.active
         fetched = self._pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
-        return Snapshot(now_s, self._report.settled, self._report.wanted, fetched, active)
+        waiting = self._run.pauses(now_s)
+        return Snapshot(now_s, self._report.settled, self._report.wanted, fetched, [*active, *waiting])
 
 
 @contextmanager

@@ -39,12 +39,14 @@ from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl import config
 from mediacrawl.crawl.page_connections import PageConnections
+from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.semaphores import KeyedSemaphore
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
-from mediacrawl.fetch.resources import connection_limit_of
+from mediacrawl.fetch.host_failures import FailingHosts
+from mediacrawl.fetch.resources import backoff_of, connection_limit_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
@@ -126,6 +128,7 @@ class CrawlContext:
             count as done.
         report: the counts of this run.
         pauses: the hosts that requested a pause, for pages and media alike.
+        failing: the failures of hosts, for pages and media alike.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
         pages: the connections of pages; None before `install`.
         longest_pause_s: the longest pause that is waited for, in seconds. If a host requests a longer pause, its
@@ -141,6 +144,7 @@ class CrawlContext:
         self.stopping = False
         self.report = RunStats()
         self.pauses = HostPauses()
+        self.failing = FailingHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
@@ -226,6 +230,12 @@ class CrawlContext:
                 raise Interrupted(request.url) from None
             except TimeoutError:
                 raise _unasked(target.url) from None
+
+    def page_retries(self) -> PageRetries:
+        """Return the object that repeats the requests of pages."""
+        settings = self._crawler.settings
+        most = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or math.inf
+        return PageRetries(self._crawler, self.failing, backoff_of(settings), self.pauses, most)
 
     async def learn_robots(self, url: str) -> None:
         """Fetch the robots.txt of a URL's host, if it is not known yet."""
@@ -429,6 +439,7 @@ class _Handlers:
         self._context = crawl_context
         self._page_maxsize = page_maxsize_bytes
         self._gate = KeyedSemaphore()
+        self._retries = crawl_context.page_retries()
         self._block_private = crawl_context.block_private
 
     async def download_request_async(self, request: Request) -> Response:
@@ -463,10 +474,15 @@ class _Handlers:
         return MediaResponse.of(request, first)
 
     async def _page(self, request: Request) -> Response:
-        pauses, pages = self._context.pauses, self._context.pages
-        assert pages is not None
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
+        return await self._retries.send(request, partial(self._sent_page, request))
+
+    async def _sent_page(self, request: Request) -> Response:
+        pauses, pages = self._context.pauses, self._context.pages
+        assert pages is not None
+        if self._context.stopping:  # during a pause
+            raise RequestDropped("the crawl is stopping")
         parts = urlsplit(request.url)
         host = parts.hostname or ""
         await self._wait_for_quiet_end(host)

@@ -88,6 +88,7 @@ class ResultCounter:
         self._stats = crawler.stats
         self._count_status = count_status
         self._recent = Recent()
+        self._given_up = Recent()  # hosts
         self._failed: OrderedDict[str, str] = OrderedDict()  # recent failures of this run: key and reason
         # Scrapy makes a log record of each message before it checks whether a handler will emit the record.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
@@ -138,7 +139,8 @@ class ResultCounter:
         self._stats.inc_value("mediacrawl/saved_bytes", sum(result.saved_bytes for result in results))
 
     def _count_failure(self, result: FileResult) -> None:
-        self._report.count_failure(result.url, result.reason, known=result.is_known_failure)
+        host = result.error.host if result.error is not None else None
+        self._report.count_failure(result.url, result.reason, known=result.is_known_failure, host=host)
         if result.is_known_failure:
             return
         assert result.request is not None
@@ -148,7 +150,15 @@ class ResultCounter:
             logger.debug("File not asked for: %s: %s", result.url, result.reason)
         else:
             is_known = cause is None or isinstance(cause, MediacrawlError | OSError | FileException)
-            logger.error("File failed: %s: %s", result.url, result.reason, exc_info=None if is_known else cause)
+            if host is not None and self._given_up.add(host):
+                logger.error("%s is given up for this run, and all its files fail: %s", host, result.reason)
+            logger.log(
+                logging.ERROR if host is None else logging.DEBUG,
+                "File failed: %s: %s",
+                result.url,
+                result.reason,
+                exc_info=None if is_known else cause,
+            )
         self._count_status(FAILED, 1)
 
 

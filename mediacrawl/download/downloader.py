@@ -41,7 +41,6 @@ from mediacrawl.download.segments import Segment, SegmentedFetch, SingleConnecti
 from mediacrawl.download.transfer_policy import Policy, Stall
 from mediacrawl.download.verification import BESIDE_FROM_BYTES, RunningHash
 from mediacrawl.errors import (
-    ConnectError,
     ConnectionLost,
     DigestMismatch,
     HttpStatusError,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from mediacrawl.errors import ConnectError, HttpStatusError, NoResponse, TransferError
+from mediacrawl.errors import ConnectError, HttpStatusError, NoResponse
 from mediacrawl.headers import http_date, retry_after_s
 
 _MAX_HOSTS = 10_000
@@ -42,7 +42,7 @@ class Backoff(NamedTuple):
         return full * (0.5 + 0.5 * random_01())
 
 
-def concerns_host(error: BaseException | None, backoff: Backoff) -> bool:
+def concerns_host(error: object, backoff: Backoff) -> bool:
     """Return whether an error concerns the host of a file, so that all its files wait: a transfer does not retry.
 
     A 503 whose Retry-After is longer than a client waits concerns its file only (RFC 9110 15.6.4). Responses 502, 503

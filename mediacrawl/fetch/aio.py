@@ -345,8 +345,10 @@ class AsyncFetch:
             outcomes = [failure_of(request.url, error) for request in batch.requests]
         try:
             self._files.fetched(batch, outcomes, self._loop.time())
-            for host, pause_s in self._files.take_pauses():
-                self._resources.downloader.pauses.pause(host, pause_s)
+            for pause in self._files.take_pauses():
+                self._resources.pause(pause)
+                wait_s = pause.until_s - self._loop.time()
+                logger.info("%s: %s; its files wait for %.1f s", pause.site, pause.reason, wait_s)
         except MachineError as error:
             self._crawl.stop_for(error)
         except Interrupted:

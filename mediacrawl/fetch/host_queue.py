@@ -159,9 +159,7 @@ class HostQueue:
             line = self._lines[kind] = HostSubqueue(kind)
         line.append(since_s, request)
 
-    def begin(
-        self, connections: float, most: float, now_s: float, *, scattered: bool, gathers: bool
-    ) -> Batch | None:
+    def begin(self, connections: float, most: float, now_s: float, *, scattered: bool, gathers: bool) -> Batch | None:
         """Remove and return the next batch; None if no connection is free, or no file may be sent yet.
 
         Args:

@@ -200,6 +200,8 @@ def _fitted(name: str, width: int = 24) -> str:
 
 def _brief(progress: Progress) -> str:
     have, total = size_text(progress.have_bytes), progress.total_bytes
+    if progress.note and not (progress.have_bytes or total):
+        return f"{_fitted(progress.name)} ({progress.note})"
     return f"{_fitted(progress.name)} {have}" + (f"/{size_text(total)}" if total else "")
 
 

@@ -77,6 +77,24 @@ class Write(NamedTuple):
     error: TransferError | None = None
 
 
+class HostPause(NamedTuple):
+    """A pause of a host.
+
+    Attributes:
+        host: without its port.
+        site: host and port, for a message.
+        reason: what went wrong, in a few words.
+        until_s: the end of the pause.
+        concerns_all: no process may send a request to the host. Otherwise only the files of the queue wait.
+    """
+
+    host: str
+    site: str
+    reason: str
+    until_s: float
+    concerns_all: bool
+
+
 class Step(NamedTuple):
     """A file that has reached the state that its request names (`FileRequest.until`). The driver decides the rest.
 
@@ -99,6 +117,7 @@ class FetchQueue:
         per_host: connections to one host at a time.
         most_open: part files open at a time. A part is open from the start of its batch until its file has its name.
         backoff: how often and after which delays a host is tried again that fails.
+        failing: failures of hosts, if other requests of the run share them.
         place_of: returns the host of a file, and the kind of the line in which the file waits there.
         gathers: files are added one at a time, see `HostSubqueue.wait_s`.
         kept_hosts: number of idle hosts that are remembered, as more of their files may be added.
@@ -112,6 +131,7 @@ class FetchQueue:
         most_open: float = float("inf"),
         backoff: Backoff | None = None,
         *,
+        failing: FailingHosts | None = None,
         place_of: Callable[[FileRequest], tuple[str, str]] | None = None,
         gathers: bool = False,
         kept_hosts: int = 0,
@@ -121,7 +141,7 @@ class FetchQueue:
         self._per_host = per_host
         self._free_files = most_open
         self._backoff = backoff or Backoff()
-        self._failing = FailingHosts()
+        self._failing = failing or FailingHosts()
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
@@ -138,7 +158,7 @@ class FetchQueue:
         self._steps: list[Step] = []
         self._met: list[FileRequest] = []
         self._unasked: list[tuple[FileRequest, str]] = []
-        self._pauses: list[tuple[str, float]] = []
+        self._pauses: list[HostPause] = []
 
     def __len__(self) -> int:
         """Return the number of files that have no result yet."""
@@ -232,6 +252,7 @@ class FetchQueue:
             self.interrupt(request)
             return
         failures = self._failing.of(error.url)  # a redirect may have led to another host than that of the batch
+        is_new = failures.pause_s(now_s) == 0
         is_paused = failures.fail(error, batch.began_s, now_s, self._per_host, self._backoff)
         self._failing.keep(failures)
         again = request.tried(error)
@@ -245,8 +266,9 @@ class FetchQueue:
         else:
             wait_s = failures.pause_s(now_s) if is_paused else self._backoff.delay_s(again.tries)
             self._times.add(now_s + wait_s, again)
-        if limited and (pause_s := failures.pause_s(now_s)) > 0:
-            self._pauses.append((failures.site[0], pause_s))
+        if is_new and (pause_s := failures.pause_s(now_s)) > 0:
+            site = "{}:{}".format(*failures.site)
+            self._pauses.append(HostPause(failures.site[0], site, error.reason, now_s + pause_s, limited))
 
     def _give_up(self, request: FileRequest, failures: HostFailures) -> None:
         assert failures.error is not None
@@ -385,9 +407,7 @@ class FetchQueue:
                 failures.retry_if_due(now_s, self._backoff)
                 for request in host.clear() if failures.error is not None else ():
                     self._give_up(request, failures)
-            batch = host.begin(
-                self._per_host, self._free_files, now_s, scattered=is_contended, gathers=self._gathers
-            )
+            batch = host.begin(self._per_host, self._free_files, now_s, scattered=is_contended, gathers=self._gathers)
             del self._ready[name]
             if batch is not None:
                 self._ready[name] = host  # at the end: hosts take turns
@@ -423,8 +443,8 @@ class FetchQueue:
         met, self._met = self._met, []
         return met
 
-    def take_pauses(self) -> list[tuple[str, float]]:
-        """Return hosts to which no request may be sent, by any process, and for how many seconds."""
+    def take_pauses(self) -> list[HostPause]:
+        """Return the pauses that have begun since the last call."""
         pauses, self._pauses = self._pauses, []
         return pauses
 
@@ -491,7 +511,6 @@ class FetchQueue:
         if self._is_stopped:
             for request in batch.host.clear():
                 self.interrupt(request)
-
 
     def _is_response(self, outcome: Outcome | None) -> bool:
         """Return whether the host has responded, and not only to request a pause."""

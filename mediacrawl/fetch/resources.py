@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.config import Settings
     from mediacrawl.download.requester import MayFollow
+    from mediacrawl.fetch.queue import HostPause
     from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store
     from mediacrawl.workers.processes import WorkerProcesses
@@ -95,6 +96,11 @@ class FetchResources:
         self.questions: BatchingWorker[str, Entry | None] = BatchingWorker("ledger-questions", self.archive.lookup)
         self.changes: BatchingWorker[Change, Entry] = BatchingWorker("ledger-changes", self._write)
 
+    def pause(self, pause: HostPause) -> None:
+        """Let no process send a request to a host during a pause that concerns all."""
+        if pause.concerns_all:
+            self.downloader.pauses.pause_until(pause.host, pause.until_s)
+
     def _threads(self, concurrent: int) -> TransferThreads:
         return TransferThreads(self.downloader, concurrent, most_waiting=min(MOST_WAITING, self.most_open_parts))
 
@@ -156,12 +162,7 @@ def policy_of(settings: Settings) -> Policy:
         stall_s=config.STALL_S.of(settings),
         stall_bytes=config.STALL_BYTES.of(settings),
         max_bytes=config.DOWNLOAD_MAXSIZE.of(settings),
-        backoff=Backoff(
-            times=config.RETRY_TIMES.of(settings),
-            base_s=config.BACKOFF_S.of(settings),
-            max_s=config.BACKOFF_MAX_S.of(settings),
-            max_retry_after_s=config.RETRY_AFTER_MAX_S.of(settings),
-        ),
+        backoff=backoff_of(settings),
         segments=SegmentPolicy(
             1 if polite else config.CONNECTIONS_PER_FILE.of(settings),
             from_bytes=config.SEGMENT_MIN_BYTES.of(settings),
@@ -170,6 +171,16 @@ def policy_of(settings: Settings) -> Policy:
         per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
         sha256=config.SHA256.of(settings),
         check_content=config.CHECK_CONTENT.of(settings),
+    )
+
+
+def backoff_of(settings: Settings) -> Backoff:
+    """Return how often to retry, and after which delays."""
+    return Backoff(
+        times=config.RETRY_TIMES.of(settings),
+        base_s=config.BACKOFF_S.of(settings),
+        max_s=config.BACKOFF_MAX_S.of(settings),
+        max_retry_after_s=config.RETRY_AFTER_MAX_S.of(settings),
     )
 
 

@@ -105,9 +105,7 @@ class Session:
                 self._resources = FetchResources(self._settings, self._store)
             policy = self._resources.downloader.policy
             per_host = policy.per_host or self._resources.concurrent
-            files = FetchQueue(
-                self._owner, self._refetch, per_host, self._resources.most_open_parts, policy.backoff
-            )
+            files = FetchQueue(self._owner, self._refetch, per_host, self._resources.most_open_parts, policy.backoff)
             run = ThreadedFetch(self._resources, files, self._blocks(requests), RunStats())
             try:
                 while not run.is_done:

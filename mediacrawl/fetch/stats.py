@@ -35,6 +35,16 @@ class Recent:
         return is_new
 
 
+class FailedHost:
+    """A host that was given up in a run: the number of its files that failed, and the first of these."""
+
+    __slots__ = ("files", "first")
+
+    def __init__(self, first: str) -> None:
+        self.first = first
+        self.files = 0
+
+
 class RunStats:
     """Counts of one run. Memory is bounded: reasons are counted, and a few examples are kept.
 
@@ -57,6 +67,7 @@ class RunStats:
         self.known_failed = self.pages_failed = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
+        self.hosts: dict[tuple[str, str], FailedHost] = {}  # by host and reason
         self.fatal: MediacrawlError | None = None
         self.stopped = False
 
@@ -93,11 +104,21 @@ class RunStats:
         self.new_bytes += size_bytes
         self.saved_bytes += saved_bytes
 
-    def count_failure(self, url: str, reason: str, *, known: bool = False) -> None:
-        """Count a file that could not be fetched. `known`: no request was sent, as the file is known to fail."""
+    def count_failure(self, url: str, reason: str, *, known: bool = False, host: str | None = None) -> None:
+        """Count a file that could not be fetched.
+
+        Args:
+            url: of the file, without credentials.
+            reason: why it could not be fetched.
+            known: no request was sent, as the file is known to fail.
+            host: host that was given up, so that all its files fail; None if only this file failed.
+        """
         self.failed += 1
         self.known_failed += known
-        self._count_reason(url, reason)
+        if host is None or (len(self.hosts) >= _REASONS and (host, reason) not in self.hosts):
+            self._count_reason(url, reason)
+        else:
+            self.hosts.setdefault((host, reason), FailedHost(f"{url}: {reason}")).files += 1
 
     def count_page_failure(self, url: str, reason: str) -> None:
         """Count a page that could not be fetched, so that its links are unknown."""
@@ -119,6 +140,18 @@ class RunStats:
             return EXIT_INTERRUPTED
         return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
 
+    def _lines_of_hosts(self) -> list[str]:
+        """Return a line for each host that was given up; at most `_EXAMPLES`, then a line for all others."""
+        failed = sorted(self.hosts.items(), key=lambda item: -item[1].files)
+        lines = [
+            f"  {of_host.first}" if of_host.files == 1 else f"  {of_host.files} files of {host}: {reason}"
+            for (host, reason), of_host in failed[:_EXAMPLES]
+        ]
+        if others := failed[_EXAMPLES:]:
+            files = sum(of_host.files for _, of_host in others)
+            lines.append(f"  {files} files of {len(others)} other hosts that failed")
+        return lines
+
     def lines(self, again: str, again_permanent: str = "") -> list[str]:
         """Return the lines of the summary for a person.
 
@@ -132,6 +165,7 @@ class RunStats:
         lines = [counts + arrived + saved]
         if self.pages_failed:
             lines.append(f"pages that could not be fetched: {self.pages_failed}")
+        lines += self._lines_of_hosts()
         if sum(self.reasons.values()) > len(self.examples):
             lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
             lines.append("  for example:")

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import unlock
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.fetch.batch_size import BATCH_S
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
-    from mediacrawl.fetch.queue import FetchQueue, Write
+    from mediacrawl.fetch.queue import FetchQueue, HostPause, Write
     from mediacrawl.fetch.resources import FetchResources
     from mediacrawl.fetch.stats import RunStats
 
@@ -71,6 +72,7 @@ class ThreadedFetch:
         self._error: BaseException | None = None  # of the iterable of blocks
         self._writing = 0  # changes without an outcome
         self._invalid: list[FileResult] = []
+        self._pauses: dict[str, HostPause] = {}  # the last of each host
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
 
@@ -112,6 +114,16 @@ class ThreadedFetch:
         """
         self._resources.archive.ledger.hurry()
         self._events.put(partial(self._interrupt))
+
+    def pauses(self, now_s: float) -> list[Progress]:
+        """Return the pauses of hosts that have not ended, in the form of transfers that wait."""
+        self._pauses = {site: pause for site, pause in self._pauses.items() if pause.until_s > now_s}
+        waiting = []
+        for pause in self._pauses.values():
+            progress = Progress(pause.site, note=f"{pause.reason}, again in {pause.until_s - now_s:.0f} s")
+            progress.wait(Progress.SLEEPS)
+            waiting.append(progress)
+        return waiting
 
     def close(self) -> None:
         """Take no more requests. The thread that reads the blocks ends when it receives the next block."""
@@ -211,8 +223,9 @@ class ThreadedFetch:
     def _fetched(self, batch: Batch, done: Future[list[Outcome]]) -> None:
         try:
             self._files.fetched(batch, done.result(), time.monotonic())
-            for host, pause_s in self._files.take_pauses():
-                self._resources.downloader.pauses.pause(host, pause_s)
+            for pause in self._files.take_pauses():
+                self._resources.pause(pause)
+                self._pauses[pause.site] = pause
         finally:
             self._write()
 
@@ -244,7 +257,8 @@ class ThreadedFetch:
 
     def _count(self, result: FileResult) -> None:
         if result.status == FAILED:
-            self._report.count_failure(result.url, result.reason, known=result.is_known_failure)
+            host = result.error.host if result.error is not None else None
+            self._report.count_failure(result.url, result.reason, known=result.is_known_failure, host=host)
         elif result.status == UPTODATE:
             self._report.count_present()
         else:

@@ -1,7 +1,6 @@
 """Hosts that fail: their files wait together, a single file is tried, and at last all of them fail."""
 
 import math
-import socket
 import threading
 
 import pytest
@@ -263,7 +262,8 @@ def test_a_host_that_comes_back_loses_no_file():
         files.fetched(batch, [SILENT], now_s)
     (batch,) = begin(files, now_s := after_pause(files, 0.0))
     files.fetched(batch, [fetched()], now_s)
-    assert len(batches := begin(files, now_s)) > 1
+    batches = begin(files, now_s)
+    assert len(batches) > 1
     while batches:
         for batch in batches:
             files.fetched(batch, [fetched()] * len(batch.requests), now_s)
@@ -344,8 +344,9 @@ def test_a_429_pauses_the_host_for_all_processes():
     wanted(files, URL)
     (batch,) = begin(files, 0.0)
     files.fetched(batch, [LIMITED], 0.0)
-    ((host, pause_s),) = files.take_pauses()
-    assert (host, 0.5 <= pause_s <= 1.0) == ("h", True)
+    (pause,) = files.take_pauses()
+    assert (pause.host, pause.site, pause.reason, pause.concerns_all) == ("h", "h:80", LIMITED.reason, True)
+    assert 0.5 <= pause.until_s <= 1.0
 
 
 def test_a_stop_interrupts_files_that_wait_for_their_host():
@@ -404,7 +405,7 @@ def test_a_server_that_restarts_in_the_middle_loses_no_file(tmp_path, transport)
 
     def cut(_request):
         gone.set()
-        head = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Type: video/mp4\r\nContent-Length: 300000\r\n\r\n"
+        head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Type: video/mp4\r\nContent-Length: 300000\r\n\r\n'
         return head + BODY[:200_000]
 
     urls = [first.on(f"/{number}.mp4", cut) for number in range(12)]
@@ -438,7 +439,7 @@ def test_a_rate_limit_without_a_time_is_waited_for(tmp_path, transport):
         def answer(_request):
             with lock:
                 fine = next(allowed)
-            return Answer(200, [("Content-Type", "image/png")], b"\x89PNG\r\n\x1a\n" + bytes(99)) if fine else Answer(429)
+            return Answer(200, [], b"\x89PNG\r\n\x1a\n" + bytes(99)) if fine else Answer(429)
 
         urls = [origin.on(f"/{n}.png", answer) for n in range(20)]
         results = bring(tmp_path, urls, transport, MEDIACRAWL_BACKOFF_MAX_S="2")
