@@ -147,7 +147,8 @@ class TransferError(MediacrawlError):
 
     def of_host(self, host: str, url: str) -> TransferError:
         """Return the same error for a file at `url`, of a host that is given up because of this error."""
-        error = TransferError(url, self.reason, http_status=self.http_status)
+        wished = f"; it asked for a pause for {self.retry_after_s:.0f} s" if self.retry_after_s else ""
+        error = TransferError(url, f"{self.reason}{wished}", http_status=self.http_status)
         error.host = host
         return error
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mediacrawl.errors import TransferError
 
 _PROBE_S = 15.0  # a file that is tried after a pause may be large: then the next file is tried
+_UNAVAILABLE = 503
+_STATUSES_OF_UNAVAILABLE = {502, 503, 504}
 _UNAVAILABLE_FROM = 3  # responses 502, 503 or 504 in a row, from which the host is paused and not only the file
 _RISE_AFTER = 10  # fetched files per connection, after which a limited host gets one more connection
 _MOST_KEPT = 10_000  # hosts
@@ -38,6 +40,7 @@ class HostFailures:
         "_connections",
         "_given_up_s",
         "_in_a_row",
+        "_kind",
         "_paused_until_s",
         "_probe_until_s",
         "_since_s",
@@ -53,6 +56,7 @@ class HostFailures:
         self.error: TransferError | None = None
         self._given_up_s = 0.0
         self._in_a_row = 0
+        self._kind: int | None = None  # status of these failures; None if there was no response
         self._since_s = 0.0  # the time of the first failure in a row
         self._paused_until_s = float("-inf")
         self._probe_until_s = float("-inf")
@@ -126,7 +130,10 @@ class HostFailures:
         """
         if began_s < self._paused_until_s:
             return True
-        if error.http_status in {502, 503, 504} and error.retry_after_s is None:
+        kind = _UNAVAILABLE if error.http_status in _STATUSES_OF_UNAVAILABLE else error.http_status
+        if kind != self._kind:  # a host that responds is reachable, and one that refuses imposes no limit
+            self._kind, self._in_a_row, self._unavailable = kind, 0, 0
+        if kind == _UNAVAILABLE and error.retry_after_s is None:
             self._unavailable += 1
             if self._unavailable < _UNAVAILABLE_FROM:
                 return False

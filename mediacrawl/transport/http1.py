@@ -264,14 +264,17 @@ class HTTP1Exchange:
         self._has_ended = self._will_close = False
         self._comes_quickly = True
         self._together_bytes = 1
-        while not self._is_answered(request, timeout_s, admission):
+        if not self._is_answered(request, timeout_s, admission, may_repeat=True):
             self._pool = pool
+            self._is_answered(request, timeout_s, admission, may_repeat=False)
 
-    def _is_answered(self, request: bytes, timeout_s: float, admission: Admission | None) -> bool:
+    def _is_answered(
+        self, request: bytes, timeout_s: float, admission: Admission | None, *, may_repeat: bool
+    ) -> bool:
         """Take a connection, send the request and read the head of the response.
 
         Return False if the server has closed an idle connection at the moment at which it was used again: a GET
-        request may be repeated then (RFC 9110 9.2.2, RFC 9112 9.3.1).
+        request may be repeated once then (RFC 9110 9.2.2, RFC 9112 9.3.1).
         """
         self._connection: Any = _taken(self._pool, admission)
         is_reused = self._connection.sock is not None
@@ -283,7 +286,7 @@ class HTTP1Exchange:
         except (RemoteDisconnected, ConnectionResetError):
             self.close()
             self.release()
-            if not is_reused:
+            if not (is_reused and may_repeat):
                 raise
         except BaseException:
             self.close()

@@ -96,7 +96,10 @@ def test_nobody_there_is_not_for_good(runs):
 
 @pytest.mark.parametrize("path", FAILURES)
 def test_within_a_crawl_it_is_tried_again_where_that_may_help(runs, path):
-    assert runs[0].asked.count(path) == FAILURES[path][3]
+    requests = FAILURES[path][3]
+    # A request over a kept connection is repeated at once, if the connection ends without a response.
+    most = 2 * requests if path == "/reset.jpg" else requests
+    assert requests <= runs[0].asked.count(path) <= most
 
 
 def test_nothing_that_failed_is_published(runs):

@@ -104,6 +104,14 @@ def test_the_pauses_grow_until_the_host_is_given_up(error, pauses):
     assert pauses_of(error, 20) == pauses
 
 
+def test_failures_of_another_kind_begin_another_row():
+    failures, now_s = HostFailures(("h", 80)), 0.0
+    for number in range(40):
+        fail(failures, (REFUSED, LIMITED, unavailable(502))[number % 3], now_s)
+        now_s += failures.wait_s(now_s)
+    assert failures.error is None
+
+
 @pytest.mark.parametrize("error", [REFUSED, LIMITED])
 def test_without_retries_the_first_failure_counts(error):
     assert pauses_of(error, 3, Steady(times=0)) == [None]
