@@ -99,7 +99,7 @@ class AsyncFetch:
     async def take(self, requests: Sequence[FileRequest]) -> None:
         """Fetch files of a list without waiting for their results. Return when there is room for more files."""
         self._add([request for request in requests if self._crawl.failure(request.key) is None])
-        while len(self._files) > MOST_PENDING and not self._is_broken:
+        while not (self._is_broken or self._files.has_room(MOST_PENDING)):
             await self._next_change()
 
     async def drain(self) -> None:

@@ -55,6 +55,10 @@ class HostSubqueue:
         self._in_flight = 0  # batches
         self._begun = 0  # number of its last batch
 
+    def __len__(self) -> int:
+        """Return the number of files that wait."""
+        return len(self._waiting)
+
     @property
     def turn(self) -> tuple[int, int]:
         """The sort key of the line: fewest batches in flight first, then the longest time since its last batch."""
@@ -146,6 +150,10 @@ class HostQueue:
         self._lines: dict[str, HostSubqueue] = {}  # by kind
         self._in_flight = 0
         self._begun = 0  # batches
+
+    def __len__(self) -> int:
+        """Return the number of files that wait."""
+        return sum(map(len, self._lines.values()))
 
     @property
     def is_idle(self) -> bool:

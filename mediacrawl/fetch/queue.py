@@ -58,6 +58,7 @@ _RESPONSES = (
     *(Fetched, HttpStatusError, ConnectionLost, InvalidResponse, RedirectRefused),
     *(WrongContent, TooLarge, DigestMismatch),
 )
+_MOST_PAUSED = 20_000  # files that wait for hosts that fail, and take no room of others: limits memory
 _MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown
 
 
@@ -142,6 +143,7 @@ class FetchQueue:
         self._free_files = most_open
         self._backoff = backoff or Backoff()
         self._failing = failing or FailingHosts()
+        self._failing_queues: dict[str, HostQueue] = {}
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
@@ -163,6 +165,17 @@ class FetchQueue:
     def __len__(self) -> int:
         """Return the number of files that have no result yet."""
         return len(self._pending)
+
+    def has_room(self, most_pending: int) -> bool:
+        """Return whether more files may be added, so that fewer than about `most_pending` have no result.
+
+        Files that wait for a host that fails do not count: a list that begins with a dead host goes on.
+        """
+        if len(self._pending) < most_pending:
+            return True
+        self._failing_queues = {name: host for name, host in self._failing_queues.items() if host.failures.is_failing}
+        paused = sum(map(len, self._failing_queues.values()))
+        return len(self._pending) - min(paused, _MOST_PAUSED) < most_pending
 
     def __contains__(self, key: str) -> bool:
         """Return whether a file has no result yet."""
@@ -263,6 +276,7 @@ class FetchQueue:
             self._end_failed(request, error)
         elif is_paused and failures is batch.host.failures:
             batch.host.append(now_s, batch.line.kind, again)  # at the end: another file is tried first
+            self._failing_queues[batch.host.name] = batch.host
         else:
             wait_s = failures.pause_s(now_s) if is_paused else self._backoff.delay_s(again.tries)
             self._times.add(now_s + wait_s, again)

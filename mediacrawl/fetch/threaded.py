@@ -183,12 +183,12 @@ class ThreadedFetch:
     @property
     def _may_take(self) -> bool:
         """Whether a block has been read, and memory has room for its files."""
-        return len(self._files) < _MOST_PENDING and not self._blocks.empty()
+        return not self._blocks.empty() and self._files.has_room(_MOST_PENDING)
 
     def _take_blocks(self) -> None:
         taken: list[FileRequest] = []
         with suppress(queue.Empty):
-            while len(self._files) + len(taken) < _MOST_PENDING and len(taken) < _MOST_AT_ONCE:
+            while len(taken) < _MOST_AT_ONCE and self._files.has_room(_MOST_PENDING - len(taken)):
                 for line in self._blocks.get_nowait():
                     if isinstance(line, InvalidLine):
                         self._report.count_wanted(1)

@@ -1,6 +1,8 @@
 """Hosts that fail: their files wait together, a single file is tried, and at last all of them fail."""
 
+import contextlib
 import math
+import socket
 import threading
 
 import pytest
@@ -483,3 +485,55 @@ def test_bytes_of_an_earlier_try_of_the_run_do_not_count_as_there_before(tmp_pat
     assert (result.status, result.saved_bytes) == (DOWNLOADED, 0)
     assert result.fetched_bytes >= 300_000
     assert RESUMED != DOWNLOADED
+
+
+def test_files_of_hosts_that_fail_take_no_room_of_others():
+    files = queue_of(per_host=1)
+    wanted(files, *pictures("h", 50), *pictures("good", 5))
+    assert (files.has_room(55), files.has_room(56)) == (False, True)
+    for batch in begin(files, 0.0):
+        if batch.host.name == "h:80":
+            files.fetched(batch, [REFUSED], 0.0)
+    assert (files.has_room(5), files.has_room(6)) == (False, True)
+
+
+@contextlib.contextmanager
+def silent_port():
+    """Accepts connections by the backlog, and answers nothing."""
+    with socket.create_server(("0.0.0.0", 0), backlog=1024) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_a_list_of_twenty_hosts_of_which_half_fail(tmp_path, transport):
+    """Five are dead, three silent, two answer 429 in bursts, and ten are good."""
+    lock, turns = threading.Lock(), {}
+
+    def limited(request):
+        with lock:
+            turn = turns[request.headers["host"]] = turns.get(request.headers["host"], 0) + 1
+        return Answer(429) if turn % 30 > 24 else Answer(200, [], b"x" * 99)
+
+    dead = dead_port("0.0.0.0")
+    with Origin("0.0.0.0") as origin, silent_port() as silent:
+        for number in range(20):
+            origin.add(f"/good/{number}.bin", bytes(99))
+            origin.on(f"/limited/{number}.bin", limited)
+        hosts = [f"127.0.7.{number}:{dead}/dead" for number in range(1, 6)]
+        hosts += [f"127.0.8.{number}:{silent}/silent" for number in range(1, 4)]
+        hosts += [f"127.0.9.{number}:{origin.port}/limited" for number in range(1, 3)]
+        hosts += [f"127.0.6.{number}:{origin.port}/good" for number in range(1, 11)]
+        urls = [f"http://{host}/{number}.bin" for host in hosts for number in range(20)]
+        results = bring(
+            tmp_path,
+            urls,
+            transport,
+            MEDIACRAWL_STALL_S="0.5",
+            MEDIACRAWL_RETRY_TIMES="2",
+            MEDIACRAWL_BACKOFF_MAX_S="5",
+        )
+    assert len(results) == 400
+    failed = {url for url, result in results.items() if result.status == FAILED}
+    assert failed == {url for url in urls if "/dead/" in url or "/silent/" in url}
+    given_up = {result.error.host for url, result in results.items() if url in failed}
+    assert given_up == {host.partition("/")[0] for host in hosts[:8]}
