@@ -1,9 +1,9 @@
 """The pace of good hosts beside dead and silent ones: `python -m benchmarks.hosts`.
 
-Each host has an address of its own on the loopback network and one small file. A dead host refuses connections, a silent
-one accepts them and answers nothing. The same list is fetched with and without those hosts, in turns. The pace is that
-of the good files: their number by the time from the start of the program to the end of the last of them, as nginx saw
-it. The program is stopped then: what it still tries is patience, not pace.
+Each host has an address of its own on the loopback network and one small file. A dead host refuses connections, a
+silent one accepts them and answers nothing. The same list is fetched with and without those hosts, in turns. The pace
+is that of the good files: their number by the time from the start of the program to the end of the last of them, as
+nginx saw it. The program is stopped then: what it still tries is patience, not pace.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks.harness import say
 from benchmarks.server import nginx_path
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--only", choices=FRONTS, action="append")
     parser.add_argument("--program", default=str(Path(sys.executable).with_name("mediacrawl")))
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="hosts-", dir="/dev/shm"))  # noqa: S108 - files in memory are wanted
+    folder = Path(tempfile.mkdtemp(prefix="hosts-", dir="/dev/shm"))  # files in memory
     try:
         with _silent_port() as silent, _nginx(folder) as port:
             lists = _lists(folder, options, port, silent)
@@ -91,15 +92,16 @@ def _compare(folder: Path, front: str, lists: dict[str, Path], options: argparse
     runs: dict[str, list[Run]] = {name: [] for name in lists}
     for number in range(options.rounds + 1):
         for name, file in lists.items():
-            run = _run(folder, [options.program, *(w.replace("LIST", str(file)) for w in FRONTS[front])], options.good)
+            argv = [options.program, *(word.replace("LIST", str(file)) for word in FRONTS[front])]
+            run = _run(folder, argv, options.good)
             if number:  # the first round does not count
                 runs[name].append(run)
     for name, series in runs.items():
         paces = ", ".join(f"{run.pace:.0f}" for run in series)
         peak = max(run.peak_descriptors for run in series), max(run.peak_bytes for run in series) // 2**20
-        print(f"{front} {name}: {paces} files/s; at most {peak[0]} descriptors, {peak[1]} MiB", flush=True)
+        say(f"{front} {name}: {paces} files/s; at most {peak[0]} descriptors, {peak[1]} MiB")
     ratios = [beside.pace / alone.pace for alone, beside in zip(runs["alone"], runs["beside"], strict=True)]
-    print(f"{front} beside/alone: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})", flush=True)
+    say(f"{front} beside/alone: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
 
 
 def _run(folder: Path, argv: list[str], good: int) -> Run:
@@ -138,10 +140,10 @@ def _used(pid: int) -> tuple[int, int]:
     pids = [pid]
     for one in pids:
         try:
-            descriptors += len(os.listdir(f"/proc/{one}/fd"))
+            descriptors += len(list(Path(f"/proc/{one}/fd").iterdir()))
             size_bytes += int(Path(f"/proc/{one}/statm").read_text(encoding="ascii").split()[1]) * 4096
-            for task in os.listdir(f"/proc/{one}/task"):
-                children = Path(f"/proc/{one}/task/{task}/children").read_text(encoding="ascii")
+            for task in Path(f"/proc/{one}/task").iterdir():
+                children = (task / "children").read_text(encoding="ascii")
                 pids += [int(child) for child in children.split()]
         except OSError:  # it has ended
             continue
@@ -157,7 +159,7 @@ def _lists(folder: Path, options: argparse.Namespace, port: int, silent: int) ->
     lists = {"alone": good, "beside": [*good, *bad]}
     files = {}
     for name, urls in lists.items():
-        random.Random(17).shuffle(urls)  # noqa: S311 - the same order each time
+        random.Random(17).shuffle(urls)  # the same order each time
         files[name] = folder / name
         files[name].write_text("".join(f"{url}\n" for url in urls), encoding="ascii")
     return files

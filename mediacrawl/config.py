@@ -276,7 +276,8 @@ RETRY_TIMES = Option(
     4,
     integer,
     _RETRIES,
-    "after so many in a row without a new byte a file fails for this run",
+    "after so many in a row without a new byte a file fails for this run; if the failures concern its host, all "
+    "files of the host do, see [hosts](hosts.md)",
     "retries",
 )
 BACKOFF_S = Option(

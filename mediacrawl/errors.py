@@ -125,7 +125,6 @@ class TransferError(MediacrawlError):
     took_s = 0.0
     saved_bytes: int | None = None
     fetched_bytes = 0
-    host: str | None = None
 
     def __init__(
         self,
@@ -134,8 +133,10 @@ class TransferError(MediacrawlError):
         *,
         http_status: int | None = None,
         retry_after_s: float | None = None,
+        host: str | None = None,
     ) -> None:
         self.url = redact_url(url)
+        self.host = host
         self.reason = reason
         self.http_status = http_status
         self.retry_after_s = retry_after_s
@@ -148,9 +149,7 @@ class TransferError(MediacrawlError):
     def of_host(self, host: str, url: str) -> TransferError:
         """Return the same error for a file at `url`, of a host that is given up because of this error."""
         wished = f"; it asked for a pause for {self.retry_after_s:.0f} s" if self.retry_after_s else ""
-        error = TransferError(url, f"{self.reason}{wished}", http_status=self.http_status)
-        error.host = host
-        return error
+        return TransferError(url, f"{self.reason}{wished}", http_status=self.http_status, host=host)
 
 
 class UnsupportedURL(TransferError):

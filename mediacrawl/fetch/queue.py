@@ -78,7 +78,7 @@ class Write(NamedTuple):
     error: TransferError | None = None
 
 
-class HostPause(NamedTuple):
+class PauseOfHost(NamedTuple):
     """A pause of a host.
 
     Attributes:
@@ -160,7 +160,7 @@ class FetchQueue:
         self._steps: list[Step] = []
         self._met: list[FileRequest] = []
         self._unasked: list[tuple[FileRequest, str]] = []
-        self._pauses: list[HostPause] = []
+        self._pauses: list[PauseOfHost] = []
 
     def __len__(self) -> int:
         """Return the number of files that have no result yet."""
@@ -282,7 +282,7 @@ class FetchQueue:
             self._times.add(now_s + wait_s, again)
         if is_new and (pause_s := failures.pause_s(now_s)) > 0:
             site = "{}:{}".format(*failures.site)
-            self._pauses.append(HostPause(failures.site[0], site, error.reason, now_s + pause_s, limited))
+            self._pauses.append(PauseOfHost(failures.site[0], site, error.reason, now_s + pause_s, limited))
 
     def _give_up(self, request: FileRequest, failures: HostFailures) -> None:
         assert failures.error is not None
@@ -457,7 +457,7 @@ class FetchQueue:
         met, self._met = self._met, []
         return met
 
-    def take_pauses(self) -> list[HostPause]:
+    def take_pauses(self) -> list[PauseOfHost]:
         """Return the pauses that have begun since the last call."""
         pauses, self._pauses = self._pauses, []
         return pauses

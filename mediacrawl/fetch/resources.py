@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.config import Settings
     from mediacrawl.download.requester import MayFollow
-    from mediacrawl.fetch.queue import HostPause
+    from mediacrawl.fetch.queue import PauseOfHost
     from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store
     from mediacrawl.workers.processes import WorkerProcesses
@@ -96,7 +96,7 @@ class FetchResources:
         self.questions: BatchingWorker[str, Entry | None] = BatchingWorker("ledger-questions", self.archive.lookup)
         self.changes: BatchingWorker[Change, Entry] = BatchingWorker("ledger-changes", self._write)
 
-    def pause(self, pause: HostPause) -> None:
+    def pause(self, pause: PauseOfHost) -> None:
         """Let no process send a request to a host during a pause that concerns all."""
         if pause.concerns_all:
             self.downloader.pauses.pause_until(pause.host, pause.until_s)

@@ -35,16 +35,6 @@ class Recent:
         return is_new
 
 
-class FailedHost:
-    """A host that was given up in a run: the number of its files that failed, and the first of these."""
-
-    __slots__ = ("files", "first")
-
-    def __init__(self, first: str) -> None:
-        self.first = first
-        self.files = 0
-
-
 class RunStats:
     """Counts of one run. Memory is bounded: reasons are counted, and a few examples are kept.
 
@@ -67,7 +57,8 @@ class RunStats:
         self.known_failed = self.pages_failed = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
-        self.hosts: dict[tuple[str, str], FailedHost] = {}  # by host and reason
+        self.hosts: dict[tuple[str, str], str] = {}  # by host and reason: the line of the first file
+        self.files_of_hosts: Counter[tuple[str, str]] = Counter()
         self.fatal: MediacrawlError | None = None
         self.stopped = False
 
@@ -118,7 +109,8 @@ class RunStats:
         if host is None or (len(self.hosts) >= _REASONS and (host, reason) not in self.hosts):
             self._count_reason(url, reason)
         else:
-            self.hosts.setdefault((host, reason), FailedHost(f"{url}: {reason}")).files += 1
+            self.hosts.setdefault((host, reason), f"{url}: {reason}")
+            self.files_of_hosts[host, reason] += 1
 
     def count_page_failure(self, url: str, reason: str) -> None:
         """Count a page that could not be fetched, so that its links are unknown."""
@@ -142,13 +134,13 @@ class RunStats:
 
     def _lines_of_hosts(self) -> list[str]:
         """Return a line for each host that was given up; at most `_EXAMPLES`, then a line for all others."""
-        failed = sorted(self.hosts.items(), key=lambda item: -item[1].files)
+        failed = self.files_of_hosts.most_common()
         lines = [
-            f"  {of_host.first}" if of_host.files == 1 else f"  {of_host.files} files of {host}: {reason}"
-            for (host, reason), of_host in failed[:_EXAMPLES]
+            f"  {self.hosts[host, reason]}" if files == 1 else f"  {files} files of {host}: {reason}"
+            for (host, reason), files in failed[:_EXAMPLES]
         ]
         if others := failed[_EXAMPLES:]:
-            files = sum(of_host.files for _, of_host in others)
+            files = sum(files for _, files in others)
             lines.append(f"  {files} files of {len(others)} other hosts that failed")
         return lines
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
-    from mediacrawl.fetch.queue import FetchQueue, HostPause, Write
+    from mediacrawl.fetch.queue import FetchQueue, PauseOfHost, Write
     from mediacrawl.fetch.resources import FetchResources
     from mediacrawl.fetch.stats import RunStats
 
@@ -72,7 +72,7 @@ class ThreadedFetch:
         self._error: BaseException | None = None  # of the iterable of blocks
         self._writing = 0  # changes without an outcome
         self._invalid: list[FileResult] = []
-        self._pauses: dict[str, HostPause] = {}  # the last of each host
+        self._pauses: dict[str, PauseOfHost] = {}  # the last of each host
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
 
