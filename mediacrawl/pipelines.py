@@ -46,13 +46,13 @@ from mediacrawl.errors import (
     writable,
 )
 from mediacrawl.fetch.aio import AsyncFetch, Crawl
-from mediacrawl.fetch.filenames import key_of_url, preferred_path
+from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
 from mediacrawl.system.threads import start_thread
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Sequence
@@ -432,7 +432,7 @@ class MediaFilesPipeline(FilesPipeline):
     # Methods of Scrapy's media pipelines that a project may override
 
     def media_key(self, request: Request) -> str:
-        """Return the key of a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
+        """Return the key of a wanted file: `media_key` of the request's meta, of the spider, or the URL as it is sent."""
         key = request.meta.get("media_key")
         of_spider = getattr(self.crawler.spider, "media_key", None)
         if key is None and of_spider is not None:

@@ -8,8 +8,8 @@ from scrapy.exceptions import UsageError
 
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, redact_url
-from mediacrawl.fetch.filenames import key_of_url
 from mediacrawl.ledger.base import State
+from mediacrawl.urls import as_sent, key_of_url
 
 if TYPE_CHECKING:
     import argparse

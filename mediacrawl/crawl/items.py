@@ -14,10 +14,10 @@ from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.polite_dispatch import Carrier
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
-from mediacrawl.fetch.filenames import expected_type, is_canonical, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import list_entry
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, as_sent, is_plain, key_of_url
 
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
@@ -33,18 +33,29 @@ _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 
 
 def request_for(url: str) -> Request:
-    """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files."""
+    """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files.
+
+    The request has the URL in the form in which it is sent, where Scrapy would encode or drop more of it.
+    """
     try:
-        return Request(url, callback=NO_CALLBACK)
-    except (ValueError, TypeError):
+        sent = as_sent(url)
+        request = Request(sent, callback=NO_CALLBACK)
+        return request if request.url == sent else Request(sent, callback=NO_CALLBACK, meta={"verbatim_url": True})
+    except (ValueError, TypeError, AttributeError):
         return Request(f"about:invalid#{writable(redact_url(str(url)))}", callback=NO_CALLBACK)
 
 
 def plain_url(url: object) -> str | None:
-    """Return the URL as a request would have it; None if it is no http or https URL, or has credentials."""
-    if not isinstance(url, str) or Origin.of(url) is None or redact_url(url) != url:
+    """Return the URL as it is sent; None if it is no http or https URL, or has credentials."""
+    if not isinstance(url, str):
         return None
-    return url if is_canonical(url) else request_for(url).url
+    if is_plain(url):
+        return url if Origin.of(url) is not None else None
+    try:
+        sent = as_sent(url)
+    except ValueError:
+        return None
+    return sent if Origin.of(sent) is not None and redact_url(sent) == sent else None
 
 
 def without_credentials(request: Request) -> Request:

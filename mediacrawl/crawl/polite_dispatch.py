@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 ANSWERED_ELSEWHERE = "a downloader middleware answered, and not the network"
 # Meta that does not change a request: keys of mediacrawl, and keys that stock media pipelines set on each request.
-_PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
+_PLAIN_META = {"allow_offsite", "verbatim_url", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
 _SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than the rest
 _PER_REQUEST = (
     signals.request_reached_downloader,

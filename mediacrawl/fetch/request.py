@@ -10,10 +10,10 @@ from urllib.request import getproxies, proxy_bypass
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url
+from mediacrawl.errors import UsageProblem, redact_url, writable
+from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, as_sent, key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +95,7 @@ class FileRequest(NamedTuple):
         """Make the request for a URL, through the proxy that the environment names for it.
 
         Args:
-            url: http or https; may contain credentials.
+            url: http or https, as written; may contain credentials.
             headers: sent to the origin of `url`. If a redirect leads to another origin, secret headers are left out.
             digests: expected digests of the bytes.
             connections: number of connections for a large file; None leaves the number to the settings.
@@ -106,11 +106,12 @@ class FileRequest(NamedTuple):
 
         Raises:
             UsageProblem: `url` is not an http or https URL, or a header cannot be sent.
-            ValueError: the standard library cannot parse `url`.
+            ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
+        url, written = as_sent(url), url
         origin = Origin.of(url)
         if origin is None:
-            raise UsageProblem(f"{redact_url(url)}: not an http or https URL")
+            raise UsageProblem(f"{writable(redact_url(written))}: not an http or https URL")
         transfer = TransferRequest(
             key_of_url(url),
             url,
