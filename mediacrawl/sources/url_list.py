@@ -203,6 +203,8 @@ def _url(written: Any) -> str:
     """Return the URL of an entry as it is sent, with the bytes that the list has."""
     if not isinstance(written, str):
         raise ValueError("url is not a text")  # noqa: TRY004
+    if "\n" in written.strip() or "\r" in written.strip():
+        raise ValueError("a line break in the URL: perhaps a quote is not closed")
     try:
         url = as_sent(written)
     except UnicodeEncodeError:

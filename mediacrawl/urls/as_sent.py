@@ -32,6 +32,7 @@ _INSIDE = str.maketrans("", "", "\t\n\r")
 # WHATWG URL, "path percent-encode set" and "query percent-encode set".
 _ENCODED_IN_PATH = re.compile(r"[^!$-;=@-\[\]_a-z|~]+")
 _ENCODED_IN_QUERY = re.compile(r"[^!$-;=?-~]+")
+_ENCODED_IN_USERINFO = re.compile(r"[^!-~]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # as the `surrogateescape` error handler decodes it
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+")
 
@@ -198,6 +199,7 @@ def _escapes(encoding: str, match: re.Match[str]) -> str:
 def _authority_as_sent(authority: str) -> str:
     userinfo, at, host = authority.rpartition("@")
     name, colon, port = host.partition(":") if "[" not in host else (host, "", "")
+    userinfo = _encode(_ENCODED_IN_USERINFO, userinfo)
     return f"{userinfo}{at}{name.lower() if name.isascii() else _a_labels(name)}{colon}{port}"
 
 
