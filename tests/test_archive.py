@@ -21,7 +21,7 @@ from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.parts import PartFile
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFile, PartRecord
 from mediacrawl.store.safe_paths import fold
 
 STEPS = [
@@ -251,6 +251,82 @@ def test_many_keys_are_one_question(archive):
     with Statements(archive) as statements:
         assert all(archive.lookup([f"k{n}" for n in range(300)]))
     assert len(statements) == 1
+
+
+# Keys of earlier versions
+
+A, B = "http://h/a?y=2&x=1", "http://h/a?x=1&y=2"  # the former key of both is B
+C, C_BEFORE = "http://h/%7Ec.jpg", "http://h/~c.jpg"
+
+
+def publish_as_before(archive, key, url, body=b"bytes"):
+    archive.write([Publish(Entry(key, url, path="a.jpg"), fetch(archive, key, body))])
+
+
+def test_a_row_with_a_former_key_gets_the_key_of_its_url(archive):
+    publish_as_before(archive, C_BEFORE, C)
+    (row,) = archive.lookup([C], [C])
+    assert (row.key, row.state, row.path) == (C, State.DONE, "a.jpg")
+    assert archive.ledger.lookup([C, C_BEFORE]) == {C: row}
+    assert archive.lookup([C, C_BEFORE], [C, C_BEFORE]) == [row, None]
+
+
+@pytest.mark.parametrize("keys", [[A], [B], [A, B], [B, A]])
+def test_a_row_belongs_to_its_url_also_if_another_url_has_its_key_now(archive, keys):
+    publish_as_before(archive, B, A)
+    rows = archive.lookup(keys, keys)
+    assert [row and (row.key, row.url) for row in rows] == [(A, A) if key == A else None for key in keys]
+    assert archive.ledger.lookup([A, B]).keys() == {A}
+
+
+def test_a_former_part_is_gone_on_with_also_after_a_kill_between_part_and_row(archive):
+    for stop in (False, True):
+        url, old = (C, C_BEFORE) if not stop else (f"{C}?", f"{C_BEFORE}")
+        archive.write([RecordWanted(Entry(old, url))])
+        part = archive.store.parts.open(old)
+        part.begin(PartRecord(validators={"etag": '"1"'}, complete_length=10**6))
+        part.write_at(0, bytes(RECORDED_FROM_BYTES))
+        part.mark((0, RECORDED_FROM_BYTES))
+        part.close()
+        if stop:
+            archive.store.parts.change_key(old, url)
+        (row,) = archive.lookup([url], [url])
+        assert (row.key, row.state) == (url, State.PENDING)
+        with archive.store.parts.open(url) as part:
+            assert part.record.prefix == RECORDED_FROM_BYTES
+            part.discard()
+
+
+def test_a_former_row_that_is_in_use_stays_as_it_is(archive):
+    archive.write([RecordWanted(Entry(C_BEFORE, C))])
+    with archive.store.parts.open(C_BEFORE):
+        assert archive.lookup([C], [C]) == [None]
+    archive.ledger.claim(Entry(C_BEFORE, C, path="a.jpg", size_bytes=1))
+    assert archive.lookup([C], [C]) == [None]
+    archive.ledger.settle(C_BEFORE, State.PENDING, 1.0)
+    (row,) = archive.lookup([C], [C])
+    assert row.key == C
+
+
+@pytest.mark.parametrize("key", ["key", C_BEFORE, "http://h/a.jpg"])
+def test_a_key_that_is_not_made_from_the_url_stays(archive, key):
+    publish_as_before(archive, key, C)
+    (row,) = archive.lookup([key], [C])
+    assert row.key == key
+
+
+def test_rows_of_this_version_stay_in_one_question(archive):
+    urls = [f"http://h/{n}?b&a=%7e" for n in range(300)]
+    archive.write([RecordWanted(Entry(url, url)) for url in urls])
+    with Statements(archive) as statements:
+        assert all(archive.lookup(urls, urls))
+    assert len(statements) == 1
+    with Statements(archive) as statements:
+        assert not any(archive.lookup([f"{url}&c" for url in urls], [f"{url}&c" for url in urls]))
+    assert len(statements) == 2
+
+
+# Files that have changed
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_what_is_sent_can_stand_on_a_request_line_and_stays_as_it_is(url):
         ("http://☃.example/", "http://xn--n3h.example/"),
         # no URL that can be fetched
         ("http://evil.example\\@good.example/a b", "http://evil.example\\@good.example/a b"),
-        ("http://evil.example／@good.example/", "http://evil.example／@good.example/"),
+        ("http://evil.example／@good.example/", "http://evil.example%EF%BC%8F@good.example/"),
         ("http://evil.example／good/", "http://evil.example／good/"),
         ("ftp://h/a b", "ftp://h/a b"),
         ("http:///a b", "http:///a b"),

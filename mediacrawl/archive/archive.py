@@ -22,9 +22,10 @@ from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, numbered, safe_relative_path
+from mediacrawl.urls import former_key_of_url, is_row_of, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
@@ -72,21 +73,75 @@ class Archive:
         self.store.parts.close()
         self.ledger.close()
 
-    def lookup(self, keys: Sequence[str]) -> list[Entry | None]:
+    def lookup(self, keys: Sequence[str], urls: Sequence[str] = ()) -> list[Entry | None]:
         """Return the rows of these keys, None for a key without a row.
+
+        `urls` are the URLs of these keys. With them, rows that an earlier version has made are found, see
+        `adopt_former`.
 
         If a file is gone, or has another size, its row is no longer done. A file of another size is moved into the
         quarantine, as it may take long until the complete file replaces it.
 
         The cost is one query of the ledger and one stat for each finished file; no file is read.
         """
-        found = self.ledger.lookup(keys)
+        found: Mapping[str, Entry] = self.ledger.lookup(keys)
+        if urls:
+            found = self.adopt_former(keys, urls, found)
         lost = [entry for entry in found.values() if entry.state == State.DONE and not self._is_there(entry)]
         if lost:
-            for entry in lost:
-                del found[entry.key]
-            found |= self._mark_missing(lost)
+            found = {key: entry for key, entry in found.items() if entry not in lost} | self._mark_missing(lost)
         return [found.get(key) for key in keys]
+
+    def adopt_former(
+        self, keys: Sequence[str], urls: Sequence[str], found: Mapping[str, Entry]
+    ) -> Mapping[str, Entry]:
+        """Give the rows of these URLs that have a former key, and their parts, the keys that they have now.
+
+        Several URLs may have the same former key. The row with that key belongs to the URL that it contains, which
+        may be another one than its key says.
+
+        Args:
+            keys: the keys that are looked up.
+            urls: the URL of each key.
+            found: the rows with these keys.
+
+        Returns:
+            `found` after the changes.
+        """
+        former = {}  # key by former key
+        others = {}  # former keys of keys without a row
+        for key, url in zip(keys, urls, strict=True):
+            entry = found.get(key)
+            if (entry is not None and entry.url == key) or key_of_url(url) != key:
+                continue  # as mostly; or the key is not made from the URL
+            if entry is None:
+                if (old := former_key_of_url(url)) != key:
+                    others[key] = old
+            elif (own := key_of_url(entry.url)) != key and former_key_of_url(entry.url) == key:
+                former[key] = own
+        rows = self.ledger.lookup(list(others.values())) if others else {}
+        for key, old in others.items():
+            if old in rows and is_row_of(key, rows[old].url):
+                former[old] = key
+        return self._with_new_keys(former, found) if former else found
+
+    def _with_new_keys(self, former: Mapping[str, str], found: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Change keys, and return `found` with the changed rows. What another process uses now stays as it is.
+
+        A crash may leave a part with its new key, and its row with the former one: the next lookup changes the row.
+        """
+        changed = dict(found)
+        with self.ledger.transaction():
+            rows = self.ledger.lookup([*former, *former.values()])
+            for old, key in former.items():
+                if old not in rows or key in rows or rows[old].state == State.PUBLISHING:
+                    continue
+                with suppress(PartInUse):
+                    self.store.parts.change_key(old, key)
+                    self.ledger.change_key(old, key)
+                    changed.pop(old, None)
+                    changed[key] = rows[old]._replace(key=key)
+        return changed
 
     def _mark_missing(self, entries: Sequence[Entry]) -> dict[str, Entry]:
         """Mark rows as no longer done. Rows that another process has published or deleted meanwhile stay as they are.

@@ -49,7 +49,9 @@ class Command(StoreCommand):
     def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
         found = []
         for url in urls:
-            entry = archive.ledger.find(redact_url(url), key_of_url(url))
+            key = key_of_url(url)
+            archive.lookup([key], [redact_url(url)])  # gives a row of an earlier version its present key
+            entry = archive.ledger.find(redact_url(url), key, as_sent(redact_url(url)))
             if entry is None:
                 self._say_unknown([url])
             else:

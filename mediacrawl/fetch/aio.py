@@ -13,6 +13,7 @@ from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferE
 from mediacrawl.fetch.queue import Step
 from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
 from mediacrawl.ledger.base import Entry
+from mediacrawl.urls import former_key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -259,20 +260,20 @@ class AsyncFetch:
         self._report_contention()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
-        keys = [request.key for request in requests]
-        if self._are_new(keys):
-            self._files.looked_up(requests, [None] * len(keys), time.time(), now_s)
+        if self._are_new(requests):
+            self._files.looked_up(requests, [None] * len(requests), time.time(), now_s)
         else:
-            self._begin(self._ask(requests, keys))
+            self._begin(self._ask(requests))
 
-    def _are_new(self, keys: list[str]) -> bool:
+    def _are_new(self, requests: Sequence[FileRequest]) -> bool:
         """Return whether the ledger has no row for any of the files of a page; False if that is not known.
 
         The ledger is read on the event loop while each lookup takes less than `_AT_ONCE_S`: waking a thread takes
         longer than a usual lookup.
         """
-        if not self._asks_at_once or len(keys) > _ASKED_AT_ONCE:
+        if not self._asks_at_once or len(requests) > _ASKED_AT_ONCE:
             return False
+        keys = list({key for request in requests for key in (request.key, former_key_of_url(request.url))})
         began_s = self._loop.time()
         try:
             return not self._resources.archive.ledger.knows_any(keys)
@@ -281,8 +282,8 @@ class AsyncFetch:
         finally:
             self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
 
-    async def _ask(self, requests: Sequence[FileRequest], keys: Sequence[str]) -> None:
-        rows = await self._rows(keys)
+    async def _ask(self, requests: Sequence[FileRequest]) -> None:
+        rows = await self._rows(requests)
         known = [
             (request, row) for request, row in zip(requests, rows, strict=True) if not isinstance(row, Exception)
         ]
@@ -293,11 +294,11 @@ class AsyncFetch:
             [request for request, _ in known], [row for _, row in known], time.time(), self._loop.time()
         )
 
-    async def _rows(self, keys: Sequence[str]) -> list[Entry | Exception | None]:
+    async def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | Exception | None]:
         try:
-            return await asyncio.wrap_future(self._resources.questions.submit_all(keys))
+            return await asyncio.wrap_future(self._resources.questions.submit_all(requests))
         except (CancelledError, asyncio.CancelledError):  # the crawl was closed
-            return [Interrupted("closed")] * len(keys)
+            return [Interrupted("closed")] * len(requests)
 
     def _come_to_nothing(self, request: FileRequest, error: Exception) -> None:
         """Interrupt or fail a file because its ledger row could not be read."""
@@ -327,7 +328,7 @@ class AsyncFetch:
 
     async def _send(self, batch: Batch) -> None:
         if batch.is_contended:
-            rows = await self._rows([request.key for request in batch.requests])
+            rows = await self._rows(batch.requests)
             known = [row for row in rows if not isinstance(row, Exception)]
             if len(known) == len(rows):  # otherwise the batch is sent as it is
                 batch = self._files.confirmed(batch, known, time.time())
