@@ -13,25 +13,26 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
+from mediacrawl.archive.changes import Change, Failure, Link, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.errors import MachineError, MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
-from mediacrawl.store.safe_paths import fold, numbered, safe_relative_path
+from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
 from mediacrawl.urls import former_key_of_url, is_row_of, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
+_VERSION = ("size_bytes", "sha256", "validators", "content_type", "http_status")  # columns
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cause a million queries
 
 
@@ -200,22 +201,44 @@ class Archive:
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits in total. Return for each change its row, or its error."""
         now = self._clock()
+        present = self._present_links(changes)
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
             self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
             self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
-            claimed = self._claims([change for change in changes if isinstance(change, Publish)])
-            claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
-        results, folders = self._rename(changes, claims)
+            named = [n for n, change in enumerate(changes) if isinstance(change, Publish | Link) and n not in present]
+            claims = dict(zip(named, self._claims([cast("Publish | Link", changes[n]) for n in named]), strict=True))
+        rows = claims | present
+        results, folders = self._rename(changes, [rows.get(n, c.entry) for n, c in enumerate(changes)], claims)
         if folders:
             self.store.sync(folders)
             self.store.at_step("ledger-done")
             with self.ledger.transaction():
-                done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
+                done = [results[n] for n in named]
                 self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
             self._forget_parts(changes, results)
         return results
+
+    def _present_links(self, changes: Sequence[Change]) -> dict[int, Entry]:
+        """Return the rows of second names that need no change, by the position of the change.
+
+        The file has the name already, or is the only one that could have it: the name is taken, and the file has the
+        name with a number.
+        """
+        links = {n: change for n, change in enumerate(changes) if isinstance(change, Link)}
+        rows = self.ledger.lookup([link.entry.key for link in links.values()]) if links else {}
+        present: dict[int, Entry] = {}
+        for n, (entry, source) in links.items():
+            row = rows.get(entry.key)
+            if row is not None and row.state == State.DONE and _facts(row) == _facts(source) and self._is_there(row):
+                present[n] = row
+            elif row is None or row.path is None:
+                path = safe_relative_path(entry.path or "file")
+                is_taken = self.ledger.owner_of(path) is not None or self.store.taken(path)
+                if is_taken and is_numbered(source.path or "", path):
+                    present[n] = source
+        return present
 
     def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
         recorded = False
@@ -260,7 +283,7 @@ class Archive:
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
 
-    def _claims(self, publishes: Sequence[Publish]) -> Iterator[Entry]:
+    def _claims(self, publishes: Sequence[Publish | Link]) -> Iterator[Entry]:
         """Claim a path in the ledger for each change, with a few queries in total. Return the claimed rows."""
         paths = self._paths([change.entry for change in publishes])
         claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
@@ -288,15 +311,20 @@ class Archive:
                 return path
         return numbered(preferred, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
 
-    def _rename(self, changes: Sequence[Change], claims: Iterable[Entry]) -> tuple[list[Entry | Exception], set[str]]:
+    def _rename(
+        self, changes: Sequence[Change], entries: Iterable[Entry], named: Collection[int]
+    ) -> tuple[list[Entry | Exception], set[str]]:
+        """Give files their names, at the positions `named`. Return the results of all changes, and changed folders."""
         results: list[Entry | Exception] = []
         folders: set[str] = set()
-        for change, entry in zip(changes, claims, strict=True):
+        for n, (change, entry) in enumerate(zip(changes, entries, strict=True)):
             try:
                 if isinstance(change, Publish):
                     assert change.fetched.part is not None
                     assert entry.path is not None
                     folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
+                elif isinstance(change, Link) and n in named:
+                    folders.add(self.store.link(change.source.path or "", entry.path or ""))
                 results.append(entry)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, State.PENDING, self._clock())
@@ -304,7 +332,15 @@ class Archive:
         return results, folders
 
 
-def _claimed(change: Publish, path: str) -> Entry:
+def _facts(entry: Entry) -> tuple[object, ...]:
+    """Return the facts of a row that two names of one version have in common."""
+    return tuple(getattr(entry, name) for name in _VERSION)
+
+
+def _claimed(change: Publish | Link, path: str) -> Entry:
+    if isinstance(change, Link):
+        facts = {name: getattr(change.source, name) for name in _VERSION}
+        return change.entry._replace(path=path, state=State.DONE, **facts)
     fetched = change.fetched
     return change.entry._replace(
         path=path,

@@ -96,21 +96,24 @@ def says_more(adapter: ItemAdapter) -> bool:
 def file_request_of(request: Request, key: str | Exception, *, allow_redirects: bool, batchable: bool) -> FileRequest:
     """Return the file request for a request of Scrapy; `key` is its media key, or the error that prevented one."""
     problem = key if isinstance(key, Exception) else None
+    filename = request.meta.get("media_filename")
+    if isinstance(key, str) and filename:
+        key = key.removesuffix(f"#{filename}")  # a retry of a second name, see `FileRequest.identity`
     transfer = TransferRequest(
         request.url if isinstance(key, Exception) else key,
         request.url,
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
-        name=request.meta.get("media_filename") or name_in_url(request.url),
+        name=filename or name_in_url(request.url),
         digests=_digests(request),
         allow_redirects=allow_redirects,
-        expected_type=expected_type(request.url, request.meta.get("media_filename")),
+        expected_type=expected_type(request.url, filename),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
         timeout_s=request.meta.get("download_timeout"),
     )
     return FileRequest(
         transfer,
-        filename=request.meta.get("media_filename"),
+        filename=filename,
         page=request.meta.get("media_page"),
         options=list_entry.kept_of(_facts(request)),
         owner=request.meta.get("media_owner"),

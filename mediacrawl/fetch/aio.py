@@ -68,7 +68,7 @@ class AsyncFetch:
         self._crawl = crawl
         self._loop = asyncio.get_running_loop()
         self._asks_at_once = True
-        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: the next step or the result of a file
+        self._futures: dict[str, asyncio.Future[Any]] = {}  # by identity: the next step or the result of a file
         self._is_due = False
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -85,13 +85,13 @@ class AsyncFetch:
         futures = []
         new = []
         for request in requests:
-            future = self._futures.get(request.key)
+            future = self._futures.get(request.identity)
             if future is None:
                 future = self._loop.create_future()
                 if request.key not in self._files and (reason := self._crawl.failure(request.key)) is not None:
                     future.set_result(FileResult.of_failure(request, reason))
                 else:
-                    self._futures[request.key] = future
+                    self._futures[request.identity] = future
                     new.append(request)
             futures.append(future)
         self._add(new)
@@ -160,6 +160,16 @@ class AsyncFetch:
             return step
         raise _error_of(step)
 
+    async def link(self, request: FileRequest, entry: Entry, path: str) -> FileResult:
+        """Give the published file of a row also the name `path`, which the request wants."""
+        if (future := self._futures.get(request.identity)) is not None:
+            await asyncio.wait([future])
+            return await self.link(request, entry, path)
+        self._files.link(request, entry, path)
+        result = await self._next_step(request.identity)
+        assert isinstance(result, FileResult)
+        return result
+
     def fail(self, request: FileRequest, error: TransferError) -> asyncio.Task[FileResult]:
         """Record why a file cannot be fetched. The task returns its result."""
         return self._begin(self._fail(request._replace(until=WRITTEN), error))
@@ -173,7 +183,7 @@ class AsyncFetch:
     async def _fail(self, request: FileRequest, error: TransferError) -> FileResult:
         await self._until_through(request.key)
         self._files.fail(request, error)
-        result = await self._next_step(request.key)
+        result = await self._next_step(request.identity)
         assert isinstance(result, FileResult)
         return result
 
@@ -215,9 +225,9 @@ class AsyncFetch:
         wanted = []
         try:
             for request in requests:
-                if (refusal := self._crawl.refusal(request)) is None:
+                if request.key in self._files or (refusal := self._crawl.refusal(request)) is None:
                     wanted.append(request)
-                elif request.key not in self._files:
+                else:
                     self._crawl.want(1)
                     self._files.fail(request, refusal)
             self._crawl.want(self._files.add(wanted))
@@ -378,7 +388,7 @@ class AsyncFetch:
             logger.exception("The statistics have raised: %d files may be missing there", len(results))
         for result in results:
             assert result.request is not None
-            future = self._futures.pop(result.request.key, None)
+            future = self._futures.pop(result.request.identity, None)
             if future is not None and not future.done():
                 future.set_result(result)
 

@@ -130,6 +130,15 @@ class FileRequest(NamedTuple):
         return self.transfer.key
 
     @property
+    def identity(self) -> str:
+        """The key; with the name, if a name is prescribed: a file has one row for each of its names.
+
+        While a project's own methods handle the file, these methods decide its name.
+        """
+        name = self.path or self.filename
+        return f"{self.key}#{name}" if name and self.until == WRITTEN else self.key
+
+    @property
     def url(self) -> str:
         """The URL without credentials."""
         return redact_url(self.transfer.url)
@@ -188,6 +197,11 @@ class FileResult(NamedTuple):
     def of_present(cls, request: FileRequest, entry: Entry) -> FileResult:
         """Return the result of a file that is present and up to date."""
         return cls(request.url, UPTODATE, entry, request=request)
+
+    def of_same_file(self, request: FileRequest) -> FileResult:
+        """Return the result of another request for the same file."""
+        status = UPTODATE if self.entry is not None else self.status
+        return FileResult(request.url, status, self.entry, self.reason, self.error, request=request)
 
     @property
     def is_known_failure(self) -> bool:

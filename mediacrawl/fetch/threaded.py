@@ -64,7 +64,7 @@ class ThreadedFetch:
         self._resources = resources
         self._files = files
         self._report = report
-        self._seen = Recent()  # keys
+        self._seen = Recent()  # identities
         self._blocks: queue.Queue[Block] = queue.Queue(_MOST_BLOCKS)
         self._is_reading = True
         self._is_closed = False
@@ -181,7 +181,7 @@ class ThreadedFetch:
                     if isinstance(line, InvalidLine):
                         self._report.count_wanted(1)
                         self._invalid.append(FileResult(line.where, FAILED, reason=line.why))
-                    elif self._seen.add(line.key):
+                    elif self._seen.add(line.identity):
                         taken.append(line)
         if taken:
             self._report.count_wanted(self._files.add(taken))
