@@ -443,7 +443,7 @@ class MediaFilesPipeline(FilesPipeline):
     # Methods of Scrapy's media pipelines that a project may override
 
     def media_key(self, request: Request) -> str:
-        """Return the key of a wanted file: `media_key` of the request's meta, of the spider, or the URL as it is sent."""
+        """Return the key of a wanted file: `media_key` of the request's meta or of the spider, or the URL as sent."""
         key = request.meta.get("media_key")
         of_spider = getattr(self.crawler.spider, "media_key", None)
         if key is None and of_spider is not None:

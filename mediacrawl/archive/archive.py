@@ -121,9 +121,7 @@ class Archive:
             elif (own := key_of_url(entry.url)) != key and former_key_of_url(entry.url) == key:
                 former[key] = own
         rows = self.ledger.lookup(list(others.values())) if others else {}
-        for key, old in others.items():
-            if old in rows and is_row_of(key, rows[old].url):
-                former[old] = key
+        former |= {old: key for key, old in others.items() if old in rows and is_row_of(key, rows[old].url)}
         return self._with_new_keys(former, found) if former else found
 
     def _with_new_keys(self, former: Mapping[str, str], found: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -314,7 +312,7 @@ class Archive:
     def _rename(
         self, changes: Sequence[Change], entries: Iterable[Entry], named: Collection[int]
     ) -> tuple[list[Entry | Exception], set[str]]:
-        """Give files their names, at the positions `named`. Return the results of all changes, and changed folders."""
+        """Give files their names, at the positions `named`. Return the result of each change, and the folders."""
         results: list[Entry | Exception] = []
         folders: set[str] = set()
         for n, (change, entry) in enumerate(zip(changes, entries, strict=True)):

@@ -43,16 +43,19 @@ class Command(StoreCommand):
             if opts.missing:
                 self._forget(archive, list(_missing(archive)), files=opts.files)
             for url in args:
-                if not any([self._forget(archive, [entry], files=opts.files) for entry in _rows_of(archive, url)]):
+                is_known = False
+                for entry in _rows_of(archive, url):
+                    self._forget(archive, [entry], files=opts.files)
+                    is_known = True
+                if not is_known:
                     self._say_unknown([url])
 
     @staticmethod
-    def _forget(archive: Archive, entries: list[Entry], *, files: bool) -> bool:
+    def _forget(archive: Archive, entries: list[Entry], *, files: bool) -> None:
         archive.forget([entry.key for entry in entries], files=files)
         for entry in entries:
             stays = entry.path and not files and archive.store.size(entry.path) is not None
             print(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else ""))
-        return bool(entries)
 
     def _say_unknown(self, urls: list[str]) -> None:
         for url in urls:

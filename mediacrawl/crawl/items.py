@@ -11,7 +11,7 @@ from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 
 from mediacrawl.crawl.context import headers_of
-from mediacrawl.crawl.polite_dispatch import Carrier
+from mediacrawl.crawl.polite_dispatch import Carrier, request_as_sent
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url
@@ -35,12 +35,10 @@ _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 def request_for(url: str) -> Request:
     """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files.
 
-    The request has the URL in the form in which it is sent, where Scrapy would encode or drop more of it.
+    The request has the URL in the form in which it is sent.
     """
     try:
-        sent = as_sent(url)
-        request = Request(sent, callback=NO_CALLBACK)
-        return request if request.url == sent else Request(sent, callback=NO_CALLBACK, meta={"verbatim_url": True})
+        return request_as_sent(as_sent(url))
     except (ValueError, TypeError, AttributeError):
         return Request(f"about:invalid#{writable(redact_url(str(url)))}", callback=NO_CALLBACK)
 

@@ -473,8 +473,10 @@ class FetchQueue:
             self._record_failure(request, second, result.error)
 
     def _record_failure(self, request: FileRequest, second: Entry, error: TransferError) -> None:
-        facts = {"reason": error.reason, "http_status": error.http_status, "permanent": error.permanent}
-        self._writes.append(Write(request, Failure(second._replace(path=None, **facts)), error=error))
+        second = second._replace(
+            path=None, reason=error.reason, http_status=error.http_status, permanent=error.permanent
+        )
+        self._writes.append(Write(request, Failure(second), error=error))
 
     def _end_of(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
         batch.host.end(batch, outcomes)

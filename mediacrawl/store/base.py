@@ -72,7 +72,7 @@ class Store(Protocol):
         ...
 
     def link(self, name: str, new_name: str) -> str:
-        """Give a published file a second name, with the same bytes; return the folder that `sync` has to make durable.
+        """Give a published file a second name, with the same bytes; return the folder that is to be synced.
 
         A file with the new name is replaced, atomically. The second name is a hard link, or else a synced copy.
 

@@ -190,7 +190,9 @@ class LocalStore:
         except FileNotFoundError:
             raise PathConflict(f"{new_name}: {name}, which has the same bytes, is gone") from None
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise PathConflict(f"{new_name} cannot be a file's path: a part of it is a file, or it is a folder") from None
+            raise PathConflict(
+                f"{new_name} cannot be a file's path: a part of it is a file, or it is a folder"
+            ) from None
         except OSError as error:
             raise disk_error(error, target) from None
         return folder

@@ -764,7 +764,9 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, s
     parts = urlsplit(str(prepared.url))
     if parts.scheme not in {"http", "https"}:
         raise requests.exceptions.InvalidSchema(f"{parts.scheme}: is neither http nor https")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target_of(url)}", {_text(name): _text(value) for name, value in prepared.headers.items()}
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target_of(url)}", {
+        _text(name): _text(value) for name, value in prepared.headers.items()
+    }
 
 
 def _text(value: str | bytes) -> str:

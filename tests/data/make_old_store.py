@@ -58,7 +58,9 @@ def make_urls(python: str, commit: str) -> None:
         options = ["-s", "FILES_STORE=store", "-s", "MEDIACRAWL_PROCESSES=0"]
         crawl = [python, "-m", "mediacrawl", "crawl", "urllist", "-a", "file=crawl.txt"]
         subprocess.run([*crawl, *options], cwd=folder, env=env, check=True)
-        with subprocess.Popen([python, "-m", "mediacrawl", "get", "-i", "get.txt", *options], cwd=folder, env=env) as get:
+        with subprocess.Popen(
+            [python, "-m", "mediacrawl", "get", "-i", "get.txt", *options], cwd=folder, env=env
+        ) as get:
             origin.wait_for(lambda: origin.bytes_sent("/film.mp4") >= BIG_STOPS_AT)
             subprocess.run(["sleep", "2"], check=True)
             get.kill()

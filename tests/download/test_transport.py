@@ -8,8 +8,6 @@ import threading
 
 import pytest
 import requests
-from hypothesis import example, given
-from hypothesis import strategies as st
 from origin import (
     Pattern,
     chunked,
@@ -24,7 +22,6 @@ from origin import (
 )
 
 from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse, UnsupportedURL
-from mediacrawl.transport import requests_transport as transport_module
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 BODY = Pattern(700_000, 1)
