@@ -173,13 +173,10 @@ class Requester:
             raise RobotsForbidden(self._request.url, f"redirect to {redact_url(target)}: {why_not}")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
-        try:
-            # HTTP libraries decode header bytes as Latin-1. Servers send UTF-8; other bytes are sent as they came.
-            with suppress(UnicodeEncodeError):
-                location = location.encode("latin-1").decode("utf-8", "surrogateescape")
-            target = resolve(url, location)
-        except ValueError:
-            raise RedirectRefused(self._request.url, "redirect to something that is no URL") from None
+        # HTTP libraries decode header bytes as Latin-1. Servers send UTF-8; other bytes are sent as they came.
+        with suppress(UnicodeEncodeError):
+            location = location.encode("latin-1").decode("utf-8", "surrogateescape")
+        target = resolve(url, location)
         scheme = target.partition(":")[0].lower()
         if scheme not in DEFAULT_PORTS:
             raise RedirectRefused(

@@ -181,6 +181,9 @@ class _Target(threading.local):
 
     value: str | None = None
 
+    def set(self, target: str | None) -> None:
+        self.value = target
+
 
 _target = _Target()
 
@@ -188,11 +191,11 @@ _target = _Target()
 @contextmanager
 def sending(target: str) -> Iterator[None]:
     """Send the requests of the block with this target: `requests` and urllib3 would rewrite it."""
-    _target.value = target
+    _target.set(target)
     try:
         yield
     finally:
-        _target.value = None
+        _target.set(None)
 
 
 class _Watched:

@@ -459,7 +459,6 @@ class _CurlConnection:
         self.refused = ""
         self.proxy = ""
         self._headers: list[bytes] = []
-        self._target = ""
         self._timeout_s = 0.0
         self._due_at = _FOR_EVER
         self._poll = select.poll()
@@ -470,6 +469,7 @@ class _CurlConnection:
         self._poll.register(self._woken_fd, select.POLLIN)
         self._multi = _multi_handle(self._watch, self._schedule)
         self._easy = _easy_handle(verify)
+        self._target = _RequestTarget(self._easy)
         # Methods of lists, not of this class: no Python code runs for a line or a piece.
         self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
@@ -503,7 +503,7 @@ class _CurlConnection:
         self.body.clear()
         self.code, self.words, self.refused = 0, "", ""
         easy.setopt(pycurl.URL, url)
-        self._set_target(url, proxy)
+        self._target.set(url, self.origin, proxy)
         if headers != self._headers:
             easy.setopt(pycurl.HTTPHEADER, headers)
             self._headers = headers
@@ -516,20 +516,6 @@ class _CurlConnection:
         self._multi.add_handle(easy)
         self.is_over = False
         self._act(pycurl.SOCKET_TIMEOUT, 0)
-
-    def _set_target(self, url: str, proxy: str | None) -> None:
-        """Set the request target where libcurl would change the case of escapes, or drop an empty query.
-
-        pycurl cannot unset the option, so later requests of the handle have it, too.
-        """
-        target = url[len(self.origin) :]
-        if not self._target and "%" not in target and not target.endswith("?"):
-            return
-        if proxy and url.startswith("http:") and proxy.startswith("http"):
-            target = url  # absolute form, for a proxy that makes the request (RFC 9112 3.2.2)
-        if target != self._target:
-            self._target = target
-            self._easy.setopt(pycurl.REQUEST_TARGET, target)
 
     def step(self, until: float) -> None:
         """Wait for the network, a timer of libcurl or `wake`, and let libcurl process the events.
@@ -676,6 +662,25 @@ class _CurlConnection:
         except HostPaused:
             return int(pycurl.PREREQFUNC_ABORT)
         return int(pycurl.PREREQFUNC_OK)
+
+
+class _RequestTarget:
+    """The request target of a handle, set where libcurl would change the case of escapes, or drop an empty query."""
+
+    def __init__(self, easy: Any) -> None:
+        self._easy = easy
+        self._target = ""
+
+    def set(self, url: str, origin: str, proxy: str | None) -> None:
+        """Set the target for a URL. pycurl cannot unset the option, so later requests of the handle have it, too."""
+        target = url[len(origin) :]
+        if not self._target and "%" not in target and not target.endswith("?"):
+            return
+        if proxy and url.startswith("http:") and proxy.startswith("http"):
+            target = url  # absolute form, for a proxy that makes the request (RFC 9112 3.2.2)
+        if target != self._target:
+            self._target = target
+            self._easy.setopt(pycurl.REQUEST_TARGET, target)
 
 
 def _are_same(sock: socket.socket, fd: int) -> bool:
