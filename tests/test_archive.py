@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import Recording
 
-from mediacrawl.archive import Archive, Failure, Publish, RecordWanted, Unchanged, validators_of
+from mediacrawl.archive import Archive, Failure, Link, Publish, RecordWanted, Unchanged, validators_of
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
@@ -251,6 +251,76 @@ def test_many_keys_are_one_question(archive):
     with Statements(archive) as statements:
         assert all(archive.lookup([f"k{n}" for n in range(300)]))
     assert len(statements) == 1
+
+
+# Second names
+
+
+def second(archive, name, path=None, key="key"):
+    (source,) = archive.lookup([key])
+    link = Link(Entry(f"{key}#{name}", source.url, path=path or name), source)
+    return archive.write([link])[0]
+
+
+def test_a_second_name_is_a_row_and_a_link_and_is_made_once(archive, monkeypatch):
+    publish(archive, {"key": ("s/a.jpg", b"bytes")})
+    row = second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"s/a.jpg": b"bytes", "b.jpg": b"bytes"}
+    (known,) = archive.lookup([row.key])
+    assert (known.state, known.path, known.sha256) == (State.DONE, "b.jpg", sha256(b"bytes"))
+    monkeypatch.setattr(archive.store, "link", None)
+    assert second(archive, "b.jpg") == known
+
+
+def test_a_second_name_follows_a_newer_version_and_comes_back_when_it_is_gone(archive):
+    publish(archive, {"key": ("a.jpg", b"old")})
+    second(archive, "b.jpg")
+    publish(archive, {"key": ("a.jpg", b"newer")})
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"old"}
+    second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"newer"}
+    (archive.store.root / "b.jpg").unlink()
+    second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"newer"}
+
+
+def test_a_second_name_that_is_taken_gets_a_number_unless_the_first_name_is_that(archive):
+    publish(archive, {"other": ("b.jpg", b"other"), "key": ("a.jpg", b"bytes"), "numbered": ("b.jpg", b"bytes")})
+    assert second(archive, "b.jpg").path == "b-3.jpg"
+    assert second(archive, "b.jpg", key="numbered").path == "b-2.jpg"
+    assert on_disk(archive.store).keys() == {"a.jpg", "b.jpg", "b-2.jpg", "b-3.jpg"}
+
+
+def test_a_second_name_of_a_file_that_is_gone_is_an_error(archive):
+    publish(archive, {"key": ("a.jpg", b"bytes")})
+    (source,) = archive.lookup(["key"])
+    (archive.store.root / "a.jpg").unlink()
+    (error,) = archive.write([Link(Entry("key#b.jpg", "http://h/", path="b.jpg"), source)])
+    assert isinstance(error, PathConflict)
+    assert state_of(archive, "key#b.jpg") == State.PENDING
+
+
+@pytest.mark.parametrize("step", ["ledger-claim", "file-link", "folder-sync", "ledger-done"])
+def test_a_second_name_that_was_killed_on_the_way_is_made_by_the_next_run(tmp_path, step):
+    class Killed(BaseException):
+        pass
+
+    def die(reached):
+        if reached == step and armed:
+            raise Killed
+
+    armed = []
+    archive = Archive.open(LocalStore(tmp_path, at_step=die))
+    publish(archive, {"key": ("a.jpg", b"bytes")})
+    armed.append(1)
+    with pytest.raises(Killed):
+        second(archive, "b.jpg")
+    archive.close()
+    archive = Archive.open(LocalStore(tmp_path))
+    assert second(archive, "b.jpg").path == "b.jpg"
+    assert on_disk(archive.store) == {"a.jpg": b"bytes", "b.jpg": b"bytes"}
+    assert archive.ledger.counts()["done"] == 2
+    archive.close()
 
 
 # Keys of earlier versions
