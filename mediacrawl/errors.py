@@ -30,8 +30,12 @@ A message is one line for the user: the URL without its credentials, the expecte
 from __future__ import annotations
 
 import errno
+import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+# `urlunsplit` would drop an empty query, and so change the request target.
+_CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -44,6 +48,8 @@ def redact_url(url: str) -> str:
     """Return a URL without user name and password, as a log, a ledger column or a message may show it."""
     if "@" not in url:
         return url
+    if (found := _CREDENTIALS.match(url)) is not None:
+        return found[1] + url[found.end() :]
     try:
         parts = urlsplit(url)
     except ValueError:

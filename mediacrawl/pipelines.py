@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from itemadapter import ItemAdapter
@@ -46,16 +46,18 @@ from mediacrawl.errors import (
     writable,
 )
 from mediacrawl.fetch.aio import AsyncFetch, Crawl
-from mediacrawl.fetch.filenames import key_of_url, preferred_path
+from mediacrawl.fetch.filenames import preferred_path
+from mediacrawl.fetch.names import is_wished
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
+from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.system.threads import start_thread
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from os import PathLike
     from typing import Self
 
@@ -83,10 +85,12 @@ class _UnderWay(NamedTuple):
     Attributes:
         info: the result of the file; cancelled if its item was given up.
         counted: counts the results of the file.
+        filename: name that the item gives for the file; None if it gives none.
     """
 
     info: asyncio.Future[FileInfo]
     counted: CountedFile
+    filename: str | None
 
 
 class MediaFilesPipeline(FilesPipeline):
@@ -305,7 +309,8 @@ class MediaFilesPipeline(FilesPipeline):
         try:
             while (first := self._under_way.get(key)) is not None:
                 await asyncio.wait([first.info])
-                if not first.info.cancelled():  # if cancelled, this request fetches the file
+                # If it was cancelled, this request fetches the file.
+                if not (first.info.cancelled() or self._wants_another_name(request, first)):
                     self._context.report.count_wanted(-1)  # the file counts once
                     info_of_first: Any = first.info.result()
                     is_info = isinstance(info_of_first, dict)  # a project's methods may return any type
@@ -318,10 +323,16 @@ class MediaFilesPipeline(FilesPipeline):
                 raise
             return cast("FileInfo", errback(TwistedFailure()))
 
+    @staticmethod
+    def _wants_another_name(request: Request, first: _UnderWay) -> bool:
+        """Return whether the first request has succeeded, and this request prescribes another name for the file."""
+        filename = request.meta.get("media_filename")
+        return bool(filename) and filename != first.filename and first.info.exception() is None
+
     async def _fetch_shared(self, key: str, request: Request, info: MediaPipeline.SpiderInfo, item: Any) -> FileInfo:
         counted = self.result_counter.expect_result(request.url)
         shared: asyncio.Future[FileInfo] = asyncio.get_running_loop().create_future()
-        self._under_way[key] = _UnderWay(shared, counted)
+        self._under_way[key] = _UnderWay(shared, counted, request.meta.get("media_filename"))
         request.meta[COUNTED] = counted
         try:
             file_info = await self._fetch_counted(request, info, item, counted)
@@ -432,7 +443,7 @@ class MediaFilesPipeline(FilesPipeline):
     # Methods of Scrapy's media pipelines that a project may override
 
     def media_key(self, request: Request) -> str:
-        """Return the key of a wanted file: `media_key` of the request's meta, of the spider, or the canonical URL."""
+        """Return the key of a wanted file: `media_key` of the request's meta or of the spider, or the URL as sent."""
         key = request.meta.get("media_key")
         of_spider = getattr(self.crawler.spider, "media_key", None)
         if key is None and of_spider is not None:
@@ -468,8 +479,23 @@ class MediaFilesPipeline(FilesPipeline):
             raise MediaError(file.url, reason)
         if (refusal := refusal_of(file)) is not None:
             raise refusal
-        result = await self._noted(self.files.look_up(file), request, file.key)
+        named = partial(self.file_path, request, info=info, item=item)
+        result = await self._noted(self._named(self.files.look_up(file), file, named), request, file.key)
         return info_of(request.url, result) if result is not None else None
+
+    async def _named(
+        self, result: Coroutine[Any, Any, R], file: FileRequest, path_of: Callable[[], str], path: str = ""
+    ) -> R | FileResult:
+        """Return a result. If the file is present under another name than the item gives, it gets that name, too.
+
+        `path` is the path of a file that was fetched; for another file, `path_of` returns it.
+        """
+        found = await result
+        entry = found.entry if isinstance(found, FileResult) else None
+        if entry is None or not file.filename or (not path and is_wished(file.filename, entry)):
+            return found
+        path = safe_relative_path(str(path or path_of()))
+        return found if path == entry.path else await self.files.link(file, entry, path)
 
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None
@@ -481,10 +507,10 @@ class MediaFilesPipeline(FilesPipeline):
             file, fetched = request.meta[_FETCHED_KEY]
         except KeyError:
             raise TransferError(request.url, ANSWERED_ELSEWHERE) from None
-        path = "" if fetched.part is None else self.file_path(request, response=response, info=info, item=item)
-        return info_of(
-            request.url, await self._noted(self.files.publish(file, fetched, str(path)), request, file.key)
-        )
+        path_of = partial(self.file_path, request, response=response, info=info, item=item)
+        path = "" if fetched.part is None else str(path_of())
+        published = self._named(self.files.publish(file, fetched, path), file, path_of, path)
+        return info_of(request.url, await self._noted(published, request, file.key))
 
     def media_failed(self, failure: TwistedFailure, request: Request, info: MediaPipeline.SpiderInfo) -> NoReturn:
         """Note the reason of a failure in the ledger, the log and the report, and raise `MediaError`."""

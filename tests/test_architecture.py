@@ -62,7 +62,8 @@ OUTSIDE = {
     "lxml": {"extract"},
     "xtractmime": {"download.content_family"},
     "parsel": {"extract"},
-    "w3lib": {"extract", "fetch.filenames"} | SCRAPY_SIDE,
+    "w3lib": {"urls.former_keys"} | SCRAPY_SIDE,
+    "idna": {"urls.as_sent"},
     "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},
 }
 

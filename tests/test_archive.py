@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recording import Recording
 
-from mediacrawl.archive import Archive, Failure, Publish, RecordWanted, Unchanged, validators_of
+from mediacrawl.archive import Archive, Failure, Link, Publish, RecordWanted, Unchanged, validators_of
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable
 from mediacrawl.headers import ETag, Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.local import LocalStore
-from mediacrawl.store.parts import PartFile
+from mediacrawl.store.parts import RECORDED_FROM_BYTES, PartFile, PartRecord
 from mediacrawl.store.safe_paths import fold
 
 STEPS = [
@@ -251,6 +251,152 @@ def test_many_keys_are_one_question(archive):
     with Statements(archive) as statements:
         assert all(archive.lookup([f"k{n}" for n in range(300)]))
     assert len(statements) == 1
+
+
+# Second names
+
+
+def second(archive, name, path=None, key="key"):
+    (source,) = archive.lookup([key])
+    link = Link(Entry(f"{key}#{name}", source.url, path=path or name), source)
+    return archive.write([link])[0]
+
+
+def test_a_second_name_is_a_row_and_a_link_and_is_made_once(archive, monkeypatch):
+    publish(archive, {"key": ("s/a.jpg", b"bytes")})
+    row = second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"s/a.jpg": b"bytes", "b.jpg": b"bytes"}
+    (known,) = archive.lookup([row.key])
+    assert (known.state, known.path, known.sha256) == (State.DONE, "b.jpg", sha256(b"bytes"))
+    monkeypatch.setattr(archive.store, "link", None)
+    assert second(archive, "b.jpg") == known
+
+
+def test_a_second_name_follows_a_newer_version_and_comes_back_when_it_is_gone(archive):
+    publish(archive, {"key": ("a.jpg", b"old")})
+    second(archive, "b.jpg")
+    publish(archive, {"key": ("a.jpg", b"newer")})
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"old"}
+    second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"newer"}
+    (archive.store.root / "b.jpg").unlink()
+    second(archive, "b.jpg")
+    assert on_disk(archive.store) == {"a.jpg": b"newer", "b.jpg": b"newer"}
+
+
+def test_a_second_name_that_is_taken_gets_a_number_unless_the_first_name_is_that(archive):
+    publish(archive, {"other": ("b.jpg", b"other"), "key": ("a.jpg", b"bytes"), "numbered": ("b.jpg", b"bytes")})
+    assert second(archive, "b.jpg").path == "b-3.jpg"
+    assert second(archive, "b.jpg", key="numbered").path == "b-2.jpg"
+    assert on_disk(archive.store).keys() == {"a.jpg", "b.jpg", "b-2.jpg", "b-3.jpg"}
+
+
+def test_a_second_name_of_a_file_that_is_gone_is_an_error(archive):
+    publish(archive, {"key": ("a.jpg", b"bytes")})
+    (source,) = archive.lookup(["key"])
+    (archive.store.root / "a.jpg").unlink()
+    (error,) = archive.write([Link(Entry("key#b.jpg", "http://h/", path="b.jpg"), source)])
+    assert isinstance(error, PathConflict)
+    assert state_of(archive, "key#b.jpg") == State.PENDING
+
+
+@pytest.mark.parametrize("step", ["ledger-claim", "file-link", "folder-sync", "ledger-done"])
+def test_a_second_name_that_was_killed_on_the_way_is_made_by_the_next_run(tmp_path, step):
+    class Killed(BaseException):
+        pass
+
+    def die(reached):
+        if reached == step and armed:
+            raise Killed
+
+    armed = []
+    archive = Archive.open(LocalStore(tmp_path, at_step=die))
+    publish(archive, {"key": ("a.jpg", b"bytes")})
+    armed.append(1)
+    with pytest.raises(Killed):
+        second(archive, "b.jpg")
+    archive.close()
+    archive = Archive.open(LocalStore(tmp_path))
+    assert second(archive, "b.jpg").path == "b.jpg"
+    assert on_disk(archive.store) == {"a.jpg": b"bytes", "b.jpg": b"bytes"}
+    assert archive.ledger.counts()["done"] == 2
+    archive.close()
+
+
+# Keys of earlier versions
+
+A, B = "http://h/a?y=2&x=1", "http://h/a?x=1&y=2"  # the former key of both is B
+C, C_BEFORE = "http://h/%7Ec.jpg", "http://h/~c.jpg"
+
+
+def publish_as_before(archive, key, url, body=b"bytes"):
+    archive.write([Publish(Entry(key, url, path="a.jpg"), fetch(archive, key, body))])
+
+
+def test_a_row_with_a_former_key_gets_the_key_of_its_url(archive):
+    publish_as_before(archive, C_BEFORE, C)
+    (row,) = archive.lookup([C], [C])
+    assert (row.key, row.state, row.path) == (C, State.DONE, "a.jpg")
+    assert archive.ledger.lookup([C, C_BEFORE]) == {C: row}
+    assert archive.lookup([C, C_BEFORE], [C, C_BEFORE]) == [row, None]
+
+
+@pytest.mark.parametrize("keys", [[A], [B], [A, B], [B, A]])
+def test_a_row_belongs_to_its_url_also_if_another_url_has_its_key_now(archive, keys):
+    publish_as_before(archive, B, A)
+    rows = archive.lookup(keys, keys)
+    assert [row and (row.key, row.url) for row in rows] == [(A, A) if key == A else None for key in keys]
+    assert archive.ledger.lookup([A, B]).keys() == {A}
+
+
+def test_a_former_part_is_gone_on_with_also_after_a_kill_between_part_and_row(archive):
+    for stop in (False, True):
+        url, old = (C, C_BEFORE) if not stop else (f"{C}?", f"{C_BEFORE}")
+        archive.write([RecordWanted(Entry(old, url))])
+        part = archive.store.parts.open(old)
+        part.begin(PartRecord(validators={"etag": '"1"'}, complete_length=10**6))
+        part.write_at(0, bytes(RECORDED_FROM_BYTES))
+        part.mark((0, RECORDED_FROM_BYTES))
+        part.close()
+        if stop:
+            archive.store.parts.change_key(old, url)
+        (row,) = archive.lookup([url], [url])
+        assert (row.key, row.state) == (url, State.PENDING)
+        with archive.store.parts.open(url) as part:
+            assert part.record.prefix == RECORDED_FROM_BYTES
+            part.discard()
+
+
+def test_a_former_row_that_is_in_use_stays_as_it_is(archive):
+    archive.write([RecordWanted(Entry(C_BEFORE, C))])
+    with archive.store.parts.open(C_BEFORE):
+        assert archive.lookup([C], [C]) == [None]
+    archive.ledger.claim(Entry(C_BEFORE, C, path="a.jpg", size_bytes=1))
+    assert archive.lookup([C], [C]) == [None]
+    archive.ledger.settle(C_BEFORE, State.PENDING, 1.0)
+    (row,) = archive.lookup([C], [C])
+    assert row.key == C
+
+
+@pytest.mark.parametrize("key", ["key", C_BEFORE, "http://h/a.jpg"])
+def test_a_key_that_is_not_made_from_the_url_stays(archive, key):
+    publish_as_before(archive, key, C)
+    (row,) = archive.lookup([key], [C])
+    assert row.key == key
+
+
+def test_rows_of_this_version_stay_in_one_question(archive):
+    urls = [f"http://h/{n}?b&a=%7e" for n in range(300)]
+    archive.write([RecordWanted(Entry(url, url)) for url in urls])
+    with Statements(archive) as statements:
+        assert all(archive.lookup(urls, urls))
+    assert len(statements) == 1
+    with Statements(archive) as statements:
+        assert not any(archive.lookup([f"{url}&c" for url in urls], [f"{url}&c" for url in urls]))
+    assert len(statements) == 2
+
+
+# Files that have changed
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from crawling import files_in, run, sha256
-from old_site import BIG, BIG_STOPS_AT, HOST, PICTURES, serve
+from old_site import BIG, BIG_STOPS_AT, FILM, HOST, PICTURES, TWINS, URLS_HOST, serve, serve_urls
 
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download.resume import OVERLAP_BYTES
@@ -89,3 +89,39 @@ def test_a_list_asks_only_for_what_is_missing(old, origin, proxied, kept_bytes):
     assert "new 0, resumed 1, already there 5, failed 1" in done.err
     assert asked(origin) == {"/film.mp4"}
     assert origin.requests[0].range[0] == kept_bytes - OVERLAP_BYTES
+
+
+# Keys that several URLs shared
+
+
+URLS_ARCHIVES = sorted((Path(__file__).parent / "data").glob("urls-*.tar.gz"))
+COMMANDS = {"get": ("get", "-i"), "items": ("crawl", "urllist", "-a")}
+
+
+@pytest.mark.parametrize("archive", URLS_ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.gz"))
+@pytest.mark.parametrize("front", COMMANDS)
+def test_a_row_and_a_part_with_a_former_key_are_those_of_the_url_in_the_row(archive, front, tmp_path, origin):
+    with tarfile.open(archive) as packed:
+        packed.extractall(tmp_path, filter="data")
+    serve_urls(origin)
+    more = ("-a", "items=all") if front == "items" else ()
+
+    def fetch(targets):
+        origin.forget()
+        (tmp_path / "list").write_text("".join(f"{URLS_HOST}{target}\n" for target in targets))
+        words = (*COMMANDS[front], "list" if front == "get" else "file=list", *more)
+        done = run(tmp_path, *words, settings=NEVER_OLD, env={"http_proxy": origin.url("")})
+        assert done.status == 0, str(done)
+        return {request.target.removeprefix(URLS_HOST) for request in origin.requests} - {"/robots.txt"}
+
+    before = files_in(tmp_path / "store")
+    assert fetch([*TWINS, FILM]) == {FILM}
+    assert origin.requests[-1].range[0] == BIG_STOPS_AT - OVERLAP_BYTES
+    store = files_in(tmp_path / "store")
+    assert store.items() > before.items()
+    assert len(store) == len(before) + 1
+    asked_targets = fetch([*TWINS.values(), FILM, *TWINS])
+    assert len(asked_targets) == len(TWINS)
+    assert FILM not in asked_targets
+    assert len(files_in(tmp_path / "store")) == len(store) + len(TWINS)
+    assert fetch([*TWINS.values(), FILM, *TWINS]) == set()

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry
-from mediacrawl.sources.url_list import read_list
+from mediacrawl.sources.url_list import opened_list, read_list
 
 SHA256 = "ab" * 32
 MD5 = "CD" * 16
@@ -148,9 +148,9 @@ NO_URL = "not an http or https URL"
         ("ftp://h:21/a.jpg", NO_URL),
         ("http://", NO_URL),
         ("http://h:99999/", NO_URL),
-        ("http://h/a b.jpg", NO_URL),
+        ("http://h h/a.jpg", NO_URL),
         ("http://[h/", NO_URL),
-        ("http://h/\ufffd.jpg", "not UTF-8"),
+        ("http://h:port/a b", NO_URL),
     ],
 )
 def test_a_bad_line_of_a_plain_list_is_told_with_its_number(line, why):
@@ -231,13 +231,13 @@ def test_after_a_field_without_an_end_the_list_goes_on():
         "ftp://user:s3cr3t@h/a\n",
         "url\nftp://user:s3cr3t@h/a\n",
         '{"url": "ftp://user:s3cr3t@h/a"}\n',
-        "http://user:s3cr3t@h/a b\n",
+        "http://user:s3cr3t@h :80/a\n",
         "http://user:s3cr3t@[h/a\n",
     ],
 )
 def test_why_a_line_is_bad_tells_no_password(text):
     (why,) = bad_lines(text).values()
-    assert "h/a" in why
+    assert "h/a" in why or "h :80/a" in why
     assert "s3cr3t" not in why
 
 
@@ -343,5 +343,46 @@ def test_memory_does_not_grow_with_the_list():
 def test_a_file_is_read_as_the_spider_opens_it(tmp_path):
     path = Path(tmp_path / "list.csv")
     path.write_bytes("\ufeffurl;filename\r\nhttp://h/ä;ä.jpg\r\n".encode() + b"http://h/\xff\r\n")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        assert list(read_list(stream)) == [ListEntry(2, "http://h/ä", filename="ä.jpg"), InvalidEntry(3, "not UTF-8")]
+    with opened_list(str(path)) as stream:
+        assert list(read_list(stream)) == [
+            ListEntry(2, "http://h/%C3%A4", filename="ä.jpg"),
+            ListEntry(3, "http://h/%FF"),
+        ]
+
+
+SHIFT_JIS = "表.png".encode("shift_jis")  # its first character ends with the byte of a backslash
+
+
+@pytest.mark.parametrize(
+    ("line", "url"),
+    [
+        (b"http://h/my photo.png", "http://h/my%20photo.png"),
+        (b"http://h/a.png?name=my photo&x", "http://h/a.png?name=my%20photo&x"),
+        (b"http://h/caf\xe9.png", "http://h/caf%E9.png"),
+        (b"http://h/" + SHIFT_JIS, "http://h/%95%5C.png"),
+        ("http://h/张三.png".encode("gbk"), "http://h/%D5%C5%C8%FD.png"),
+        ("http://h/张三.png?q=张".encode(), "http://h/%E5%BC%A0%E4%B8%89.png?q=%E5%BC%A0"),
+        ("http://h/\ufffd.png".encode(), "http://h/%EF%BF%BD.png"),
+        (b"http://h/a\tb.png", "http://h/ab.png"),
+        (b"http://h/a\x01b.png", "http://h/a%01b.png"),
+        (b"http://h/%7Ea%2d%e4+%20?b=2&a=1&b=2&c&d=", "http://h/%7Ea%2d%e4+%20?b=2&a=1&b=2&c&d="),
+        (b"HTTP://H:80//a/../b?", "http://h:80//b?"),
+        (b"http://me:p w@h/a", "http://me:p%20w@h/a"),
+    ],
+)
+@pytest.mark.parametrize("form", [b"%b\n", b"url,filename\n%b,a.png\n", b'{"url": "http://h/"}\n{"url": "%b"}\n'])
+def test_a_url_is_sent_with_the_bytes_of_the_list(tmp_path, form, line, url):
+    if form.startswith(b"{"):
+        line = line.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\x01", b"\\u0001")
+    path = tmp_path / "list"
+    path.write_bytes(form % line)
+    with opened_list(str(path)) as stream:
+        assert [row.url for row in read_list(stream)][-1:] == [url]
+
+
+def test_other_fields_have_a_replacement_for_bytes_that_are_not_utf_8(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b'url,filename,headers\nhttp://h/a,caf\xe9.png,"{""X-A"": ""\xe9""}"\n')
+    with opened_list(str(path)) as stream:
+        (row,) = read_list(stream)
+    assert (row.filename, row.headers) == ("caf\ufffd.png", {"X-A": "\ufffd"})

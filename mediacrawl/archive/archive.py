@@ -13,24 +13,26 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
+from mediacrawl.archive.changes import Change, Failure, Link, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.errors import MachineError, MediacrawlError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
-from mediacrawl.store.safe_paths import fold, numbered, safe_relative_path
+from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
+from mediacrawl.urls import former_key_of_url, is_row_of, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
+_VERSION = ("size_bytes", "sha256", "validators", "content_type", "http_status")  # columns
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cause a million queries
 
 
@@ -72,21 +74,73 @@ class Archive:
         self.store.parts.close()
         self.ledger.close()
 
-    def lookup(self, keys: Sequence[str]) -> list[Entry | None]:
+    def lookup(self, keys: Sequence[str], urls: Sequence[str] = ()) -> list[Entry | None]:
         """Return the rows of these keys, None for a key without a row.
+
+        `urls` are the URLs of these keys. With them, rows that an earlier version has made are found, see
+        `adopt_former`.
 
         If a file is gone, or has another size, its row is no longer done. A file of another size is moved into the
         quarantine, as it may take long until the complete file replaces it.
 
         The cost is one query of the ledger and one stat for each finished file; no file is read.
         """
-        found = self.ledger.lookup(keys)
+        found: Mapping[str, Entry] = self.ledger.lookup(keys)
+        if urls:
+            found = self.adopt_former(keys, urls, found)
         lost = [entry for entry in found.values() if entry.state == State.DONE and not self._is_there(entry)]
         if lost:
-            for entry in lost:
-                del found[entry.key]
-            found |= self._mark_missing(lost)
+            found = {key: entry for key, entry in found.items() if entry not in lost} | self._mark_missing(lost)
         return [found.get(key) for key in keys]
+
+    def adopt_former(
+        self, keys: Sequence[str], urls: Sequence[str], found: Mapping[str, Entry]
+    ) -> Mapping[str, Entry]:
+        """Give the rows of these URLs that have a former key, and their parts, the keys that they have now.
+
+        Several URLs may have the same former key. The row with that key belongs to the URL that it contains, which
+        may be another one than its key says.
+
+        Args:
+            keys: the keys that are looked up.
+            urls: the URL of each key.
+            found: the rows with these keys.
+
+        Returns:
+            `found` after the changes.
+        """
+        former = {}  # key by former key
+        others = {}  # former keys of keys without a row
+        for key, url in zip(keys, urls, strict=True):
+            entry = found.get(key)
+            if (entry is not None and entry.url == key) or key_of_url(url) != key:
+                continue  # as mostly; or the key is not made from the URL
+            if entry is None:
+                if (old := former_key_of_url(url)) != key:
+                    others[key] = old
+            elif (own := key_of_url(entry.url)) != key and former_key_of_url(entry.url) == key:
+                former[key] = own
+        rows = self.ledger.lookup(list(others.values())) if others else {}
+        former |= {old: key for key, old in others.items() if old in rows and is_row_of(key, rows[old].url)}
+        return self._with_new_keys(former, found) if former else found
+
+    def _with_new_keys(self, former: Mapping[str, str], found: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Change keys, and return `found` with the changed rows. What another process uses now stays as it is.
+
+        A crash may leave a part with its new key, and its row with the former one: the next lookup changes the row.
+        """
+        changed = dict(found)
+        with self.ledger.transaction():
+            rows = self.ledger.lookup([*former, *former.values()])
+            for old, key in former.items():
+                if old not in rows or key in rows or rows[old].state == State.PUBLISHING:
+                    continue
+                with suppress(PartInUse):
+                    self.store.parts.change_key(old, key)
+                    self.ledger.change_key(old, key)
+                    changed.pop(old, None)
+                    changed[key] = rows[old]._replace(key=key)
+        return changed
 
     def _mark_missing(self, entries: Sequence[Entry]) -> dict[str, Entry]:
         """Mark rows as no longer done. Rows that another process has published or deleted meanwhile stay as they are.
@@ -145,22 +199,44 @@ class Archive:
     def write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         """Carry out changes, with two commits in total. Return for each change its row, or its error."""
         now = self._clock()
+        present = self._present_links(changes)
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
             self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
             self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
-            claimed = self._claims([change for change in changes if isinstance(change, Publish)])
-            claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
-        results, folders = self._rename(changes, claims)
+            named = [n for n, change in enumerate(changes) if isinstance(change, Publish | Link) and n not in present]
+            claims = dict(zip(named, self._claims([cast("Publish | Link", changes[n]) for n in named]), strict=True))
+        rows = claims | present
+        results, folders = self._rename(changes, [rows.get(n, c.entry) for n, c in enumerate(changes)], claims)
         if folders:
             self.store.sync(folders)
             self.store.at_step("ledger-done")
             with self.ledger.transaction():
-                done = [r for c, r in zip(changes, results, strict=True) if isinstance(c, Publish)]
+                done = [results[n] for n in named]
                 self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
             self._forget_parts(changes, results)
         return results
+
+    def _present_links(self, changes: Sequence[Change]) -> dict[int, Entry]:
+        """Return the rows of second names that need no change, by the position of the change.
+
+        The file has the name already, or is the only one that could have it: the name is taken, and the file has the
+        name with a number.
+        """
+        links = {n: change for n, change in enumerate(changes) if isinstance(change, Link)}
+        rows = self.ledger.lookup([link.entry.key for link in links.values()]) if links else {}
+        present: dict[int, Entry] = {}
+        for n, (entry, source) in links.items():
+            row = rows.get(entry.key)
+            if row is not None and row.state == State.DONE and _facts(row) == _facts(source) and self._is_there(row):
+                present[n] = row
+            elif row is None or row.path is None:
+                path = safe_relative_path(entry.path or "file")
+                is_taken = self.ledger.owner_of(path) is not None or self.store.taken(path)
+                if is_taken and is_numbered(source.path or "", path):
+                    present[n] = source
+        return present
 
     def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
         recorded = False
@@ -205,7 +281,7 @@ class Archive:
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
 
-    def _claims(self, publishes: Sequence[Publish]) -> Iterator[Entry]:
+    def _claims(self, publishes: Sequence[Publish | Link]) -> Iterator[Entry]:
         """Claim a path in the ledger for each change, with a few queries in total. Return the claimed rows."""
         paths = self._paths([change.entry for change in publishes])
         claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
@@ -233,15 +309,20 @@ class Archive:
                 return path
         return numbered(preferred, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
 
-    def _rename(self, changes: Sequence[Change], claims: Iterable[Entry]) -> tuple[list[Entry | Exception], set[str]]:
+    def _rename(
+        self, changes: Sequence[Change], entries: Iterable[Entry], named: Collection[int]
+    ) -> tuple[list[Entry | Exception], set[str]]:
+        """Give files their names, at the positions `named`. Return the result of each change, and the folders."""
         results: list[Entry | Exception] = []
         folders: set[str] = set()
-        for change, entry in zip(changes, claims, strict=True):
+        for n, (change, entry) in enumerate(zip(changes, entries, strict=True)):
             try:
                 if isinstance(change, Publish):
                     assert change.fetched.part is not None
                     assert entry.path is not None
                     folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
+                elif isinstance(change, Link) and n in named:
+                    folders.add(self.store.link(change.source.path or "", entry.path or ""))
                 results.append(entry)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, State.PENDING, self._clock())
@@ -249,7 +330,15 @@ class Archive:
         return results, folders
 
 
-def _claimed(change: Publish, path: str) -> Entry:
+def _facts(entry: Entry) -> tuple[object, ...]:
+    """Return the facts of a row that two names of one version have in common."""
+    return tuple(getattr(entry, name) for name in _VERSION)
+
+
+def _claimed(change: Publish | Link, path: str) -> Entry:
+    if isinstance(change, Link):
+        facts = {name: getattr(change.source, name) for name in _VERSION}
+        return change.entry._replace(path=path, state=State.DONE, **facts)
     fetched = change.fetched
     return change.entry._replace(
         path=path,

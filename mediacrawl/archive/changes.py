@@ -22,6 +22,18 @@ class Publish(NamedTuple):
     fetched: Fetched
 
 
+class Link(NamedTuple):
+    """Give a published file a second name: `entry.path` if it is free, otherwise a similar path.
+
+    Attributes:
+        entry: the row of the second name, which has a key of its own.
+        source: the row of the published file.
+    """
+
+    entry: Entry
+    source: Entry
+
+
 class Failure(NamedTuple):
     """Record why a file could not be fetched."""
 
@@ -34,4 +46,4 @@ class Unchanged(NamedTuple):
     entry: Entry
 
 
-Change = RecordWanted | Publish | Failure | Unchanged
+Change = RecordWanted | Publish | Link | Failure | Unchanged

@@ -8,8 +8,8 @@ from scrapy.exceptions import UsageError
 
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, redact_url
-from mediacrawl.fetch.filenames import key_of_url
 from mediacrawl.ledger.base import State
+from mediacrawl.urls import as_sent, key_of_url
 
 if TYPE_CHECKING:
     import argparse
@@ -40,26 +40,35 @@ class Command(StoreCommand):
             if archive is None:  # no file was ever wanted in this store
                 self._say_unknown(args)
                 return
-            entries = list(_missing(archive)) if opts.missing else self._named(archive, args)
-            archive.forget([entry.key for entry in entries], files=opts.files)
-            for entry in entries:
-                stays = entry.path and not opts.files and archive.store.size(entry.path) is not None
-                print(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else ""))
+            if opts.missing:
+                self._forget(archive, list(_missing(archive)), files=opts.files)
+            for url in args:
+                is_known = False
+                for entry in _rows_of(archive, url):
+                    self._forget(archive, [entry], files=opts.files)
+                    is_known = True
+                if not is_known:
+                    self._say_unknown([url])
 
-    def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
-        found = []
-        for url in urls:
-            entry = archive.ledger.find(redact_url(url), key_of_url(url))
-            if entry is None:
-                self._say_unknown([url])
-            else:
-                found.append(entry)
-        return found
+    @staticmethod
+    def _forget(archive: Archive, entries: list[Entry], *, files: bool) -> None:
+        archive.forget([entry.key for entry in entries], files=files)
+        for entry in entries:
+            stays = entry.path and not files and archive.store.size(entry.path) is not None
+            print(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else ""))
 
     def _say_unknown(self, urls: list[str]) -> None:
         for url in urls:
             print(f"not known: {redact_url(url)}")
             self.exitcode = EXIT_FAILED
+
+
+def _rows_of(archive: Archive, url: str) -> Iterator[Entry]:
+    """Yield the rows of a URL, one for each name of its file. The caller deletes each row before the next."""
+    key, shown = key_of_url(url), redact_url(url)
+    archive.lookup([key], [shown])  # gives a row of an earlier version its present key
+    while (entry := archive.ledger.find(shown, key, as_sent(shown))) is not None:
+        yield entry
 
 
 def _missing(archive: Archive) -> Iterator[Entry]:

@@ -11,13 +11,13 @@ from scrapy.http.request import NO_CALLBACK
 from w3lib.http import basic_auth_header
 
 from mediacrawl.crawl.context import headers_of
-from mediacrawl.crawl.polite_dispatch import Carrier
+from mediacrawl.crawl.polite_dispatch import Carrier, request_as_sent
 from mediacrawl.download.records import TransferRequest
 from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
-from mediacrawl.fetch.filenames import expected_type, is_canonical, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import list_entry
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, as_sent, is_plain, key_of_url
 
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
@@ -33,18 +33,27 @@ _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 
 
 def request_for(url: str) -> Request:
-    """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files."""
+    """Return a request, also for an invalid URL: that request fails alone, and not the item with its other files.
+
+    The request has the URL in the form in which it is sent.
+    """
     try:
-        return Request(url, callback=NO_CALLBACK)
-    except (ValueError, TypeError):
+        return request_as_sent(as_sent(url))
+    except (ValueError, TypeError, AttributeError):
         return Request(f"about:invalid#{writable(redact_url(str(url)))}", callback=NO_CALLBACK)
 
 
 def plain_url(url: object) -> str | None:
-    """Return the URL as a request would have it; None if it is no http or https URL, or has credentials."""
-    if not isinstance(url, str) or Origin.of(url) is None or redact_url(url) != url:
+    """Return the URL as it is sent; None if it is no http or https URL, or has credentials."""
+    if not isinstance(url, str):
         return None
-    return url if is_canonical(url) else request_for(url).url
+    if is_plain(url):
+        return url if Origin.of(url) is not None else None
+    try:
+        sent = as_sent(url)
+    except ValueError:
+        return None
+    return sent if Origin.of(sent) is not None and redact_url(sent) == sent else None
 
 
 def without_credentials(request: Request) -> Request:
@@ -85,21 +94,24 @@ def says_more(adapter: ItemAdapter) -> bool:
 def file_request_of(request: Request, key: str | Exception, *, allow_redirects: bool, batchable: bool) -> FileRequest:
     """Return the file request for a request of Scrapy; `key` is its media key, or the error that prevented one."""
     problem = key if isinstance(key, Exception) else None
+    filename = request.meta.get("media_filename")
+    if isinstance(key, str) and filename:
+        key = key.removesuffix(f"#{filename}")  # a retry of a second name, see `FileRequest.identity`
     transfer = TransferRequest(
         request.url if isinstance(key, Exception) else key,
         request.url,
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
-        name=request.meta.get("media_filename") or name_in_url(request.url),
+        name=filename or name_in_url(request.url),
         digests=_digests(request),
         allow_redirects=allow_redirects,
-        expected_type=expected_type(request.url, request.meta.get("media_filename")),
+        expected_type=expected_type(request.url, filename),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
         timeout_s=request.meta.get("download_timeout"),
     )
     return FileRequest(
         transfer,
-        filename=request.meta.get("media_filename"),
+        filename=filename,
         page=request.meta.get("media_page"),
         options=list_entry.kept_of(_facts(request)),
         owner=request.meta.get("media_owner"),

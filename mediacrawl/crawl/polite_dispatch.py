@@ -45,7 +45,15 @@ logger = logging.getLogger(__name__)
 
 ANSWERED_ELSEWHERE = "a downloader middleware answered, and not the network"
 # Meta that does not change a request: keys of mediacrawl, and keys that stock media pipelines set on each request.
-_PLAIN_META = {"allow_offsite", "handle_httpstatus_list", "handle_httpstatus_all", "dont_retry", "dont_cache", WANTED}
+_PLAIN_META = {
+    "allow_offsite",
+    "verbatim_url",
+    "handle_httpstatus_list",
+    "handle_httpstatus_all",
+    "dont_retry",
+    "dont_cache",
+    WANTED,
+}
 _SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than the rest
 _PER_REQUEST = (
     signals.request_reached_downloader,
@@ -87,9 +95,21 @@ class Carrier:
             meta: dict[str, Any] = {"media_page": file.page} if file.page else {}
             if self.offsite:
                 meta["allow_offsite"] = True
-            request = Request(file.transfer.url, headers=headers, meta=meta, callback=NO_CALLBACK)
+            request = request_as_sent(file.transfer.url, meta, headers=headers)
         request.meta.update(dont_retry=True, dont_cache=True)
         return request
+
+
+def request_as_sent(url: str, meta: dict[str, Any] | None = None, **more: Any) -> Request:
+    """Return a request that has exactly this URL, also where Scrapy would encode or drop a part of it.
+
+    Raises:
+        ValueError: the URL has no scheme.
+    """
+    request = Request(url, meta=meta, callback=NO_CALLBACK, **more)
+    if request.url == url:
+        return request
+    return Request(url, meta={**(meta or {}), "verbatim_url": True}, callback=NO_CALLBACK, **more)
 
 
 def place_of(request: FileRequest) -> tuple[str, str]:

@@ -111,7 +111,7 @@ class ResultCounter:
         """Count the results of files, and log them."""
         there = [result for result in results if result.status == UPTODATE]
         if there:
-            self.count_present([result.request.key for result in there if result.request is not None])
+            self.count_present([result.request.identity for result in there if result.request is not None])
         arrived = [result for result in results if result.status in {DOWNLOADED, RESUMED}]
         if arrived:
             self._count_arrived(arrived)
@@ -119,19 +119,20 @@ class ResultCounter:
             if result.status == FAILED:
                 self._count_failure(result)
 
-    def count_present(self, keys: Sequence[str]) -> None:
+    def count_present(self, identities: Sequence[str]) -> None:
         """Count files that needed no transfer."""
-        new = sum(map(self._recent.add, keys))
+        new = sum(map(self._recent.add, identities))
         self._report.count_present(new)
-        self._report.count_wanted(new - len(keys))  # a picture that two pages show is counted once
-        self._count_status(UPTODATE, len(keys))
+        self._report.count_wanted(new - len(identities))  # a picture that two pages show is counted once
+        self._count_status(UPTODATE, len(identities))
 
     def _count_arrived(self, results: Sequence[FileResult]) -> None:
         for status, count in Counter(result.status for result in results).items():
             self._count_status(status, count)
         for result in results:
             assert result.entry is not None
-            self._recent.add(result.entry.key)
+            assert result.request is not None
+            self._recent.add(result.request.identity)
             self._report.count_arrived(result.size_bytes, result.saved_bytes)
             if self._says_files:
                 logger.debug("File (%s): %s -> %s", result.status, result.url, result.entry.path)

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from mediacrawl.download.content_coding import codings_of
 from mediacrawl.download.progress import Progress
@@ -25,7 +25,7 @@ from mediacrawl.errors import (
 )
 from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
-from mediacrawl.urls import DEFAULT_PORTS, Origin
+from mediacrawl.urls import DEFAULT_PORTS, Origin, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -174,13 +174,10 @@ class Requester:
             raise RobotsForbidden(self._request.url, f"redirect to {redact_url(target)}: {why_not}")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
-        # HTTP libraries decode header bytes as Latin-1; servers send UTF-8.
-        with suppress(UnicodeError):
-            location = location.encode("latin-1").decode("utf-8")
-        try:
-            target = urljoin(url, location)
-        except ValueError:
-            raise RedirectRefused(self._request.url, "redirect to something that is no URL") from None
+        # HTTP libraries decode header bytes as Latin-1. Servers send UTF-8; other bytes are sent as they came.
+        with suppress(UnicodeEncodeError):
+            location = location.encode("latin-1").decode("utf-8", "surrogateescape")
+        target = resolve(url, location)
         scheme = target.partition(":")[0].lower()
         if scheme not in DEFAULT_PORTS:
             raise RedirectRefused(
@@ -277,11 +274,10 @@ class Requester:
         """Add the user name and password of the original URL, if a redirect within its origin has omitted them."""
         if "@" not in self._request.url:
             return url
-        parts = urlsplit(url)
         user, at, _ = urlsplit(self._request.url).netloc.rpartition("@")
-        if not at or origin != self.origin or "@" in parts.netloc:
+        if not at or origin != self.origin or "@" in urlsplit(url).netloc:
             return url
-        return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
+        return url.replace("//", f"//{user}@", 1)  # `urlunsplit` would drop an empty query
 
     def _cookie_field(self, sent: str, host: str) -> str:
         """Join the cookies of the crawl, except cookies replaced by redirects, and the cookies set by redirects."""

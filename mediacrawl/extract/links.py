@@ -7,21 +7,18 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
-from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lxml import etree
 from parsel import Selector
-from w3lib.url import safe_url_string
+
+from mediacrawl.urls import Origin, resolve
 
 # WHATWG URL, "basic URL parser", steps 1 to 3: strip C0 controls and spaces, remove tabs and newlines.
 _ENDS = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\n\r")
-# A URL that needs no encoding, so that the slow function can be skipped.
-_PLAIN = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,4})?/(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 # A path below the folder of a page, without parts of special meaning: no `.`, `..`, `//`, scheme or query.
 _BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
 _FOLDER = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,4})?)(/(?:[\w~-][\w.~-]*/)*)[\w.~-]*(?:\?[^#]*)?", re.ASCII)
-_SCHEMES = ("http", "https")
 
 Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
 
@@ -58,7 +55,7 @@ class Page:
         return self.selector.root
 
     def resolve(self, link: str | None) -> str | None:
-        """Return the absolute http(s) URL of a link on this page, without fragment and safe to send, or None.
+        """Return the absolute http(s) URL of a link on this page, without fragment, as it is sent, or None.
 
         None is returned for a link that names no other resource (empty, only a fragment), for other schemes
         (`data:`, `javascript:`, `blob:`, `mailto:`) and for text that is no URL. Never raises.
@@ -68,16 +65,16 @@ class Page:
 
 def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
     """Return `link` resolved against `base`, by the rules of `Page.resolve`."""
-    link = _forward(link.strip(_ENDS).translate(_INSIDE))
+    link = link.strip(_ENDS).translate(_INSIDE)
     if not link or link.startswith("#"):
         return None
     if _BELOW.fullmatch(link) and (folder := _folder_of(base)):  # most links: a third of the time of the code below
         return f"{folder[0]}{link}" if link[0] == "/" else f"{folder[0]}{folder[1]}{link}"
     try:
-        url = urldefrag(urljoin(base, link)).url
-        return url if _PLAIN.fullmatch(url) else _safe(url, encoding)
-    except ValueError:  # a bad IPv6 address or port, a host in which NFKC gives a delimiter
+        url = _resolved(base, link, encoding).partition("#")[0]
+    except ValueError:
         return None
+    return url if Origin.of(url) is not None else None
 
 
 @lru_cache(maxsize=16)
@@ -87,25 +84,11 @@ def _folder_of(base: str) -> tuple[str, str] | None:
     return (plain[1], plain[2]) if plain else None
 
 
-def _safe(url: str, encoding: str) -> str | None:
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        return None
-    _ = parts.port  # raises ValueError for an invalid port
-    url = parts._replace(path=parts.path or "/").geturl()
+def _resolved(base: str, link: str, encoding: str) -> str:
     try:
-        return safe_url_string(url, encoding)
+        return resolve(base, link, encoding)
     except UnicodeEncodeError:  # a character that the encoding of the page does not have
-        return safe_url_string(url)
-
-
-def _forward(link: str) -> str:
-    r"""Replace `\` by `/`, as browsers do: old pages have `images\a.jpg`. Query and fragment are unchanged."""
-    if "\\" not in link:
-        return link
-    path = re.match(r"[^?#]*", link)
-    end = path.end() if path else 0
-    return link[:end].replace("\\", "/") + link[end:]
+        return resolve(base, link)
 
 
 def _known(encoding: str) -> str:

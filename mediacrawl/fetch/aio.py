@@ -13,6 +13,7 @@ from mediacrawl.errors import ForeignError, Interrupted, MachineError, TransferE
 from mediacrawl.fetch.queue import Step
 from mediacrawl.fetch.request import FETCHED, INTERRUPTED, LOOKED_UP, WRITTEN, FileResult
 from mediacrawl.ledger.base import Entry
+from mediacrawl.urls import former_key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -67,7 +68,7 @@ class AsyncFetch:
         self._crawl = crawl
         self._loop = asyncio.get_running_loop()
         self._asks_at_once = True
-        self._futures: dict[str, asyncio.Future[Any]] = {}  # by key: the next step or the result of a file
+        self._futures: dict[str, asyncio.Future[Any]] = {}  # by identity: the next step or the result of a file
         self._is_due = False
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
@@ -84,13 +85,13 @@ class AsyncFetch:
         futures = []
         new = []
         for request in requests:
-            future = self._futures.get(request.key)
+            future = self._futures.get(request.identity)
             if future is None:
                 future = self._loop.create_future()
                 if request.key not in self._files and (reason := self._crawl.failure(request.key)) is not None:
                     future.set_result(FileResult.of_failure(request, reason))
                 else:
-                    self._futures[request.key] = future
+                    self._futures[request.identity] = future
                     new.append(request)
             futures.append(future)
         self._add(new)
@@ -159,6 +160,16 @@ class AsyncFetch:
             return step
         raise _error_of(step)
 
+    async def link(self, request: FileRequest, entry: Entry, path: str) -> FileResult:
+        """Give the published file of a row also the name `path`, which the request wants."""
+        if (future := self._futures.get(request.identity)) is not None:
+            await asyncio.wait([future])
+            return await self.link(request, entry, path)
+        self._files.link(request, entry, path)
+        result = await self._next_step(request.identity)
+        assert isinstance(result, FileResult)
+        return result
+
     def fail(self, request: FileRequest, error: TransferError) -> asyncio.Task[FileResult]:
         """Record why a file cannot be fetched. The task returns its result."""
         return self._begin(self._fail(request._replace(until=WRITTEN), error))
@@ -172,7 +183,7 @@ class AsyncFetch:
     async def _fail(self, request: FileRequest, error: TransferError) -> FileResult:
         await self._until_through(request.key)
         self._files.fail(request, error)
-        result = await self._next_step(request.key)
+        result = await self._next_step(request.identity)
         assert isinstance(result, FileResult)
         return result
 
@@ -214,9 +225,9 @@ class AsyncFetch:
         wanted = []
         try:
             for request in requests:
-                if (refusal := self._crawl.refusal(request)) is None:
+                if request.key in self._files or (refusal := self._crawl.refusal(request)) is None:
                     wanted.append(request)
-                elif request.key not in self._files:
+                else:
                     self._crawl.want(1)
                     self._files.fail(request, refusal)
             self._crawl.want(self._files.add(wanted))
@@ -262,20 +273,20 @@ class AsyncFetch:
         self._report_contention()
 
     def _look_up(self, requests: Sequence[FileRequest], now_s: float) -> None:
-        keys = [request.key for request in requests]
-        if self._are_new(keys):
-            self._files.looked_up(requests, [None] * len(keys), time.time(), now_s)
+        if self._are_new(requests):
+            self._files.looked_up(requests, [None] * len(requests), time.time(), now_s)
         else:
-            self._begin(self._ask(requests, keys))
+            self._begin(self._ask(requests))
 
-    def _are_new(self, keys: list[str]) -> bool:
+    def _are_new(self, requests: Sequence[FileRequest]) -> bool:
         """Return whether the ledger has no row for any of the files of a page; False if that is not known.
 
         The ledger is read on the event loop while each lookup takes less than `_AT_ONCE_S`: waking a thread takes
         longer than a usual lookup.
         """
-        if not self._asks_at_once or len(keys) > _ASKED_AT_ONCE:
+        if not self._asks_at_once or len(requests) > _ASKED_AT_ONCE:
             return False
+        keys = list({key for request in requests for key in (request.key, former_key_of_url(request.url))})
         began_s = self._loop.time()
         try:
             return not self._resources.archive.ledger.knows_any(keys)
@@ -284,8 +295,8 @@ class AsyncFetch:
         finally:
             self._asks_at_once = self._loop.time() - began_s < _AT_ONCE_S
 
-    async def _ask(self, requests: Sequence[FileRequest], keys: Sequence[str]) -> None:
-        rows = await self._rows(keys)
+    async def _ask(self, requests: Sequence[FileRequest]) -> None:
+        rows = await self._rows(requests)
         known = [
             (request, row) for request, row in zip(requests, rows, strict=True) if not isinstance(row, Exception)
         ]
@@ -296,11 +307,11 @@ class AsyncFetch:
             [request for request, _ in known], [row for _, row in known], time.time(), self._loop.time()
         )
 
-    async def _rows(self, keys: Sequence[str]) -> list[Entry | Exception | None]:
+    async def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | Exception | None]:
         try:
-            return await asyncio.wrap_future(self._resources.questions.submit_all(keys))
+            return await asyncio.wrap_future(self._resources.questions.submit_all(requests))
         except (CancelledError, asyncio.CancelledError):  # the crawl was closed
-            return [Interrupted("closed")] * len(keys)
+            return [Interrupted("closed")] * len(requests)
 
     def _come_to_nothing(self, request: FileRequest, error: Exception) -> None:
         """Interrupt or fail a file because its ledger row could not be read."""
@@ -330,7 +341,7 @@ class AsyncFetch:
 
     async def _send(self, batch: Batch) -> None:
         if batch.is_contended:
-            rows = await self._rows([request.key for request in batch.requests])
+            rows = await self._rows(batch.requests)
             known = [row for row in rows if not isinstance(row, Exception)]
             if len(known) == len(rows):  # otherwise the batch is sent as it is
                 batch = self._files.confirmed(batch, known, time.time())
@@ -384,7 +395,7 @@ class AsyncFetch:
             logger.exception("The statistics have raised: %d files may be missing there", len(results))
         for result in results:
             assert result.request is not None
-            future = self._futures.pop(result.request.key, None)
+            future = self._futures.pop(result.request.identity, None)
             if future is not None and not future.done():
                 future.set_result(result)
 

@@ -1,4 +1,4 @@
-"""The key that identifies a file, and a readable name for the file."""
+"""A readable name for a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mediacrawl.errors import redact_url
 from mediacrawl.headers import (
     extension_for,
     filename_from_disposition,
@@ -23,29 +22,10 @@ from mediacrawl.urls import Origin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# URLs that canonicalize_url returns unchanged: nothing to sort, to unquote or to fold.
-_CANONICAL = re.compile(
-    r"https?://[a-z0-9][a-z0-9.-]*(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]*)+",
-    re.ASCII,
-)
 # URLs with a last segment that needs no decoding.
 _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Extensions of programs, not of formats: the content type of the response decides.
 _PROGRAMS = (".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action")
-
-
-def is_canonical(url: str) -> bool:
-    """Return whether a URL is certainly its own canonical form. Most are, and computing that form is expensive."""
-    return _CANONICAL.fullmatch(url) is not None
-
-
-def key_of_url(url: str) -> str:
-    """Return the key of a file that has no key of its own: the canonical URL, without credentials."""
-    if is_canonical(url):
-        return url
-    from w3lib.url import canonicalize_url  # noqa: PLC0415 - seldom needed
-
-    return canonicalize_url(redact_url(url))
 
 
 def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:

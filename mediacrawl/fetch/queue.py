@@ -18,7 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from mediacrawl.archive import Failure, Publish, RecordWanted, Unchanged
+from mediacrawl.archive import Failure, Link, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import Backoff, concerns_host
 from mediacrawl.errors import (
@@ -38,6 +38,7 @@ from mediacrawl.errors import (
 from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.host_failures import FailingHosts
 from mediacrawl.fetch.host_queue import Batch, HostQueue, kind_of_line
+from mediacrawl.fetch.names import second_path
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
 from mediacrawl.ledger.base import Entry
@@ -148,6 +149,7 @@ class FetchQueue:
         self._gathers = gathers
         self._kept_hosts = kept_hosts
         self._pending: dict[str, Entry | None] = {}  # by key; the row of a version in the store
+        self._named: dict[str, dict[str, FileRequest | None]] = {}  # by key and identity; None for the first request
         self._held: dict[str, Fetched] = {}  # by key; pending files that were handed over to the driver
         self._hosts: dict[str, HostQueue] = {}
         self._ready: dict[str, HostQueue] = {}  # hosts that may have a batch to begin
@@ -184,13 +186,24 @@ class FetchQueue:
     # Events
 
     def add(self, requests: Sequence[FileRequest]) -> int:
-        """Add wanted files, except files that are pending already. Return the number of new files."""
-        before = len(self._pending)
+        """Add wanted files, except files that are pending already. Return the number of new files.
+
+        A pending file that is wanted under another name is new, but not fetched again.
+        """
+        new = 0
         for request in requests:
-            if request.key not in self._pending:
-                self._pending[request.key] = None
+            key, identity = request.key, request.identity
+            if key not in self._pending:
+                self._pending[key] = None
+                if identity != key:
+                    self._named[key] = {identity: None}
                 self._look_up(request)
-        return len(self._pending) - before
+                new += 1
+            elif identity != key or key in self._named:
+                named = self._named.setdefault(key, {key: None})
+                new += identity not in named
+                named.setdefault(identity, request)
+        return new
 
     def looked_up(
         self, requests: Sequence[FileRequest], entries: Sequence[Entry | None], wall_s: float, now_s: float
@@ -330,6 +343,12 @@ class FetchQueue:
         )
         self._writes.append(Write(request, Failure(entry), error=error))
 
+    def link(self, request: FileRequest, entry: Entry, path: str) -> None:
+        """Give the published file of a row also the name `path`, which the request wants."""
+        self._pending[request.identity] = None
+        second = request.entry(self._owner, path=path)._replace(key=request.identity)
+        self._writes.append(Write(request, Link(second, entry)))
+
     def interrupt(self, request: FileRequest) -> None:
         """End a file as interrupted: this run does not fetch the file."""
         self._end(request, FileResult.of_interruption(request))
@@ -351,7 +370,7 @@ class FetchQueue:
             if isinstance(outcome, MachineError | Interrupted):
                 fatal = fatal or outcome
                 if not isinstance(write.change, RecordWanted):
-                    self.interrupt(write.request)
+                    self._end(write.request, FileResult.of_interruption(write.request), write.change.entry.key)
             else:
                 self._take(write, outcome)
         if fatal is not None:
@@ -364,7 +383,11 @@ class FetchQueue:
                 pass
             case Failure(), _:
                 assert error is not None
-                self._end(request, FileResult.of_failure(request, error.reason, error))
+                self._end(request, FileResult.of_failure(request, error.reason, error), change.entry.key)
+            case Link(), Entry():
+                self._end(request, FileResult.of_present(request, outcome), change.entry.key)
+            case Link(second), Exception():
+                self._record_failure(request, second, failure_of(request.url, outcome))
             case _, Exception() if request.until == FETCHED:
                 self._hand_over(Step(request, failure_of(request.url, outcome)))
             case _, Exception():
@@ -513,9 +536,47 @@ class FetchQueue:
         owner = request.owner or self._owner
         return preferred_path(owner, request.transfer.url, fetched.headers, request.filename)
 
-    def _end(self, request: FileRequest, result: FileResult) -> None:
-        del self._pending[request.key]
-        self._results.append(result)
+    def _end(self, request: FileRequest, result: FileResult, key: str | None = None) -> None:
+        """Give a file its result, or a second name first; then the other requests for the same file.
+
+        `key` is the key of the row, if it is the row of a second name.
+        """
+        key = key or request.key
+        del self._pending[key]
+        named = self._named.pop(key, None)
+        if key != request.key:
+            self._results.append(result)
+            return
+        self._conclude(request, result)
+        for other in named.values() if named is not None else ():
+            if other is not None:
+                self._conclude_other(other, result.of_same_file(other))
+
+    def _conclude(self, request: FileRequest, result: FileResult) -> None:
+        """Return a result, unless the file has to get a second name first."""
+        entry, identity = result.entry, request.identity
+        path = None
+        if entry is not None and identity != request.key and identity not in self._pending:
+            path = second_path(request, entry, self._owner)
+        if entry is None or path is None:
+            self._results.append(result)
+        else:
+            self.link(request, entry, path)
+
+    def _conclude_other(self, request: FileRequest, result: FileResult) -> None:
+        """Do the same for a second name. Its row records a failure, so that a retry makes the name."""
+        if result.error is None or request.identity == request.key:
+            self._conclude(request, result)
+        else:
+            self._pending[request.identity] = None
+            second = request.entry(self._owner)._replace(key=request.identity)
+            self._record_failure(request, second, result.error)
+
+    def _record_failure(self, request: FileRequest, second: Entry, error: TransferError) -> None:
+        second = second._replace(
+            path=None, reason=error.reason, http_status=error.http_status, permanent=error.permanent
+        )
+        self._writes.append(Write(request, Failure(second), error=error))
 
     def _end_of(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
         batch.host.end(batch, outcomes)

@@ -10,10 +10,10 @@ from urllib.request import getproxies, proxy_bypass
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url
+from mediacrawl.errors import UsageProblem, redact_url, writable
+from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, as_sent, key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -101,7 +101,7 @@ class FileRequest(NamedTuple):
         """Make the request for a URL, through the proxy that the environment names for it.
 
         Args:
-            url: http or https; may contain credentials.
+            url: http or https, as written; may contain credentials.
             headers: sent to the origin of `url`. If a redirect leads to another origin, secret headers are left out.
             digests: expected digests of the bytes.
             connections: number of connections for a large file; None leaves the number to the settings.
@@ -112,11 +112,12 @@ class FileRequest(NamedTuple):
 
         Raises:
             UsageProblem: `url` is not an http or https URL, or a header cannot be sent.
-            ValueError: the standard library cannot parse `url`.
+            ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
+        url, written = as_sent(url), url
         origin = Origin.of(url)
         if origin is None:
-            raise UsageProblem(f"{redact_url(url)}: not an http or https URL")
+            raise UsageProblem(f"{writable(redact_url(written))}: not an http or https URL")
         transfer = TransferRequest(
             key_of_url(url),
             url,
@@ -133,6 +134,15 @@ class FileRequest(NamedTuple):
     def key(self) -> str:
         """The media key."""
         return self.transfer.key
+
+    @property
+    def identity(self) -> str:
+        """The key; with the name, if a name is prescribed: a file has one row for each of its names.
+
+        While a project's own methods handle the file, these methods decide its name.
+        """
+        name = self.path or self.filename
+        return f"{self.key}#{name}" if name and self.until == WRITTEN else self.key
 
     @property
     def url(self) -> str:
@@ -204,6 +214,11 @@ class FileResult(NamedTuple):
     def of_present(cls, request: FileRequest, entry: Entry) -> FileResult:
         """Return the result of a file that is present and up to date."""
         return cls(request.url, UPTODATE, entry, request=request)
+
+    def of_same_file(self, request: FileRequest) -> FileResult:
+        """Return the result of another request for the same file."""
+        status = UPTODATE if self.entry is not None else self.status
+        return FileResult(request.url, status, self.entry, self.reason, self.error, request=request)
 
     @property
     def is_known_failure(self) -> bool:

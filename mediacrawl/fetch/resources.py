@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mediacrawl.config import Settings
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.fetch.queue import PauseOfHost
+    from mediacrawl.fetch.request import FileRequest
     from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store
     from mediacrawl.workers.processes import WorkerProcesses
@@ -42,7 +43,7 @@ class FetchResources:
 
     Attributes:
         archive: store and ledger.
-        questions: calls `archive.lookup` for many keys at once.
+        questions: calls `rows` for many files at once.
         changes: calls `archive.write` for many changes at once.
         pool: executor of the transfers.
         most_open_parts: part files that may be open at a time.
@@ -93,7 +94,7 @@ class FetchResources:
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
         self.pool = TransferExecutor(self._threads(concurrent), workers)
-        self.questions: BatchingWorker[str, Entry | None] = BatchingWorker("ledger-questions", self.archive.lookup)
+        self.questions: BatchingWorker[FileRequest, Entry | None] = BatchingWorker("ledger-questions", self.rows)
         self.changes: BatchingWorker[Change, Entry] = BatchingWorker("ledger-changes", self._write)
 
     def pause(self, pause: PauseOfHost) -> None:
@@ -115,6 +116,10 @@ class FetchResources:
         setup = WorkerConfig(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
         downloader = self.downloader
         return WorkerProcesses(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
+
+    def rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
+        """Return the ledger rows of files, None for a file without a row."""
+        return self.archive.lookup([request.key for request in requests], [request.url for request in requests])
 
     def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         try:

@@ -65,7 +65,7 @@ class ThreadedFetch:
         self._resources = resources
         self._files = files
         self._report = report
-        self._seen = Recent()  # keys
+        self._seen = Recent()  # identities
         self._blocks: queue.Queue[Block] = queue.Queue(_MOST_BLOCKS)
         self._is_reading = True
         self._is_closed = False
@@ -193,7 +193,7 @@ class ThreadedFetch:
                     if isinstance(line, InvalidLine):
                         self._report.count_wanted(1)
                         self._invalid.append(FileResult(line.where, FAILED, reason=line.why))
-                    elif self._seen.add(line.key):
+                    elif self._seen.add(line.identity):
                         taken.append(line)
         if taken:
             self._report.count_wanted(self._files.add(taken))
@@ -206,19 +206,16 @@ class ThreadedFetch:
         self._files.wake(now_s)
         self._take_blocks()
         if lookups := self._files.take_lookups():
-            self._files.looked_up(lookups, self._rows(lookups), time.time(), now_s)
+            self._files.looked_up(lookups, self._resources.rows(lookups), time.time(), now_s)
         self._write()  # records these files as wanted before the first of them is fetched
         for batch in self._files.next_batches(now_s):
             confirmed = batch
             if batch.is_contended:
-                confirmed = self._files.confirmed(batch, self._rows(batch.requests), time.time())
+                confirmed = self._files.confirmed(batch, self._resources.rows(batch.requests), time.time())
             if confirmed.requests:
                 transfers = [request.transfer for request in confirmed.requests]
                 self._then(self._resources.pool.submit(transfers, BATCH_S), self._fetched, confirmed)
         self._write()
-
-    def _rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
-        return self._resources.archive.lookup([request.key for request in requests])
 
     def _fetched(self, batch: Batch, done: Future[list[Outcome]]) -> None:
         try:

@@ -127,6 +127,9 @@ class Ledger(Protocol):
     def claim(self, *entries: Entry) -> None:
         """Assign free paths to keys: state `publishing`, with the facts of the new files."""
 
+    def change_key(self, key: str, new_key: str) -> None:
+        """Give a row another key, which has no row."""
+
     def finish(self, entries: Iterable[Entry], now: float) -> None:
         """Note that the files of claimed rows are at their paths: state `done`."""
 

@@ -329,6 +329,10 @@ class SqliteLedger:
             ),
         )
 
+    def change_key(self, key: str, new_key: str) -> None:
+        """Give a row another key, which has no row."""
+        self._many("UPDATE files SET key = ? WHERE key = ?", [(new_key, key)])
+
     def finish(self, entries: Iterable[Entry], now: float) -> None:
         """Note that the files of these entries are at their paths. The rows have the other facts since `claim`."""
         self._many(

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem
-from mediacrawl.urls import Origin
+from mediacrawl.urls import Origin, as_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 _DELIMITERS = ",;\t"
+_BYTES = "surrogateescape"  # a URL is sent with the bytes of the list
 
 
 def refuse_unreadable(file: str) -> None:
@@ -51,7 +52,8 @@ def opened_list(file: str) -> Iterator[TextIO]:
         if Path(file).is_file():  # bytes of a pipe cannot be read twice
             with Path(file).open("rb") as raw:
                 encoding = "utf-16" if raw.read(2) in {b"\xff\xfe", b"\xfe\xff"} else encoding
-        stream = Path(file).open(encoding=encoding, errors="replace", newline="")  # noqa: SIM115 - closed below
+        errors = "replace" if encoding == "utf-16" else _BYTES
+        stream = Path(file).open(encoding=encoding, errors=errors, newline="")  # noqa: SIM115 - closed below
     except OSError as error:
         raise UsageProblem(f"list {file}: cannot be read: {error.strerror}") from None
     with stream:
@@ -68,10 +70,10 @@ def _standard_input() -> Iterator[TextIO]:
     try:
         fd = os.dup(sys.stdin.fileno())
     except (OSError, ValueError):  # a substitute without a descriptor
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        sys.stdin.reconfigure(encoding="utf-8", errors=_BYTES)  # type: ignore[union-attr]
         yield sys.stdin
         return
-    with open(fd, encoding="utf-8-sig", errors="replace") as stream:  # noqa: PTH123 - a descriptor has no path
+    with open(fd, encoding="utf-8-sig", errors=_BYTES) as stream:  # noqa: PTH123 - a descriptor has no path
         yield stream
 
 
@@ -168,7 +170,7 @@ def _row(number: int, facts: dict[str, Any]) -> ListEntry:
         raise ValueError(problem)
     return ListEntry(
         number,
-        _url(_text(facts, "url") or ""),
+        _url(facts.get("url") or ""),
         filename=_text(facts, "filename"),
         referer=_text(facts, "referer"),
         headers=_headers(facts.get("headers")),
@@ -186,22 +188,29 @@ def _text(facts: dict[str, Any], name: str) -> str | None:
 
 
 def _complete_text(name: str, text: str) -> str:
-    """Return the text. Raise ValueError if it holds half a character (a lone surrogate).
+    """Return the text, with a replacement character for each byte that is not UTF-8.
 
-    JSON can express a lone surrogate, but no request can carry it.
+    Raise ValueError if the text holds half a character (a lone surrogate). JSON can express a lone surrogate, but no
+    request can carry it.
     """
     try:
-        text.encode()
+        return text if text.isascii() else text.encode(errors=_BYTES).decode(errors="replace")
     except UnicodeEncodeError:
         raise ValueError(f"{name} holds half a character") from None
-    return text
 
 
-def _url(url: str) -> str:
-    if "\ufffd" in url:
-        raise ValueError("not UTF-8")
+def _url(written: Any) -> str:
+    """Return the URL of an entry as it is sent, with the bytes that the list has."""
+    if not isinstance(written, str):
+        raise ValueError("url is not a text")  # noqa: TRY004
+    if "\n" in written.strip() or "\r" in written.strip():
+        raise ValueError("a line break in the URL: perhaps a quote is not closed")
+    try:
+        url = as_sent(written)
+    except UnicodeEncodeError:
+        raise ValueError("url holds half a character") from None
     if Origin.of(url) is None:
-        raise ValueError(f"not an http or https URL: {redact_url(url)[:200]!r}")
+        raise ValueError(f"not an http or https URL: {redact_url(_complete_text('url', written))[:200]!r}")
     return url
 
 
@@ -216,7 +225,6 @@ def _headers(value: Any) -> dict[str, str]:
             raise ValueError(f"headers: {error}") from None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError("headers is not an object of texts")
-    for text in chain.from_iterable(value.items()):
-        if "\n" in _complete_text("headers", text) or "\r" in text:
-            raise ValueError("headers with a line break")
-    return value
+    if any("\n" in text or "\r" in text for text in chain.from_iterable(value.items())):
+        raise ValueError("headers with a line break")
+    return {_complete_text("headers", name): _complete_text("headers", text) for name, text in value.items()}

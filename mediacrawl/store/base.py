@@ -71,6 +71,16 @@ class Store(Protocol):
         """
         ...
 
+    def link(self, name: str, new_name: str) -> str:
+        """Give a published file a second name, with the same bytes; return the folder that is to be synced.
+
+        A file with the new name is replaced, atomically. The second name is a hard link, or else a synced copy.
+
+        Raises:
+            PathConflict: there is no file of that name, or the new name cannot be the name of a file.
+        """
+        ...
+
     def remove(self, name: str) -> None:
         """Remove a published file; a missing file is no error."""
 

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import stat
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 HIDDEN = ".mediacrawl"
 _PROBE = "probe-"
+_LINK = "link-"  # a second name of a file, not yet in its place
 _PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no component is empty or begins with a dot
 _MOST_KNOWN = 10_000  # folders that are assumed to exist, without a check each time
 
@@ -65,6 +67,9 @@ class LocalStore:
                 probe.unlink(missing_ok=True)
             for left in self.hidden.glob(f"{_PROBE}*"):  # by a process that was killed at this point
                 left.unlink(missing_ok=True)
+            for left in self.hidden.glob(f"{_LINK}*"):
+                if not _is_alive(left.name):
+                    left.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
 
@@ -154,6 +159,44 @@ class LocalStore:
         self._known_folders.add(folder)
         return folder
 
+    def link(self, name: str, new_name: str) -> str:
+        """Give a published file a second name, with the same bytes; return the folder that is to be synced.
+
+        A file with the new name is replaced, atomically. The second name is a hard link, or a synced copy where the
+        file system has no hard links, or allows no more of them.
+
+        Raises:
+            PathConflict: there is no file of that name, or the new name cannot be the name of a file.
+            StoreNotWritable, DiskFull: there is no second name, or it is in a new folder that could not be synced.
+        """
+        source, target = self._text(name), self._text(new_name)
+        folder = target.rpartition("/")[0]
+        aside = self.hidden / f"{_LINK}{os.getpid()}-{hashlib.sha256(os.fsencode(new_name)).hexdigest()[:12]}"
+        try:
+            new = self._folder_for(folder)
+            aside.unlink(missing_ok=True)  # left by a killed process that had the same pid
+            try:
+                os.link(source, aside)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                _copy(source, aside)
+            self.at_step("file-link")
+            try:
+                os.replace(aside, target)  # noqa: PTH105 - as in `rename_in`
+            finally:
+                aside.unlink(missing_ok=True)  # `replace` keeps it if both are links to one file
+            sync_folders(new)
+        except FileNotFoundError:
+            raise PathConflict(f"{new_name}: {name}, which has the same bytes, is gone") from None
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise PathConflict(
+                f"{new_name} cannot be a file's path: a part of it is a file, or it is a folder"
+            ) from None
+        except OSError as error:
+            raise disk_error(error, target) from None
+        return folder
+
     def _folder_for(self, folder: str) -> list[Path]:
         if folder in self._known_folders:
             return []
@@ -230,3 +273,27 @@ class LocalStore:
             missing.append(missing[-1].parent)
         folder.mkdir(parents=True, exist_ok=True)
         return missing[1:]
+
+
+def _copy(source: str, target: Path) -> None:
+    """Copy a file, and make the bytes of the copy durable."""
+    try:
+        with open(source, "rb") as old, target.open("xb") as new:  # noqa: PTH123 - a text, as in `rename_in`
+            shutil.copyfileobj(old, new, 1024 * 1024)
+            new.flush()
+            os.fsync(new.fileno())
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _is_alive(name: str) -> bool:
+    """Return whether the process may be alive that has made the file `link-PID-…`."""
+    pid = name.removeprefix(_LINK).partition("-")[0]
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:  # of another user
+        pass
+    return True

@@ -190,6 +190,22 @@ class PartFolder:
         except OSError as error:
             raise disk_error(error, self.folder) from None
 
+    def change_key(self, key: str, new_key: str) -> None:
+        """Give the part of a key, if there is one, to another key, unless that has a part.
+
+        Raises:
+            PartInUse: another process has locked the part.
+            MachineError: the folder cannot be written.
+        """
+        if not self.exists(key) or self.exists(new_key):
+            return
+        stem, new_stem = f"{self._text}/{self.name(key)}", f"{self._text}/{self.name(new_key)}"
+        with _disk_errors(self.folder):
+            for suffix in (".json", f"{_NEW}.json", f"{_NEW}.part", ".part"):
+                with suppress(FileNotFoundError):
+                    os.rename(f"{stem}{suffix}", f"{new_stem}{suffix}")  # noqa: PTH104
+            sync_folders([self.folder])
+
     def name(self, key: str) -> str:
         """Return the file name of a key's part, without suffix."""
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:40]

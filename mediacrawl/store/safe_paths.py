@@ -85,6 +85,12 @@ def numbered(path: str, n: int) -> str:
     return folder + slash + _fitted(name, f"-{n}", room)
 
 
+def is_numbered(path: str, preferred: str) -> bool:
+    """Return whether `path` is `preferred` with a number, see `numbered`."""
+    numbers = re.findall(r"-([1-9][0-9]*)", path.rpartition("/")[2])
+    return any(numbered(preferred, int(number)) == path for number in numbers)
+
+
 def fold(path: str) -> str:
     """Return a key that is equal for two paths if they name the same file on some file system.
 

@@ -6,7 +6,7 @@ import queue
 import select
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from mediacrawl.transport.connection_limits import Admission, Permit
@@ -176,6 +176,28 @@ class _Permitted:
         self.is_cut, self.idle_at = False, time.monotonic()
 
 
+class _Target(threading.local):
+    """The request target that the thread sends with a session; None outside `sending`."""
+
+    value: str | None = None
+
+    def set(self, target: str | None) -> None:
+        self.value = target
+
+
+_target = _Target()
+
+
+@contextmanager
+def sending(target: str) -> Iterator[None]:
+    """Send the requests of the block with this target: `requests` and urllib3 would rewrite it."""
+    _target.set(target)
+    try:
+        yield
+    finally:
+        _target.set(None)
+
+
 class _Watched:
     """A connection whose responses are read by `StrictResponse`, and each head within a time limit."""
 
@@ -183,6 +205,12 @@ class _Watched:
     timeout: Any
     watch: HeadWatchdog
     response_class: Any = StrictResponse
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """Begin a request with the target of `sending`, in absolute form for a proxy (RFC 9112 3.2.2)."""
+        if (target := _target.value) is not None:
+            url = target if url.startswith("/") else url[: url.find("/", url.find("//") + 2)] + target
+        super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
 
     def getresponse(self) -> Any:
         with self.watched():

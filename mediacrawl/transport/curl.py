@@ -4,7 +4,7 @@ libcurl handles the network, and passes header lines and pieces of a body to cal
 control: libcurl runs only while a thread waits for a head or for a block. Memory therefore holds only the data of one
 step, and a slow reader slows down the sender.
 
-The rules for valid URLs and headers are not implemented twice: `requests` prepares every URL and header that is not
+The rules for valid hosts and headers are not implemented twice: `requests` prepares each URL and header that is not
 plainly valid, so that both transports send the same requests and refuse the same ones.
 """
 
@@ -22,7 +22,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pycurl
 import requests
@@ -42,6 +42,7 @@ from mediacrawl.transport.errors import translated
 from mediacrawl.transport.fields import InvalidHead
 from mediacrawl.transport.head import check_size, read_head
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
+from mediacrawl.urls import as_sent, is_plain, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -173,7 +174,7 @@ class CurlTransport:
         The errors of `requests` are raised for an invalid URL or header.
         """
         known, lines = self._last_headers
-        if not _PLAIN_URL.fullmatch(url) or "/." in url or (headers != known and not _is_plain(headers)):
+        if not is_plain(url) or (headers != known and not _is_plain(headers)):
             url, headers = _prepared(url, headers)
             return url, _header_lines(headers)
         if headers != known:
@@ -468,6 +469,7 @@ class _CurlConnection:
         self._poll.register(self._woken_fd, select.POLLIN)
         self._multi = _multi_handle(self._watch, self._schedule)
         self._easy = _easy_handle(verify)
+        self._target = _RequestTarget(self._easy)
         # Methods of lists, not of this class: no Python code runs for a line or a piece.
         self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
@@ -501,6 +503,7 @@ class _CurlConnection:
         self.body.clear()
         self.code, self.words, self.refused = 0, "", ""
         easy.setopt(pycurl.URL, url)
+        self._target.set(url, self.origin, proxy)
         if headers != self._headers:
             easy.setopt(pycurl.HTTPHEADER, headers)
             self._headers = headers
@@ -661,6 +664,25 @@ class _CurlConnection:
         return int(pycurl.PREREQFUNC_OK)
 
 
+class _RequestTarget:
+    """The request target of a handle, set where libcurl would change the case of escapes, or drop an empty query."""
+
+    def __init__(self, easy: Any) -> None:
+        self._easy = easy
+        self._target = ""
+
+    def set(self, url: str, origin: str, proxy: str | None) -> None:
+        """Set the target for a URL. pycurl cannot unset the option, so later requests of the handle have it, too."""
+        target = url[len(origin) :]
+        if not self._target and "%" not in target and not target.endswith("?"):
+            return
+        if proxy and url.startswith("http:") and proxy.startswith("http"):
+            target = url  # absolute form, for a proxy that makes the request (RFC 9112 3.2.2)
+        if target != self._target:
+            self._target = target
+            self._easy.setopt(pycurl.REQUEST_TARGET, target)
+
+
 def _are_same(sock: socket.socket, fd: int) -> bool:
     """Return whether a socket and a descriptor refer to the same open socket."""
     return fd >= 0 and os.path.sameopenfile(sock.fileno(), fd)
@@ -724,13 +746,6 @@ def _set_verify(easy: Any, verify: bool | str) -> None:
         easy.setopt(pycurl.PROXY_CAPATH if is_folder else pycurl.PROXY_CAINFO, path)
 
 
-# A URL that needs no preparation: nothing to quote or unquote, no credentials, no fragment, a lower-case host.
-# Escapes of characters that are not unreserved (RFC 3986 2.3).
-_QUOTED = r"%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])"
-_CHARACTERS = rf"[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:{_QUOTED}[A-Za-z0-9_~.!$&'()*+,;=:@/-]*)*"
-_PLAIN_URL = re.compile(
-    r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?" rf"/{_CHARACTERS}(?:\?{_CHARACTERS})?"
-)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PLAIN_VALUE = re.compile(r"(?:[!-~\xa1-\xff][ -~\xa1-\xff]*)?")
 
@@ -746,16 +761,17 @@ def _header_lines(headers: Mapping[str, str]) -> list[bytes]:
 
 
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """Return the URL and the headers, quoted and checked by `requests`.
+    """Return the URL as it is sent, and the headers; the host and the headers are checked by `requests`.
 
     Credentials in the URL become a header. The errors of `requests` are raised for an invalid URL or header.
     """
-    prepared = requests.Request("GET", url, headers=dict(headers)).prepare()
+    prepared = requests.Request("GET", as_sent(url), headers=dict(headers)).prepare()
     parts = urlsplit(str(prepared.url))
     if parts.scheme not in {"http", "https"}:
         raise requests.exceptions.InvalidSchema(f"{parts.scheme}: is neither http nor https")
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
-    return urlunsplit(plain), {_text(name): _text(value) for name, value in prepared.headers.items()}
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target_of(url)}", {
+        _text(name): _text(value) for name, value in prepared.headers.items()
+    }
 
 
 def _text(value: str | bytes) -> str:

@@ -19,13 +19,13 @@ import urllib3
 from requests.utils import check_header_validity
 
 from mediacrawl.transport.connection_limits import HostPaused
-from mediacrawl.transport.connections import GuardedAdapter
+from mediacrawl.transport.connections import GuardedAdapter, sending
 from mediacrawl.transport.errors import translated
 from mediacrawl.transport.fields import InvalidHead, combined
 from mediacrawl.transport.head import framing
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
-from mediacrawl.urls import DEFAULT_PORTS
+from mediacrawl.urls import DEFAULT_PORTS, as_sent, split_plain, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,15 +111,16 @@ class RequestsTransport:
         self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
     ) -> _RequestsResponse:
         """Send a GET request with a session: through a proxy, or with a session from a custom factory."""
-        response = self._session().get(
-            url,
-            headers=dict(headers),
-            stream=True,
-            allow_redirects=False,
-            timeout=timeout_s,
-            verify=self._verify,
-            proxies={"http": proxy, "https": proxy} if proxy else {},
-        )
+        with sending(target_of(url)):
+            response = self._session().get(
+                as_sent(url),
+                headers=dict(headers),
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout_s,
+                verify=self._verify,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+            )
         try:
             headers = combined(_field_lines(response))
             framing(response.status_code, headers)
@@ -180,39 +181,27 @@ def _straight(raw: HTTP1Exchange, url: str, timeout_s: float) -> _RequestsRespon
     return _RequestsResponse(raw, raw.release, url, timeout_s, head=head)
 
 
-# A URL that `requests` would not change: no escape, no dot segment, no credentials, no fragment, no upper-case host.
-_PATH_CHARS = r"[A-Za-z0-9_~!$&'()*+,;=:@/.-]"
-_PLAIN_URL = re.compile(
-    rf"(https?://[a-z0-9](?:[a-z0-9-]|\.(?=[a-z0-9]))*(?::[1-9][0-9]{{0,4}})?)"
-    rf"(/(?![/.])(?:(?!/\.){_PATH_CHARS})*(?:\?(?:{_PATH_CHARS}|\?)+)?)"
-)
-
-
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
-    """Return the origin and the request (RFC 9112 3), as `requests` prepares it.
+    """Return the origin and the request (RFC 9112 3). The target is sent as it is written, see `urls.as_sent`.
 
     Raises:
         RequestException, ValueError: the URL or a header is invalid, or has text that would break out of its line.
     """
-    plain = _PLAIN_URL.fullmatch(url)
-    if plain is not None:
-        origin, target, fields = plain[1], plain[2], _fields(tuple(headers.items()))
+    if (plain := split_plain(url)) is not None:
+        origin, target, fields = *plain, _fields(tuple(headers.items()))
     else:
-        request = requests.Request("GET", url, headers=dict(headers)).prepare()
+        request = requests.Request("GET", as_sent(url), headers=dict(headers)).prepare()
         parts = urlsplit(request.url or "")
         if parts.scheme not in DEFAULT_PORTS:
             raise requests.exceptions.InvalidSchema(parts.scheme)
-        origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", request.path_url
+        origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", target_of(url)
         fields = _fields(tuple(request.headers.items()))
-        if _BREAKS_OUT.search(target):
-            raise requests.exceptions.InvalidURL("a blank in the request target")
     return origin, b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target.encode("ascii"), _host_of(origin), fields)
 
 
 # As sent by a session, if the crawl sets no User-Agent.
 _USER_AGENT = f"python-urllib3/{urllib3.__version__}"  # type: ignore[attr-defined]
 _LINE_END = re.compile(r"[\r\n\0]")
-_BREAKS_OUT = re.compile(r"[\x00-\x20\x7f]")
 
 
 @lru_cache(maxsize=64)

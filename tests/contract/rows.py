@@ -11,6 +11,7 @@ import email.utils
 import gzip
 import socket
 import time
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -43,6 +44,7 @@ from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch import resources
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
+from mediacrawl.fetch.request import FileRequest
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
@@ -50,6 +52,7 @@ from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
 from mediacrawl.transport.connection_limits import ConnectionLimit
+from mediacrawl.urls import former_key_of_url
 from mediacrawl.workers.threads import TransferThreads
 
 if TYPE_CHECKING:
@@ -232,7 +235,7 @@ def what_another_process_has_noted_as_failed_is_asked_for(scene):
 
 def _keys_of_their_own(patches):
     numbers = iter(range(10**9))
-    for module in ("pipelines", "crawl.items", "fetch.request", "fetch.filenames"):
+    for module in ("pipelines", "crawl.items", "fetch.request"):
         with contextlib.suppress(AttributeError):
             patches.setattr(f"mediacrawl.{module}.key_of_url", lambda url: f"{url}#{next(numbers)}")
 
@@ -244,6 +247,103 @@ def a_file_that_is_wanted_twice_is_fetched_and_counted_once(scene):
     assert (ran.status, ran.new, ran.present, ran.failed) == (0, 2, 0, 0), ran
     assert len(scene.asked("/a.jpg")) == 1
     assert ran.store == {sha256(body(1)), sha256(body(2))}
+
+
+# --- URLs as they are written, and names ------------------------------------------------------------
+
+
+def _pictures_everywhere(scene: Scene, *paths: str) -> None:
+    for path in paths:
+        scene.origin.on(path, lambda request: Answer(body=PNG + request.target.encode(), headers=[IS_PNG]))
+
+
+PNG, IS_PNG = b"\x89PNG\r\n\x1a\n", ("Content-Type", "image/png")
+AS_WRITTEN = {
+    **{
+        f"/m.png{query}": f"/m.png{query}"
+        for query in ("", "?", "?x", "?x=", "?a=1&b=2", "?b=2&a=1", "?o=1&o=2", "?o=2&o=1")
+    },
+    **{f"/m.png?q=a{blank}b": f"/m.png?q=a{blank}b" for blank in ("+", "%20", "%2B", "%2b")},
+    **{
+        f"/t/{path}": f"/t/{path}"
+        for path in ("~u.png", "%7Eu.png", "%7eu.png", "a%2Fb.png", "%e4.png", "%E4.png", "a//b.png")
+    },
+    "/t/my photo.png": "/t/my%20photo.png",
+    "/t/caf\u00e9.png?\u00e9": "/t/caf%C3%A9.png?%C3%A9",
+    "/t/[1]|'(2)'.png?[]|{}'": "/t/[1]|'(2)'.png?[]|{}'",
+    "/t/../m.png?dots": "/m.png?dots",
+    "/m.png?fragment#1": "/m.png?fragment",
+}
+
+
+def _former_keys(patches):
+    for module in ("pipelines", "crawl.items", "fetch.request"):
+        patches.setattr(f"mediacrawl.{module}.key_of_url", former_key_of_url)
+
+
+@row(_former_keys)
+def a_url_is_asked_for_as_it_is_written_and_has_a_file_of_its_own(scene):
+    _pictures_everywhere(scene, *{target.partition("?")[0] for target in AS_WRITTEN.values()}, "/t/a/b.png")
+    ran = scene.run(*(f"http://{scene.origin.netloc}{written}" for written in [*AS_WRITTEN, "/m.png?fragment#2"]))
+    assert sorted(request.target for request in scene.origin.requests) == sorted(AS_WRITTEN.values())
+    assert (ran.status, ran.new, ran.failed) == (0, len(AS_WRITTEN), 0), ran
+    assert ran.store == {sha256(PNG + target.encode()) for target in AS_WRITTEN.values()}
+
+
+LOCATIONS = {
+    b"/files/my photo.png?a b": "/files/my%20photo.png?a%20b",
+    "/files/caf\u00e9.png".encode(): "/files/caf%C3%A9.png",
+    b"/files/caf\xe9.png": "/files/caf%E9.png",
+    "/files/\u5f20.png".encode("gbk"): "/files/%D5%C5.png",
+    "/files/\u8868.png".encode("shift_jis"): "/files/%95%5C.png",
+    b"files/%7Ea%2d%e4.png?b=2&a=1&x": "/files/%7Ea%2d%e4.png?b=2&a=1&x",
+    b"files//a.png?": "/files//a.png?",
+    b"\\files\\a.png\t": "/files/a.png",
+}
+
+
+@row(lambda patches: patches.setattr(requester, "resolve", urllib.parse.urljoin))
+def a_redirect_leads_to_the_bytes_of_its_location(scene):
+    for number, location in enumerate(LOCATIONS):
+        text = location.decode("latin-1")
+        scene.origin.on(f"/{number}.png", lambda _, text=text: Answer(302, headers=[("Location", text)]))
+    _pictures_everywhere(scene, *{target.partition("?")[0] for target in LOCATIONS.values()})
+    ran = scene.run(*(f"http://{scene.origin.netloc}/{number}.png" for number in range(len(LOCATIONS))))
+    assert (ran.status, ran.new, ran.failed) == (0, len(LOCATIONS), 0), ran
+    assert ran.store == {sha256(PNG + target.encode()) for target in LOCATIONS.values()}
+
+
+@row(lambda patches: patches.setattr(FileRequest, "identity", property(lambda self: self.key)))
+def a_file_that_is_wanted_under_two_names_is_fetched_once_and_has_both(scene):
+    url, other = scene.add("/a.jpg", body(1), delay_s=0.1), scene.add("/b.jpg", body(2))
+    wanted = [Wanted(url, "one.jpg"), Wanted(other), Wanted(url, "two.jpg"), Wanted(url, "one.jpg")]
+    first = scene.run(*wanted)
+    assert (first.status, first.new, first.failed) == (0, 2, 0), first
+    assert len(scene.asked("/a.jpg")) == 1
+    assert sorted(path.rpartition("/")[2] for path in first.paths) == ["b.jpg", "one.jpg", "two.jpg"]
+    scene.origin.forget()
+    second = scene.run(*wanted, Wanted(url, "three.jpg"))
+    names = {path.rpartition("/")[2]: digest for path, digest in second.paths.items()}
+    assert names.keys() == {"b.jpg", "one.jpg", "two.jpg", "three.jpg"}
+    assert {names[name] for name in names if name != "b.jpg"} == {sha256(body(1))}
+    assert (second.status, second.new, scene.origin.requests) == (0, 0, []), second
+    (scene.store / next(path for path in second.paths if path.endswith("two.jpg"))).unlink()
+    scene.origin.replace("/a.jpg", body(3))
+    third = scene.run(*wanted, FILES_EXPIRES=0)
+    assert third.status == 0, third
+    names = {path.rpartition("/")[2]: digest for path, digest in third.paths.items()}
+    assert {names["one.jpg"], names["two.jpg"]} == {sha256(body(3))}
+
+
+@row(
+    lambda patches: patches.setattr(FileRequest, "identity", property(lambda self: self.key)),
+    override="a project's own methods have one result for a URL that fails, whatever names it has",
+)
+def a_failure_of_a_file_with_two_names_is_told_of_both(scene):
+    url = scene.origin.url("/gone.jpg")
+    ran = scene.run(Wanted(url, "one.jpg"), Wanted(url, "two.jpg"))
+    assert (ran.status, ran.new, ran.failed) == (1, 0, 2), ran
+    assert len(scene.asked("/gone.jpg")) == 1
 
 
 # --- other processes, and the store -----------------------------------------------------------------

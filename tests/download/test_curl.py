@@ -188,22 +188,38 @@ def test_a_head_that_drips_is_given_up(transport):
     [
         ("/a b", "/a%20b"),
         ("/é?q=ü", "/%C3%A9?q=%C3%BC"),
-        ("/%7Ea/%2F%e4%E4", "/~a/%2F%E4%E4"),
+        ("/%7Ea/%2F%e4%E4", "/%7Ea/%2F%e4%E4"),
+        ("/%2Da?%2d", "/%2Da?%2d"),
         ("/a%20b%E4?q=%26", "/a%20b%E4?q=%26"),
-        ("/%zz", "/%25zz"),
+        ("/%zz", "/%zz"),
         ("/a/../b/./c", "/b/c"),
-        ("/a?b=[1]&c=|", "/a?b=%5B1%5D&c=%7C"),
+        ("/a?b=[1]&c=|{}'\"", "/a?b=[1]&c=|{}'%22"),
         ("/a#b", "/a"),
+        ("/a?", "/a?"),
+        ("/a?x&y=&b+c&a&x", "/a?x&y=&b+c&a&x"),
+        ("//a//b/", "//a//b/"),
+        ("/a\\b?\\", "/a/b?\\"),
+        ("/\udc95\\", "/%95%5C"),
         ("?a=1", "/?a=1"),
         ("", "/"),
     ],
 )
 def test_both_transports_ask_for_the_same(kind, origin, path, target):
     transport = transport_class(kind)()
-    answer = get(transport, f"http://{origin.netloc}{path}")
-    answer.close()
+    for url in (f"http://{origin.netloc}{path}", f"http://{origin.netloc}/%e4", f"http://{origin.netloc}/plain"):
+        get(transport, url).close()
     transport.close()
-    assert origin.requests[0].target == target
+    assert [request.target for request in origin.requests] == [target, "/%e4", "/plain"]
+
+
+@pytest.mark.parametrize("kind", TRANSPORTS)
+@pytest.mark.parametrize("target", ["/%7Ea/%e4?", "/a?b&c=", "/plain", "/[1]|?{'}"])
+def test_a_proxy_is_asked_for_the_url_as_written(kind, origin, target):
+    transport = transport_class(kind)()
+    for url in (f"http://h.test{target}", f"http://h.test/%e4{target}"):
+        get(transport, url, proxy=f"http://{origin.netloc}").close()
+    transport.close()
+    assert [request.target for request in origin.requests] == [f"http://h.test{target}", f"http://h.test/%e4{target}"]
 
 
 @pytest.mark.parametrize("kind", TRANSPORTS)

@@ -105,10 +105,19 @@ def led_to(script, url="http://a/1", **more):
         ("2?x=1", "http://a/2?x=1"),
         ("//b/2", "http://b/2"),
         ("https://b/2", "https://b/2"),
-        ("HTTPS://b/2", "HTTPS://b/2"),
+        ("HTTPS://B/2", "https://b/2"),
         ("http://a:80/1", "http://a:80/1"),
-        ("/\u00c3\u00a9.jpg", "http://a/é.jpg"),  # UTF-8 that was read as latin-1
-        ("/\u00e9.jpg", "http://a/é.jpg"),
+        ("/\u00c3\u00a9.jpg", "http://a/%C3%A9.jpg"),  # UTF-8 that was read as latin-1
+        ("/\u00e9.jpg", "http://a/%E9.jpg"),
+        ("/\u0095\\.jpg", "http://a/%95%5C.jpg"),  # Shift_JIS
+        ("/my photo.jpg?a b", "http://a/my%20photo.jpg?a%20b"),
+        ("/%7Ea%2d%e4?", "http://a/%7Ea%2d%e4?"),
+        ("b//c", "http://a/b//c"),
+        ("./x/../2", "http://a/2"),
+        ("?x&y=", "http://a/1?x&y="),
+        ("\\2\t", "http://a/2"),
+        ("/2#top", "http://a/2#top"),
+        ("//m\u00c3\u00bcnchen.example/", "http://xn--mnchen-3ya.example/"),
         ("", None),
     ],
 )
@@ -233,7 +242,7 @@ def test_cookies_of_a_redirect_are_kept_for_the_next_ask():
     [
         ("/2", "http://me:pw@a/2"),
         ("http://a/2", "http://me:pw@a/2"),
-        ("http://A:80/2", "http://me:pw@A:80/2"),
+        ("http://A:80/2?", "http://me:pw@a:80/2?"),
         ("http://you:p2@a/2", "http://you:p2@a/2"),
         ("http://a:81/2", "http://a:81/2"),
         ("https://a/2", "https://a/2"),

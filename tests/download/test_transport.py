@@ -8,8 +8,6 @@ import threading
 
 import pytest
 import requests
-from hypothesis import example, given
-from hypothesis import strategies as st
 from origin import (
     Pattern,
     chunked,
@@ -24,7 +22,6 @@ from origin import (
 )
 
 from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse, UnsupportedURL
-from mediacrawl.transport import requests_transport as transport_module
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 BODY = Pattern(700_000, 1)
@@ -324,31 +321,6 @@ def test_a_header_that_cannot_be_sent_is_an_error_and_not_sent(transport, origin
     with pytest.raises((ConnectionLost, UnsupportedURL)):
         get(transport, origin.add("/a", b"x"), headers=headers.items())
     assert origin.requests == []
-
-
-_FORMS = st.from_regex(
-    r"https?://[a-zA-Z0-9.*-]{1,6}(:[0-9]{1,5})?(/[a-zA-Z0-9 %.?#@:;=&'\"\[\]|~é/-]{0,12})?", fullmatch=True
-)
-
-
-@given(_FORMS)
-@example("http://a/b/../c")
-@example("http://a//b")
-@example("http://a/b?")
-@example("http://a/%7eb")
-@example("http://a/b?c?d=/.&e")
-@example("http://a:99999/")
-def test_a_plain_url_is_what_requests_makes_of_it(url):
-    plain = transport_module._PLAIN_URL.fullmatch(url)
-    if plain is not None:
-        try:
-            request = requests.Request("GET", url).prepare()
-        except requests.exceptions.InvalidURL:  # found out again when the pool is made
-            with pytest.raises(requests.exceptions.InvalidURL):
-                requests.Request("GET", plain[1]).prepare()
-            return
-        assert request.url == url == plain[1] + plain[2]
-        assert request.path_url == plain[2]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from urllib.parse import urldefrag, urljoin
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsel import Selector
 
-from mediacrawl.extract import links
 from mediacrawl.extract.links import Page, absolute
+from mediacrawl.urls import Origin, resolve
 
 URL = "https://host.example/gallery/page.html?p=1"
 
@@ -33,10 +31,9 @@ def page(html="", url=URL, encoding="utf-8"):
     ).map("".join),
 )
 def test_the_short_way_of_plain_links_leads_to_the_same_place(base, link):
-    expected = urldefrag(urljoin(base, link)).url
-    resolved = absolute(base, link)
-    plain = links._PLAIN.fullmatch(expected) and link and link[0] != "#"
-    assert not plain or resolved == expected
+    expected = resolve(base, link).partition("#")[0]
+    if link and link[0] != "#" and Origin.of(expected) is not None:
+        assert absolute(base, link) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +46,7 @@ def test_the_short_way_of_plain_links_leads_to_the_same_place(base, link):
         ("//cdn.example/a.jpg", "https://cdn.example/a.jpg"),
         ("http://other.example", "http://other.example/"),
         (" \n a\n\t.jpg \x00", "https://host.example/gallery/a.jpg"),
-        ("images\\a.jpg?x=\\", "https://host.example/gallery/images/a.jpg?x=%5C"),
+        ("images\\a.jpg?x=\\", "https://host.example/gallery/images/a.jpg?x=\\"),
         ("a b.jpg", "https://host.example/gallery/a%20b.jpg"),
         ("a%20b.jpg", "https://host.example/gallery/a%20b.jpg"),
         ("ü.jpg", "https://host.example/gallery/%C3%BC.jpg"),

@@ -362,4 +362,7 @@ def test_the_examples_of_the_documentation_run(origin, tmp_path, monkeypatch, ca
         exec(example.replace("https://example.org", origin.url("").rstrip("/")), names)
     assert origin.url("/a.jpg") in capsys.readouterr().out
     assert [result.status for result in names["first"] + names["second"]] == [UPTODATE, DOWNLOADED]
-    assert set(files_in(tmp_path / "downloads")) == {"fetch/127.0.0.1/a.jpg", "notebook/127.0.0.1/b.jpg"}
+    assert set(files_in(tmp_path / "downloads")) == {
+        *("fetch/127.0.0.1/a.jpg", "pictures/a.jpg"),  # one file
+        "notebook/127.0.0.1/b.jpg",
+    }

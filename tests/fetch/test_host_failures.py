@@ -424,10 +424,10 @@ def test_a_server_that_restarts_in_the_middle_loses_no_file(tmp_path, transport)
     def restart():
         gone.wait()
         first.close()
-        second = Origin(port=port).__enter__()
+        second = Origin(port=port)
         for number in range(12):
             second.add(f"/{number}.mp4", BODY, etag='"1"')
-        again.append(second)
+        again.append(second.__enter__())
 
     thread = threading.Thread(target=restart)
     thread.start()

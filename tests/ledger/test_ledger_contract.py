@@ -252,6 +252,14 @@ def test_rows_of_a_failing_batch_are_not_written(ledger):
     assert row(ledger, "other") is None
 
 
+def test_a_row_can_get_another_key(ledger):
+    ledger.record_wanted([WANTED], 1.0)
+    before = row(ledger, KEY)
+    ledger.change_key(KEY, "other")
+    assert row(ledger, KEY) is None
+    assert row(ledger, "other") == before._replace(key="other")
+
+
 def test_whether_any_of_some_keys_is_known_is_told_as_far_as_it_is_committed(ledger):
     assert not ledger.knows_any([KEY, "http://h/b.jpg"])
     with ledger.transaction():

@@ -39,7 +39,7 @@ def crawl(crawls, tmp_path, settings, *items):
 def test_an_item_ends_when_the_ledger_fails_in_a_way_that_nobody_thought_of(
     crawls, tmp_path, url, way, monkeypatch, caplog
 ):
-    def known(_self, _keys):
+    def known(_self, *_about):
         raise RuntimeError("odd")
 
     monkeypatch.setattr(Archive, "lookup", known)
@@ -55,7 +55,7 @@ def asked(monkeypatch):
     at_once, by_thread = [], []
     knows_any, known = SqliteLedger.knows_any, Archive.lookup
     monkeypatch.setattr(SqliteLedger, "knows_any", lambda self, keys: at_once.append(keys) or knows_any(self, keys))
-    monkeypatch.setattr(Archive, "lookup", lambda self, keys: by_thread.append(keys) or known(self, keys))
+    monkeypatch.setattr(Archive, "lookup", lambda self, keys, urls: by_thread.append(keys) or known(self, keys, urls))
     return at_once, by_thread
 
 

@@ -813,3 +813,32 @@ def test_without_syncs_segments_survive_a_kill_and_no_power_cut(tmp_path, monkey
             part.mark((start, start + 10))
     with PartFolder(tmp_path, boot=boot, durable=False).open("key") as part:
         assert part.written_bytes == written_bytes
+
+
+# Another key
+
+
+def test_a_part_can_get_another_key_with_its_replacement(parts):
+    part = written(parts, (0, KEPT))
+    new = part.replacement()
+    new.begin(RECORD._replace(validators={"etag": '"v2"'}))
+    new.write_at(0, bytes_of(0, KEPT))
+    new.mark((0, KEPT))
+    new.close()
+    names = {path.name.replace(parts.name(KEY), parts.name("new")) for path in parts.folder.iterdir()}
+    assert len(names) == 4
+    for _ in range(2):
+        parts.change_key(KEY, "new")
+        assert {path.name for path in parts.folder.iterdir()} == names
+
+
+def test_a_part_keeps_its_key_where_the_other_has_a_part_or_a_process_uses_it(parts):
+    with written(parts, (0, KEPT)), pytest.raises(PartInUse):
+        parts.change_key(KEY, "new")
+    with parts.open("new") as other:
+        other.begin(RECORD)
+        other.write_at(0, bytes_of(0, KEPT))
+        other.mark((0, KEPT))
+    before = {path.name for path in parts.folder.iterdir()}
+    parts.change_key(KEY, "new")
+    assert {path.name for path in parts.folder.iterdir()} == before

@@ -1,5 +1,6 @@
 """What every store must do. A further implementation is one more line in `IMPLEMENTATIONS`."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -183,3 +184,36 @@ def test_after_a_crash_a_name_is_there_with_a_whole_file_or_not_at_all(url, step
     publish(store, "a/b.jpg", b"next run")
     assert store.path("a/b.jpg").read_bytes() == b"next run"
     store.parts.close()
+
+
+# Second names
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_can_have_a_second_name(store, monkeypatch, has_links):
+    def refuse(*_names):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    publish(store, "a.jpg")
+    publish(store, "c.jpg", b"other")
+    for name in ("b/b.jpg", "c.jpg", "a.jpg", "b/b.jpg"):
+        store.sync([store.link("a.jpg", name)])
+    assert {name: store.path(name).read_bytes() for name in store.names()} == {
+        "a.jpg": b"whole",
+        "b/b.jpg": b"whole",
+        "c.jpg": b"whole",
+    }
+    assert store.path("c.jpg").samefile(store.path("a.jpg")) is has_links
+    assert [path.name for path in store.hidden.iterdir() if path.name.startswith("link-")] == []
+
+
+def test_a_file_that_is_gone_or_in_the_way_of_a_folder_gets_no_second_name(store):
+    publish(store, "a.jpg")
+    with pytest.raises(PathConflict, match=r"b\.jpg: gone\.jpg, which has the same bytes, is gone"):
+        store.link("gone.jpg", "b.jpg")
+    with pytest.raises(PathConflict, match="a part of it is a file"):
+        store.link("a.jpg", "a.jpg/b.jpg")
+    assert list(store.names()) == ["a.jpg"]
+    assert [path.name for path in store.hidden.iterdir() if path.name.startswith("link-")] == []

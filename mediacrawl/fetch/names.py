@@ -1,0 +1,38 @@
+"""The second names of a file that is wanted under several names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mediacrawl.fetch.filenames import preferred_path
+from mediacrawl.store.safe_paths import safe_relative_path
+
+if TYPE_CHECKING:
+    from mediacrawl.fetch.request import FileRequest
+    from mediacrawl.ledger.base import Entry
+
+
+def second_path(request: FileRequest, entry: Entry, owner: str) -> str | None:
+    """Return the path that a request prescribes for a file, if the file with this row is not there; otherwise None.
+
+    `owner` is the name of the spider or command. A file that another spider has fetched stays in its folder.
+    """
+    if request.path:
+        path = safe_relative_path(request.path)
+        return None if path == entry.path else path
+    if not request.filename:
+        return None
+    url, headers = request.transfer.url, {"content-type": entry.content_type or ""}
+    path = preferred_path(request.owner or owner, url, headers, request.filename)
+    return None if _name(path) == _name(entry.path or "") else path
+
+
+def is_wished(filename: str, entry: Entry) -> bool:
+    """Return whether a row was made for a request with this file name."""
+    wish = json.loads(entry.wish or "{}")
+    return isinstance(wish, dict) and wish.get("filename") == filename
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
