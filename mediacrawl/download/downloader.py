@@ -18,6 +18,7 @@ from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.content_coding import codings_of
 from mediacrawl.download.content_family import can_be_judged, refuse_document
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.decoding import Content, content_of
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
@@ -93,6 +94,7 @@ class Downloader:
         connections: HostConnections | None = None,
         fetched_elsewhere: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
         may_follow: MayFollow = anywhere,
+        cookies: Cookies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -103,6 +105,7 @@ class Downloader:
         self.connections = connections or HostConnections()
         self.fetched_elsewhere = fetched_elsewhere
         self.may_follow = may_follow
+        self.cookies = cookies if cookies is not None else Cookies()
         self.clock = clock
 
     def fetch(
@@ -277,6 +280,7 @@ class _Transfer:
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._of_file = FileConnections(max(1, request.connections or self._policy.segments.connections))
+        self._cookies = owner.cookies if request.jar is not None else Cookies()
         self._exchange = self._new_exchange()
         self.host = self._exchange.origin.host
         self._saved_bytes = self.part.written_bytes
@@ -814,6 +818,7 @@ class _Transfer:
             may_follow=self._owner.may_follow,
             connections=self._owner.connections,
             of_file=self._of_file,
+            cookies=self._cookies,
             waits=waits,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mediacrawl.download.cookies import MAIN_JAR
 from mediacrawl.errors import MachineError
 from mediacrawl.headers import Validators
 
@@ -31,6 +32,7 @@ class TransferRequest(NamedTuple):
         expected_type: the media type that the name of the file implies; None if the name implies none.
         connections: the number of connections that a large file may use at once; None takes the policy's value.
         name: the name for a progress bar.
+        jar: the number of the jar with its cookies, see `Cookies`; None gives the transfer a jar of its own.
     """
 
     key: str
@@ -46,6 +48,7 @@ class TransferRequest(NamedTuple):
     expected_type: str | None = None
     connections: int | None = None
     name: str = ""
+    jar: int | None = MAIN_JAR
 
 
 class LockedPart(Protocol):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.config import Settings
+    from mediacrawl.download.cookies import Cookies
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store
@@ -56,6 +57,7 @@ class FetchResources:
         limit: ConnectionLimit | None = None,
         *,
         may_follow: MayFollow = anywhere,
+        cookies: Cookies | None = None,
     ) -> None:
         """Open the ledger, and start the threads.
 
@@ -67,6 +69,7 @@ class FetchResources:
                 host requests a pause in a response to one of these, all of these pause.
             limit: limit of open connections to a host, shared in the same way; None takes the limit of the settings.
             may_follow: decides whether a redirect may be followed.
+            cookies: the jars of the run, shared in the same way.
 
         Raises:
             MachineError: the store cannot be used.
@@ -88,6 +91,7 @@ class FetchResources:
             connections=HostConnections(self._limit, self.transport.close_idle),
             fetched_elsewhere=self.archive.fetched_elsewhere,
             may_follow=may_follow,
+            cookies=cookies,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -108,7 +112,14 @@ class FetchResources:
         is_limited = self._limit is not None
         setup = WorkerConfig(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
         downloader = self.downloader
-        return WorkerProcesses(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
+        return WorkerProcesses(
+            setup,
+            processes,
+            downloader.pauses,
+            self._limit,
+            may_follow=downloader.may_follow,
+            cookies=downloader.cookies,
+        )
 
     def _write(self, changes: Sequence[Change]) -> list[Entry | Exception]:
         try:
