@@ -142,6 +142,7 @@ class MediaFilesPipeline(FilesPipeline):
                 pauses=self._context.pauses,
                 limit=self._context.limit,
                 may_follow=self._context.may_follow,
+                cookies=self._context.cookies,
             )
         except (MachineError, UsageProblem) as error:
             self._context.report.give_up(error)

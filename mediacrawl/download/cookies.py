@@ -1,7 +1,7 @@
 """The cookies of a run: jars of the standard library, with the rules of RFC 6265 where its policy has none.
 
-All transfers of a run share its jars, in threads and in worker processes. Each process has a copy of the jars. A change
-is applied to the copy of its process, and sent to the others, see `Cookies.subscribe`.
+All transfers of a run share its jars, in threads and in worker processes. Each process has a copy of the jars. A
+change is applied to the copy of its process, and sent to the others, see `Cookies.subscribe`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ _SET_COOKIE = "Set-Cookie"
 class WatchedJar(CookieJar):
     """A jar that reports its changes. Thread-safe, as the jar of the standard library."""
 
+    # Of the standard library, where Scrapy uses them too; the stubs do not have them.
+    _cookies: dict[str, dict[str, dict[str, Cookie]]]
+    _cookies_lock: threading.RLock
+    _cookies_for_domain: Callable[[str, Request], list[Cookie]]
+
     def __init__(self, on_change: Callable[[CookieChange], None], policy: CookiePolicy | None = None) -> None:
         super().__init__(policy)
         self._on_change = on_change
@@ -67,7 +72,7 @@ class WatchedJar(CookieJar):
         Raises:
             KeyError: there is no such cookie.
         """
-        super().clear(domain, path, name)  # type: ignore[arg-type] # of the stubs: the parameters may be None
+        super().clear(domain, path, name)
         self._on_change((domain, path, name))
 
     def apply(self, change: CookieChange) -> None:
@@ -76,7 +81,7 @@ class WatchedJar(CookieJar):
             super().set_cookie(change)
         else:
             with suppress(KeyError):
-                super().clear(*change)  # type: ignore[arg-type]
+                super().clear(*change)
 
     def clear_expired_cookies(self) -> None:
         """Remove expired cookies, once a minute: the policy sends none in any case."""
@@ -84,7 +89,7 @@ class WatchedJar(CookieJar):
             self._expired_at = time.monotonic() + _EXPIRED_EVERY_S
             super().clear_expired_cookies()
 
-    def _cookies_for_request(self, request: Any) -> list[Cookie]:
+    def _cookies_for_request(self, request: Request) -> list[Cookie]:
         """Return the cookies for a request: only of the domains that it may have cookies of, and not of all."""
         host = _bracketed(_host_of(request.full_url))
         host = host if "." in host else f"{host}.local"  # the standard library's name for a host without a dot
@@ -169,7 +174,7 @@ class Cookies:
 
 
 class _Policy(DefaultCookiePolicy):
-    """The policy of the standard library; but a cookie without a Domain is sent to its own host only (RFC 6265 5.3)."""
+    """The policy of the standard library, but a cookie without a Domain is for its own host only (RFC 6265 5.3)."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -295,6 +300,6 @@ def _cookie_of(fields: list[str]) -> Cookie:
     is_domain = with_subdomains.strip().upper() == "TRUE" and not _is_address(host) and "." in host
     stored = f".{host}" if is_domain else host if "." in host else f"{host}.local"
     return Cookie(
-        0, name, value, None, False, stored, is_domain, is_domain, path, True,  # noqa: FBT003
+        0, name, value, None, False, stored, is_domain, is_domain, path, True,
         secure.strip().upper() == "TRUE", expires_s or None, not expires_s, None, None, {},
     )  # fmt: skip

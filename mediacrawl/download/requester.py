@@ -291,9 +291,9 @@ class Requester:
         return next((value for name, value in self._request.headers if name.lower() == "cookie"), "")
 
     def _cookie_field(self, url: str, origin: Origin) -> str:
-        """Join the cookies of the request, except those that responses have replaced or removed, and those of the jar.
+        """Return the cookies of the request itself and those of the jar, which it takes precedence over.
 
-        A cookie of the request itself takes precedence over one of the jar.
+        A cookie of the request that a response has replaced or removed is left out.
         """
         own = self._own_cookie.split("; ") if origin == self.origin and self._own_cookie else []
         own = [pair for pair in own if pair and (origin.host, _name_of(pair)) not in self._renewed]

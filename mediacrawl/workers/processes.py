@@ -379,10 +379,8 @@ class _Remote:
             case UnderWay():
                 self.active = message.active
                 self.flush()
-            case HostPause():
-                self._pool.pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
-            case CookieChanged():
-                self._pool.cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
+            case HostPause() | CookieChanged():
+                self._learn(message)
             case ConnectionWanted():
                 if self._limit is not None:
                     self._limit.ask(self, message.host, wait=message.wait)
@@ -391,6 +389,12 @@ class _Remote:
                     self._limit.give_back(self, message.host, message.permits)
             case protocol.RedirectQuestion():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
+
+    def _learn(self, message: HostPause | CookieChanged) -> None:
+        if isinstance(message, HostPause):
+            self._pool.pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+        else:
+            self._pool.cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
 
     def _answer(self, question: protocol.RedirectQuestion) -> None:
         answer: str | MediacrawlError | None

@@ -127,10 +127,8 @@ class Worker:
                 )
             case Release():
                 self._release(message)
-            case HostPause():
-                self._pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
-            case CookieChanged():
-                self._cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
+            case HostPause() | CookieChanged():
+                self._learn(message)
             case ConnectionGranted():
                 self._connections.grant(message.host)
             case ConnectionDenied():
@@ -142,6 +140,12 @@ class Worker:
                     answers.put(message.answer)
             case Stop():
                 self._stop()
+
+    def _learn(self, message: HostPause | CookieChanged) -> None:
+        if isinstance(message, HostPause):
+            self._pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+        else:
+            self._cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
 
     def _send_pause(self, host: str, until: float) -> None:
         self._channel.post(HostPause(host, until))

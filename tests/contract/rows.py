@@ -35,6 +35,7 @@ from origin import (
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.seams import Seams
@@ -756,3 +757,30 @@ def a_setting_stores_whatever_is_sent(scene):
     urls = [scene.add(f"/{number}.jpg", data, content_type="text/html") for number, data in enumerate(bodies)]
     ran = scene.run(*urls, MEDIACRAWL_CHECK_CONTENT=False)
     assert (ran.status, ran.store) == (0, {sha256(data) for data in bodies}), ran
+
+
+@row(lambda patches: patches.setattr(Cookies, "keep", lambda *_: None))
+def a_cookie_of_a_redirect_is_sent_by_the_files_that_follow_and_is_removed_as_its_host_says(scene):
+    def login(request):
+        return Answer(302, [("Location", "/first.jpg"), ("Set-Cookie", "sso=1; Path=/"), ("Set-Cookie", "old=1")])
+
+    def leave(request):
+        return Answer(302, [("Location", "/last.jpg"), ("Set-Cookie", "sso=; Max-Age=0; Path=/")])
+
+    def for_members(number, *, is_member):
+        def answer(request):
+            is_known = "sso=1" in request.headers.get("cookie", "")
+            return Answer(*((200, [("Content-Type", JPEG)], body(number)) if is_known == is_member else (403, [])))
+
+        return answer
+
+    login_url, leave_url = scene.origin.on("/login/a", login), scene.origin.on("/leave/a", leave)
+    scene.origin.on("/first.jpg", for_members(1, is_member=True))
+    second = scene.origin.on("/second.jpg", for_members(2, is_member=True))
+    scene.origin.on("/last.jpg", for_members(3, is_member=False))
+    # One after another, and in one run: a file of a list may be fetched before another one is.
+    serial = {"CONCURRENT_REQUESTS_PER_DOMAIN": 1, "MEDIACRAWL_RETRY_TIMES": 0, "ROBOTSTXT_OBEY": False}
+    ran = scene.run(Wanted(login_url), Wanted(second), Wanted(leave_url), **serial)
+    assert (ran.status, ran.new) == (0, 3), ran
+    assert [request.headers.get("cookie") for request in scene.asked("/second.jpg")] == ["sso=1"]
+    assert [request.headers.get("cookie") for request in scene.asked("/last.jpg")] == [None]

@@ -76,7 +76,7 @@ PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
         ("http://h.test/", ["a= 1 ;Path=/"], "http://h.test/x", "a=1"),
         ("http://h.test/", ["a="], "http://h.test/x", "a="),
         ("http://h.test/", ["=1", "a", "", ";", "; Path=/"], "http://h.test/x", ""),
-        ("http://h.test/", ["a=1; Version=1; Port=\"1\"; Discard"], "http://h.test/x", "a=1"),
+        ("http://h.test/", ['a=1; Version=1; Port="1"; Discard'], "http://h.test/x", "a=1"),
         ("http://h.test/", ["a=\x00"], "http://h.test/x", ""),
         ("http://h.test/", ["a=" + "x" * 5000], "http://h.test/x", ""),
         ("http://h.test/", ["b=1", "a=2", "b=3"], "http://h.test/x", "b=3; a=2"),

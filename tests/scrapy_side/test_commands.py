@@ -61,6 +61,21 @@ def test_get_sends_what_it_is_told(command, origin, url):
     assert (headers["x-key"], headers["accept"]) == ("7", "image/*")
 
 
+def test_get_sends_the_cookies_of_a_file_to_their_hosts(command, origin, url, tmp_path):
+    host, port = "127.0.0.1", url.rpartition(":")[2].partition("/")[0]
+    lines = [f"{host}\tFALSE\t/\tFALSE\t0\tsid\ts3cr3t", "localhost\tFALSE\t/\tFALSE\t0\tother\t1"]
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n" + "\n".join(lines))
+    moved = origin.redirect("/moved.jpg", f"http://localhost:{port}/a.jpg")
+    done = command("get", "--cookies", "cookies.txt", "--cookie", "sid=mine", url, moved)
+    assert [request.headers["cookie"] for request in origin.requests_for("/moved.jpg")] == ["sid=mine"]
+    assert {request.headers["cookie"] for request in origin.requests_for("/a.jpg")} == {"sid=mine", "other=1"}
+    assert "s3cr3t" not in done.out + done.err
+    command("get", "--cookies", "cookies.txt", origin.add("/b.jpg", BODY, content_type="image/jpeg"))
+    assert [request.headers["cookie"] for request in origin.requests_for("/b.jpg")] == ["sid=s3cr3t"]
+    for path in (tmp_path / "store").rglob("*"):
+        assert not path.is_file() or b"s3cr3t" not in path.read_bytes()
+
+
 def test_get_says_who_it_is(command, origin, url):
     command("get", url)
     assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
@@ -118,6 +133,7 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
         (("--header", "X: a\nB: c", "http://127.0.0.1/1"), "--header must be a single line"),
         (("-U", "漢", "http://127.0.0.1/1"), "-U has letters that a header cannot carry"),
         (("--cookie", "nonsense", "http://127.0.0.1/1"), "--cookie must be written as NAME=VALUE"),
+        (("--cookies", "nowhere.txt", "http://127.0.0.1/1"), "--cookies nowhere.txt: cannot be read"),
         (("-n", "many", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
         (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),
         (("-s", "MEDIACRAWL_RETRY_TIMES=x", "http://127.0.0.1/1"), "MEDIACRAWL_RETRY_TIMES=x must be a number"),
