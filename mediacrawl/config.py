@@ -513,6 +513,11 @@ INPUT = Argument(
     "list of URLs, in the formats of the urllist spider; - is standard input, and a pipe is read as it comes",
 )
 OUTPUT = Argument(("-o", "--output"), "NAME", "path in the store, for a single URL; without it get/<host>/<name>")
+KEY = Argument(
+    ("--key",),
+    "TEXT",
+    "identity of the file, for a single URL: with another URL, a fresh link say, the part is continued under it",
+)
 USER_AGENT = Argument(("-U", "--user-agent"), "TEXT", "User-Agent to send", header_value)
 REFERER = Argument(("--referer",), "URL", "Referer to send", header_value)
 COOKIE = Argument(
@@ -530,7 +535,7 @@ CONNECTIONS = Argument(
     f"connections for one large file, 1 to {MOST_CONNECTIONS}, opened at once",
     _connections,
 )
-GET_ARGUMENTS = (INPUT, OUTPUT, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS)
+GET_ARGUMENTS = (INPUT, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS)
 
 
 # --- documentation -------------------------------------------------------------------------------------------------

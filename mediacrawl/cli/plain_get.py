@@ -253,11 +253,14 @@ class _ListRequests:
             raise UsageProblem("give at least one URL, or a list with -i")
         if output and (len(urls) > 1 or self._list is not None):
             raise UsageProblem("-o names a single file, and there may be several")
+        key = config.KEY.of(opts)
+        if key and (len(urls) > 1 or self._list is not None):
+            raise UsageProblem("--key names a single file, and there may be several: a list has a column key")
         self._headers = _headers(opts, settings)
         self.cookies = _cookies(opts)
         self._proxies = environment_proxies()
         self.connections: int = config.CONNECTIONS.of(opts) or 0
-        self._first = [self._request(url, path=output, ignores_known_failure=True) for url in urls]
+        self._first = [self._request(url, path=output, key=key, ignores_known_failure=True) for url in urls]
         self._lines: Iterator[FileRequest | InvalidLine] = iter(())
         self._ahead: list[FileRequest | InvalidLine] = []
         self._block_lines = _BLOCK_LINES
@@ -303,6 +306,7 @@ class _ListRequests:
                 headers=tuple(named.values()),
                 digests=row.digests,
                 filename=row.filename,
+                key=row.key,
                 options=row.kept,
             )
         except ValueError:  # raised by a library for a malformed URL

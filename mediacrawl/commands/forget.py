@@ -49,7 +49,7 @@ class Command(StoreCommand):
     def _named(self, archive: Archive, urls: list[str]) -> list[Entry]:
         found = []
         for url in urls:
-            entry = archive.ledger.find(redact_url(url), key_of_url(url))
+            entry = archive.ledger.find(url, redact_url(url), key_of_url(url))
             if entry is None:
                 self._say_unknown([url])
             else:

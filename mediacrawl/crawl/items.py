@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The options of an item with a single URL, and the keys of `Request.meta` that carry them.
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
-    for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
+    for name in ("filename", "sha256", "md5", "referer", "page", "key", "media_key", "media_owner", "media_again")
 }
 _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 

@@ -148,7 +148,7 @@ class FetchQueue:
             elif request.until == LOOKED_UP:
                 self._hand_over(Step(request, None))
             else:
-                if not is_noted(entry):
+                if not is_noted(entry, request.transfer.url):
                     self._writes.append(Write(request, RecordWanted(request.entry(self._owner))))
                 name, kind = self._place_of(request)
                 host = self._hosts.get(name)

@@ -89,6 +89,7 @@ class FileRequest(NamedTuple):
         connections: int | None = None,
         path: str | None = None,
         filename: str | None = None,
+        key: str | None = None,
         proxies: Proxies | None = None,
         **more: Any,
     ) -> FileRequest:
@@ -101,6 +102,7 @@ class FileRequest(NamedTuple):
             connections: number of connections for a large file; None leaves the number to the settings.
             path: in the store.
             filename: last component of the path, if only the last component is prescribed.
+            key: identity of the file, by which its row and its part are found whatever its URL; None takes the URL.
             proxies: from `environment_proxies`, for many requests; None reads the environment.
             **more: the other attributes.
 
@@ -112,7 +114,7 @@ class FileRequest(NamedTuple):
         if origin is None:
             raise UsageProblem(f"{redact_url(url)}: not an http or https URL")
         transfer = TransferRequest(
-            key_of_url(url),
+            key or key_of_url(url),
             url,
             headers=_checked(headers),
             proxy=_proxy_of(environment_proxies() if proxies is None else proxies, origin),

@@ -122,7 +122,10 @@ class Ledger(Protocol):
     # Changes; `now` is in seconds since the epoch
 
     def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
-        """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again."""
+        """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again.
+
+        A row that is pending or failed takes the URL of the entry.
+        """
 
     def claim(self, *entries: Entry) -> None:
         """Assign free paths to keys: state `publishing`, with the facts of the new files."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import gzip
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -521,6 +522,66 @@ def no_more_parts_are_open_than_the_system_lets_be(scene):
     ran = scene.run(*urls)
     assert (ran.status, ran.failed, len(ran.store)) == (0, 0, len(urls)), ran
     assert 1 <= max(counts) <= most
+
+
+# --- a fresh link ------------------------------------------------------------------------------------
+
+
+SOME_BYTES = 400_000
+
+
+def expiring(scene, content, *, etag='"v1"'):
+    """A file at `/dl`, whose first link expires after some bytes; the URL of a link by its signature."""
+    sent = []
+
+    def answer(request):
+        signature = request.target.rpartition("sig=")[2]
+        if signature == "old" and sent:
+            return Answer(403, [("Content-Type", "application/xml")], b"expired")
+        start, stop = request.range or (0, None)
+        stop = len(content) if stop is None else min(stop, len(content))
+        fields = [("Content-Type", JPEG), ("Accept-Ranges", "bytes")] + ([("ETag", etag)] if etag else [])
+        if request.range:
+            fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}"))
+        sent.append(signature)
+        cut = SOME_BYTES if signature == "old" else None
+        return Answer(206 if request.range else 200, fields, content, start, stop, drop_at=cut)
+
+    scene.origin.on("/dl", answer)
+    return lambda signature: f"{scene.origin.url('/dl')}?sig={signature}"
+
+
+@row(lambda patches: patches.setattr(parts.PartFolder, "name", lambda *_: os.urandom(20).hex()))
+def a_file_with_a_key_is_the_same_under_every_link(scene):
+    content = body(1, SOME_BYTES + 200_000)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("old"), key="talk 7"))
+    assert (first.status, first.failed) == (1, 1), first
+    assert "403" in first.failures
+    assert [(entry.key, entry.url) for entry in scene.rows(State.FAILED)] == [("talk 7", link("old"))]
+    scene.origin.forget()
+    second = scene.run(Wanted(link("new"), key="talk 7"))
+    assert (second.status, second.resumed, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 250_000
+    assert [(entry.key, entry.url) for entry in scene.rows(State.DONE)] == [("talk 7", link("new"))]
+    assert (scene.rows(State.FAILED), scene.rows(State.PENDING), parts_in(scene.store)) == ([], [], [])
+    scene.origin.forget()
+    third = scene.run(Wanted(link("newest"), key="talk 7"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
+@row(
+    lambda patches: patches.setattr("mediacrawl.sources.url_list._KeysOfList.checked", lambda _self, row: row),
+    item="pages may give one file under several links: the key is there to say so",
+    override="as above",
+)
+def a_second_url_with_the_key_of_another_line_is_told(scene):
+    url, other = scene.add("/a.jpg", body(1)), scene.add("/b.jpg", body(2))
+    ran = scene.run(Wanted(url, key="one"), Wanted(other, key="one"), Wanted(url, key="one"))
+    assert (ran.status, ran.new, ran.failed, ran.store) == (1, 1, 1, {sha256(body(1))}), ran
+    assert "list:2" in ran.failures
+    assert "the key 'one' is that of line 1, which has another URL" in ran.failures
+    assert scene.asked("/b.jpg") == []
 
 
 # --- what is sent where -----------------------------------------------------------------------------

@@ -50,6 +50,17 @@ def test_a_wanted_row_says_where_it_was_found(ledger):
     assert row(ledger) == WANTED._replace(wanted_at=1.0)
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
+def test_a_row_of_a_file_that_is_not_there_has_the_newest_url(ledger, state):
+    bring_to(ledger, state)
+    ledger.record_wanted([WANTED._replace(url="http://h/a.jpg?token=2")], 2.0)
+    assert (row(ledger).url, row(ledger).state, row(ledger).wanted_at) == ("http://h/a.jpg?token=2", "pending", 2.0)
+    ledger.record_failure([LOST_LINK._replace(url="http://h/a.jpg?token=3")], 3.0)
+    assert row(ledger).url == "http://h/a.jpg?token=3"
+    ledger.claim(WHOLE._replace(url="http://h/a.jpg?token=4"))
+    assert row(ledger).url == "http://h/a.jpg?token=4"
+
+
 def test_a_finished_row_has_all_facts_of_the_file(ledger):
     ledger.record_wanted([WANTED], 1.0)
     ledger.claim(WHOLE)

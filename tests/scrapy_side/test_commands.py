@@ -76,6 +76,27 @@ def test_get_sends_the_cookies_of_a_file_to_their_hosts(command, origin, url, tm
         assert not path.is_file() or b"s3cr3t" not in path.read_bytes()
 
 
+def test_a_file_with_a_key_is_known_by_it_to_every_command(command, origin, url):
+    assert command("get", "--key", "pic@7", f"{url}?sig=1").status == 0
+    origin.forget()
+    done = command("get", "--key", "pic@7", f"{url}?sig=2")
+    assert (done.status, origin.requests) == (0, [])
+    assert "already there" in done.out
+    assert json.loads(command("manifest").out)["key"] == "pic@7"
+    assert command("forget", "pic@7").out.startswith("forgotten: ")
+
+
+def test_a_failure_with_a_key_is_retried_with_the_newest_url(command, origin, url, tmp_path):
+    gone = origin.url("/gone.jpg")
+    assert command("get", "--key", "pic", gone + "?1").status == 1
+    assert json.loads(command("status", "--failed", "--json").out)["key"] == "pic"
+    origin.fault("/a.jpg", status(503, times=1))
+    assert command("get", "-s", "MEDIACRAWL_RETRY_TIMES=0", "--key", "pic", url).status == 1
+    assert run(tmp_path, "retry").status == 0
+    assert json.loads(command("manifest").out)["url"] == url
+    assert command("status", "--failed").out == ""
+
+
 def test_get_says_who_it_is(command, origin, url):
     command("get", url)
     assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
@@ -133,6 +154,8 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
         (("--header", "X: a\nB: c", "http://127.0.0.1/1"), "--header must be a single line"),
         (("-U", "漢", "http://127.0.0.1/1"), "-U has letters that a header cannot carry"),
         (("--cookie", "nonsense", "http://127.0.0.1/1"), "--cookie must be written as NAME=VALUE"),
+        (("--key", "x", "http://127.0.0.1/1", "http://127.0.0.1/2"), "--key names a single file"),
+        (("--key", "x", "-i", "list"), "--key names a single file"),
         (("--cookies", "nowhere.txt", "http://127.0.0.1/1"), "--cookies nowhere.txt: cannot be read"),
         (("-n", "many", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
         (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),

@@ -1,4 +1,4 @@
-"""One jar for the pages of a crawl and its media: what either is given, the other sends, in the jar of its request."""
+"""Pages of a crawl and its media share a jar: what either is given, the other sends, in the jar of its request."""
 
 from __future__ import annotations
 
