@@ -114,11 +114,13 @@ class TransferError(MediacrawlError):
         permanent: whether attempts in the next runs are useless, too.
         retry_after_s: the wait that the server requested, in seconds, or None.
         took_s: the duration of the transfer in seconds; 0 for a transfer that did not begin.
+        supersedes: keys under which the same file was wanted before, by other URLs.
     """
 
     transient = False
     permanent = False
     took_s = 0.0
+    supersedes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -134,9 +136,10 @@ class TransferError(MediacrawlError):
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.url}: {reason}")
 
-    def last(self, took_s: float) -> None:
-        """Set the duration of the transfer, in seconds."""
+    def last(self, took_s: float, supersedes: tuple[str, ...] = ()) -> None:
+        """Set the duration of the transfer, in seconds, and the keys that its file had before."""
         self.took_s = took_s
+        self.supersedes = supersedes
 
 
 class UnsupportedURL(TransferError):

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
-from mediacrawl.errors import MachineError, MediacrawlError
+from mediacrawl.download.records import PresentFile
+from mediacrawl.errors import MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, numbered, safe_relative_path
+from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -127,6 +129,16 @@ class Archive:
             self.ledger.mark_corrupt(entry.key, reason)
         return True
 
+    def present_at(self, path: str) -> PresentFile | None:
+        """Return the complete file at a path; None if there is none, or if its key was given by the user."""
+        if not self.store.taken(path):  # cheaper than a query, and there seldom is a file
+            return None
+        entry = self.ledger.at_path(path)
+        if entry is None or entry.state != State.DONE or not self._is_there(entry) or Origin.of(entry.key) is None:
+            return None
+        file, size_bytes = self.store.path(path), entry.size_bytes or 0
+        return PresentFile(entry.key, entry.url, file, size_bytes, entry.sha256, validators_of(entry))
+
     def fetched_elsewhere(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that another process has published since this process looked them up, or is publishing now.
 
@@ -147,11 +159,12 @@ class Archive:
         now = self._clock()
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
+            adopted = self._adopt(changes)
             self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
             self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
             claimed = self._claims([change for change in changes if isinstance(change, Publish)])
-            claims = [next(claimed) if isinstance(c, Publish) else c.entry for c in changes]
+            claims = [next(claimed) if isinstance(c, Publish) else adopted.get(c.entry.key, c.entry) for c in changes]
         results, folders = self._rename(changes, claims)
         if folders:
             self.store.sync(folders)
@@ -161,6 +174,15 @@ class Archive:
                 self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
             self._forget_parts(changes, results)
         return results
+
+    def _adopt(self, changes: Sequence[Change]) -> dict[str, Entry]:
+        """Give the rows that files had under other keys to their keys of now. Return the rows, by key."""
+        keys = []
+        for change in changes:
+            if supersedes := _supersedes(change):
+                self.ledger.adopt(change.entry, supersedes)
+                keys.append(change.entry.key)
+        return self.ledger.lookup(keys) if keys else {}
 
     def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
         recorded = False
@@ -242,6 +264,10 @@ class Archive:
                     assert change.fetched.part is not None
                     assert entry.path is not None
                     folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
+                elif isinstance(change, Unchanged) and change.supersedes and entry.path is None:
+                    raise TransferError(
+                        entry.url, "its file has got another link meanwhile: run the same command again"
+                    )
                 results.append(entry)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, State.PENDING, self._clock())
@@ -260,6 +286,15 @@ def _claimed(change: Publish, path: str) -> Entry:
         http_status=fetched.status,
         state=State.DONE,
     )
+
+
+def _supersedes(change: Change) -> tuple[str, ...]:
+    match change:
+        case Publish():
+            return change.fetched.supersedes
+        case Failure() | Unchanged():
+            return change.supersedes
+    return ()
 
 
 def validators_of(entry: Entry) -> Validators:

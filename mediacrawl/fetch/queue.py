@@ -237,7 +237,7 @@ class FetchQueue:
         entry = request.entry(
             self._owner, reason=error.reason, http_status=error.http_status, permanent=error.permanent
         )
-        self._writes.append(Write(request, Failure(entry), error=error))
+        self._writes.append(Write(request, Failure(entry, error.supersedes), error=error))
 
     def interrupt(self, request: FileRequest) -> None:
         """End a file as interrupted: this run does not fetch the file."""
@@ -282,7 +282,8 @@ class FetchQueue:
                 assert fetched is not None
                 self._end(request, FileResult.of_fetched(request, outcome, fetched))
             case Unchanged(), Entry():
-                self._end(request, FileResult.of_present(request, self._pending[request.key] or outcome))
+                known = None if change.supersedes else self._pending[request.key]
+                self._end(request, FileResult.of_present(request, known or outcome))
 
     def wake(self, now_s: float) -> None:
         """Resume the files and hosts that are due: files that another process was fetching, and hosts that gather."""
@@ -385,7 +386,7 @@ class FetchQueue:
                 self._end(request, FileResult.of_failure(request, why))
             else:
                 self._pending[request.key] = entry
-                yield request.revalidating(entry), entry
+                yield request.revalidating(entry, self._owner), entry
 
     def _look_up(self, request: FileRequest) -> None:
         if self._is_stopped:
@@ -405,7 +406,7 @@ class FetchQueue:
         change: Change = (
             Publish(request.entry(self._owner, path=path), fetched)
             if fetched.part is not None
-            else Unchanged(request.entry(self._owner))
+            else Unchanged(request.entry(self._owner), fetched.supersedes)
         )
         self._writes.append(Write(request, change, fetched))
 

@@ -9,10 +9,12 @@ from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
-from mediacrawl.download.records import TransferRequest
+from mediacrawl.download.adoption import link_of
+from mediacrawl.download.records import TransferRequest, Wish
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url
+from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -139,12 +141,24 @@ class FileRequest(NamedTuple):
         """Make the ledger row of this file. `owner` is the name of the spider or command that fetches the file."""
         return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
-    def revalidating(self, entry: Entry | None) -> FileRequest:
-        """Return the request with the validators of the version in the store, if the row has a version."""
+    def revalidating(self, entry: Entry | None, owner: str) -> FileRequest:
+        """Return the request with the validators of the version in the store, if the row has a version.
+
+        Without a version, the request has the name by which the file may be known under another URL.
+        """
         validators = validators_of(entry) if entry is not None and entry.state == State.DONE else None
-        if validators == self.transfer.revalidate:
+        wish = self._wish(owner) if validators is None and (self.path or self.filename) else None
+        if (validators, wish) == (self.transfer.revalidate, self.transfer.wish):
             return self
-        return self._replace(transfer=self.transfer._replace(revalidate=validators))
+        return self._replace(transfer=self.transfer._replace(revalidate=validators, wish=wish))
+
+    def _wish(self, owner: str) -> Wish | None:
+        url = self.transfer.url
+        if self.key != key_of_url(url):  # a file with a key of its own is found by that alone
+            return None
+        if self.path:
+            return Wish(safe_relative_path(self.path))
+        return Wish(preferred_path(self.owner or owner, url, None, self.filename), link_of(url))
 
 
 class FileResult(NamedTuple):

@@ -90,6 +90,7 @@ class FetchResources:
             pauses=pauses or HostPauses(),
             connections=HostConnections(self._limit, self.transport.close_idle),
             fetched_elsewhere=self.archive.fetched_elsewhere,
+            present_at=self.archive.present_at,
             may_follow=may_follow,
             cookies=cookies,
         )

@@ -148,5 +148,11 @@ class Ledger(Protocol):
     def mark_corrupt(self, key: str, reason: str) -> None:
         """Note that the file of a done row was altered: state `failed`; the row keeps its path."""
 
+    def adopt(self, entry: Entry, keys: Iterable[str]) -> None:
+        """Note that files of other keys are the file of this entry.
+
+        The row with a path takes the key and the URL of the entry. Rows of these keys without a path are deleted.
+        """
+
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows."""

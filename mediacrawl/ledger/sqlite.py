@@ -374,6 +374,22 @@ class SqliteLedger:
         """Note that the file of a done row was altered: failed, and to be fetched again under the same path."""
         self._many("UPDATE files SET state = 'failed', reason = ?, permanent = 0 WHERE key = ?", [(reason, key)])
 
+    def adopt(self, entry: Entry, keys: Iterable[str]) -> None:
+        """Note that files of other keys are the file of this entry, which then has the path of one of them."""
+        key, url, page, _, wish = _wanted(entry)
+        for other in keys:
+            self._many(
+                "DELETE FROM files WHERE key = ? AND path IS NULL"
+                " AND EXISTS (SELECT 1 FROM files WHERE key = ? AND path IS NOT NULL)",
+                [(key, other)],
+            )
+            self._many(
+                "UPDATE OR IGNORE files SET key = ?, url = ?, page = coalesce(?, page), wish = coalesce(?, wish)"
+                " WHERE key = ? AND path IS NOT NULL",
+                [(key, url, page, wish, other)],
+            )
+            self._many("DELETE FROM files WHERE key = ? AND path IS NULL", [(other,)])
+
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows, as if their files had never been wanted."""
         self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))

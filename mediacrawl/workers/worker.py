@@ -90,6 +90,7 @@ class Worker:
             pauses=self._pauses,
             connections=self._connections,
             fetched_elsewhere=self._archive.fetched_elsewhere,
+            present_at=self._archive.present_at,
             may_follow=self._may_follow,
             cookies=self._cookies,
         )
