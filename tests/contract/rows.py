@@ -570,6 +570,42 @@ def a_file_with_a_key_is_the_same_under_every_link(scene):
     assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
 
 
+@row(lambda patches: patches.setattr(parts.PartFolder, "begun_for", lambda *_: []))
+def a_fresh_link_to_a_file_of_the_same_name_continues_its_part(scene):
+    content = body(2, SOME_BYTES + 200_000)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("old"), filename="talk.jpg"))
+    assert (first.status, first.failed) == (1, 1), first
+    scene.origin.forget()
+    second = scene.run(Wanted(link("new"), filename="talk.jpg"))
+    assert (second.status, second.resumed, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 300_000
+    assert [entry.url for entry in scene.rows(State.DONE)] == [link("new")]
+    assert (scene.rows(State.FAILED), scene.rows(State.PENDING), parts_in(scene.store)) == ([], [], [])
+    scene.origin.forget()
+    third = scene.run(Wanted(link("new"), filename="talk.jpg"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
+@row(
+    lambda patches: patches.setattr(Archive, "present_at", lambda *_: None),
+    override="its paths are its own: a file is found by the path that the list wishes for",
+)
+def a_fresh_link_to_a_file_that_is_there_fetches_nothing(scene):
+    content = body(3, SOME_BYTES)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("first"), filename="talk.jpg"))
+    assert (first.status, first.new) == (0, 1), first
+    scene.origin.forget()
+    second = scene.run(Wanted(link("second"), filename="talk.jpg"))
+    assert (second.status, second.present, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 100_000
+    assert [entry.url for entry in scene.rows(State.DONE)] == [link("second")]
+    scene.origin.forget()
+    third = scene.run(Wanted(link("second"), filename="talk.jpg"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
 @row(
     lambda patches: patches.setattr("mediacrawl.sources.url_list._KeysOfList.checked", lambda _self, row: row),
     item="pages may give one file under several links: the key is there to say so",
