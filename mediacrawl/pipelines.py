@@ -513,6 +513,8 @@ class MediaFilesPipeline(FilesPipeline):
 
         The path that an override returns is made safe, and numbered if another URL already has that path.
         """
+        if path := request.meta.get("media_path"):
+            return str(path)
         return preferred_path(
             self._owner(request), request.url, fields_of(response), request.meta.get("media_filename")
         )

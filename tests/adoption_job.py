@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from mediacrawl.fetch import FileRequest, fetch
@@ -38,12 +39,16 @@ def die_at(step: str):
     return at_step
 
 
+def store_that_dies(step: str, folder: str, *, durable: bool) -> LocalStore:
+    return LocalStore(folder, at_step=die_at(step), durable=durable)
+
+
 def kill_at_each_step(root: Path, prepared: Path, url: str) -> None:
     for step in STEPS:
         folder = shutil.copytree(prepared, root / step)
         pid = os.fork()  # this script has a single thread
         if pid == 0:
-            fetch_session.store_of = lambda *_, **__: LocalStore(folder, at_step=die_at(step))
+            fetch_session.store_of = partial(store_that_dies, step)
             bring(folder, url)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

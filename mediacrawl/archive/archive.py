@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.archive.changes import Change, Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
+from mediacrawl.download.adoption import link_of
 from mediacrawl.download.records import PresentFile
 from mediacrawl.errors import MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Validators
@@ -182,7 +183,22 @@ class Archive:
             if supersedes := _supersedes(change):
                 self.ledger.adopt(change.entry, supersedes)
                 keys.append(change.entry.key)
+            if isinstance(change, Publish | Unchanged) and (path := _wished_path(change.entry)):
+                self.ledger.forget(list(self._dead_links(change.entry, path)))
         return self.ledger.lookup(keys) if keys else {}
+
+    def _dead_links(self, entry: Entry, path: str) -> Iterator[str]:
+        """Yield the keys of rows without any bytes, of links to the same file that have failed before: `get -o`.
+
+        Such a link differs from that of the entry in its query only, and the user has given the same path for it.
+        """
+        link = link_of(entry.url)
+        for row in self.ledger.entries(State.FAILED, State.PENDING):
+            if row.key == entry.key or row.path is not None or _wished_path(row) != path or link_of(row.url) != link:
+                continue
+            with suppress(PartInUse):
+                if not self.store.parts.exists(row.key):
+                    yield row.key
 
     def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
         recorded = False
@@ -286,6 +302,14 @@ def _claimed(change: Publish, path: str) -> Entry:
         http_status=fetched.status,
         state=State.DONE,
     )
+
+
+def _wished_path(entry: Entry) -> str | None:
+    """Return the path that the user has given for a file."""
+    if not entry.wish or '"path"' not in entry.wish:
+        return None
+    path = json.loads(entry.wish).get("path")
+    return path if isinstance(path, str) else None
 
 
 def _supersedes(change: Change) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
-from mediacrawl.sources.list_entry import ListEntry
+from mediacrawl.sources.list_entry import ListEntry, kept_of
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.workers.executor import WORKERS_FROM
 
@@ -260,7 +260,8 @@ class _ListRequests:
         self.cookies = _cookies(opts)
         self._proxies = environment_proxies()
         self.connections: int = config.CONNECTIONS.of(opts) or 0
-        self._first = [self._request(url, path=output, key=key, ignores_known_failure=True) for url in urls]
+        given = {"path": output, "key": key, "options": kept_of({"path": output}), "ignores_known_failure": True}
+        self._first = [self._request(url, **given) for url in urls]
         self._lines: Iterator[FileRequest | InvalidLine] = iter(())
         self._ahead: list[FileRequest | InvalidLine] = []
         self._block_lines = _BLOCK_LINES

@@ -97,6 +97,23 @@ def test_a_failure_with_a_key_is_retried_with_the_newest_url(command, origin, ur
     assert command("status", "--failed").out == ""
 
 
+def test_a_dead_link_is_forgotten_once_a_fresh_one_brings_its_file(command, origin, url):
+    for link in ("?sig=1", "?sig=2"):
+        origin.fault("/a.jpg", status(403))
+        assert command("get", "-o", "mine.jpg", url + link).status == 1
+    other = origin.add("/b.jpg", BODY, content_type=JPEG, faults=[status(403)])
+    assert command("get", "-o", "mine.jpg", other).status == 1
+    assert command("get", "-o", "mine.jpg", url + "?sig=3").store == {"mine.jpg": sha256(BODY)}
+    assert command("status", "--failed").out.startswith(f"{other}: HTTP 403")
+    assert command("status").out.startswith("done 1 (4.00kB), partial 0, pending 0, failed 1")
+
+
+def test_a_retry_names_the_file_as_get_was_told(command, origin, url, tmp_path):
+    origin.fault("/a.jpg", status(403))
+    assert command("get", "-o", "mine/a.jpg", url).status == 1
+    assert run(tmp_path, "retry").store == {"mine/a.jpg": sha256(BODY)}
+
+
 def test_get_says_who_it_is(command, origin, url):
     command("get", url)
     assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
