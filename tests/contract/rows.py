@@ -609,7 +609,7 @@ def a_fresh_link_to_a_file_that_is_there_fetches_nothing(scene):
 @row(
     lambda patches: patches.setattr("mediacrawl.sources.url_list._KeysOfList.checked", lambda _self, row: row),
     item="pages may give one file under several links: the key is there to say so",
-    override="as above",
+    override="pages may give one file under several links, as for items",
 )
 def a_second_url_with_the_key_of_another_line_is_told(scene):
     url, other = scene.add("/a.jpg", body(1)), scene.add("/b.jpg", body(2))
