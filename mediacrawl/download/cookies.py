@@ -91,15 +91,21 @@ class WatchedJar(CookieJar):
 
     def _cookies_for_request(self, request: Request) -> list[Cookie]:
         """Return the cookies for a request: only of the domains that it may have cookies of, and not of all."""
-        host = _bracketed(_host_of(request.full_url))
+        found: list[Cookie] = []
+        for domain in self._domains_of(_host_of(request.full_url)):
+            found += self._cookies_for_domain(domain, request)
+        return found
+
+    def has_name(self, host: str, name: str) -> bool:
+        """Return whether there is a cookie of that name for some URL of a host."""
+        return any(key[1] == name for domain in self._domains_of(host) for key in self._of_domain(domain))
+
+    def _domains_of(self, host: str) -> list[str]:
+        host = _bracketed(host)
         host = host if "." in host else f"{host}.local"  # the standard library's name for a host without a dot
         labels = host.split(".")
-        domains = [host, *(f".{'.'.join(labels[start:])}" for start in range(len(labels)))]
-        found: list[Cookie] = []
-        for domain in domains:
-            if domain in self._cookies:
-                found += self._cookies_for_domain(domain, request)
-        return found
+        domains = (host, *(f".{'.'.join(labels[start:])}" for start in range(len(labels))))
+        return [domain for domain in domains if domain in self._cookies]
 
     def _of_domain(self, domain: str) -> dict[tuple[str, str], Cookie]:
         with self._cookies_lock:
@@ -148,12 +154,20 @@ class Cookies:
         jar.add_cookie_header(request)
         return request.get_header("Cookie") or ""
 
-    def keep(self, number: int, url: str, lines: Iterable[str]) -> None:
-        """Carry out the Set-Cookie lines of the response to a URL (RFC 6265 5.3)."""
+    def keep(self, number: int, url: str, lines: Iterable[str]) -> set[str]:
+        """Carry out the Set-Cookie lines of the response to a URL (RFC 6265 5.3).
+
+        Return the names of the cookies that the lines remove, whether the jar had them or not.
+        """
         jar, host = self._jar(number), _host_of(url)
+        removed = set()
         for line in lines:  # one by one: a cookie may be set and removed in one response
             if (meant := _as_meant(line, host)) is not None:
                 jar.extract_cookies(_Fields(meant), _request_for(url))  # type: ignore[arg-type]
+                name = meant.partition("=")[0].strip()
+                if not jar.has_name(host, name):
+                    removed.add(name)
+        return removed
 
     def apply(self, number: int, change: CookieChange, sent_by: CookieListener | None = None) -> None:
         """Carry out a change of another process or jar. `sent_by` is its listener, which is not notified."""

@@ -302,8 +302,9 @@ class Requester:
         return "; ".join([*own, *(pair for pair in of_jar if pair and _name_of(pair) not in named)])
 
     def _keep_cookies(self, url: str, host: str, lines: Sequence[str]) -> None:
-        self._cookies.keep(self._jar, url, lines)
-        self._renewed.update((host, _name_of(line)) for line in lines)
+        names = self._cookies.keep(self._jar, url, lines)  # of the removed ones; then of those that are sent instead
+        names.update(map(_name_of, self._cookies.field(self._jar, url).split("; ")))
+        self._renewed.update((host, name) for name in map(_name_of, lines) if name in names)
 
 
 def _name_of(pair: str) -> str:

@@ -95,6 +95,14 @@ def test_no_site_removes_the_cookies_of_another():
     assert cookies.field(MAIN_JAR, "http://one.test/") == "a=1"
 
 
+@pytest.mark.parametrize(
+    ("line", "removed"),
+    [("a=; Max-Age=0", {"a"}), ("a=1", set()), ("a=1; Secure", set()), ("a=; Max-Age=0; Domain=other.test", set())],
+)
+def test_what_a_line_removes_is_told_also_if_the_jar_has_no_such_cookie(line, removed):
+    assert Cookies().keep(MAIN_JAR, "http://h.test/", [line]) == removed
+
+
 def test_jars_are_apart():
     cookies = Cookies()
     cookies.keep(7, "http://h.test/", ["a=7"])
