@@ -514,9 +514,21 @@ INPUT = Argument(
     "list of URLs, in the formats of the urllist spider; - is standard input, and a pipe is read as it comes",
 )
 OUTPUT = Argument(("-o", "--output"), "NAME", "path in the store, for a single URL; without it get/<host>/<name>")
+KEY = Argument(
+    ("--key",),
+    "TEXT",
+    "identity of the file, for a single URL: with another URL, a fresh link say, the part is continued under it",
+)
 USER_AGENT = Argument(("-U", "--user-agent"), "TEXT", "User-Agent to send", header_value)
 REFERER = Argument(("--referer",), "URL", "Referer to send", header_value)
-COOKIE = Argument(("--cookie",), "NAME=VALUE", "cookie to send; may be repeated", _cookie, is_repeated=True)
+COOKIE = Argument(
+    ("--cookie",), "NAME=VALUE", "cookie to send to the host of each URL; may be repeated", _cookie, is_repeated=True
+)
+COOKIES = Argument(
+    ("--cookies",),
+    "FILE",
+    "cookies to send to their hosts, in the format of Netscape (cookies.txt); the file is not changed",
+)
 HEADER = Argument(("--header",), "'NAME: VALUE'", "header to send; may be repeated", _header, is_repeated=True)
 CONNECTIONS = Argument(
     ("-n", "--connections"),
@@ -524,7 +536,7 @@ CONNECTIONS = Argument(
     f"connections for one large file, 1 to {MOST_CONNECTIONS}, opened at once",
     _connections,
 )
-GET_ARGUMENTS = (INPUT, OUTPUT, USER_AGENT, REFERER, COOKIE, HEADER, CONNECTIONS)
+GET_ARGUMENTS = (INPUT, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS)
 
 
 # --- documentation -------------------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ class TransferError(MediacrawlError):
         saved_bytes: bytes on the disk when the transfer began; None for a transfer that did not begin.
         fetched_bytes: bytes that the transfer has received.
         host: the host that was given up because of this error, with its port; None if only this file failed.
+        supersedes: keys under which the same file was wanted before, by other URLs.
     """
 
     transient = False
@@ -131,6 +132,7 @@ class TransferError(MediacrawlError):
     took_s = 0.0
     saved_bytes: int | None = None
     fetched_bytes = 0
+    supersedes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -148,9 +150,10 @@ class TransferError(MediacrawlError):
         self.retry_after_s = retry_after_s
         super().__init__(f"{self.url}: {reason}")
 
-    def last(self, took_s: float, saved_bytes: int, fetched_bytes: int) -> None:
-        """Set the duration of the transfer in seconds, the bytes it began with, and the bytes it has received."""
+    def last(self, took_s: float, saved_bytes: int, fetched_bytes: int, supersedes: tuple[str, ...] = ()) -> None:
+        """Set the duration of the transfer in seconds, its bytes, and the keys that its file had before."""
         self.took_s, self.saved_bytes, self.fetched_bytes = took_s, saved_bytes, fetched_bytes
+        self.supersedes = supersedes
 
     def of_host(self, host: str, url: str) -> TransferError:
         """Return the same error for a file at `url`, of a host that is given up because of this error."""

@@ -146,6 +146,7 @@ class MediaFilesPipeline(FilesPipeline):
                 pauses=self._context.pauses,
                 limit=self._context.limit,
                 may_follow=self._context.may_follow,
+                cookies=self._context.cookies,
             )
         except (MachineError, UsageProblem) as error:
             self._context.report.give_up(error)
@@ -538,6 +539,8 @@ class MediaFilesPipeline(FilesPipeline):
 
         The path that an override returns is made safe, and numbered if another URL already has that path.
         """
+        if path := request.meta.get("media_path"):
+            return str(path)
         return preferred_path(
             self._owner(request), request.url, fields_of(response), request.meta.get("media_filename")
         )

@@ -82,6 +82,13 @@ def test_what_is_noted_as_wanted_or_there_need_not_be_noted_again(row, noted):
     assert is_noted(row) is noted
 
 
+@pytest.mark.parametrize(("state", "noted"), [(State.PENDING, False), (State.DONE, True), (State.FAILED, False)])
+def test_a_fresh_link_is_noted_for_a_file_that_is_not_there(state, noted):
+    row = entry(state)
+    assert is_noted(row, f"{row.url}?fresh") is noted
+    assert is_noted(row, row.url.replace("//", "//me:secret@")) is is_noted(row)
+
+
 @pytest.mark.parametrize("days", [1e6, 1e12, float("inf")])
 def test_what_is_never_asked_for_again_needs_no_date(days):
     policy = POLICY._replace(retry_permanent_s=days * DAY)

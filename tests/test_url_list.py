@@ -1,7 +1,8 @@
 import io
 import json
+import re
 import tracemalloc
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ FULL = {
     "md5": MD5,
     "referer": "http://h/",
     "headers": {"Authorization": "Bearer x", "Accept": "*/*"},
+    "key": "picture 7",
 }
 FULL_ROW = ListEntry(2, **FULL)
 
@@ -104,6 +106,33 @@ def test_a_csv_line_says_all_and_its_headers_are_json(delimiter):
 def test_columns_may_come_in_any_order_among_others():
     text = "id,filename,note,url\n1,a.jpg,nice,http://h/a\n"
     assert rows(text) == [ListEntry(2, "http://h/a", filename="a.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad"),
+    [
+        (["http://h/a?1,one", "http://h/a?2,two"], []),
+        (["http://h/a?1,one", "http://h/a?2,one"], [3]),
+        (["http://h/a?1,one", "http://h/a?1,one"], []),
+        (["http://h/a,", "http://h/b,"], []),
+        (["http://h/a?1,one", "http://h/b,two", "http://h/a?2,one", "http://h/a?1,one", "http://h/c,two"], [4, 6]),
+    ],
+)
+def test_a_key_stands_for_one_url_of_a_list(lines, bad):
+    found = bad_lines("url,key\n" + "\n".join(lines) + "\n")
+    assert list(found) == bad
+    assert all(re.match(r"the key '\w+' is that of line [23], which has another URL", why) for why in found.values())
+
+
+def test_keys_of_a_long_list_are_not_all_held():
+    lines = (f"http://h/{number},{number}\n" for number in range(30_000))
+    tracemalloc.start()
+    try:
+        for _ in read_list(chain(["url,key\n"], lines)):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_column_without_a_name_is_passed_over():

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, cast
 
 from mediacrawl.archive.changes import Change, Failure, Link, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
-from mediacrawl.errors import MachineError, MediacrawlError
+from mediacrawl.download.adoption import link_of
+from mediacrawl.download.records import PresentFile
+from mediacrawl.errors import MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
-from mediacrawl.urls import former_key_of_url, is_row_of, key_of_url
+from mediacrawl.urls import Origin, former_key_of_url, is_row_of, key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -181,6 +183,16 @@ class Archive:
             self.ledger.mark_corrupt(entry.key, reason)
         return True
 
+    def present_at(self, path: str) -> PresentFile | None:
+        """Return the complete file at a path; None if there is none, or if its key was given by the user."""
+        if not self.store.taken(path):  # cheaper than a query, and there seldom is a file
+            return None
+        entry = self.ledger.at_path(path)
+        if entry is None or entry.state != State.DONE or not self._is_there(entry) or Origin.of(entry.key) is None:
+            return None
+        file, size_bytes = self.store.path(path), entry.size_bytes or 0
+        return PresentFile(entry.key, entry.url, file, size_bytes, entry.sha256, validators_of(entry))
+
     def fetched_elsewhere(self, keys: Sequence[str]) -> set[str]:
         """Return the keys that another process has published since this process looked them up, or is publishing now.
 
@@ -202,13 +214,15 @@ class Archive:
         present = self._present_links(changes)
         self.store.at_step("ledger-claim")
         with self.ledger.transaction():
+            adopted = self._adopt(changes)
             self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
             self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
             named = [n for n, change in enumerate(changes) if isinstance(change, Publish | Link) and n not in present]
             claims = dict(zip(named, self._claims([cast("Publish | Link", changes[n]) for n in named]), strict=True))
         rows = claims | present
-        results, folders = self._rename(changes, [rows.get(n, c.entry) for n, c in enumerate(changes)], claims)
+        entries = [rows.get(n) or adopted.get(c.entry.key, c.entry) for n, c in enumerate(changes)]
+        results, folders = self._rename(changes, entries, claims)
         if folders:
             self.store.sync(folders)
             self.store.at_step("ledger-done")
@@ -237,6 +251,30 @@ class Archive:
                 if is_taken and is_numbered(source.path or "", path):
                     present[n] = source
         return present
+
+    def _adopt(self, changes: Sequence[Change]) -> dict[str, Entry]:
+        """Give the rows that files had under other keys to their keys of now. Return the rows, by key."""
+        keys = []
+        for change in changes:
+            if supersedes := _supersedes(change):
+                self.ledger.adopt(change.entry, supersedes)
+                keys.append(change.entry.key)
+            if isinstance(change, Publish | Unchanged) and (path := _wished_path(change.entry)):
+                self.ledger.forget(list(self._dead_links(change.entry, path)))
+        return self.ledger.lookup(keys) if keys else {}
+
+    def _dead_links(self, entry: Entry, path: str) -> Iterator[str]:
+        """Yield the keys of rows without any bytes, of links to the same file that have failed before: `get -o`.
+
+        Such a link differs from that of the entry in its query only, and the user has given the same path for it.
+        """
+        link = link_of(entry.url)
+        for row in self.ledger.entries(State.FAILED, State.PENDING):
+            if row.key == entry.key or row.path is not None or _wished_path(row) != path or link_of(row.url) != link:
+                continue
+            with suppress(PartInUse):
+                if not self.store.parts.exists(row.key):
+                    yield row.key
 
     def _forget_parts(self, changes: Sequence[Change], results: Sequence[Entry | Exception]) -> None:
         recorded = False
@@ -323,6 +361,10 @@ class Archive:
                     folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
                 elif isinstance(change, Link) and n in named:
                     folders.add(self.store.link(change.source.path or "", entry.path or ""))
+                elif isinstance(change, Unchanged) and change.supersedes and entry.path is None:
+                    raise TransferError(
+                        entry.url, "its file has got another link meanwhile: run the same command again"
+                    )
                 results.append(entry)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, State.PENDING, self._clock())
@@ -349,6 +391,23 @@ def _claimed(change: Publish | Link, path: str) -> Entry:
         http_status=fetched.status,
         state=State.DONE,
     )
+
+
+def _wished_path(entry: Entry) -> str | None:
+    """Return the path that the user has given for a file."""
+    if not entry.wish or '"path"' not in entry.wish:
+        return None
+    path = json.loads(entry.wish).get("path")
+    return path if isinstance(path, str) else None
+
+
+def _supersedes(change: Change) -> tuple[str, ...]:
+    match change:
+        case Publish():
+            return change.fetched.supersedes
+        case Failure() | Unchanged():
+            return change.supersedes
+    return ()
 
 
 def validators_of(entry: Entry) -> Validators:

@@ -35,15 +35,17 @@ class Link(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Record why a file could not be fetched."""
+    """Record why a file could not be fetched. The rows of the keys in `supersedes` are of the same file."""
 
     entry: Entry
+    supersedes: tuple[str, ...] = ()
 
 
 class Unchanged(NamedTuple):
-    """Record that the origin still has the version that is in the store."""
+    """Record that the origin still has the version that is in the store, perhaps in the row of another key."""
 
     entry: Entry
+    supersedes: tuple[str, ...] = ()
 
 
 Change = RecordWanted | Publish | Link | Failure | Unchanged

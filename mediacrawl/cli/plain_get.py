@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
 from mediacrawl.backends import store_of
+from mediacrawl.download.cookies import MAIN_JAR, Cookies, read_cookies
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
@@ -28,7 +29,7 @@ from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
-from mediacrawl.sources.list_entry import ListEntry
+from mediacrawl.sources.list_entry import ListEntry, kept_of
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.workers.executor import WORKERS_FROM
 
@@ -93,7 +94,7 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
         store = store_of(config.FILES_STORE.of(settings), durable=config.FSYNC.of(settings))
         limit = connection_limit_of(settings, at_least=requests.connections)
-        resources = FetchResources(settings, store, files=requests.at_most, limit=limit)
+        resources = FetchResources(settings, store, files=requests.at_most, limit=limit, cookies=requests.cookies)
     except MediacrawlError as error:
         print(f"mediacrawl get: {error}", file=sys.stderr)
         return error.exit_status
@@ -243,6 +244,7 @@ class _ListRequests:
     Attributes:
         at_most: the greatest possible number of files; infinite if it is unknown until the list has been read.
         connections: the number of connections for one large file; 0 leaves the number to the settings.
+        cookies: the cookies of the run.
     """
 
     def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
@@ -257,10 +259,15 @@ class _ListRequests:
             raise UsageProblem("give at least one URL, or a list with -i")
         if output and (len(urls) > 1 or self._list is not None):
             raise UsageProblem("-o names a single file, and there may be several")
+        key = config.KEY.of(opts)
+        if key and (len(urls) > 1 or self._list is not None):
+            raise UsageProblem("--key names a single file, and there may be several: a list has a column key")
         self._headers = _headers(opts, settings)
+        self.cookies = _cookies(opts)
         self._proxies = environment_proxies()
         self.connections: int = config.CONNECTIONS.of(opts) or 0
-        self._first = [self._request(url, path=output, ignores_known_failure=True) for url in urls]
+        given = {"path": output, "key": key, "options": kept_of({"path": output}), "ignores_known_failure": True}
+        self._first = [self._request(url, **given) for url in urls]
         self._lines: Iterator[FileRequest | InvalidLine] = iter(())
         self._ahead: list[FileRequest | InvalidLine] = []
         self._block_lines = _BLOCK_LINES
@@ -306,6 +313,7 @@ class _ListRequests:
                 headers=tuple(named.values()),
                 digests=row.digests,
                 filename=row.filename,
+                key=row.key,
                 options=row.kept,
             )
         except ValueError:  # raised by a library for a malformed URL
@@ -314,6 +322,14 @@ class _ListRequests:
     def _request(self, url: str, **more: Any) -> FileRequest:
         facts = {"headers": self._headers, "connections": self.connections or None, "proxies": self._proxies} | more
         return FileRequest.of_url(url, **facts)
+
+
+def _cookies(opts: argparse.Namespace) -> Cookies:
+    cookies = Cookies()
+    if file := config.COOKIES.of(opts):
+        for cookie in read_cookies(Path(file)):
+            cookies.apply(MAIN_JAR, cookie)
+    return cookies
 
 
 def _headers(opts: argparse.Namespace, settings: Settings) -> tuple[tuple[str, str], ...]:

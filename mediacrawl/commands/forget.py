@@ -67,7 +67,7 @@ def _rows_of(archive: Archive, url: str) -> Iterator[Entry]:
     """Yield the rows of a URL, one for each name of its file. The caller deletes each row before the next."""
     key, shown = key_of_url(url), redact_url(url)
     archive.lookup([key], [shown])  # gives a row of an earlier version its present key
-    while (entry := archive.ledger.find(shown, key, as_sent(shown))) is not None:
+    while (entry := archive.ledger.find(url, shown, key, as_sent(shown))) is not None:
         yield entry
 
 

@@ -11,6 +11,7 @@ from scrapy.exceptions import UsageError
 from mediacrawl.archive import validators_of
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.ledger.base import State
+from mediacrawl.urls import key_of_url
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +41,7 @@ def described(entry: Entry) -> dict[str, Any]:
     validators = validators_of(entry)
     return {
         "url": entry.url,
+        **key_of(entry),
         "page": entry.page,
         "spider": entry.spider,
         "path": entry.path,
@@ -51,6 +53,11 @@ def described(entry: Entry) -> dict[str, Any]:
         "finished_at": _utc(entry.finished_at),
         "checked_at": _utc(entry.checked_at),
     }
+
+
+def key_of(entry: Entry) -> dict[str, str]:
+    """Return the key of a file as a field for other programs; no field if the key follows from the URL."""
+    return {"key": entry.key} if entry.key not in {entry.url, key_of_url(entry.url)} else {}
 
 
 def _utc(at_s: float | None) -> str | None:

@@ -9,6 +9,7 @@ from scrapy.exceptions import UsageError
 
 from mediacrawl.backends import frontier_folder
 from mediacrawl.cli.main import StoreCommand
+from mediacrawl.commands.manifest import key_of
 from mediacrawl.config import FRONTIER
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
@@ -82,6 +83,7 @@ def _print_failed(entries: Iterable[Entry], *, as_json: bool) -> None:
     for entry in entries:
         facts = {
             "url": entry.url,
+            **key_of(entry),
             "reason": entry.reason,
             "http_status": entry.http_status,
             "attempts": entry.attempts,

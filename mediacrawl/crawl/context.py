@@ -29,6 +29,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 from scrapy import Request, signals
+from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import Headers, Response
@@ -39,8 +40,10 @@ from twisted.web.client import HTTPConnectionPool
 
 from mediacrawl import config
 from mediacrawl.crawl.page_connections import PageConnections
+from mediacrawl.crawl.page_cookies import PageCookies
 from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.semaphores import KeyedSemaphore
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
@@ -130,6 +133,8 @@ class CrawlContext:
         pauses: the hosts that requested a pause, for pages and media alike.
         failing: the failures of hosts, for pages and media alike.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
+        cookies: the cookies of media.
+        page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
         pages: the connections of pages; None before `install`.
         longest_pause_s: the longest pause that is waited for, in seconds. If a host requests a longer pause, its
             pages fail, as its media do.
@@ -149,6 +154,8 @@ class CrawlContext:
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
+        self.cookies = Cookies()
+        self.page_cookies: PageCookies | None = None
         self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -169,6 +176,8 @@ class CrawlContext:
         self._robots = self._crawler.get_downloader_middleware(RobotsTxtMiddleware)
         if self._robots is not None:
             _ask_once(self._robots)
+        cookies = self._crawler.get_downloader_middleware(CookiesMiddleware)
+        self.page_cookies = PageCookies.of(cookies, self.cookies, self._loop)
         downloader: Any = engine.downloader
         self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
         page_maxsize_bytes = config.PAGE_MAXSIZE.of(self._crawler.settings)
@@ -456,7 +465,8 @@ class _Handlers:
             wanted: Wanted | None = request.meta.get(WANTED)
             if wanted is None:
                 return await self._page(request)
-            if slot is None or slot.delay or "Cookie" in request.headers:
+            own_cookies = "Cookie" in request.headers and self._context.page_cookies is None
+            if slot is None or slot.delay or own_cookies:
                 wanted.only_first()  # each file is requested at its own time, with its own cookies
             return await self._media(request, wanted)
 
@@ -465,7 +475,7 @@ class _Handlers:
             wanted.give_up()
             raise TransferError(request.url, "a downloader middleware requested it again after it was complete")
         started = time.monotonic()
-        transfers = transfers_of(request, wanted)
+        transfers = transfers_of(request, wanted, self._context.page_cookies)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
         outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
@@ -584,13 +594,15 @@ def fields_of(response: Response | None) -> Mapping[str, str]:
     }
 
 
-def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
+def transfers_of(request: Request, wanted: Wanted, cookies: PageCookies | None = None) -> list[TransferRequest]:
     """Return the transfer of a request as its middlewares left it, then the transfers that follow.
 
     Each follower has the headers that the middlewares set on the request, and its own headers.
     """
     first, *followers = wanted.transfers
-    headers, proxy = _with_own_cookie(dict(headers_of(request)), first), _proxy(request)
+    jar = cookies.number_of(request.meta) if cookies is not None else None
+    of_jar = cookies.field(jar, request.url) if cookies is not None and jar is not None else ""
+    headers, proxy = _with_own_cookie(dict(headers_of(request)), first, of_jar), _proxy(request)
     own = {name.lower() for name, _ in first.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
     over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have equal own headers
@@ -599,23 +611,24 @@ def transfers_of(request: Request, wanted: Wanted) -> list[TransferRequest]:
         headers=tuple(headers.items()),
         proxy=proxy,
         max_bytes=request.meta.get("download_maxsize"),
+        jar=jar,
     )
-    return [leader, *(one._replace(headers=over(one.headers), proxy=proxy) for one in followers)]
+    return [leader, *(one._replace(headers=over(one.headers), proxy=proxy, jar=jar) for one in followers)]
 
 
-def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest) -> dict[str, str]:
-    """Return the headers with the file's own cookies added to the cookies of the crawl.
+def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest, of_jar: str) -> dict[str, str]:
+    """Return the headers with the file's own cookies, and without those of the jar, which the transfer adds itself.
 
-    Scrapy's middleware replaces a Cookie header by a header that has only the crawl's cookies. Like all cookies, the
-    file's own are sent only to the origin of the URL.
+    Scrapy's middleware replaces a Cookie header by a header that has only the crawl's cookies. Like all cookies of a
+    header, the file's own are sent only to the origin of the URL.
     """
     own = next((value for name, value in wanted.headers if name.lower() == "cookie"), "")
-    if not own:
-        return headers
     sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
-    named = {pair.partition("=")[0] for pair in own.split("; ")}
-    others = [pair for pair in headers.get(sent, "").split("; ") if pair and pair.partition("=")[0] not in named]
-    return headers | {sent: "; ".join([*others, own])}
+    known = {pair.partition("=")[0] for pair in (*own.split("; "), *of_jar.split("; "))}
+    others = [pair for pair in headers.get(sent, "").split("; ") if pair and pair.partition("=")[0] not in known]
+    if not (own or others):
+        return {name: value for name, value in headers.items() if name != sent}
+    return headers | {sent: "; ".join([*others, own] if own else others)}
 
 
 def headers_of(request: Request) -> tuple[tuple[str, str], ...]:

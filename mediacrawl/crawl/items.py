@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 # The options of an item with a single URL, and the keys of `Request.meta` that carry them.
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
-    for name in ("filename", "sha256", "md5", "referer", "page", "media_key", "media_owner", "media_again")
+    for name in (
+        "filename",
+        "sha256",
+        "md5",
+        "referer",
+        "page",
+        "key",
+        "media_key",
+        "media_path",
+        "media_owner",
+        "media_again",
+    )
 }
 _MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
 
@@ -105,12 +116,13 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         name=filename or name_in_url(request.url),
         digests=_digests(request),
         allow_redirects=allow_redirects,
-        expected_type=expected_type(request.url, filename),
+        expected_type=expected_type(request.url, request.meta.get("media_path") or filename),
         ask_before_redirect=not request.meta.get("dont_obey_robotstxt"),
         timeout_s=request.meta.get("download_timeout"),
     )
     return FileRequest(
         transfer,
+        path=request.meta.get("media_path"),
         filename=filename,
         page=request.meta.get("media_page"),
         options=list_entry.kept_of(_facts(request)),

@@ -11,13 +11,21 @@ import math
 import threading
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from mediacrawl.download.adoption import (
+    digest_texts,
+    known_of_present,
+    link_of,
+    part_of_wish,
+    validators_if_same,
+)
 from mediacrawl.download.body import Body, receive
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.content_coding import codings_of
 from mediacrawl.download.content_family import can_be_judged, refuse_document
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.decoding import Content, content_of
 from mediacrawl.download.host_slots import HostSlots
 from mediacrawl.download.progress import Progress
@@ -57,9 +65,10 @@ from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, Pa
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mediacrawl.download.records import Outcome
+    from mediacrawl.download.adoption import KnownFile
+    from mediacrawl.download.records import Outcome, PresentFile, Wish
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.download.resume import Decision, Head
     from mediacrawl.headers import Digest
@@ -90,7 +99,9 @@ class Downloader:
         pauses: HostPauses | None = None,
         connections: HostConnections | None = None,
         fetched_elsewhere: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
+        present_at: Callable[[str], PresentFile | None] = lambda _path: None,
         may_follow: MayFollow = anywhere,
+        cookies: Cookies | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
@@ -100,7 +111,9 @@ class Downloader:
         self.pauses = pauses or HostPauses()
         self.connections = connections or HostConnections()
         self.fetched_elsewhere = fetched_elsewhere
+        self.present_at = present_at
         self.may_follow = may_follow
+        self.cookies = cookies if cookies is not None else Cookies()
         self.clock = clock
 
     def fetch(
@@ -194,7 +207,7 @@ class Downloader:
                 self.slots.release(transfer.host)
         except BaseException as error:
             if isinstance(error, TransferError) and transfer is not None:
-                error.last(transfer.lasts_s, transfer.saved_bytes, transfer.fetched_bytes)
+                error.last(transfer.lasts_s, transfer.saved_bytes, transfer.fetched_bytes, transfer.supersedes)
             return _release_part(part if transfer is None else transfer.part) or error
         return (_release_part(transfer.part) if fetched.part is None else None) or fetched
 
@@ -230,10 +243,12 @@ def _record_of(
     *,
     resumable: bool = True,
     is_encoded: bool = False,
+    wish: Mapping[str, Any] | None = None,
 ) -> PartRecord:
     """Return the initial record of a part, from the head of a response.
 
-    `is_encoded` says that the response names a content coding, which is not removed from the bytes.
+    `is_encoded` says that the response names a content coding, which is not removed from the bytes; `wish` by which
+    name and under which keys the file was wanted.
     """
     headers = answer.headers
     return PartRecord(
@@ -244,9 +259,16 @@ def _record_of(
             "url": redact_url(answer.url),
             "headers": {name: headers[name] for name in _KEPT if name in headers},
         }
-        | ({"is_encoded": True} if is_encoded else {}),
+        | ({"is_encoded": True} if is_encoded else {})
+        | ({"wish": wish} if wish else {}),
         resumable=resumable,
     )
+
+
+def _keys_of(record: PartRecord | None) -> list[str]:
+    """Return the keys under which the file of a part was wanted, as far as they were noted."""
+    wish = record.head.get("wish") if record is not None else None
+    return wish.get("keys", []) if isinstance(wish, dict) else []
 
 
 def _saved_of(part: PartFile) -> Saved:
@@ -276,6 +298,7 @@ class _Transfer:
         self._progress = progress
         self._max_bytes = self._policy.max_bytes if request.max_bytes is None else request.max_bytes
         self._of_file = FileConnections(max(1, request.connections or self._policy.segments.connections))
+        self._cookies = owner.cookies if request.jar is not None else Cookies()
         self._exchange = self._new_exchange()
         self.host = self._exchange.origin.host
         self.saved_bytes = self.part.written_bytes
@@ -313,9 +336,15 @@ class _Transfer:
 
     def _try(self) -> Fetched:
         failures, best = 0, self.part.written_bytes
-        is_new = self.part.record is None and self._request.revalidate is None and not self._request.digests
+        is_empty = self.part.record is None and self._request.revalidate is None
+        looks = is_empty and self._request.wish is not None
+        is_new = is_empty and not self._request.digests
         while True:
             try:
+                if looks:
+                    if (fetched := self._known_file()) is not None:
+                        return fetched
+                    looks, is_new, best = False, is_new and self.part.record is None, self.part.written_bytes
                 if is_new:
                     is_new = False
                     if (fetched := self._fetch_small()) is not None:
@@ -329,6 +358,74 @@ class _Transfer:
                 best = max(best, self.part.written_bytes)
                 failures += 1
                 self._wait_or_raise(error, failures)
+
+    def _known_file(self) -> Fetched | None:
+        """Look for the wanted file under another URL; return it if it is complete, or else go on with its part."""
+        wish = self._request.wish
+        assert wish is not None
+        if (present := self._present_file(wish)) is not None:
+            return Fetched(
+                None,
+                200,
+                redact_url(self._request.url),
+                latency_s=self._exchange.latency_s,
+                took_s=self.lasts_s,
+                supersedes=(present.key,),
+            )
+        parts = self._owner.store.parts
+        for name in parts.begun_for(wish.path):
+            found = part_of_wish(parts, name, self._request) if name != self.part.name else None
+            if found is not None and self._adopt(*found):
+                break
+        return None
+
+    def _present_file(self, wish: Wish) -> PresentFile | None:
+        """Return the file at the wished path, if the wanted file is the same one."""
+        present = self._owner.present_at(wish.path)
+        if present is None or (wish.link and wish.link != link_of(present.url)):
+            return None
+        if self._request.digests:
+            given = {digest.hex for digest in self._request.digests if digest.algorithm == "sha256"}
+            return present if present.sha256 in given else None
+        known = known_of_present(present)
+        return present if known is not None and self._validators_if_same(known) is not None else None
+
+    def _adopt(self, part: PartFile, known: KnownFile) -> bool:
+        """Go on with a part of another URL if it is of the wanted file; return whether it is."""
+        try:
+            validators = self._validators_if_same(known)
+            if validators is None or part.record is None:
+                part.release()
+                return False
+            head = {**part.record.head, "wish": self._wish_fields(part.record)}
+            part.move_to(self.part, part.record._replace(head=head, validators=validators.to_dict()))
+        except BaseException:
+            part.release()
+            raise
+        self.part = part
+        self._seams = Seams(part)
+        self.saved_bytes = self._initial_bytes = part.written_bytes
+        self._promised.update(digests_from_headers(head.get("headers", {})))
+        return True
+
+    def _validators_if_same(self, known: KnownFile) -> Validators | None:
+        def blocks(answer: TransportResponse) -> Iterator[bytes]:
+            return self._body(answer, self._cancel).blocks()
+
+        return validators_if_same(known, self._exchange, blocks, self._request.url)
+
+    def _wish_fields(self, record: PartRecord | None) -> dict[str, Any] | None:
+        """Return what a record keeps of the wish, and the keys that the file of the former record had."""
+        wish = self._request.wish
+        if wish is None:
+            return None
+        keys = [key for key in _keys_of(record) if key != self._request.key]
+        return wish._asdict() | {"keys": [*keys, self._request.key], "digests": digest_texts(self._request)}
+
+    @property
+    def supersedes(self) -> tuple[str, ...]:
+        """The keys under which the file was wanted before, by other URLs."""
+        return tuple(key for key in _keys_of(self.part.record) if key != self._request.key)
 
     def _fetch_small(self) -> Fetched | None:
         """Fetch a small file by a short path: no header needs a decision, and the body was received with the head.
@@ -583,6 +680,7 @@ class _Transfer:
         # The bytes that this run has fetched are lost. With helpers this could happen again and again, without end.
         self._has_one_connection = self._has_one_connection or self._progress.fetched_bytes > 0
         self._start_over()
+        wish = self._wish_fields(self.part.record)
         if self.part.is_worth_keeping and not self.part.is_replacement:
             self.part = self.part.replacement()
         self._seams = Seams(self.part)
@@ -590,7 +688,9 @@ class _Transfer:
         self._note_promises(answer, head)
         resumable = not content.is_decoded
         self.part.begin(
-            _record_of(answer, head.validators, total, resumable=resumable, is_encoded=was_encoded and resumable)
+            _record_of(
+                answer, head.validators, total, resumable=resumable, is_encoded=was_encoded and resumable, wish=wish
+            )
         )
         self._receive(body, blocks, Segment(0, total), head)
         if total is None:
@@ -736,6 +836,7 @@ class _Transfer:
             fetched_bytes=self._progress.fetched_bytes,
             latency_s=self._exchange.latency_s,
             took_s=self.lasts_s,
+            supersedes=self.supersedes,
         )
 
     def _has_in_other_coding(self, digest: Digest) -> bool:
@@ -818,6 +919,7 @@ class _Transfer:
             may_follow=self._owner.may_follow,
             connections=self._owner.connections,
             of_file=self._of_file,
+            cookies=self._cookies,
             waits=waits,
         )
 

@@ -5,13 +5,43 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mediacrawl.download.cookies import MAIN_JAR
 from mediacrawl.errors import MachineError
 from mediacrawl.headers import Validators
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mediacrawl.headers import Digest
+
+
+class Wish(NamedTuple):
+    """The name that the user has given for a file, by which the file is found under another URL.
+
+    Attributes:
+        path: in the store, as it is wished for.
+        link: the URL without its query; empty if the name alone counts, as the user has given the complete path.
+    """
+
+    path: str
+    link: str = ""
+
+
+class PresentFile(NamedTuple):
+    """A complete file in the store.
+
+    Attributes:
+        file: its path on the disk.
+        url: the URL of its row.
+    """
+
+    key: str
+    url: str
+    file: Path
+    size_bytes: int
+    sha256: str | None
+    validators: Validators
 
 
 class TransferRequest(NamedTuple):
@@ -31,6 +61,8 @@ class TransferRequest(NamedTuple):
         expected_type: the media type that the name of the file implies; None if the name implies none.
         connections: the number of connections that a large file may use at once; None takes the policy's value.
         name: the name for a progress bar.
+        wish: the name that the user has given for the file; None if there is none, or if the file has a key.
+        jar: the number of the jar with its cookies, see `Cookies`; None gives the transfer a jar of its own.
     """
 
     key: str
@@ -46,6 +78,8 @@ class TransferRequest(NamedTuple):
     expected_type: str | None = None
     connections: int | None = None
     name: str = ""
+    wish: Wish | None = None
+    jar: int | None = MAIN_JAR
 
 
 class LockedPart(Protocol):
@@ -82,6 +116,7 @@ class Fetched(NamedTuple):
         fetched_bytes: the bytes that were transferred.
         latency_s: seconds from the last request to the head of its response; None if no request was sent.
         took_s: seconds from the beginning of the transfer to the last byte.
+        supersedes: keys under which the same file was wanted before, by other URLs.
     """
 
     part: LockedPart | None
@@ -95,6 +130,7 @@ class Fetched(NamedTuple):
     fetched_bytes: int = 0
     latency_s: float | None = None
     took_s: float = 0.0
+    supersedes: tuple[str, ...] = ()
 
 
 Outcome = Fetched | BaseException

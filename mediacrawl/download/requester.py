@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mediacrawl.download.content_coding import codings_of
+from mediacrawl.download.cookies import MAIN_JAR, Cookies
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.resume import Head
 from mediacrawl.download.retry import wished_wait_s
@@ -28,7 +29,7 @@ from mediacrawl.transport.connection_limits import Admission, HostConnections, H
 from mediacrawl.urls import DEFAULT_PORTS, Origin, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.records import TransferRequest
@@ -89,6 +90,7 @@ class Requester:
         may_follow: MayFollow = anywhere,
         connections: HostConnections | None = None,
         of_file: FileConnections | None = None,
+        cookies: Cookies | None = None,
         waits: bool = True,
     ) -> None:
         """Create a requester for a file.
@@ -110,7 +112,9 @@ class Requester:
         self.origin = origin_of(request.url)
         self._opened: TransportResponse | None = None
         self.latency_s: float | None = None
-        self._cookies: dict[str, dict[str, str]] = {}  # host -> cookies that redirects have set
+        self._cookies = cookies if cookies is not None else Cookies()
+        self._jar = MAIN_JAR if request.jar is None else request.jar
+        self._renewed: set[tuple[str, str]] = set()  # host and name of each cookie that responses have set or removed
 
     def open(self, ask: ConditionalRequest) -> TransportResponse:
         """Send a first request and read the head of the response, so that the caller can inspect the head.
@@ -152,7 +156,7 @@ class Requester:
 
     def _follow(self, ask: ConditionalRequest) -> TransportResponse:
         url = self._request.url
-        seen: set[tuple[str, str]] = {(url, "")}
+        seen: set[tuple[str, str]] = {(url, ""), (url, self._own_cookie)}
         while True:
             opened, self._opened = self._opened, None
             answer = opened or self._get(url, ask)
@@ -162,7 +166,6 @@ class Requester:
             target = answer.headers.get("location")
             if not self._request.allow_redirects or not target:
                 raise HttpStatusError(url, answer.status, answer.reason)
-            self._keep_cookies(url, answer)
             url = self._target(url, target, seen)
             self._check_allowed(url)
 
@@ -184,7 +187,7 @@ class Requester:
                 self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
             )
         # A redirect to the same URL with a new cookie is no loop: sites that require a cookie respond like that.
-        step = (target, self._cookie_field("", origin_of(target).host))
+        step = (target, self._cookie_field(target, origin_of(target)))
         if step in seen:
             raise RedirectRefused(self._request.url, f"redirect loop at {redact_url(target)}")
         if len(seen) > MAX_REDIRECTS:
@@ -202,6 +205,8 @@ class Requester:
             if self._of_file is not None:
                 self._of_file.leave(cut=isinstance(error, ConnectionLost))
             raise
+        if "set-cookie" in answer.headers:
+            self._keep_cookies(url, origin.host, answer.headers["set-cookie"].split("\n"))
         if answer.status in {429, 503}:
             self._raise_busy(url, origin, answer)
         if answer.status == _PREPARING:
@@ -218,7 +223,7 @@ class Requester:
             try:
                 answer = self._transport.get(
                     self._signed(url, origin),
-                    self._headers(origin, ask),
+                    self._headers(url, origin, ask),
                     proxy=self._request.proxy,
                     timeout_s=self._timeout_s,
                     admission=admission,
@@ -254,20 +259,20 @@ class Requester:
         phrase = f"{answer.reason}: the server is still preparing the file"
         raise HttpStatusError(url, answer.status, phrase, wished_wait_s(answer.headers))
 
-    def _headers(self, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
-        if not (ask.headers or self._cookies) and origin == self.origin:
+    def _headers(self, url: str, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
+        cookies = self._cookies.field(self._jar, url) if self._cookies.has_any(self._jar) else ""
+        if not (ask.headers or cookies or self._renewed) and origin == self.origin:
             return _usual_headers(self._request.headers)
         foreign = origin != self.origin
         headers = {
             name: value
             for name, value in self._request.headers
-            if name.lower() not in _OURS and (name.lower() in _ANY_ORIGIN or not foreign)
+            if name.lower() not in _OURS and (name.lower() in _ANY_ORIGIN or not foreign) and name.lower() != "cookie"
         }
         # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
-        sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
-        if cookies := self._cookie_field(headers.get(sent, ""), origin.host):
-            headers[sent] = cookies
+        if cookies := self._cookie_field(url, origin):
+            headers["Cookie"] = cookies
         return headers
 
     def _signed(self, url: str, origin: Origin) -> str:
@@ -279,21 +284,30 @@ class Requester:
             return url
         return url.replace("//", f"//{user}@", 1)  # `urlunsplit` would drop an empty query
 
-    def _cookie_field(self, sent: str, host: str) -> str:
-        """Join the cookies of the crawl, except cookies replaced by redirects, and the cookies set by redirects."""
-        own = self._cookies.get(host, {})
-        pairs = [pair for pair in sent.split("; ") if pair and pair.partition("=")[0] not in own]
-        return "; ".join([*pairs, *(f"{name}={value}" for name, value in own.items())])
+    @cached_property
+    def _own_cookie(self) -> str:
+        """The Cookie header of the request itself, which no other origin gets."""
+        return next((value for name, value in self._request.headers if name.lower() == "cookie"), "")
 
-    def _keep_cookies(self, url: str, answer: TransportResponse) -> None:
-        """Keep the names and values of cookies (RFC 6265 5.2).
+    def _cookie_field(self, url: str, origin: Origin) -> str:
+        """Return the cookies of the request itself and those of the jar, which it takes precedence over.
 
-        The cookies are kept only for this transfer and this host, so their attributes do not matter.
+        A cookie of the request that a response has replaced or removed is left out.
         """
-        for line in answer.headers.get("set-cookie", "").split("\n"):
-            name, equals, value = line.partition(";")[0].partition("=")
-            if equals and name.strip():
-                self._cookies.setdefault(origin_of(url).host, {})[name.strip()] = value.strip()
+        own = self._own_cookie.split("; ") if origin == self.origin and self._own_cookie else []
+        own = [pair for pair in own if pair and (origin.host, _name_of(pair)) not in self._renewed]
+        named = {_name_of(pair) for pair in own}
+        of_jar = self._cookies.field(self._jar, url).split("; ")
+        return "; ".join([*own, *(pair for pair in of_jar if pair and _name_of(pair) not in named)])
+
+    def _keep_cookies(self, url: str, host: str, lines: Sequence[str]) -> None:
+        names = self._cookies.keep(self._jar, url, lines)  # of the removed ones; then of those that are sent instead
+        names.update(map(_name_of, self._cookies.field(self._jar, url).split("; ")))
+        self._renewed.update((host, name) for name in map(_name_of, lines) if name in names)
+
+
+def _name_of(pair: str) -> str:
+    return pair.partition("=")[0].strip()
 
 
 @lru_cache(64)  # all files of a site, or of one of its pages, have the same headers

@@ -215,7 +215,7 @@ class FetchQueue:
             elif request.until == LOOKED_UP:
                 self._hand_over(Step(request, None))
             else:
-                if not is_noted(entry):
+                if not is_noted(entry, request.transfer.url):
                     self._writes.append(Write(request, RecordWanted(request.entry(self._owner))))
                 name, kind = self._place_of(request)
                 host = self._hosts.get(name)
@@ -341,7 +341,7 @@ class FetchQueue:
         entry = request.entry(
             self._owner, reason=error.reason, http_status=error.http_status, permanent=error.permanent
         )
-        self._writes.append(Write(request, Failure(entry), error=error))
+        self._writes.append(Write(request, Failure(entry, error.supersedes), error=error))
 
     def link(self, request: FileRequest, entry: Entry, path: str) -> None:
         """Give the published file of a row also the name `path`, which the request wants."""
@@ -396,7 +396,8 @@ class FetchQueue:
                 assert fetched is not None
                 self._end(request, FileResult.of_fetched(request, outcome, fetched))
             case Unchanged(), Entry():
-                self._end(request, FileResult.of_present(request, self._pending[request.key] or outcome))
+                known = None if change.supersedes else self._pending[request.key]
+                self._end(request, FileResult.of_present(request, known or outcome))
 
     def wake(self, now_s: float) -> None:
         """Resume the files and hosts that are due: files that another process was fetching, and hosts that gather."""
@@ -508,7 +509,7 @@ class FetchQueue:
                 self._end(request, FileResult.of_failure(request, why))
             else:
                 self._pending[request.key] = entry
-                yield request.revalidating(entry), entry
+                yield request.revalidating(entry, self._owner), entry
 
     def _look_up(self, request: FileRequest) -> None:
         if self._is_stopped:
@@ -528,7 +529,7 @@ class FetchQueue:
         change: Change = (
             Publish(request.entry(self._owner, path=path), fetched)
             if fetched.part is not None
-            else Unchanged(request.entry(self._owner))
+            else Unchanged(request.entry(self._owner), fetched.supersedes)
         )
         self._writes.append(Write(request, change, fetched))
 

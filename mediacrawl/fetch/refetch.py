@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from mediacrawl.errors import redact_url
 from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def _age_s(entry: Entry, now: float) -> float:
     return age_s if age_s > -_CLOCKS_DIFFER_S else float("inf")
 
 
-def is_noted(entry: Entry | None) -> bool:
-    """Return whether a row records its file as present or wanted, so that `RecordWanted` would add no information."""
-    return entry is not None and entry.state in {State.DONE, State.PENDING}
+def is_noted(entry: Entry | None, url: str | None = None) -> bool:
+    """Return whether a row records its file as present, or as wanted; from this URL, if one is given.
+
+    `RecordWanted` would then add no information.
+    """
+    if entry is None or entry.state not in {State.DONE, State.PENDING}:
+        return False
+    return entry.state == State.DONE or url is None or entry.url == redact_url(url)

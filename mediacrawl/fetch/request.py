@@ -9,10 +9,12 @@ from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
-from mediacrawl.download.records import TransferRequest
+from mediacrawl.download.adoption import link_of
+from mediacrawl.download.records import TransferRequest, Wish
 from mediacrawl.errors import UsageProblem, redact_url, writable
-from mediacrawl.fetch.filenames import expected_type, name_in_url
+from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.urls import Origin, as_sent, key_of_url
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class FileRequest(NamedTuple):
         connections: int | None = None,
         path: str | None = None,
         filename: str | None = None,
+        key: str | None = None,
         proxies: Proxies | None = None,
         **more: Any,
     ) -> FileRequest:
@@ -107,6 +110,7 @@ class FileRequest(NamedTuple):
             connections: number of connections for a large file; None leaves the number to the settings.
             path: in the store.
             filename: last component of the path, if only the last component is prescribed.
+            key: identity of the file, by which its row and its part are found whatever its URL; None takes the URL.
             proxies: from `environment_proxies`, for many requests; None reads the environment.
             **more: the other attributes.
 
@@ -119,7 +123,7 @@ class FileRequest(NamedTuple):
         if origin is None:
             raise UsageProblem(f"{writable(redact_url(written))}: not an http or https URL")
         transfer = TransferRequest(
-            key_of_url(url),
+            key or key_of_url(url),
             url,
             headers=_checked(headers),
             proxy=_proxy_of(environment_proxies() if proxies is None else proxies, origin),
@@ -161,12 +165,24 @@ class FileRequest(NamedTuple):
             fetched_bytes=self.fetched_bytes + error.fetched_bytes,
         )
 
-    def revalidating(self, entry: Entry | None) -> FileRequest:
-        """Return the request with the validators of the version in the store, if the row has a version."""
+    def revalidating(self, entry: Entry | None, owner: str) -> FileRequest:
+        """Return the request with the validators of the version in the store, if the row has a version.
+
+        Without a version, the request has the name by which the file may be known under another URL.
+        """
         validators = validators_of(entry) if entry is not None and entry.state == State.DONE else None
-        if validators == self.transfer.revalidate:
+        wish = self._wish(owner) if validators is None and (self.path or self.filename) else None
+        if (validators, wish) == (self.transfer.revalidate, self.transfer.wish):
             return self
-        return self._replace(transfer=self.transfer._replace(revalidate=validators))
+        return self._replace(transfer=self.transfer._replace(revalidate=validators, wish=wish))
+
+    def _wish(self, owner: str) -> Wish | None:
+        url = self.transfer.url
+        if self.key != key_of_url(url):  # a file with a key of its own is found by that alone
+            return None
+        if self.path:
+            return Wish(safe_relative_path(self.path))
+        return Wish(preferred_path(self.owner or owner, url, None, self.filename), link_of(url))
 
 
 class FileResult(NamedTuple):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.config import Settings
+    from mediacrawl.download.cookies import Cookies
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.fetch.queue import PauseOfHost
     from mediacrawl.fetch.request import FileRequest
@@ -58,6 +59,7 @@ class FetchResources:
         limit: ConnectionLimit | None = None,
         *,
         may_follow: MayFollow = anywhere,
+        cookies: Cookies | None = None,
     ) -> None:
         """Open the ledger, and start the threads.
 
@@ -69,6 +71,7 @@ class FetchResources:
                 host requests a pause in a response to one of these, all of these pause.
             limit: limit of open connections to a host, shared in the same way; None takes the limit of the settings.
             may_follow: decides whether a redirect may be followed.
+            cookies: the jars of the run, shared in the same way.
 
         Raises:
             MachineError: the store cannot be used.
@@ -89,7 +92,9 @@ class FetchResources:
             pauses=pauses or HostPauses(),
             connections=HostConnections(self._limit, self.transport.close_idle),
             fetched_elsewhere=self.archive.fetched_elsewhere,
+            present_at=self.archive.present_at,
             may_follow=may_follow,
+            cookies=cookies,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -115,7 +120,14 @@ class FetchResources:
         is_limited = self._limit is not None
         setup = WorkerConfig(store.root, store.parts.durable, share, choice, threads, is_limited, self._ledger)
         downloader = self.downloader
-        return WorkerProcesses(setup, processes, downloader.pauses, self._limit, may_follow=downloader.may_follow)
+        return WorkerProcesses(
+            setup,
+            processes,
+            downloader.pauses,
+            self._limit,
+            may_follow=downloader.may_follow,
+            cookies=downloader.cookies,
+        )
 
     def rows(self, requests: Sequence[FileRequest]) -> list[Entry | None]:
         """Return the ledger rows of files, None for a file without a row."""

@@ -122,7 +122,10 @@ class Ledger(Protocol):
     # Changes; `now` is in seconds since the epoch
 
     def record_wanted(self, entries: Iterable[Entry], now: float) -> None:
-        """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again."""
+        """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again.
+
+        A row that is pending or failed takes the URL of the entry.
+        """
 
     def claim(self, *entries: Entry) -> None:
         """Assign free paths to keys: state `publishing`, with the facts of the new files."""
@@ -147,6 +150,12 @@ class Ledger(Protocol):
 
     def mark_corrupt(self, key: str, reason: str) -> None:
         """Note that the file of a done row was altered: state `failed`; the row keeps its path."""
+
+    def adopt(self, entry: Entry, keys: Iterable[str]) -> None:
+        """Note that files of other keys are the file of this entry.
+
+        The row with a path takes the key and the URL of the entry. Rows of these keys without a path are deleted.
+        """
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows."""

@@ -300,11 +300,12 @@ class SqliteLedger:
         """Note that files are wanted.
 
         An existing row keeps its state, so that a finished file stays finished; only a failed row is pending again.
+        A row that is not finished takes the URL of the entry, which may be a newer link to the file.
         """
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, wanted_at) VALUES (?, ?, ?, ?, ?, 'pending', ?)"
-            " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at,"
-            " wish = excluded.wish WHERE state = 'failed'",
+            " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at, url = excluded.url,"
+            " wish = excluded.wish WHERE state = 'failed' OR (state = 'pending' AND url <> excluded.url)",
             ((*_wanted(e), now) for e in entries),
         )
 
@@ -316,7 +317,7 @@ class SqliteLedger:
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, path, folded, size_bytes, sha256, validators,"
             " content_type, http_status) VALUES (?, ?, ?, ?, ?, 'publishing', ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET state = 'publishing', path = excluded.path,"
+            " ON CONFLICT (key) DO UPDATE SET state = 'publishing', url = excluded.url, path = excluded.path,"
             " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
             " validators = excluded.validators, content_type = excluded.content_type,"
             " http_status = excluded.http_status",
@@ -359,7 +360,8 @@ class SqliteLedger:
         self._many(
             "INSERT INTO files (key, url, page, spider, wish, state, http_status, reason, permanent, attempts,"
             " wanted_at, checked_at) VALUES (?, ?, ?, ?, ?, 'failed', ?, ?, ?, 1, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET state = 'failed', http_status = excluded.http_status,"
+            " ON CONFLICT (key) DO UPDATE SET state = 'failed', url = excluded.url,"
+            " http_status = excluded.http_status,"
             " reason = excluded.reason, permanent = excluded.permanent, attempts = attempts + 1,"
             " checked_at = excluded.checked_at WHERE state <> 'done'",
             ((*_wanted(e), e.http_status, e.reason, e.permanent, now, now) for e in entries),
@@ -375,6 +377,22 @@ class SqliteLedger:
     def mark_corrupt(self, key: str, reason: str) -> None:
         """Note that the file of a done row was altered: failed, and to be fetched again under the same path."""
         self._many("UPDATE files SET state = 'failed', reason = ?, permanent = 0 WHERE key = ?", [(reason, key)])
+
+    def adopt(self, entry: Entry, keys: Iterable[str]) -> None:
+        """Note that files of other keys are the file of this entry, which then has the path of one of them."""
+        key, url, page, _, wish = _wanted(entry)
+        for other in keys:
+            self._many(
+                "DELETE FROM files WHERE key = ? AND path IS NULL"
+                " AND EXISTS (SELECT 1 FROM files WHERE key = ? AND path IS NOT NULL)",
+                [(key, other)],
+            )
+            self._many(
+                "UPDATE OR IGNORE files SET key = ?, url = ?, page = coalesce(?, page), wish = coalesce(?, wish)"
+                " WHERE key = ? AND path IS NOT NULL",
+                [(key, url, page, wish, other)],
+            )
+            self._many("DELETE FROM files WHERE key = ? AND path IS NULL", [(other,)])
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete rows, as if their files had never been wanted."""

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from mediacrawl.headers import Digest
 
-COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
-KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retry sends the same request
+COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers", "key")
+# In the ledger, so that a retry sends the same request; `path` is that of `get -o`.
+KEPT = ("filename", "sha256", "md5", "referer", "path")
 
 
 class ListEntry(NamedTuple):
-    """A wanted file of a list. `number` is the number of its line, from 1."""
+    """A wanted file of a list. `number` is the number of its line, from 1; `key` its identity, whatever the URL."""
 
     number: int
     url: str
@@ -27,11 +28,13 @@ class ListEntry(NamedTuple):
     md5: str | None = None
     referer: str | None = None
     headers: Mapping[str, str] = MappingProxyType({})
+    key: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the entry consists of a URL only, without other fields and without an `@` (as in credentials)."""
-        return not (self.filename or self.sha256 or self.md5 or self.referer or self.headers or "@" in self.url)
+        more = self.filename or self.sha256 or self.md5 or self.referer or self.headers or self.key
+        return not (more or "@" in self.url)
 
     @property
     def digests(self) -> tuple[Digest, ...]:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from collections import OrderedDict
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DELIMITERS = ",;\t"
 _BYTES = "surrogateescape"  # a URL is sent with the bytes of the list
+_MOST_KEYS = 10_000
 
 
 def refuse_unreadable(file: str) -> None:
@@ -80,8 +82,13 @@ def _standard_input() -> Iterator[TextIO]:
 def read_list(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
     """Yield an entry, or the reason why it is invalid, for every line but empty lines and `#` comments.
 
-    Only one line is held in memory.
+    Only one line is held in memory, and the last ten thousand of the keys that the list gives.
     """
+    names = _KeysOfList()
+    yield from (names.checked(row) for row in _read(stream))
+
+
+def _read(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
     lines = enumerate(stream, start=1)
     for number, line in lines:
         text = line.strip().lstrip("\ufeff")
@@ -94,6 +101,27 @@ def read_list(stream: TextIO) -> Iterator[ListEntry | InvalidEntry]:
         else:
             yield from _rows(chain([(number, line)], lines), lambda text: {"url": text})
         return
+
+
+class _KeysOfList:
+    """The keys that the last lines have given, and for which URL: a key stands for one file."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, tuple[str, int]] = OrderedDict()
+
+    def checked(self, row: ListEntry | InvalidEntry) -> ListEntry | InvalidEntry:
+        """Return the row; if an earlier line has its key with another URL, return why it is invalid."""
+        if isinstance(row, InvalidEntry) or row.key is None:
+            return row
+        url, number = self._lines.setdefault(row.key, (row.url, row.number))
+        if url != row.url:
+            why = (
+                f"the key {row.key[:80]!r} is that of line {number}, which has another URL: only that one is fetched"
+            )
+            return InvalidEntry(row.number, why)
+        if len(self._lines) > _MOST_KEYS:
+            self._lines.popitem(last=False)
+        return row
 
 
 def _header(line: str) -> tuple[list[str], str] | None:
@@ -174,6 +202,7 @@ def _row(number: int, facts: dict[str, Any]) -> ListEntry:
         filename=_text(facts, "filename"),
         referer=_text(facts, "referer"),
         headers=_headers(facts.get("headers")),
+        key=_text(facts, "key"),
         **digests,
     )
 

@@ -52,10 +52,12 @@ class RetrySpider(Spider):
 def _item(entry: Entry) -> dict[str, Any]:
     """Return the item for a row, with the key, the owner and the options that the file had at first."""
     wish: dict[str, Any] = json.loads(entry.wish or "{}")
+    path = wish.pop("path", None)
     return wish | {
         "file_urls": [entry.url],
         "page": entry.page,
         "media_key": entry.key,
+        "media_path": path,
         "media_owner": entry.spider,
         "media_again": True,
     }

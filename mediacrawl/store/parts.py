@@ -24,6 +24,14 @@ newer version is complete and verified, it takes the place of the part in these 
 
 After a crash between these steps, opening the part completes them.
 
+A part that a fresh link continues under another key is moved to the name of that key, in these steps:
+
+    part-record  its record is written with the name that it moves to
+    part-move    the bytes get their new name, durably
+    part-adopt   the record gets its new name
+
+After a crash between the last two, `PartFolder.sweep` gives the record to the bytes.
+
 A part is locked (flock) while it is open, so that two processes never write the same part. When a process dies, the
 system releases its locks.
 """
@@ -156,6 +164,8 @@ class PartFolder:
         self.logs = folder.with_name("whole")
         self.completed_log = CompletedLog(self.logs, self.boot)
         self.left: LeftoverLogs | None = None
+        self._lock = threading.Lock()
+        self._wishes: dict[str, set[str]] | None = None  # names of parts, by the path that they were begun for
 
     def close(self) -> None:
         """Remove the log of complete parts, unless parts still need it."""
@@ -205,6 +215,33 @@ class PartFolder:
                 with suppress(FileNotFoundError):
                     os.rename(f"{stem}{suffix}", f"{new_stem}{suffix}")  # noqa: PTH104
             sync_folders([self.folder])
+
+    def open_name(self, name: str) -> PartFile:
+        """Return the part of a name from `begun_for`, locked; raises the errors of `open`."""
+        try:
+            return PartFile(self, f"{self._text}/{name}.part")
+        except OSError as error:
+            raise disk_error(error, self.folder) from None
+
+    def begun_for(self, path: str) -> list[str]:
+        """Return the names of the parts that may have been begun for a wished path.
+
+        The records are read once. Later, only parts of this process are added.
+        """
+        with self._lock:
+            if self._wishes is None:
+                self._wishes = {}
+                for name in self.names():
+                    if wished := _wished_path(self.folder / f"{name}.json"):
+                        self._wishes.setdefault(wished, set()).add(name.removesuffix(_NEW))
+            names = sorted(self._wishes.get(path, ()))
+        return [name for name in names if (self.folder / f"{name}.json").exists()]
+
+    def note_begun(self, path: str, name: str) -> None:
+        """Note that a part was begun for a wished path."""
+        with self._lock:
+            if self._wishes is not None:
+                self._wishes.setdefault(path, set()).add(name.removesuffix(_NEW))
 
     def name(self, key: str) -> str:
         """Return the file name of a key's part, without suffix."""
@@ -261,6 +298,7 @@ class PartFolder:
             for path in left:
                 if path.suffix == ".tmp":
                     self._sweep_torn(path)  # before its part: the lock of the part shows that no process is writing
+            bodiless = self._settle_moves(left)
             for path in left:
                 if path.name.endswith(f"{_NEW}.json"):
                     with suppress(PartInUse), PartFile(self, f"{str(path).removesuffix(f'{_NEW}.json')}.part"):
@@ -271,11 +309,35 @@ class PartFolder:
                         pass  # closing a part writes its record, or removes a useless part
                 elif path.name.endswith(f"{_NEW}.json"):
                     continue  # a living process may be about to rename it; otherwise opening the part has settled it
-                elif path.suffix == ".json" and not path.with_suffix(".part").exists():
-                    path.unlink(missing_ok=True)
-                    bodiless = True
         if bodiless:
             self.sync()
+
+    def _settle_moves(self, left: Sequence[Path]) -> bool:
+        """Settle the records without bytes; return whether there were any."""
+        records = [path for path in left if path.suffix == ".json" and not path.name.endswith(f"{_NEW}.json")]
+        return bool([path for path in records if self._settle_move(path)])
+
+    def _settle_move(self, record: Path) -> bool:
+        """Give a record without bytes to the part that its bytes were moved to, or remove it; return whether it was.
+
+        A process that moves a part holds the lock of its bytes.
+        """
+        if record.with_suffix(".part").exists():
+            return False
+        name, inode = _moved_to(record)
+        target = self.folder / f"{name}.part"
+        try:
+            with target.open("rb") as part:
+                fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if os.fstat(part.fileno()).st_ino == inode and not target.with_suffix(".json").exists():
+                    record.rename(target.with_suffix(".json"))
+                    return True
+        except BlockingIOError:
+            return False
+        except FileNotFoundError:  # there is no such part, or another process has settled the record
+            pass
+        record.unlink(missing_ok=True)
+        return True
 
     @staticmethod
     def _sweep_torn(record: Path) -> None:
@@ -324,6 +386,7 @@ class PartFile:
         self._checkpoint_at = time.monotonic()
         self._unsynced_bytes = self._begun_bytes = 0
         self._recorded = False
+        self._moves_to = ""
         self._volume: Any = None  # the log file with the line that says that this part is complete
         self.record: PartRecord | None = None
         try:
@@ -451,6 +514,34 @@ class PartFile:
                 _take_names(self._folder, new, self._stem)
         finally:
             self._unlock()
+
+    def move_to(self, empty: PartFile, record: PartRecord) -> None:
+        """Give this part, with a new record, the name of an empty part of another key, which is closed.
+
+        The record must count the same bytes. After a crash the part is found under its old or its new name.
+        """
+        stem = empty.file.removesuffix(".part")
+        with _disk_errors(self.file):
+            self.record = record
+            self._moves_to = empty.name
+            self._write_record()
+            sync_folders([self._folder.folder])
+            self._folder.at_step("part-move")
+            os.rename(self.file, empty.file)  # noqa: PTH104
+            empty.release()
+            sync_folders([self._folder.folder])
+            self._folder.at_step("part-adopt")
+            os.rename(f"{self._stem}.json", f"{stem}.json")  # noqa: PTH104
+            sync_folders([self._folder.folder])
+        self.file, self._stem, self._moves_to = empty.file, stem, ""
+        for name in ("path", "_record_path"):
+            self.__dict__.pop(name, None)
+        if wished := _path_of(record.head):
+            self._folder.note_begun(wished, self.name)
+
+    def release(self) -> None:
+        """Release the lock, and leave all files as they are."""
+        self._close_file()
 
     def begin(self, record: PartRecord) -> None:
         """Drop the old bytes and begin again with the facts of a new response.
@@ -805,6 +896,8 @@ class PartFile:
                     file.flush()
                     os.fsync(file.fileno())
             aside.replace(self._record_path)
+        if (wished := _path_of(self.record.head)) and not self._recorded:
+            self._folder.note_begun(wished, self.name)
         self._recorded = True
 
     def _facts(self) -> dict[str, Any]:
@@ -822,7 +915,7 @@ class PartFile:
             "boot": self._folder.boot,
             "inode": os.fstat(self._fd).st_ino,
             "version": _VERSION,
-        }
+        } | ({"moves_to": self._moves_to} if self._moves_to else {})
 
 
 def _take_names(folder: PartFolder, new: str, old: str) -> None:
@@ -846,6 +939,28 @@ def _inode_of(record: str) -> int | None:
         return int(raw["inode"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _moved_to(record: Path) -> tuple[str, int | None]:
+    """Return the name that a part was moved to, and its inode number; an empty name if it was not moved."""
+    try:
+        raw = json.loads(record.read_bytes())
+        return str(raw["moves_to"]), int(raw["inode"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "", None
+
+
+def _wished_path(record: Path) -> str | None:
+    """Return the path that a part was begun for, as its record has it."""
+    try:
+        return _path_of(json.loads(record.read_bytes())["head"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _path_of(head: Mapping[str, Any]) -> str | None:
+    wish = head.get("wish")
+    return wish.get("path") if isinstance(wish, dict) else None
 
 
 def _record_of(raw: dict[str, Any]) -> PartRecord:

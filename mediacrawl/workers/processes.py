@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mediacrawl.download.cancel import Cancel
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.requester import anywhere
 from mediacrawl.errors import Interrupted, MediacrawlError
@@ -33,6 +34,7 @@ from mediacrawl.workers.protocol import (
     ConnectionsFree,
     ConnectionsRecalled,
     ConnectionWanted,
+    CookieChanged,
     HostPause,
     PartHandle,
     RedirectAnswer,
@@ -48,6 +50,7 @@ from mediacrawl.workers.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mediacrawl.download.cookies import CookieChange
     from mediacrawl.download.progress import Progress
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.download.requester import MayFollow
@@ -105,11 +108,13 @@ class WorkerProcesses:
         spawn: Callable[[socket.socket], WorkerProcess] | None = None,
         *,
         may_follow: MayFollow = anywhere,
+        cookies: Cookies | None = None,
     ) -> None:
         """Prepare the pool; no process is started yet.
 
         Each worker process reports the pauses that servers require to `pauses`, and receives the pauses that the
-        others have reported. Each takes its permits for connections from `limit`.
+        others have reported; so it is with the changes of `cookies`. Each takes its permits for connections from
+        `limit`.
         """
         self._setup = setup
         self._size = processes
@@ -121,6 +126,7 @@ class WorkerProcesses:
         self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
         self.pauses = pauses
+        self.cookies = cookies if cookies is not None else Cookies()
         self.limit = limit
         self.fetched_bytes = 0
         self.deaths = 0
@@ -266,6 +272,7 @@ class _Remote:
         self.post(setup)
         self._limit = pool.limit
         pool.pauses.subscribe(self._send_pause)
+        pool.cookies.subscribe(self._send_cookie)
         self._thread = threading.Thread(target=self._live, args=(spawn, theirs), daemon=True, name="worker")
         self._thread.start()
 
@@ -310,6 +317,9 @@ class _Remote:
     def _send_pause(self, host: str, until: float) -> None:
         self.post(HostPause(host, until))
 
+    def _send_cookie(self, jar: int, change: CookieChange) -> None:
+        self.post(CookieChanged(jar, change))
+
     # The methods of a holder of permits, see `transport.connection_limits.Holder`
 
     def grant(self, host: str) -> None:
@@ -343,6 +353,7 @@ class _Remote:
     def _end(self) -> None:
         """End the process, and then fail its batches: the locks of their parts last until the process has ended."""
         self._pool.pauses.unsubscribe(self._send_pause)
+        self._pool.cookies.unsubscribe(self._send_cookie)
         if self._process is not None:
             self._process.kill()  # its messages are no longer received
             with suppress(subprocess.TimeoutExpired):
@@ -368,8 +379,8 @@ class _Remote:
             case UnderWay():
                 self.active = message.active
                 self.flush()
-            case HostPause():
-                self._pool.pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+            case HostPause() | CookieChanged():
+                self._learn(message)
             case ConnectionWanted():
                 if self._limit is not None:
                     self._limit.ask(self, message.host, wait=message.wait)
@@ -378,6 +389,12 @@ class _Remote:
                     self._limit.give_back(self, message.host, message.permits)
             case protocol.RedirectQuestion():
                 threading.Thread(target=self._answer, args=(message,), daemon=True, name="may-follow").start()
+
+    def _learn(self, message: HostPause | CookieChanged) -> None:
+        if isinstance(message, HostPause):
+            self._pool.pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+        else:
+            self._pool.cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
 
     def _answer(self, question: protocol.RedirectQuestion) -> None:
         answer: str | MediacrawlError | None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from mediacrawl.download.cookies import CookieChange
     from mediacrawl.download.progress import Progress
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.download.transfer_policy import Policy
@@ -57,6 +58,13 @@ class HostPause(NamedTuple):
 
     host: str
     until: float
+
+
+class CookieChanged(NamedTuple):
+    """In both directions: a cookie of a jar was set or removed, see `Cookies`."""
+
+    jar: int
+    change: CookieChange
 
 
 class ConnectionWanted(NamedTuple):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.archive import Archive
 from mediacrawl.backends import ledger_url, open_ledger
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
@@ -39,6 +40,7 @@ from mediacrawl.workers.protocol import (
     ConnectionsFree,
     ConnectionsRecalled,
     ConnectionWanted,
+    CookieChanged,
     HostPause,
     PartHandle,
     RedirectAnswer,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mediacrawl.download.cancel import Cancel
+    from mediacrawl.download.cookies import CookieChange
     from mediacrawl.download.records import LockedPart, Outcome, TransferRequest
     from mediacrawl.transport.connection_limits import Holder
 
@@ -75,6 +78,8 @@ class Worker:
         self._archive = Archive(store, open_ledger(ledger_url(setup.ledger, store), read_only=True))
         self._pauses = HostPauses()
         self._pauses.subscribe(self._send_pause)
+        self._cookies = Cookies()
+        self._cookies.subscribe(self._send_cookie)
         self._transport = make_transport(setup.transport)
         limit = _LeadersLimit(channel) if setup.limits_connections else None
         self._connections = HostConnections(limit, self._transport.close_idle)
@@ -85,7 +90,9 @@ class Worker:
             pauses=self._pauses,
             connections=self._connections,
             fetched_elsewhere=self._archive.fetched_elsewhere,
+            present_at=self._archive.present_at,
             may_follow=self._may_follow,
+            cookies=self._cookies,
         )
         most_waiting = min(MOST_WAITING, most_open_parts)
         self._pool = TransferThreads(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)
@@ -121,8 +128,8 @@ class Worker:
                 )
             case Release():
                 self._release(message)
-            case HostPause():
-                self._pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+            case HostPause() | CookieChanged():
+                self._learn(message)
             case ConnectionGranted():
                 self._connections.grant(message.host)
             case ConnectionDenied():
@@ -135,8 +142,17 @@ class Worker:
             case Stop():
                 self._stop()
 
+    def _learn(self, message: HostPause | CookieChanged) -> None:
+        if isinstance(message, HostPause):
+            self._pauses.pause_until(message.host, message.until, sent_by=self._send_pause)
+        else:
+            self._cookies.apply(message.jar, message.change, sent_by=self._send_cookie)
+
     def _send_pause(self, host: str, until: float) -> None:
         self._channel.post(HostPause(host, until))
+
+    def _send_cookie(self, jar: int, change: CookieChange) -> None:
+        self._channel.post(CookieChanged(jar, change))
 
     def _release(self, message: Release) -> None:
         recorded = False

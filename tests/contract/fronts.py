@@ -53,9 +53,11 @@ class Wanted(NamedTuple):
     url: str
     filename: str | None = None
     headers: Mapping[str, str] = {}
+    key: str | None = None
+    sha256: str | None = None
 
     def line(self) -> str:
-        facts = {"url": self.url, "filename": self.filename, "headers": dict(self.headers)}
+        facts = self._asdict() | {"headers": dict(self.headers)}
         return json.dumps({name: value for name, value in facts.items() if value})
 
     def item(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import gzip
+import os
 import socket
 import time
 import urllib.parse
@@ -36,6 +37,7 @@ from origin import (
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.seams import Seams
@@ -622,6 +624,102 @@ def no_more_parts_are_open_than_the_system_lets_be(scene):
     assert 1 <= max(counts) <= most
 
 
+# --- a fresh link ------------------------------------------------------------------------------------
+
+
+SOME_BYTES = 400_000
+
+
+def expiring(scene, content, *, etag='"v1"'):
+    """A file at `/dl`, whose first link expires after some bytes; the URL of a link by its signature."""
+    sent = []
+
+    def answer(request):
+        signature = request.target.rpartition("sig=")[2]
+        if signature == "old" and sent:
+            return Answer(403, [("Content-Type", "application/xml")], b"expired")
+        start, stop = request.range or (0, None)
+        stop = len(content) if stop is None else min(stop, len(content))
+        fields = [("Content-Type", JPEG), ("Accept-Ranges", "bytes")] + ([("ETag", etag)] if etag else [])
+        if request.range:
+            fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}"))
+        sent.append(signature)
+        cut = SOME_BYTES if signature == "old" else None
+        return Answer(206 if request.range else 200, fields, content, start, stop, drop_at=cut)
+
+    scene.origin.on("/dl", answer)
+    return lambda signature: f"{scene.origin.url('/dl')}?sig={signature}"
+
+
+@row(lambda patches: patches.setattr(parts.PartFolder, "name", lambda *_: os.urandom(20).hex()))
+def a_file_with_a_key_is_the_same_under_every_link(scene):
+    content = body(1, SOME_BYTES + 200_000)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("old"), key="talk 7"))
+    assert (first.status, first.failed) == (1, 1), first
+    assert "403" in first.failures
+    assert [(entry.key, entry.url) for entry in scene.rows(State.FAILED)] == [("talk 7", link("old"))]
+    scene.origin.forget()
+    second = scene.run(Wanted(link("new"), key="talk 7"))
+    assert (second.status, second.resumed, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 250_000
+    assert [(entry.key, entry.url) for entry in scene.rows(State.DONE)] == [("talk 7", link("new"))]
+    assert (scene.rows(State.FAILED), scene.rows(State.PENDING), parts_in(scene.store)) == ([], [], [])
+    scene.origin.forget()
+    third = scene.run(Wanted(link("newest"), key="talk 7"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
+@row(lambda patches: patches.setattr(parts.PartFolder, "begun_for", lambda *_: []))
+def a_fresh_link_to_a_file_of_the_same_name_continues_its_part(scene):
+    content = body(2, SOME_BYTES + 200_000)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("old"), filename="talk.jpg"))
+    assert (first.status, first.failed) == (1, 1), first
+    scene.origin.forget()
+    second = scene.run(Wanted(link("new"), filename="talk.jpg"))
+    assert (second.status, second.resumed, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 300_000
+    assert [entry.url for entry in scene.rows(State.DONE)] == [link("new")]
+    assert (scene.rows(State.FAILED), scene.rows(State.PENDING), parts_in(scene.store)) == ([], [], [])
+    scene.origin.forget()
+    third = scene.run(Wanted(link("new"), filename="talk.jpg"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
+@row(
+    lambda patches: patches.setattr(Archive, "present_at", lambda *_: None),
+    override="its paths are its own: a file is found by the path that the list wishes for",
+)
+def a_fresh_link_to_a_file_that_is_there_fetches_nothing(scene):
+    content = body(3, SOME_BYTES)
+    link = expiring(scene, content)
+    first = scene.run(Wanted(link("first"), filename="talk.jpg"))
+    assert (first.status, first.new) == (0, 1), first
+    scene.origin.forget()
+    second = scene.run(Wanted(link("second"), filename="talk.jpg"))
+    assert (second.status, second.present, second.store) == (0, 1, {sha256(content)}), second
+    assert sum(request.body_bytes_sent for request in scene.asked("/dl")) < 100_000
+    assert [entry.url for entry in scene.rows(State.DONE)] == [link("second")]
+    scene.origin.forget()
+    third = scene.run(Wanted(link("second"), filename="talk.jpg"))
+    assert (third.status, third.present, scene.origin.requests) == (0, 1, []), third
+
+
+@row(
+    lambda patches: patches.setattr("mediacrawl.sources.url_list._KeysOfList.checked", lambda _self, row: row),
+    item="pages may give one file under several links: the key is there to say so",
+    override="pages may give one file under several links, as for items",
+)
+def a_second_url_with_the_key_of_another_line_is_told(scene):
+    url, other = scene.add("/a.jpg", body(1)), scene.add("/b.jpg", body(2))
+    ran = scene.run(Wanted(url, key="one"), Wanted(other, key="one"), Wanted(url, key="one"))
+    assert (ran.status, ran.new, ran.failed, ran.store) == (1, 1, 1, {sha256(body(1))}), ran
+    assert "list:2" in ran.failures
+    assert "the key 'one' is that of line 1, which has another URL" in ran.failures
+    assert scene.asked("/b.jpg") == []
+
+
 # --- what is sent where -----------------------------------------------------------------------------
 
 
@@ -856,3 +954,30 @@ def a_setting_stores_whatever_is_sent(scene):
     urls = [scene.add(f"/{number}.jpg", data, content_type="text/html") for number, data in enumerate(bodies)]
     ran = scene.run(*urls, MEDIACRAWL_CHECK_CONTENT=False)
     assert (ran.status, ran.store) == (0, {sha256(data) for data in bodies}), ran
+
+
+@row(lambda patches: patches.setattr(Cookies, "keep", lambda *_: None))
+def a_cookie_of_a_redirect_is_sent_by_the_files_that_follow_and_is_removed_as_its_host_says(scene):
+    def login(request):
+        return Answer(302, [("Location", "/first.jpg"), ("Set-Cookie", "sso=1; Path=/"), ("Set-Cookie", "old=1")])
+
+    def leave(request):
+        return Answer(302, [("Location", "/last.jpg"), ("Set-Cookie", "sso=; Max-Age=0; Path=/")])
+
+    def for_members(number, *, is_member):
+        def answer(request):
+            is_known = "sso=1" in request.headers.get("cookie", "")
+            return Answer(*((200, [("Content-Type", JPEG)], body(number)) if is_known == is_member else (403, [])))
+
+        return answer
+
+    login_url, leave_url = scene.origin.on("/login/a", login), scene.origin.on("/leave/a", leave)
+    scene.origin.on("/first.jpg", for_members(1, is_member=True))
+    second = scene.origin.on("/second.jpg", for_members(2, is_member=True))
+    scene.origin.on("/last.jpg", for_members(3, is_member=False))
+    # One after another, and in one run: a file of a list may be fetched before another one is.
+    serial = {"CONCURRENT_REQUESTS_PER_DOMAIN": 1, "MEDIACRAWL_RETRY_TIMES": 0, "ROBOTSTXT_OBEY": False}
+    ran = scene.run(Wanted(login_url), Wanted(second), Wanted(leave_url), **serial)
+    assert (ran.status, ran.new) == (0, 3), ran
+    assert [request.headers.get("cookie") for request in scene.asked("/second.jpg")] == ["sso=1"]
+    assert [request.headers.get("cookie") for request in scene.asked("/last.jpg")] == [None]

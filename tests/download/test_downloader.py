@@ -1317,7 +1317,8 @@ def test_cookies_that_redirects_set_are_sent_from_then_on(rig, origin_2):
     rig.origin.fault(
         "/a",
         set_cookie("seen=1; Expires=Wed, 01 Jan 2031 00:00:00 GMT; Path=/"),
-        set_cookie("token=a=b, c; Partitioned; Secure"),
+        set_cookie("token=a=b, c; Partitioned; HttpOnly"),
+        set_cookie("hidden=1; Secure"),
         set_cookie("lang=en"),
     )
     rig.origin.redirect("/b", f"http://localhost:{origin_2.port}/c")

@@ -181,6 +181,27 @@ def test_a_loop_is_noticed_and_every_answer_closed():
     assert transport.open == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "sent"),
+    [
+        ("own=2", "other=1; own=2"),
+        ("own=; Max-Age=0", "other=1"),
+        ("own=2; Secure", "own=1; other=1"),
+        ("own=2; Domain=elsewhere.test", "own=1; other=1"),
+        ("more=1; Path=/", "own=1; other=1; more=1"),
+    ],
+)
+def test_a_cookie_of_the_request_is_sent_until_its_host_has_replaced_it(line, sent):
+    script = {"http://a/1": [to("/2", **{"set-cookie": line})], "http://a/2": [(200, {})]}
+    made, transport = exchange(script, url="http://a/1", headers=(("cookie", "own=1; other=1"),))
+    with made.ask(whole_request()):
+        pass
+    assert [headers.get("Cookie", headers.get("cookie")) for _, headers, *_ in transport.asked] == [
+        "own=1; other=1",
+        sent,
+    ]
+
+
 def test_a_loop_with_the_same_cookie_is_a_loop_and_with_ever_new_ones_too_many():
     made, transport = exchange({"http://a/1": [to("/1", **{"set-cookie": "a=1"})] * 30})
     with pytest.raises(RedirectRefused, match="loop"), made.ask(whole_request()):

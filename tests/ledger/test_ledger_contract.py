@@ -50,6 +50,43 @@ def test_a_wanted_row_says_where_it_was_found(ledger):
     assert row(ledger) == WANTED._replace(wanted_at=1.0)
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.FAILED])
+def test_a_row_of_a_file_that_is_not_there_has_the_newest_url(ledger, state):
+    bring_to(ledger, state)
+    ledger.record_wanted([WANTED._replace(url="http://h/a.jpg?token=2")], 2.0)
+    assert (row(ledger).url, row(ledger).state, row(ledger).wanted_at) == ("http://h/a.jpg?token=2", "pending", 2.0)
+    ledger.record_failure([LOST_LINK._replace(url="http://h/a.jpg?token=3")], 3.0)
+    assert row(ledger).url == "http://h/a.jpg?token=3"
+    ledger.claim(WHOLE._replace(url="http://h/a.jpg?token=4"))
+    assert row(ledger).url == "http://h/a.jpg?token=4"
+
+
+@pytest.mark.parametrize(
+    ("old", "own", "left"),
+    [
+        (State.FAILED, State.PENDING, {"new": State.PENDING}),
+        (State.PENDING, None, {}),
+        (State.DONE, State.PENDING, {"new": State.DONE}),
+        (State.DONE, None, {"new": State.DONE}),
+        (State.DONE, State.DONE, {KEY: State.DONE, "new": State.DONE}),
+        (None, State.PENDING, {"new": State.PENDING}),
+    ],
+)
+def test_a_file_has_one_row_once_a_fresh_link_to_it_is_known(ledger, old, own, left):
+    fresh = Entry("new", "http://h/a.jpg?token=9", wish='{"filename": "b.jpg"}')
+    bring_to(ledger, old)
+    if own is not None:
+        ledger.record_wanted([fresh], 2.0)
+    if own == State.DONE:
+        ledger.claim(WHOLE._replace(key="new", path="gallery/h/b.jpg"))
+        ledger.finish([fresh], 2.0)
+    before = row(ledger)
+    ledger.adopt(fresh, [KEY, "unknown"])
+    assert {entry.key: entry.state for entry in ledger.entries()} == left
+    if left == {"new": State.DONE}:
+        assert row(ledger, "new") == before._replace(key="new", url=fresh.url, wish=fresh.wish)
+
+
 def test_a_finished_row_has_all_facts_of_the_file(ledger):
     ledger.record_wanted([WANTED], 1.0)
     ledger.claim(WHOLE)

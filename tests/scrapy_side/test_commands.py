@@ -61,6 +61,59 @@ def test_get_sends_what_it_is_told(command, origin, url):
     assert (headers["x-key"], headers["accept"]) == ("7", "image/*")
 
 
+def test_get_sends_the_cookies_of_a_file_to_their_hosts(command, origin, url, tmp_path):
+    host, port = "127.0.0.1", url.rpartition(":")[2].partition("/")[0]
+    lines = [f"{host}\tFALSE\t/\tFALSE\t0\tsid\ts3cr3t", "localhost\tFALSE\t/\tFALSE\t0\tother\t1"]
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n" + "\n".join(lines))
+    moved = origin.redirect("/moved.jpg", f"http://localhost:{port}/a.jpg")
+    done = command("get", "--cookies", "cookies.txt", "--cookie", "sid=mine", url, moved)
+    assert [request.headers["cookie"] for request in origin.requests_for("/moved.jpg")] == ["sid=mine"]
+    assert {request.headers["cookie"] for request in origin.requests_for("/a.jpg")} == {"sid=mine", "other=1"}
+    assert "s3cr3t" not in done.out + done.err
+    command("get", "--cookies", "cookies.txt", origin.add("/b.jpg", BODY, content_type="image/jpeg"))
+    assert [request.headers["cookie"] for request in origin.requests_for("/b.jpg")] == ["sid=s3cr3t"]
+    for path in (tmp_path / "store").rglob("*"):
+        assert not path.is_file() or b"s3cr3t" not in path.read_bytes()
+
+
+def test_a_file_with_a_key_is_known_by_it_to_every_command(command, origin, url):
+    assert command("get", "--key", "pic@7", f"{url}?sig=1").status == 0
+    origin.forget()
+    done = command("get", "--key", "pic@7", f"{url}?sig=2")
+    assert (done.status, origin.requests) == (0, [])
+    assert "already there" in done.out
+    assert json.loads(command("manifest").out)["key"] == "pic@7"
+    assert command("forget", "pic@7").out.startswith("forgotten: ")
+
+
+def test_a_failure_with_a_key_is_retried_with_the_newest_url(command, origin, url, tmp_path):
+    gone = origin.url("/gone.jpg")
+    assert command("get", "--key", "pic", gone + "?1").status == 1
+    assert json.loads(command("status", "--failed", "--json").out)["key"] == "pic"
+    origin.fault("/a.jpg", status(503, times=1))
+    assert command("get", "-s", "MEDIACRAWL_RETRY_TIMES=0", "--key", "pic", url).status == 1
+    assert run(tmp_path, "retry").status == 0
+    assert json.loads(command("manifest").out)["url"] == url
+    assert command("status", "--failed").out == ""
+
+
+def test_a_dead_link_is_forgotten_once_a_fresh_one_brings_its_file(command, origin, url):
+    for link in ("?sig=1", "?sig=2"):
+        origin.fault("/a.jpg", status(403))
+        assert command("get", "-o", "mine.jpg", url + link).status == 1
+    other = origin.add("/b.jpg", BODY, content_type=JPEG, faults=[status(403)])
+    assert command("get", "-o", "mine.jpg", other).status == 1
+    assert command("get", "-o", "mine.jpg", url + "?sig=3").store == {"mine.jpg": sha256(BODY)}
+    assert command("status", "--failed").out.startswith(f"{other}: HTTP 403")
+    assert command("status").out.startswith("done 1 (4.00kB), partial 0, pending 0, failed 1")
+
+
+def test_a_retry_names_the_file_as_get_was_told(command, origin, url, tmp_path):
+    origin.fault("/a.jpg", status(403))
+    assert command("get", "-o", "mine/a.jpg", url).status == 1
+    assert run(tmp_path, "retry").store == {"mine/a.jpg": sha256(BODY)}
+
+
 def test_get_says_who_it_is(command, origin, url):
     command("get", url)
     assert origin.requests[0].headers["user-agent"].startswith("mediacrawl/")
@@ -118,6 +171,9 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
         (("--header", "X: a\nB: c", "http://127.0.0.1/1"), "--header must be a single line"),
         (("-U", "漢", "http://127.0.0.1/1"), "-U has letters that a header cannot carry"),
         (("--cookie", "nonsense", "http://127.0.0.1/1"), "--cookie must be written as NAME=VALUE"),
+        (("--key", "x", "http://127.0.0.1/1", "http://127.0.0.1/2"), "--key names a single file"),
+        (("--key", "x", "-i", "list"), "--key names a single file"),
+        (("--cookies", "nowhere.txt", "http://127.0.0.1/1"), "--cookies nowhere.txt: cannot be read"),
         (("-n", "many", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
         (("-s", "MEDIACRAWL_STALL_S=0", "http://127.0.0.1/1"), "MEDIACRAWL_STALL_S=0 must be more than 0"),
         (("-s", "MEDIACRAWL_RETRY_TIMES=x", "http://127.0.0.1/1"), "MEDIACRAWL_RETRY_TIMES=x must be a number"),
