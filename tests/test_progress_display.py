@@ -270,6 +270,7 @@ def test_the_speed_is_of_the_last_seconds_and_its_memory_is_bounded():
             ["python", "scrapy", "crawl", "site", "-a", "urls=http://u:s3cr3t@h/,https://:s3cr3t@i/"],
             "scrapy crawl site -a 'urls=http://***@h/,https://***@i/'",
         ),
+        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], "get 'http://h/caf%E9 a.png' '\udce9'"),
         (["python"], ""),
     ],
 )

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mediacrawl.fetch.filenames import preferred_path
-from mediacrawl.store.safe_paths import safe_relative_path
+from mediacrawl.store.safe_paths import is_numbered, safe_relative_path
 
 if TYPE_CHECKING:
     from mediacrawl.fetch.request import FileRequest
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def second_path(request: FileRequest, entry: Entry, owner: str) -> str | None:
     """Return the path that a request prescribes for a file, if the file with this row is not there; otherwise None.
 
-    `owner` is the name of the spider or command. A file that another spider has fetched stays in its folder.
+    A file that has the path with a number, because the path belonged to another file, needs no second name. `owner` is the name of the spider or command. A file that another spider has fetched stays in its folder.
     """
     if request.path:
         path = safe_relative_path(request.path)
-        return None if path == entry.path else path
+        return None if path == entry.path or is_numbered(entry.path or "", path) else path
     if not request.filename:
         return None
     url, headers = request.transfer.url, {"content-type": entry.content_type or ""}

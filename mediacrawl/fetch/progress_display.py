@@ -206,9 +206,17 @@ def _brief(progress: Progress) -> str:
 
 
 def command_line() -> str:
-    """Return the command line of this process, quoted for a shell, without the credentials of its URLs."""
+    """Return the command line of this process, quoted for a shell, without the credentials of its URLs.
+
+    Bytes of a URL that are not UTF-8 are percent-encoded, as they are sent.
+    """
     program, words = _program()
-    return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in [*program, *words])
+    return " ".join(shlex.quote(_shown(word)) for word in [*program, *words])
+
+
+def _shown(word: str) -> str:
+    word = re.sub(r"://[^/?#\s]+@", "://***@", word)
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", word) if "://" in word else word
 
 
 def retry_command(store: object) -> str:

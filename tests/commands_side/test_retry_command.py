@@ -155,3 +155,14 @@ def test_retry_and_repair_need_no_spider_of_the_project(origin, tmp_path, ledger
     (tmp_path / "store" / "shop" / "127.0.0.1" / "a.jpg").unlink()
     repaired = run(tmp_path, "verify", "--repair", module="scrapy")
     assert (repaired.status, repaired.store) == (0, done.store), str(repaired)
+
+
+def test_a_file_that_failed_under_two_names_has_both_after_a_retry_and_is_forgotten_with_both(tmp_path, origin):
+    url = origin.add("/a.jpg", BODY, content_type=JPEG, faults=[status(500)])
+    (tmp_path / "list.csv").write_text(f"url,filename\n{url},one.jpg\n{url},two.jpg\n")
+    assert run(tmp_path, "get", "-i", "list.csv", settings=ONCE).status == 1
+    done = run(tmp_path, "retry", settings=ONCE)
+    assert (done.status, media(origin)) == (0, ["/a.jpg"] * 2), str(done)
+    assert done.store == {f"get/127.0.0.1/{name}.jpg": sha256(BODY) for name in ("one", "two")}
+    forgotten = run(tmp_path, "forget", "--files", url)
+    assert (forgotten.out.count("forgotten: "), forgotten.store) == (2, {})

@@ -45,7 +45,7 @@ def main(python: str, commit: str) -> None:
 
 
 def make_urls(python: str, commit: str) -> None:
-    """Fetch half of the URLs with a crawl, the other half with `get`, killed while the film is half there."""
+    """Fetch half of the URLs with a crawl, the others with `get`, which is killed while the film is half there."""
     with tempfile.TemporaryDirectory() as name, Origin() as origin:
         folder = Path(name)
         serve_urls(origin)
