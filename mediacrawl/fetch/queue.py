@@ -411,7 +411,7 @@ class FetchQueue:
 
     def _path_of(self, request: FileRequest, fetched: Fetched) -> str:
         owner = request.owner or self._owner
-        return preferred_path(owner, request.transfer.url, fetched.headers, request.filename)
+        return preferred_path(owner, request.transfer.url, fetched.headers, request.filename, request.page_encoding)
 
     def _end(self, request: FileRequest, result: FileResult) -> None:
         del self._pending[request.key]

@@ -57,6 +57,7 @@ class FileRequest(NamedTuple):
         path: in the store, if the path is prescribed.
         filename: last component of the path, if only the last component is prescribed.
         page: URL of the page that contains the link.
+        page_encoding: encoding that this page declares, for names that are not in UTF-8.
         options: data for a retry that the ledger stores beside the URL, as JSON.
         owner: name of the spider or command that the file belongs to, if another spider or command fetches the file.
         ignores_known_failure: fetch the file even if the ledger records a permanent failure.
@@ -71,6 +72,7 @@ class FileRequest(NamedTuple):
     path: str | None = None
     filename: str | None = None
     page: str | None = None
+    page_encoding: str | None = None
     options: str | None = None
     owner: str | None = None
     ignores_known_failure: bool = False

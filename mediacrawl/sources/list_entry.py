@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers")
-KEPT = ("filename", "sha256", "md5", "referer")  # in the ledger, so that a retry sends the same request
+# In the ledger, so that a retry sends the same request, and the file gets the same name.
+KEPT = ("filename", "sha256", "md5", "referer", "page_encoding")
 
 
 class ListEntry(NamedTuple):

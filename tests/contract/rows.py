@@ -12,9 +12,10 @@ import gzip
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from crawling import files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
@@ -295,6 +296,22 @@ def no_file_takes_the_path_of_another(scene):
         "same.jpg",
     ]
     assert ran.store == {sha256(data) for data in (body(0), body(1), body(7), b"mine")}
+
+
+@row(lambda patches: patches.setattr("mediacrawl.fetch.filenames.percent_decoded", lambda text, *_: unquote(text)))
+def a_name_is_read_in_its_encoding_and_no_two_become_one(scene):
+    """Escapes that are not UTF-8 stay: there is no page that says what they are."""
+    bodies = {"/%D5%C5.png": body(0), "/%D5%C6.png": body(1)}
+    answer = Answer(200, [("Content-Type", "image/png")])
+    scene.origin.on("/\ufffd\ufffd.png", lambda request: replace(answer, body=bodies[request.target]))
+    urls = [scene.origin.url(path) for path in bodies]
+    named = {"GBK''%CD%BC%C6%AC.png": "图片.png", "utf8''%E5%9B%BE.png": "图.png", "%E6%9D%B1.png": "東.png"}
+    for number, value in enumerate(named):
+        urls.append(scene.add(f"/{number}", body(number + 2), disposition=f"attachment; filename*={value}"))
+    ran = scene.run(*urls)
+    assert (ran.status, ran.new) == (0, 5), ran
+    assert {path.rpartition("/")[2] for path in ran.paths} == {"%D5%C5.png", "%D5%C6.png", *named.values()}
+    assert ran.store == {sha256(body(number)) for number in range(5)}
 
 
 @row(lambda patches: patches.setattr("mediacrawl.store.local.PathConflict", StoreNotWritable))
