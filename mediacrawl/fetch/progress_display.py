@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 import shutil
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mediacrawl.fetch.stats import size_text
@@ -201,23 +198,3 @@ def _fitted(name: str, width: int = 24) -> str:
 def _brief(progress: Progress) -> str:
     have, total = size_text(progress.have_bytes), progress.total_bytes
     return f"{_fitted(progress.name)} {have}" + (f"/{size_text(total)}" if total else "")
-
-
-def command_line() -> str:
-    """Return the command line of this process, quoted for a shell, without the credentials of its URLs."""
-    program, words = _program()
-    return " ".join(shlex.quote(re.sub(r"://[^/?#\s]+@", "://***@", word)) for word in [*program, *words])
-
-
-def retry_command(store: object) -> str:
-    """Return the command that retries all failed files of a store, including the permanent failures."""
-    return shlex.join([*_program()[0], "retry", "--permanent", "-s", f"FILES_STORE={store}"])
-
-
-def _program() -> tuple[list[str], list[str]]:
-    """Return the program that was started, and its arguments."""
-    words = sys.orig_argv[1:]
-    if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, perhaps with options of Python
-        end = words.index("-m") + 2 if "-m" in words else 2
-        return ["python", *words[:end]], words[end:]
-    return [Path(word).name for word in words[:1]], words[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,9 +11,10 @@ from urllib.request import getproxies, proxy_bypass
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.records import TransferRequest
-from mediacrawl.errors import UsageProblem, redact_url
+from mediacrawl.errors import UnsupportedURL, UsageProblem, redact_url
 from mediacrawl.fetch.filenames import expected_type, key_of_url, name_in_url
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.sources.list_entry import digests_of
 from mediacrawl.urls import Origin
 
 if TYPE_CHECKING:
@@ -139,6 +141,12 @@ class FileRequest(NamedTuple):
         """Make the ledger row of this file. `owner` is the name of the spider or command that fetches the file."""
         return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
+    def has_other_digests(self, entry: Entry) -> bool:
+        """Return whether the file was wanted with other digests when it failed: a list was corrected since."""
+        if entry.wish == self.options:
+            return False
+        return digests_of(json.loads(entry.wish or "{}")) != self.transfer.digests
+
     def revalidating(self, entry: Entry | None) -> FileRequest:
         """Return the request with the validators of the version in the store, if the row has a version."""
         validators = validators_of(entry) if entry is not None and entry.state == State.DONE else None
@@ -189,6 +197,20 @@ class FileResult(NamedTuple):
     def of_present(cls, request: FileRequest, entry: Entry) -> FileResult:
         """Return the result of a file that is present and up to date."""
         return cls(request.url, UPTODATE, entry, request=request)
+
+    @property
+    def is_permanent_failure(self) -> bool:
+        """Whether the file has failed so that the same command does not request it again."""
+        if self.status != FAILED or self.request is None or self.request.ignores_known_failure:
+            return False
+        return self.error is None or self.error.permanent
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether no command can send a request: a line that is no URL, or a URL of another scheme."""
+        if self.status != FAILED or self.request is None:
+            return self.status == FAILED
+        return isinstance(self.error, UnsupportedURL) and self.error.url == self.url  # not that of a redirect
 
     @property
     def is_known_failure(self) -> bool:

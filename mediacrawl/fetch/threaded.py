@@ -241,7 +241,9 @@ class ThreadedFetch:
 
     def _count(self, result: FileResult) -> None:
         if result.status == FAILED:
-            self._report.count_failure(result.url, result.reason, known=result.is_known_failure)
+            self._report.count_failure(
+                result.url, result.reason, permanent=result.is_permanent_failure, unusable=result.is_unusable
+            )
         elif result.status == UPTODATE:
             self._report.count_present()
         else:
