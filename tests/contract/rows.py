@@ -197,6 +197,9 @@ def what_is_known_to_be_gone_is_not_asked_for_again_before_its_time(scene):
     scene.origin.forget()
     second = scene.run(url, there)
     assert (second.status, second.present, second.failed) == (1, 1, 1), second
+    for ran in (first, second):  # the same command would not ask for it
+        assert "to request permanent failures again: " in ran.failures
+        assert "try the failed ones again" not in ran.failures
     assert "HTTP 404 Not Found (known, not asked for again before 2" in second.failures
     assert scene.asked("/gone.jpg") == []
     scene.add("/gone.jpg", body(2))
