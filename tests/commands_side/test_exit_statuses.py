@@ -34,10 +34,6 @@ RUNS = {
     "an argument that a spider does not know": (("crawl", "site", "-a", "uri={origin}/page"), 2),
     "a list that is not there": (("crawl", "urllist", "-a", "file=nosuch.txt"), 2),
     "a setting that makes no sense": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_STALL_S=soon"), 2),
-    "days that are no number": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=soon"), 2),
-    "days that are not whole": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=0.5"), 2),
-    "days that Scrapy cannot read": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_EXPIRES=5.0"), 2),
-    "a switch that is half on": (("crawl", "urllist", "-a", "file={list}", "-s", "MEDIACRAWL_FSYNC=maybe"), 2),
     "a store that cannot be made": (("crawl", "urllist", "-a", "file={list}", "-s", "FILES_STORE={file}/x"), 4),
     "a job folder that cannot be made": (("crawl", "site", "-a", "url={origin}/page", "-s", "JOBDIR={file}/x"), 4),
 }

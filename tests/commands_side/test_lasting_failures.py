@@ -180,15 +180,7 @@ def listed(origin, tmp_path):
     return text.encode()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("get", "-i", "my list"),
-        ("get", "-i", "-"),
-        ("crawl", "urllist", "-a", "file=-", "-s", "JOBDIR=job", "-s", "CLOSESPIDER_ERRORCOUNT=9"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("words", [("get", "-i", "my list"), ("get", "-i", "-")], ids=" ".join)
 def test_each_line_of_a_summary_is_a_command_that_does_what_it_says(origin, tmp_path, listed, words):
     first = run(tmp_path, *words, stdin=listed)
     origin.forget()
