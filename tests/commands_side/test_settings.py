@@ -68,3 +68,15 @@ def test_a_value_that_cannot_be_used_is_refused_in_one_line(command, origin, url
     assert done.status == 2, str(done)
     assert f"{setting} {VALUES[setting]}" in done.lines[-1]
     assert (origin.requests, done.store) == ([], {})
+
+
+def test_without_sha256_a_file_has_none_and_verify_looks_at_its_size(command, url, tmp_path):
+    off = ("-s", "MEDIACRAWL_SHA256=False")
+    assert command("get", url, *off).status == 0
+    assert '"sha256": null' in command("manifest").out
+    assert command("verify").status == 0
+    (path,) = (tmp_path / "store").rglob("a.jpg")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "truncated" in command("verify").out
+    assert command("get", url, *off).status == 0
+    assert path.read_bytes() == b"\xff\xd8\xff"
