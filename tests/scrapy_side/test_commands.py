@@ -286,25 +286,6 @@ def test_genspider_in_the_clone_writes_into_its_package(tmp_path):
     assert {"first", "second"} <= set(run(tmp_path, "list").out.split())
 
 
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        pytest.param([], "give the file of one spider", marks=pytest.mark.slow),
-        (["no.py"], "there is no file 'no.py'"),
-        pytest.param(["none.py"], "there is no spider in 'none.py'", marks=pytest.mark.slow),
-        (["broken.py"], "cannot load 'broken.py': No module named 'no_such_module'"),
-        pytest.param(["list.txt"], "cannot load 'list.txt': Not a Python source file", marks=pytest.mark.slow),
-    ],
-)
-def test_runspider_refuses_what_is_no_spider(tmp_path, words, why):
-    (tmp_path / "none.py").touch()
-    (tmp_path / "broken.py").write_text("import no_such_module\n")
-    (tmp_path / "list.txt").touch()
-    done = run(tmp_path, "runspider", *words)
-    assert done.status == 2
-    assert why in done.out + done.err
-
-
 def test_genspider_lists_our_template_beside_scrapys(command):
     out = command("genspider", "--list").out
     assert {"basic", "crawl", "media"} <= set(out.split())

@@ -232,7 +232,7 @@ def test_wrong_usage_exits_with_2_after_one_line_and_asks_nobody(origin, tmp_pat
         ("crawl", "nobody"): "error: no spider is called 'nobody', see: scrapy list",
     }
     for done, says in zip(together(tmp_path, *cases), cases.values(), strict=True):
-        assert done.status == 2, str(done)
+        assert (done.status, done.out) == (2, ""), str(done)
         assert says in done.lines[-1]
         assert len(done.lines) == 1 or "nobody" in says, str(done)  # the only one that is about the command itself
         assert not (done.folder / "store").exists()
