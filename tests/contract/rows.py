@@ -550,7 +550,7 @@ class _All:
         return True
 
 
-@row(lambda patches: patches.setattr(requester, "_ANY_ORIGIN", _All()))
+@row(lambda patches: patches.setattr(requester, "ANY_ORIGIN", _All()))
 def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_only(scene):
     target = scene.other.add("/target.jpg", body(3), content_type=JPEG)
     secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t"}
