@@ -420,8 +420,11 @@ def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[An
             raise UsageProblem(f"{name} is called {former[name]} now: set that instead")
         from difflib import get_close_matches  # noqa: PLC0415 - needed only for an error message
 
-        (nearest,) = get_close_matches(name, names, 1, 0.0)
-        raise UsageProblem(f"there is no setting {name}; the nearest one is {nearest}, docs/settings.md has all")
+        # The prefix is left out: with it, any two names are alike.
+        bare = {known.removeprefix(PREFIX): known for known in names}
+        nearest = get_close_matches(name.removeprefix(PREFIX), bare, 1, 0.6)
+        hint = f"the nearest one is {bare[nearest[0]]}, " if nearest else ""
+        raise UsageProblem(f"there is no setting {name}; {hint}docs/settings.md has all")
 
 
 def check(settings: Settings) -> None:

@@ -162,9 +162,7 @@ class TransferError(MediacrawlError):
 
 
 class UnsupportedURL(TransferError):
-    """The URL is not an http or https URL with a host."""
-
-    permanent = True
+    """No request can be sent: not an http or https URL with a host. To find that out again costs no request."""
 
 
 class AddressRefused(TransferError):

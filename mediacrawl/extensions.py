@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from scrapy import exceptions, signals
 
-from mediacrawl.config import FILES_STORE, PROGRESS_S
+from mediacrawl.config import PROGRESS_S
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error
-from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.advice import advice_for_crawl
+from mediacrawl.fetch.progress_display import Display, Snapshot
 
 if TYPE_CHECKING:
     from typing import Self
@@ -75,8 +76,7 @@ class ProgressExtension:
         if self._task is not None:
             self._task.cancel()
         self._display.close(self._snapshot())
-        store = FILES_STORE.of(self._crawler.settings)
-        for line in self._context.report.lines(command_line(), retry_command(store)):
+        for line in self._context.report.lines(*advice_for_crawl(self._crawler.settings)):
             self._stream.write(f"{line}\n")
             logger.info(line)
         self._stream.flush()

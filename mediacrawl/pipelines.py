@@ -214,11 +214,11 @@ class MediaFilesPipeline(FilesPipeline):
         ]
 
     def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
-        """Return the requests for an item that gives only URLs and the page with their links; None for other items.
+        """Return the requests for an item that gives only URLs and facts of the page; None for other items.
 
         None is also returned if the project has media keys or a referrer policy of its own.
         """
-        page = writable(str(adapter.get("page") or ""))
+        page, page_encoding = (writable(str(adapter.get(name) or "")) for name in ("page", "page_encoding"))
         if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
         requests: list[FileRequest] = []
@@ -229,7 +229,7 @@ class MediaFilesPipeline(FilesPipeline):
             origin = Origin.of(url)
             if origin not in referers:
                 referers[origin] = self._referer(url, page) if page else ()
-            requests.append(self.plain_request(url, referers[origin], page or None))
+            requests.append(self.plain_request(url, referers[origin], page or None, page_encoding or None))
         return requests
 
     @contextmanager
@@ -247,13 +247,18 @@ class MediaFilesPipeline(FilesPipeline):
             raise
 
     def plain_request(
-        self, url: str, headers: tuple[tuple[str, str], ...] = (), page: str | None = None
+        self,
+        url: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        page: str | None = None,
+        page_encoding: str | None = None,
     ) -> FileRequest:
         """Return the request for a URL without any other options than headers and page."""
         return plain_request(
             url,
             headers,
             page,
+            page_encoding,
             carrier=self._plain_carrier,
             allow_redirects=self.allow_redirects,
             batchable=self._dispatcher.may_batch,
@@ -455,7 +460,8 @@ class MediaFilesPipeline(FilesPipeline):
         """Return a request for each URL of the item.
 
         An item with one URL may have options for it: `filename`, `sha256`, `md5`, `referer`, `headers`. `page` is the
-        URL of the page with the links; it becomes the Referer, as far as `REFERRER_POLICY` allows.
+        URL of the page with the links; it becomes the Referer, as far as `REFERRER_POLICY` allows. `page_encoding` is
+        the encoding of names that are not in UTF-8.
         """
         adapter = ItemAdapter(item)
         requests = [request_for(url) for url in self._urls(adapter)]
@@ -541,9 +547,8 @@ class MediaFilesPipeline(FilesPipeline):
         """
         if path := request.meta.get("media_path"):
             return str(path)
-        return preferred_path(
-            self._owner(request), request.url, fields_of(response), request.meta.get("media_filename")
-        )
+        filename, page_encoding = (request.meta.get(f"media_{name}") for name in ("filename", "page_encoding"))
+        return preferred_path(self._owner(request), request.url, fields_of(response), filename, page_encoding)
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
         """Put `files` and `file_errors` into the item, if it has these fields."""

@@ -226,6 +226,26 @@ def start(
     return Running(process, folder, stdin)
 
 
+def run_advice(done: Done, begin: str) -> Done:
+    """Run the command of the line of a summary that begins so, as it stands there, in a shell."""
+    (line,) = [line for line in done.lines if line.startswith(begin)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        line.removeprefix(begin).removeprefix(":"),
+        shell=True,
+        check=False,
+        cwd=done.folder,
+        env=environment(PATH=path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    again = Done(ended.returncode, ended.stdout, ended.stderr, done.folder, 0)
+    assert_plain(again)
+    return again
+
+
 def run(folder: Path, *words: str, **more: Any) -> Done:
     """Start and wait. No run of these tests may show a traceback or a warning of Python."""
     with start(folder, *words, **more) as running:

@@ -114,7 +114,12 @@ def test_a_pipeline_may_have_a_setting_of_its_own():
             "there is no setting MEDIACRAWL_STAL_S; the nearest one is MEDIACRAWL_STALL_S, docs/settings.md has all",
         ),
         ("MEDIACRAWL_HASH256", "the nearest one is MEDIACRAWL_SHA256,"),
-        ("MEDIACRAWL_", "there is no setting MEDIACRAWL_;"),
+        ("MEDIACRAWL_RETRYS", "the nearest one is MEDIACRAWL_RETRY_TIMES,"),
+        ("MEDIACRAWL_CONCURRENT_TRANSFER", "the nearest one is MEDIACRAWL_CONCURRENT_TRANSFERS,"),
+        # Nothing is near.
+        ("MEDIACRAWL_TIMEOUT", "there is no setting MEDIACRAWL_TIMEOUT; docs/settings.md has all"),
+        ("MEDIACRAWL_X", "there is no setting MEDIACRAWL_X; docs/settings.md has all"),
+        ("MEDIACRAWL_", "there is no setting MEDIACRAWL_; docs/settings.md has all"),
         ("MEDIACRAWL_OLD_S", "MEDIACRAWL_OLD_S is called MEDIACRAWL_NEW_S now"),
     ],
 )

@@ -1,3 +1,5 @@
+from urllib.parse import quote_from_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,13 +29,65 @@ HEADERS = st.dictionaries(
         ("http://user:secret@h/", "h"),
         ("http://h/%E5%B1%B1%20%E2%80%93.png", "山 –.png"),
         ("http://h/a%2Fb.png", "a/b.png"),
-        ("http://h/%ff.png", "\ufffd.png"),
+        ("http://h/%C3%A9%20%C3%A8.png", "é è.png"),
+        # What is not UTF-8 stays as it is written: no letter is lost, and no two names become one.
+        ("http://h/%ff.png", "%ff.png"),
+        ("http://h/%D5%C5.png", "%D5%C5.png"),
+        ("http://h/%D5%C6.png", "%D5%C6.png"),
+        ("http://h/a%20%D5%C5.png", "a%20%D5%C5.png"),
+        ("http://h/é%20%D5%C5.png", "é%20%D5%C5.png"),
+        ("http://h/%E5%9B.png", "%E5%9B.png"),
+        ("http://h/100%.png", "100%.png"),
         ("http://[h/a.jpg", "file"),
         ("", "file"),
     ],
 )
 def test_a_url_names_its_last_segment(url, name):
     assert name_in_url(url) == name
+
+
+@pytest.mark.parametrize(
+    ("url", "encoding", "name"),
+    [
+        ("http://h/%D5%C5.png", "gb18030", "张.png"),
+        ("http://h/%D5%C5.png", "GB2312", "张.png"),
+        ("http://h/%95%5C.png", "shift_jis", "表.png"),
+        ("http://h/%B1%D7%B8%B2.png", "euc-kr", "그림.png"),
+        ("http://h/%CD%C9%D2.png", "koi8-r", "мир.png"),
+        ("http://h/%E9t%E9.png", "iso-8859-1", "été.png"),
+        ("http://h/a%20%E9.png", "cp1252", "a é.png"),
+        # UTF-8 goes before it, and what is not in it stays.
+        ("http://h/%E5%9B%BE.png", "gbk", "图.png"),
+        ("http://h/%FF%FF.png", "gbk", "%FF%FF.png"),
+        ("http://h/%81.png", "iso-8859-1", "%81.png"),
+        ("http://h/%D5%C5.png", "utf-8", "%D5%C5.png"),
+        ("http://h/%D5%C5.png", "no such", "%D5%C5.png"),
+        ("http://h/%D5%C5.png", "rot13", "%D5%C5.png"),
+        ("http://h/é%D5%C5.png", "gbk", "é%D5%C5.png"),
+        ("http://h/plain.png", "gbk", "plain.png"),
+        ("http://h/", "gbk", "h"),
+    ],
+)
+def test_escapes_that_are_not_utf_8_are_in_the_encoding_of_the_page(url, encoding, name):
+    assert name_in_url(url, encoding) == name
+    assert preferred_path("s", url, None, None, encoding) == f"s/h/{name}"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+def test_two_names_are_never_one_for_letters_that_were_lost(names):
+    quoted = [quote_from_bytes(name, safe="") for name in names]
+    assert len({name_in_url(f"http://h/{name}.png") for name in quoted}) == 2
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "windows-1252", None])
+@pytest.mark.parametrize(
+    "segment",
+    ["%D5%2F..%2F%C5", "%D5%5C..%5Cx", "%D5%00%C5", "%81%2E%2E%2F%2E%2E%2Fx", "%D5" * 300, "con.%D5", "%93nul%2Ejpg"],
+)
+def test_no_encoding_makes_a_name_that_is_not_safe(segment, encoding):
+    name = file_name(f"http://h/{segment}", None, None, encoding)
+    assert name == safe_name(name)
+    assert len(name.encode()) <= MAX_NAME_BYTES
 
 
 @pytest.mark.parametrize(
@@ -137,6 +191,7 @@ def test_a_url_says_whether_it_asks_for_a_page(url, expected):
     [
         ("http://h/a.png", None, "image/png"),
         ("http://h/A%2EMP4?x=.jpg#.gif", None, "video/mp4"),
+        ("http://h/%FF%2Emp4", None, "video/mp4"),
         ("http://h/a.json", None, "application/json"),
         ("http://h/a.jpg", "b.png", "image/png"),
         ("http://h/a.html", "here/b.png", "image/png"),

@@ -8,7 +8,7 @@ import pytest
 
 from mediacrawl.download.progress import Progress
 from mediacrawl.fetch import progress_display
-from mediacrawl.fetch.progress_display import Display, Snapshot, command_line
+from mediacrawl.fetch.progress_display import Display, Snapshot
 
 
 class Screen(io.StringIO):
@@ -250,34 +250,6 @@ def test_the_speed_is_of_the_last_seconds_and_its_memory_is_bounded():
     assert 0 < speeds[52] < 1000
     assert speeds[60:] == [0.0] * 40
     assert len(display._history) < 10
-
-
-# The command to go on with
-
-
-@pytest.mark.parametrize(
-    ("argv", "shown"),
-    [
-        (["/usr/bin/python3", "/opt/bin/scrapy", "crawl", "demo"], "scrapy crawl demo"),
-        (["python", "-m", "mediacrawl", "crawl", "demo"], "python -m mediacrawl crawl demo"),
-        (["python", "-X", "dev", "-m", "scrapy", "crawl"], "python -X dev -m scrapy crawl"),
-        (["python", "scrapy", "crawl", "x", "-a", "file=my list.txt"], "scrapy crawl x -a 'file=my list.txt'"),
-        (["python", "scrapy", "get", "http://h/a?b&c"], "scrapy get 'http://h/a?b&c'"),
-        (["python", "scrapy", "get", "http://user:s3cr3t@h/a"], "scrapy get 'http://***@h/a'"),
-        (["python", "scrapy", "get", "http://user:s3@cr3t@h/a"], "scrapy get 'http://***@h/a'"),
-        (["python", "scrapy", "get", "http://h/a@b", "http://h?c@d"], "scrapy get http://h/a@b 'http://h?c@d'"),
-        (
-            ["python", "scrapy", "crawl", "site", "-a", "urls=http://u:s3cr3t@h/,https://:s3cr3t@i/"],
-            "scrapy crawl site -a 'urls=http://***@h/,https://***@i/'",
-        ),
-        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], "get 'http://h/caf%E9 a.png' '\udce9'"),
-        (["python"], ""),
-    ],
-)
-def test_the_command_can_be_pasted_again_and_tells_no_password(monkeypatch, argv, shown):
-    monkeypatch.setattr(sys, "orig_argv", argv)
-    assert command_line() == shown
-    assert "s3" not in command_line()
 
 
 def test_a_name_that_a_server_has_made_up_does_not_steer_the_terminal():

@@ -132,15 +132,49 @@ def test_the_summary_says_how_many_files_are_lost_sight_of():
     ]
 
 
-def test_what_is_known_to_fail_for_good_is_asked_for_by_another_command():
-    """The same command would ask for nothing."""
-    report, permanent = report_of(wanted=2, new=1), "to request permanent failures again: retry --permanent"
-    report.count_failure(
-        "http://h/a", "HTTP 404 Not Found (known, not asked for again before 2026-12-28)", known=True
-    )
-    assert report.lines("again", "retry --permanent")[-1] == permanent
-    report.count_failure("http://h/b", "HTTP 503 Service Unavailable")
-    assert report.lines("again", "retry --permanent")[-2:] == [permanent, "try the failed ones again with: again"]
+FAILED = {
+    "transient": {},
+    "permanent": {"permanent": True},
+    "unusable": {"unusable": True},
+}
+AGAIN_LINE, PERMANENT_LINE = "try the failed ones again with: again", "to request permanent failures again: permanent"
+UNUSABLE_LINE = "nothing can be requested for these: correct them first"
+
+
+@pytest.mark.parametrize(
+    ("failed", "facts", "advice"),
+    [
+        (["transient"], {}, [AGAIN_LINE]),
+        (["permanent"], {}, [PERMANENT_LINE]),
+        (["transient", "permanent"], {}, [PERMANENT_LINE, AGAIN_LINE]),
+        (["unusable"], {}, [UNUSABLE_LINE]),
+        (["unusable", "transient"], {}, [AGAIN_LINE]),
+        (["unusable", "permanent"], {}, [PERMANENT_LINE]),
+        (["permanent"], {"pages_failed": 1}, ["pages that could not be fetched: 1", PERMANENT_LINE, AGAIN_LINE]),
+        ([], {"passed_over": 2}, ["permanent failures that were not requested: 2", PERMANENT_LINE]),
+        (
+            ["transient"],
+            {"passed_over": 2},
+            ["permanent failures that were not requested: 2", PERMANENT_LINE, AGAIN_LINE],
+        ),
+        (["transient", "permanent"], {"stopped": True}, ["interrupted, nothing is lost; go on with: resume"]),
+    ],
+)
+def test_each_kind_of_failure_has_its_own_advice(failed, facts, advice):
+    report = report_of(**facts)
+    for kind in failed:
+        report.count_failure("http://h/", kind, **FAILED[kind])
+    lines = report.lines("resume", "again", "permanent")[1:]
+    assert [line for line in lines if not line.startswith("  ")] == advice
+
+
+@pytest.mark.parametrize("failed", [["permanent"], ["permanent", "transient"]])
+def test_one_command_for_all_is_named_once(failed):
+    report = RunStats()
+    for kind in failed:
+        report.count_failure("http://h/", kind, **FAILED[kind])
+    lines = report.lines("resume", "again", "again")[1:]
+    assert [line for line in lines if not line.startswith("  ")] == [AGAIN_LINE]
 
 
 def test_the_summary_of_many_failures_counts_the_reasons_and_shows_a_few():

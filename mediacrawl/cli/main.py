@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
+    from mediacrawl.config import Settings
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
 
@@ -64,16 +65,19 @@ class StoreCommand(ScrapyCommand):
         Raises:
             UsageError: `FILES_STORE` cannot be a store, or another setting is wrong.
         """
-        assert self.settings is not None
         try:
-            config.check(self.settings)
-            return store_of(config.FILES_STORE.of(self.settings))
+            config.check(self._settings)
+            return store_of(config.FILES_STORE.of(self._settings))
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
 
     def _ledger_url(self) -> str:
+        return ledger_url(config.LEDGER.of(self._settings), self.store())
+
+    @property
+    def _settings(self) -> Settings:
         assert self.settings is not None
-        return ledger_url(config.LEDGER.of(self.settings), self.store())
+        return self.settings
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger | None]:
@@ -81,6 +85,7 @@ class StoreCommand(ScrapyCommand):
         with one_line():
             url = self._ledger_url()
             if not has_ledger(url):
+                refuse_missing_store(self._settings)
                 yield None
                 return
             ledger = open_ledger(url, read_only=True)
@@ -94,9 +99,11 @@ class StoreCommand(ScrapyCommand):
         """Yield store and ledger for changes; None if no file was ever wanted there, unless `create` is set."""
         with one_line():
             url = self._ledger_url()
-            if not create and not has_ledger(url):
-                yield None
-                return
+            if not has_ledger(url):
+                refuse_missing_store(self._settings)
+                if not create:
+                    yield None
+                    return
             archive = Archive.open(self.store(), url)
             try:
                 yield archive
@@ -109,6 +116,18 @@ def refuse_unknown_options(args: Iterable[str]) -> None:
     for arg in args:
         if arg.startswith("-") and arg != "-":
             raise UsageError(f"there is no option {arg.partition('=')[0]}, see: --help", print_help=False)
+
+
+def refuse_missing_store(settings: Settings) -> None:
+    """Raise `UsageProblem` if the store does not exist, nor a ledger of it elsewhere: its path may be mistyped."""
+    store = store_of(config.FILES_STORE.of(settings))
+    try:
+        store.root.stat()
+    except FileNotFoundError:
+        if not has_ledger(ledger_url(config.LEDGER.of(settings), store)):
+            raise UsageProblem(f"there is no store {store.root}: no file was ever wanted there") from None
+    except OSError:
+        return  # reported by its first use
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.download.cookies import MAIN_JAR, Cookies, read_cookies
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
-from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
+from mediacrawl.fetch.advice import advice_for_get
+from mediacrawl.fetch.progress_display import Display, Snapshot
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
@@ -122,7 +123,7 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
         sys.stdout.flush()
     if report.exit_status != EXIT_OK:
         with _handling_output_errors(report):
-            for line in report.lines(command_line(), retry_command(store.root)):
+            for line in report.lines(*advice_for_get(settings, requests.list_file)):
                 print(line, file=sys.stderr, flush=True)
     return report.exit_status
 
@@ -245,6 +246,7 @@ class _ListRequests:
         at_most: the greatest possible number of files; infinite if it is unknown until the list has been read.
         connections: the number of connections for one large file; 0 leaves the number to the settings.
         cookies: the cookies of the run.
+        list_file: the list; None if there are only URLs.
     """
 
     def __init__(self, urls: Sequence[str], opts: argparse.Namespace, settings: Settings) -> None:
@@ -253,14 +255,14 @@ class _ListRequests:
         Raises:
             UsageProblem: an argument makes no sense.
         """
-        self._list: str | None = config.INPUT.of(opts)
+        self.list_file: str | None = config.INPUT.of(opts)
         output = config.OUTPUT.of(opts)
-        if not urls and self._list is None:
+        if not urls and self.list_file is None:
             raise UsageProblem("give at least one URL, or a list with -i")
-        if output and (len(urls) > 1 or self._list is not None):
+        if output and (len(urls) > 1 or self.list_file is not None):
             raise UsageProblem("-o names a single file, and there may be several")
         key = config.KEY.of(opts)
-        if key and (len(urls) > 1 or self._list is not None):
+        if key and (len(urls) > 1 or self.list_file is not None):
             raise UsageProblem("--key names a single file, and there may be several: a list has a column key")
         self._headers = _headers(opts, settings)
         self.cookies = _cookies(opts)
@@ -272,10 +274,10 @@ class _ListRequests:
         self._ahead: list[FileRequest | InvalidLine] = []
         self._block_lines = _BLOCK_LINES
         self.at_most: float = len(urls)
-        if self._list is not None:
-            refuse_unreadable(self._list)
-            self._lines = self._of_list(self._list)
-            self._look_ahead(Path(self._list))
+        if self.list_file is not None:
+            refuse_unreadable(self.list_file)
+            self._lines = self._of_list(self.list_file)
+            self._look_ahead(Path(self.list_file))
 
     def blocks(self) -> Iterator[Sequence[FileRequest | InvalidLine]]:
         """Yield the requests in blocks.
@@ -317,7 +319,7 @@ class _ListRequests:
                 options=row.kept,
             )
         except ValueError:  # raised by a library for a malformed URL
-            return InvalidLine(f"{self._list}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
+            return InvalidLine(f"{self.list_file}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 
     def _request(self, url: str, **more: Any) -> FileRequest:
         facts = {"headers": self._headers, "connections": self.connections or None, "proxies": self._proxies} | more

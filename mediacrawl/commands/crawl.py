@@ -18,7 +18,7 @@ from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
-from mediacrawl.fetch.progress_display import command_line
+from mediacrawl.fetch.advice import advice_for_crawl
 
 if TYPE_CHECKING:
     import argparse
@@ -121,7 +121,7 @@ def _say_the_end(crawler: Crawler) -> None:
     if progress is not None:
         progress.spider_closed("shutdown")
         return
-    print(*CrawlContext.of(crawler).report.lines(command_line()), sep="\n", file=sys.stderr)
+    print(*CrawlContext.of(crawler).report.lines(*advice_for_crawl(crawler.settings)), sep="\n", file=sys.stderr)
 
 
 def _start_lightly(settings: BaseSettings) -> None:

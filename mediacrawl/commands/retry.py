@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
+from mediacrawl import config
+from mediacrawl.cli.main import refuse_missing_store
 from mediacrawl.commands import crawl
+from mediacrawl.errors import MediacrawlError
 from mediacrawl.spiders.retry import RetrySpider
 
 if TYPE_CHECKING:
@@ -29,6 +32,12 @@ class Command(crawl.Command):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:
             raise UsageError("retry takes no argument; choose the store with -s FILES_STORE=FOLDER")
+        assert self.settings is not None
+        try:
+            config.check(self.settings)
+            refuse_missing_store(self.settings)
+        except MediacrawlError as error:
+            raise UsageError(str(error), print_help=False) from None
         if opts.permanent:
             opts.spargs["permanent"] = "1"
         self.crawl(RetrySpider, opts)

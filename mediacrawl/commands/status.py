@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
@@ -11,6 +12,7 @@ from mediacrawl.backends import frontier_folder
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands.manifest import key_of
 from mediacrawl.config import FRONTIER
+from mediacrawl.fetch.advice import retry_command
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
 from mediacrawl.ledger.base import State
@@ -46,7 +48,22 @@ class Command(StoreCommand):
                 _print_failed(ledger.entries(State.FAILED) if ledger is not None else (), as_json=opts.json)
             else:
                 job = FRONTIER.of(self.settings) or self.settings.get("JOBDIR")
-                _print_counts(counts(ledger, self.store()), job, as_json=opts.json)
+                numbers = counts(ledger, self.store())
+                _print_counts(numbers, job, as_json=opts.json)
+                if ledger is not None and numbers["failed"] and not opts.json:
+                    self._advise(ledger.entries(State.FAILED))
+
+    def _advise(self, failed: Iterable[Entry]) -> None:
+        """Write to standard error which commands request the failed files again."""
+        assert self.settings is not None
+        total = permanent = 0
+        for total, entry in enumerate(failed, 1):  # noqa: B007
+            permanent += entry.permanent
+        if total > permanent:
+            print(f"try the failed ones again with: {retry_command(self.settings)}", file=sys.stderr)
+        if permanent:
+            again = retry_command(self.settings, permanent=True)
+            print(f"to request permanent failures again: {again}", file=sys.stderr)
 
 
 def counts(ledger: Ledger | None, store: Store) -> dict[str, int]:

@@ -28,19 +28,12 @@ if TYPE_CHECKING:
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
     for name in (
-        "filename",
-        "sha256",
-        "md5",
-        "referer",
-        "page",
-        "key",
-        "media_key",
-        "media_path",
-        "media_owner",
-        "media_again",
+        *("filename", "sha256", "md5", "referer", "page", "page_encoding", "key"),
+        *("media_key", "media_path", "media_owner", "media_again"),
     )
 }
-_MORE = (*(name for name in _OPTIONS if name != "page"), "headers")
+_OF_PAGE = ("page", "page_encoding")  # options for each URL of an item
+_MORE = (*(name for name in _OPTIONS if name not in _OF_PAGE), "headers")
 
 
 def request_for(url: str) -> Request:
@@ -91,21 +84,21 @@ def _digests(request: Request) -> tuple[Digest, ...]:
 
 
 def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> None:
-    """Copy the item's options into the request's meta; if it has several URLs, copy only the page."""
+    """Copy the item's options into the request's meta; if it has several URLs, copy only the facts of the page."""
     for name, meta_name in _OPTIONS.items():
-        if (value := adapter.get(name)) and (single or name == "page"):
+        if (value := adapter.get(name)) and (single or name in _OF_PAGE):
             request.meta[meta_name] = writable(str(value))
 
 
 def says_more(adapter: ItemAdapter) -> bool:
-    """Return whether an item has other options for its files than their URLs and the page that links to them."""
+    """Return whether an item has other options for its files than their URLs and the facts of their page."""
     return any(adapter.get(name) for name in _MORE)
 
 
 def file_request_of(request: Request, key: str | Exception, *, allow_redirects: bool, batchable: bool) -> FileRequest:
     """Return the file request for a request of Scrapy; `key` is its media key, or the error that prevented one."""
     problem = key if isinstance(key, Exception) else None
-    filename = request.meta.get("media_filename")
+    filename, page_encoding = request.meta.get("media_filename"), request.meta.get("media_page_encoding")
     if isinstance(key, str) and filename:
         key = key.removesuffix(f"#{filename}")  # a retry of a second name, see `FileRequest.identity`
     transfer = TransferRequest(
@@ -113,7 +106,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         request.url,
         headers=headers_of(request),
         max_bytes=request.meta.get("download_maxsize"),
-        name=filename or name_in_url(request.url),
+        name=filename or name_in_url(request.url, page_encoding),
         digests=_digests(request),
         allow_redirects=allow_redirects,
         expected_type=expected_type(request.url, request.meta.get("media_path") or filename),
@@ -125,6 +118,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         path=request.meta.get("media_path"),
         filename=filename,
         page=request.meta.get("media_page"),
+        page_encoding=page_encoding,
         options=list_entry.kept_of(_facts(request)),
         owner=request.meta.get("media_owner"),
         ignores_known_failure=bool(request.meta.get("media_again")),
@@ -137,21 +131,29 @@ def plain_request(
     url: str,
     headers: tuple[tuple[str, str], ...],
     page: str | None,
+    page_encoding: str | None,
     *,
     carrier: Carrier,
     allow_redirects: bool,
     batchable: bool,
 ) -> FileRequest:
-    """Return the request for a URL that has no options but its own headers and the page that links to it."""
+    """Return the request for a URL with no other options than its own headers and the facts of its page."""
     transfer = TransferRequest(
         key_of_url(url),
         url,
         headers=headers,
-        name=name_in_url(url),
+        name=name_in_url(url, page_encoding),
         allow_redirects=allow_redirects,
         expected_type=expected_type(url),
     )
-    return FileRequest(transfer, page=page, batchable=batchable, carrier=carrier)
+    return FileRequest(
+        transfer,
+        page=page,
+        page_encoding=page_encoding,
+        options=list_entry.kept_of({"page_encoding": page_encoding}) if page_encoding else None,
+        batchable=batchable,
+        carrier=carrier,
+    )
 
 
 def refusal_of(request: FileRequest) -> TransferError | None:

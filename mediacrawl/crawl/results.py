@@ -140,8 +140,13 @@ class ResultCounter:
         self._stats.inc_value("mediacrawl/saved_bytes", sum(result.saved_bytes for result in results))
 
     def _count_failure(self, result: FileResult) -> None:
-        host = result.error.host if result.error is not None else None
-        self._report.count_failure(result.url, result.reason, known=result.is_known_failure, host=host)
+        self._report.count_failure(
+            result.url,
+            result.reason,
+            permanent=result.is_permanent_failure,
+            unusable=result.is_unusable,
+            host=result.host,
+        )
         if result.is_known_failure:
             return
         assert result.request is not None
@@ -151,10 +156,10 @@ class ResultCounter:
             logger.debug("File not asked for: %s: %s", result.url, result.reason)
         else:
             is_known = cause is None or isinstance(cause, MediacrawlError | OSError | FileException)
-            if host is not None and self._given_up.add(host):
-                logger.error("%s is given up for this run, and all its files fail: %s", host, result.reason)
+            if result.host is not None and self._given_up.add(result.host):
+                logger.error("%s is given up for this run, and all its files fail: %s", result.host, result.reason)
             logger.log(
-                logging.ERROR if host is None else logging.DEBUG,
+                logging.ERROR if result.host is None else logging.DEBUG,
                 "File failed: %s: %s",
                 result.url,
                 result.reason,

@@ -53,7 +53,7 @@ _OURS = {
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
 # Headers that are also sent to another origin after a redirect. Any other header may be a secret, like X-Api-Key.
-_ANY_ORIGIN = {
+ANY_ORIGIN = {
     "user-agent",
     "accept",
     "accept-language",
@@ -267,7 +267,7 @@ class Requester:
         headers = {
             name: value
             for name, value in self._request.headers
-            if name.lower() not in _OURS and (name.lower() in _ANY_ORIGIN or not foreign) and name.lower() != "cookie"
+            if name.lower() not in _OURS and (name.lower() in ANY_ORIGIN or not foreign) and name.lower() != "cookie"
         }
         # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}

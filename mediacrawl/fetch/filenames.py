@@ -14,6 +14,7 @@ from mediacrawl.headers import (
     kind_of_path,
     kind_of_type,
     media_type,
+    percent_decoded,
     type_of_path,
 )
 from mediacrawl.store.safe_paths import safe_folders, safe_name
@@ -28,23 +29,37 @@ _PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-
 _PROGRAMS = (".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action")
 
 
-def file_name(url: str, headers: Mapping[str, str] | None = None, filename: str | None = None) -> str:
+def file_name(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    filename: str | None = None,
+    page_encoding: str | None = None,
+) -> str:
     """Return one safe path component: from the list, else from Content-Disposition, else from the URL.
 
     Args:
         url: URL of the file.
         headers: of the response, with lower-case names; None before there is a response.
         filename: name that the list gives. The name may contain folders, of which only the last component counts.
+        page_encoding: encoding that the page with the link declares; None without such a page.
     """
     headers = headers or {}
-    name = filename or filename_from_disposition(headers.get("content-disposition")) or name_in_url(url)
+    name = (
+        filename
+        or filename_from_disposition(headers.get("content-disposition"), page_encoding)
+        or name_in_url(url, page_encoding)
+    )
     name = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return safe_name(_with_extension(name, media_type(headers.get("content-type")), keep=bool(filename)))
 
 
-def name_in_url(url: str) -> str:
-    """Return the last segment of the path; the host name where there is none; `file` where there is no host."""
-    if name := _last_segment(url):
+def name_in_url(url: str, page_encoding: str | None = None) -> str:
+    """Return the last segment of the path; the host name where there is none; `file` where there is no host.
+
+    Percent-escapes are decoded from UTF-8, else from the encoding of the page. Otherwise they stay, so that the names
+    of two URLs differ.
+    """
+    if name := percent_decoded(_last_segment(url), page_encoding):
         return name
     try:
         return urlsplit(url).hostname or "file"
@@ -53,14 +68,14 @@ def name_in_url(url: str) -> str:
 
 
 def _last_segment(url: str) -> str:
-    """Return the last segment of the path of a URL; empty if there is none."""
+    """Return the last segment of the path of a URL, as it is written; empty if there is none."""
     if (plain := _PLAIN_NAME.fullmatch(url)) is not None:
         return plain[1]
     try:
         path = urlsplit(url).path
     except ValueError:
         return ""
-    return unquote(path.rstrip("/").rpartition("/")[2], errors="replace")
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def expected_type(url: str, name: str | None = None) -> str | None:
@@ -72,16 +87,21 @@ def expected_type(url: str, name: str | None = None) -> str | None:
     """
     if name and (implied := type_of_path(name)):
         return implied
-    segment = _last_segment(url)
+    segment = unquote(_last_segment(url), "latin-1")  # an extension is ASCII in each encoding
     return None if segment.lower().endswith(_PROGRAMS) else type_of_path(segment)
 
 
 def preferred_path(
-    owner: str, url: str, headers: Mapping[str, str] | None = None, filename: str | None = None
+    owner: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    filename: str | None = None,
+    page_encoding: str | None = None,
 ) -> str:
     """Return `<owner>/<host>/<name>`, each part safe. `owner` is the name of the spider or command."""
     origin = Origin.of(url)
-    return _safe_folders(owner, origin.host if origin is not None else "local") + file_name(url, headers, filename)
+    folders = _safe_folders(owner, origin.host if origin is not None else "local")
+    return folders + file_name(url, headers, filename, page_encoding)
 
 
 @lru_cache(256)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def second_path(request: FileRequest, entry: Entry, owner: str) -> str | None:
     """Return the path that a request prescribes for a file, if the file with this row is not there; otherwise None.
 
-    A file that has the path with a number, because the path belonged to another file, needs no second name. A file that
-    another spider has fetched stays in its folder. `owner` is the name of the spider or command.
+    A file that has the path with a number, because the path belonged to another file, needs no second name. A file
+    that another spider has fetched stays in its folder. `owner` is the name of the spider or command.
     """
     if request.path:
         path = safe_relative_path(request.path)

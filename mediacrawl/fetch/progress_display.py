@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 import shutil
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mediacrawl.fetch.stats import size_text
@@ -203,31 +200,3 @@ def _brief(progress: Progress) -> str:
     if progress.note and not (progress.have_bytes or total):
         return f"{_fitted(progress.name)} ({progress.note})"
     return f"{_fitted(progress.name)} {have}" + (f"/{size_text(total)}" if total else "")
-
-
-def command_line() -> str:
-    """Return the command line of this process, quoted for a shell, without the credentials of its URLs.
-
-    Bytes of a URL that are not UTF-8 are percent-encoded, as they are sent.
-    """
-    program, words = _program()
-    return " ".join(shlex.quote(_shown(word)) for word in [*program, *words])
-
-
-def _shown(word: str) -> str:
-    word = re.sub(r"://[^/?#\s]+@", "://***@", word)
-    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", word) if "://" in word else word
-
-
-def retry_command(store: object) -> str:
-    """Return the command that retries all failed files of a store, including the permanent failures."""
-    return shlex.join([*_program()[0], "retry", "--permanent", "-s", f"FILES_STORE={store}"])
-
-
-def _program() -> tuple[list[str], list[str]]:
-    """Return the program that was started, and its arguments."""
-    words = sys.orig_argv[1:]
-    if words[:1] and words[0].startswith("-"):  # `python -m mediacrawl`, perhaps with options of Python
-        end = words.index("-m") + 2 if "-m" in words else 2
-        return ["python", *words[:end]], words[end:]
-    return [Path(word).name for word in words[:1]], words[1:]

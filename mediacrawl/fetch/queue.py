@@ -503,13 +503,17 @@ class FetchQueue:
         for request, entry in zip(requests, entries, strict=True):
             if entry is not None and self._refetch.is_fresh(entry, wall_s):
                 self._end(request, FileResult.of_present(request, entry))
-            elif (
-                not request.ignores_known_failure and (why := self._refetch.known_failure(entry, wall_s)) is not None
-            ):
+            elif (why := self._known_failure(request, entry, wall_s)) is not None:
                 self._end(request, FileResult.of_failure(request, why))
             else:
                 self._pending[request.key] = entry
                 yield request.revalidating(entry, self._owner), entry
+
+    def _known_failure(self, request: FileRequest, entry: Entry | None, wall_s: float) -> str | None:
+        if entry is None or request.ignores_known_failure:
+            return None
+        why = self._refetch.known_failure(entry, wall_s)
+        return None if why is None or request.has_other_digests(entry) else why
 
     def _look_up(self, request: FileRequest) -> None:
         if self._is_stopped:
@@ -535,7 +539,7 @@ class FetchQueue:
 
     def _path_of(self, request: FileRequest, fetched: Fetched) -> str:
         owner = request.owner or self._owner
-        return preferred_path(owner, request.transfer.url, fetched.headers, request.filename)
+        return preferred_path(owner, request.transfer.url, fetched.headers, request.filename, request.page_encoding)
 
     def _end(self, request: FileRequest, result: FileResult, key: str | None = None) -> None:
         """Give a file its result, or a second name first; then the other requests for the same file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,9 +12,10 @@ from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.adoption import link_of
 from mediacrawl.download.records import TransferRequest, Wish
-from mediacrawl.errors import UsageProblem, redact_url, writable
+from mediacrawl.errors import UnsupportedURL, UsageProblem, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.sources.list_entry import digests_of
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.urls import Origin, as_sent, key_of_url
 
@@ -59,6 +61,7 @@ class FileRequest(NamedTuple):
         path: in the store, if the path is prescribed.
         filename: last component of the path, if only the last component is prescribed.
         page: URL of the page that contains the link.
+        page_encoding: encoding that this page declares, for names that are not in UTF-8.
         options: data for a retry that the ledger stores beside the URL, as JSON.
         owner: name of the spider or command that the file belongs to, if another spider or command fetches the file.
         ignores_known_failure: fetch the file even if the ledger records a permanent failure.
@@ -76,6 +79,7 @@ class FileRequest(NamedTuple):
     path: str | None = None
     filename: str | None = None
     page: str | None = None
+    page_encoding: str | None = None
     options: str | None = None
     owner: str | None = None
     ignores_known_failure: bool = False
@@ -165,6 +169,12 @@ class FileRequest(NamedTuple):
             fetched_bytes=self.fetched_bytes + error.fetched_bytes,
         )
 
+    def has_other_digests(self, entry: Entry) -> bool:
+        """Return whether the file was wanted with other digests when it failed: a list was corrected since."""
+        if entry.wish == self.options:
+            return False
+        return digests_of(json.loads(entry.wish or "{}")) != self.transfer.digests
+
     def revalidating(self, entry: Entry | None, owner: str) -> FileRequest:
         """Return the request with the validators of the version in the store, if the row has a version.
 
@@ -235,6 +245,25 @@ class FileResult(NamedTuple):
         """Return the result of another request for the same file."""
         status = UPTODATE if self.entry is not None else self.status
         return FileResult(request.url, status, self.entry, self.reason, self.error, request=request)
+
+    @property
+    def host(self) -> str | None:
+        """The host that was given up, with its port, if the file has failed because of that."""
+        return self.error.host if self.error is not None else None
+
+    @property
+    def is_permanent_failure(self) -> bool:
+        """Whether the file has failed so that the same command does not request it again."""
+        if self.status != FAILED or self.request is None or self.request.ignores_known_failure:
+            return False
+        return self.error is None or self.error.permanent
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether no command can send a request: a line that is no URL, or a URL of another scheme."""
+        if self.status != FAILED or self.request is None:
+            return self.status == FAILED
+        return isinstance(self.error, UnsupportedURL) and self.error.url == self.url  # not that of a redirect
 
     @property
     def is_known_failure(self) -> bool:

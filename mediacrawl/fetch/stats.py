@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
 
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _EXAMPLES = 10
 _REASONS = 1000
@@ -44,7 +48,9 @@ class RunStats:
             that needed no transfer.
         saved_bytes: bytes that were not transferred again.
         new_bytes: size of the files that were fetched.
-        known_failed: failed files for which no request was sent, as they are known to fail for good.
+        permanent_failed: failed files that the same command does not request again.
+        unusable: failed entries for which no command can send a request, such as a line that is no URL.
+        passed_over: files that a retry did not want, as their failure is permanent; they are not among the wanted.
         pages_failed: pages that could not be fetched.
         fatal: why this machine could not go on.
         stopped: whether the run ended before it was complete.
@@ -54,7 +60,7 @@ class RunStats:
         self.wanted = 0
         self.new = self.resumed = self.present = self.failed = 0
         self.new_bytes = self.saved_bytes = 0
-        self.known_failed = self.pages_failed = 0
+        self.permanent_failed = self.unusable = self.passed_over = self.pages_failed = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
         self.hosts: dict[tuple[str, str], str] = {}  # by host and reason: the line of the first file
@@ -95,22 +101,30 @@ class RunStats:
         self.new_bytes += size_bytes
         self.saved_bytes += saved_bytes
 
-    def count_failure(self, url: str, reason: str, *, known: bool = False, host: str | None = None) -> None:
+    def count_failure(
+        self, url: str, reason: str, *, permanent: bool = False, unusable: bool = False, host: str | None = None
+    ) -> None:
         """Count a file that could not be fetched.
 
         Args:
-            url: of the file, without credentials.
-            reason: why it could not be fetched.
-            known: no request was sent, as the file is known to fail.
+            url: without credentials; or the place in a list.
+            reason: in a few words.
+            permanent: the same command does not request the file again.
+            unusable: no command can send a request for it.
             host: host that was given up, so that all its files fail; None if only this file failed.
         """
         self.failed += 1
-        self.known_failed += known
+        self.permanent_failed += permanent
+        self.unusable += unusable
         if host is None or (len(self.hosts) >= _REASONS and (host, reason) not in self.hosts):
             self._count_reason(url, reason)
         else:
             self.hosts.setdefault((host, reason), f"{url}: {reason}")
             self.files_of_hosts[host, reason] += 1
+
+    def count_passed_over(self) -> None:
+        """Count a file that a retry did not want, as its failure is permanent."""
+        self.passed_over += 1
 
     def count_page_failure(self, url: str, reason: str) -> None:
         """Count a page that could not be fetched, so that its links are unknown."""
@@ -144,13 +158,15 @@ class RunStats:
             lines.append(f"  {files} files of {len(others)} other hosts that failed")
         return lines
 
-    def lines(self, again: str, again_permanent: str = "") -> list[str]:
+    def lines(self, resume: str, again: str = "", permanent: str = "") -> list[str]:
         """Return the lines of the summary for a person.
 
         Args:
-            again: command that continues the run, or retries failed files.
-            again_permanent: command that also retries files that are known to fail for good.
+            resume: command that continues the run.
+            again: command that requests failed files again, except permanent failures; `resume` if it is empty.
+            permanent: command that requests permanent failures again; `again` if it is empty.
         """
+        again = again or resume
         counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
         arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
@@ -165,12 +181,24 @@ class RunStats:
         if self.fatal is not None:
             lines.append(f"stopped: {self.fatal}")
         elif self.stopped:
-            lines.append(f"interrupted, nothing is lost; go on with: {again}")
-        elif self.failed or self.pages_failed or self.unsettled:
-            if self.unsettled:
-                lines.append(f"files that are neither there nor known to have failed: {self.unsettled}")
-            if self.known_failed:
-                lines.append(f"to request permanent failures again: {again_permanent}")
-            if self.failed > self.known_failed or self.pages_failed or self.unsettled:
-                lines.append(f"try the failed ones again with: {again}")
+            lines.append(f"interrupted, nothing is lost; go on with: {resume}")
+        else:
+            lines += self._advice(again, permanent or again)
         return lines
+
+    def _advice(self, again: str, permanent: str) -> Iterator[str]:
+        """Yield what to do after a complete run. Each command requests again what its line says."""
+        if self.unsettled:
+            yield f"files that are neither there nor known to have failed: {self.unsettled}"
+        if self.passed_over:
+            yield f"permanent failures that were not requested: {self.passed_over}"
+        is_again = bool(self.failed > self.permanent_failed + self.unusable or self.pages_failed or self.unsettled)
+        if self.permanent_failed or self.passed_over:
+            if permanent != again:
+                yield f"to request permanent failures again: {permanent}"
+            else:
+                is_again = True
+        if is_again:
+            yield f"try the failed ones again with: {again}"
+        elif self.unusable and not self.permanent_failed:
+            yield "nothing can be requested for these: correct them first"

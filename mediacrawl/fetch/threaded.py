@@ -254,8 +254,13 @@ class ThreadedFetch:
 
     def _count(self, result: FileResult) -> None:
         if result.status == FAILED:
-            host = result.error.host if result.error is not None else None
-            self._report.count_failure(result.url, result.reason, known=result.is_known_failure, host=host)
+            self._report.count_failure(
+                result.url,
+                result.reason,
+                permanent=result.is_permanent_failure,
+                unusable=result.is_unusable,
+                host=result.host,
+            )
         elif result.status == UPTODATE:
             self._report.count_present()
         else:

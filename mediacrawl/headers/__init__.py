@@ -5,6 +5,7 @@ raises: a value that the RFC does not allow gives None (or an empty result), so 
 "missing" and "broken".
 """
 
+from mediacrawl.headers.charset import percent_decoded
 from mediacrawl.headers.dates import http_date
 from mediacrawl.headers.digests import Digest, digest_from_hex, digests_from_headers
 from mediacrawl.headers.disposition import filename_from_disposition
@@ -36,6 +37,7 @@ __all__ = [
     "kind_of_type",
     "media_type",
     "parse_range",
+    "percent_decoded",
     "range_header",
     "retry_after_s",
     "type_of_path",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 COLUMNS = ("url", "filename", "sha256", "md5", "referer", "headers", "key")
-# In the ledger, so that a retry sends the same request; `path` is that of `get -o`.
-KEPT = ("filename", "sha256", "md5", "referer", "path")
+# In the ledger, so that a retry sends the same request, and the file gets the same name; `path` is that of `get -o`.
+KEPT = ("filename", "sha256", "md5", "referer", "page_encoding", "path")
 
 
 class ListEntry(NamedTuple):

@@ -114,8 +114,14 @@ class MediaSpider(Spider):
             yield self.item(response, [link.url for link in links])
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
-        """Return the item for the pipeline. Override this method to add fields."""
-        return {"page": redact_url(response.url), "file_urls": urls}
+        """Return the item for the pipeline. Override this method to add fields.
+
+        A page that declares another encoding than UTF-8 adds `page_encoding`: in it are the names of files that are
+        not in UTF-8.
+        """
+        item = {"page": redact_url(response.url), "file_urls": urls}
+        encoding = response._declared_encoding() if isinstance(response, TextResponse) else None  # noqa: SLF001
+        return item if encoding in {None, "utf-8"} else item | {"page_encoding": encoding}
 
     def _page(self, response: Response) -> Page | None:
         """Return the parsed page; None if the response is no page, or is from another host after a redirect."""

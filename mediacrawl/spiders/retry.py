@@ -9,6 +9,7 @@ from scrapy import Spider
 
 from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.config import FILES_STORE, LEDGER
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ class RetrySpider(Spider):
         try:
             for entry in ledger.entries(State.FAILED, State.PENDING):
                 if self._is_wanted(entry):
-                    yield _item(entry)
+                    # A failure is permanent for the next run without `permanent` too: the summary says so.
+                    yield _item(entry) | {"media_again": self._permanent or self._damaged}
+                elif entry.permanent and not self._damaged:
+                    CrawlContext.of(self.crawler).report.count_passed_over()
         finally:
             ledger.close()
 
@@ -59,5 +63,4 @@ def _item(entry: Entry) -> dict[str, Any]:
         "media_key": entry.key,
         "media_path": path,
         "media_owner": entry.spider,
-        "media_again": True,
     }

@@ -81,4 +81,4 @@ class UrlListSpider(Spider):
         self.logger.error("Bad line %s: %s", where, line.why)
         report = CrawlContext.of(self.crawler).report
         report.count_wanted(1)
-        report.count_failure(where, line.why)
+        report.count_failure(where, line.why, unusable=True)

@@ -24,8 +24,8 @@ def command(tmp_path, monkeypatch, capsys):
     """`mediacrawl WORDS…` in this process, in an empty folder with the store `store`; nothing that crawls."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "mediacrawl.settings")
-    # `verify` has one for --repair; it would install a reactor in the process of all tests.
-    monkeypatch.setattr(cmdline, "AsyncCrawlerProcess", lambda _settings: None)
+    # It would install a reactor in the process of all tests; a command that is refused does not come to use it.
+    monkeypatch.setattr(cmdline, "AsyncCrawlerProcess", lambda _settings: object())
 
     def command(name, *words, store="store"):
         quick = ("-s", "MEDIACRAWL_BACKOFF_S=0.01")

@@ -42,10 +42,11 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_store_that_was_never_used_holds_nothing_and_is_not_made_by_looking(command, tmp_path, name):
+def test_a_store_that_does_not_exist_is_told_and_is_not_made_by_looking(command, tmp_path, name):
+    """Its path may be mistyped: nothing is not the same as no failures."""
     done = command(*COMMANDS[name])
-    assert (done.status, done.out) == NOTHING[name]
-    assert done.err == ""
+    assert (done.status, done.out) == (2, "")
+    assert done.lines[-1].endswith(f"there is no store {tmp_path}/store: no file was ever wanted there")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,7 +137,13 @@ def retries(tmp_path_factory):
     garbage = folder / "garbage" / ".mediacrawl" / "ledger.sqlite3"
     garbage.parent.mkdir(parents=True)
     garbage.write_bytes(b"not a database, " * 1000)
-    stores = {"never used": folder / "new", "file": folder / "file", "garbage": folder / "garbage"}
+    (folder / "new").mkdir()
+    stores = {
+        "never used": folder / "new",
+        "missing": folder / "missing",
+        "file": folder / "file",
+        "garbage": folder / "garbage",
+    }
     commands = [("retry", "-s", f"FILES_STORE={store}") for store in stores.values()]
     return dict(zip(stores, together(folder, *commands), strict=True))
 
@@ -145,6 +152,7 @@ def retries(tmp_path_factory):
     ("store", "status", "says"),
     [
         ("never used", 0, "new 0, resumed 0, already there 0, failed 0"),
+        ("missing", 2, "missing: no file was ever wanted there"),
         ("file", 4, "file: Not a directory"),
         ("garbage", 4, "ledger.sqlite3: file is not a database"),
     ],
@@ -153,7 +161,7 @@ def test_retry_in_a_store_with_nothing_to_retry(retries, store, status, says):
     done = retries[store]
     assert done.status == status, str(done)
     assert done.lines[-1].endswith(says)
-    assert len(done.lines) <= 3
+    assert len(done.lines) <= 4
     assert done.out == ""
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from crawling import run, sha256
-from origin import Origin, Pattern, dead_port, drop_after, html_instead, reset_on_connect, status, wrong_digest
+from crawling import run, run_advice, sha256
+from origin import (
+    Origin,
+    Pattern,
+    dead_port,
+    drop_after,
+    html_instead,
+    redirect,
+    reset_on_connect,
+    status,
+    wrong_digest,
+)
 
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.base import State
@@ -16,6 +27,7 @@ from mediacrawl.ledger.sqlite import SqliteLedger
 
 BODY = b"\xff\xd8\xff" + b"j" * 3997
 MAXSIZE = 300_000
+AGAIN, PERMANENT_AGAIN = "try the failed ones again with", "to request permanent failures again"
 ONCE = {"MEDIACRAWL_RETRY_TIMES": 1, "DOWNLOAD_MAXSIZE": MAXSIZE}
 
 # path -> fault, status, permanent, requests of one crawl (one retry within it is allowed)
@@ -32,6 +44,7 @@ FAILURES = {
     "/501.jpg": (status(501, times=None), 501, False, 1),
     "/broken.jpg": (drop_after(100, times=None), None, False, 2),
     "/reset.jpg": (reset_on_connect(times=None), None, False, 2),
+    "/loop.jpg": (redirect("ftp://127.0.0.1/x", times=None), None, False, 1),
 }
 PERMANENT = sorted(path for path, (*_, permanent, _requests) in FAILURES.items() if permanent)
 TRANSIENT = sorted(path for path, (*_, permanent, _requests) in FAILURES.items() if not permanent)
@@ -39,7 +52,7 @@ TRANSIENT = sorted(path for path, (*_, permanent, _requests) in FAILURES.items()
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same list three times: at first, again, and with nothing held to be for good."""
+    """A list, then what its summary says of failures that may be over, then of those that are permanent."""
     folder = tmp_path_factory.mktemp("failures")
     with Origin() as origin:
         for path, (fault, *_) in FAILURES.items():
@@ -53,9 +66,13 @@ def runs(tmp_path_factory):
         (folder / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
         found = []
-        for settings in ({}, {}, {"MEDIACRAWL_RETRY_PERMANENT_DAYS": 0}):
+        for advice in (None, AGAIN, PERMANENT_AGAIN):
             origin.forget()
-            done = run(folder, "crawl", "urllist", "-a", "file=list.jsonl", settings=ONCE | settings)
+            done = (
+                run_advice(found[0].done, advice)
+                if advice
+                else run(folder, "crawl", "urllist", "-a", "file=list.jsonl", settings=ONCE)
+            )
             asked = [request.path for request in origin.requests if request.path in FAILURES]
             found.append(SimpleNamespace(done=done, asked=asked, failed=rows_in(folder)))
         yield found
@@ -107,7 +124,7 @@ def test_nothing_that_failed_is_published(runs):
         assert (one.done.status, one.done.store) == (1, {}), str(one.done)
 
 
-def test_a_repeated_crawl_asks_for_what_may_be_there_again_and_for_nothing_else(runs):
+def test_the_first_advice_asks_for_what_may_be_there_again_and_for_nothing_else(runs):
     assert sorted(set(runs[1].asked)) == TRANSIENT
     assert {runs[1].failed[path]["attempts"] for path in TRANSIENT} == {2}
     assert {runs[1].failed[path]["attempts"] for path in PERMANENT} == {1}
@@ -118,7 +135,7 @@ def test_what_is_held_to_be_for_good_still_counts_as_failed_and_says_until_when(
     assert "not asked for again before 20" in runs[1].done.err
 
 
-def test_with_0_days_all_are_asked_for_again_and_counted(runs):
+def test_the_other_advice_asks_for_all_that_failed(runs):
     assert sorted(set(runs[2].asked)) == sorted(FAILURES)
     assert {runs[2].failed[path]["attempts"] for path in TRANSIENT} == {3}
     assert {runs[2].failed[path]["attempts"] for path in PERMANENT} == {2}
@@ -129,3 +146,74 @@ def test_what_arrives_after_all_is_no_failure_any_more_and_begins_to_count_anew(
     assert [command("get", url).status for _ in range(3)] == [1, 1, 0]
     assert command("status", "--failed").out == ""
     assert json.loads(command("status", "--json").out)["done"] == 1
+
+
+# --- advice -----------------------------------------------------------------------------------------
+
+
+def advice_in(done, begin):
+    """The words of the advised command."""
+    (line,) = [line for line in done.lines if line.startswith(begin)]
+    return shlex.split(line.removeprefix(f"{begin}: "))
+
+
+def test_status_gives_the_advice_of_the_summary(runs, command):
+    done = command("status", store=runs[0].done.folder / "store")
+    assert f"failed {len(FAILURES) + 1}" in done.out
+    store = f"FILES_STORE={runs[0].done.folder / 'store'}"
+    assert advice_in(done, AGAIN) == ["mediacrawl", "retry", "-s", store]
+    assert advice_in(done, PERMANENT_AGAIN) == ["mediacrawl", "retry", "--permanent", "-s", store]
+    assert advice_in(runs[0].done, PERMANENT_AGAIN)[1:] == [
+        *("-m", "mediacrawl", "retry", "--permanent", "-s", "FILES_STORE=store"),
+        *advice_in(runs[0].done, PERMANENT_AGAIN)[7:],
+    ]
+    assert f"DOWNLOAD_MAXSIZE={MAXSIZE}" in advice_in(runs[0].done, PERMANENT_AGAIN)
+
+
+@pytest.fixture
+def listed(origin, tmp_path):
+    """A list of a file that is gone, one that is not to be had now, one that is there, and a line that is none."""
+    urls = [
+        origin.add("/gone.jpg", BODY, content_type="image/jpeg", faults=[status(404)]),
+        origin.add("/later.jpg", BODY, content_type="image/jpeg", faults=[status(403)]),
+        origin.add("/here.jpg", BODY, content_type="image/jpeg"),
+    ]
+    text = "".join(f"{line}\n" for line in (*urls, "no URL"))
+    (tmp_path / "my list").write_text(text)
+    return text.encode()
+
+
+@pytest.mark.parametrize("words", [("get", "-i", "my list"), ("get", "-i", "-")], ids=" ".join)
+def test_each_line_of_a_summary_is_a_command_that_does_what_it_says(origin, tmp_path, listed, words):
+    first = run(tmp_path, *words, stdin=listed)
+    origin.forget()
+    again = run_advice(first, AGAIN)
+    assert [request.path for request in origin.requests if request.path != "/robots.txt"] == ["/later.jpg"], again
+    origin.forget()
+    permanent = run_advice(first, PERMANENT_AGAIN)
+    assert [request.path for request in origin.requests if request.path != "/robots.txt"] == ["/gone.jpg"], permanent
+    assert len(permanent.store) == 3
+
+
+def test_a_url_on_the_command_line_of_get_is_requested_whatever_is_known_of_it(origin, tmp_path):
+    first = run(tmp_path, "get", origin.url("/gone.jpg"))
+    assert not any(line.startswith(PERMANENT_AGAIN) for line in first.lines)
+    origin.forget()
+    run_advice(first, AGAIN)
+    assert [request.path for request in origin.requests] == ["/gone.jpg"]
+
+
+def test_what_can_never_be_requested_is_to_be_corrected(command, tmp_path):
+    (tmp_path / "list").write_text("no URL\n")
+    done = command("get", "-i", "list")
+    assert done.lines[-1] == "nothing can be requested for these: correct them first"
+    assert not any(line.startswith((AGAIN, PERMANENT_AGAIN)) for line in done.lines)
+
+
+def test_a_corrected_digest_is_another_wish(command, origin, tmp_path):
+    url = origin.add("/a.jpg", BODY, content_type="image/jpeg")
+    for digest, requests, code in ((sha256(b"x"), 2, 1), (sha256(b"x"), 0, 1), (sha256(BODY), 1, 0)):
+        (tmp_path / "list").write_text(f"url,sha256\n{url},{digest}\n")
+        origin.forget()
+        assert command("get", "-i", "list").status == code
+        assert len(origin.requests) == requests

@@ -67,7 +67,13 @@ def story(tmp_path_factory):
 def test_retry_asks_for_transient_failures_alone_and_is_status_0_when_they_are_there(story):
     assert story.transient.media == ["/html.jpg", "/later.jpg", "/page.jpg", "/signed.jpg"]
     assert story.transient.done.status == 0, str(story.transient.done)
-    assert story.transient.done.lines == ["new 4, resumed 0, already there 0, failed 0; 16.0kB arrived"]
+    *summary, advice = story.transient.done.lines
+    assert summary == [
+        "new 4, resumed 0, already there 0, failed 0; 16.0kB arrived",
+        "permanent failures that were not requested: 2",
+    ]
+    assert advice.startswith("to request permanent failures again: ")
+    assert " retry --permanent " in advice
 
 
 def test_retry_permanent_asks_for_all_that_failed(story):

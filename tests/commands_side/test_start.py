@@ -212,3 +212,22 @@ def test_ctrl_c_after_the_end_changes_no_status(origin, tmp_path, words):
         done = running.wait()
     assert_plain(done)
     assert done.status == 0, str(done)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "give the file of one spider"),
+        (["no.py"], "there is no file 'no.py'"),
+        (["none.py"], "there is no spider in 'none.py'"),
+        (["broken.py"], "cannot load 'broken.py': No module named 'no_such_module'"),
+        (["list.txt"], "cannot load 'list.txt': Not a Python source file"),
+    ],
+)
+def test_runspider_refuses_what_is_no_spider(command, tmp_path, words, why):
+    (tmp_path / "none.py").touch()
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    (tmp_path / "list.txt").touch()
+    done = command("runspider", *words)
+    assert done.status == 2
+    assert why in done.out + done.err

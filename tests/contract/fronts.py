@@ -209,7 +209,7 @@ class InProcess:
             report.present,
             report.failed,
             report.wanted,
-            "\n".join(report.lines("again")),
+            "\n".join(report.lines("resume", "again", "permanent")),
             out + err,
             files_in(self.folder / "store"),
         )

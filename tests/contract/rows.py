@@ -14,9 +14,10 @@ import socket
 import time
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from crawling import files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
@@ -201,6 +202,9 @@ def what_is_known_to_be_gone_is_not_asked_for_again_before_its_time(scene):
     scene.origin.forget()
     second = scene.run(url, there)
     assert (second.status, second.present, second.failed) == (1, 1, 1), second
+    for ran in (first, second):  # the same command would not ask for it
+        assert "to request permanent failures again: " in ran.failures
+        assert "try the failed ones again" not in ran.failures
     assert "HTTP 404 Not Found (known, not asked for again before 2" in second.failures
     assert scene.asked("/gone.jpg") == []
     scene.add("/gone.jpg", body(2))
@@ -397,6 +401,22 @@ def no_file_takes_the_path_of_another(scene):
         "same.jpg",
     ]
     assert ran.store == {sha256(data) for data in (body(0), body(1), body(7), b"mine")}
+
+
+@row(lambda patches: patches.setattr("mediacrawl.fetch.filenames.percent_decoded", lambda text, *_: unquote(text)))
+def a_name_is_read_in_its_encoding_and_no_two_become_one(scene):
+    """Escapes that are not UTF-8 stay: there is no page that says what they are."""
+    bodies = {"/%D5%C5.png": body(0), "/%D5%C6.png": body(1)}
+    answer = Answer(200, [("Content-Type", "image/png")])
+    scene.origin.on("/\ufffd\ufffd.png", lambda request: replace(answer, body=bodies[request.target]))
+    urls = [scene.origin.url(path) for path in bodies]
+    named = {"GBK''%CD%BC%C6%AC.png": "图片.png", "utf8''%E5%9B%BE.png": "图.png", "%E6%9D%B1.png": "東.png"}
+    for number, value in enumerate(named):
+        urls.append(scene.add(f"/{number}", body(number + 2), disposition=f"attachment; filename*={value}"))
+    ran = scene.run(*urls)
+    assert (ran.status, ran.new) == (0, 5), ran
+    assert {path.rpartition("/")[2] for path in ran.paths} == {"%D5%C5.png", "%D5%C6.png", *named.values()}
+    assert ran.store == {sha256(body(number)) for number in range(5)}
 
 
 @row(lambda patches: patches.setattr("mediacrawl.store.local.PathConflict", StoreNotWritable))
@@ -728,7 +748,7 @@ class _All:
         return True
 
 
-@row(lambda patches: patches.setattr(requester, "_ANY_ORIGIN", _All()))
+@row(lambda patches: patches.setattr(requester, "ANY_ORIGIN", _All()))
 def cookie_and_headers_of_a_list_are_sent_with_their_own_url_and_to_its_origin_only(scene):
     target = scene.other.add("/target.jpg", body(3), content_type=JPEG)
     secret = {"Cookie": "session=s3cr3t; lang=de", "Authorization": "Bearer s3cr3t", "X-Api-Key": "s3cr3t"}

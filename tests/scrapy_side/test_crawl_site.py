@@ -4,12 +4,14 @@ import re
 
 import pytest
 from crawling import basic_auth, run, sha256, together
-from origin import Origin, dead_port, require_header
+from origin import Origin, dead_port, require_header, status
 
 from mediacrawl.errors import UsageProblem
+from mediacrawl.spiders.retry import RetrySpider
 from mediacrawl.spiders.site import SiteSpider
 
 JPEG = "image/jpeg"
+BODY = b"\xff\xd8\xff" + bytes(3000)
 
 
 def picture(origin, name, size=500):
@@ -48,6 +50,23 @@ def test_a_page_that_leads_to_itself_ends(crawls, origin, tmp_path):
     picture(origin, "/a.jpg")
     assert crawls.crawl(tmp_path, SiteSpider, url=origin.url("/")).status == 0
     assert sorted(asked(origin)) == ["/", "/a.jpg"]
+
+
+@pytest.mark.parametrize(("declared", "name"), [("gbk", "张.jpg"), ("utf-8", "%D5%C5.jpg"), (None, "%D5%C5.jpg")])
+def test_a_name_that_is_not_utf_8_is_in_the_encoding_that_its_page_declares(crawls, origin, tmp_path, declared, name):
+    """At first, and by a retry: the page is not at hand then."""
+    kind = {"content_type": f"text/html; charset={declared}" if declared else "text/html"}
+    page = origin.page("/", '<img src="/%D5%C5.jpg"><img src="/named.jpg">', "ascii", **kind)
+    origin.add("/\ufffd\ufffd.jpg", BODY, content_type=JPEG)
+    origin.add(
+        "/named.jpg", BODY, content_type=JPEG, disposition='inline; filename="\xd5\xc5.jpg"', faults=[status(503)]
+    )
+    quick = {"MEDIACRAWL_RETRY_TIMES": 0}
+    assert crawls.crawl(tmp_path, SiteSpider, quick, url=page).status == 1
+    assert [path.name for path in (tmp_path / "store").rglob("*.jpg")] == [name]
+    assert crawls.crawl(tmp_path, RetrySpider, quick).status == 0
+    named = "张-2.jpg" if declared == "gbk" else "ÕÅ.jpg"
+    assert {path.name for path in (tmp_path / "store").rglob("*.jpg")} == {name, named}
 
 
 def test_a_page_in_gbk_is_read_and_its_next_page_found_by_its_word(crawls, origin, tmp_path):
@@ -213,7 +232,7 @@ def test_wrong_usage_exits_with_2_after_one_line_and_asks_nobody(origin, tmp_pat
         ("crawl", "nobody"): "error: no spider is called 'nobody', see: scrapy list",
     }
     for done, says in zip(together(tmp_path, *cases), cases.values(), strict=True):
-        assert done.status == 2, str(done)
+        assert (done.status, done.out) == (2, ""), str(done)
         assert says in done.lines[-1]
         assert len(done.lines) == 1 or "nobody" in says, str(done)  # the only one that is about the command itself
         assert not (done.folder / "store").exists()

@@ -44,6 +44,7 @@ def test_a_job_folder_below_a_file_ends_with_4(origin, tmp_path):
     assert done.status == 4
     assert done.lines == ["scrapy crawl: cannot write the job folder file/job: Not a directory"]
     assert origin.requests == []
+    (tmp_path / "store").mkdir()
     done = run(tmp_path, "retry", settings={"JOBDIR": "file/job"})
     assert (done.status, done.lines) == (4, ["scrapy retry: cannot write the job folder file/job: Not a directory"])
 

@@ -14,20 +14,6 @@ def url(origin):
     return origin.add("/a.jpg", BODY, content_type="image/jpeg")
 
 
-def test_without_sha256_a_file_has_none_and_verify_looks_at_its_size(origin, url, tmp_path):
-    off = {"MEDIACRAWL_SHA256": False}
-    done = run(tmp_path, "get", url, settings=off)
-    assert done.status == 0, str(done)
-    manifest = run(tmp_path, "manifest")
-    assert '"sha256": null' in manifest.out
-    assert run(tmp_path, "verify").status == 0
-    (path,) = (tmp_path / "store").rglob("a.jpg")
-    path.write_bytes(BODY[:-1])
-    assert "truncated" in run(tmp_path, "verify").out
-    assert run(tmp_path, "get", url, settings=off).status == 0
-    assert path.read_bytes() == BODY
-
-
 def test_a_digest_that_is_promised_is_looked_at_all_the_same(crawls, tmp_path, url):
     items = [item_of(url, sha256=sha256(b"another"))]
     crawled = crawls.crawl(tmp_path, items_spider(*items, of_page=True), {"MEDIACRAWL_SHA256": False})
