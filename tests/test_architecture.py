@@ -54,6 +54,7 @@ OUTSIDE = {
     "requests": {
         "transport.requests_transport",
         "transport.connections",
+        "transport.authorities",
         "transport.errors",
         "transport.curl",  # URLs and headers go out as it would send them
     },

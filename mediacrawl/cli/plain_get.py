@@ -24,12 +24,13 @@ from mediacrawl.backends import store_of
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
+from mediacrawl.fetch.request import UPTODATE, FileRequest
 from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
+from mediacrawl.transport.proxies import environment_proxies
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         pairs = [setting.partition("=") for setting in opts.set]
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
-        chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
+        chosen = config.settings_with(opts, ChainMap({name: value for name, _, value in pairs}, dict(settings)))
         requests = _ListRequests(urls, opts, chosen)
     except UsageProblem:
         return None
@@ -81,6 +82,7 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
     Raises:
         UsageProblem: an argument makes no sense. Nothing was done.
     """
+    settings = config.settings_with(opts, settings)
     return _run(_ListRequests(urls, opts, settings), settings)
 
 

@@ -56,6 +56,7 @@ from mediacrawl.errors import (
 from mediacrawl.headers import Agreement, Validators, digests_from_headers, filename_from_disposition, range_header
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
+from mediacrawl.transport.netrc_file import NO_NETRC, Netrc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +95,7 @@ class Downloader:
         fetched_elsewhere: Callable[[Sequence[str]], set[str]] = lambda _keys: set(),
         may_follow: MayFollow = anywhere,
         clock: Callable[[], float] = time.monotonic,
+        netrc: Netrc = NO_NETRC,
     ) -> None:
         self.store = store
         self.transport = transport
@@ -104,6 +106,7 @@ class Downloader:
         self.fetched_elsewhere = fetched_elsewhere
         self.may_follow = may_follow
         self.clock = clock
+        self.netrc = netrc
 
     def fetch(
         self, request: TransferRequest, *, cancel: Cancel | None = None, progress: Progress | None = None
@@ -815,6 +818,7 @@ class _Transfer:
             connections=self._owner.connections,
             of_file=self._of_file,
             waits=waits,
+            netrc=self._owner.netrc,
         )
 
 

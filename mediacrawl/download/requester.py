@@ -24,6 +24,8 @@ from mediacrawl.errors import (
 )
 from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
+from mediacrawl.transport.netrc_file import NO_NETRC
+from mediacrawl.transport.proxies import environment_proxies, proxy_for
 from mediacrawl.urls import DEFAULT_PORTS, Origin
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.transport.base import Transport, TransportResponse
     from mediacrawl.transport.connection_limits import FileConnections
+    from mediacrawl.transport.netrc_file import Netrc
 
     # Returns the reason why a transfer may not follow a redirect to a URL; None if it may. Blocks; ends at once when
     # the transfer is cancelled.
@@ -89,10 +92,12 @@ class Requester:
         connections: HostConnections | None = None,
         of_file: FileConnections | None = None,
         waits: bool = True,
+        netrc: Netrc = NO_NETRC,
     ) -> None:
         """Create a requester for a file.
 
-        `waits` is False for a helper: `NoPermit` is raised if no connection to the host is free.
+        `waits` is False for a helper: `NoPermit` is raised if no connection to the host is free. `netrc` has the
+        credentials of hosts; those in the URL or in the headers take precedence.
         """
         self._request = request
         self._transport = transport
@@ -109,6 +114,9 @@ class Requester:
         self.origin = origin_of(request.url)
         self._opened: TransportResponse | None = None
         self.latency_s: float | None = None
+        self._authorization = netrc.authorization(self.origin.host)
+        if self._authorization and _has_credentials(request):
+            self._authorization = None
         self._cookies: dict[str, dict[str, str]] = {}  # host -> cookies that redirects have set
 
     def open(self, ask: ConditionalRequest) -> TransportResponse:
@@ -221,7 +229,7 @@ class Requester:
                 answer = self._transport.get(
                     self._signed(url, origin),
                     self._headers(origin, ask),
-                    proxy=self._request.proxy,
+                    proxy=self._proxy(origin),
                     timeout_s=self._timeout_s,
                     admission=admission,
                 )
@@ -231,6 +239,13 @@ class Requester:
                 self._progress.wait(None)
             self.latency_s = time.monotonic() - asked_at
             return answer
+
+    def _proxy(self, origin: Origin) -> str | None:
+        """Return the proxy for an origin. A redirect may lead to an origin that the environment names another for."""
+        request = self._request
+        if origin == self.origin or not request.environment_proxy:
+            return request.proxy
+        return proxy_for(environment_proxies(), origin)
 
     def _wait_for_quiet_end(self, url: str, host: str) -> None:
         """Wait while a host is paused, including pauses that other transfers or processes report meanwhile."""
@@ -255,7 +270,7 @@ class Requester:
         raise HttpStatusError(url, answer.status, phrase, wished_wait_s(answer.headers))
 
     def _headers(self, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
-        if not (ask.headers or self._cookies) and origin == self.origin:
+        if not (ask.headers or self._cookies or self._authorization) and origin == self.origin:
             return _usual_headers(self._request.headers)
         foreign = origin != self.origin
         headers = {
@@ -265,6 +280,9 @@ class Requester:
         }
         # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
+        is_plain_again = (self.origin.scheme, origin.scheme) == ("https", "http")
+        if self._authorization and origin.host == self.origin.host and not is_plain_again:
+            headers["Authorization"] = self._authorization
         sent = next((name for name in headers if name.lower() == "cookie"), "Cookie")
         if cookies := self._cookie_field(headers.get(sent, ""), origin.host):
             headers[sent] = cookies
@@ -295,6 +313,11 @@ class Requester:
             name, equals, value = line.partition(";")[0].partition("=")
             if equals and name.strip():
                 self._cookies.setdefault(origin_of(url).host, {})[name.strip()] = value.strip()
+
+
+def _has_credentials(request: TransferRequest) -> bool:
+    """Return whether a request has credentials of its own, in its URL or in a header."""
+    return "@" in urlsplit(request.url).netloc or any(name.lower() == "authorization" for name, _ in request.headers)
 
 
 @lru_cache(64)  # all files of a site, or of one of its pages, have the same headers

@@ -21,7 +21,10 @@ from mediacrawl.download.transfer_policy import Policy
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.system.open_files import allow_many_files
+from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.connection_limits import ConnectionLimit, HostConnections
+from mediacrawl.transport.netrc_file import read_netrc
+from mediacrawl.transport.proxies import environment_proxies
 from mediacrawl.transport.registry import TransportChoice, make_transport
 from mediacrawl.workers.executor import WORKERS_FROM, TransferExecutor
 from mediacrawl.workers.threads import MOST_WAITING, TransferThreads
@@ -70,11 +73,14 @@ class FetchResources:
 
         Raises:
             MachineError: the store cannot be used.
-            UsageProblem: a setting is unknown, or its value cannot be used.
+            UsageProblem: a setting is unknown, or its value cannot be used; or a variable of the environment about
+                the network.
         """
+        environment_proxies()
         config.refuse_unknown_settings(settings)
         policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
         choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
+        netrc = read_netrc(policy.netrc)
         self.most_open_parts = allow_many_files()
         self.transport = make_transport(choice)
         self._ledger = ledger_url(config.LEDGER.of(settings), store)
@@ -88,6 +94,7 @@ class FetchResources:
             connections=HostConnections(self._limit, self.transport.close_idle),
             fetched_elsewhere=self.archive.fetched_elsewhere,
             may_follow=may_follow,
+            netrc=netrc,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -170,6 +177,7 @@ def policy_of(settings: Settings) -> Policy:
         per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
         sha256=config.SHA256.of(settings),
         check_content=config.CHECK_CONTENT.of(settings),
+        netrc=config.NETRC.of(settings),
     )
 
 
@@ -177,11 +185,12 @@ def transport_of(settings: Settings) -> TransportChoice:
     """Return the choice of the transport and its options. `make_transport` refuses an unknown transport.
 
     Raises:
-        UsageProblem: the value of a setting cannot be used.
+        UsageProblem: the value of a setting cannot be used, or the environment names authorities that are none.
     """
     return TransportChoice(
         config.TRANSPORT.of(settings),
         session_factory=config.SESSION_FACTORY.of(settings),
-        verify=config.VERIFY_TLS.of(settings),
+        verify=authorities_of(config.VERIFY_TLS.of(settings)) or False,
         block_private=config.BLOCK_PRIVATE.of(settings),
+        connect_timeout_s=config.CONNECT_TIMEOUT_S.of(settings),
     )
