@@ -488,6 +488,8 @@ class Argument(NamedTuple):
             UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.
         """
         given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
+        if self.sets:
+            return given
         try:
             if self.is_repeated:
                 return [self.parse(value) for value in given]

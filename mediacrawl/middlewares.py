@@ -11,6 +11,7 @@ from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error, redact_url
+from mediacrawl.transport.errors import Route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,8 +72,12 @@ class FailedPagesMiddleware:
 
     def process_spider_exception(self, response: Response, exception: Exception) -> None:
         """Count the page as failed, and leave the exception to the other middlewares."""
-        status = isinstance(exception, HttpError)
-        reason = f"HTTP {response.status}" if status else f"{type(exception).__name__}: {describe_error(exception)}"
+        if isinstance(exception, HttpError):
+            request = response.request
+            route = Route(response.url, 0.0, 0.0, request.meta.get("proxy") if request is not None else None)
+            reason = route.phrase(response.status, f"HTTP {response.status}")
+        else:
+            reason = f"{type(exception).__name__}: {describe_error(exception)}"
         self._context.report.count_page_failure(redact_url(response.url), reason)
 
 

@@ -25,7 +25,7 @@ from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProbl
 from mediacrawl.fetch.progress_display import Display, Snapshot, command_line, retry_command
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
-from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
+from mediacrawl.fetch.resources import FetchResources, check_network, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry
@@ -65,10 +65,23 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
         chosen = config.settings_with(opts, ChainMap({name: value for name, _, value in pairs}, dict(settings)))
+        if (status := _refused(chosen)) is not None:
+            return status
         requests = _ListRequests(urls, opts, chosen)
     except UsageProblem:
         return None
     return _run(requests, chosen)
+
+
+def _refused(settings: Settings) -> int | None:
+    """Report in one line what is wrong with the settings or the network. Return the exit status, or None."""
+    try:
+        config.check(settings)
+        check_network(settings)
+    except UsageProblem as error:
+        print(f"mediacrawl get: {error}", file=sys.stderr)
+        return error.exit_status
+    return None
 
 
 class _PlainParser(argparse.ArgumentParser):
@@ -83,6 +96,8 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
         UsageProblem: an argument makes no sense. Nothing was done.
     """
     settings = config.settings_with(opts, settings)
+    if (status := _refused(settings)) is not None:
+        return status
     return _run(_ListRequests(urls, opts, settings), settings)
 
 
@@ -90,7 +105,6 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
     """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
     try:
-        config.check(settings)
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
         store = store_of(config.FILES_STORE.of(settings), durable=config.FSYNC.of(settings))

@@ -20,6 +20,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.progress_display import command_line
+from mediacrawl.fetch.resources import check_network
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +58,7 @@ class Command(crawl.Command):
             config.check(self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
-        if self._refuses_job():
+        if self._refuses_network() or self._refuses_job():
             return
         try:
             crawler = self._create_crawler(spider)
@@ -82,6 +83,16 @@ class Command(crawl.Command):
     def _name(self) -> str:
         """The name of the command, for messages: that of its module, as for Scrapy."""
         return f"scrapy {type(self).__module__.rpartition('.')[2]}"
+
+    def _refuses_network(self) -> bool:
+        """Report in one line what is wrong with the network of the environment, and return whether there was that."""
+        assert self.settings is not None
+        try:
+            check_network(self.settings)
+        except UsageProblem as error:
+            print(f"{self._name}: {error}", file=sys.stderr)
+            self.exitcode = error.exit_status
+        return bool(self.exitcode)
 
     def _refuses_job(self) -> bool:
         """Create the job folder; report an error in one line, and return whether there was one.

@@ -145,6 +145,17 @@ class FetchResources:
             ) from None
 
 
+def check_network(settings: Settings) -> None:
+    """Check what the environment says about the network, for a command that is to end with one line.
+
+    Raises:
+        UsageProblem: it names a proxy, authorities or a .netrc file that are none.
+    """
+    environment_proxies()
+    authorities_of(config.VERIFY_TLS.of(settings))
+    read_netrc(config.NETRC.of(settings))
+
+
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
     """Return the limit of open connections to each host, `at_least` or more; None if there is no limit."""
     limit = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
