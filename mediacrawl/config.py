@@ -551,10 +551,10 @@ CONNECTIONS = Argument(
     f"connections for one large file, 1 to {MOST_CONNECTIONS}, opened at once",
     _connections,
 )
-NO_NETRC = Argument(
+WITHOUT_NETRC = Argument(
     ("--no-netrc",), "", "do not read .netrc, as with MEDIACRAWL_NETRC=False", sets={NETRC.name: False}
 )
-GET_ARGUMENTS = (INPUT, OUTPUT, USER_AGENT, REFERER, COOKIE, HEADER, CONNECTIONS, NO_NETRC)
+GET_ARGUMENTS = (INPUT, OUTPUT, USER_AGENT, REFERER, COOKIE, HEADER, CONNECTIONS, WITHOUT_NETRC)
 
 
 def settings_with(options: argparse.Namespace, settings: Settings) -> Settings:

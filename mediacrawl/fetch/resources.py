@@ -23,6 +23,7 @@ from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.system.open_files import allow_many_files
 from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.connection_limits import ConnectionLimit, HostConnections
+from mediacrawl.transport.connections import check_urllib3
 from mediacrawl.transport.netrc_file import read_netrc
 from mediacrawl.transport.proxies import environment_proxies
 from mediacrawl.transport.registry import TransportChoice, make_transport
@@ -149,8 +150,10 @@ def check_network(settings: Settings) -> None:
     """Check what the environment says about the network, for a command that is to end with one line.
 
     Raises:
-        UsageProblem: it names a proxy, authorities or a .netrc file that are none.
+        UsageProblem: it names a proxy, authorities or a .netrc file that are none, or urllib3 is another package.
     """
+    if config.TRANSPORT.of(settings) == config.TRANSPORT.default:
+        check_urllib3()
     environment_proxies()
     authorities_of(config.VERIFY_TLS.of(settings))
     read_netrc(config.NETRC.of(settings))

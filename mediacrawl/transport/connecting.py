@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-CONNECT_TIMEOUT_S = 15.0  # as long as the system repeats the first packet three times
+DEFAULT_CONNECT_TIMEOUT_S = 15.0  # as long as the system repeats the first packet three times
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 5
 REMEMBERED_S = 600.0
 _MOST_REMEMBERED = 1024

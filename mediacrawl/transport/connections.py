@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import queue
 import select
 import socket
@@ -9,7 +10,6 @@ import threading
 import time
 from contextlib import suppress
 from functools import lru_cache
-from http.client import HTTPException
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.connection_limits import Admission, Permit
     from mediacrawl.transport.watchdog import HeadWatchdog
-from mediacrawl.errors import PackageMissing, redact_url
+from mediacrawl.errors import PackageMissing, UsageProblem, redact_url
 from mediacrawl.transport.addresses import check_peer
 from mediacrawl.transport.connecting import Winners, connect
 from mediacrawl.transport.errors import TunnelBroken
@@ -61,6 +61,7 @@ class GuardedAdapter(HTTPAdapter):
         connect_timeout_s: float,
         block_private: bool,
     ) -> None:
+        check_urllib3()
         self._authorities = authorities
         watched = _watched_class(watch, connect_timeout_s)
         self._watched = watched
@@ -94,6 +95,26 @@ class GuardedAdapter(HTTPAdapter):
             pools = manager.pool_classes_by_scheme.items()
             manager.pool_classes_by_scheme = {scheme: _watched_pool(kind, self._watched) for scheme, kind in pools}
         return manager
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> HTTPConnectionPool:
+        """Return the pool for a request, without `select_proxy`: other packages replace it for the whole process."""
+        try:
+            host, tls = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from None
+        proxy = _proxy_among(request, proxies)
+        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        pool: HTTPConnectionPool = manager.connection_from_host(**host, pool_kwargs=tls)
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the target of a request, in the form for its proxy (RFC 9112 3.2), likewise."""
+        proxy = _proxy_among(request, proxies)
+        is_forwarded = bool(proxy) and not is_socks(proxy) and request.url.lower().startswith("http:")
+        target = requests.utils.urldefragauth(request.url) if is_forwarded else request.path_url
+        return str(target)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Set the authorities of a pool: a file and a folder, where `requests` has either."""
@@ -133,8 +154,7 @@ class GuardedAdapter(HTTPAdapter):
         `HTTPAdapter.send` computes these settings for each request; `pool` caches the result of this method.
         """
         request = requests.Request("GET", origin).prepare()
-        # An empty dict, not None: some packages replace the function that reads it by one that takes no None.
-        pool = self.get_connection_with_tls_context(request, verify, {})
+        pool = self.get_connection_with_tls_context(request, verify)
         self.cert_verify(pool, request.url or "", verify, None)
         assert isinstance(pool, HTTPConnectionPool)
         host = urlsplit(origin).hostname or ""
@@ -150,6 +170,24 @@ class GuardedAdapter(HTTPAdapter):
             # The permits of a host hold another form of a name that is not ASCII, so all pools are candidates.
             pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
             return [pool for of_host in pools for pool in of_host]
+
+
+def check_urllib3() -> None:
+    """Refuse to work with urllib3-future, which the installation of `niquests` puts in the place of urllib3.
+
+    Raises:
+        UsageProblem: the connections of urllib3 are not those of the standard library.
+    """
+    if not issubclass(HTTPConnection, http.client.HTTPConnection):
+        raise UsageProblem(
+            "urllib3 is replaced by urllib3-future, which niquests installs over it: pip uninstall niquests "
+            "urllib3-future, and pip install --force-reinstall urllib3; or set MEDIACRAWL_TRANSPORT=curl"
+        )
+
+
+def _proxy_among(request: Any, proxies: Any) -> str | None:
+    proxy: str | None = (proxies or {}).get(urlsplit(request.url).scheme.lower())
+    return proxy
 
 
 class _Idle:
@@ -281,7 +319,7 @@ class _Watched:
                 super()._tunnel()  # type: ignore[misc]
         except TimeoutError:
             raise
-        except (HTTPException, ConnectionError, HTTPError) as error:
+        except (http.client.HTTPException, ConnectionError, HTTPError) as error:
             raise TunnelBroken(str(error)) from error
 
 

@@ -36,7 +36,7 @@ from mediacrawl.errors import (
 from mediacrawl.transport.addresses import is_public
 from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.chunks import ChunkDecoder
-from mediacrawl.transport.connecting import ATTEMPT_DELAY_S, CONNECT_TIMEOUT_S, REMEMBERED_S
+from mediacrawl.transport.connecting import ATTEMPT_DELAY_S, DEFAULT_CONNECT_TIMEOUT_S, REMEMBERED_S
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.errors import Route, translated
 from mediacrawl.transport.fields import InvalidHead
@@ -86,7 +86,7 @@ class CurlTransport:
         *,
         verify: bool | str | Authorities = True,
         block_private: bool = False,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
     ) -> None:
         self._authorities = authorities_of(verify)
         self._block_private = block_private

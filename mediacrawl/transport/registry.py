@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import UsageProblem
-from mediacrawl.transport.connecting import CONNECT_TIMEOUT_S
+from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TransportChoice(NamedTuple):
     session_factory: str = ""
     verify: bool | str | Authorities = True
     block_private: bool = False
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
 
 
 def make_transport(choice: TransportChoice) -> Transport:

@@ -20,7 +20,7 @@ from requests.utils import check_header_validity
 
 from mediacrawl.errors import TransferError
 from mediacrawl.transport.authorities import authorities_of
-from mediacrawl.transport.connecting import CONNECT_TIMEOUT_S
+from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.errors import Route, translated
@@ -63,7 +63,7 @@ class RequestsTransport:
         *,
         verify: bool | str | Authorities = True,
         block_private: bool = False,
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
     ) -> None:
         authorities = authorities_of(verify)
         self._factory = session_factory
