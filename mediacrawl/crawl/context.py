@@ -460,7 +460,8 @@ class _Handlers:
             wanted.give_up()
             raise TransferError(request.url, "a downloader middleware requested it again after it was complete")
         started = time.monotonic()
-        transfers = transfers_of(request, wanted, environment_proxy=self._network.choose_proxy(request))
+        with self._network.proxy_chosen(request) as environment_proxy:
+            transfers = transfers_of(request, wanted, environment_proxy=environment_proxy)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
         outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
@@ -493,9 +494,9 @@ class _Handlers:
         return response
 
     async def _downloaded(self, request: Request) -> Response:
-        self._network.choose_proxy(request)
         try:
-            return await self._network.download(request, self._handlers)
+            with self._network.proxy_chosen(request):
+                return await self._network.download(request, self._handlers)
         except MachineError as error:
             self._context.stop_for(error)
             raise RequestDropped(str(error)) from None

@@ -76,31 +76,34 @@ class PageNetwork:
         self._connect_timeout_s = config.CONNECT_TIMEOUT_S.of(settings)
         self._proxied: Any = None  # made when the first page needs it
 
-    def choose_proxy(self, request: Request) -> bool:
-        """Set the proxy of a request as the environment names it, and return whether the environment is decisive.
+    @contextmanager
+    def proxy_chosen(self, request: Request) -> Iterator[bool]:
+        """Set the proxy of a request as the environment names it, and yield whether the environment is decisive.
 
-        It is not where the spider has chosen a proxy, or none, and where `HTTPPROXY_ENABLED` is False.
+        It is not where the spider has chosen a proxy, or none, and where `HTTPPROXY_ENABLED` is False. Credentials
+        are removed at the end: a request that is repeated is written to the disk with its headers.
         """
         meta = request.meta
         if not self._uses_environment or ("proxy" in meta and not meta.get("_scheme_proxy")):
-            return False
+            yield False
+            return
+        _forget_credentials(request)
         origin = Origin.of(request.url)
         proxy = proxy_for(environment_proxies(), origin) if origin is not None else None
-        if "_auth_proxy" in meta:  # set by Scrapy's middleware, or by an earlier call
-            del meta["_auth_proxy"]
-            request.headers.pop(_PROXY_AUTHORIZATION, None)
         if proxy is None:
             meta.pop("proxy", None)
             meta.pop("_scheme_proxy", None)
-            return True
-        parts = urlsplit(proxy)
-        meta["_scheme_proxy"] = True
-        meta["proxy"] = redact_url(proxy)
-        if parts.username is not None:
-            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            request.headers[_PROXY_AUTHORIZATION] = b"Basic " + base64.b64encode(user.encode())
-            meta["_auth_proxy"] = meta["proxy"]
-        return True
+        else:
+            meta.update(proxy=redact_url(proxy), _scheme_proxy=True)
+            parts = urlsplit(proxy)
+            if parts.username is not None:
+                user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+                request.headers[_PROXY_AUTHORIZATION] = b"Basic " + base64.b64encode(user.encode())
+                meta["_auth_proxy"] = meta["proxy"]
+        try:
+            yield True
+        finally:
+            _forget_credentials(request)
 
     async def download(self, request: Request, handlers: Any) -> Response:
         """Download a page with the handler of its scheme, or through the transport of media.
@@ -234,6 +237,12 @@ def _leaves_tls(settings: BaseSettings) -> bool:
 
 def _is_set(settings: BaseSettings, name: str) -> bool:
     return (settings.getpriority(name) or 0) > SETTINGS_PRIORITIES["default"]
+
+
+def _forget_credentials(request: Request) -> None:
+    """Remove the credentials of a proxy that Scrapy's middleware, or an earlier call, has added to a request."""
+    if request.meta.pop("_auth_proxy", None) is not None:
+        request.headers.pop(_PROXY_AUTHORIZATION, None)
 
 
 def proxy_of(request: Request) -> str | None:

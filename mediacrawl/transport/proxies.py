@@ -77,9 +77,13 @@ def proxy_url(given: str, variable: str) -> str:
     raise UsageProblem(f"{variable}={redact_url(given)} is not the URL of a proxy: {kinds} and HOST:PORT are")
 
 
-@lru_cache(256)  # most files have the same few hosts
 def proxy_for(proxies: Proxies, origin: Origin) -> str | None:
     """Return the URL of the proxy for an origin; None if the origin is requested without a proxy."""
+    return _proxy_among(proxies, origin) if proxies.http or proxies.https else None
+
+
+@lru_cache(256)  # most files have the same few hosts
+def _proxy_among(proxies: Proxies, origin: Origin) -> str | None:
     proxy = proxies.https if origin.scheme == "https" else proxies.http
     return None if proxy is None or _is_exempt(origin, proxies.no_proxy) else proxy
 

@@ -8,12 +8,13 @@ import sys
 import pytest
 from certificates import Authority, TlsFront
 from crawling import Done, basic_auth, run
-from origin import dead_port
+from origin import dead_port, status
 from proxy_servers import HttpProxy, RealProxy, SocksProxy
 
 from mediacrawl import Addon, __main__
 from mediacrawl.archive import Archive
 from mediacrawl.ledger.base import State
+from mediacrawl.scheduler import FrontierScheduler
 from mediacrawl.spiders.site import SiteSpider
 from mediacrawl.store.local import LocalStore
 
@@ -200,6 +201,32 @@ def test_a_redirect_takes_the_way_of_its_target(fetch, site, origin, authority, 
         assert (ran.status, ran.has_picture) == (0, True), ran
         assert set(plain.targets) == {origin.netloc}
         assert set(other.targets) == {target.partition("://")[2]}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_credentials_are_written_to_the_disk(fetch, site, origin, authority, netrc, tmp_path, monkeypatch, scheme):
+    """The scheduler gets each request as it will be on the disk."""
+    origin.redirect("/last", "/end")
+    origin.add("/end", b"<html></html>", content_type="text/html")
+    page = b'<html><img src="/a.jpg"><a rel="next" href="/last">next</a></html>'
+    origin.add("/", page, content_type="text/html", faults=[status(503)])  # it is repeated
+    written = []
+    enqueue = FrontierScheduler.enqueue_request
+    monkeypatch.setattr(
+        FrontierScheduler,
+        "enqueue_request",
+        lambda self, request: (
+            written.append((request.url, f"{request.headers} {request.meta}")) or enqueue(self, request)
+        ),
+    )
+    with HttpProxy("me", "s3cret") as proxy:
+        env = {"all_proxy": proxy.url("me:s3cret"), "SSL_CERT_FILE": str(authority.file), "NETRC": netrc}
+        ran = fetch("site", site[scheme], {"RETRY_TIMES": 1, "JOBDIR": str(tmp_path / "job")}, **env)
+    assert (ran.status, ran.has_picture) == (0, True), ran
+    assert [url.removeprefix(site[scheme]) for url, _ in written] == ["/", "/", "/last", "/end"]
+    mine = basic_auth("me", "s3cret")[6:]
+    assert not [kept for _, kept in written if "s3cret" in kept or mine in kept]
+    assert mine in str(origin.requests[-1].headers)
 
 
 @pytest.mark.parametrize("chosen", ["", None])
