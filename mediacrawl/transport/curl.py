@@ -110,7 +110,7 @@ class CurlTransport:
     ) -> CurlResponse:
         if self.is_stopped:
             raise ConnectionLost(url, _STOPPED)
-        route = Route(url, timeout_s, self._connect_timeout_s, proxy)
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
             line = self._admitted(sent_url, admission)
@@ -120,7 +120,7 @@ class CurlTransport:
         try:
             if admission is not None:
                 admission.check()
-            line.begin(sent_url, sent_headers, proxy, admission)
+            line.begin(sent_url, sent_headers, route.proxy, admission)
             answer.wait_for_head()
             if route.is_refused_by_proxy(answer.status):
                 raise route.unauthorized()
@@ -744,11 +744,13 @@ def _set_verify(easy: Any, authorities: Authorities | None) -> None:
     ):
         easy.setopt(peer, 1 if authorities else 0)
         easy.setopt(host, 2 if authorities else 0)
-    for file, folder in ((pycurl.CAINFO, pycurl.CAPATH), (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH)):
-        if authorities is not None and authorities.file:
-            easy.setopt(file, authorities.file)
-        if authorities is not None and authorities.folder:
-            easy.setopt(folder, authorities.folder)
+    files, folders = (pycurl.CAINFO, pycurl.PROXY_CAINFO), (pycurl.CAPATH, pycurl.PROXY_CAPATH)
+    for options, path in zip((files, folders), authorities or (), strict=False):
+        for option in options:
+            if path is None:
+                easy.unsetopt(option)
+            else:
+                easy.setopt(option, path)
 
 
 # A URL that needs no preparation: nothing to quote or unquote, no credentials, no fragment, a lower-case host.

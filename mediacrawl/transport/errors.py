@@ -22,15 +22,17 @@ from mediacrawl.errors import (
     ProxyRefused,
     TransferError,
     UnsupportedURL,
+    UsageProblem,
     redact_url,
 )
 from mediacrawl.transport.addresses import PrivateAddress
 from mediacrawl.transport.fields import InvalidHead
-from mediacrawl.transport.proxies import is_socks
+from mediacrawl.transport.proxies import is_socks, proxy_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OF_PROXIES = {400, 401, 403, 407}  # statuses with which proxies refuse a request, beside those from 500 on
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}) ?(.*)")
 _OTHER_AUTHORITIES = "MEDIACRAWL_VERIFY_TLS or SSL_CERT_FILE may name a file with the certificate of its authority"
 _OPENSSL_PLACE = re.compile(r" \(_ssl\.c:\d+\)$")
@@ -54,6 +56,20 @@ class Route(NamedTuple):
     timeout_s: float
     connect_timeout_s: float
     proxy: str | None = None
+
+    @classmethod
+    def of(cls, url: str, timeout_s: float, connect_timeout_s: float, proxy: str | None) -> Route:
+        """Return the way of a request, with the scheme and the port of its proxy.
+
+        Raises:
+            ProxyRefused: `proxy` is not the URL of a proxy.
+        """
+        if not proxy:
+            return cls(url, timeout_s, connect_timeout_s)
+        try:
+            return cls(url, timeout_s, connect_timeout_s, proxy_url(proxy, "proxy"))
+        except UsageProblem:
+            raise ProxyRefused(url, f"{redact_url(proxy)} is not the URL of a proxy") from None
 
     @property
     def server(self) -> str:
@@ -128,7 +144,8 @@ class Route(NamedTuple):
 
     def phrase(self, status: int, reason: str) -> str:
         """Return the reason phrase of a response, with the proxy that may have sent it: proxies have errors, too."""
-        return f"{reason}{self.through}" if status >= 400 and self.is_forwarded else reason
+        is_of_proxies = status >= 500 or status in _OF_PROXIES
+        return f"{reason}{self.through}" if is_of_proxies and self.is_forwarded else reason
 
     def is_refused_by_proxy(self, status: int) -> bool:
         """Return whether a response is that of the proxy, and not of the origin (RFC 9110 15.5.8)."""
@@ -192,10 +209,6 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     (
         (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError),
         lambda route, cause, _: route.connect_error(f"TLS failed: {_OPENSSL_PLACE.sub('', _words(cause))}"),
-    ),
-    (
-        (requests.exceptions.InvalidProxyURL,),
-        lambda route, *_: ProxyRefused(route.url, f"{route.shown_proxy} is not the URL of a proxy"),
     ),
     (
         (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),

@@ -58,6 +58,7 @@ def _proxies(_values: tuple[str | None, ...]) -> Proxies:
     return Proxies(http, https, os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "")
 
 
+@lru_cache(16)
 def proxy_url(given: str, variable: str) -> str:
     """Return the URL of a proxy with its scheme and port.
 

@@ -87,7 +87,7 @@ class RequestsTransport:
         timeout_s: float,
         admission: Admission | None = None,
     ) -> TransportResponse:
-        route = Route(url, timeout_s, self._connect_timeout_s, proxy)
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
         try:
             if self._goes_straight and not proxy:
                 origin, request = _prepared(url, headers)
@@ -121,7 +121,7 @@ class RequestsTransport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, proxy: str, timeout_s: float
     ) -> TransportResponse:
         """Send a request of any method through a proxy, and read the head of its response. See `get`."""
-        route = Route(url, timeout_s, self._connect_timeout_s, proxy)
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
         try:
             return self._through(route, method, headers, body or None, None)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:

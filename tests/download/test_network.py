@@ -146,6 +146,18 @@ def test_a_proxy_of_socks_that_fails_is_named(make, urls, scheme, fault):
     assert caught.value.permanent is False
 
 
+@pytest.mark.parametrize("proxy", ["socks9://me:s3cret@p.test:1", "http://me:s3cret@:1", "ftp://me:s3cret@p.test"])
+def test_what_is_no_proxy_fails_no_file_for_good_and_goes_nowhere(make, urls, origin, proxy):
+    with pytest.raises(ProxyRefused, match="is not the URL of a proxy") as caught:
+        read(make(), urls["http"], proxy)
+    assert (caught.value.permanent, origin.requests, "s3cret" in str(caught.value)) == (False, [], False)
+
+
+def test_a_proxy_may_have_no_scheme(make, urls):
+    with HttpProxy("me", "s3cret") as proxy:
+        assert read(make(), urls["http"], f"me:s3cret@{proxy.netloc}") == b"ok"
+
+
 def test_a_connection_that_breaks_names_the_proxy(make, urls):
     with HttpProxy(fault="ends") as proxy, pytest.raises(TransferError, match=f"the proxy {proxy.url()}"):
         read(make(), urls["http"], proxy.url())
@@ -370,3 +382,19 @@ def test_the_password_of_a_proxy_does_not_reach_the_origin(make, urls, origin):
     secret = base64.b64encode(b"me:secret").decode()
     assert len(sent) == 2
     assert not [line for line in sent if "proxy" in line.lower() or secret in line]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_setting_trusts_nothing_else(make, authority, origin, tmp_path, plain, monkeypatch, kind):
+    """Neither the authorities of the environment, nor those that a library was built with."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    other = Authority(tmp_path)
+    transport = make(verify=str(other.file if kind == "file" else other.rehashed()))
+    for trusted, is_good in ((other, True), (authority, False)):
+        origin.add("/a", b"ok")
+        with TlsFront(trusted.context("127.0.0.1"), origin.netloc) as front:
+            if is_good:
+                assert read(transport, f"https://{front.netloc}/a") == b"ok"
+            else:
+                with pytest.raises(ConnectError, match="is not accepted"):
+                    read(transport, f"https://{front.netloc}/a")
