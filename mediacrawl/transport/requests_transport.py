@@ -44,6 +44,7 @@ BLOCK_BYTES = 512 * 1024
 # all blocks (mallopt(3), M_MMAP_THRESHOLD).
 _ = bytes(4 * BLOCK_BYTES)
 del _
+_PLAIN_SESSION = requests.Session  # other packages may replace it later
 _DRAINED_BYTES = 64 * 1024  # longest rest of an unused body that is read, mostly of an error page
 _DRAINED_WITHIN_S = 1.0
 _DRAINED_AT_END_WITHIN_S = 0.02
@@ -59,7 +60,7 @@ class RequestsTransport:
 
     def __init__(
         self,
-        session_factory: Callable[[], requests.Session] = requests.Session,
+        session_factory: Callable[[], requests.Session] = _PLAIN_SESSION,
         *,
         verify: bool | str | Authorities = True,
         block_private: bool = False,
@@ -67,7 +68,7 @@ class RequestsTransport:
     ) -> None:
         authorities = authorities_of(verify)
         self._factory = session_factory
-        self._goes_straight = session_factory is requests.Session  # no custom session can change the requests
+        self._goes_straight = session_factory is _PLAIN_SESSION  # no custom session can change the requests
         self._watch = HeadWatchdog()
         self._adapter = GuardedAdapter(
             self._watch, authorities=authorities, connect_timeout_s=connect_timeout_s, block_private=block_private
