@@ -10,6 +10,7 @@ from certificates import Authority, TlsFront
 from crawling import Done, basic_auth, run
 from origin import dead_port, status
 from proxy_servers import HttpProxy, RealProxy, SocksProxy
+from scrapy import Request, Spider
 
 from mediacrawl import Addon, __main__
 from mediacrawl.archive import Archive
@@ -242,6 +243,28 @@ def test_a_spider_that_wants_no_proxy_has_none(crawls, tmp_path, site, origin, m
     crawled = crawls.crawl(tmp_path, Own, settings if chosen is None else QUICK, url=f"{site['http']}/")
     assert [request.target for request in origin.requests][:1] == ["/"]
     assert crawled.report.failed == (0 if chosen is None else 1)  # the file's request is one of its own
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("socks5h", "http"), ("socks5", "https"), ("http", "https")])
+def test_a_proxy_of_the_spider_may_be_of_each_kind(
+    crawls, tmp_path, site, origin, authority, monkeypatch, kind, scheme
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with (HttpProxy if kind == "http" else SocksProxy)("me", "s3cret") as proxy:
+
+        class Own(Spider):
+            name = "own"
+
+            async def start(self):
+                meta = {"proxy": proxy.url("me:s3cret", kind)}
+                yield Request(f"{site[scheme]}/", method="POST", body=b"a=1", meta=meta)
+
+            def parse(self, response):
+                return {"length": len(response.body)}
+
+        crawls.crawl(tmp_path, Own, QUICK)
+        assert proxy.targets == [site[scheme].partition("://")[2]]
+    assert [(request.method, request.target) for request in origin.requests] == [("POST", "/")]
 
 
 @pytest.mark.parametrize("front", FRONTS)
