@@ -169,7 +169,7 @@ class CrawlContext:
         self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
         network = PageNetwork(self._crawler)
         self.on_stop(network.stop)
-        self._crawler.signals.connect(network.close, signals.engine_stopped, weak=False)
+        self._crawler.signals.connect(network.close, signals.engine_stopped)
         page_maxsize_bytes = config.PAGE_MAXSIZE.of(self._crawler.settings)
         downloader.handlers = _Handlers(downloader, self, network, page_maxsize_bytes)
         downloader.fetch = self._abandonable(downloader.fetch)
