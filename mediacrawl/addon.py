@@ -16,6 +16,9 @@ COMPONENTS: dict[str, Any] = {
     "EXTENSIONS": {"mediacrawl.extensions.ProgressExtension": 500},
     "SCHEDULER": "mediacrawl.scheduler.FrontierScheduler",
 }
+_CHOSEN = "DOWNLOADER_MIDDLEWARES"
+_SCRAPYS_PROXY_MIDDLEWARE = "scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware"
+_PROXY_MIDDLEWARE = "mediacrawl.middlewares.ProxyMiddleware"
 
 
 class Addon:
@@ -31,3 +34,14 @@ class Addon:
                 settings.setdefault_in_component_priority_dict(name, path, order)
         settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
+        settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
+        replace_proxy_middleware(settings)
+
+
+def replace_proxy_middleware(settings: BaseSettings) -> None:
+    """Replace Scrapy's middleware for proxies in the base settings, unless the project has a say about it."""
+    chosen = [path if isinstance(path, str) else f"{path.__module__}.{path.__name__}" for path in settings[_CHOSEN]]
+    base = settings[f"{_CHOSEN}_BASE"]
+    if _SCRAPYS_PROXY_MIDDLEWARE in base and _SCRAPYS_PROXY_MIDDLEWARE not in chosen:
+        replaced = {_PROXY_MIDDLEWARE if path == _SCRAPYS_PROXY_MIDDLEWARE else path: base[path] for path in base}
+        settings.set(f"{_CHOSEN}_BASE", replaced, "cmdline")

@@ -16,7 +16,7 @@ from mediacrawl.version import __version__
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PREFIX = "MEDIACRAWL_"
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
@@ -325,8 +325,29 @@ SESSION_FACTORY = Option(
     _HTTP,
     "dotted path of a callable that makes a `requests.Session` or an object with the same interface",
 )
+CONNECT_TIMEOUT_S = Option(
+    "MEDIACRAWL_CONNECT_TIMEOUT_S",
+    15.0,
+    positive,
+    _HTTP,
+    "the time for a connection, all addresses of the host and the handshake of TLS together",
+    "seconds",
+)
 VERIFY_TLS: Option[bool | str] = Option(
-    "MEDIACRAWL_VERIFY_TLS", True, certificates, _HTTP, "or the path of a bundle of certificates"
+    "MEDIACRAWL_VERIFY_TLS",
+    True,
+    certificates,
+    _HTTP,
+    "or the path of a file or folder of certificates; True trusts those that the environment names, see "
+    "[network.md](network.md). For pages, too, unless your project sets `DOWNLOAD_VERIFY_CERTIFICATES`; the pipeline "
+    "alone leaves pages to Scrapy",
+)
+NETRC = Option(
+    "MEDIACRAWL_NETRC",
+    True,
+    switch,
+    _HTTP,
+    "send the user names and passwords of `.netrc`, or of the file that `NETRC` names, to the hosts named there",
 )
 BLOCK_PRIVATE = Option(
     "MEDIACRAWL_BLOCK_PRIVATE",
@@ -446,6 +467,7 @@ class Argument(NamedTuple):
         help: the effect of the option.
         parse: converts a value; raises ValueError with the rest of a message that begins with the flag.
         is_repeated: whether the option can be given several times; its value is a list then.
+        sets: the settings that an option without a value sets.
     """
 
     flags: tuple[str, ...]
@@ -453,9 +475,13 @@ class Argument(NamedTuple):
     help: str
     parse: Callable[[Any], Any] = text
     is_repeated: bool = False
+    sets: Mapping[str, Any] = {}
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the option to a parser, which keeps values as the user typed them."""
+        if self.sets:
+            parser.add_argument(*self.flags, action="store_true", help=self.help)
+            return
         more: dict[str, Any] = {"action": "append", "default": []} if self.is_repeated else {}
         parser.add_argument(*self.flags, metavar=self.metavar, help=self.help, **more)
 
@@ -466,6 +492,8 @@ class Argument(NamedTuple):
             UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.
         """
         given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
+        if self.sets:
+            return given
         try:
             if self.is_repeated:
                 return [self.parse(value) for value in given]
@@ -539,7 +567,33 @@ CONNECTIONS = Argument(
     f"connections for one large file, 1 to {MOST_CONNECTIONS}, opened at once",
     _connections,
 )
-GET_ARGUMENTS = (INPUT, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS)
+WITHOUT_NETRC = Argument(
+    ("--no-netrc",), "", "do not read .netrc, as with MEDIACRAWL_NETRC=False", sets={NETRC.name: False}
+)
+GET_ARGUMENTS = (*(INPUT, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS, WITHOUT_NETRC),)
+
+
+def settings_with(options: argparse.Namespace, settings: Settings) -> Settings:
+    """Return the settings with those that options of the command line set."""
+    chosen: dict[str, Any] = {}
+    for argument in GET_ARGUMENTS:
+        if argument.sets and argument.of(options):
+            chosen |= argument.sets
+    return _Overridden(chosen, settings) if chosen else settings
+
+
+class _Overridden:
+    """Settings, some of which have other values."""
+
+    def __init__(self, chosen: Mapping[str, Any], settings: Settings) -> None:
+        self._chosen = chosen
+        self._settings = settings
+
+    def get(self, name: str, default: Any, /) -> Any:
+        return self._chosen[name] if name in self._chosen else self._settings.get(name, default)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter({*self._settings, *self._chosen})
 
 
 # --- documentation -------------------------------------------------------------------------------------------------
@@ -590,7 +644,7 @@ def _value_text(option: Option[Any]) -> str:
 
 
 def _flags(argument: Argument) -> str:
-    return ", ".join(f"`{flag} {argument.metavar}`" for flag in argument.flags)
+    return ", ".join(f"`{flag} {argument.metavar}`".replace(" `", "`") for flag in argument.flags)
 
 
 if __name__ == "__main__":

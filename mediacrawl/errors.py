@@ -7,11 +7,13 @@ MediacrawlError
 ├── MachineError              this machine cannot continue: nothing is lost              exit 4
 │   ├── StoreNotWritable      the store's folder cannot be written
 │   ├── DiskFull              no space left: free some, run again
-│   └── JobInUse              another process or another crawl uses this JOBDIR
+│   ├── JobInUse              another process or another crawl uses this JOBDIR
+│   └── PackageMissing        an optional package is not installed, and the network needs it
 └── TransferError             the transfer of one file failed                            exit 1
     ├── UnsupportedURL        not an http or https URL
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
+    ├── ProxyRefused          the proxy wants other credentials, or forbids the request
     ├── ConnectionLost        the connection broke, stalled or ended early
     │   └── NoResponse        … before the head of a response was complete
     ├── InvalidResponse       the head of the response is malformed or contradicts itself
@@ -110,6 +112,10 @@ class JobInUse(MachineError):
     """The job folder cannot be used: another process works in it, or it belongs to another crawl."""
 
 
+class PackageMissing(MachineError):
+    """The network of this machine needs an optional package that is not installed. No request was sent."""
+
+
 class TransferError(MediacrawlError):
     """The transfer of one file failed.
 
@@ -173,6 +179,13 @@ class ConnectError(TransferError):
     """There is no connection, so no response: refused, unresolvable, TLS."""
 
     transient = True
+
+
+class ProxyRefused(TransferError):
+    """The proxy wants other credentials (407), or does not open a connection to this host.
+
+    The next run asks again: the environment may name another proxy by then.
+    """
 
 
 class ConnectionLost(TransferError):

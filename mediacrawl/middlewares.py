@@ -1,4 +1,4 @@
-"""Spider middlewares that limit the start items under way and count the pages that failed."""
+"""Middlewares: two of spiders, for start items and for pages that failed, and the one of proxies without a fault."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Request, signals
+from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error, redact_url
+from mediacrawl.transport.errors import Route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,6 +72,24 @@ class FailedPagesMiddleware:
 
     def process_spider_exception(self, response: Response, exception: Exception) -> None:
         """Count the page as failed, and leave the exception to the other middlewares."""
-        status = isinstance(exception, HttpError)
-        reason = f"HTTP {response.status}" if status else f"{type(exception).__name__}: {describe_error(exception)}"
+        if isinstance(exception, HttpError):
+            request = response.request
+            route = Route(response.url, 0.0, 0.0, request.meta.get("proxy") if request is not None else None)
+            reason = route.phrase(response.status, f"HTTP {response.status}")
+        else:
+            reason = f"{type(exception).__name__}: {describe_error(exception)}"
         self._context.report.count_page_failure(redact_url(response.url), reason)
+
+
+class ProxyMiddleware(HttpProxyMiddleware):
+    """Scrapy's middleware for the proxies of requests; `PageNetwork` reads those of the environment.
+
+    Scrapy's own (2.19) raises a TypeError for a proxy with a user name and no password.
+    """
+
+    def __init__(self, auth_encoding: str | None = "latin-1") -> None:
+        self.auth_encoding = auth_encoding
+        self.proxies = {}
+
+    def _basic_auth_header(self, username: str, password: str | None) -> bytes:
+        return super()._basic_auth_header(username, password or "")

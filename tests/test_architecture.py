@@ -54,6 +54,7 @@ OUTSIDE = {
     "requests": {
         "transport.requests_transport",
         "transport.connections",
+        "transport.authorities",
         "transport.errors",
         "transport.curl",  # URLs and headers go out as it would send them
     },
@@ -277,10 +278,14 @@ FOREIGN = {
     ("crawl.context", "engine.close_spider_async"),
     ("crawl.page_cookies", "jar.jar"),
     ("crawl.page_cookies", "middleware.jars"),
+    ("crawl.page_network", "handler._contextFactory"),
     ("cli.main", "cmdline._get_commands_dict"),
     ("commands.crawl", "deprecate.inspect"),
     ("transport.connections", "self.poolmanager.pool_classes_by_scheme"),
     ("transport.connections", "manager.pool_classes_by_scheme"),
+    ("transport.connections", "conn.cert_reqs"),
+    ("transport.connections", "conn.ca_certs"),
+    ("transport.connections", "conn.ca_cert_dir"),
     ("transport.http1", "self._tls.suppress_ragged_eofs"),
     ("transport.requests_transport", "self._local.session"),
     ("transport.requests_transport", "session.trust_env"),

@@ -26,12 +26,13 @@ from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProbl
 from mediacrawl.fetch.advice import advice_for_get
 from mediacrawl.fetch.progress_display import Display, Snapshot
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import UPTODATE, FileRequest, environment_proxies
-from mediacrawl.fetch.resources import FetchResources, connection_limit_of, refetch_policy_of
+from mediacrawl.fetch.request import UPTODATE, FileRequest
+from mediacrawl.fetch.resources import FetchResources, check_network, connection_limit_of, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry, kept_of
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
+from mediacrawl.transport.proxies import environment_proxies
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -65,11 +66,24 @@ def run_plain(arguments: Sequence[str], settings: Mapping[str, Any]) -> int | No
         pairs = [setting.partition("=") for setting in opts.set]
         if any(url.startswith("-") for url in urls) or not all(equals for _, equals, _ in pairs):
             return None
-        chosen = ChainMap({name: value for name, _, value in pairs}, dict(settings))
+        chosen = config.settings_with(opts, ChainMap({name: value for name, _, value in pairs}, dict(settings)))
+        if (status := _refused(chosen)) is not None:
+            return status
         requests = _ListRequests(urls, opts, chosen)
     except UsageProblem:
         return None
     return _run(requests, chosen)
+
+
+def _refused(settings: Settings) -> int | None:
+    """Report in one line what is wrong with the settings or the network. Return the exit status, or None."""
+    try:
+        config.check(settings)
+        check_network(settings)
+    except UsageProblem as error:
+        print(f"mediacrawl get: {error}", file=sys.stderr)
+        return error.exit_status
+    return None
 
 
 class _PlainParser(argparse.ArgumentParser):
@@ -83,6 +97,9 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
     Raises:
         UsageProblem: an argument makes no sense. Nothing was done.
     """
+    settings = config.settings_with(opts, settings)
+    if (status := _refused(settings)) is not None:
+        return status
     return _run(_ListRequests(urls, opts, settings), settings)
 
 
@@ -90,7 +107,6 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
     """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
     try:
-        config.check(settings)
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
         store = store_of(config.FILES_STORE.of(settings), durable=config.FSYNC.of(settings))

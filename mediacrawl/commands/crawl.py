@@ -14,11 +14,13 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
+from mediacrawl.addon import replace_proxy_middleware
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
+from mediacrawl.fetch.resources import check_network
 
 if TYPE_CHECKING:
     import argparse
@@ -56,13 +58,14 @@ class Command(crawl.Command):
             config.check(self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
-        if self._refuses_job():
+        if self._refuses_network() or self._refuses_job():
             return
         try:
             crawler = self._create_crawler(spider)
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
+        replace_proxy_middleware(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
@@ -80,6 +83,16 @@ class Command(crawl.Command):
     def _name(self) -> str:
         """The name of the command, for messages: that of its module, as for Scrapy."""
         return f"scrapy {type(self).__module__.rpartition('.')[2]}"
+
+    def _refuses_network(self) -> bool:
+        """Report in one line what is wrong with the network of the environment, and return whether there was that."""
+        assert self.settings is not None
+        try:
+            check_network(self.settings)
+        except UsageProblem as error:
+            print(f"{self._name}: {error}", file=sys.stderr)
+            self.exitcode = error.exit_status
+        return bool(self.exitcode)
 
     def _refuses_job(self) -> bool:
         """Create the job folder; report an error in one line, and return whether there was one.

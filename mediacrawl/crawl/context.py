@@ -17,7 +17,6 @@ setting:
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import math
 import time
@@ -25,7 +24,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from scrapy import Request, signals
@@ -41,6 +40,7 @@ from twisted.web.client import HTTPConnectionPool
 from mediacrawl import config
 from mediacrawl.crawl.page_connections import PageConnections
 from mediacrawl.crawl.page_cookies import PageCookies
+from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.semaphores import KeyedSemaphore
 from mediacrawl.download.cookies import Cookies
@@ -180,8 +180,11 @@ class CrawlContext:
         self.page_cookies = PageCookies.of(cookies, self.cookies, self._loop)
         downloader: Any = engine.downloader
         self.pages = PageConnections(self.limit, partial(_close_idle, downloader.handlers))
+        network = PageNetwork(self._crawler)
+        self.on_stop(network.stop)
+        self._crawler.signals.connect(network.close, signals.engine_stopped)
         page_maxsize_bytes = config.PAGE_MAXSIZE.of(self._crawler.settings)
-        downloader.handlers = _Handlers(downloader, self, page_maxsize_bytes)
+        downloader.handlers = _Handlers(downloader, self, network, page_maxsize_bytes)
         downloader.fetch = self._abandonable(downloader.fetch)
         total = downloader.total_concurrency
         downloader.needs_backout = lambda: 0 < total <= len(downloader.active) - len(self._media)
@@ -442,8 +445,11 @@ def _ask_once(robots: Any) -> None:
 class _Handlers:
     """Scrapy's download handlers, except that media go to the transfer pool."""
 
-    def __init__(self, downloader: Any, crawl_context: CrawlContext, page_maxsize_bytes: int) -> None:
+    def __init__(
+        self, downloader: Any, crawl_context: CrawlContext, network: PageNetwork, page_maxsize_bytes: int
+    ) -> None:
         self._downloader = downloader
+        self._network = network
         self._handlers = downloader.handlers
         self._context = crawl_context
         self._page_maxsize = page_maxsize_bytes
@@ -475,7 +481,8 @@ class _Handlers:
             wanted.give_up()
             raise TransferError(request.url, "a downloader middleware requested it again after it was complete")
         started = time.monotonic()
-        transfers = transfers_of(request, wanted, self._context.page_cookies)
+        with self._network.proxy_chosen(request) as environment_proxy:
+            transfers = transfers_of(request, wanted, self._context.page_cookies, environment_proxy=environment_proxy)
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
         outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
@@ -498,7 +505,7 @@ class _Handlers:
         await self._wait_for_quiet_end(host)
         async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
             await self._wait_for_quiet_end(host)  # the wait for a connection may have been long
-            response: Response = await self._handlers.download_request_async(request)
+            response = await self._downloaded(request)
         address = str(response.ip_address or "")
         if self._block_private and address and not is_public(address):
             raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
@@ -511,6 +518,14 @@ class _Handlers:
         if (pauses.heed(host, response.status, fields, longest_s=longest_s) or 0.0) > longest_s:
             request.meta["dont_retry"] = True  # Scrapy would repeat the request at once
         return response
+
+    async def _downloaded(self, request: Request) -> Response:
+        try:
+            with self._network.proxy_chosen(request):
+                return await self._network.download(request, self._handlers)
+        except MachineError as error:
+            self._context.stop_for(error)
+            raise RequestDropped(str(error)) from None
 
     async def _wait_for_quiet_end(self, host: str) -> None:
         while (pause_s := self._context.pauses.remaining_s(host)) > 0:  # the pause may be prolonged meanwhile
@@ -594,15 +609,18 @@ def fields_of(response: Response | None) -> Mapping[str, str]:
     }
 
 
-def transfers_of(request: Request, wanted: Wanted, cookies: PageCookies | None = None) -> list[TransferRequest]:
+def transfers_of(
+    request: Request, wanted: Wanted, cookies: PageCookies | None = None, *, environment_proxy: bool
+) -> list[TransferRequest]:
     """Return the transfer of a request as its middlewares left it, then the transfers that follow.
 
-    Each follower has the headers that the middlewares set on the request, and its own headers.
+    Each follower has the headers that the middlewares set on the request, and its own headers. `environment_proxy`
+    says that the environment has named the proxy, or none.
     """
     first, *followers = wanted.transfers
     jar = cookies.number_of(request.meta) if cookies is not None else None
     of_jar = cookies.field(jar, request.url) if cookies is not None and jar is not None else ""
-    headers, proxy = _with_own_cookie(dict(headers_of(request)), first, of_jar), _proxy(request)
+    headers, proxy = _with_own_cookie(dict(headers_of(request)), first, of_jar), proxy_of(request)
     own = {name.lower() for name, _ in first.headers}
     of_site = {name: value for name, value in headers.items() if name.lower() not in own}
     over = lru_cache(maxsize=16)(partial(_over, of_site))  # files of one page have equal own headers
@@ -610,10 +628,17 @@ def transfers_of(request: Request, wanted: Wanted, cookies: PageCookies | None =
         url=request.url,
         headers=tuple(headers.items()),
         proxy=proxy,
+        environment_proxy=environment_proxy,
         max_bytes=request.meta.get("download_maxsize"),
         jar=jar,
     )
-    return [leader, *(one._replace(headers=over(one.headers), proxy=proxy, jar=jar) for one in followers)]
+    return [
+        leader,
+        *(
+            one._replace(headers=over(one.headers), proxy=proxy, environment_proxy=environment_proxy, jar=jar)
+            for one in followers
+        ),
+    ]
 
 
 def _with_own_cookie(headers: dict[str, str], wanted: TransferRequest, of_jar: str) -> dict[str, str]:
@@ -645,20 +670,3 @@ def _over(of_site: dict[str, str], own: tuple[tuple[str, str], ...]) -> tuple[tu
         return tuple(of_site.items())
     names = {name.lower() for name, _ in own}
     return (*((name, value) for name, value in of_site.items() if name.lower() not in names), *own)
-
-
-def _proxy(request: Request) -> str | None:
-    """Return the proxy with its credentials, which Scrapy's middleware has moved into a header."""
-    proxy: str | None = request.meta.get("proxy")
-    if not proxy:
-        return None
-    authorization = Headers(request.headers).get("Proxy-Authorization")
-    if authorization is None or not authorization.startswith(b"Basic "):
-        return proxy
-    try:
-        user, _, password = base64.b64decode(authorization[6:]).decode("latin-1").partition(":")
-    except ValueError:
-        return proxy
-    parts = urlsplit(proxy)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))

@@ -55,6 +55,7 @@ _PLAIN_META = {
     WANTED,
 }
 _SITE_AND_PATH = re.compile(r"([^/?#]*//[^/?#]*)([^?#]*)")  # RFC 3986 B; `urlsplit` costs more than the rest
+_WITHOUT_A_SAY = ("scrapy.downloadermiddlewares.", "mediacrawl.middlewares")  # modules of middlewares
 _PER_REQUEST = (
     signals.request_reached_downloader,
     signals.request_left_downloader,
@@ -234,7 +235,7 @@ def _may_batch(crawler: Crawler) -> bool:
         not (settings.getfloat("DOWNLOAD_DELAY") or settings.getbool("AUTOTHROTTLE_ENABLED"))
         and not (settings.getbool("HTTPCACHE_ENABLED") or settings.getdict("DOWNLOAD_SLOTS"))
         and not settings.getint("CLOSESPIDER_PAGECOUNT")
-        and all(type(middleware).__module__.startswith("scrapy.downloadermiddlewares.") for middleware in middlewares)
+        and all(type(middleware).__module__.startswith(_WITHOUT_A_SAY) for middleware in middlewares)
         and not any(is_listened_to(crawler, signal) for signal in _PER_REQUEST)
     )
 

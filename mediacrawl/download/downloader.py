@@ -63,6 +63,7 @@ from mediacrawl.errors import (
 from mediacrawl.headers import Agreement, Validators, digests_from_headers, filename_from_disposition, range_header
 from mediacrawl.store.parts import PartFetchedElsewhere, PartFile, PartInUse, PartRecord
 from mediacrawl.transport.connection_limits import FileConnections, HostConnections
+from mediacrawl.transport.netrc_file import NO_NETRC, Netrc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,6 +104,7 @@ class Downloader:
         may_follow: MayFollow = anywhere,
         cookies: Cookies | None = None,
         clock: Callable[[], float] = time.monotonic,
+        netrc: Netrc = NO_NETRC,
     ) -> None:
         self.store = store
         self.transport = transport
@@ -115,6 +117,7 @@ class Downloader:
         self.may_follow = may_follow
         self.cookies = cookies if cookies is not None else Cookies()
         self.clock = clock
+        self.netrc = netrc
 
     def fetch(
         self, request: TransferRequest, *, cancel: Cancel | None = None, progress: Progress | None = None
@@ -921,6 +924,7 @@ class _Transfer:
             of_file=self._of_file,
             cookies=self._cookies,
             waits=waits,
+            netrc=self._owner.netrc,
         )
 
 

@@ -52,6 +52,8 @@ class TransferRequest(NamedTuple):
         url: an http or https URL, including its credentials, if any.
         headers: sent to the origin of `url`; `Cookie` and `Authorization` are sent to no other origin.
         proxy: `http://user:password@host:port`, or None.
+        environment_proxy: `proxy` is that of the environment, which may name another one for the target of a
+            redirect.
         timeout_s: seconds without a byte after which the connection is closed; None takes the policy's value.
         digests: the expected digests of the bytes.
         revalidate: the validators of the file that exists already; a 304 response then ends the transfer.
@@ -80,6 +82,7 @@ class TransferRequest(NamedTuple):
     name: str = ""
     wish: Wish | None = None
     jar: int | None = MAIN_JAR
+    environment_proxy: bool = False
 
 
 class LockedPart(Protocol):

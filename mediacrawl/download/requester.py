@@ -26,6 +26,8 @@ from mediacrawl.errors import (
 )
 from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
+from mediacrawl.transport.netrc_file import NO_NETRC
+from mediacrawl.transport.proxies import environment_proxies, proxy_for
 from mediacrawl.urls import DEFAULT_PORTS, Origin, resolve
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.retry import HostPauses
     from mediacrawl.transport.base import Transport, TransportResponse
     from mediacrawl.transport.connection_limits import FileConnections
+    from mediacrawl.transport.netrc_file import Netrc
 
     # Returns the reason why a transfer may not follow a redirect to a URL; None if it may. Blocks; ends at once when
     # the transfer is cancelled.
@@ -92,10 +95,12 @@ class Requester:
         of_file: FileConnections | None = None,
         cookies: Cookies | None = None,
         waits: bool = True,
+        netrc: Netrc = NO_NETRC,
     ) -> None:
         """Create a requester for a file.
 
-        `waits` is False for a helper: `NoPermit` is raised if no connection to the host is free.
+        `waits` is False for a helper: `NoPermit` is raised if no connection to the host is free. `netrc` has the
+        credentials of hosts; those in the URL or in the headers take precedence.
         """
         self._request = request
         self._transport = transport
@@ -112,6 +117,9 @@ class Requester:
         self.origin = origin_of(request.url)
         self._opened: TransportResponse | None = None
         self.latency_s: float | None = None
+        self._authorization = netrc.authorization(self.origin.host)
+        if self._authorization and _has_credentials(request):
+            self._authorization = None
         self._cookies = cookies if cookies is not None else Cookies()
         self._jar = MAIN_JAR if request.jar is None else request.jar
         self._renewed: set[tuple[str, str]] = set()  # host and name of each cookie that responses have set or removed
@@ -224,7 +232,7 @@ class Requester:
                 answer = self._transport.get(
                     self._signed(url, origin),
                     self._headers(url, origin, ask),
-                    proxy=self._request.proxy,
+                    proxy=self._proxy(origin),
                     timeout_s=self._timeout_s,
                     admission=admission,
                 )
@@ -236,6 +244,13 @@ class Requester:
                 self._progress.wait(None)
             self.latency_s = time.monotonic() - asked_at
             return answer
+
+    def _proxy(self, origin: Origin) -> str | None:
+        """Return the proxy for an origin. A redirect may lead to an origin that the environment names another for."""
+        request = self._request
+        if origin == self.origin or not request.environment_proxy:
+            return request.proxy
+        return proxy_for(environment_proxies(), origin)
 
     def _wait_for_quiet_end(self, url: str, host: str) -> None:
         """Wait while a host is paused, including pauses that other transfers or processes report meanwhile."""
@@ -261,7 +276,7 @@ class Requester:
 
     def _headers(self, url: str, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
         cookies = self._cookies.field(self._jar, url) if self._cookies.has_any(self._jar) else ""
-        if not (ask.headers or cookies or self._renewed) and origin == self.origin:
+        if not (ask.headers or cookies or self._renewed or self._authorization) and origin == self.origin:
             return _usual_headers(self._request.headers)
         foreign = origin != self.origin
         headers = {
@@ -271,6 +286,9 @@ class Requester:
         }
         # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
+        is_plain_again = (self.origin.scheme, origin.scheme) == ("https", "http")
+        if self._authorization and origin.host == self.origin.host and not is_plain_again:
+            headers["Authorization"] = self._authorization
         if cookies := self._cookie_field(url, origin):
             headers["Cookie"] = cookies
         return headers
@@ -308,6 +326,11 @@ class Requester:
 
 def _name_of(pair: str) -> str:
     return pair.partition("=")[0].strip()
+
+
+def _has_credentials(request: TransferRequest) -> bool:
+    """Return whether a request has credentials of its own, in its URL or in a header."""
+    return "@" in urlsplit(request.url).netloc or any(name.lower() == "authorization" for name, _ in request.headers)
 
 
 @lru_cache(64)  # all files of a site, or of one of its pages, have the same headers

@@ -23,6 +23,7 @@ class Policy(NamedTuple):
         per_host: the number of connections to a host beyond which no file opens a further one; 0 means no limit.
         sha256: hash each file; if False, only promised digests are computed.
         check_content: refuse a document where media is wanted, see `content_family`.
+        netrc: send the credentials of a .netrc file to the hosts that it names.
     """
 
     stall_s: float = 30.0
@@ -33,6 +34,7 @@ class Policy(NamedTuple):
     per_host: int = 0
     sha256: bool = True
     check_content: bool = True
+    netrc: bool = False
 
 
 class Stall:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.request import getproxies, proxy_bypass
 
 from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
@@ -17,6 +15,7 @@ from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_pat
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.sources.list_entry import digests_of
 from mediacrawl.store.safe_paths import safe_relative_path
+from mediacrawl.transport.proxies import environment_proxies, proxy_for
 from mediacrawl.urls import Origin, as_sent, key_of_url
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.records import Fetched
     from mediacrawl.errors import TransferError
     from mediacrawl.headers import Digest
+    from mediacrawl.transport.proxies import Proxies
 
 DOWNLOADED = "downloaded"
 """The file was fetched."""
@@ -43,14 +43,6 @@ FETCHED = "fetched"
 """The transfer has ended: the bytes are on the disk, or the error is known."""
 WRITTEN = "written"
 """The result is recorded in the ledger."""
-
-
-# Environment variables that `urllib.request` reads. While they are unchanged, the proxies are unchanged too.
-_PROXY_VARIABLES = (
-    *("http_proxy", "https_proxy", "no_proxy"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
-    "REQUEST_METHOD",
-)
 
 
 class FileRequest(NamedTuple):
@@ -119,7 +111,8 @@ class FileRequest(NamedTuple):
             **more: the other attributes.
 
         Raises:
-            UsageProblem: `url` is not an http or https URL, or a header cannot be sent.
+            UsageProblem: `url` is not an http or https URL, a header cannot be sent, or the environment names a proxy
+                that is none.
             ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
         url, written = as_sent(url), url
@@ -130,7 +123,8 @@ class FileRequest(NamedTuple):
             key or key_of_url(url),
             url,
             headers=_checked(headers),
-            proxy=_proxy_of(environment_proxies() if proxies is None else proxies, origin),
+            proxy=proxy_for(environment_proxies() if proxies is None else proxies, origin),
+            environment_proxy=True,
             digests=digests,
             connections=connections,
             expected_type=expected_type(url, path or filename),
@@ -296,27 +290,3 @@ def _checked(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tu
     if isinstance(headers, tuple):
         return _parsed(headers)
     return _parsed(tuple((name, value) for name, value in dict(headers).items()))
-
-
-Proxies = tuple[tuple[str, str], ...]
-"""URLs of proxies by scheme, and under `no` the hosts that need none."""
-
-
-def environment_proxies() -> Proxies:
-    """Return the proxies that the environment names now."""
-    return _proxies(tuple(map(os.environ.get, _PROXY_VARIABLES)))
-
-
-def _proxy_of(proxies: Proxies, origin: Origin) -> str | None:
-    return _proxy_among(proxies, origin) if proxies else None
-
-
-@lru_cache(1)
-def _proxies(_values: tuple[str | None, ...]) -> Proxies:
-    """Return the proxies by scheme. Reading the complete environment for each host costs as much as a small file."""
-    return tuple(getproxies().items())
-
-
-@lru_cache(256)
-def _proxy_among(proxies: Proxies, origin: Origin) -> str | None:
-    return None if proxy_bypass(origin.host) else dict(proxies).get(origin.scheme)

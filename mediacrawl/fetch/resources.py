@@ -21,7 +21,11 @@ from mediacrawl.download.transfer_policy import Policy
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.system.open_files import allow_many_files
+from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.connection_limits import ConnectionLimit, HostConnections
+from mediacrawl.transport.connections import check_urllib3
+from mediacrawl.transport.netrc_file import read_netrc
+from mediacrawl.transport.proxies import environment_proxies
 from mediacrawl.transport.registry import TransportChoice, make_transport
 from mediacrawl.workers.executor import WORKERS_FROM, TransferExecutor
 from mediacrawl.workers.threads import MOST_WAITING, TransferThreads
@@ -75,11 +79,14 @@ class FetchResources:
 
         Raises:
             MachineError: the store cannot be used.
-            UsageProblem: a setting is unknown, or its value cannot be used.
+            UsageProblem: a setting is unknown, or its value cannot be used; or a variable of the environment about
+                the network.
         """
+        environment_proxies()
         config.refuse_unknown_settings(settings)
         policy, concurrent = policy_of(settings), config.CONCURRENT_TRANSFERS.of(settings)
         choice, processes = transport_of(settings), min(config.PROCESSES.of(settings), concurrent)
+        netrc = read_netrc(policy.netrc)
         self.most_open_parts = allow_many_files()
         self.transport = make_transport(choice)
         self._ledger = ledger_url(config.LEDGER.of(settings), store)
@@ -95,6 +102,7 @@ class FetchResources:
             present_at=self.archive.present_at,
             may_follow=may_follow,
             cookies=cookies,
+            netrc=netrc,
         )
         self.concurrent = concurrent
         workers = self._workers(policy, choice, processes) if processes and files > WORKERS_FROM else None
@@ -161,6 +169,19 @@ class FetchResources:
             ) from None
 
 
+def check_network(settings: Settings) -> None:
+    """Check what the environment says about the network, for a command that is to end with one line.
+
+    Raises:
+        UsageProblem: it names a proxy, authorities or a .netrc file that are none, or urllib3 is another package.
+    """
+    if config.TRANSPORT.of(settings) == config.TRANSPORT.default:
+        check_urllib3()
+    environment_proxies()
+    authorities_of(config.VERIFY_TLS.of(settings))
+    read_netrc(config.NETRC.of(settings))
+
+
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:
     """Return the limit of open connections to each host, `at_least` or more; None if there is no limit."""
     limit = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings)
@@ -188,6 +209,7 @@ def policy_of(settings: Settings) -> Policy:
         per_host=config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings),
         sha256=config.SHA256.of(settings),
         check_content=config.CHECK_CONTENT.of(settings),
+        netrc=config.NETRC.of(settings),
     )
 
 
@@ -205,11 +227,12 @@ def transport_of(settings: Settings) -> TransportChoice:
     """Return the choice of the transport and its options. `make_transport` refuses an unknown transport.
 
     Raises:
-        UsageProblem: the value of a setting cannot be used.
+        UsageProblem: the value of a setting cannot be used, or the environment names authorities that are none.
     """
     return TransportChoice(
         config.TRANSPORT.of(settings),
         session_factory=config.SESSION_FACTORY.of(settings),
-        verify=config.VERIFY_TLS.of(settings),
+        verify=authorities_of(config.VERIFY_TLS.of(settings)) or False,
         block_private=config.BLOCK_PRIVATE.of(settings),
+        connect_timeout_s=config.CONNECT_TIMEOUT_S.of(settings),
     )

@@ -10,10 +10,11 @@ from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.errors import MachineError, UsageProblem, redact_url
 from mediacrawl.fetch.queue import FetchQueue
-from mediacrawl.fetch.request import FileRequest, FileResult, environment_proxies
+from mediacrawl.fetch.request import FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
+from mediacrawl.transport.proxies import environment_proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

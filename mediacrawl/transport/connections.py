@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import queue
 import select
+import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -16,16 +19,27 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.connection_limits import Admission, Permit
     from mediacrawl.transport.watchdog import HeadWatchdog
+from mediacrawl.errors import PackageMissing, UsageProblem, redact_url
 from mediacrawl.transport.addresses import check_peer
+from mediacrawl.transport.connecting import Winners, connect
+from mediacrawl.transport.errors import TunnelBroken
 from mediacrawl.transport.http1 import StrictResponse
+from mediacrawl.transport.proxies import is_socks
 
 _HOSTS = 32  # number of origins with pools of kept connections
 _MOST_KNOWN = 4 * _HOSTS  # number of hosts that had connections
@@ -39,9 +53,19 @@ class GuardedAdapter(HTTPAdapter):
     left, without another handshake.
     """
 
-    def __init__(self, watch: HeadWatchdog, *, block_private: bool) -> None:
-        self._watch = watch
-        self._pools = _pool_classes(watch, block_private=block_private)
+    def __init__(
+        self,
+        watch: HeadWatchdog,
+        *,
+        authorities: Authorities | None,
+        connect_timeout_s: float,
+        block_private: bool,
+    ) -> None:
+        check_urllib3()
+        self._authorities = authorities
+        watched = _watched_class(watch, connect_timeout_s)
+        self._watched = watched
+        self._pools = _pool_classes(watched, block_private=block_private)
         self._known: dict[str, WeakSet[Any]] = {}  # by host
         self._forget_from = _MOST_KNOWN  # number of hosts from which hosts without pools are forgotten
         self._lock = threading.RLock()  # reentrant: a pool may be finalised under it and return its permits
@@ -53,14 +77,52 @@ class GuardedAdapter(HTTPAdapter):
         self.pool = lru_cache(maxsize=_HOSTS)(self._pool)
 
     def proxy_manager_for(self, proxy: Any, **proxy_kwargs: Any) -> Any:
-        """Return the manager of the connections to a proxy, which read responses as all other connections do."""
+        """Return the manager of the connections to a proxy, which read responses as all other connections do.
+
+        Raises:
+            PackageMissing: the proxy is a SOCKS proxy, and PySocks is not installed.
+        """
         with self._lock:
-            is_new = proxy not in self.proxy_manager
-            manager: Any = super().proxy_manager_for(proxy, **proxy_kwargs)
-            if is_new:
-                pools = manager.pool_classes_by_scheme.items()
-                manager.pool_classes_by_scheme = {scheme: _watched_pool(kind, self._watch) for scheme, kind in pools}
+            manager: Any = self.proxy_manager.get(proxy)
+            if manager is not None:
+                return manager
+            if is_socks(proxy):  # not the class that `requests` knows: other packages replace that one
+                make = _socks_manager(proxy)
+                manager = make(proxy, num_pools=_HOSTS, maxsize=_IDLE_PER_HOST, **proxy_kwargs)
+                self.proxy_manager[proxy] = manager
+            else:
+                manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            pools = manager.pool_classes_by_scheme.items()
+            manager.pool_classes_by_scheme = {scheme: _watched_pool(kind, self._watched) for scheme, kind in pools}
         return manager
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> HTTPConnectionPool:
+        """Return the pool for a request, without `select_proxy`: other packages replace it for the whole process."""
+        try:
+            host, tls = self.build_connection_pool_key_attributes(request, verify, cert)
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from None
+        proxy = _proxy_among(request, proxies)
+        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+        pool: HTTPConnectionPool = manager.connection_from_host(**host, pool_kwargs=tls)
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        """Return the target of a request, in the form for its proxy (RFC 9112 3.2), likewise."""
+        proxy = _proxy_among(request, proxies)
+        is_forwarded = bool(proxy) and not is_socks(proxy) and request.url.lower().startswith("http:")
+        target = requests.utils.urldefragauth(request.url) if is_forwarded else request.path_url
+        return str(target)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Set the authorities of a pool: a file and a folder, where `requests` has either."""
+        if self._authorities is None or not verify or not url.lower().startswith("https"):
+            super().cert_verify(conn, url, False, cert)  # type: ignore[no-untyped-call]
+            return
+        conn.cert_reqs = "CERT_REQUIRED"
+        conn.ca_certs, conn.ca_cert_dir = self._authorities
 
     def close(self) -> None:
         """Close all idle connections now.
@@ -93,7 +155,7 @@ class GuardedAdapter(HTTPAdapter):
         """
         request = requests.Request("GET", origin).prepare()
         pool = self.get_connection_with_tls_context(request, verify)
-        self.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
+        self.cert_verify(pool, request.url or "", verify, None)
         assert isinstance(pool, HTTPConnectionPool)
         host = urlsplit(origin).hostname or ""
         with self._lock:
@@ -108,6 +170,24 @@ class GuardedAdapter(HTTPAdapter):
             # The permits of a host hold another form of a name that is not ASCII, so all pools are candidates.
             pools = [self._known.get(host, ())] if host.isascii() else self._known.values()
             return [pool for of_host in pools for pool in of_host]
+
+
+def check_urllib3() -> None:
+    """Refuse to work with urllib3-future, which the installation of `niquests` puts in the place of urllib3.
+
+    Raises:
+        UsageProblem: the connections of urllib3 are not those of the standard library.
+    """
+    if not issubclass(HTTPConnection, http.client.HTTPConnection):
+        raise UsageProblem(
+            "urllib3 is replaced by urllib3-future, which niquests installs over it: pip uninstall niquests "
+            "urllib3-future, and pip install --force-reinstall urllib3; or set MEDIACRAWL_TRANSPORT=curl"
+        )
+
+
+def _proxy_among(request: Any, proxies: Any) -> str | None:
+    proxy: str | None = (proxies or {}).get(urlsplit(request.url).scheme.lower())
+    return proxy
 
 
 class _Idle:
@@ -199,11 +279,21 @@ def sending(target: str) -> Iterator[None]:
 
 
 class _Watched:
-    """A connection whose responses are read by `StrictResponse`, and each head within a time limit."""
+    """A connection that is made and watched in the same way for all origins and proxies.
 
+    The connection is made to the address that answers first, within its own time limit. Responses are read by
+    `StrictResponse`, and each head within a time limit.
+    """
+
+    host: Any
+    port: Any
     sock: Any
     timeout: Any
+    socket_options: Any
+    _dns_host: str
     watch: HeadWatchdog
+    winners: Winners
+    connect_timeout_s: float
     response_class: Any = StrictResponse
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
@@ -220,25 +310,85 @@ class _Watched:
         """Return a context manager that limits the time in which the head of a response is read."""
         return self.watch.watching(self.sock, self.timeout)
 
+    def connect(self) -> None:
+        """Connect, with the handshakes of TLS and of a proxy.
 
-def _watched_pool(kind: Any, watch: HeadWatchdog) -> Any:
+        Raises:
+            ConnectTimeoutError: the time limit has passed; urllib3 raises it only for the connection itself.
+        """
+        try:
+            super().connect()  # type: ignore[misc]
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "the handshake timed out") from error
+        self.sock.settimeout(self.timeout)
+
+    def _new_conn(self) -> socket.socket:
+        """Return a connected socket. Raises the exceptions of urllib3."""
+        try:
+            self._dns_host.encode("idna")
+            return connect(self._dns_host, self.port, self.connect_timeout_s, self.socket_options or (), self.winners)
+        except UnicodeError:
+            raise LocationParseError(f"{self._dns_host!r}, label empty or too long") from None
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "timed out") from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
+
+    def _tunnel(self) -> None:
+        """Have the proxy connect to the origin.
+
+        Raises:
+            TunnelBroken: the proxy has ended the connection, or has sent no response of HTTP.
+        """
+        try:
+            with self.watched():
+                super()._tunnel()  # type: ignore[misc]
+        except TimeoutError:
+            raise
+        except (http.client.HTTPException, ConnectionError, HTTPError) as error:
+            raise TunnelBroken(str(error)) from error
+
+
+def _watched_class(head_watch: HeadWatchdog, time_limit_s: float) -> type[_Watched]:
+    class Watched(_Watched):
+        watch = head_watch
+        winners = Winners()
+        connect_timeout_s = time_limit_s
+
+    return Watched
+
+
+def _watched_pool(kind: Any, watched: type[_Watched]) -> Any:
     """Return a subclass of a class of pools, whose connections are watched."""
-    connection = type(kind.ConnectionCls.__name__, (_Watched, kind.ConnectionCls), {"watch": watch})
+    made = kind.ConnectionCls
+    more = {}
+    if made.__name__.startswith("SOCKS"):
+        more["_new_conn"] = made._new_conn  # noqa: SLF001 - connects to the proxy, and has it connect to the origin
+    connection = type(made.__name__, (watched, made), more)
     return type(kind.__name__, (kind,), {"ConnectionCls": connection})
 
 
-def _pool_classes(head_watch: HeadWatchdog, *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
-    class Guard(_Permitted, _Watched):
-        watch = head_watch
+def _socks_manager(proxy: str) -> Any:
+    try:
+        return import_module("urllib3.contrib.socks").SOCKSProxyManager
+    except ImportError:
+        raise PackageMissing(
+            f"the proxy {redact_url(proxy)} needs PySocks: pip install 'mediacrawl[socks]', or choose another proxy"
+        ) from None
 
+
+def _pool_classes(watched: type[_Watched], *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class Guard(_Permitted, watched):  # type: ignore[valid-type, misc]
         def _new_conn(self) -> socket.socket:
             """Connect. If that fails, `is_cut` stays False, as the server has no connection to close."""
-            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+            sock: socket.socket = super()._new_conn()
             self.is_cut = True
             return sock
 
         def connect(self) -> None:
-            super().connect()  # type: ignore[misc]
+            super().connect()
             if block_private:
                 check_peer(self.sock)
             self._readable = select.poll()
@@ -252,11 +402,11 @@ def _pool_classes(head_watch: HeadWatchdog, *, block_private: bool) -> dict[str,
         def close(self) -> None:
             permit, self.permit = self.permit, None
             if permit is None:
-                super().close()  # type: ignore[misc]
+                super().close()
                 return
             sock, self.sock = self.sock, None
             try:
-                super().close()  # type: ignore[misc]
+                super().close()
             finally:
                 permit.close(sock, cut=self.is_cut)
 

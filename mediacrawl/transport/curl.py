@@ -20,7 +20,6 @@ import threading
 import time
 from contextlib import suppress
 from http.client import HTTPException
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,24 +28,27 @@ import requests
 
 from mediacrawl.errors import (
     AddressRefused,
-    ConnectError,
     ConnectionLost,
     InvalidResponse,
     TransferError,
     UnsupportedURL,
 )
 from mediacrawl.transport.addresses import is_public
+from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.chunks import ChunkDecoder
+from mediacrawl.transport.connecting import ATTEMPT_DELAY_S, DEFAULT_CONNECT_TIMEOUT_S, REMEMBERED_S
 from mediacrawl.transport.connection_limits import HostPaused
-from mediacrawl.transport.errors import translated
+from mediacrawl.transport.errors import Route, translated
 from mediacrawl.transport.fields import InvalidHead
 from mediacrawl.transport.head import check_size, read_head
+from mediacrawl.transport.proxies import is_socks
 from mediacrawl.transport.watchdog import HEAD_TIMEOUTS
 from mediacrawl.urls import as_sent, is_plain, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.connection_limits import Admission, Permit
 
 _BUFFER_BYTES = 16 * 1024  # one step of libcurl fills the buffer at most 44 times, which bounds blocks and memory
@@ -55,7 +57,9 @@ _DRAINED_BYTES = 64 * 1024  # as in `requests_transport`
 _DRAINED_WITHIN_S, _DRAINED_AT_END_WITHIN_S = 1.0, 0.02
 _KEPT_CONNECTIONS = 1  # idle connections of each handle
 _MOST_LINES = 32  # from this number on, an idle handle replaces its connection by a connection to another origin
-_SUPPRESS_CONNECT_HEADERS, _QUICK_EXIT = 265, 322  # options of libcurl without names in pycurl
+_SUPPRESS_CONNECT_HEADERS, _HAPPY_EYEBALLS_MS, _QUICK_EXIT = 265, 271, 322  # options that pycurl does not name
+_ATTEMPT_DELAY_MS = int(ATTEMPT_DELAY_S * 1000)
+_MOST_SLOW_HOSTS = 1024
 _READY = {select.POLLIN: pycurl.CSELECT_IN, select.POLLOUT: pycurl.CSELECT_OUT}
 _EVENTS = {
     pycurl.POLL_IN: select.POLLIN,
@@ -78,9 +82,17 @@ _STOPPED = "the connection broke: stopped"
 class CurlTransport:
     """The transport on libcurl, with a handle for each transfer in progress. See `Transport`; thread-safe."""
 
-    def __init__(self, *, verify: bool | str = True, block_private: bool = False) -> None:
-        self._verify = verify
+    def __init__(
+        self,
+        *,
+        verify: bool | str | Authorities = True,
+        block_private: bool = False,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+    ) -> None:
+        self._authorities = authorities_of(verify)
         self._block_private = block_private
+        self._connect_timeout_s = connect_timeout_s
+        self._slow_hosts: dict[str, float] = {}  # by origin: until when the first address counts as dead
         self._lock = threading.Lock()
         self._lines: set[_CurlConnection] = set()
         self._free: list[_CurlConnection] = []  # in order of use, the last used handle at the end
@@ -99,17 +111,20 @@ class CurlTransport:
     ) -> CurlResponse:
         if self.is_stopped:
             raise ConnectionLost(url, _STOPPED)
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
             line = self._admitted(sent_url, admission)
         except (requests.RequestException, OSError, UnicodeError, ValueError, AttributeError) as error:
-            raise translated(error, url, timeout_s) from None
-        answer = CurlResponse(self, line, url, timeout_s)
+            raise translated(error, route) from None
+        answer = CurlResponse(self, line, route)
         try:
             if admission is not None:
                 admission.check()
-            line.begin(sent_url, sent_headers, proxy, timeout_s, admission)
+            line.begin(sent_url, sent_headers, route.proxy, admission)
             answer.wait_for_head()
+            if route.is_refused_by_proxy(answer.status):
+                raise route.unauthorized()
         except BaseException as error:
             answer.close()
             if isinstance(error, pycurl.error):
@@ -218,7 +233,8 @@ class CurlTransport:
             if line is not None:
                 self._free.remove(line)
             else:
-                line = _CurlConnection(verify=self._verify, block_private=self._block_private)
+                easy = _easy_handle(self._authorities, self._connect_timeout_s)
+                line = _CurlConnection(easy, self._slow_hosts, block_private=self._block_private)
                 self._lines.add(line)
         if line.origin != origin:
             line.disconnect()
@@ -228,14 +244,15 @@ class CurlTransport:
 class CurlResponse:
     """See `TransportResponse`."""
 
-    def __init__(self, transport: CurlTransport, line: _CurlConnection, url: str, timeout_s: float) -> None:
+    def __init__(self, transport: CurlTransport, line: _CurlConnection, route: Route) -> None:
         self._transport = transport
         self._line: _CurlConnection | None = line
-        self._timeout_s = timeout_s
+        self._route = route
+        self._timeout_s = route.timeout_s
         self._aborted = self._is_broken = self._was_cut = False
         self._left_bytes: int | None = None  # of a body with a known length
         self._chunks: ChunkDecoder | None = None
-        self.url = url
+        self.url = route.url
         self.status = 0
         self.reason = ""
         self.headers: dict[str, str] = {}
@@ -282,7 +299,7 @@ class CurlResponse:
                 raise self._failure(line)
             if self._transport.is_stopped:
                 raise ConnectionLost(self.url, _STOPPED)
-            patience = patience or _Patience(line, self.url, self._timeout_s)
+            patience = patience or _Patience(line, self._route)
             line.step(patience.until(len(line.head)))
             if len(line.head) > _MANY_LINES:
                 self._check_size(line.head)
@@ -302,7 +319,7 @@ class CurlResponse:
             self._is_broken = True
             raise InvalidResponse(self.url, str(error)) from None
         self.status, self.headers = head.status, head.headers
-        self.reason = head.reason or _phrase(head.status)
+        self.reason = self._route.phrase(head.status, head.reason or _phrase(head.status))
         self._left_bytes = head.length_bytes
         # libcurl finds the end of the chunks, too, but reads malformed sizes as other sizes.
         self._chunks = ChunkDecoder() if head.is_chunked else None
@@ -316,7 +333,7 @@ class CurlResponse:
                     raise self._failure(line)
                 if self._chunks is not None or self._left_bytes:
                     self._is_broken = True
-                    raise ConnectionLost(self.url, _ENDED)
+                    raise self._route.lost(_ENDED)
                 return
             else:
                 self._wait(line)
@@ -357,7 +374,7 @@ class CurlResponse:
             line.step(until)
             if time.monotonic() >= until and not line.body and not line.is_over:
                 self._is_broken = True
-                raise ConnectionLost(self.url, _silence(self._timeout_s))
+                raise self._route.lost(_silence(self._timeout_s))
 
     def _drain(self, line: _CurlConnection, within_s: float) -> None:
         """Read the rest of an unused body, if the rest is short, so that the connection can be reused."""
@@ -382,8 +399,8 @@ class CurlResponse:
         if line.head[:1] in _EMPTY_HEADS and line.is_new:  # on an old connection, it belongs to the last response
             return InvalidResponse(self.url, "the response begins with an empty line, which libcurl does not accept")
         if not line.code:
-            return ConnectionLost(self.url, "the connection broke: no response head was received")
-        return _error(line, self.url, self._timeout_s)
+            return self._route.lost("the connection broke: no response head was received")
+        return _error(line, self._route)
 
 
 class _Patience:
@@ -392,10 +409,10 @@ class _Patience:
     The time needed to connect does not count, as libcurl has a limit for it.
     """
 
-    def __init__(self, line: _CurlConnection, url: str, timeout_s: float) -> None:
+    def __init__(self, line: _CurlConnection, route: Route) -> None:
         self._line = line
-        self._url = url
-        self._timeout_s = timeout_s
+        self._route = route
+        self._timeout_s = route.timeout_s
         self._began_at = self._heard_at = time.monotonic()
         self._heard = 0
 
@@ -417,9 +434,9 @@ class _Patience:
             return late_at
         silent_at = max(self._heard_at, self._began_at + connecting_s) + self._timeout_s
         if now >= silent_at:
-            raise ConnectionLost(self._url, _silence(self._timeout_s))
+            raise self._route.lost(_silence(self._timeout_s))
         if now >= late_at:
-            raise ConnectionLost(self._url, f"no complete response head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
+            raise self._route.lost(f"no complete response head within {HEAD_TIMEOUTS * self._timeout_s:g} s")
         return min(silent_at, late_at)
 
 
@@ -442,7 +459,7 @@ class _CurlConnection:
         proxy: the URL of the proxy; empty without a proxy.
     """
 
-    def __init__(self, *, verify: bool | str, block_private: bool) -> None:
+    def __init__(self, easy: Any, slow_hosts: dict[str, float], *, block_private: bool) -> None:
         self.origin = ""
         self.permit: Permit | None = None
         self.idle_at = 0.0
@@ -459,7 +476,7 @@ class _CurlConnection:
         self.refused = ""
         self.proxy = ""
         self._headers: list[bytes] = []
-        self._timeout_s = 0.0
+        self._slow_hosts = slow_hosts
         self._due_at = _FOR_EVER
         self._poll = select.poll()
         self._woken, self._wake = socket.socketpair()
@@ -468,8 +485,8 @@ class _CurlConnection:
         self._woken_fd = self._woken.fileno()
         self._poll.register(self._woken_fd, select.POLLIN)
         self._multi = _multi_handle(self._watch, self._schedule)
-        self._easy = _easy_handle(verify)
-        self._target = _RequestTarget(self._easy)
+        self._easy = easy
+        self._target = _RequestTarget(easy)
         # Methods of lists, not of this class: no Python code runs for a line or a piece.
         self._easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self._easy.setopt(pycurl.WRITEFUNCTION, self.body.append)
@@ -489,7 +506,6 @@ class _CurlConnection:
         url: str,
         headers: list[bytes],
         proxy: str | None,
-        timeout_s: float,
         admission: Admission | None = None,
     ) -> None:
         """Start a GET request. Options are set only if they differ from the last request of this handle."""
@@ -510,9 +526,9 @@ class _CurlConnection:
         if (proxy or "") != self.proxy:
             self.proxy = proxy or ""
             easy.setopt(pycurl.PROXY, self.proxy)
-        if timeout_s != self._timeout_s:
-            easy.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(timeout_s * 1000)))
-            self._timeout_s = timeout_s
+        if self._sock is None and self._slow_hosts:
+            is_slow = self._slow_hosts.get(self.origin, 0.0) > time.monotonic()
+            easy.setopt(_HAPPY_EYEBALLS_MS, 1 if is_slow else _ATTEMPT_DELAY_MS)
         self._multi.add_handle(easy)
         self.is_over = False
         self._act(pycurl.SOCKET_TIMEOUT, 0)
@@ -565,6 +581,10 @@ class _CurlConnection:
         if self._admission is not None:
             self._admission = None
             self._easy.unsetopt(_PREREQUEST)
+        if len(self._opened) > 1 and self._kept_fd >= 0:  # the first address has not answered at once
+            if len(self._slow_hosts) >= _MOST_SLOW_HOSTS:
+                self._slow_hosts.clear()
+            self._slow_hosts[self.origin] = time.monotonic() + REMEMBERED_S
         if self._opened or self._kept_fd < 0:
             self._keep_sockets(self._kept_fd, was_cut=was_cut)
         self._kept_fd = -1
@@ -612,6 +632,11 @@ class _CurlConnection:
     def connecting_s(self) -> float:
         """The time in seconds until the request could be sent; 0 until then."""
         return float(self._easy.getinfo(pycurl.PRETRANSFER_TIME))
+
+    @property
+    def connect_code(self) -> int:
+        """The status with which a proxy has answered CONNECT; 0 without an answer."""
+        return int(self._easy.getinfo(pycurl.HTTP_CONNECTCODE))
 
     @property
     def errno(self) -> int:
@@ -702,7 +727,7 @@ def _multi_handle(watch: Any, schedule: Any) -> Any:
     return multi
 
 
-def _easy_handle(verify: bool | str) -> Any:
+def _easy_handle(authorities: Authorities | None, connect_timeout_s: float) -> Any:
     """Make a handle with the options that are the same for each request.
 
     libcurl sends, follows and keeps nothing without an explicit option.
@@ -725,25 +750,29 @@ def _easy_handle(verify: bool | str) -> Any:
         (_SUPPRESS_CONNECT_HEADERS, 1),
         (pycurl.HTTP_TRANSFER_DECODING, 0),  # see `ChunkDecoder`
         (pycurl.TCP_NODELAY, 1),
+        (pycurl.CONNECTTIMEOUT_MS, max(1, int(connect_timeout_s * 1000))),
+        (_HAPPY_EYEBALLS_MS, _ATTEMPT_DELAY_MS),
     ):
         easy.setopt(option, value)
-    _set_verify(easy, verify)
+    _set_verify(easy, authorities)
     return easy
 
 
-def _set_verify(easy: Any, verify: bool | str) -> None:
+def _set_verify(easy: Any, authorities: Authorities | None) -> None:
+    """Set the authorities. By itself libcurl has the path of a file on the machine where it was built."""
     for peer, host in (
         (pycurl.SSL_VERIFYPEER, pycurl.SSL_VERIFYHOST),
         (pycurl.PROXY_SSL_VERIFYPEER, pycurl.PROXY_SSL_VERIFYHOST),
     ):
-        easy.setopt(peer, 1 if verify else 0)
-        easy.setopt(host, 2 if verify else 0)
-    if verify:
-        # The bundle of requests: libcurl would use the path of the bundle on the machine where it was built.
-        path = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
-        is_folder = Path(path).is_dir()
-        easy.setopt(pycurl.CAPATH if is_folder else pycurl.CAINFO, path)
-        easy.setopt(pycurl.PROXY_CAPATH if is_folder else pycurl.PROXY_CAINFO, path)
+        easy.setopt(peer, 1 if authorities else 0)
+        easy.setopt(host, 2 if authorities else 0)
+    files, folders = (pycurl.CAINFO, pycurl.PROXY_CAINFO), (pycurl.CAPATH, pycurl.PROXY_CAPATH)
+    for options, path in zip((files, folders), authorities or (), strict=False):
+        for option in options:
+            if path is None:
+                easy.unsetopt(option)
+            else:
+                easy.setopt(option, path)
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -818,29 +847,59 @@ def _silence(timeout_s: float) -> str:
 _UNSUPPORTED_PROTOCOL, _URL_MALFORMAT, _NO_PROXY_NAME, _NO_NAME, _NO_CONNECTION = 1, 3, 5, 6, 7
 _WEIRD_REPLY, _PARTIAL, _TIMED_OUT, _ABORTED_BEFORE, _PROXY = 8, 18, 28, 42, 97
 _TOO_LARGE = {27, 100}  # a libcurl before 8.6 gives its error for no memory
+_UNTRUSTED = 60
+_BROKEN = {52, 55, 56}
 _TLS = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98}
 
 
-def _error(line: _CurlConnection, url: str, timeout_s: float) -> TransferError:
+def _error(line: _CurlConnection, route: Route) -> TransferError:
     """Return the error for the error code of libcurl, with the same messages as `translated`."""
-    code, words = line.code, " ".join(line.words.split())[:200]
+    code, words, url = line.code, " ".join(line.words.split())[:200], route.url
     if code == _NO_CONNECTION and line.refused:  # and no other address of that name could be connected to
         return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
     if (invalid := _invalid_head(line, code, words)) is not None:
         return InvalidResponse(url, invalid)
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
         return UnsupportedURL(url, "not a URL that can be fetched")
-    if code in {_NO_PROXY_NAME, _PROXY} or "CONNECT tunnel failed" in words:
-        return ConnectError(url, f"the proxy failed: {words}")
-    if code == _NO_NAME:
-        return ConnectError(url, f"the name {urlsplit(url).hostname!r} does not resolve")
+    if route.proxy and (refused := _of_proxy(line, route, words)) is not None:
+        return refused
+    return _of_connection(line, route, words) or route.lost(_broken_reason(line, code, words))
+
+
+def _of_connection(line: _CurlConnection, route: Route, words: str) -> TransferError | None:
+    """Return the error for a request that was not sent; None if a connection was made."""
+    code = line.code
+    if code in {_NO_PROXY_NAME, _NO_NAME}:
+        return route.unresolved()
+    if code == _UNTRUSTED:
+        return route.untrusted(_CERTIFICATE_WORDS.sub("", words))
     if code in _TLS:
-        return ConnectError(url, f"TLS failed: {words}")
+        return route.connect_error(f"TLS failed: {words}")
     if code == _TIMED_OUT:
-        return ConnectError(url, f"no connection within {timeout_s:g} s")
-    if code == _NO_CONNECTION:
-        return ConnectError(url, _unconnected(line, url, words))
-    return ConnectionLost(url, _broken_reason(line, code, words))
+        return route.timed_out()
+    if code != _NO_CONNECTION:
+        return None
+    if line.errno == errno.ECONNREFUSED:
+        return route.refused()
+    return route.connect_error(f"no connection: {os.strerror(line.errno) if line.errno else words}")
+
+
+# What precedes the reason in the words of libcurl, which depend on its version.
+_CERTIFICATE_WORDS = re.compile(r"^(?:SSL certificate (?:problem|verification failed)|SSL): ")
+
+
+def _of_proxy(line: _CurlConnection, route: Route, words: str) -> TransferError | None:
+    """Return the error for what a proxy has answered, or has not; None if the proxy is not the reason."""
+    if found := re.search(r"CONNECT tunnel failed, response (\d+)", words):
+        return route.tunnel_refused(int(found[1]), _phrase(int(found[1])))
+    if line.code == _PROXY:
+        if re.search(r"rejected by the SOCKS5|authentication", words, re.IGNORECASE):
+            return route.unauthorized()
+        return route.proxy_failed(words)
+    is_tunnel = route.url[:6].lower() == "https:" and not is_socks(route.proxy)
+    if "CONNECT" in words or (is_tunnel and line.code in _BROKEN and not (line.connect_code or line.connecting_s)):
+        return route.tunnel_broken()
+    return None
 
 
 def _invalid_head(line: _CurlConnection, code: int, words: str) -> str | None:
@@ -856,15 +915,6 @@ def _invalid_head(line: _CurlConnection, code: int, words: str) -> str | None:
     if code == _WEIRD_REPLY or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):
         return f"the head of the response is malformed: {words}"
     return None
-
-
-def _unconnected(line: _CurlConnection, url: str, words: str) -> str:
-    why = os.strerror(line.errno) if line.errno else words
-    if line.proxy:
-        return f"the proxy failed: {why}"
-    if line.errno == errno.ECONNREFUSED:
-        return f"connection refused by {urlsplit(url).netloc.rpartition('@')[2]}"
-    return f"no connection: {why}"
 
 
 def _broken_reason(line: _CurlConnection, code: int, words: str) -> str:

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import UsageProblem
+from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
+    from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.base import Transport
     from mediacrawl.transport.curl import CurlTransport
 
@@ -23,14 +25,17 @@ class TransportChoice(NamedTuple):
         name: name of the transport, `requests` or `curl`.
         session_factory: dotted path of a callable that returns a `requests.Session`, or an object with the same
             interface.
-        verify: whether to verify TLS certificates, or the path of a bundle of CA certificates.
+        verify: whether to verify TLS certificates, or the path of a bundle of CA certificates, or both a file and a
+            folder of them.
         block_private: whether to refuse addresses that are not public.
+        connect_timeout_s: the time limit for a connection, in seconds.
     """
 
     name: str = "requests"
     session_factory: str = ""
-    verify: bool | str = True
+    verify: bool | str | Authorities = True
     block_private: bool = False
+    connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
 
 
 def make_transport(choice: TransportChoice) -> Transport:
@@ -40,15 +45,19 @@ def make_transport(choice: TransportChoice) -> Transport:
         UsageProblem: the transport is unknown or not installed, its session factory cannot be imported, or the
             transport does not support a session factory.
     """
-    verify, block_private = choice.verify, choice.block_private
+    how: dict[str, Any] = {
+        "verify": choice.verify,
+        "block_private": choice.block_private,
+        "connect_timeout_s": choice.connect_timeout_s,
+    }
     match choice.name:
         case "requests":
             more: tuple[Any, ...] = (_loaded(choice.session_factory),) if choice.session_factory else ()
-            return RequestsTransport(*more, verify=verify, block_private=block_private)
+            return RequestsTransport(*more, **how)
         case "curl":
             if choice.session_factory:
                 raise UsageProblem("MEDIACRAWL_TRANSPORT=curl has no sessions: leave MEDIACRAWL_SESSION_FACTORY out")
-            return _curl_class()(verify=verify, block_private=block_private)
+            return _curl_class()(**how)
         case other:
             raise UsageProblem(f"MEDIACRAWL_TRANSPORT={other}: must be requests or curl")
 

@@ -9,7 +9,7 @@ import http.client
 import re
 import threading
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -18,9 +18,12 @@ import requests
 import urllib3
 from requests.utils import check_header_validity
 
+from mediacrawl.errors import TransferError
+from mediacrawl.transport.authorities import authorities_of
+from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.connections import GuardedAdapter, sending
-from mediacrawl.transport.errors import translated
+from mediacrawl.transport.errors import Route, translated
 from mediacrawl.transport.fields import InvalidHead, combined
 from mediacrawl.transport.head import framing
 from mediacrawl.transport.http1 import HTTP1Exchange
@@ -30,6 +33,7 @@ from mediacrawl.urls import DEFAULT_PORTS, as_sent, split_plain, target_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.base import TransportResponse
     from mediacrawl.transport.connection_limits import Admission, Permit
 
@@ -40,6 +44,7 @@ BLOCK_BYTES = 512 * 1024
 # all blocks (mallopt(3), M_MMAP_THRESHOLD).
 _ = bytes(4 * BLOCK_BYTES)
 del _
+_PLAIN_SESSION = requests.Session  # other packages may replace it later
 _DRAINED_BYTES = 64 * 1024  # longest rest of an unused body that is read, mostly of an error page
 _DRAINED_WITHIN_S = 1.0
 _DRAINED_AT_END_WITHIN_S = 0.02
@@ -55,16 +60,21 @@ class RequestsTransport:
 
     def __init__(
         self,
-        session_factory: Callable[[], requests.Session] = requests.Session,
+        session_factory: Callable[[], requests.Session] = _PLAIN_SESSION,
         *,
-        verify: bool | str = True,
+        verify: bool | str | Authorities = True,
         block_private: bool = False,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
     ) -> None:
+        authorities = authorities_of(verify)
         self._factory = session_factory
-        self._goes_straight = session_factory is requests.Session  # no custom session can change the requests
+        self._goes_straight = session_factory is _PLAIN_SESSION  # no custom session can change the requests
         self._watch = HeadWatchdog()
-        self._adapter = GuardedAdapter(self._watch, block_private=block_private)
-        self._verify = verify
+        self._adapter = GuardedAdapter(
+            self._watch, authorities=authorities, connect_timeout_s=connect_timeout_s, block_private=block_private
+        )
+        self._verify: bool | str = authorities.path if authorities is not None else False
+        self._connect_timeout_s = connect_timeout_s
         self._local = threading.local()
         self._sessions: WeakSet[requests.Session] = WeakSet()  # sessions of live threads
         self._lock = threading.Lock()
@@ -78,16 +88,17 @@ class RequestsTransport:
         timeout_s: float,
         admission: Admission | None = None,
     ) -> TransportResponse:
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
         try:
             if self._goes_straight and not proxy:
                 origin, request = _prepared(url, headers)
                 raw = HTTP1Exchange(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
-                answer = _straight(raw, url, timeout_s)
+                answer = _straight(raw, route)
             else:
                 with _permitted(admission) as permit:
-                    answer = self._through(url, headers, proxy, timeout_s, permit)
+                    answer = self._through(route, "GET", headers, None, permit)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
-            raise translated(error, url, timeout_s) from None
+            raise translated(error, route) from None
         if 300 <= answer.status < 400:
             answer.drain(_DRAINED_WITHIN_S)
         return answer
@@ -107,28 +118,48 @@ class RequestsTransport:
             self._sessions.clear()
         self._adapter.close()
 
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, proxy: str, timeout_s: float
+    ) -> TransportResponse:
+        """Send a request of any method through a proxy, and read the head of its response. See `get`."""
+        route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
+        try:
+            return self._through(route, method, headers, body or None, None)
+        except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
+            raise translated(error, route) from None
+
     def _through(
-        self, url: str, headers: Mapping[str, str], proxy: str | None, timeout_s: float, permit: Permit | None
+        self, route: Route, method: str, headers: Mapping[str, str], body: bytes | None, permit: Permit | None
     ) -> _RequestsResponse:
-        """Send a GET request with a session: through a proxy, or with a session from a custom factory."""
-        with sending(target_of(url)):
-            response = self._session().get(
-                as_sent(url),
+        """Send a request with a session: through a proxy, or with a session from a custom factory.
+
+        Raises:
+            ProxyRefused: the proxy wants other credentials.
+        """
+        session = self._session()  # a custom session may have no method but `get`
+        send = session.get if method == "GET" else partial(session.request, method)
+        with sending(target_of(route.url)):
+            response = send(
+                as_sent(route.url),
                 headers=dict(headers),
+                data=body,
                 stream=True,
                 allow_redirects=False,
-                timeout=timeout_s,
+                timeout=(route.connect_timeout_s, route.timeout_s),
                 verify=self._verify,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
+                proxies={"http": route.proxy, "https": route.proxy} if route.proxy else {},
             )
         try:
+            if route.is_refused_by_proxy(response.status_code):
+                raise route.unauthorized()
             headers = combined(_field_lines(response))
             framing(response.status_code, headers)
-        except InvalidHead:
+        except (InvalidHead, TransferError):
             response.close()  # its connection, too
             raise
-        head = _Head(response.status_code, response.reason or "", headers)
-        return _RequestsResponse(response.raw, response.close, url, timeout_s, head=head, permit=permit)
+        status = response.status_code
+        head = _Head(status, route.phrase(status, response.reason or ""), headers)
+        return _RequestsResponse(response.raw, response.close, route, head=head, permit=permit)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -172,13 +203,13 @@ def _permitted(admission: Admission | None) -> Iterator[Permit | None]:
         raise
 
 
-def _straight(raw: HTTP1Exchange, url: str, timeout_s: float) -> _RequestsResponse:
+def _straight(raw: HTTP1Exchange, route: Route) -> _RequestsResponse:
     """Return the response to a request that was sent without a session.
 
     The request and the pool are the same as with a session, but the work of a session for each request is saved.
     """
     head = _Head(raw.status, raw.reason, raw.headers)
-    return _RequestsResponse(raw, raw.release, url, timeout_s, head=head)
+    return _RequestsResponse(raw, raw.release, route, head=head)
 
 
 def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
@@ -249,19 +280,18 @@ class _RequestsResponse:
         self,
         raw: Any,
         release: Callable[[], None],
-        url: str,
-        timeout_s: float,
+        route: Route,
         *,
         head: _Head,
         permit: Permit | None = None,
     ) -> None:
         self._raw = raw
         self._release = release
-        self._timeout_s = timeout_s
+        self._route = route
         self._permit = permit
         self._is_broken = False
         self._is_cut: bool | None = None
-        self.url = url
+        self.url = route.url
         self.status, self.reason, self.headers = head
 
     def blocks(self) -> Iterator[bytes]:
@@ -273,7 +303,7 @@ class _RequestsResponse:
                 yield block
         except (*_BROKEN, ValueError, AttributeError) as error:
             self._is_broken = True
-            raise translated(error, self.url, self._timeout_s) from None
+            raise translated(error, self._route) from None
 
     def at_hand(self, size_bytes: int) -> bytes | None:
         return self._raw.at_hand(size_bytes) if isinstance(self._raw, HTTP1Exchange) else None
@@ -285,7 +315,7 @@ class _RequestsResponse:
             return self._raw.splice(pipe, at_most)
         except (*_BROKEN, ValueError, AttributeError) as error:
             self._is_broken = True
-            raise translated(error, self.url, self._timeout_s) from None
+            raise translated(error, self._route) from None
 
     def drain(self, within_s: float) -> None:
         """Read the rest of an unused body, if the rest is short.

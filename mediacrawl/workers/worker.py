@@ -31,6 +31,7 @@ from mediacrawl.store.parts import PartFile, PartInUse
 from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 from mediacrawl.system.open_files import allow_many_files
 from mediacrawl.transport.connection_limits import HostConnections
+from mediacrawl.transport.netrc_file import read_netrc
 from mediacrawl.transport.registry import make_transport
 from mediacrawl.workers.channel import Channel
 from mediacrawl.workers.protocol import (
@@ -93,6 +94,7 @@ class Worker:
             present_at=self._archive.present_at,
             may_follow=self._may_follow,
             cookies=self._cookies,
+            netrc=read_netrc(setup.policy.netrc),
         )
         most_waiting = min(MOST_WAITING, most_open_parts)
         self._pool = TransferThreads(self._downloader, setup.threads, _FIRST_THREADS, most_waiting)

@@ -154,6 +154,7 @@ class InProcess:
 
     def __init__(self, folder: Path, crawls: Any, patches: Any, capsys: Any) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}  # of the environment, which `patches` changes
         self._crawls = crawls
         self._patches = patches
         self._capsys = capsys
@@ -306,6 +307,7 @@ class AsProcess:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}  # of the environment
         self._mounted: list[Path] = []
         self._prefix: list[str] = []
 
@@ -327,7 +329,7 @@ class AsProcess:
         process = subprocess.Popen(
             [*self._prefix, sys.executable, "-c", code, words[0], *options, *words[1:]],
             cwd=self.folder,
-            env=environment(),
+            env=environment(**self.variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,7 +19,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from crawling import files_in, largest_part_bytes, parts_in, sha256, wait_until
+from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
 from origin import (
     Answer,
@@ -34,6 +34,7 @@ from origin import (
     stall_after,
     status,
 )
+from proxy_servers import SocksProxy
 
 from mediacrawl.archive import Archive, Publish
 from mediacrawl.backends import LEDGER_NAME
@@ -54,7 +55,9 @@ from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
+from mediacrawl.transport import proxies
 from mediacrawl.transport.connection_limits import ConnectionLimit
+from mediacrawl.transport.netrc_file import Netrc
 from mediacrawl.urls import former_key_of_url
 from mediacrawl.workers.threads import TransferThreads
 
@@ -101,6 +104,11 @@ class Scene:
         ran = self.start(*wanted, **settings).wait()
         assert "Traceback" not in ran.err, ran.err
         return ran
+
+    def setenv(self, name: str, value: str) -> None:
+        """Set a variable of the environment for runs that begin from now on."""
+        self.patches.setenv(name, value)
+        self.stage.variables[name] = value
 
     def asked(self, path: str) -> list[Any]:
         return self.origin.requests_for(path)
@@ -935,6 +943,45 @@ def no_more_connections_are_open_to_a_host_than_it_allows_idle_ones_included(sce
     assert (ran.status, len(ran.store)) == (0, 6), ran
     assert open_elsewhere == [0] * 6
     assert (scene.origin.peak_open, scene.other.peak_open) == (1, 1)
+
+
+# --- the user's network -----------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(proxies, "_proxies", lambda _values: proxies.Proxies()))
+def all_goes_through_the_proxy_of_the_environment_or_nothing_goes_out(scene):
+    """Socks, with a password; the target of a redirect, too, unless `no_proxy` has it."""
+    url, moved = scene.add("/a.jpg", body(1)), scene.origin.redirect("/b.jpg", scene.other.url("/c.jpg"))
+    scene.other.add("/c.jpg", body(2), content_type=JPEG)
+    scene.setenv("ALL_PROXY", f"socks5h://me:s3cret@127.0.0.1:{dead_port()}")
+    ran = scene.run(url, MEDIACRAWL_RETRY_TIMES=0)
+    assert (ran.status, ran.failed, scene.origin.requests) == (1, 1, []), ran
+    assert "the proxy socks5h://127.0.0.1:" in ran.failures
+    assert "s3cret" not in ran.err
+    assert [entry.permanent for entry in scene.rows(State.FAILED)] == [False]
+    with SocksProxy("me", "s3cret") as proxy:
+        scene.setenv("ALL_PROXY", proxy.url("me:s3cret"))
+        scene.setenv("NO_PROXY", scene.other.netloc)
+        ran = scene.run(url, moved)
+        assert (ran.status, ran.store) == (0, {sha256(body(1)), sha256(body(2))}), ran
+        assert set(proxy.targets) == {scene.origin.netloc}
+
+
+@row(lambda patches: patches.setattr(Netrc, "authorization", lambda *_: None))
+def the_credentials_of_netrc_are_sent_to_their_host_and_kept_nowhere(scene):
+    path = scene.folder / "netrc"
+    path.write_text("machine 127.0.0.1 login me password s3cret\nmachine localhost login you password other\n")
+    scene.setenv("NETRC", str(path))
+    url = scene.add("/a.jpg", body(1))
+    moved = scene.origin.redirect("/b.jpg", scene.other.url("/c.jpg").replace("127.0.0.1", "localhost"))
+    scene.other.add("/c.jpg", body(2), content_type=JPEG)
+    ran = scene.run(url, moved)
+    assert (ran.status, ran.new) == (0, 2), ran
+    mine = basic_auth("me", "s3cret")
+    assert {request.headers.get("authorization") for request in scene.origin.requests} == {mine}
+    assert {request.headers.get("authorization") for request in scene.other.requests} == {None}
+    kept = b"".join(path.read_bytes() for path in scene.store.rglob("*") if path.is_file())
+    assert not [word for word in ("s3cret", mine) if word.encode() in kept or word in ran.err]
 
 
 # --- what is no file --------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from origin import Pattern, slow, stall_after
 from transports import TRANSPORTS, transport_class
 
-from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse
+from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse, ProxyRefused
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 curl = pytest.importorskip("mediacrawl.transport.curl", exc_type=ImportError)
@@ -447,7 +447,7 @@ def test_a_proxy_that_refuses_says_so(kind):
         sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
 
     transport = transport_class(kind)()
-    with serving(refuse) as port, pytest.raises(ConnectError, match=r"the proxy failed: .*407"):
+    with serving(refuse) as port, pytest.raises(ProxyRefused, match=r"the proxy http://127.* refused .*407"):
         get(transport, "https://127.0.0.1:1/", proxy=f"http://me:pw@127.0.0.1:{port}")
     transport.close()
 

@@ -115,7 +115,7 @@ def test_a_head_that_drips_is_cut_when_its_time_is_over():
 
 
 def test_idle_connections_are_looked_for_while_others_open_some_to_new_hosts():
-    adapter, failed = GuardedAdapter(HeadWatchdog(), block_private=False), []
+    adapter, failed = GuardedAdapter(HeadWatchdog(), authorities=None, connect_timeout_s=5.0, block_private=False), []
 
     def look():
         try:
