@@ -33,6 +33,7 @@ class Batch(NamedTuple):
         line: of the host.
         requests: in the order of transfer.
         began_s: the time at which the batch began.
+        is_probe: the host was failing when the batch began.
         is_contended: another process has recently fetched files of this queue. Look up the ledger rows of the batch
             again; see `FetchQueue.confirmed`.
     """
@@ -41,6 +42,7 @@ class Batch(NamedTuple):
     line: HostSubqueue
     requests: Sequence[FileRequest]
     began_s: float = 0.0
+    is_probe: bool = False
     is_contended: bool = False
 
 
@@ -188,8 +190,10 @@ class HostQueue:
                 continue
             self._in_flight += 1
             self._begun += 1
+            is_probe = self.failures.is_failing
             self.failures.begin(now_s)
-            return Batch(self, line, line.begin(self._begun, free, most, scattered=scattered), now_s, scattered)
+            requests = line.begin(self._begun, free, most, scattered=scattered)
+            return Batch(self, line, requests, now_s, is_probe, scattered)
         return None
 
     def wait_s(self, connections: float, now_s: float, *, gathers: bool) -> float | None:

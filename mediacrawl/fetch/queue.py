@@ -59,6 +59,7 @@ _RESPONSES = (
     *(Fetched, HttpStatusError, ConnectionLost, InvalidResponse, RedirectRefused),
     *(WrongContent, TooLarge, DigestMismatch),
 )
+_PROBE_EVERY_S = 0.04  # while other files are fetched, hosts that fail are tried one after another
 _MOST_PAUSED = 20_000  # files that wait for hosts that fail, and take no room of others: limits memory
 _MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown
 
@@ -145,6 +146,7 @@ class FetchQueue:
         self._backoff = backoff or Backoff()
         self._failing = failing or FailingHosts()
         self._failing_queues: dict[str, HostQueue] = {}
+        self._probes = _ProbeTimes()
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
@@ -445,9 +447,13 @@ class FetchQueue:
                 failures.retry_if_due(now_s, self._backoff)
                 for request in host.clear() if failures.error is not None else ():
                     self._give_up(request, failures)
-            batch = host.begin(self._per_host, self._free_files, now_s, scattered=is_contended, gathers=self._gathers)
             del self._ready[name]
+            if failures.is_failing and host and (at_s := self._probes.time_of(name, now_s)) > now_s:
+                self._times.add(at_s, host)
+                continue
+            batch = host.begin(self._per_host, self._free_files, now_s, scattered=is_contended, gathers=self._gathers)
             if batch is not None:
+                self._probes.begin(name, is_probe=batch.is_probe)
                 self._ready[name] = host  # at the end: hosts take turns
                 self._free_files -= len(batch.requests)
                 yield batch
@@ -585,6 +591,8 @@ class FetchQueue:
 
     def _end_of(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:
         batch.host.end(batch, outcomes)
+        if not batch.is_probe:
+            self._ready |= {name: self._hosts[name] for name in self._probes.end() if name in self._hosts}
         if answered := sum(self._is_response(outcome) for outcome in outcomes):
             batch.host.failures.succeed(batch.began_s, answered, self._per_host)
         self._ready[batch.host.name] = batch.host
@@ -595,6 +603,43 @@ class FetchQueue:
     def _is_response(self, outcome: Outcome | None) -> bool:
         """Return whether the host has responded, and not only to request a pause."""
         return isinstance(outcome, _RESPONSES) and not concerns_host(outcome, self._backoff)
+
+
+class _ProbeTimes:
+    """The times at which hosts that fail are tried: not many at a time, while files of other hosts are fetched.
+
+    A thousand dead hosts would otherwise take half of the work.
+    """
+
+    def __init__(self) -> None:
+        self._at_s: dict[str, float] = {}  # by name of the queue
+        self._next_s = float("-inf")
+        self._others = 0  # batches in flight of hosts that do not fail
+
+    def time_of(self, name: str, now_s: float) -> float:
+        """Return the time at which a host may be tried: `now_s` or later."""
+        if not self._others:
+            return now_s
+        at_s = self._at_s.get(name)
+        if at_s is None:
+            at_s = self._at_s[name] = max(self._next_s, now_s)
+            self._next_s = at_s + _PROBE_EVERY_S
+        return at_s
+
+    def begin(self, name: str, *, is_probe: bool) -> None:
+        """Note that a batch of a host begins."""
+        if is_probe:
+            self._at_s.pop(name, None)
+        else:
+            self._others += 1
+
+    def end(self) -> list[str]:
+        """Note that a batch of a host that did not fail has ended. Return the hosts that may be tried at once now."""
+        self._others -= 1
+        if self._others or not self._at_s:
+            return []
+        names, self._at_s, self._next_s = list(self._at_s), {}, float("-inf")
+        return names
 
 
 class _Times:

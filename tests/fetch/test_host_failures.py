@@ -395,6 +395,40 @@ def test_a_response_of_any_kind_ends_the_row_of_failures(outcome):
     assert not batch.host.failures.is_failing
 
 
+def dead_hosts(files, count):
+    """Hosts that have failed once, beside one that is busy. Return the batch of the busy one."""
+    wanted(files, "http://busy/film.mp4", *(f"http://dead{number}/1.jpg" for number in range(count)))
+    busy, *batches = begin(files, 0.0)
+    for batch in batches:
+        files.fetched(batch, [ConnectError(batch.requests[0].url, "refused")], 0.0)
+    return busy
+
+
+def probes_until(files, until_s, step_s=0.02):
+    """The batches that begin until then; each of them fails at once."""
+    count, now_s = 0, 0.0
+    while now_s <= until_s:
+        for batch in begin(files, now_s):
+            count += 1
+            files.fetched(batch, [ConnectError(batch.requests[0].url, "refused")], now_s)
+        now_s += step_s
+    return count
+
+
+def test_while_others_are_busy_hosts_that_fail_are_tried_one_after_another():
+    files = queue_of(per_host=1, backoff=TWICE._replace(times=9, max_s=1.0))
+    dead_hosts(files, 500)
+    assert 150 < probes_until(files, 10.0) <= 260
+
+
+def test_without_other_work_all_that_are_due_are_tried_at_once():
+    files = queue_of(per_host=1, backoff=TWICE._replace(times=9, max_s=1.0))
+    busy = dead_hosts(files, 100)
+    probes_until(files, 1.5)
+    files.fetched(busy, [fetched()], 1.6)
+    assert len(begin(files, 1.6)) > 50
+
+
 # Over real connections
 
 SOON = {"MEDIACRAWL_BACKOFF_S": "0.02", "MEDIACRAWL_BACKOFF_MAX_S": "0.3", "MEDIACRAWL_PROCESSES": "0"}
