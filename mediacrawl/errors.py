@@ -13,6 +13,7 @@ MediacrawlError
     ├── UnsupportedURL        not an http or https URL
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
+    │   └── HostAvoided       a redirect leads to a host that fails
     ├── ProxyRefused          the proxy wants other credentials, or forbids the request
     ├── ConnectionLost        the connection broke, stalled or ended early
     │   └── NoResponse        … before the head of a response was complete
@@ -186,6 +187,10 @@ class ProxyRefused(TransferError):
 
     The next run asks again: the environment may name another proxy by then.
     """
+
+
+class HostAvoided(ConnectError):
+    """A redirect leads to a host that fails, which is not to be tried now."""
 
 
 class ConnectionLost(TransferError):

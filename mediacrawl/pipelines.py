@@ -576,7 +576,6 @@ class MediaFilesPipeline(FilesPipeline):
             min(max([of_host, *of_slots]), resources.concurrent),
             resources.most_open_parts,
             resources.downloader.policy.backoff,
-            failing=crawl_context.failing,
             place_of=place_of,
             gathers=True,
             kept_hosts=_KEPT_HOSTS,

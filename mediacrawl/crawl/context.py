@@ -48,7 +48,6 @@ from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
-from mediacrawl.fetch.host_failures import FailingHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
@@ -131,7 +130,6 @@ class CrawlContext:
             count as done.
         report: the counts of this run.
         pauses: the hosts that requested a pause, for pages and media alike.
-        failing: the failures of hosts, for pages and media alike.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
         cookies: the cookies of media.
         page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
@@ -149,7 +147,6 @@ class CrawlContext:
         self.stopping = False
         self.report = RunStats()
         self.pauses = HostPauses()
-        self.failing = FailingHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
@@ -247,7 +244,7 @@ class CrawlContext:
         """Return the object that repeats the requests of pages."""
         settings = self._crawler.settings
         most = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or math.inf
-        return PageRetries(self._crawler, self.failing, backoff_of(settings), self.pauses, most)
+        return PageRetries(self._crawler, backoff_of(settings), self.pauses, most)
 
     async def learn_robots(self, url: str) -> None:
         """Fetch the robots.txt of a URL's host, if it is not known yet."""
@@ -493,6 +490,8 @@ class _Handlers:
     async def _page(self, request: Request) -> Response:
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
+        if request.callback is NO_CALLBACK:  # a robots.txt: without one, the site may be crawled
+            return await self._sent_page(request)
         return await self._retries.send(request, partial(self._sent_page, request))
 
     async def _sent_page(self, request: Request) -> Response:

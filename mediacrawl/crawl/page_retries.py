@@ -1,4 +1,7 @@
-"""The patience of pages with a host that fails: the same as that of media, and counted together with it."""
+"""The patience of pages with a host that fails: the same as that of media.
+
+Pages and media count their failures apart: they have other connections, and another way to resolve names.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from twisted.internet.error import ConnectError as TwistedConnectError
 
 from mediacrawl.download.retry import concerns_host, wished_wait_s
 from mediacrawl.errors import ConnectError, HttpStatusError, TransferError, describe_error
+from mediacrawl.fetch.host_failures import FailingHosts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
     from mediacrawl.download.retry import Backoff, HostPauses
-    from mediacrawl.fetch.host_failures import FailingHosts, HostFailures
+    from mediacrawl.fetch.host_failures import HostFailures
 
 _NO_CONNECTION = (CannotResolveHostError, DownloadConnectionRefusedError, TwistedConnectError)
 
@@ -33,16 +37,13 @@ class PageRetries:
     statuses that a spider handles itself. All other failures are left to the middleware.
 
     Args:
-        failing: failures of hosts, shared with the media of the crawl.
         pauses: pauses of hosts, shared with all processes of the crawl.
         most: connections that a host may have.
     """
 
-    def __init__(
-        self, crawler: Crawler, failing: FailingHosts, backoff: Backoff, pauses: HostPauses, most: float
-    ) -> None:
+    def __init__(self, crawler: Crawler, backoff: Backoff, pauses: HostPauses, most: float) -> None:
         self._crawler = crawler
-        self._failing = failing
+        self._failing = FailingHosts()
         self._backoff = backoff
         self._pauses = pauses
         self._most = most

@@ -64,6 +64,7 @@ class TransferRequest(NamedTuple):
         connections: the number of connections that a large file may use at once; None takes the policy's value.
         name: the name for a progress bar.
         wish: the name that the user has given for the file; None if there is none, or if the file has a key.
+        avoided: hosts and ports that fail: a redirect to one of them is not followed now.
         jar: the number of the jar with its cookies, see `Cookies`; None gives the transfer a jar of its own.
     """
 
@@ -83,6 +84,7 @@ class TransferRequest(NamedTuple):
     wish: Wish | None = None
     jar: int | None = MAIN_JAR
     environment_proxy: bool = False
+    avoided: tuple[tuple[str, int], ...] = ()
 
 
 class LockedPart(Protocol):

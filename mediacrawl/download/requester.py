@@ -16,6 +16,7 @@ from mediacrawl.download.resume import Head
 from mediacrawl.download.retry import wished_wait_s
 from mediacrawl.errors import (
     ConnectionLost,
+    HostAvoided,
     HttpStatusError,
     NoResponse,
     RedirectRefused,
@@ -176,6 +177,7 @@ class Requester:
                 raise HttpStatusError(url, answer.status, answer.reason)
             url = self._target(url, target, seen)
             self._check_allowed(url)
+            self._check_avoided(url)
 
     def _check_allowed(self, target: str) -> None:
         if not self._request.ask_before_redirect:
@@ -183,6 +185,11 @@ class Requester:
         why_not = self._may_follow(self._request, target, self._cancel)
         if why_not is not None:
             raise RobotsForbidden(self._request.url, f"redirect to {redact_url(target)}: {why_not}")
+
+    def _check_avoided(self, target: str) -> None:
+        origin = Origin.of(target) if self._request.avoided else None
+        if origin is not None and (origin.host, origin.port) in self._request.avoided:
+            raise HostAvoided(target, f"{origin.host}:{origin.port} fails, and is tried later")
 
     def _target(self, url: str, location: str, seen: set[tuple[str, str]]) -> str:
         # HTTP libraries decode header bytes as Latin-1. Servers send UTF-8; other bytes are sent as they came.

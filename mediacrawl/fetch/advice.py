@@ -24,6 +24,7 @@ _OF_ONE_CRAWL = re.compile(r"FILES_STORE|MEDIACRAWL_LEDGER|MEDIACRAWL_FRONTIER|J
 _SECRET = re.compile(r"([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE)[^=]*=).*", re.IGNORECASE | re.DOTALL)
 _VALUE = re.compile(r"([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
 _URL_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
+_ANY_CREDENTIALS = re.compile(r"://\S+@")
 _NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes, as `surrogateescape` decodes them
 
 
@@ -102,6 +103,8 @@ def _masked(option: str, value: str) -> str:
         return _VALUE.sub(r"\1***", value)
     if option in {"-s", "--set", "-a"}:
         value = _SECRET.sub(r"\1***", value)
+    if option in {"-s", "--set"}:  # a password may contain what ends the authority of a URL
+        value = _ANY_CREDENTIALS.sub("://***@", value)
     value = _URL_CREDENTIALS.sub("://***@", value)
     return _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", value) if "://" in value else value
 

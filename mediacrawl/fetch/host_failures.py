@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mediacrawl.download.retry import Backoff
     from mediacrawl.errors import TransferError
 
+_LIMIT_LEAST_S = 1.0  # between two tries of a host that limits requests, once the retries are used up
 _PROBE_S = 15.0  # a file that is tried after a pause may be large: then the next file is tried
 _UNAVAILABLE = 503
 _STATUSES_OF_UNAVAILABLE = {502, 503, 504}
@@ -101,7 +102,7 @@ class HostFailures:
             most: connections that the host may have.
         """
         self._unavailable = 0
-        if began_s < self._paused_until_s:
+        if began_s < self._paused_until_s and self.error is None:
             return
         if self._in_a_row:
             self._step = (self._step + self._in_a_row) // 2
@@ -150,6 +151,8 @@ class HostFailures:
             self.error, self._given_up_s = error, now_s
             return True
         wait_s = error.retry_after_s or backoff.delay_s(self._in_a_row + self._step * is_limited)
+        if self._in_a_row > backoff.times:  # a limit without a time is waited for, whatever the number of tries
+            wait_s = max(wait_s, _LIMIT_LEAST_S)
         self._paused_until_s = now_s + wait_s
         return True
 

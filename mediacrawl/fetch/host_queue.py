@@ -143,7 +143,8 @@ class HostQueue:
 
     Attributes:
         name: of the queue.
-        failures: of the host; several queues may share it.
+        failures: of the host; several queues may share it. Files that wait because of a redirect to the host have a
+            queue of their own.
     """
 
     def __init__(self, name: str, failures: HostFailures) -> None:

@@ -24,6 +24,7 @@ from mediacrawl.download.retry import Backoff, concerns_host
 from mediacrawl.errors import (
     ConnectionLost,
     DigestMismatch,
+    HostAvoided,
     HttpStatusError,
     Interrupted,
     InvalidResponse,
@@ -37,7 +38,7 @@ from mediacrawl.errors import (
 )
 from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.host_failures import FailingHosts
-from mediacrawl.fetch.host_queue import Batch, HostQueue, kind_of_line
+from mediacrawl.fetch.host_queue import ALONE, Batch, HostQueue, kind_of_line
 from mediacrawl.fetch.names import second_path
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
@@ -120,7 +121,6 @@ class FetchQueue:
         per_host: connections to one host at a time.
         most_open: part files open at a time. A part is open from the start of its batch until its file has its name.
         backoff: how often and after which delays a host is tried again that fails.
-        failing: failures of hosts, if other requests of the run share them.
         place_of: returns the host of a file, and the kind of the line in which the file waits there.
         gathers: files are added one at a time, see `HostSubqueue.wait_s`.
         kept_hosts: number of idle hosts that are remembered, as more of their files may be added.
@@ -134,7 +134,6 @@ class FetchQueue:
         most_open: float = float("inf"),
         backoff: Backoff | None = None,
         *,
-        failing: FailingHosts | None = None,
         place_of: Callable[[FileRequest], tuple[str, str]] | None = None,
         gathers: bool = False,
         kept_hosts: int = 0,
@@ -144,9 +143,10 @@ class FetchQueue:
         self._per_host = per_host
         self._free_files = most_open
         self._backoff = backoff or Backoff()
-        self._failing = failing or FailingHosts()
+        self._failing = FailingHosts()
         self._failing_queues: dict[str, HostQueue] = {}
         self._probes = _ProbeTimes()
+        self._targets: dict[tuple[str, int], HostFailures] = {}  # hosts that fail, and redirects lead to
         self._place_of = place_of or _place_of
         self._gathers = gathers
         self._kept_hosts = kept_hosts
@@ -281,9 +281,12 @@ class FetchQueue:
             return
         failures = self._failing.of(error.url)  # a redirect may have led to another host than that of the batch
         is_new = failures.pause_s(now_s) == 0
-        is_paused = failures.fail(error, batch.began_s, now_s, self._per_host, self._backoff)
+        if isinstance(error, HostAvoided):
+            is_paused, again = True, request
+        else:
+            is_paused = failures.fail(error, batch.began_s, now_s, self._per_host, self._backoff)
+            again = request.tried(error)
         self._failing.keep(failures)
-        again = request.tried(error)
         limited = error.http_status == HTTPStatus.TOO_MANY_REQUESTS
         if failures.error is not None:
             self._give_up(request, failures)
@@ -292,12 +295,36 @@ class FetchQueue:
         elif is_paused and failures is batch.host.failures:
             batch.host.append(now_s, batch.line.kind, again)  # at the end: another file is tried first
             self._failing_queues[batch.host.name] = batch.host
+        elif is_paused:
+            self._wait_for_target(again, failures, now_s)
         else:
-            wait_s = failures.pause_s(now_s) if is_paused else self._backoff.delay_s(again.tries)
-            self._times.add(now_s + wait_s, again)
+            self._times.add(now_s + self._backoff.delay_s(again.tries), again)
         if is_new and (pause_s := failures.pause_s(now_s)) > 0:
             site = "{}:{}".format(*failures.site)
             self._pauses.append(PauseOfHost(failures.site[0], site, error.reason, now_s + pause_s, limited))
+
+    def _wait_for_target(self, request: FileRequest, failures: HostFailures, now_s: float) -> None:
+        """Let a file wait for the host that a redirect leads to. Each goes alone: they may be of several hosts."""
+        name = "redirect to {}:{}".format(*failures.site)
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = HostQueue(name, failures)
+        host.append(now_s, ALONE, request)
+        self._ready[name] = self._failing_queues[name] = host
+        self._targets[failures.site] = failures
+
+    def _avoiding(self, batch: Batch, now_s: float) -> Batch:
+        """Return a batch with the hosts to which its files are not to be redirected now."""
+        for site, failures in list(self._targets.items()):
+            failures.retry_if_due(now_s, self._backoff)
+            if not failures.is_failing:
+                del self._targets[site]
+        avoided = tuple(site for site in self._targets if site != batch.host.failures.site)
+        if not avoided:
+            return batch
+        return batch._replace(
+            requests=[one._replace(transfer=one.transfer._replace(avoided=avoided)) for one in batch.requests]
+        )
 
     def _give_up(self, request: FileRequest, failures: HostFailures) -> None:
         assert failures.error is not None
@@ -456,7 +483,7 @@ class FetchQueue:
                 self._probes.begin(name, is_probe=batch.is_probe)
                 self._ready[name] = host  # at the end: hosts take turns
                 self._free_files -= len(batch.requests)
-                yield batch
+                yield self._avoiding(batch, now_s) if self._targets else batch
                 continue
             if host.is_idle and len(self._hosts) > self._kept_hosts:
                 self._hosts.pop(name, None)
@@ -555,10 +582,10 @@ class FetchQueue:
         key = key or request.key
         del self._pending[key]
         named = self._named.pop(key, None)
-        if key != request.key:
+        if key == request.key:
+            self._conclude(request, result)
+        else:
             self._results.append(result)
-            return
-        self._conclude(request, result)
         for other in named.values() if named is not None else ():
             if other is not None:
                 self._conclude_other(other, result.of_same_file(other))

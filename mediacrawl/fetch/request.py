@@ -13,7 +13,7 @@ from mediacrawl.download.records import TransferRequest, Wish
 from mediacrawl.errors import UnsupportedURL, UsageProblem, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.sources.list_entry import digests_of
+from mediacrawl.sources.list_entry import digests_of, key_problem
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
 from mediacrawl.urls import Origin, as_sent, key_of_url
@@ -115,6 +115,8 @@ class FileRequest(NamedTuple):
                 that is none.
             ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
+        if key and (problem := key_problem(key)):
+            raise UsageProblem(problem)
         url, written = as_sent(url), url
         origin = Origin.of(url)
         if origin is None:

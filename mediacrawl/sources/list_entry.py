@@ -68,6 +68,13 @@ def digest_problem(facts: Mapping[str, Any]) -> str | None:
     return None
 
 
+def key_problem(key: str) -> str | None:
+    """Return why a text cannot be the key of a file; None if it can be."""
+    if "#" in key:  # it divides the key of a file from one of its names
+        return f"a key contains no '#': {key[:80]!r}"
+    return None
+
+
 def digests_of(facts: Mapping[str, Any]) -> tuple[Digest, ...]:
     """Return the digests that the bytes of a file must have, from the named fields of the file."""
     found = (digest_from_hex(name, text) for name in ("sha256", "md5") if (text := facts.get(name)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem
+from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem, key_problem
 from mediacrawl.urls import Origin, as_sent
 
 if TYPE_CHECKING:
@@ -196,13 +196,16 @@ def _row(number: int, facts: dict[str, Any]) -> ListEntry:
     digests = {name: _text(facts, name) for name in ("sha256", "md5")}
     if problem := digest_problem(digests):
         raise ValueError(problem)
+    key = _text(facts, "key")
+    if key is not None and (problem := key_problem(key)):
+        raise ValueError(problem)
     return ListEntry(
         number,
         _url(facts.get("url") or ""),
         filename=_text(facts, "filename"),
         referer=_text(facts, "referer"),
         headers=_headers(facts.get("headers")),
-        key=_text(facts, "key"),
+        key=key,
         **digests,
     )
 

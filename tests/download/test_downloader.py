@@ -1265,7 +1265,7 @@ def test_twenty_redirects_are_not_too_many(rig):
         ("ftp://127.0.0.1/a", "redirect to ftp: is refused"),
         ("data:text/plain,a", "redirect to data: is refused"),
         ("javascript:alert(1)", "redirect to javascript: is refused"),
-        ("http://[::1", "no URL"),
+        ("http://[::1", "not an http or https URL"),
         ("https://", "not an http or https URL"),
         ("http://host:99999/", "not an http or https URL"),
     ],

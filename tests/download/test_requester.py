@@ -460,7 +460,7 @@ def test_a_content_length_is_digits_and_else_none(value, expected):
 def test_what_has_no_origin_is_not_fetchable(url):
     with pytest.raises(UnsupportedURL) as caught:
         origin_of(url)
-    assert caught.value.permanent
+    assert not caught.value.permanent
 
 
 def test_an_origin_is_scheme_host_and_port():

@@ -13,6 +13,7 @@ from mediacrawl.download.retry import Backoff, concerns_host
 from mediacrawl.errors import (
     ConnectError,
     ConnectionLost,
+    HostAvoided,
     HttpStatusError,
     InvalidResponse,
     NoResponse,
@@ -112,6 +113,19 @@ def test_failures_of_another_kind_begin_another_row():
         fail(failures, (REFUSED, LIMITED, unavailable(502))[number % 3], now_s)
         now_s += failures.wait_s(now_s)
     assert failures.error is None
+
+
+def test_a_limit_is_waited_for_without_a_storm_of_requests():
+    """Even if no delay between retries is wanted."""
+    assert len(pauses_of(LIMITED, 10_000, Steady(times=3, base_s=0.0, max_s=60.0))) < 70
+
+
+def test_a_response_after_a_host_was_given_up_shows_that_it_is_there():
+    failures = HostFailures(("h", 80))
+    fail(failures, REFUSED, 10.0, backoff=TWICE._replace(times=0))
+    assert failures.error is not None
+    failures.succeed(9.0, 1, 8)
+    assert (failures.error, failures.is_failing) == (None, False)
 
 
 @pytest.mark.parametrize("error", [REFUSED, LIMITED])
@@ -339,14 +353,34 @@ def test_a_redirect_to_a_host_that_fails_is_no_failure_of_the_first_host():
     assert second.requests[0].url == "http://h/1.jpg"
     files.fetched(second, [fetched()], 0.0)
     now_s = 0.0
-    for _ in range(TWICE.times):
-        now_s = files.next_wake_s
+    for _ in range(20):
         for batch in begin(files, now_s):
-            files.fetched(
-                batch, [elsewhere if one.url.endswith("0.jpg") else fetched() for one in batch.requests], now_s
-            )
+            outcomes = [elsewhere if one.url.endswith("0.jpg") else fetched() for one in batch.requests]
+            files.fetched(batch, outcomes, now_s)
+        now_s = max(now_s, files.next_wake_s or now_s)
     (failed,) = [result for result in results(files) if result.status == FAILED]
     assert (failed.url, failed.error.host) == ("http://h/0.jpg", "cdn:81")
+
+
+def test_of_the_files_that_are_redirected_to_a_host_that_fails_one_is_tried_at_a_time():
+    files = queue_of(per_host=4)
+    wanted(files, *pictures("h", 40))
+    elsewhere, now_s, asked = ConnectError("http://cdn:81/x", "refused"), 0.0, 0
+    for _ in range(200):
+        for batch in begin(files, now_s):
+            outcomes = []
+            for request in batch.requests:
+                avoided = ("cdn", 81) in request.transfer.avoided
+                asked += not avoided
+                outcomes.append(HostAvoided("http://cdn:81/x", "later") if avoided else elsewhere)
+                if len(batch.requests) > 1:
+                    break
+            files.fetched(batch, outcomes, now_s)
+        if files.next_wake_s is None and not files._ready:
+            break
+        now_s = max(now_s, files.next_wake_s or 0.0)
+    assert {result.error.host for result in results(files)} == {"cdn:81"}
+    assert (len(files), asked) == (0, 4 + TWICE.times)
 
 
 def test_a_429_pauses_the_host_for_all_processes():
