@@ -90,7 +90,9 @@ class ProgressExtension:
         pools = [resources.pool for resources in self._context.resources]
         active = [progress for pool in pools for progress in pool.active]
         fetched = sum(pool.fetched_bytes for pool in pools) + sum(p.fetched_bytes for p in active)
-        return Snapshot(time.monotonic(), self._context.report.settled, self._context.report.wanted, fetched, active)
+        now_s, report = time.monotonic(), self._context.report
+        waiting = self._context.paused.progress(now_s)
+        return Snapshot(now_s, report.settled, report.wanted, fetched, [*active, *waiting])
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

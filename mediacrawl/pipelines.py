@@ -588,6 +588,7 @@ class MediaFilesPipeline(FilesPipeline):
             refusal=refusal_of,
             stop_for=crawl_context.stop_for,
             learn_robots=crawl_context.learn_robots,
+            show_pause=crawl_context.paused.add,
         )
         files = AsyncFetch(resources, queue, crawl)
         crawl_context.on_stop(files.stop)

@@ -201,7 +201,7 @@ class _Console:
     def _snapshot(self, now_s: float) -> Snapshot:
         active = self._pool.active
         fetched = self._pool.fetched_bytes + sum(progress.fetched_bytes for progress in active)
-        waiting = self._run.pauses(now_s)
+        waiting = self._run.paused.progress(now_s)
         return Snapshot(now_s, self._report.settled, self._report.wanted, fetched, [*active, *waiting])
 
 

@@ -48,6 +48,7 @@ from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
+from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
@@ -130,6 +131,7 @@ class CrawlContext:
             count as done.
         report: the counts of this run.
         pauses: the hosts that requested a pause, for pages and media alike.
+        paused: the hosts for which pages or media wait now, for the progress display.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
         cookies: the cookies of media.
         page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
@@ -147,6 +149,7 @@ class CrawlContext:
         self.stopping = False
         self.report = RunStats()
         self.pauses = HostPauses()
+        self.paused = PausedHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
@@ -244,7 +247,7 @@ class CrawlContext:
         """Return the object that repeats the requests of pages."""
         settings = self._crawler.settings
         most = config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or math.inf
-        return PageRetries(self._crawler, backoff_of(settings), self.pauses, most)
+        return PageRetries(self._crawler, backoff_of(settings), self.pauses, self.paused, most)
 
     async def learn_robots(self, url: str) -> None:
         """Fetch the robots.txt of a URL's host, if it is not known yet."""

@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectError as TwistedConnectError
 from mediacrawl.download.retry import concerns_host, wished_wait_s
 from mediacrawl.errors import ConnectError, HttpStatusError, TransferError, describe_error
 from mediacrawl.fetch.host_failures import FailingHosts
+from mediacrawl.fetch.paused_hosts import PausedHosts, PauseOfHost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,14 +39,18 @@ class PageRetries:
 
     Args:
         pauses: pauses of hosts, shared with all processes of the crawl.
+        paused: shows the pauses to the user.
         most: connections that a host may have.
     """
 
-    def __init__(self, crawler: Crawler, backoff: Backoff, pauses: HostPauses, most: float) -> None:
+    def __init__(
+        self, crawler: Crawler, backoff: Backoff, pauses: HostPauses, paused: PausedHosts, most: float
+    ) -> None:
         self._crawler = crawler
         self._failing = FailingHosts()
         self._backoff = backoff
         self._pauses = pauses
+        self._paused = paused
         self._most = most
         self._is_enabled = crawler.settings.getbool("RETRY_ENABLED")
         self._statuses = {int(status) for status in crawler.settings.getlist("RETRY_HTTP_CODES")}
@@ -80,6 +85,9 @@ class PageRetries:
                 return _through(response, exception)
             if not self._is_repeated(request, response):
                 return _through(response, exception)
+            host, port = failures.site
+            until_s = loop.time() + failures.pause_s(loop.time())
+            self._paused.add(PauseOfHost(host, f"{host}:{port}", error.reason, until_s, response is not None))
 
     def _refuse_given_up(self, failures: HostFailures, now_s: float) -> None:
         failures.retry_if_due(now_s, self._backoff)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
+    from mediacrawl.fetch.paused_hosts import PauseOfHost
     from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.fetch.resources import FetchResources
@@ -43,6 +44,7 @@ class Crawl(NamedTuple):
         failure: returns why a file has failed in this run; None if it has not.
         refusal: returns why no request can be sent for a file; None if a request can be sent.
         stop_for: stops the crawl, because this machine cannot go on.
+        show_pause: shows a pause of a host to the user.
         learn_robots: fetches the robots.txt that applies to a URL, unless it is known already.
     """
 
@@ -53,6 +55,7 @@ class Crawl(NamedTuple):
     refusal: Callable[[FileRequest], TransferError | None]
     stop_for: Callable[[MachineError], None]
     learn_robots: Callable[[str], Awaitable[None]]
+    show_pause: Callable[[PauseOfHost], None]
 
 
 class AsyncFetch:
@@ -358,6 +361,7 @@ class AsyncFetch:
             self._files.fetched(batch, outcomes, self._loop.time())
             for pause in self._files.take_pauses():
                 self._resources.pause(pause)
+                self._crawl.show_pause(pause)
                 wait_s = pause.until_s - self._loop.time()
                 logger.info("%s: %s; its files wait for %.1f s", pause.site, pause.reason, wait_s)
         except MachineError as error:

@@ -40,6 +40,7 @@ from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.host_failures import FailingHosts
 from mediacrawl.fetch.host_queue import ALONE, Batch, HostQueue, kind_of_line
 from mediacrawl.fetch.names import second_path
+from mediacrawl.fetch.paused_hosts import PauseOfHost
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
 from mediacrawl.ledger.base import Entry
@@ -79,24 +80,6 @@ class Write(NamedTuple):
     change: Change
     fetched: Fetched | None = None
     error: TransferError | None = None
-
-
-class PauseOfHost(NamedTuple):
-    """A pause of a host.
-
-    Attributes:
-        host: without its port.
-        site: host and port, for a message.
-        reason: what went wrong, in a few words.
-        until_s: the end of the pause.
-        concerns_all: no process may send a request to the host. Otherwise only the files of the queue wait.
-    """
-
-    host: str
-    site: str
-    reason: str
-    until_s: float
-    concerns_all: bool
 
 
 class Step(NamedTuple):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mediacrawl.config import Settings
     from mediacrawl.download.cookies import Cookies
     from mediacrawl.download.requester import MayFollow
-    from mediacrawl.fetch.queue import PauseOfHost
+    from mediacrawl.fetch.paused_hosts import PauseOfHost
     from mediacrawl.fetch.request import FileRequest
     from mediacrawl.ledger.base import Entry
     from mediacrawl.store.base import Store

@@ -12,10 +12,10 @@ from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import unlock
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.fetch.batch_size import BATCH_S
+from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
 from mediacrawl.fetch.stats import Recent
 from mediacrawl.ledger.base import Entry
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.download.records import Outcome
     from mediacrawl.fetch.host_queue import Batch
-    from mediacrawl.fetch.queue import FetchQueue, PauseOfHost, Write
+    from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.resources import FetchResources
     from mediacrawl.fetch.stats import RunStats
 
@@ -57,6 +57,9 @@ class ThreadedFetch:
     Args:
         blocks: read by a thread of its own, only a little ahead. The iterable may be endless, or slow.
         report: counts wanted files and results.
+
+    Attributes:
+        paused: the hosts that are paused now.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class ThreadedFetch:
         self._error: BaseException | None = None  # of the iterable of blocks
         self._writing = 0  # changes without an outcome
         self._invalid: list[FileResult] = []
-        self._pauses: dict[str, PauseOfHost] = {}  # the last of each host
+        self.paused = PausedHosts()
         self._events: queue.SimpleQueue[partial[None]] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(blocks,), daemon=True, name="list").start()
 
@@ -114,16 +117,6 @@ class ThreadedFetch:
         """
         self._resources.archive.ledger.hurry()
         self._events.put(partial(self._interrupt))
-
-    def pauses(self, now_s: float) -> list[Progress]:
-        """Return the pauses of hosts that have not ended, in the form of transfers that wait."""
-        self._pauses = {site: pause for site, pause in self._pauses.items() if pause.until_s > now_s}
-        waiting = []
-        for pause in self._pauses.values():
-            progress = Progress(pause.site, note=f"{pause.reason}, again in {pause.until_s - now_s:.0f} s")
-            progress.wait(Progress.SLEEPS)
-            waiting.append(progress)
-        return waiting
 
     def close(self) -> None:
         """Take no more requests. The thread that reads the blocks ends when it receives the next block."""
@@ -222,7 +215,7 @@ class ThreadedFetch:
             self._files.fetched(batch, done.result(), time.monotonic())
             for pause in self._files.take_pauses():
                 self._resources.pause(pause)
-                self._pauses[pause.site] = pause
+                self.paused.add(pause)
         finally:
             self._write()
 

@@ -58,6 +58,7 @@ class Scene:
                 refusal=lambda request: None,
                 stop_for=self.stopped_for.append,
                 learn_robots=None,
+                show_pause=lambda pause: None,
             ),
         )
 

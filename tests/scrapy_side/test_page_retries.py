@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from crawling import run
-from origin import Answer, Origin, dead_port
+from origin import Answer, Origin, dead_port, status
 
 SOON = ("-s", "MEDIACRAWL_BACKOFF_S=0.02", "-s", "MEDIACRAWL_BACKOFF_MAX_S=2", "-s", "ROBOTSTXT_OBEY=False")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(99)
@@ -38,6 +38,16 @@ def test_a_page_waits_until_its_host_no_longer_refuses(tmp_path, refusals):
         assert done.status == 0, str(done)
         assert len(done.store) == 3
         assert sum(request.status == 429 for request in origin.requests) == refusals
+
+
+@pytest.mark.parametrize("refused", ["/1.html", "/1.png"])
+def test_the_progress_says_for_which_host_a_crawl_waits(tmp_path, refused):
+    with Origin() as origin:
+        url = site(origin, 0)
+        origin.fault(refused, status(429, retry_after=1))
+        done = run(tmp_path, "crawl", "site", "-a", f"url={url}", *SOON, "-s", "MEDIACRAWL_PROGRESS_S=0.1")
+        assert (done.status, len(done.store)) == (0, 3), str(done)
+        assert f"127.0.0.1:{origin.port} (HTTP 429" in done.err
 
 
 def test_a_page_with_a_time_is_repeated_as_often_as_media(tmp_path):
