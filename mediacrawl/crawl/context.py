@@ -136,6 +136,7 @@ class CrawlContext:
         cookies: the cookies of media.
         page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
         pages: the connections of pages; None before `install`.
+        stall_s: the time within which a robots.txt has to come: all files of its host wait for it.
         longest_pause_s: the longest pause that is waited for, in seconds. If a host requests a longer pause, its
             pages fail, as its media do.
     """
@@ -151,6 +152,7 @@ class CrawlContext:
         self.pauses = HostPauses()
         self.paused = PausedHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
+        self.stall_s = config.STALL_S.of(crawler.settings)
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
@@ -494,6 +496,8 @@ class _Handlers:
         if self._page_maxsize:
             request.meta.setdefault("download_maxsize", self._page_maxsize)
         if request.callback is NO_CALLBACK:  # a robots.txt: without one, the site may be crawled
+            limit_s = request.meta.get("download_timeout") or math.inf
+            request.meta["download_timeout"] = min(limit_s, self._context.stall_s)
             return await self._sent_page(request)
         return await self._retries.send(request, partial(self._sent_page, request))
 

@@ -75,7 +75,7 @@ def proxy_url(given: str, variable: str) -> str:
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
             return f"{parts.scheme}://{user}{at}{host}:{port}"
     kinds = ", ".join(f"{kind}://" for kind in ("http", "https", *_SOCKS))
-    shown = re.sub(r"^([^/]*//)?.*@", r"\1***@", given, flags=re.DOTALL)  # a password may contain a slash
+    shown = re.sub(r"^([^/]*//)?.*@", r"\1", given, flags=re.DOTALL)  # a password may contain a slash
     written = "; in a user name or a password, / @ # ? : are %2F %40 %23 %3F %3A" if shown != given else ""
     raise UsageProblem(f"{variable}={shown} is not the URL of a proxy: {kinds} and HOST:PORT are{written}")
 

@@ -425,6 +425,10 @@ def test_credentials_of_the_request_itself_take_precedence(command, site, origin
 
 @pytest.mark.parametrize(("name", "value", "words"), [
     ("all_proxy", "socks9://me:s3cret@p.example", "all_proxy=socks9://p.example is not the URL of a proxy"),
+    *(
+        ("all_proxy", f"http://me:{password}@p.example:1", "all_proxy=http://p.example:1 is not the URL of a proxy")
+        for password in ("s3cret/s3cret", "s3cret#s3cret", "s3cret?s3cret")
+    ),
     ("SSL_CERT_FILE", "/no/such", "SSL_CERT_FILE=/no/such: No such file or directory"),
     ("REQUESTS_CA_BUNDLE", __file__, f"REQUESTS_CA_BUNDLE={__file__}: the file has no certificates"),
     ("SSL_CERT_DIR", "/no/such", "SSL_CERT_DIR=/no/such: there is no such folder"),
