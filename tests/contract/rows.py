@@ -31,6 +31,7 @@ from origin import (
     drip_after,
     drop_after,
     limit_per_connection,
+    reset_on_connect,
     stall_after,
     status,
 )
@@ -41,11 +42,12 @@ from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
 from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
-from mediacrawl.download.retry import HostPauses
+from mediacrawl.download.retry import Backoff, HostPauses
 from mediacrawl.download.seams import Seams
 from mediacrawl.download.transfer_policy import Stall
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.fetch import resources
+from mediacrawl.fetch.host_failures import HostFailures
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.request import FileRequest
@@ -525,8 +527,49 @@ def what_a_killed_worker_had_is_fetched_by_others(scene):
 # --- hosts that ask for quiet -----------------------------------------------------------------------
 
 
+def _no_patience(patches):
+    patches.setattr(HostFailures, "_is_spent", lambda *_: True)
+
+
+REFUSALS = {
+    "429": status(429, times=3),
+    "503": status(503, times=3),
+    "no response": reset_on_connect(times=3),
+}
+
+
+@row(_no_patience)
+def a_host_that_refuses_for_a_while_loses_no_file(scene):
+    """Without a time, without a response, or unavailable: one file after the other is tried."""
+    for number, (name, fault) in enumerate(REFUSALS.items()):
+        scene.origin.everywhere(fault)
+        urls = [scene.add(f"/{number}-{n}.jpg", body(10 * number + n)) for n in range(6)]
+        ran = scene.run(*urls, MEDIACRAWL_RETRY_TIMES=6, MEDIACRAWL_BACKOFF_S=0.01, MEDIACRAWL_BACKOFF_MAX_S=0.05)
+        assert (ran.status, ran.new, ran.failed) == (0, 6, 0), (name, ran)
+
+
+def _each_file_tries(patches):
+    patches.setattr(HostFailures, "_is_spent", lambda *_: False)
+    patches.setattr(Backoff, "delay_s", lambda *_: 0.001)
+
+
+@row(_each_file_tries)
+def a_host_that_is_down_fails_all_its_files_once_the_tries_are_spent_and_is_named_once(scene):
+    dead = f"127.0.0.1:{dead_port()}"
+    urls = [f"http://{dead}/{n}.jpg" for n in range(30)]
+    good = scene.add("/a.jpg", body(1))
+    ran = scene.run(*urls, good, MEDIACRAWL_RETRY_TIMES=2, MEDIACRAWL_BACKOFF_S=0.01)
+    assert (ran.status, ran.new, ran.failed) == (1, 1, 30), ran
+    assert f"30 files of {dead}: connection refused" in ran.failures, ran.failures
+    assert {entry.permanent for entry in scene.rows(State.FAILED)} == {False}
+
+
 def _no_quiet(patches):
-    patches.setattr(HostPauses, "pause", lambda *_: None)
+    """Neither those that have begun nor those that are waiting know of a pause."""
+    for name in ("pause", "pause_until"):
+        patches.setattr(HostPauses, name, lambda *_: None)
+    for name in ("pause_s", "wait_s"):
+        patches.setattr(HostFailures, name, lambda *_: 0.0)
 
 
 def asked_during_quiet(origin: Origin) -> list[str]:
@@ -590,7 +633,12 @@ def a_503_that_asks_for_too_much_fails_its_own_file_alone(scene):
     assert (again.status, again.new, again.present) == (0, 1, 9), again
 
 
-@row(_no_quiet)
+def _no_file_stands_for_others(patches):
+    _no_quiet(patches)
+    patches.setattr("mediacrawl.fetch.queue.concerns_host", lambda *_: False)
+
+
+@row(_no_file_stands_for_others)
 def a_429_that_asks_for_too_much_ends_the_run_for_its_host(scene):
     urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
     scene.origin.everywhere(status(429, retry_after=86_400))
