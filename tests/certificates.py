@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DAY = dt.timedelta(days=1)
+_NOT_SIGNED = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False, **dict.fromkeys(_NOT_SIGNED, False)
+)
 
 
 class Authority:
@@ -31,9 +35,9 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = folder / "authority.pem"
         self._number = 0
-        made = self._builder(self._name, self._key.public_key()).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
-        )
+        made = self._builder(self._name, self._key.public_key())
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        made = made.add_extension(_SIGNS, critical=True)
         self.file.write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
 
     def rehashed(self) -> Path:
@@ -62,6 +66,10 @@ class Authority:
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int = 1) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         made = x509.CertificateBuilder(self._name, subject, key, x509.random_serial_number())
+        # Without these, Python 3.13 refuses a certificate (RFC 5280 4.2.1.1 and 4.2.1.2).
+        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        made = made.add_extension(own, critical=False)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         return made.not_valid_before(now - 3 * _DAY).not_valid_after(now + days * _DAY)
 
 
