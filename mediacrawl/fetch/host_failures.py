@@ -176,7 +176,7 @@ class HostFailures:
 
 
 class FailingHosts:
-    """The failures of all hosts. Memory is bounded: hosts that respond are forgotten with their last file."""
+    """The failures of all hosts. Hosts without files are forgotten, but for the last ten thousand that failed."""
 
     def __init__(self) -> None:
         self._known: WeakValueDictionary[tuple[str, int], HostFailures] = WeakValueDictionary()

@@ -215,9 +215,9 @@ class HostQueue:
         )
 
     def _unused(self, connections: float) -> float:
-        """Return how many batches may begin. While the host fails, those that began before do not matter."""
+        """Return how many batches may begin: while the host fails, one, if a connection is free."""
         if self.failures.is_failing:
-            return 1
+            return min(1, connections - self._in_flight)
         return self.failures.connections(connections) - self._in_flight
 
     def end(self, batch: Batch, outcomes: Sequence[Outcome | None]) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from mediacrawl.download.progress import Progress
 
+_MOST = 1000
+
 
 class PauseOfHost(NamedTuple):
     """A pause of a host.
@@ -32,8 +34,11 @@ class PausedHosts:
         self._pauses: dict[str, PauseOfHost] = {}  # the last of each host
 
     def add(self, pause: PauseOfHost) -> None:
-        """Show a pause until it ends."""
+        """Show a pause until it ends. The last `_MOST` are remembered: nobody may look at them."""
+        self._pauses.pop(pause.site, None)
         self._pauses[pause.site] = pause
+        if len(self._pauses) > _MOST:
+            del self._pauses[next(iter(self._pauses))]
 
     def progress(self, now_s: float) -> list[Progress]:
         """Return a transfer that waits for each host."""

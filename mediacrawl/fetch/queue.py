@@ -62,6 +62,7 @@ _RESPONSES = (
     *(WrongContent, TooLarge, DigestMismatch),
 )
 _PROBE_EVERY_S = 0.04  # while other files are fetched, hosts that fail are tried one after another
+_MOST_TARGETS = 100  # hosts to which files are not redirected
 _MOST_PAUSED = 20_000  # files that wait for hosts that fail, and take no room of others: limits memory
 _MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown
 
@@ -295,15 +296,17 @@ class FetchQueue:
         host.append(now_s, ALONE, request)
         self._ready[name] = self._failing_queues[name] = host
         self._targets[failures.site] = failures
+        if len(self._targets) > _MOST_TARGETS:
+            del self._targets[next(iter(self._targets))]
 
     def _avoiding(self, batch: Batch, now_s: float) -> Batch:
-        """Return a batch with the hosts to which its files are not to be redirected now."""
+        """Return a batch with the hosts to which its files are not to be redirected now, and no others."""
         for site, failures in list(self._targets.items()):
             failures.retry_if_due(now_s, self._backoff)
             if not failures.is_failing:
                 del self._targets[site]
         avoided = tuple(site for site in self._targets if site != batch.host.failures.site)
-        if not avoided:
+        if all(one.transfer.avoided == avoided for one in batch.requests):
             return batch
         return batch._replace(
             requests=[one._replace(transfer=one.transfer._replace(avoided=avoided)) for one in batch.requests]
@@ -466,10 +469,12 @@ class FetchQueue:
                 self._probes.begin(name, is_probe=batch.is_probe)
                 self._ready[name] = host  # at the end: hosts take turns
                 self._free_files -= len(batch.requests)
-                yield self._avoiding(batch, now_s) if self._targets else batch
+                yield self._avoiding(batch, now_s)
                 continue
-            if host.is_idle and len(self._hosts) > self._kept_hosts:
-                self._hosts.pop(name, None)
+            if host.is_idle:
+                self._failing_queues.pop(name, None)
+                if len(self._hosts) > self._kept_hosts:
+                    self._hosts.pop(name, None)
             elif (wait_s := host.wait_s(self._per_host, now_s, gathers=self._gathers)) is not None:
                 self._times.add(now_s + wait_s, host)
 

@@ -264,19 +264,17 @@ class HTTP1Exchange:
         self._has_ended = self._will_close = False
         self._comes_quickly = True
         self._together_bytes = 1
-        if not self._is_answered(request, timeout_s, admission, may_repeat=True):
+        if not self._is_answered(_taken(pool, admission), request, timeout_s, admission):
             self._pool = pool
-            self._is_answered(request, timeout_s, admission, may_repeat=False)
+            self._is_answered(_new(pool, admission), request, timeout_s, admission)
 
-    def _is_answered(
-        self, request: bytes, timeout_s: float, admission: Admission | None, *, may_repeat: bool
-    ) -> bool:
-        """Take a connection, send the request and read the head of the response.
+    def _is_answered(self, connection: Any, request: bytes, timeout_s: float, admission: Admission | None) -> bool:
+        """Send the request over a connection and read the head of the response.
 
         Return False if the server has closed an idle connection at the moment at which it was used again: a GET
-        request may be repeated once then (RFC 9110 9.2.2, RFC 9112 9.3.1).
+        request may be repeated then, over a new connection (RFC 9110 9.2.2, RFC 9112 9.3.1).
         """
-        self._connection: Any = _taken(self._pool, admission)
+        self._connection: Any = connection
         is_reused = self._connection.sock is not None
         try:
             self._ask(request, timeout_s, admission)
@@ -286,7 +284,7 @@ class HTTP1Exchange:
         except (RemoteDisconnected, ConnectionResetError):
             self.close()
             self.release()
-            if not (is_reused and may_repeat):
+            if not is_reused:
                 raise
         except BaseException:
             self.close()
@@ -490,6 +488,14 @@ def _taken(pool: Any, admission: Admission | None) -> Any:
             return connection
         if connection.get_permit(admission, lambda: pool.pool is not None and bool(pool.pool.items)):
             return connection
+
+
+def _new(pool: Any, admission: Admission | None) -> Any:
+    """Return a new connection, with a permit."""
+    connection = pool._new_conn()  # noqa: SLF001
+    if admission is not None:
+        connection.get_permit(admission, lambda: False)
+    return connection
 
 
 def _send(sock: Any, request: bytes) -> None:

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from mediacrawl.archive import Failure, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
-from mediacrawl.errors import ConnectionLost, DiskFull, HttpStatusError, Interrupted, PathConflict, RobotsUnknown
+from mediacrawl.errors import (
+    ConnectError,
+    ConnectionLost,
+    DiskFull,
+    HostAvoided,
+    HttpStatusError,
+    Interrupted,
+    NoResponse,
+    PathConflict,
+    RobotsUnknown,
+)
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import (
@@ -567,6 +577,22 @@ def test_a_line_that_fails_does_not_hold_up_the_other_one_of_its_host():
 
 
 OUTCOMES = (fetched(), fetched(saved_bytes=1), unchanged(), ConnectionLost("http://h/", "broken"), PartInUse(), None)
+HOST_FAILS = (
+    lambda url: ConnectError(url, "refused"),
+    lambda url: NoResponse(url, "silent"),
+    lambda url: HttpStatusError(url, 429),
+    lambda url: HttpStatusError(url, 503, "", 2.0),
+    lambda url: HttpStatusError(url, 502),
+    lambda _: ConnectError("http://elsewhere/", "refused"),
+    lambda _: HostAvoided("http://elsewhere/", "later"),
+)
+
+
+def drawn_outcome(chance, request, trouble):
+    """`trouble` is the share of errors that concern a host."""
+    if chance.random() < trouble:
+        return chance.choice(HOST_FAILS)(request.url)
+    return chance.choice(OUTCOMES)
 
 
 @settings(max_examples=300, deadline=None)
@@ -577,11 +603,11 @@ def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_
     per_host, most_open = chance.randint(1, 3), chance.choice([1, 2, 5, math.inf])
     files = queue_of(per_host, most_open)
     wanted, results, under_way, unwritten = set(), [], [], []
-    now_s = 0.0
+    now_s, trouble = 0.0, chance.choice([0.0, 0.3, 0.9])
     for step in range(chance.randint(5, 60)):
         now_s += chance.choice([0.0, 0.1, 1.0, 6.0])
         event = chance.choice(["add", "look up", "begin", "fetched", "write", "written", "wake"])
-        take_a_step(files, event, chance, now_s, (wanted, under_way, unwritten), step)
+        take_a_step(files, event, chance, now_s, (wanted, under_way, unwritten, trouble), step)
         if chance.random() < 0.5:
             see_to_steps(files, chance)
         for name in {batch.host.name for batch in under_way}:
@@ -600,6 +626,7 @@ def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_
         under_way += begin_confirmed(files, chance, now_s, answer=None)
         while under_way:
             batch = under_way.pop()
+            assert not any(batch.host.failures.site in one.transfer.avoided for one in batch.requests)
             files.fetched(batch, [fetched()] * len(batch.requests), now_s)
         see_to_steps(files, chance)
         unwritten += files.take_writes()
@@ -613,7 +640,7 @@ def test_each_file_has_one_result_whatever_happens_and_no_host_more_than_it_may_
 
 
 def take_a_step(files, event, chance, now_s, state, step):
-    wanted, under_way, unwritten = state
+    wanted, under_way, unwritten, trouble = state
     match event:
         case "add":
             urls = [f"http://h{n % 3}/{step}-{n}.{'mp4' if n % 4 else 'jpg'}" for n in range(chance.randint(1, 9))]
@@ -628,7 +655,7 @@ def take_a_step(files, event, chance, now_s, state, step):
             under_way += begin_confirmed(files, chance, now_s, answer=chance.choice([None, row(State.DONE)]))
         case "fetched" if under_way:
             batch = under_way.pop(chance.randint(0, len(under_way) - 1))
-            outcomes = [chance.choice(OUTCOMES) for _ in batch.requests]
+            outcomes = [drawn_outcome(chance, one, trouble) for one in batch.requests]
             begun = (
                 outcomes[: outcomes.index(None)] if None in outcomes[1:] else [one or unchanged() for one in outcomes]
             )

@@ -383,6 +383,27 @@ def test_of_the_files_that_are_redirected_to_a_host_that_fails_one_is_tried_at_a
     assert (len(files), asked) == (0, 4 + TWICE.times)
 
 
+def test_files_that_avoided_a_host_are_fetched_once_it_responds():
+    files, now_s, tries = queue_of(per_host=4), 0.0, 0
+    wanted(files, *pictures("h", 40))
+    elsewhere = ConnectError("http://cdn:81/x", "refused")
+    for _ in range(300):
+        for batch in begin(files, now_s):
+            outcomes = []
+            for request in batch.requests:
+                avoided = ("cdn", 81) in request.transfer.avoided
+                tries += 1
+                outcomes.append(
+                    HostAvoided("http://cdn:81/x", "later") if avoided else elsewhere if now_s < 0.1 else fetched()
+                )
+                if not isinstance(outcomes[-1], Fetched):
+                    break
+            files.fetched(batch, outcomes, now_s)
+        now_s = max(now_s, files.next_wake_s or now_s)
+    assert (len(results(files)), len(files)) == (40, 0)
+    assert tries <= 2 * 40 + 1
+
+
 def test_a_429_pauses_the_host_for_all_processes():
     files = queue_of()
     wanted(files, URL)
