@@ -259,18 +259,25 @@ class Archive:
             if supersedes := _supersedes(change):
                 self.ledger.adopt(change.entry, supersedes)
                 keys.append(change.entry.key)
-            if isinstance(change, Publish | Unchanged) and (path := _wished_path(change.entry)):
-                self.ledger.forget(list(self._dead_links(change.entry, path)))
+        brought = [change.entry for change in changes if isinstance(change, Publish | Unchanged)]
+        if wished := {path: entry for entry in brought if (path := _wished_path(entry))}:
+            self.ledger.forget(list(self._dead_links(wished)))
         return self.ledger.lookup(keys) if keys else {}
 
-    def _dead_links(self, entry: Entry, path: str) -> Iterator[str]:
-        """Yield the keys of rows without any bytes, of links to the same file that have failed before: `get -o`.
+    def _dead_links(self, wished: Mapping[str, Entry]) -> Iterator[str]:
+        """Yield the keys of rows without any bytes, of links to the same files that have failed before: `get -o`.
 
-        Such a link differs from that of the entry in its query only, and the user has given the same path for it.
+        Such a link differs from that of the file in its query only, and the user has given the same path for it. The
+        rows of the ledger are read once for all files.
         """
-        link = link_of(entry.url)
         for row in self.ledger.entries(State.FAILED, State.PENDING):
-            if row.key == entry.key or row.path is not None or _wished_path(row) != path or link_of(row.url) != link:
+            entry = wished.get(_wished_path(row) or "")
+            if (
+                entry is None
+                or row.key == entry.key
+                or row.path is not None
+                or link_of(row.url) != link_of(entry.url)
+            ):
                 continue
             with suppress(PartInUse):
                 if not self.store.parts.exists(row.key):

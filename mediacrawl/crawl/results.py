@@ -140,13 +140,7 @@ class ResultCounter:
         self._stats.inc_value("mediacrawl/saved_bytes", sum(result.saved_bytes for result in results))
 
     def _count_failure(self, result: FileResult) -> None:
-        self._report.count_failure(
-            result.url,
-            result.reason,
-            permanent=result.is_permanent_failure,
-            unusable=result.is_unusable,
-            host=result.host,
-        )
+        self._report.count_failed(result)
         if result.is_known_failure:
             return
         assert result.request is not None

@@ -10,6 +10,8 @@ from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Mediacrawl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mediacrawl.fetch.request import FileResult
+
 _EXAMPLES = 10
 _REASONS = 1000
 
@@ -121,6 +123,16 @@ class RunStats:
         else:
             self.hosts.setdefault((host, reason), f"{url}: {reason}")
             self.files_of_hosts[host, reason] += 1
+
+    def count_failed(self, result: FileResult) -> None:
+        """Count the result of a file that could not be fetched."""
+        self.count_failure(
+            result.url,
+            result.reason,
+            permanent=result.is_permanent_failure,
+            unusable=result.is_unusable,
+            host=result.host,
+        )
 
     def count_passed_over(self) -> None:
         """Count a file that a retry did not want, as its failure is permanent."""

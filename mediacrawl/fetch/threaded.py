@@ -247,13 +247,7 @@ class ThreadedFetch:
 
     def _count(self, result: FileResult) -> None:
         if result.status == FAILED:
-            self._report.count_failure(
-                result.url,
-                result.reason,
-                permanent=result.is_permanent_failure,
-                unusable=result.is_unusable,
-                host=result.host,
-            )
+            self._report.count_failed(result)
         elif result.status == UPTODATE:
             self._report.count_present()
         else:
