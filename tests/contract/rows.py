@@ -42,10 +42,10 @@ from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
 from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
-from mediacrawl.download.retry import Backoff, HostPauses
+from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.seams import Seams
 from mediacrawl.download.transfer_policy import Stall
-from mediacrawl.errors import StoreNotWritable
+from mediacrawl.errors import StoreNotWritable, TransferError
 from mediacrawl.fetch import resources
 from mediacrawl.fetch.host_failures import HostFailures
 from mediacrawl.fetch.queue import FetchQueue
@@ -548,12 +548,11 @@ def a_host_that_refuses_for_a_while_loses_no_file(scene):
         assert (ran.status, ran.new, ran.failed) == (0, 6, 0), (name, ran)
 
 
-def _each_file_tries(patches):
-    patches.setattr(HostFailures, "_is_spent", lambda *_: False)
-    patches.setattr(Backoff, "delay_s", lambda *_: 0.001)
+def _each_file_for_itself(patches):
+    patches.setattr(TransferError, "of_host", lambda error, _host, url: TransferError(url, error.reason))
 
 
-@row(_each_file_tries)
+@row(_each_file_for_itself)
 def a_host_that_is_down_fails_all_its_files_once_the_tries_are_spent_and_is_named_once(scene):
     dead = f"127.0.0.1:{dead_port()}"
     urls = [f"http://{dead}/{n}.jpg" for n in range(30)]
@@ -1071,7 +1070,7 @@ def a_setting_stores_whatever_is_sent(scene):
     assert (ran.status, ran.store) == (0, {sha256(data) for data in bodies}), ran
 
 
-@row(lambda patches: patches.setattr(Cookies, "keep", lambda *_: None))
+@row(lambda patches: patches.setattr(Cookies, "keep", lambda *_: set()))
 def a_cookie_of_a_redirect_is_sent_by_the_files_that_follow_and_is_removed_as_its_host_says(scene):
     def login(request):
         return Answer(302, [("Location", "/first.jpg"), ("Set-Cookie", "sso=1; Path=/"), ("Set-Cookie", "old=1")])
