@@ -79,7 +79,8 @@ def size_of(number: int, media: int, chance: random.Random) -> int:
         return chance.randrange(MIB, 4 * MIB)
     if number % 5 == 2:
         return chance.randrange(100_000, MIB)
-    return chance.randrange(1, 100_000)
+    # Random bytes that are fewer may all be printable: what arrives is then a text, and no image.
+    return chance.randrange(500, 100_000)
 
 
 def links(origin: Origin, count: int, *, chain: bool) -> Site:
