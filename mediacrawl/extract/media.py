@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -63,10 +63,14 @@ _LINK_ATTRIBUTES = ("href", "src", "content", "poster", "data", "data-url", "dat
 
 @dataclass(frozen=True)
 class MediaLink:
-    """An absolute URL, and its kind: "image", "audio" or "video" if the page or the path shows it, else None."""
+    """An absolute URL, and its kind: "image", "audio" or "video" if the page or the path shows it, else None.
+
+    `is_hyperlink` is set for the `href` of an `<a>` or `<area>`: it may lead to a page, whatever its path ends with.
+    """
 
     url: str
     kind: str | None
+    is_hyperlink: bool = field(default=False, compare=False)
 
 
 def find_media(page: Page, kinds: Collection[str] = KINDS) -> list[MediaLink]:
@@ -184,7 +188,8 @@ def _read_track(page: Page, element: Element, _members: list[Element]) -> Iterat
 
 def _read_anchor(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
     link = element.get("href", "")
-    yield from _media_only(page, link, _download_kind(element, link))
+    for found in _media_only(page, link, _download_kind(element, link)):
+        yield replace(found, is_hyperlink=True)
 
 
 def _download_kind(element: Element, link: str) -> str | None:
