@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 _OF_PROXIES = {400, 401, 403, 407}  # statuses with which proxies refuse a request, beside those from 500 on
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3}) ?(.*)")
-_OTHER_AUTHORITIES = "MEDIACRAWL_VERIFY_TLS or SSL_CERT_FILE may name a file with the certificate of its authority"
+# What OpenSSL says of a certificate whose authority it does not know, and of one outside its time.
+_UNKNOWN_AUTHORITY = re.compile(r"issuer|self.signed|first certificate|cannot be verified")
+_OUTSIDE_ITS_TIME = re.compile(r"expired|not yet valid")
 _OPENSSL_PLACE = re.compile(r" \(_ssl\.c:\d+\)$")
 
 
@@ -114,7 +116,13 @@ class Route(NamedTuple):
         """Return the error for a certificate that is not accepted."""
         host = urlsplit(self.url).hostname
         said = f"TLS failed: the certificate of {host} is not accepted: {reason}"
-        return ConnectError(self.url, f"{said}{self.through}; {_OTHER_AUTHORITIES}")
+        if _UNKNOWN_AUTHORITY.search(reason):
+            advice = "-s MEDIACRAWL_VERIFY_TLS=FILE trusts the authorities whose certificates FILE has"
+        else:
+            advice = "-s MEDIACRAWL_VERIFY_TLS=False accepts any certificate, of anybody"
+            if _OUTSIDE_ITS_TIME.search(reason):
+                advice = f"is the clock of this machine right? {advice}"
+        return ConnectError(self.url, f"{said}{self.through}; {advice}")
 
     def proxy_failed(self, reason: str) -> ConnectError:
         """Return the error for a proxy that did not do its work."""

@@ -208,17 +208,17 @@ def test_the_environment_names_authorities(make, urls, authority, monkeypatch, p
         assert read(make(verify=True), urls["https"], proxy and proxy.url()) == b"ok"
 
 
-@pytest.mark.parametrize(("names", "days", "reason"), [
-    (("127.0.0.1",), 1, "issuer"),
-    (("b.test",), 1, "127.0.0.1"),
-    (("127.0.0.1",), -1, "expired"),
+@pytest.mark.parametrize(("names", "days", "reason", "advice"), [
+    (("127.0.0.1",), 1, "issuer", "MEDIACRAWL_VERIFY_TLS=FILE trusts"),
+    (("b.test",), 1, "127.0.0.1", "-s MEDIACRAWL_VERIFY_TLS=False"),
+    (("127.0.0.1",), -1, "expired", "the clock of this machine right.*VERIFY_TLS=False"),
 ])  # fmt: skip
 def test_a_bad_certificate_names_the_host_the_reason_and_what_to_set(
-    make, authority, origin, plain, names, days, reason
+    make, authority, origin, plain, names, days, reason, advice
 ):
     verify = True if reason == "issuer" else str(authority.file)
     with TlsFront(authority.context(*names, days=days), origin.netloc) as front:
-        words = rf"certificate of 127\.0\.0\.1 is not accepted: .*{reason}.*MEDIACRAWL_VERIFY_TLS"
+        words = rf"certificate of 127\.0\.0\.1 is not accepted: .*{reason}.*; .*{advice}"
         with pytest.raises(ConnectError, match=words):
             read(make(verify=verify), f"https://{front.netloc}/a")
     assert origin.requests == []

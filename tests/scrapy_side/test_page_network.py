@@ -298,7 +298,7 @@ def test_a_bad_certificate_names_host_reason_and_what_to_set(fetch, site, origin
     assert (ran.status, origin.requests) == (1, []), ran
     words = "the certificate of 127.0.0.1 is not accepted: unable to get local issuer certificate"
     assert words in ran.err
-    assert "MEDIACRAWL_VERIFY_TLS or SSL_CERT_FILE" in ran.err
+    assert "-s MEDIACRAWL_VERIFY_TLS=FILE trusts" in ran.err
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
