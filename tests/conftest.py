@@ -1,9 +1,28 @@
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from drawing import SEED
 from origin import Origin
 from transports import TRANSPORTS, transport_class
+
+
+_MEMORY = Path("/dev/shm")
+_FREE_BYTES = 4 * 1024**3
+
+
+def pytest_configure(config) -> None:
+    """Put the folders of the fast tests into memory where there is room: on a disk they wait for half of their time.
+
+    A crawl syncs each of its files. The slow tests stay on the disk: some are about what it does.
+    """
+    is_chosen = config.option.basetemp or "PYTEST_DEBUG_TEMPROOT" in os.environ or "TMPDIR" in os.environ
+    is_fast = config.option.markexpr == "not slow"
+    if is_fast and not is_chosen and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _FREE_BYTES:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)  # inherited by the processes that run the tests
 
 
 def pytest_report_header() -> str:
