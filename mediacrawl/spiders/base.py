@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -9,12 +10,15 @@ from scrapy import Request, Spider
 from scrapy.http import TextResponse
 from w3lib.url import canonicalize_url
 
+from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
+from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
 from mediacrawl.extract.xpath import BadXPath, compile_xpath
 from mediacrawl.headers import kind_of_path, kind_of_type
+from mediacrawl.spiders.paginations import Pagination, PaginationLimit, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,20 +84,20 @@ class MediaSpider(Spider):
         """Parse a page of the pagination: its media, its detail pages, the next page."""
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
-        yield from self.parse_detail(response)
-        page = self._page(response)
+        page, shown = self._page(response), Shown()
+        yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
         try:
             if self.follow:
                 for url in links_by_xpath(page, self.follow, "follow"):
-                    yield from self._request(url, self.parse_detail)
+                    yield from shown.noting(self._request(url, self.parse_detail))
             next_url = self._next_url(page)
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
         if next_url:
-            yield from self._request(next_url, self.parse)
+            yield from self._next_page(response, page, shown, next_url)
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
@@ -137,6 +141,23 @@ class MediaSpider(Spider):
         if not self.next:
             return None
         return next(iter(links_by_xpath(page, self.next, "next")), None)
+
+    @cached_property
+    def _limit(self) -> PaginationLimit:
+        return PaginationLimit(PAGES_WITHOUT_NEW_MEDIA.of(self.settings))
+
+    def _next_page(self, response: Response, page: Page, shown: Shown, next_url: str) -> Iterator[Request]:
+        """Yield the request for the next page, unless the last pages have shown nothing new."""
+        url = redact_url(response.url)
+        pagination = self._limit.after(Pagination.of(response.meta, url), page, shown, next_url)
+        for request in self._request(next_url, self.parse):
+            if self._limit.is_reached(pagination):
+                pages = pagination.without_new
+                self.logger.warning("Not followed further: %s: %d pages in a row showed nothing new", url, pages)
+                CrawlContext.of(self.crawler).report.site.count_ended_pagination(url, pages)
+            else:
+                request.meta.update(pagination.meta)
+                yield request
 
     def _request(self, url: str, callback: Any) -> Iterator[Request]:
         """Yield a request for a page, unless the page is a start page or on another host.
