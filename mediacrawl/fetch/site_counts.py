@@ -22,18 +22,22 @@ class SiteCounts:
 
     def __init__(self) -> None:
         self.pages = self.paginations = 0
-        self._has_file = False
+        self._has_file = self._has_page_alone = False
         self._first_page = ""
         self._last_pages: list[str] = []
 
-    def count_pages(self, urls: list[str]) -> None:
-        """Count links to media that lead to pages; the URLs are without credentials."""
-        self.pages += len(urls)
-        self._first_page = self._first_page or next(iter(urls), "")
+    def count_page(self, url: str) -> None:
+        """Count a link to media that leads to a page; the URL is without credentials."""
+        self.pages += 1
+        self._first_page = self._first_page or url
 
     def note_file(self) -> None:
         """Note that a link of this kind leads to a file, or to a page that shows the file that the link names."""
         self._has_file = True
+
+    def note_page_alone(self) -> None:
+        """Note that a link of this kind leads to a page that does not show the file, or that is not read."""
+        self._has_page_alone = True
 
     def count_ended_pagination(self, url: str, pages: int) -> None:
         """Count a pagination that was not followed beyond the page at `url`: the last `pages` showed nothing new."""
@@ -43,8 +47,11 @@ class SiteCounts:
 
     @property
     def is_login_wall(self) -> bool:
-        """Whether all these links lead to pages, and none of the pages shows the file that its link names."""
-        return bool(self.pages) and not self._has_file
+        """Whether all these links lead to pages, and none of the pages shows the file that its link names.
+
+        A run that goes on with a job may find that all pages were read before: nothing is known of them then.
+        """
+        return bool(self.pages) and self._has_page_alone and not self._has_file
 
     def lines(self, resume: str) -> Iterator[str]:
         """Yield the lines of the summary; `resume` is the command that runs the crawl again."""

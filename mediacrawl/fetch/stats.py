@@ -31,6 +31,10 @@ class Recent:
         self._size = size
         self._keys: OrderedDict[int, None] = OrderedDict()
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether the key is among the recent keys."""
+        return hash(key) in self._keys
+
     def add(self, key: str) -> bool:
         """Add a key. Return False if the key was among the recent keys."""
         mark = hash(key)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from itemadapter import ItemAdapter
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
 from w3lib.url import canonicalize_url
 
 from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.crawl.items import HYPERLINKS
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.links import Page
-from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
+from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
 from mediacrawl.extract.xpath import BadXPath, compile_xpath
+from mediacrawl.fetch.stats import Recent
 from mediacrawl.headers import kind_of_path, kind_of_type
 from mediacrawl.spiders.paginations import Pagination, PaginationLimit, Shown
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 
+_LINKED = "media_linked"  # the key in Request.meta; the URL of the hyperlink that led to the page
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -65,6 +71,7 @@ class MediaSpider(Spider):
         self._login = _login(self.start_urls)
         self.start_urls = [redact_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
+        self._linked_pages = Recent()
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     @classmethod
@@ -104,7 +111,7 @@ class MediaSpider(Spider):
         page = self._page(response)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
-                yield self.item(response, [response.url])
+                yield self._marked_item(response, [MediaLink(response.url, None)])
             return
         try:
             if self.media:
@@ -114,8 +121,22 @@ class MediaSpider(Spider):
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
+        self._note_file_shown(response, links)
         if links:
-            yield self.item(response, [link.url for link in links])
+            yield self._marked_item(response, links)
+
+    def linked_page(self, url: str, item: Any) -> Request | None:
+        """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
+
+        The page is read like a detail page. From there no further page of this kind is requested: each page about a
+        file of a wiki links to more of them.
+        """
+        if str(ItemAdapter(item).get("page")) in self._linked_pages:
+            return None
+        if _host(url) not in self._hosts:
+            CrawlContext.of(self.crawler).report.site.note_page_alone()
+        request = next(self._request(url, self.parse_detail), None)
+        return None if request is None else request.replace(meta={_LINKED: url})
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
@@ -126,6 +147,33 @@ class MediaSpider(Spider):
         item = {"page": redact_url(response.url), "file_urls": urls}
         encoding = response._declared_encoding() if isinstance(response, TextResponse) else None  # noqa: SLF001
         return item if encoding in {None, "utf-8"} else item | {"page_encoding": encoding}
+
+    def _marked_item(self, response: Response, links: list[MediaLink]) -> Any:
+        """Return the item, with the hyperlinks that may lead to pages.
+
+        On a page that shows no media itself, a hyperlink with the name of a media file has to lead to a file.
+        """
+        item = self.item(response, [link.url for link in links])
+        hyperlinks = [link.url for link in links if link.is_hyperlink]
+        if ItemAdapter.is_item(item):
+            with suppress(KeyError):  # a class of a project, without the field
+                ItemAdapter(item)[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) else []
+        return item
+
+    def _note_file_shown(self, response: Response, links: list[MediaLink]) -> None:
+        """Note whether a page that has the URL of a media file shows this file."""
+        linked = response.meta.get(_LINKED)
+        if linked is None and kind_of_path(urlsplit(response.url).path) is None:
+            return
+        own = {linked, response.url}
+        names = {_name(url) for url in own if url is not None}
+        counts = CrawlContext.of(self.crawler).report.site
+        if any(_name(link.url) in names and link.url not in own for link in links):
+            counts.note_file()
+        elif linked is not None:
+            counts.note_page_alone()
+        if linked is not None:
+            self._linked_pages.add(redact_url(response.url))
 
     def _page(self, response: Response) -> Page | None:
         """Return the parsed page; None if the response is no page, or is from another host after a redirect."""
@@ -218,6 +266,11 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
     userinfo, at, host = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     return (unquote(user), unquote(password), host) if at else None
+
+
+def _name(url: str) -> str:
+    """Return the name of the file that a URL names, as `a.jpg` for `/wiki/File:A.jpg` and `/images/a/a5/A.jpg`."""
+    return re.split("[/:]", unquote(urlsplit(url).path))[-1].casefold()
 
 
 def _content_type(response: Response) -> str:
