@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itemadapter import ItemAdapter
 from scrapy import Request
 
+from mediacrawl.crawl.items import HYPERLINKS
 from mediacrawl.extract.page_digest import digest_of, page_digest
 from mediacrawl.fetch.stats import Recent
 
@@ -69,7 +70,8 @@ class Shown:
             if isinstance(one, Request):
                 self.urls.append(one.url)
             elif ItemAdapter.is_item(one):
-                lists = [value for value in ItemAdapter(one).values() if isinstance(value, list)]
+                fields = ItemAdapter(one).items()
+                lists = [value for name, value in fields if isinstance(value, list) and name != HYPERLINKS]
                 self.urls += [url for urls in lists for url in urls if isinstance(url, str)]
                 self.is_known = self.is_known and bool(lists)
             yield one
