@@ -53,6 +53,7 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, PAGE, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
+from mediacrawl.sources.list_entry import key_problem
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin, key_of_url
@@ -314,9 +315,12 @@ class MediaFilesPipeline(FilesPipeline):
         if Origin.of(request.url) is None:
             return request.url
         try:
-            return writable(str(self.media_key(request) or key_of_url(request.url)))
+            key = writable(str(self.media_key(request) or key_of_url(request.url)))
         except Exception as error:  # of a project: the error of one file must not be that of the complete item
             return error
+        # The key of a row, which a retry gives, may contain the name of the file.
+        problem = None if request.meta.get("media_owner") else key_problem(key)
+        return TransferError(request.url, problem) if problem else key
 
     # Processing of a file with methods that a project overrides
 

@@ -181,6 +181,7 @@ class AsyncFetch:
         if (future := self._futures.get(request.identity)) is not None:
             await asyncio.wait([future])
             return await self.link(request, entry, path)
+        self._crawl.want(1)  # a second name counts as a file of its own
         self._files.link(request, entry, path)
         result = await self._next_step(request.identity)
         assert isinstance(result, FileResult)
