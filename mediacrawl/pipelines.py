@@ -200,7 +200,8 @@ class MediaFilesPipeline(FilesPipeline):
             else:
                 results.append((True, outcome))
         self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
-        hide_credentials(ItemAdapter(item), self.files_urls_field)
+        for field in (self.files_urls_field, HYPERLINKS):
+            hide_credentials(ItemAdapter(item), field)
         return self.item_completed(results, item, self.spiderinfo)
 
     def _request_pages(self, pages: Sequence[MediaPage], item: Any) -> None:

@@ -154,10 +154,13 @@ class MediaSpider(Spider):
         On a page that shows no media itself, a hyperlink with the name of a media file has to lead to a file.
         """
         item = self.item(response, [link.url for link in links])
-        hyperlinks = [link.url for link in links if link.is_hyperlink]
-        if ItemAdapter.is_item(item):
-            with suppress(KeyError):  # a class of a project, without the field
-                ItemAdapter(item)[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) else []
+        if not ItemAdapter.is_item(item):
+            return item
+        adapter, hyperlinks = ItemAdapter(item), [link.url for link in links if link.is_hyperlink]
+        # `linked_page` knows the items of linked pages by this field, which a project may have left out.
+        is_told_apart = response.meta.get(_LINKED) is None or adapter.get("page") == redact_url(response.url)
+        with suppress(KeyError):  # a class of a project, without the field
+            adapter[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) and is_told_apart else []
         return item
 
     def _note_file_shown(self, response: Response, links: list[MediaLink]) -> None:

@@ -170,3 +170,32 @@ def test_a_kill_loses_no_page_that_a_hyperlink_leads_to(origin, tmp_path, asked_
     done = run(tmp_path, *words, settings=settings)
     assert done.status == 0, done
     assert set(done.store.values()) == digests
+
+
+def test_a_page_about_a_file_leads_to_no_others_where_a_project_has_items_of_its_own(crawls, origin, tmp_path):
+    class Own(SiteSpider):
+        name = "own"
+
+        def item(self, response, urls):
+            return {"file_urls": urls}
+
+    origin.page("/", '<img src="/thumb.jpg"><a href="/wiki/File:1.jpg">1</a>')
+    for path in ("/thumb.jpg", "/images/1.jpg", "/images/2.jpg"):
+        picture(origin, path)
+    for number in (1, 2):
+        html = f'<img src="/images/{number}.jpg"><a href="/wiki/File:{number + 1}.jpg">next</a>'
+        origin.page(f"/wiki/File:{number}.jpg", html)
+    crawled = crawls.crawl(tmp_path, Own, url=origin.url("/"), next="")
+    assert [error["url"] for error in crawled.errors] == [origin.url("/wiki/File:2.jpg")]
+    assert asked(origin, "/wiki/File:2.jpg") == 1
+
+
+def test_credentials_of_a_hyperlink_are_in_no_item(crawls, origin, tmp_path):
+    secret = origin.url("/wiki/File:A.jpg").replace("://", "://me:s3cret@")
+    origin.page("/", f'<img src="/thumb.jpg"><a href="{secret}">a</a>')
+    origin.page("/wiki/File:A.jpg", '<img src="/images/A.jpg">')
+    digests = {picture(origin, path) for path in ("/thumb.jpg", "/images/A.jpg")}
+    crawled = crawls.crawl(tmp_path, SiteSpider, url=origin.url("/"))
+    assert (crawled.status, set(crawled.store.values())) == (0, digests)
+    assert crawled.items[0]["file_pages"] == [origin.url("/wiki/File:A.jpg")]
+    assert "s3cret" not in str(crawled.items)
