@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 
-_LINKED = "media_linked"  # the key in Request.meta; the URL of the hyperlink that led to the page
+_HOST = "media_host"  # keys in Request.meta: the host of a page
+_LINKED = "media_linked"  # the URL of the hyperlink that led to a page
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -121,7 +122,7 @@ class MediaSpider(Spider):
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
-        self._note_file_shown(response, links)
+        self._note_file_shown(response, page)
         if links:
             yield self._marked_item(response, links)
 
@@ -136,7 +137,9 @@ class MediaSpider(Spider):
         if _host(url) not in self._hosts:
             CrawlContext.of(self.crawler).report.site.note_page_alone()
         request = next(self._request(url, self.parse_detail), None)
-        return None if request is None else request.replace(meta={_LINKED: url})
+        if request is not None:
+            request.meta[_LINKED] = url
+        return request
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
@@ -163,15 +166,15 @@ class MediaSpider(Spider):
             adapter[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) and is_told_apart else []
         return item
 
-    def _note_file_shown(self, response: Response, links: list[MediaLink]) -> None:
-        """Note whether a page that has the URL of a media file shows this file."""
+    def _note_file_shown(self, response: Response, page: Page) -> None:
+        """Note whether a page that has the URL of a media file contains this file, wanted or not."""
         linked = response.meta.get(_LINKED)
         if linked is None and kind_of_path(urlsplit(response.url).path) is None:
             return
         own = {linked, response.url}
         names = {_name(url) for url in own if url is not None}
         counts = CrawlContext.of(self.crawler).report.site
-        if any(_name(link.url) in names and link.url not in own for link in links):
+        if any(_name(link.url) in names and link.url not in own for link in find_media(page)):
             counts.note_file()
         elif linked is not None:
             counts.note_page_alone()
@@ -180,6 +183,8 @@ class MediaSpider(Spider):
 
     def _page(self, response: Response) -> Page | None:
         """Return the parsed page; None if the response is no page, or is from another host after a redirect."""
+        if host := response.meta.get(_HOST):  # a job goes on: its start page may have been redirected to this host
+            self._hosts.add(host)
         if not isinstance(response, TextResponse) or _host(response.url) not in self._hosts:
             return None
         if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
@@ -217,8 +222,9 @@ class MediaSpider(Spider):
         """
         if canonicalize_url(url) in self._starts:
             return
-        if _host(url) in self._hosts:
-            yield Request(redact_url(url), callback=callback)
+        host = _host(url)
+        if host in self._hosts:
+            yield Request(redact_url(url), callback=callback, meta={_HOST: host})
         else:
             self.logger.info("Not followed, it is on another host: %s", redact_url(url))
 
