@@ -22,6 +22,7 @@ PREFIX = "MEDIACRAWL_"
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
 _SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
 _RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
+_CRAWLS = "Pages of a site"
 
 T = TypeVar("T")
 
@@ -300,6 +301,15 @@ RETRY_AFTER_MAX_S = Option(
     "request meanwhile. A host that asks for more is not waited for: after a 503 that one file fails, after a 429 "
     "all files of the host; the next run asks it again",
     "seconds",
+)
+PAGES_WITHOUT_NEW_MEDIA = Option(
+    "MEDIACRAWL_PAGES_WITHOUT_NEW_MEDIA",
+    20,
+    integer,
+    _CRAWLS,
+    "pages of a pagination in a row without a medium or a detail page that is new in this run, after which the next "
+    "page is not asked for; 5 pages where nothing but the address changes; 0: no limit",
+    "pages, whole",
 )
 RETRY_PERMANENT_DAYS = Option(
     "MEDIACRAWL_RETRY_PERMANENT_DAYS",

@@ -246,7 +246,15 @@ class WrongContent(TransferError):
     """A document where media was expected, mostly an error or login page with status 200, or an unknown coding.
 
     The next run asks again: a login page no longer comes once the user has logged in.
+
+    Attributes:
+        is_page: an HTML page came from the wanted URL itself, not from the target of a redirect, and no file is known
+            to have come from it before.
     """
+
+    def __init__(self, url: str, reason: str, *, is_page: bool = False) -> None:
+        super().__init__(url, reason)
+        self.is_page = is_page
 
 
 class DigestMismatch(TransferError):

@@ -69,16 +69,18 @@ class ProgressExtension:
         self._task = asyncio.ensure_future(self._draw())
 
     def spider_closed(self, reason: str) -> None:
-        """Clear the bars and write the summary; a second call does nothing."""
+        """Clear the bars, and write the summary, also to a log that goes elsewhere; a second call does nothing."""
         if self._has_ended:
             return
         self._has_ended = True
         if self._task is not None:
             self._task.cancel()
         self._display.close(self._snapshot())
+        is_logged_there = any(getattr(one, "stream", None) is self._stream for one in logging.getLogger().handlers)
         for line in self._context.report.lines(*advice_for_crawl(self._crawler.settings)):
             self._stream.write(f"{line}\n")
-            logger.info(line)
+            if not is_logged_there:
+                logger.info(line)
         self._stream.flush()
 
     async def _draw(self) -> None:

@@ -23,6 +23,7 @@ from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.crawl.context import CrawlContext, MediaResponse, RequestDropped, fields_of, headers_of
 from mediacrawl.crawl.items import (
+    HYPERLINKS,
     file_request_of,
     hide_credentials,
     note_options,
@@ -34,7 +35,7 @@ from mediacrawl.crawl.items import (
     without_credentials,
 )
 from mediacrawl.crawl.polite_dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
-from mediacrawl.crawl.results import MediaError, ResultCounter, info_of
+from mediacrawl.crawl.results import MediaError, MediaPage, ResultCounter, info_of
 from mediacrawl.errors import (
     Interrupted,
     MachineError,
@@ -50,8 +51,9 @@ from mediacrawl.fetch.filenames import preferred_path
 from mediacrawl.fetch.names import is_wished
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
-from mediacrawl.fetch.request import INTERRUPTED, FileRequest, FileResult
+from mediacrawl.fetch.request import INTERRUPTED, PAGE, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
+from mediacrawl.sources.list_entry import key_problem
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin, key_of_url
@@ -197,8 +199,25 @@ class MediaFilesPipeline(FilesPipeline):
                 results.append((False, TwistedFailure(outcome)))
             else:
                 results.append((True, outcome))
-        hide_credentials(ItemAdapter(item), self.files_urls_field)
+        self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
+        for field in (self.files_urls_field, HYPERLINKS):
+            hide_credentials(ItemAdapter(item), field)
         return self.item_completed(results, item, self.spiderinfo)
+
+    def _request_pages(self, pages: Sequence[MediaPage], item: Any) -> None:
+        """Request the pages that hyperlinks lead to, as the spider's `linked_page(url, item)` wants.
+
+        This is done before the item is through: a page of a job counts as done only after its items, so that a kill
+        loses no request.
+        """
+        for page in pages:
+            linked_page: Any = getattr(self.crawler.spider, "linked_page", None)
+            if linked_page is None:
+                self._context.report.site.note_page_alone()
+            elif (request := linked_page(page.url, item)) is not None:
+                self._add_page(request, str(ItemAdapter(item).get("page") or ""))
+                assert self.crawler.engine is not None
+                self.crawler.engine.crawl(request)
 
     async def _outcomes(self, item: Any) -> list[FileInfo | BaseException]:
         """Return the result or the error of each file, in the order of the item."""
@@ -209,9 +228,19 @@ class MediaFilesPipeline(FilesPipeline):
         files = self.files.fetch(requests)
         if files:
             await asyncio.wait(files)
+        results = [self._own_result(request, file.result()) for request, file in zip(requests, files, strict=True)]
         return [
-            _info_or_error(request.transfer.url, file.result()) for request, file in zip(requests, files, strict=True)
+            _info_or_error(request.transfer.url, result) for request, result in zip(requests, results, strict=True)
         ]
+
+    def _own_result(self, request: FileRequest, result: FileResult) -> FileResult:
+        """Return the result of a request that may share it with others: a page is a failure where media is shown."""
+        if result.status != PAGE or request.may_be_page:
+            return result
+        failed = FileResult.of_failure(request, result.reason)
+        self._context.report.count_wanted(1)
+        self._context.report.count_failure(failed.url, failed.reason)
+        return failed
 
     def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
         """Return the requests for an item that gives only URLs and facts of the page; None for other items.
@@ -222,6 +251,7 @@ class MediaFilesPipeline(FilesPipeline):
         if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
         requests: list[FileRequest] = []
+        hyperlinks = _hyperlinks(adapter)
         referers: dict[Origin | None, tuple[tuple[str, str], ...]] = {}
         for raw in self._urls(adapter):
             if (url := plain_url(raw)) is None:
@@ -229,7 +259,11 @@ class MediaFilesPipeline(FilesPipeline):
             origin = Origin.of(url)
             if origin not in referers:
                 referers[origin] = self._referer(url, page) if page else ()
-            requests.append(self.plain_request(url, referers[origin], page or None, page_encoding or None))
+            requests.append(
+                self.plain_request(
+                    url, referers[origin], page or None, page_encoding or None, may_be_page=raw in hyperlinks
+                )
+            )
         return requests
 
     @contextmanager
@@ -252,6 +286,8 @@ class MediaFilesPipeline(FilesPipeline):
         headers: tuple[tuple[str, str], ...] = (),
         page: str | None = None,
         page_encoding: str | None = None,
+        *,
+        may_be_page: bool = False,
     ) -> FileRequest:
         """Return the request for a URL without any other options than headers and page."""
         return plain_request(
@@ -262,6 +298,7 @@ class MediaFilesPipeline(FilesPipeline):
             carrier=self._plain_carrier,
             allow_redirects=self.allow_redirects,
             batchable=self._dispatcher.may_batch,
+            may_be_page=may_be_page,
         )
 
     def file_request(self, request: Request) -> FileRequest:
@@ -279,9 +316,12 @@ class MediaFilesPipeline(FilesPipeline):
         if Origin.of(request.url) is None:
             return request.url
         try:
-            return writable(str(self.media_key(request) or key_of_url(request.url)))
+            key = writable(str(self.media_key(request) or key_of_url(request.url)))
         except Exception as error:  # of a project: the error of one file must not be that of the complete item
             return error
+        # The key of a row, which a retry gives, may contain the name of the file.
+        problem = None if request.meta.get("media_owner") else key_problem(key)
+        return TransferError(request.url, problem) if problem else key
 
     # Processing of a file with methods that a project overrides
 
@@ -467,9 +507,12 @@ class MediaFilesPipeline(FilesPipeline):
         requests = [request_for(url) for url in self._urls(adapter)]
         single = len(requests) == 1
         offsite = getattr(self.crawler.spider, "media_offsite", False)
-        for request in requests:
+        hyperlinks = _hyperlinks(adapter)
+        for url, request in zip(self._urls(adapter), requests, strict=True):
             if offsite:
                 request.meta["allow_offsite"] = True
+            if url in hyperlinks:
+                request.meta["media_may_be_page"] = True
             note_options(request, adapter, single=single)
             if single and isinstance(headers := adapter.get("headers"), dict):
                 request.headers.update(headers)
@@ -484,6 +527,9 @@ class MediaFilesPipeline(FilesPipeline):
         if (reason := self.result_counter.failure(file.key)) is not None:
             self._counted(request, file.key).note_known_result()
             raise MediaError(file.url, reason)
+        if file.may_be_page and (reason := self.result_counter.page(file.key)) is not None:
+            self._counted(request, file.key).note_known_result()
+            raise MediaPage(file.url, reason)
         if (refusal := refusal_of(file)) is not None:
             raise refusal
         named = partial(self.file_path, request, info=info, item=item)
@@ -529,8 +575,11 @@ class MediaFilesPipeline(FilesPipeline):
             counted.note_known_result()
         else:
             counted.note_result()
-            self.result_counter.note_failure(file.key, error.reason)
             self._noting.add(self.files.fail(file, error))
+            if file.is_page(error):
+                self.result_counter.note_page(file.key, error.reason)
+                raise MediaPage(file.url, error.reason)
+            self.result_counter.note_failure(file.key, error.reason)
         raise MediaError(file.url, error.reason)
 
     def file_path(
@@ -551,12 +600,15 @@ class MediaFilesPipeline(FilesPipeline):
         return preferred_path(self._owner(request), request.url, fields_of(response), filename, page_encoding)
 
     def item_completed(self, results: list[FileInfoOrError], item: Any, info: MediaPipeline.SpiderInfo) -> Any:
-        """Put `files` and `file_errors` into the item, if it has these fields."""
+        """Put `files` and `file_errors` into the item, if it has these fields; `file_pages` where it has links."""
         adapter = ItemAdapter(item)
+        errors: list[Any] = [value for ok, value in results if not ok]
         with suppress(KeyError):
             adapter[self.files_result_field] = [value for ok, value in results if ok]
         with suppress(KeyError):
-            adapter[self.files_errors_field] = [_error_info(value) for ok, value in results if not ok]
+            adapter[self.files_errors_field] = [_error_info(error) for error in errors if not _is_page(error)]
+        if HYPERLINKS in adapter:
+            adapter[HYPERLINKS] = [error.value.url for error in errors if _is_page(error)]
         return item
 
     # Details
@@ -589,6 +641,7 @@ class MediaFilesPipeline(FilesPipeline):
             stop_for=crawl_context.stop_for,
             learn_robots=crawl_context.learn_robots,
             show_pause=crawl_context.paused.add,
+            page=self.result_counter.page,
         )
         files = AsyncFetch(resources, queue, crawl)
         crawl_context.on_stop(files.stop)
@@ -702,6 +755,16 @@ def _refuse_empty_slots(settings: BaseSettings) -> None:
     # The limit for an address takes precedence over the limit for a host.
     if not (config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or settings.getint("CONCURRENT_REQUESTS_PER_IP")):
         raise UsageProblem("CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing: choose 1 or more")
+
+
+def _hyperlinks(adapter: ItemAdapter) -> set[str]:
+    """Return the URLs of an item that may lead to pages."""
+    urls = adapter.get(HYPERLINKS)
+    return {url for url in urls if isinstance(url, str)} if isinstance(urls, list) else set()
+
+
+def _is_page(failure: Any) -> bool:
+    return isinstance(failure.value, MediaPage)
 
 
 def _error_info(failure: Any) -> dict[str, str]:

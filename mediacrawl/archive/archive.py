@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from mediacrawl.archive.changes import Change, Failure, Link, Publish, RecordWanted, Unchanged
+from mediacrawl.archive.changes import Change, Failure, Link, NoFile, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.download.adoption import link_of
 from mediacrawl.download.records import PresentFile
@@ -217,6 +217,7 @@ class Archive:
             adopted = self._adopt(changes)
             self.ledger.record_wanted((c.entry for c in changes if isinstance(c, RecordWanted)), now)
             self.ledger.record_failure((c.entry for c in changes if isinstance(c, Failure)), now)
+            self._forget_unfetched([c.entry.key for c in changes if isinstance(c, NoFile)])
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
             named = [n for n, change in enumerate(changes) if isinstance(change, Publish | Link) and n not in present]
             claims = dict(zip(named, self._claims([cast("Publish | Link", changes[n]) for n in named]), strict=True))
@@ -263,6 +264,11 @@ class Archive:
         if wished := {path: entry for entry in brought if (path := _wished_path(entry))}:
             self.ledger.forget(list(self._dead_links(wished)))
         return self.ledger.lookup(keys) if keys else {}
+
+    def _forget_unfetched(self, keys: Sequence[str]) -> None:
+        """Delete the rows of these keys that have had no file."""
+        if keys:
+            self.ledger.forget([row.key for row in self.ledger.lookup(keys).values() if row.path is None])
 
     def _dead_links(self, wished: Mapping[str, Entry]) -> Iterator[str]:
         """Yield the keys of rows without any bytes, of links to the same files that have failed before: `get -o`.

@@ -41,6 +41,12 @@ class Failure(NamedTuple):
     supersedes: tuple[str, ...] = ()
 
 
+class NoFile(NamedTuple):
+    """Record that a URL leads to a page and not to a file: the row is deleted, unless there has been a file."""
+
+    entry: Entry
+
+
 class Unchanged(NamedTuple):
     """Record that the origin still has the version that is in the store, perhaps in the row of another key."""
 
@@ -48,4 +54,4 @@ class Unchanged(NamedTuple):
     supersedes: tuple[str, ...] = ()
 
 
-Change = RecordWanted | Publish | Link | Failure | Unchanged
+Change = RecordWanted | Publish | Link | Failure | NoFile | Unchanged

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from mediacrawl.headers import Digest
 
+HYPERLINKS = "file_pages"
+"""A field of items: URLs of hyperlinks, which may lead to pages. The pipeline leaves those in it that do."""
+
 # The options of an item with a single URL, and the keys of `Request.meta` that carry them.
 _OPTIONS = {
     name: f"media_{name.removeprefix('media_')}"
@@ -122,6 +125,7 @@ def file_request_of(request: Request, key: str | Exception, *, allow_redirects: 
         options=list_entry.kept_of(_facts(request)),
         owner=request.meta.get("media_owner"),
         ignores_known_failure=bool(request.meta.get("media_again")),
+        may_be_page=bool(request.meta.get("media_may_be_page")),
         batchable=batchable,
         carrier=Carrier(request, bool(request.meta.get("allow_offsite")), problem),
     )
@@ -136,6 +140,7 @@ def plain_request(
     carrier: Carrier,
     allow_redirects: bool,
     batchable: bool,
+    may_be_page: bool,
 ) -> FileRequest:
     """Return the request for a URL with no other options than its own headers and the facts of its page."""
     transfer = TransferRequest(
@@ -151,6 +156,7 @@ def plain_request(
         page=page,
         page_encoding=page_encoding,
         options=list_entry.kept_of({"page_encoding": page_encoding}) if page_encoding else None,
+        may_be_page=may_be_page,
         batchable=batchable,
         carrier=carrier,
     )

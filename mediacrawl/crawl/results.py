@@ -11,7 +11,7 @@ from scrapy.pipelines.media import FileException, FileInfo
 
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import Interrupted, MediacrawlError, RobotsForbidden, failure_of, redact_url
-from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, RESUMED, UPTODATE
+from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, PAGE, RESUMED, UPTODATE
 from mediacrawl.fetch.stats import Recent
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class MediaError(FileException):
         super().__init__(f"{url}: {reason}")
         self.url = url
         self.reason = reason
+
+
+class MediaPage(MediaError):
+    """The "error" of a hyperlink that leads to a page, and not to a file."""
 
 
 class CountedFile:
@@ -90,6 +94,7 @@ class ResultCounter:
         self._recent = Recent()
         self._given_up = Recent()  # hosts
         self._failed: OrderedDict[str, str] = OrderedDict()  # recent failures of this run: key and reason
+        self._pages: OrderedDict[str, str] = OrderedDict()  # the same for hyperlinks that lead to pages
         # Scrapy makes a log record of each message before it checks whether a handler will emit the record.
         self._says_files = any(handler.level <= logging.DEBUG for handler in logging.getLogger().handlers)
 
@@ -99,9 +104,15 @@ class ResultCounter:
 
     def note_failure(self, key: str, reason: str) -> None:
         """Remember that a file has failed in this run. Its result may be counted later."""
-        self._failed[key] = reason
-        if len(self._failed) > _MOST_FAILED:
-            self._failed.popitem(last=False)
+        _remember(self._failed, key, reason)
+
+    def page(self, key: str) -> str | None:
+        """Return why the URL of a hyperlink is none of a file; None if this run does not know that."""
+        return self._pages.get(key)
+
+    def note_page(self, key: str, reason: str) -> None:
+        """Remember that a hyperlink leads to a page."""
+        _remember(self._pages, key, reason)
 
     def expect_result(self, url: str) -> CountedFile:
         """Return the counter of a file that a project's methods handle; finish with `CountedFile.conclude`."""
@@ -115,9 +126,13 @@ class ResultCounter:
         arrived = [result for result in results if result.status in {DOWNLOADED, RESUMED}]
         if arrived:
             self._count_arrived(arrived)
+        if any(result.request is not None and result.request.may_be_page for result in (*there, *arrived)):
+            self._report.site.note_file()
         for result in results:
             if result.status == FAILED:
                 self._count_failure(result)
+            elif result.status == PAGE:
+                self._count_page(result)
 
     def count_present(self, identities: Sequence[str]) -> None:
         """Count files that needed no transfer."""
@@ -138,6 +153,13 @@ class ResultCounter:
                 logger.debug("File (%s): %s -> %s", result.status, result.url, result.entry.path)
         self._stats.inc_value("mediacrawl/fetched_bytes", sum(result.fetched_bytes for result in results))
         self._stats.inc_value("mediacrawl/saved_bytes", sum(result.saved_bytes for result in results))
+
+    def _count_page(self, result: FileResult) -> None:
+        assert result.request is not None
+        self.note_page(result.request.key, result.reason)
+        self._report.site.count_page(result.url)
+        self._count_status(PAGE, 1)
+        logger.info("A page, and no file: %s", result.url)
 
     def _count_failure(self, result: FileResult) -> None:
         self._report.count_failed(result)
@@ -162,15 +184,24 @@ class ResultCounter:
         self._count_status(FAILED, 1)
 
 
+def _remember(reasons: OrderedDict[str, str], key: str, reason: str) -> None:
+    reasons[key] = reason
+    if len(reasons) > _MOST_FAILED:
+        reasons.popitem(last=False)
+
+
 def info_of(url: str, result: FileResult) -> FileInfo:
     """Return the information that an item gets about a file that is present; `url` is the item's own URL for it.
 
     Raises:
         MediaError: the file is not present.
+        MediaPage: the URL leads to a page.
         Interrupted: the run has stopped before the result was known.
     """
     if result.status == INTERRUPTED:
         raise Interrupted(url)
+    if result.status == PAGE:
+        raise MediaPage(redact_url(url), result.reason)
     if result.entry is None:
         raise MediaError(redact_url(url), result.reason)
     return FileInfo(url=url, path=result.entry.path or "", checksum=result.entry.sha256, status=result.status)

@@ -59,14 +59,32 @@ class _Expected(NamedTuple):
     is_playlist: bool
 
 
+class _Refused(NamedTuple):
+    """A body that cannot be the wanted file.
+
+    Attributes:
+        family: the family of the body.
+        kind: the kind of the wanted file: "image", "audio" or "video"; None if it is not known.
+        is_page: a browser shows the body as an HTML page.
+    """
+
+    family: Family
+    kind: str | None
+    is_page: bool
+
+
 # --- the rule ------------------------------------------------------------------------------------------------------
 
 
-def refuse_document(request: TransferRequest, content_type: str | None, beginning: bytes) -> None:
-    """Raise `WrongContent` if the body that begins so cannot be the requested file; see `find_refusal`."""
-    reason = find_refusal(request.expected_type, content_type, beginning)
-    if reason is not None:
-        raise WrongContent(request.url, reason)
+def refuse_document(request: TransferRequest, url: str, content_type: str | None, beginning: bytes) -> None:
+    """Raise `WrongContent` if the body that begins so cannot be the requested file; see `find_refusal`.
+
+    `url` is the URL of the body, after redirects.
+    """
+    refused = _refused(request.expected_type, content_type, beginning)
+    if refused is not None:
+        is_page = refused.is_page and url == request.url and request.revalidate is None
+        raise WrongContent(request.url, _message(refused.family, content_type, refused.kind), is_page=is_page)
 
 
 def find_refusal(expected_type: str | None, content_type: str | None, beginning: bytes) -> str | None:
@@ -77,15 +95,25 @@ def find_refusal(expected_type: str | None, content_type: str | None, beginning:
         content_type: the Content-Type of the response, or None.
         beginning: the first `SNIFF_BYTES` or more of the decoded body, or all of a shorter body.
     """
+    refused = _refused(expected_type, content_type, beginning)
+    return None if refused is None else _message(refused.family, content_type, refused.kind)
+
+
+def _refused(expected_type: str | None, content_type: str | None, beginning: bytes) -> _Refused | None:
+    """Return the family of a body that cannot be the wanted file, and the kind of the file; None if it can be."""
     expected = _expected(expected_type, content_type)
     if expected.accepts.match(beginning):  # most files; the rest of this module is slow
         return None
     if expected.kind is None:
         is_text = not _BINARY.search(_as_utf_8(beginning[:SNIFF_BYTES]))
         is_page = (expected.declared is Family.HTML and is_text) or _is_html_document(beginning)
-        return _message(Family.HTML, content_type, None) if is_page else None
+        return _Refused(Family.HTML, None, is_page=True) if is_page else None
     family = _family_instead_of_media(expected, beginning)
-    return _message(family, content_type, expected.kind) if family is not None else None
+    if family is None:
+        return None
+    # A piece of HTML, as `<img src=…>`, is no HTML by its first bytes.
+    is_html = family is Family.HTML or (expected.declared is Family.HTML and family in {Family.XML, Family.TEXT})
+    return _Refused(family, expected.kind, is_html)
 
 
 def can_be_judged(expected_type: str | None, content_type: str | None, beginning: bytes) -> bool:

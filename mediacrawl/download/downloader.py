@@ -448,7 +448,7 @@ class _Transfer:
         try:
             self._cancel.check()
             if self._policy.check_content:
-                refuse_document(self._request, answer.headers.get("content-type"), body)
+                refuse_document(self._request, answer.url, answer.headers.get("content-type"), body)
             self._check_size(len(body))
             validators = Validators.from_headers(answer.headers)
             record = _record_of(answer, validators, len(body))
@@ -734,7 +734,7 @@ class _Transfer:
                 break
         self._cancel.check()
         if checks:
-            refuse_document(self._request, content_type, beginning)
+            refuse_document(self._request, answer.url, content_type, beginning)
         is_kept = self.part.is_worth_keeping or self.part.is_replacement
         if not beginning and is_kept and head.validators == Validators():
             raise WrongContent(self._request.url, "an empty body came; the bytes that are here are kept")

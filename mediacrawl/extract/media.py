@@ -101,7 +101,9 @@ def _chosen(links: Iterable[MediaLink], kinds: Collection[str]) -> list[MediaLin
     first: dict[str, MediaLink] = {}
     for link in links:
         if link.kind is None or link.kind in kinds:
-            first.setdefault(link.url, link)
+            known = first.get(link.url)
+            if known is None or (known.is_hyperlink and not link.is_hyperlink):  # it is shown, too
+                first[link.url] = link
     return list(first.values())
 
 

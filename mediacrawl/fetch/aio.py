@@ -42,6 +42,7 @@ class Crawl(NamedTuple):
         want: counts wanted files.
         count_results: counts results and logs them.
         failure: returns why a file has failed in this run; None if it has not.
+        page: returns why the URL of a hyperlink is none of a file, if that was found out in this run; otherwise None.
         refusal: returns why no request can be sent for a file; None if a request can be sent.
         stop_for: stops the crawl, because this machine cannot go on.
         show_pause: shows a pause of a host to the user.
@@ -56,6 +57,7 @@ class Crawl(NamedTuple):
     stop_for: Callable[[MachineError], None]
     learn_robots: Callable[[str], Awaitable[None]]
     show_pause: Callable[[PauseOfHost], None]
+    page: Callable[[str], str | None] = lambda _key: None
 
 
 class AsyncFetch:
@@ -91,14 +93,25 @@ class AsyncFetch:
             future = self._futures.get(request.identity)
             if future is None:
                 future = self._loop.create_future()
-                if request.key not in self._files and (reason := self._crawl.failure(request.key)) is not None:
-                    future.set_result(FileResult.of_failure(request, reason))
+                known = self._known_result(request)
+                if known is not None:
+                    future.set_result(known)
                 else:
                     self._futures[request.identity] = future
                     new.append(request)
             futures.append(future)
         self._add(new)
         return futures
+
+    def _known_result(self, request: FileRequest) -> FileResult | None:
+        """Return the result of a file that this run does not request again."""
+        if request.key in self._files:
+            return None
+        if (reason := self._crawl.failure(request.key)) is not None:
+            return FileResult.of_failure(request, reason)
+        if request.may_be_page and (reason := self._crawl.page(request.key)) is not None:
+            return FileResult.of_page(request, reason)
+        return None
 
     async def take(self, requests: Sequence[FileRequest]) -> None:
         """Fetch files of a list without waiting for their results. Return when there is room for more files."""
@@ -168,6 +181,7 @@ class AsyncFetch:
         if (future := self._futures.get(request.identity)) is not None:
             await asyncio.wait([future])
             return await self.link(request, entry, path)
+        self._crawl.want(1)  # a second name counts as a file of its own
         self._files.link(request, entry, path)
         result = await self._next_step(request.identity)
         assert isinstance(result, FileResult)

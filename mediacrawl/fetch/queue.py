@@ -18,7 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from mediacrawl.archive import Failure, Link, Publish, RecordWanted, Unchanged
+from mediacrawl.archive import Failure, Link, NoFile, Publish, RecordWanted, Unchanged
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.retry import Backoff, concerns_host
 from mediacrawl.errors import (
@@ -348,7 +348,7 @@ class FetchQueue:
         return True
 
     def fail(self, request: FileRequest, error: TransferError) -> None:
-        """Record that a file cannot be fetched.
+        """Record that a file cannot be fetched, or that a hyperlink leads to a page.
 
         The file may be pending, may have been handed over as a `Step` with an error, or may never have been added.
         """
@@ -356,7 +356,10 @@ class FetchQueue:
         entry = request.entry(
             self._owner, reason=error.reason, http_status=error.http_status, permanent=error.permanent
         )
-        self._writes.append(Write(request, Failure(entry, error.supersedes), error=error))
+        known = self._pending[request.key]
+        is_page = request.is_page(error) and (known is None or known.path is None)
+        change = NoFile(entry) if is_page else Failure(entry, error.supersedes)
+        self._writes.append(Write(request, change, error=error))
 
     def link(self, request: FileRequest, entry: Entry, path: str) -> None:
         """Give the published file of a row also the name `path`, which the request wants."""
@@ -399,6 +402,9 @@ class FetchQueue:
             case Failure(), _:
                 assert error is not None
                 self._end(request, FileResult.of_failure(request, error.reason, error), change.entry.key)
+            case NoFile(), _:
+                assert error is not None
+                self._end(request, FileResult.of_page(request, error.reason), change.entry.key)
             case Link(), Entry():
                 self._end(request, FileResult.of_present(request, outcome), change.entry.key)
             case Link(second), Exception():

@@ -10,7 +10,7 @@ from mediacrawl.archive import validators_of
 from mediacrawl.config import header_value
 from mediacrawl.download.adoption import link_of
 from mediacrawl.download.records import TransferRequest, Wish
-from mediacrawl.errors import UnsupportedURL, UsageProblem, redact_url, writable
+from mediacrawl.errors import UnsupportedURL, UsageProblem, WrongContent, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.sources.list_entry import digests_of, key_problem
@@ -34,6 +34,8 @@ UPTODATE = "uptodate"
 """The file was present, and no byte of it was transferred."""
 FAILED = "failed"
 """The file could not be fetched."""
+PAGE = "page"
+"""The URL, of a hyperlink, leads to an HTML page and not to a file."""
 INTERRUPTED = "interrupted"
 """The run stopped before the file had a result; the next run continues."""
 
@@ -57,6 +59,7 @@ class FileRequest(NamedTuple):
         options: data for a retry that the ledger stores beside the URL, as JSON.
         owner: name of the spider or command that the file belongs to, if another spider or command fetches the file.
         ignores_known_failure: fetch the file even if the ledger records a permanent failure.
+        may_be_page: the URL is that of a hyperlink, beside media that its page shows: it may lead to a page.
         batchable: the file may share a batch with other files of its host.
         redirects: number of times that the file was begun again because the robots rules of a redirect were unknown.
         tries: number of transfers in a row that ended without a byte, because of an error that concerns the host.
@@ -75,6 +78,7 @@ class FileRequest(NamedTuple):
     options: str | None = None
     owner: str | None = None
     ignores_known_failure: bool = False
+    may_be_page: bool = False
     batchable: bool = True
     redirects: int = 0
     tries: int = 0
@@ -157,6 +161,10 @@ class FileRequest(NamedTuple):
         """Make the ledger row of this file. `owner` is the name of the spider or command that fetches the file."""
         return Entry(self.key, self.url, page=self.page, spider=self.owner or owner, wish=self.options, **facts)
 
+    def is_page(self, error: TransferError) -> bool:
+        """Return whether an error of the transfer shows that the URL leads to a page, and never led to a file."""
+        return self.may_be_page and isinstance(error, WrongContent) and error.is_page and not error.saved_bytes
+
     def tried(self, error: TransferError) -> FileRequest:
         """Return the request for a further transfer, after one has ended with an error."""
         return self._replace(
@@ -196,9 +204,10 @@ class FileResult(NamedTuple):
 
     Attributes:
         url: without credentials. For a line of a list that is no request, `InvalidLine.where`.
-        status: `DOWNLOADED`, `RESUMED`, `UPTODATE` or `FAILED`; in a crawl that was stopped also `INTERRUPTED`.
+        status: `DOWNLOADED`, `RESUMED`, `UPTODATE` or `FAILED`; in a crawl also `PAGE`, and `INTERRUPTED` if it was
+            stopped.
         entry: the ledger row of a file that is present; None for a failure.
-        reason: why the file failed; empty otherwise.
+        reason: why the file failed, or is none; empty otherwise.
         error: the error behind `reason`. None if no request was sent, as the file is known to have failed for good.
         size_bytes: size of a file that was fetched; 0 otherwise.
         saved_bytes: how many of these bytes were on the disk before.
@@ -270,6 +279,11 @@ class FileResult(NamedTuple):
     def of_failure(cls, request: FileRequest, reason: str, error: TransferError | None = None) -> FileResult:
         """Return the result of a file that could not be fetched."""
         return cls(request.url, FAILED, reason=reason, error=error, request=request)
+
+    @classmethod
+    def of_page(cls, request: FileRequest, reason: str) -> FileResult:
+        """Return the result of a hyperlink that leads to a page."""
+        return cls(request.url, PAGE, reason=reason, request=request)
 
     @classmethod
     def of_interruption(cls, request: FileRequest) -> FileResult:

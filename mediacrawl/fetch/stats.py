@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
+from mediacrawl.fetch.site_counts import SiteCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,10 @@ class Recent:
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._keys: OrderedDict[int, None] = OrderedDict()
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether the key is among the recent keys."""
+        return hash(key) in self._keys
 
     def add(self, key: str) -> bool:
         """Add a key. Return False if the key was among the recent keys."""
@@ -54,6 +59,7 @@ class RunStats:
         unusable: failed entries for which no command can send a request, such as a line that is no URL.
         passed_over: files that a retry did not want, as their failure is permanent; they are not among the wanted.
         pages_failed: pages that could not be fetched.
+        site: counts that only the crawl of a site has.
         fatal: why this machine could not go on.
         stopped: whether the run ended before it was complete.
     """
@@ -67,6 +73,7 @@ class RunStats:
         self.examples: list[str] = []
         self.hosts: dict[tuple[str, str], str] = {}  # by host and reason: the line of the first file
         self.files_of_hosts: Counter[tuple[str, str]] = Counter()
+        self.site = SiteCounts()
         self.fatal: MediacrawlError | None = None
         self.stopped = False
 
@@ -81,7 +88,7 @@ class RunStats:
     @property
     def settled(self) -> int:
         """Files with a known outcome."""
-        return self.new + self.resumed + self.present + self.failed
+        return self.new + self.resumed + self.present + self.failed + self.site.pages
 
     @property
     def unsettled(self) -> int:
@@ -156,7 +163,8 @@ class RunStats:
             return self.fatal.exit_status
         if self.stopped:
             return EXIT_INTERRUPTED
-        return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
+        has_failed = self.failed or self.pages_failed or self.unsettled or self.site.is_login_wall
+        return EXIT_FAILED if has_failed else EXIT_OK
 
     def _lines_of_hosts(self) -> list[str]:
         """Return a line for each host that was given up; at most `_EXAMPLES`, then a line for all others."""
@@ -185,6 +193,7 @@ class RunStats:
         lines = [counts + arrived + saved]
         if self.pages_failed:
             lines.append(f"pages that could not be fetched: {self.pages_failed}")
+        lines += self.site.lines(resume)
         lines += self._lines_of_hosts()
         if sum(self.reasons.values()) > len(self.examples):
             lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
@@ -205,6 +214,7 @@ class RunStats:
         if self.passed_over:
             yield f"permanent failures that were not requested: {self.passed_over}"
         is_again = bool(self.failed > self.permanent_failed + self.unusable or self.pages_failed or self.unsettled)
+        is_again = is_again or self.site.is_login_wall
         if self.permanent_failed or self.passed_over:
             if permanent != again:
                 yield f"to request permanent failures again: {permanent}"

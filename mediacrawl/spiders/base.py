@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from itemadapter import ItemAdapter
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
 from w3lib.url import canonicalize_url
 
+from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
+from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.crawl.items import HYPERLINKS
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.links import Page
-from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
+from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
 from mediacrawl.extract.xpath import BadXPath, compile_xpath
+from mediacrawl.fetch.stats import Recent
 from mediacrawl.headers import kind_of_path, kind_of_type
+from mediacrawl.spiders.paginations import Pagination, PaginationLimit, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 
+_HOST = "media_host"  # keys in Request.meta: the host of a page
+_LINKED = "media_linked"  # the URL of the hyperlink that led to a page
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -61,6 +72,7 @@ class MediaSpider(Spider):
         self._login = _login(self.start_urls)
         self.start_urls = [redact_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
+        self._linked_pages = Recent()
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     @classmethod
@@ -80,27 +92,27 @@ class MediaSpider(Spider):
         """Parse a page of the pagination: its media, its detail pages, the next page."""
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
-        yield from self.parse_detail(response)
-        page = self._page(response)
+        page, shown = self._page(response), Shown()
+        yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
         try:
             if self.follow:
                 for url in links_by_xpath(page, self.follow, "follow"):
-                    yield from self._request(url, self.parse_detail)
+                    yield from shown.noting(self._request(url, self.parse_detail))
             next_url = self._next_url(page)
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
         if next_url:
-            yield from self._request(next_url, self.parse)
+            yield from self._next_page(response, page, shown, next_url)
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
         page = self._page(response)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
-                yield self.item(response, [response.url])
+                yield self._marked_item(response, [MediaLink(response.url, None)])
             return
         try:
             if self.media:
@@ -110,8 +122,24 @@ class MediaSpider(Spider):
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
+        self._note_file_shown(response, page)
         if links:
-            yield self.item(response, [link.url for link in links])
+            yield self._marked_item(response, links)
+
+    def linked_page(self, url: str, item: Any) -> Request | None:
+        """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
+
+        The page is read like a detail page. From there no further page of this kind is requested: each page about a
+        file of a wiki links to more of them.
+        """
+        if str(ItemAdapter(item).get("page")) in self._linked_pages:
+            return None
+        if _host(url) not in self._hosts:
+            CrawlContext.of(self.crawler).report.site.note_page_alone()
+        request = next(self._request(url, self.parse_detail), None)
+        if request is not None:
+            request.meta[_LINKED] = url
+        return request
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
@@ -123,8 +151,40 @@ class MediaSpider(Spider):
         encoding = response._declared_encoding() if isinstance(response, TextResponse) else None  # noqa: SLF001
         return item if encoding in {None, "utf-8"} else item | {"page_encoding": encoding}
 
+    def _marked_item(self, response: Response, links: list[MediaLink]) -> Any:
+        """Return the item, with the hyperlinks that may lead to pages.
+
+        On a page that shows no media itself, a hyperlink with the name of a media file has to lead to a file.
+        """
+        item = self.item(response, [link.url for link in links])
+        if not ItemAdapter.is_item(item):
+            return item
+        adapter, hyperlinks = ItemAdapter(item), [link.url for link in links if link.is_hyperlink]
+        # `linked_page` knows the items of linked pages by this field, which a project may have left out.
+        is_told_apart = response.meta.get(_LINKED) is None or adapter.get("page") == redact_url(response.url)
+        with suppress(KeyError):  # a class of a project, without the field
+            adapter[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) and is_told_apart else []
+        return item
+
+    def _note_file_shown(self, response: Response, page: Page) -> None:
+        """Note whether a page that has the URL of a media file contains this file, wanted or not."""
+        linked = response.meta.get(_LINKED)
+        if linked is None and kind_of_path(urlsplit(response.url).path) is None:
+            return
+        own = {linked, response.url}
+        names = {_name(url) for url in own if url is not None}
+        counts = CrawlContext.of(self.crawler).report.site
+        if any(_name(link.url) in names and link.url not in own for link in find_media(page)):
+            counts.note_file()
+        elif linked is not None:
+            counts.note_page_alone()
+        if linked is not None:
+            self._linked_pages.add(redact_url(response.url))
+
     def _page(self, response: Response) -> Page | None:
         """Return the parsed page; None if the response is no page, or is from another host after a redirect."""
+        if host := response.meta.get(_HOST):  # a job goes on: its start page may have been redirected to this host
+            self._hosts.add(host)
         if not isinstance(response, TextResponse) or _host(response.url) not in self._hosts:
             return None
         if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
@@ -138,6 +198,23 @@ class MediaSpider(Spider):
             return None
         return next(iter(links_by_xpath(page, self.next, "next")), None)
 
+    @cached_property
+    def _limit(self) -> PaginationLimit:
+        return PaginationLimit(PAGES_WITHOUT_NEW_MEDIA.of(self.settings))
+
+    def _next_page(self, response: Response, page: Page, shown: Shown, next_url: str) -> Iterator[Request]:
+        """Yield the request for the next page, unless the last pages have shown nothing new."""
+        url = redact_url(response.url)
+        pagination = self._limit.after(Pagination.of(response.meta, url), page, shown, next_url)
+        for request in self._request(next_url, self.parse):
+            if self._limit.is_reached(pagination):
+                pages = pagination.without_new
+                self.logger.warning("Not followed further: %s: %d pages in a row showed nothing new", url, pages)
+                CrawlContext.of(self.crawler).report.site.count_ended_pagination(url, pages)
+            else:
+                request.meta.update(pagination.meta)
+                yield request
+
     def _request(self, url: str, callback: Any) -> Iterator[Request]:
         """Yield a request for a page, unless the page is a start page or on another host.
 
@@ -145,8 +222,9 @@ class MediaSpider(Spider):
         """
         if canonicalize_url(url) in self._starts:
             return
-        if _host(url) in self._hosts:
-            yield Request(redact_url(url), callback=callback)
+        host = _host(url)
+        if host in self._hosts:
+            yield Request(redact_url(url), callback=callback, meta={_HOST: host})
         else:
             self.logger.info("Not followed, it is on another host: %s", redact_url(url))
 
@@ -197,6 +275,11 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
     userinfo, at, host = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     return (unquote(user), unquote(password), host) if at else None
+
+
+def _name(url: str) -> str:
+    """Return the name of the file that a URL names, as `a.jpg` for `/wiki/File:A.jpg` and `/images/a/a5/A.jpg`."""
+    return re.split("[/:]", unquote(urlsplit(url).path))[-1].casefold()
 
 
 def _content_type(response: Response) -> str:

@@ -55,9 +55,11 @@ class Wanted(NamedTuple):
     headers: Mapping[str, str] = {}
     key: str | None = None
     sha256: str | None = None
+    may_be_page: bool = False  # only items say that
 
     def line(self) -> str:
         facts = self._asdict() | {"headers": dict(self.headers)}
+        facts["file_pages"] = [self.url] if facts.pop("may_be_page") else []
         return json.dumps({name: value for name, value in facts.items() if value})
 
     def item(self) -> dict[str, Any]:

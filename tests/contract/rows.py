@@ -1057,6 +1057,25 @@ def a_document_where_media_is_wanted_is_a_failure_and_the_same_command_fetches_t
     assert (again.status, again.new, again.present) == (0, len(urls), len(wanted)), again
 
 
+@row(
+    lambda patches: patches.setattr(FileRequest, "is_page", lambda *_: False),
+    list="a list names files, and has no hyperlinks",
+    get="what a user names is a file, and no hyperlink",
+)
+def a_hyperlink_that_leads_to_a_page_has_not_failed(scene):
+    """But it has where it is redirected to the page, or where the page shows it as an image."""
+    pages = [scene.add(f"/{name}.jpg", f"<html>{name}</html>".encode(), content_type="text/html") for name in "ab"]
+    scene.origin.redirect("/moved.jpg", pages[0])
+    moved, shown = scene.origin.url("/moved.jpg"), scene.add("/shown.jpg", b"<html>shown</html>")
+    links = [*pages, moved, scene.add("/file.jpg", body(1))]
+    for _ in range(2):
+        ran = scene.run(*(Wanted(url, may_be_page=True) for url in links), shown)
+        assert (ran.status, ran.new + ran.present, ran.failed) == (1, 1, 2), ran
+        assert "links to media that lead to pages, which are no files: 2" in ran.failures
+        assert {entry.url for entry in scene.rows(State.FAILED)} == {moved, shown}
+        assert scene.rows(State.PENDING) == []
+
+
 def _content_is_always_checked(patches):
     chosen = resources.policy_of
     patches.setattr(resources, "policy_of", lambda settings: chosen(settings)._replace(check_content=True))

@@ -114,6 +114,20 @@ def test_a_start_page_that_is_redirected_to_another_host_name_is_crawled_there(c
     assert set(crawled.store.values()) == digests
 
 
+def test_a_job_that_goes_on_knows_the_host_that_its_start_page_was_redirected_to(crawls, origin, other, tmp_path):
+    origin.redirect("/", other.url("/1"))
+    for number in range(1, 8):
+        following = f'<a rel="next" href="/{number + 1}">Next</a>' if number < 7 else ""
+        other.page(f"/{number}", f'<img src="/{number}.jpg">{following}')
+    digests = {picture(other, f"/{number}.jpg") for number in range(1, 8)}
+    job = {"JOBDIR": str(tmp_path / "job"), "CLOSESPIDER_PAGECOUNT": 3, "CONCURRENT_REQUESTS": 1}
+    runs = [crawls.crawl(tmp_path, SiteSpider, job, url=origin.url("/"))]
+    while runs[-1].reason != "finished":
+        runs.append(crawls.crawl(tmp_path, SiteSpider, job, url=origin.url("/")))
+    assert len(runs) > 1
+    assert set(runs[-1].store.values()) == digests
+
+
 def test_a_later_page_that_is_redirected_to_another_host_is_left_alone(crawls, origin, other, tmp_path):
     origin.page("/", '<a rel="next" href="/2">Next</a>')
     origin.redirect("/2", other.url("/2"))

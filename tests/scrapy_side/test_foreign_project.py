@@ -70,7 +70,8 @@ def test_the_addon_brings_pipeline_scheduler_and_summary(project, gallery, origi
     assert done.status == 0, str(done)
     assert set(done.store.values()) == digests
     assert {file["status"] for item in items(folder) for file in item["files"]} == {"downloaded"}
-    assert any(line.startswith("new 3, resumed 0, already there 0, failed 0") for line in done.lines)
+    (summary,) = [line for line in done.lines if "new 3, resumed 0, already there 0, failed 0" in line]
+    assert summary.startswith("new 3"), "the log, which goes to the same place, does not repeat it"
     assert (folder / "job" / "frontier.sqlite3").exists()
     assert {request.headers["user-agent"] for request in origin.requests} == {"theirs/1.0"}
 

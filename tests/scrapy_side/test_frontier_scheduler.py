@@ -32,6 +32,7 @@ def chain(origin, length, delay_s=0.0):
     """A stop lets what is all but through end, so a crawl that is to be stopped must not be too quick."""
     for number in range(length):
         html = f'<a rel="next" href="/{number + 1}">Next</a>' if number < length - 1 else "the end"
+        html += f'<a href="/{"other" * number}">a link that no other page has</a>'
         origin.page(f"/{number}", html, delay_s=delay_s)
     return origin.url("/0")
 

@@ -635,3 +635,34 @@ def test_a_request_of_a_projects_own_that_is_given_up_is_no_failure(crawls, tmp_
     spider = type("Own", (Stops,), {"urls": [url]})
     crawled = crawls.crawl(tmp_path, spider, {"ITEM_PIPELINES": {Own: 1}, "ROBOTSTXT_OBEY": False})
     assert (crawled.report.failed, crawled.items) == (0, [])
+
+
+# --- names and keys ---------------------------------------------------------------------------------
+
+
+class OwnPath(MediaFilesPipeline):
+    def file_path(self, request, response=None, info=None, *, item=None):
+        return "own/" + super().file_path(request, response, info, item=item)
+
+
+@pytest.mark.parametrize("pipeline", [MediaFilesPipeline, OwnPath])
+def test_as_many_files_have_a_result_as_are_wanted_where_files_have_several_names(crawl, url, origin, pipeline):
+    other = origin.add("/b.jpg", BODY + b"b", content_type="image/jpeg")
+    names = [(url, "one.jpg"), (url, "two.jpg"), (url, "one.jpg"), (url, "three.jpg"), (other, "four.jpg")]
+    items = [item_of(wanted, filename=name) for wanted, name in names]
+    for new in (2, 0):
+        crawled = crawl(pipeline, *items)
+        assert crawled.errors == []
+        assert crawled.report.new == new
+        assert crawled.report.settled == crawled.report.wanted, counts(crawled)
+
+
+@pytest.mark.parametrize("pipeline", [MediaFilesPipeline, OwnPath])
+def test_a_key_that_contains_what_divides_it_from_a_name_is_refused(crawl, url, origin, pipeline):
+    """Of an item, and of a spider's method."""
+    fine = item_of(url, key="fine")
+    crawled = crawl(pipeline, item_of(url, key="a#b"), fine)
+    assert [error["reason"] for error in crawled.errors] == ["a key contains no '#': 'a#b'"]
+    assert (crawled.report.new, crawled.report.failed) == (1, 1)
+    crawled = crawl(pipeline, item_of(url), media_key=lambda _self, url: f"{url}#")
+    assert [error["reason"] for error in crawled.errors] == [f"a key contains no '#': '{url}#'"]

@@ -1,0 +1,110 @@
+"""The end of a pagination whose pages have other addresses, and nothing new: the last page again, a calendar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from itemadapter import ItemAdapter
+from scrapy import Request
+
+from mediacrawl.crawl.items import HYPERLINKS
+from mediacrawl.extract.page_digest import digest_of, page_digest
+from mediacrawl.fetch.stats import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mediacrawl.extract.links import Page
+
+SAME_IN_A_ROW = 5
+"""Pages in a row with the same content, after which a pagination ends. Nothing but their address differs."""
+
+_META = "media_pagination"  # the key in Request.meta
+_RECENT = 20  # pages
+_REMEMBERED = 50_000  # URLs of media and detail pages; limits memory
+
+
+class Pagination(NamedTuple):
+    """The state of one pagination. It is kept in the meta of the request for the next page, also in a JOBDIR.
+
+    Attributes:
+        start: URL of the first page.
+        without_new: pages in a row that have shown nothing new.
+        same: how many of these, the last ones, had the same content.
+        content: the digest of this content, see `page_digest`; None if the last page has shown something new.
+        recent: digests of the media and detail pages that each of the last pages has shown.
+    """
+
+    start: str
+    without_new: int = 0
+    same: int = 0
+    content: int | None = None
+    recent: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any], url: str) -> Pagination:
+        """Return the state that belongs to a response; a new one for the first page, which has this URL."""
+        return cls(*meta.get(_META, (url,)))
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The state as meta of a request."""
+        return {_META: tuple(self)}
+
+
+class Shown:
+    """The media and the detail pages of one page, by what a spider yields for it.
+
+    Attributes:
+        urls: the URLs of requests, and those in the lists of items.
+        is_known: False if an item contains no list, so that its media are not known.
+    """
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.is_known = True
+
+    def noting(self, yielded: Iterable[Any]) -> Iterator[Any]:
+        """Yield the same requests and items, and note their URLs."""
+        for one in yielded:
+            if isinstance(one, Request):
+                self.urls.append(one.url)
+            elif ItemAdapter.is_item(one):
+                fields = ItemAdapter(one).items()
+                lists = [value for name, value in fields if isinstance(value, list) and name != HYPERLINKS]
+                self.urls += [url for urls in lists for url in urls if isinstance(url, str)]
+                self.is_known = self.is_known and bool(lists)
+            yield one
+
+
+class PaginationLimit:
+    """Decides whether the next page of a pagination is followed.
+
+    "New" is what the same pagination has not shown before in this run. What an earlier run has fetched counts as new:
+    a crawl that is repeated each night goes through all pages. A run that goes on with a job does not know the URLs
+    of the run before, but the digests of the last pages, so that interruptions cannot make a pagination endless.
+
+    Args:
+        most: pages in a row without anything new, after which a pagination ends; 0: it never ends.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen = Recent(_REMEMBERED)
+
+    def after(self, before: Pagination, page: Page, shown: Shown, next_url: str) -> Pagination:
+        """Return the state of a pagination after one more page."""
+        number_new = sum(self._seen.add(f"{before.start} {url}") for url in shown.urls)
+        digest = digest_of(shown.urls)
+        after = Pagination(before.start, recent=(*before.recent, digest)[-_RECENT:])
+        if not shown.is_known or (number_new and digest not in before.recent):
+            return after
+        content = page_digest(page, shown.urls, next_url)
+        same = before.same + 1 if content == before.content else 1
+        return after._replace(without_new=before.without_new + 1, same=same, content=content)
+
+    def is_reached(self, pagination: Pagination) -> bool:
+        """Return whether the pagination ends here."""
+        if not self._most:
+            return False
+        return pagination.without_new >= self._most or pagination.same >= min(SAME_IN_A_ROW, self._most)
