@@ -14,7 +14,7 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.addon import replace_proxy_middleware
+from mediacrawl.addon import replace_middlewares
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
@@ -65,7 +65,7 @@ class Command(crawl.Command):
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
-        replace_proxy_middleware(crawler.settings)
+        replace_middlewares(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from mediacrawl.fetch.request import FileResult
 
@@ -30,7 +30,14 @@ class Recent:
         self._size = size
         self._keys: OrderedDict[int, None] = OrderedDict()
 
-    def add(self, key: str) -> bool:
+    def __contains__(self, key: Hashable) -> bool:
+        return hash(key) in self._keys
+
+    def discard(self, key: Hashable) -> None:
+        """Remove a key, if it is there."""
+        self._keys.pop(hash(key), None)
+
+    def add(self, key: Hashable) -> bool:
         """Add a key. Return False if the key was among the recent keys."""
         mark = hash(key)
         is_new = mark not in self._keys
@@ -39,6 +46,63 @@ class Recent:
         if len(self._keys) > self._size:
             self._keys.popitem(last=False)
         return is_new
+
+
+class PageStats:
+    """Counts of the pages of a crawl that were read, or that were left out on purpose.
+
+    Attributes:
+        read: pages in which a spider looked for media.
+        media: links to media that these pages have.
+        hosts: the hosts of these pages.
+        lack_media: the crawl is complete, and neither these pages nor the ledger have any medium.
+        forbidden: pages that robots.txt forbids; they are among the failed pages.
+    """
+
+    def __init__(self) -> None:
+        self.read = self.media = self.forbidden = 0
+        self.hosts: set[str] = set()
+        self.lack_media = False
+        self._left_out: Counter[str] = Counter()  # by reason
+        self._examples: dict[str, str] = {}
+        self._recent = Recent()
+
+    def count_read(self, host: str, media: int) -> None:
+        """Count a page that was read, and its links to media."""
+        self.read += 1
+        self.media += media
+        self.hosts.add(host)
+
+    def count_forbidden(self) -> None:
+        """Count a page that robots.txt forbids."""
+        self.forbidden += 1
+
+    def end(self, *, has_earlier_media: bool) -> None:
+        """Note that the crawl is complete, and whether the ledger has media of an earlier run."""
+        self.lack_media = bool(self.read) and not self.media and not has_earlier_media
+
+    def count_left_out(self, url: str, reason: str) -> None:
+        """Count a page that a setting, a middleware or the spider leaves out on purpose; each page once.
+
+        Args:
+            url: without credentials.
+            reason: in a few words.
+        """
+        if self._recent.add((url, reason)) and (len(self._left_out) < _REASONS or reason in self._left_out):
+            self._left_out[reason] += 1
+            self._examples.setdefault(reason, url)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the summary: one for each reason to leave pages out, and what to do without media."""
+        reasons = self._left_out.most_common()
+        for reason, count in reasons[:_EXAMPLES]:
+            yield f"pages left out: {count}, {reason}; for example {self._examples[reason]}"
+        if others := reasons[_EXAMPLES:]:
+            yield f"pages left out for other reasons: {sum(count for _, count in others)}"
+        if self.lack_media:
+            yield f"no media found; pages that were read: {self.read}"
+            yield "  if a browser shows media there, name them with -a media=XPATH, or send the cookies of a login"
+            yield "  (see docs/commands.md); what JavaScript adds to a page cannot be found"
 
 
 class RunStats:
@@ -53,7 +117,8 @@ class RunStats:
         permanent_failed: failed files that the same command does not request again.
         unusable: failed entries for which no command can send a request, such as a line that is no URL.
         passed_over: files that a retry did not want, as their failure is permanent; they are not among the wanted.
-        pages_failed: pages that could not be fetched.
+        pages_failed: pages that could not be read.
+        pages: counts of the other pages.
         fatal: why this machine could not go on.
         stopped: whether the run ended before it was complete.
     """
@@ -63,6 +128,7 @@ class RunStats:
         self.new = self.resumed = self.present = self.failed = 0
         self.new_bytes = self.saved_bytes = 0
         self.permanent_failed = self.unusable = self.passed_over = self.pages_failed = 0
+        self.pages = PageStats()
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
         self.hosts: dict[tuple[str, str], str] = {}  # by host and reason: the line of the first file
@@ -139,9 +205,14 @@ class RunStats:
         self.passed_over += 1
 
     def count_page_failure(self, url: str, reason: str) -> None:
-        """Count a page that could not be fetched, so that its links are unknown."""
+        """Count a page that could not be read, so that its links are unknown."""
         self.pages_failed += 1
         self._count_reason(url, f"page: {reason}")
+
+    def count_forbidden_page(self, url: str) -> None:
+        """Count a page that robots.txt forbids: to request it again is of no use."""
+        self.pages.count_forbidden()
+        self.count_page_failure(url, "forbidden by robots.txt")
 
     def _count_reason(self, url: str, reason: str) -> None:
         if len(self.reasons) < _REASONS or reason in self.reasons:
@@ -156,7 +227,8 @@ class RunStats:
             return self.fatal.exit_status
         if self.stopped:
             return EXIT_INTERRUPTED
-        return EXIT_FAILED if self.failed or self.pages_failed or self.unsettled else EXIT_OK
+        failed = self.failed or self.pages_failed or self.unsettled or self.pages.lack_media
+        return EXIT_FAILED if failed else EXIT_OK
 
     def _lines_of_hosts(self) -> list[str]:
         """Return a line for each host that was given up; at most `_EXAMPLES`, then a line for all others."""
@@ -184,12 +256,13 @@ class RunStats:
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
         lines = [counts + arrived + saved]
         if self.pages_failed:
-            lines.append(f"pages that could not be fetched: {self.pages_failed}")
+            lines.append(f"pages that could not be read: {self.pages_failed}")
         lines += self._lines_of_hosts()
         if sum(self.reasons.values()) > len(self.examples):
             lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
             lines.append("  for example:")
         lines += [f"  {example}" for example in self.examples]
+        lines += self.pages.lines()
         if self.fatal is not None:
             lines.append(f"stopped: {self.fatal}")
         elif self.stopped:
@@ -204,7 +277,10 @@ class RunStats:
             yield f"files that are neither there nor known to have failed: {self.unsettled}"
         if self.passed_over:
             yield f"permanent failures that were not requested: {self.passed_over}"
-        is_again = bool(self.failed > self.permanent_failed + self.unusable or self.pages_failed or self.unsettled)
+        pages = self.pages_failed - self.pages.forbidden
+        is_again = bool(self.failed > self.permanent_failed + self.unusable or pages or self.unsettled)
+        if self.pages.forbidden:
+            yield f"to read pages that robots.txt forbids: {again} -s ROBOTSTXT_OBEY=False"
         if self.permanent_failed or self.passed_over:
             if permanent != again:
                 yield f"to request permanent failures again: {permanent}"

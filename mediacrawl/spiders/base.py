@@ -7,12 +7,17 @@ from urllib.parse import unquote, urlsplit
 
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
+from scrapy.settings import SETTINGS_PRIORITIES
 from w3lib.url import canonicalize_url
 
+from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.crawl.page_body import why_unreadable
 from mediacrawl.errors import UsageProblem, redact_url
+from mediacrawl.extract.frames import documents, find_frames
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
+from mediacrawl.extract.refresh import AT_ONCE_S, find_refresh
 from mediacrawl.extract.xpath import BadXPath, compile_xpath
 from mediacrawl.headers import kind_of_path, kind_of_type
 
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 
+_MOST_NESTED_FRAMES = 3
+_FRAME = "mediacrawl_frame"  # the key in Request.meta: how deep a frame is nested
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -67,9 +74,11 @@ class MediaSpider(Spider):
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
         """Create the spider, and apply user name and password of a start URL to its host.
 
-        The credentials are sent for pages and media of that host. No log or feed shows them.
+        The credentials are sent for pages and media of that host. No log or feed shows them. A refresh after more
+        than a second does not replace a page, unless the project has set `METAREFRESH_MAXDELAY`.
         """
         spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.settings.set("METAREFRESH_MAXDELAY", AT_ONCE_S + 1, SETTINGS_PRIORITIES["default"] + 1)
         login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
             for name, value in zip(("USER", "PASS", "DOMAIN"), login, strict=True):
@@ -88,7 +97,7 @@ class MediaSpider(Spider):
             if self.follow:
                 for url in links_by_xpath(page, self.follow, "follow"):
                     yield from self._request(url, self.parse_detail)
-            next_url = self._next_url(page)
+            next_url = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
@@ -97,21 +106,41 @@ class MediaSpider(Spider):
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
-        page = self._page(response)
+        problem, page = self._problem(response), self._page(response)
+        if problem:
+            CrawlContext.of(self.crawler).page_ends.count_failure(response, problem)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
-                yield self.item(response, [response.url])
+                yield from self._read(response, [response.url])
             return
         try:
             if self.media:
                 links = media_by_xpath(page, self.media, self.kinds, "media")
             else:
-                links = find_media(page, self.kinds)
+                links = [link for document in documents(page) for link in find_media(document, self.kinds)]
         except BadXPath as error:
             self.logger.error("%s: %s", redact_url(response.url), error)
             return
-        if links:
-            yield self.item(response, [link.url for link in links])
+        if links or not problem:
+            yield from self._read(response, list(dict.fromkeys(link.url for link in links)))
+        yield from self._frames(response, page)
+
+    def _read(self, response: Response, urls: list[str]) -> Iterator[dict[str, Any]]:
+        CrawlContext.of(self.crawler).page_ends.count_read(response, len(urls))
+        if urls:
+            yield self.item(response, urls)
+
+    def _frames(self, response: Response, page: Page) -> Iterator[Request]:
+        """Yield requests for the frames of a page, which are detail pages, and may have frames themselves."""
+        depth = response.meta.get(_FRAME, 0)
+        if depth < _MOST_NESTED_FRAMES:
+            for url in find_frames(page):
+                yield from self._request(url, self.parse_detail, {_FRAME: depth + 1})
+
+    def _problem(self, response: Response) -> str | None:
+        """Return why a response could not be read as a page, in a few words; None if it could."""
+        is_elsewhere = _host(response.url) not in self._hosts
+        return f"redirected to {urlsplit(response.url).netloc}" if is_elsewhere else why_unreadable(response)
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
@@ -131,14 +160,15 @@ class MediaSpider(Spider):
             return None
         return Page.from_selector(response.selector, response.url, response.encoding)
 
-    def _next_url(self, page: Page) -> str | None:
+    def _next_url(self, page: Page, refresh_field: str) -> str | None:
         if self.next is None:
-            return find_next(page)
+            refresh = find_refresh(page, refresh_field)
+            return find_next(page) or (refresh.url if refresh else None)
         if not self.next:
             return None
         return next(iter(links_by_xpath(page, self.next, "next")), None)
 
-    def _request(self, url: str, callback: Any) -> Iterator[Request]:
+    def _request(self, url: str, callback: Any, meta: dict[str, Any] | None = None) -> Iterator[Request]:
         """Yield a request for a page, unless the page is a start page or on another host.
 
         This ends circular links: Scrapy requests no page twice, except start pages, which it does not record as seen.
@@ -146,9 +176,9 @@ class MediaSpider(Spider):
         if canonicalize_url(url) in self._starts:
             return
         if _host(url) in self._hosts:
-            yield Request(redact_url(url), callback=callback)
+            yield Request(redact_url(url), callback=callback, meta=meta)
         else:
-            self.logger.info("Not followed, it is on another host: %s", redact_url(url))
+            CrawlContext.of(self.crawler).page_ends.leave_out(url, "on another host")
 
     def _is_wanted_file(self, response: Response) -> bool:
         kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)
@@ -200,7 +230,11 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
 
 
 def _content_type(response: Response) -> str:
-    return (response.headers.get("Content-Type") or b"").decode("latin-1")
+    return _field(response, "Content-Type")
+
+
+def _field(response: Response, name: str) -> str:
+    return (response.headers.get(name) or b"").decode("latin-1")
 
 
 def _host(url: str) -> str:

@@ -1,0 +1,31 @@
+"""Whether a response has a page in which media can be looked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scrapy.http import TextResponse
+
+from mediacrawl.headers import kind_of_type
+
+if TYPE_CHECKING:
+    from scrapy.http import Response
+
+_BINARY = frozenset(map(chr, (*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20))))  # as in WHATWG MIME Sniffing
+_SNIFFED = 1445  # characters; in WHATWG MIME Sniffing it is the length of the resource header, in bytes
+
+
+def why_unreadable(response: Response) -> str | None:
+    """Return why a response has no page, or not all of it, in a few words; None for a page and for media."""
+    if not response.body:
+        return "an empty response"
+    content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip()
+    if kind_of_type(content_type) is not None:
+        return None
+    if coding := response.headers.get("Content-Encoding"):
+        return f"Content-Encoding {coding.decode('latin-1')} cannot be decoded"
+    if not isinstance(response, TextResponse):
+        return f"not a page: {content_type or 'unknown type'}"
+    if not _BINARY.isdisjoint(response.text[:_SNIFFED]):
+        return f"not a page: binary data as {content_type or 'unknown type'}"
+    return "only the beginning of the page has arrived" if "dataloss" in response.flags else None
