@@ -22,10 +22,7 @@ def why_unreadable(response: Response) -> str | None:
     content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip()
     if kind_of_type(content_type) is not None:
         return None
-    if coding := response.headers.get("Content-Encoding"):
-        return f"Content-Encoding {coding.decode('latin-1')} cannot be decoded"
-    if not isinstance(response, TextResponse):
-        return f"not a page: {content_type or 'unknown type'}"
-    if not _BINARY.isdisjoint(response.text[:_SNIFFED]):
-        return f"not a page: binary data as {content_type or 'unknown type'}"
+    if not isinstance(response, TextResponse) or not _BINARY.isdisjoint(response.text[:_SNIFFED]):
+        coding = (response.headers.get("Content-Encoding") or b"").decode("latin-1")
+        return f"Content-Encoding {coding} cannot be decoded" if coding else f"not a page but binary {content_type}"
     return "only the beginning of the page has arrived" if "dataloss" in response.flags else None

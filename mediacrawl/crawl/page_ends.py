@@ -36,6 +36,7 @@ _CHANGED, _NEW = "changed", "new"  # what a redirect did to a cookie
 _COOKIE = "mediacrawl_redirect_cookie"  # keys in Request.meta
 _FORCED = "mediacrawl_redirect_forced"
 _MOST_WAITING = 10_000
+_LONGEST = 200  # characters that are shown of a long URL
 # Scrapy gives a page up with an IgnoreRequest of these words. All others leave a page out on purpose.
 _FAILURES = {
     "max redirections reached": "redirected more than REDIRECT_MAX_TIMES times",
@@ -188,7 +189,8 @@ class PageEnds:
         if isinstance(middleware, DepthMiddleware):
             self.leave_out(request.url, "deeper than DEPTH_LIMIT")
         elif isinstance(middleware, UrlLengthMiddleware):
-            self._report.count_page_failure(redact_url(request.url), "its URL is longer than URLLENGTH_LIMIT")
+            url = f"{redact_url(request.url)[:_LONGEST]}…"
+            self._report.count_page_failure(url, "its URL is longer than URLLENGTH_LIMIT")
         else:
             self.leave_out(request.url, f"dropped by {type(middleware).__name__}")
 
