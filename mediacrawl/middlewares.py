@@ -96,13 +96,12 @@ class FailedPagesMiddleware:
     def spider_idle(self, spider: Spider) -> None:
         """Note whether pages were read of which neither this run nor an earlier run has any medium."""
         pages = self._context.report.pages
-        if pages.read and not pages.media:
-            pages.end(has_earlier_media=self._has_earlier_media(spider.name))
+        pages.end(has_earlier_media=not pages.media and self._has_earlier_media(spider.name))
 
     def _has_earlier_media(self, spider: str) -> bool:
         """Return whether a ledger has media of this spider that come from the hosts of this crawl's pages."""
         hosts = self._context.report.pages.hosts
-        return any(
+        return bool(hosts) and any(
             entry.spider == spider and (not entry.page or urlsplit(entry.page).hostname in hosts)
             for resources in self._context.resources
             for entry in resources.archive.ledger.entries()

@@ -20,7 +20,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
-from mediacrawl.fetch.resources import check_network
+from mediacrawl.fetch.resources import check_network, cookies_of
 
 if TYPE_CHECKING:
     import argparse
@@ -56,6 +56,7 @@ class Command(crawl.Command):
         assert self.settings is not None
         try:
             config.check(self.settings)
+            cookies_of(self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
         if self._refuses_network() or self._refuses_job():

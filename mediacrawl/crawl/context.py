@@ -47,13 +47,12 @@ from mediacrawl.crawl.page_ends import PageEnds
 from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.semaphores import KeyedSemaphore
-from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.paused_hosts import PausedHosts
-from mediacrawl.fetch.resources import backoff_of, connection_limit_of
+from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
@@ -162,7 +161,7 @@ class CrawlContext:
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
-        self.cookies = Cookies()
+        self.cookies = cookies_of(crawler.settings)
         self.page_cookies: PageCookies | None = None
         self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None
@@ -172,7 +171,10 @@ class CrawlContext:
     @classmethod
     def of(cls, crawler: Crawler) -> CrawlContext:
         """Return the context of a crawler; all components of the crawler share one context."""
-        return _BRIDGES.setdefault(crawler, cls(crawler))
+        context = _BRIDGES.get(crawler)
+        if context is None:
+            context = _BRIDGES[crawler] = cls(crawler)
+        return context
 
     def install(self) -> None:
         """Connect to the engine; a repeated call does nothing. Call it from a component's `open` or later."""

@@ -56,13 +56,14 @@ class PageStats:
         media: links to media that these pages have.
         hosts: the hosts of these pages.
         lack_media: the crawl is complete, and neither these pages nor the ledger have any medium.
+        had_media: the crawl is complete, and these pages have no medium, but the ledger has some of earlier runs.
         forbidden: pages that robots.txt forbids; they are among the failed pages.
     """
 
     def __init__(self) -> None:
         self.read = self.media = self.forbidden = 0
         self.hosts: set[str] = set()
-        self.lack_media = False
+        self.lack_media = self.had_media = False
         self._left_out: Counter[str] = Counter()  # by reason
         self._examples: dict[str, str] = {}
         self._recent = Recent()
@@ -79,7 +80,9 @@ class PageStats:
 
     def end(self, *, has_earlier_media: bool) -> None:
         """Note that the crawl is complete, and whether the ledger has media of an earlier run."""
-        self.lack_media = bool(self.read) and not self.media and not has_earlier_media
+        found_nothing = bool(self.read) and not self.media
+        self.lack_media = found_nothing and not has_earlier_media
+        self.had_media = found_nothing and has_earlier_media
 
     def count_left_out(self, url: str, reason: str) -> None:
         """Count a page that a setting, a middleware or the spider leaves out on purpose; each page once.
@@ -101,8 +104,10 @@ class PageStats:
             yield f"pages left out for other reasons: {sum(count for _, count in others)}"
         if self.lack_media:
             yield f"no media found; pages that were read: {self.read}"
-            yield "  if a browser shows media there, name them with -a media=XPATH, or send the cookies of a login"
-            yield "  (see docs/commands.md); what JavaScript adds to a page cannot be found"
+            yield "  if a browser shows media there: name them with -a media=XPATH, or send the cookies of a login"
+            yield "  with -s MEDIACRAWL_COOKIES=cookies.txt; what JavaScript adds to a page cannot be found"
+        if self.had_media:
+            yield f"no media found in this run, only by earlier ones; pages that were read: {self.read}"
 
 
 class RunStats:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from scrapy.http import Response
 
 
-_MOST_NESTED_FRAMES = 3
-_FRAME = "mediacrawl_frame"  # the key in Request.meta: how deep a frame is nested
+_MOST_NESTED = 3
+_INNER = "mediacrawl_inner"  # the key in Request.meta: how deep a frame is nested
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -99,7 +99,7 @@ class MediaSpider(Spider):
                     yield from self._request(url, self.parse_detail)
             next_url = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
-            self.logger.error("%s: %s", redact_url(response.url), error)
+            self._count_failure(response, str(error))
             return
         if next_url:
             yield from self._request(next_url, self.parse)
@@ -108,7 +108,7 @@ class MediaSpider(Spider):
         """Parse a page for its media, and for nothing else."""
         problem, page = self._problem(response), self._page(response)
         if problem:
-            CrawlContext.of(self.crawler).page_ends.count_failure(response, problem)
+            self._count_failure(response, problem)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
                 yield from self._read(response, [response.url])
@@ -119,23 +119,32 @@ class MediaSpider(Spider):
             else:
                 links = [link for document in documents(page) for link in find_media(document, self.kinds)]
         except BadXPath as error:
-            self.logger.error("%s: %s", redact_url(response.url), error)
+            self._count_failure(response, str(error))
             return
         if links or not problem:
             yield from self._read(response, list(dict.fromkeys(link.url for link in links)))
-        yield from self._frames(response, page)
+        yield from self._inner(response, page)
 
     def _read(self, response: Response, urls: list[str]) -> Iterator[dict[str, Any]]:
         CrawlContext.of(self.crawler).page_ends.count_read(response, len(urls))
         if urls:
             yield self.item(response, urls)
 
-    def _frames(self, response: Response, page: Page) -> Iterator[Request]:
-        """Yield requests for the frames of a page, which are detail pages, and may have frames themselves."""
-        depth = response.meta.get(_FRAME, 0)
-        if depth < _MOST_NESTED_FRAMES:
-            for url in find_frames(page):
-                yield from self._request(url, self.parse_detail, {_FRAME: depth + 1})
+    def _inner(self, response: Response, page: Page) -> Iterator[Request]:
+        """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.
+
+        These are detail pages, and may have frames themselves.
+        """
+        depth, urls = response.meta.get(_INNER, 0), find_frames(page)
+        is_detail = response.request is not None and response.request.callback == self.parse_detail
+        if is_detail and (refresh := find_refresh(page, _field(response, "Refresh"))):
+            urls.append(refresh.url)
+        if depth < _MOST_NESTED:
+            for url in urls:
+                yield from self._request(url, self.parse_detail, {_INNER: depth + 1})
+
+    def _count_failure(self, response: Response, reason: str) -> None:
+        CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
 
     def _problem(self, response: Response) -> str | None:
         """Return why a response could not be read as a page, in a few words; None if it could."""

@@ -8,8 +8,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from crawling import run, run_advice, start
-from origin import Answer, Origin, stall_after
+from crawling import run, start, together
+from origin import Answer, Origin, require_header, stall_after, truncate_chunked
 from scrapy import Request, Spider
 from scrapy.downloadermiddlewares import redirect
 from scrapy.exceptions import IgnoreRequest
@@ -135,6 +135,14 @@ READ = {
         ["b", "c"],
     ),
     "an encoding that is a charset": ({"2": html("<img src=b.png>", ("Content-Encoding", "utf-8"))}, ["b"]),
+    "a detail page that goes on after some seconds": (
+        {
+            "2": html('<iframe src="f">'),
+            "f": html(refresh("3;url=g", '<img src="b.png">')),
+            "g": html(refresh("3;url=./", '<img src="c.png">')),
+        },
+        ["b", "c"],
+    ),
     "a document in srcdoc": (
         {"2": html("<iframe srcdoc='<img src=\"b.png\">' src=f></iframe>"), "f": html("<img src=c.png>")},
         ["b"],
@@ -357,26 +365,31 @@ def test_a_redirect_middleware_of_the_project_is_not_replaced(crawls, origin, tm
     assert crawled.status == 1
 
 
-def test_a_start_page_that_robots_txt_forbids_is_told_with_what_to_do(origin, tmp_path):
+def test_what_a_person_reads(origin, tmp_path):
+    """Of a start page that robots.txt forbids, of pages without any medium, and of a file that has no cookies."""
     origin.robots("User-agent: *\nDisallow: /private\n")
     origin.page("/private", '<img src="/a.png">')
-    origin.add("/a.png", PNG, content_type="image/png")
-    done = run(tmp_path, "crawl", "site", "-a", f"url={origin.url('/private')}")
-    assert done.status == 1
-    assert f"  {origin.url('/private')}: page: forbidden by robots.txt" in done.lines
-    assert "pages that could not be read: 1" in done.lines
-    assert not any(line.startswith("try the failed ones") for line in done.lines)
-    again = run_advice(done, "to read pages that robots.txt forbids:")
-    assert (again.status, len(again.store)) == (0, 1)
-
-
-def test_a_crawl_without_any_medium_says_so(origin, tmp_path):
-    """A login wall, for example. A spider of another kind need not find media."""
     origin.page("/", '<form action="/login"><input type=password></form><a rel=next href="/2">n</a>')
     origin.page("/2", "<p>nothing")
-    done = run(tmp_path, "crawl", "site", "-a", f"url={origin.url('/')}")
-    assert done.status == 1
-    assert "no media found; pages that were read: 2" in done.lines
+    file = tmp_path / "cookies.txt"
+    file.write_text("sid=secret\n")
+    private, wall, cookies = together(
+        tmp_path,
+        ("crawl", "site", "-a", f"url={origin.url('/private')}"),
+        ("crawl", "site", "-a", f"url={origin.url('/')}"),
+        ("crawl", "site", "-a", f"url={origin.url('/never')}", "-s", f"MEDIACRAWL_COOKIES={file}"),
+    )
+    assert (private.status, wall.status, cookies.status) == (1, 1, 2)
+    assert private.lines[1:3] == [
+        "pages that could not be read: 1",
+        f"  {origin.url('/private')}: page: forbidden by robots.txt",
+    ]
+    assert private.lines[-1].startswith("to read pages that robots.txt forbids: ")
+    assert private.lines[-1].endswith(f"url={origin.url('/private')} -s ROBOTSTXT_OBEY=False")
+    assert wall.lines[1] == "no media found; pages that were read: 2"
+    assert f"MEDIACRAWL_COOKIES {file}: line 1 is no cookie" in cookies.lines[-1]
+    assert "secret" not in cookies.err
+    assert not origin.requests_for("/never")
 
 
 def test_pages_without_media_are_no_failure_where_the_ledger_has_media_of_their_host(crawls, origin, tmp_path):
@@ -394,6 +407,45 @@ def test_pages_without_media_are_no_failure_where_the_ledger_has_media_of_their_
     with Origin("localhost") as running:
         running.page("/3", "<p>")
         assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=running.url("/3")).status == 1
+
+
+def test_a_file_of_cookies_opens_the_pages_of_a_login_and_its_media_alone(crawls, origin, other, tmp_path):
+    origin.on("/", unless("sid=secret", html('<form action="/login">'), html('<img src="/a.png">')))
+    origin.add("/a.png", PNG, content_type="image/png", faults=[require_header("Cookie", "sid=secret")])
+    other.page("/", '<img src="/b.png">')
+    other.add("/b.png", PNG, content_type="image/png")
+    file = tmp_path / "cookies.txt"
+    file.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsid\tsecret\n")
+    settings = QUICK | {"MEDIACRAWL_COOKIES": str(file)}
+    crawled = crawls.crawl(tmp_path, SiteSpider, settings, url=f"{origin.url('/')} {other.url('/')}")
+    assert (crawled.status, len(crawled.store)) == (0, 2)
+    assert not any("cookie" in request.headers for request in other.requests)
+
+
+def test_a_page_of_which_only_the_beginning_arrives_is_read_and_told(crawls, origin, tmp_path, failures):
+    origin.page("/", '<img src="/a.png">' + "x" * 1000, faults=[truncate_chunked(200, times=None)])
+    origin.add("/a.png", PNG, content_type="image/png")
+    settings = QUICK | {"DOWNLOAD_FAIL_ON_DATALOSS": False}
+    crawled = crawls.crawl(tmp_path, SiteSpider, settings, url=origin.url("/"))
+    assert failures == [(origin.url("/"), "only the beginning of the page has arrived")]
+    assert (crawled.status, len(crawled.store)) == (1, 1)
+
+
+def test_an_xpath_that_fails_on_a_page_is_told(crawls, origin, tmp_path, failures):
+    origin.page("/", '<img src="/a.png" alt="(">')
+    crawled = crawls.crawl(tmp_path, SiteSpider, QUICK, url=origin.url("/"), media="//img[re:test(@src, @alt)]")
+    assert [url for url, _ in failures] == [origin.url("/")]
+    assert crawled.status == 1
+
+
+def test_media_among_detail_pages_are_no_page_that_was_not_read(crawls, origin, tmp_path, failures):
+    origin.page("/", '<a href="/a.png">1</a><a href="/b.mp4">2</a><a href="/c.png">3</a>')
+    origin.add("/a.png", PNG, content_type="image/png")
+    origin.add("/b.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom")
+    origin.add("/c.png", PNG + b"c")
+    settings = {"url": origin.url("/"), "follow": "//a", "media": "//none"}
+    assert crawls.crawl(tmp_path, SiteSpider, QUICK, **settings, kinds="image").status == 0
+    assert failures == []
 
 
 def test_a_cookie_gate_loses_no_page_over_kills(origin, tmp_path):
