@@ -7,7 +7,7 @@ leaves out on purpose is counted apart.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -21,7 +21,7 @@ from scrapy.spidermiddlewares.urllength import UrlLengthMiddleware
 from w3lib.url import canonicalize_url
 
 from mediacrawl.errors import describe_error, redact_url
-from mediacrawl.fetch.stats import Recent
+from mediacrawl.fetch.stats import FORBIDDEN, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,18 +36,28 @@ _CHANGED, _NEW = "changed", "new"  # what a redirect did to a cookie
 _COOKIE = "mediacrawl_redirect_cookie"  # keys in Request.meta
 _FORCED = "mediacrawl_redirect_forced"
 _MOST_WAITING = 10_000
-_LONGEST = 200  # characters that are shown of a long URL
+_LONGEST = 2000  # characters that are shown of a long URL
 # Scrapy gives a page up with an IgnoreRequest of these words. All others leave a page out on purpose.
 _FAILURES = {
     "max redirections reached": "redirected more than REDIRECT_MAX_TIMES times",
     "exceeded DOWNLOAD_MAXSIZE": "larger than DOWNLOAD_MAXSIZE",
+    "Forbidden by robots.txt": FORBIDDEN,
 }
-_FORBIDDEN = "Forbidden by robots.txt"
 _ON_PURPOSE = {
     "Filtered offsite request": "outside allowed_domains",
     "Ignored request not in cache": "not in the HTTP cache",
 }
 _TO_UNREAD = "redirected to a page that could not be read"
+
+
+class PageFailures(Protocol):
+    """Keeps the failures of pages, by the fingerprints of their requests."""
+
+    def note_failure(self, fingerprint: bytes, url: str, reason: str) -> None:
+        """Note that a page could not be read."""
+
+    def note_read(self, fingerprint: bytes) -> None:
+        """Remove the note that a page could not be read."""
 
 
 class PageEnds:
@@ -63,13 +73,18 @@ class PageEnds:
         self._read = Recent()  # fingerprints
         self._unread = Recent()
         # By fingerprint of their common target: the pages whose redirects were filtered.
-        self._waiting: OrderedDict[bytes, list[str]] = OrderedDict()
+        self._waiting: OrderedDict[bytes, list[Request]] = OrderedDict()
         self._redirects: WeakSet[Request] = WeakSet()
         self._reached: list[Request] = []  # the scheduler, during calls of the engine's `crawl`
+        self._failures: PageFailures | None = None
 
     def connect(self) -> None:
         """Connect to the signal of requests that the scheduler has filtered."""
         self._crawler.signals.connect(self._dropped, signals.request_dropped)
+
+    def keep_in(self, failures: PageFailures) -> None:
+        """Keep the failures of this crawl for the next run of a job."""
+        self._failures = failures
 
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
@@ -77,9 +92,12 @@ class PageEnds:
 
     def count_failure(self, response: Response, reason: str) -> None:
         """Count a page that could not be read."""
-        self._report.count_page_failure(redact_url(response.url), reason)
-        if response.request is not None:
-            self._has_ended_unread(response.request)
+        self.count_unread(response.request or Request(response.url), reason)
+
+    def count_unread(self, request: Request, reason: str) -> None:
+        """Count the page of a request that brought no page."""
+        self._count(request, reason)
+        self._has_ended_unread(request)
 
     def count_exception(self, request: Request, exception: BaseException | None) -> None:
         """Count a page by the exception with which its download ended."""
@@ -88,11 +106,7 @@ class PageEnds:
         said = describe_error(exception)
         failure = said if not isinstance(exception, IgnoreRequest) else _first(_FAILURES, said)
         if failure is not None:
-            self._report.count_page_failure(redact_url(request.url), failure)
-            self._has_ended_unread(request)
-        elif said == _FORBIDDEN:
-            self._report.count_forbidden_page(redact_url(request.url))
-            self._has_ended_unread(request)
+            self.count_unread(request, failure)
         else:
             self.leave_out(request.url, _first(_ON_PURPOSE, said) or said)
 
@@ -106,6 +120,8 @@ class PageEnds:
         self._read.add(fingerprint)
         self._unread.discard(fingerprint)
         self._waiting.pop(fingerprint, None)
+        if self._failures is not None:
+            self._failures.note_read(fingerprint)
 
     # Redirects
 
@@ -140,16 +156,16 @@ class PageEnds:
         """Force a redirect that the scheduler has filtered, or count the page if the target is no page."""
         if request not in self._redirects or request.dont_filter or not _is_page(request):
             return
-        first = redact_url(request.meta.get("redirect_urls", [request.url])[0])
+        first = request.replace(url=request.meta.get("redirect_urls", [request.url])[0])
         cookie, fingerprint = request.meta.get(_COOKIE), self._fingerprint(request)
         is_circle = self.is_circle(request)
         if cookie and (is_circle or (cookie == _NEW and fingerprint not in self._read)):
             self._force(request)
         elif is_circle:
-            self._report.count_page_failure(first, "redirected in a circle")
+            self._count(first, "redirected in a circle")
             self._has_ended_unread(request)
         elif fingerprint in self._unread:
-            self._report.count_page_failure(first, _TO_UNREAD)
+            self._count(first, _TO_UNREAD)
         elif fingerprint not in self._read:
             self._waiting.setdefault(fingerprint, []).append(first)
             if len(self._waiting) > _MOST_WAITING:
@@ -165,8 +181,15 @@ class PageEnds:
     def _has_ended_unread(self, request: Request) -> None:
         fingerprint = self._fingerprint(request)
         self._unread.add(fingerprint)
-        for url in self._waiting.pop(fingerprint, ()):
-            self._report.count_page_failure(url, _TO_UNREAD)
+        for waiting in self._waiting.pop(fingerprint, ()):
+            self._count(waiting, _TO_UNREAD)
+
+    def _count(self, request: Request, reason: str) -> None:
+        url = redact_url(request.url)
+        url = url if len(url) <= _LONGEST else f"{url[:_LONGEST]}…"
+        self._report.count_page_failure(url, reason)
+        if self._failures is not None:
+            self._failures.note_failure(self._fingerprint(request), url, reason)
 
     def _fingerprint(self, request: Request) -> bytes:
         return self._crawler.request_fingerprinter.fingerprint(request)
@@ -189,8 +212,7 @@ class PageEnds:
         if isinstance(middleware, DepthMiddleware):
             self.leave_out(request.url, "deeper than DEPTH_LIMIT")
         elif isinstance(middleware, UrlLengthMiddleware):
-            url = f"{redact_url(request.url)[:_LONGEST]}…"
-            self._report.count_page_failure(url, "its URL is longer than URLLENGTH_LIMIT")
+            self.count_unread(request, "its URL is longer than URLLENGTH_LIMIT")
         else:
             self.leave_out(request.url, f"dropped by {type(middleware).__name__}")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 10
 _REASONS = 1000
+FORBIDDEN = "forbidden by robots.txt"  # the reason of a page that is requested again for nothing
 
 
 def size_text(size_bytes: float) -> str:
@@ -75,7 +76,7 @@ class PageStats:
         self.hosts.add(host)
 
     def count_forbidden(self) -> None:
-        """Count a page that robots.txt forbids."""
+        """Count a failed page that robots.txt forbids."""
         self.forbidden += 1
 
     def end(self, *, has_earlier_media: bool) -> None:
@@ -212,12 +213,9 @@ class RunStats:
     def count_page_failure(self, url: str, reason: str) -> None:
         """Count a page that could not be read, so that its links are unknown."""
         self.pages_failed += 1
+        if reason == FORBIDDEN:
+            self.pages.count_forbidden()
         self._count_reason(url, f"page: {reason}")
-
-    def count_forbidden_page(self, url: str) -> None:
-        """Count a page that robots.txt forbids: to request it again is of no use."""
-        self.pages.count_forbidden()
-        self.count_page_failure(url, "forbidden by robots.txt")
 
     def _count_reason(self, url: str, reason: str) -> None:
         if len(self.reasons) < _REASONS or reason in self.reasons:

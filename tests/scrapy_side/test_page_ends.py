@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from crawling import run, start, together
+from crawling import run, start, together, wait_until
 from origin import Answer, Origin, require_header, stall_after, truncate_chunked
 from scrapy import Request, Spider
 from scrapy.downloadermiddlewares import redirect
@@ -16,6 +16,7 @@ from scrapy.exceptions import IgnoreRequest
 
 from mediacrawl import Addon
 from mediacrawl.fetch.stats import RunStats
+from mediacrawl.frontier.sqlite import describe
 from mediacrawl.spiders.site import SiteSpider
 
 HTML = "text/html; charset=utf-8"
@@ -392,21 +393,41 @@ def test_what_a_person_reads(origin, tmp_path):
     assert not origin.requests_for("/never")
 
 
-def test_pages_without_media_are_no_failure_where_the_ledger_has_media_of_their_host(crawls, origin, tmp_path):
-    """A job that goes on with its last pages. Media of another host do not count."""
-    job = QUICK | {"JOBDIR": str(tmp_path / "job")}
-    origin.page("/", '<img src="/a.png"><a rel=next href="/2">n</a>')
+def test_pages_without_media_are_no_failure_where_the_ledger_has_media_of_their_host(crawls, origin, tmp_path, capfd):
+    """As of a job that goes on with its last pages. Media of another host do not count."""
+    origin.page("/", '<img src="/a.png">')
     origin.add("/a.png", PNG, content_type="image/png")
-    origin.page("/2", '<a rel=next href="/3">n</a>', delay_s=0.1)
-    origin.page("/3", "the end")
-    first = crawls.crawl(
-        tmp_path, SiteSpider, job | {"CLOSESPIDER_PAGECOUNT": 2, "ROBOTSTXT_OBEY": False}, url=origin.url("/")
-    )
-    second = crawls.crawl(tmp_path, SiteSpider, job, url=origin.url("/"))
-    assert (first.status, second.status, second.report.pages.media) == (3, 0, 0)
-    with Origin("localhost") as running:
-        running.page("/3", "<p>")
-        assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=running.url("/3")).status == 1
+    assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=origin.url("/")).status == 0
+    origin.page("/", "<p>")
+    assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=origin.url("/")).status == 0
+    assert "no media found in this run, only by earlier ones; pages that were read: 1" in capfd.readouterr().err
+    with Origin("localhost") as elsewhere:
+        elsewhere.page("/", "<p>")
+        assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=elsewhere.url("/")).status == 1
+
+
+def test_a_job_tells_in_its_last_run_which_pages_its_earlier_runs_could_not_read(origin, tmp_path):
+    """After a kill nobody has seen the summary. A page that is read at last has not failed."""
+    job = ("-s", "JOBDIR=job", "-s", "RETRY_TIMES=0", "-s", "ROBOTSTXT_OBEY=False")
+    links = "".join(f'<a href="/{name}">{name}</a>' for name in ("end", "gone", "circle"))
+    origin.page("/", f'<img src="/a.png">{links}')
+    origin.add("/a.png", PNG, content_type="image/png")
+    origin.redirect("/circle", "/circle")
+    origin.add("/gone", "", status=404, content_type=HTML)
+    origin.page("/end", "<p>" * 100, faults=[stall_after(5)])
+    words = ("crawl", "site", "-a", f"url={origin.url('/')}", "-a", "follow=//a", *job)
+    with start(tmp_path, *words) as running:
+        origin.wait_for(lambda: all(origin.requests_for(path) for path in ("/end", "/gone", "/circle")))
+        wait_until(lambda: describe(tmp_path / "job").get("pages_done") == 3)
+        running.kill()
+        running.wait()
+    origin.forget()
+    done = run(tmp_path, *words)
+    assert [request.path for request in origin.requests] == ["/end"]
+    assert "pages that could not be read: 2" in done.lines
+    assert f"  {origin.url('/gone')}: page: HTTP 404" in done.lines
+    assert f"  {origin.url('/circle')}: page: redirected in a circle" in done.lines
+    assert done.status == 1
 
 
 def test_a_file_of_cookies_opens_the_pages_of_a_login_and_its_media_alone(crawls, origin, other, tmp_path):
