@@ -17,8 +17,12 @@ COMPONENTS: dict[str, Any] = {
     "SCHEDULER": "mediacrawl.scheduler.FrontierScheduler",
 }
 _CHOSEN = "DOWNLOADER_MIDDLEWARES"
-_SCRAPYS_PROXY_MIDDLEWARE = "scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware"
-_PROXY_MIDDLEWARE = "mediacrawl.middlewares.ProxyMiddleware"
+_SCRAPYS = "scrapy.downloadermiddlewares"
+_REPLACED = {
+    f"{_SCRAPYS}.httpproxy.HttpProxyMiddleware": "mediacrawl.middlewares.ProxyMiddleware",
+    f"{_SCRAPYS}.redirect.RedirectMiddleware": "mediacrawl.middlewares.RedirectMiddleware",
+    f"{_SCRAPYS}.redirect.MetaRefreshMiddleware": "mediacrawl.middlewares.MetaRefreshMiddleware",
+}
 
 
 class Addon:
@@ -35,13 +39,12 @@ class Addon:
         settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
         settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
-        replace_proxy_middleware(settings)
+        replace_middlewares(settings)
 
 
-def replace_proxy_middleware(settings: BaseSettings) -> None:
-    """Replace Scrapy's middleware for proxies in the base settings, unless the project has a say about it."""
+def replace_middlewares(settings: BaseSettings) -> None:
+    """Replace Scrapy's middlewares for proxies and redirects in the base settings, except those a project chooses."""
     chosen = [path if isinstance(path, str) else f"{path.__module__}.{path.__name__}" for path in settings[_CHOSEN]]
     base = settings[f"{_CHOSEN}_BASE"]
-    if _SCRAPYS_PROXY_MIDDLEWARE in base and _SCRAPYS_PROXY_MIDDLEWARE not in chosen:
-        replaced = {_PROXY_MIDDLEWARE if path == _SCRAPYS_PROXY_MIDDLEWARE else path: base[path] for path in base}
-        settings.set(f"{_CHOSEN}_BASE", replaced, "cmdline")
+    replaced = {path if path in chosen else _REPLACED.get(path, path): order for path, order in base.items()}
+    settings.set(f"{_CHOSEN}_BASE", replaced, "cmdline")

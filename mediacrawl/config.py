@@ -366,6 +366,14 @@ BLOCK_PRIVATE = Option(
     _HTTP,
     "refuse addresses that are not public, by the address that is really connected to, for pages and media",
 )
+COOKIE_FILE = Option(
+    "MEDIACRAWL_COOKIES",
+    "",
+    text,
+    _HTTP,
+    "file of cookies to send to their hosts, for pages and media, in the format of Netscape (cookies.txt): those of "
+    "a login in a browser, say. The file is not changed",
+)
 PAGE_MAXSIZE = Option(
     "MEDIACRAWL_PAGE_MAXSIZE",
     64 * 1024**2,

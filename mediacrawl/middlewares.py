@@ -1,22 +1,27 @@
-"""Middlewares: two of spiders, for start items and for pages that failed, and the one of proxies without a fault."""
+"""Middlewares: two of spiders, for start items and for pages that failed, and three of Scrapy's without a fault."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from scrapy import Request, signals
+from scrapy.downloadermiddlewares import redirect
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
+from scrapy.exceptions import IgnoreRequest
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
-from mediacrawl.errors import describe_error, redact_url
+from mediacrawl.errors import describe_error
+from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Self
 
+    from scrapy import Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
@@ -60,7 +65,7 @@ class StartItemsMiddleware:
 class FailedPagesMiddleware:
     """Counts pages with an error status, which Scrapy drops silently, and pages with an exception in their callback.
 
-    The files that these pages link to are missing.
+    The files that these pages link to are missing. So are all files of a crawl whose pages have none.
     """
 
     def __init__(self, crawler: Crawler) -> None:
@@ -68,7 +73,15 @@ class FailedPagesMiddleware:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
+        """Build the middleware, and connect it to the signal that no page is left."""
+        middleware = cls(crawler)
+        crawler.signals.connect(middleware.spider_idle, signals.spider_idle)
+        return middleware
+
+    def process_spider_input(self, response: Response) -> None:
+        """Note that the page is read: Scrapy calls this method for no page with an error status."""
+        if response.request is not None:
+            self._context.page_ends.note_read(response.request)
 
     def process_spider_exception(self, response: Response, exception: Exception) -> None:
         """Count the page as failed, and leave the exception to the other middlewares."""
@@ -78,7 +91,69 @@ class FailedPagesMiddleware:
             reason = route.phrase(response.status, f"HTTP {response.status}")
         else:
             reason = f"{type(exception).__name__}: {describe_error(exception)}"
-        self._context.report.count_page_failure(redact_url(response.url), reason)
+        self._context.page_ends.count_failure(response, reason)
+
+    def spider_idle(self, spider: Spider) -> None:
+        """Note whether pages were read of which neither this run nor an earlier run has any medium."""
+        pages = self._context.report.pages
+        pages.end(has_earlier_media=not pages.media and self._has_earlier_media(spider.name))
+
+    def _has_earlier_media(self, spider: str) -> bool:
+        """Return whether a ledger has media of this spider that come from the hosts of this crawl's pages."""
+        hosts = self._context.report.pages.hosts
+        return bool(hosts) and any(
+            entry.spider == spider and (not entry.page or urlsplit(entry.page).hostname in hosts)
+            for resources in self._context.resources
+            for entry in resources.archive.ledger.entries()
+        )
+
+
+class RedirectMiddleware(redirect.RedirectMiddleware):
+    """Scrapy's middleware for redirects, which is told apart from others if it brings a cookie; see `PageEnds`."""
+
+    def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
+        self, request: Request, response: Response
+    ) -> Request | Response:
+        """Return the request that follows a redirect, or the response."""
+        result = super().process_response(request, response)
+        if isinstance(result, Request):
+            CrawlContext.of(self.crawler).page_ends.redirect(request, response, result)
+        return result
+
+
+class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
+    """Scrapy's middleware for `<meta http-equiv=refresh>`, except that the page is read where no page follows.
+
+    A page that loads itself again, or pages that do so in a circle, would be requested until the limit of redirects.
+    One that sets a cookie is requested again once.
+    A header `Refresh` of at most a second is followed as well.
+    """
+
+    def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
+        self, request: Request, response: Response
+    ) -> Request | Response:
+        """Return the request that follows a refresh, or the response."""
+        try:
+            result = self._by_header(request, response) or super().process_response(request, response)
+        except IgnoreRequest:  # too many
+            return response
+        if isinstance(result, Request):
+            page_ends = CrawlContext.of(self.crawler).page_ends
+            is_again = page_ends.is_circle(request) or not page_ends.brings_cookie(request, response)
+            if is_again and page_ends.is_circle(result):
+                return response
+            page_ends.redirect(request, response, result)
+        return result
+
+    def _by_header(self, request: Request, response: Response) -> Request | None:
+        field = response.headers.get("Refresh")
+        if field is None or request.meta.get("dont_redirect", False) or request.method == "HEAD":
+            return None
+        refresh = parse_refresh(field.decode("latin-1"), response.url)
+        if refresh is None or refresh.delay_s > min(AT_ONCE_S, self._maxdelay):
+            return None
+        redirected = self._redirect_request_using_get(request, response, refresh.url)
+        return self._redirect(redirected, request, "refresh header")
 
 
 class ProxyMiddleware(HttpProxyMiddleware):

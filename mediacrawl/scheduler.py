@@ -78,16 +78,22 @@ class FrontierScheduler(BaseScheduler):
             logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
         self._context.install()
         self._context.on_stop(self._freeze)
+        self._context.page_ends.keep_in(self)
 
     def _refuse(self) -> None:
         raise CloseSpider(type(self._context.report.fatal).__name__)
 
     def close(self, reason: str) -> None:
-        """Close the frontier. Pages that are not done become pending again when the folder is opened next."""
+        """Close the frontier. Pages that are not done become pending again when the folder is opened next.
+
+        Pages that earlier runs of the job could not read are counted: they are missing from this job, too.
+        """
         if self._frontier is None:
             return
         try:
             self._settle()
+            for url, why in self._frontier.earlier_failures():
+                self._context.report.count_page_failure(url, why)
             self._frontier.close(finished=reason == "finished")
         except MachineError as error:
             self._context.stop_for(error)
@@ -111,7 +117,7 @@ class FrontierScheduler(BaseScheduler):
                 request.url,
                 error,
             )
-            self._context.report.count_page_failure(request.url, "cannot be kept in JOBDIR")
+            self._context.page_ends.count_unread(request, "cannot be kept in JOBDIR")
             return False
         fingerprint = self._crawler.request_fingerprinter.fingerprint(request)
         try:
@@ -139,6 +145,22 @@ class FrontierScheduler(BaseScheduler):
         self._leases[page.id] = request
         self._count("dequeued")
         return request
+
+    def note_failure(self, fingerprint: bytes, url: str, reason: str) -> None:
+        """Keep the failure of a page for the next run of this job."""
+        assert self._frontier is not None
+        try:
+            self._frontier.note_failure(fingerprint, url, reason)
+        except MachineError as error:
+            self._context.stop_for(error)
+
+    def note_read(self, fingerprint: bytes) -> None:
+        """Remove the failure of a page that was read after all."""
+        assert self._frontier is not None
+        try:
+            self._frontier.note_read(fingerprint)
+        except MachineError as error:
+            self._context.stop_for(error)
 
     def _settle(self) -> None:
         """Mark the pages that have left the engine as done; not during a stop, when pages leave it unfinished."""

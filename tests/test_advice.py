@@ -59,6 +59,14 @@ def settings(**more):
             "mediacrawl crawl x -s 'HTTPAUTH_PASS=***' '-sAPI_TOKEN=***' -a 'password=***'",
         ),
         (["python", "mediacrawl", "crawl", "x", "--set=MY_SECRET=s3"], "mediacrawl crawl x '--set=MY_SECRET=***'"),
+        (
+            ["python", "mediacrawl", "crawl", "x", "-s", "SESSION_COOKIE=s3"],
+            "mediacrawl crawl x -s 'SESSION_COOKIE=***'",
+        ),
+        *(
+            (["python", "mediacrawl", "crawl", "x", "-s", pair], f"mediacrawl crawl x -s {pair}")
+            for pair in ("MEDIACRAWL_COOKIES=cookies.txt", "COOKIES_ENABLED=False")
+        ),
     ],
 )
 def test_the_command_can_be_pasted_again_and_tells_no_password(monkeypatch, argv, shown):

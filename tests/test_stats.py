@@ -118,7 +118,7 @@ def test_the_summary_of_a_failed_run_says_what_failed_why_and_how_to_go_on():
     lines = report.lines(AGAIN)
     assert lines[0] == "new 1, resumed 0, already there 0, failed 1; 10B arrived"
     assert lines[-1] == f"try the failed ones again with: {AGAIN}"
-    assert "pages that could not be fetched: 1" in lines
+    assert "pages that could not be read: 1" in lines
     assert "  http://h/a: HTTP 404 Not Found" in lines
     assert "  http://h/: page: HTTP 500" in lines
 
@@ -150,7 +150,7 @@ UNUSABLE_LINE = "nothing can be requested for these: correct them first"
         (["unusable"], {}, [UNUSABLE_LINE]),
         (["unusable", "transient"], {}, [AGAIN_LINE]),
         (["unusable", "permanent"], {}, [PERMANENT_LINE]),
-        (["permanent"], {"pages_failed": 1}, ["pages that could not be fetched: 1", PERMANENT_LINE, AGAIN_LINE]),
+        (["permanent"], {"pages_failed": 1}, ["pages that could not be read: 1", PERMANENT_LINE, AGAIN_LINE]),
         ([], {"passed_over": 2}, ["permanent failures that were not requested: 2", PERMANENT_LINE]),
         (
             ["transient"],

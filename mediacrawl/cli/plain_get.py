@@ -21,13 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
 from mediacrawl.backends import store_of
-from mediacrawl.download.cookies import MAIN_JAR, Cookies, read_cookies
+from mediacrawl.download.cookies import MAIN_JAR, read_cookies
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.advice import advice_for_get
 from mediacrawl.fetch.progress_display import Display, Snapshot
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
-from mediacrawl.fetch.resources import FetchResources, check_network, connection_limit_of, refetch_policy_of
+from mediacrawl.fetch.resources import (
+    FetchResources,
+    check_network,
+    connection_limit_of,
+    cookies_of,
+    refetch_policy_of,
+)
 from mediacrawl.fetch.stats import RunStats, size_text
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry, kept_of
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mediacrawl.config import Settings
+    from mediacrawl.download.cookies import Cookies
     from mediacrawl.fetch.request import FileResult
 
 _OWNER = "get"
@@ -281,7 +288,7 @@ class _ListRequests:
         if key and (len(urls) > 1 or self.list_file is not None):
             raise UsageProblem("--key names a single file, and there may be several: a list has a column key")
         self._headers = _headers(opts, settings)
-        self.cookies = _cookies(opts)
+        self.cookies = _cookies(opts, settings)
         self._proxies = environment_proxies()
         self.connections: int = config.CONNECTIONS.of(opts) or 0
         given = {"path": output, "key": key, "options": kept_of({"path": output}), "ignores_known_failure": True}
@@ -342,8 +349,8 @@ class _ListRequests:
         return FileRequest.of_url(url, **facts)
 
 
-def _cookies(opts: argparse.Namespace) -> Cookies:
-    cookies = Cookies()
+def _cookies(opts: argparse.Namespace, settings: Settings) -> Cookies:
+    cookies = cookies_of(settings)
     if file := config.COOKIES.of(opts):
         for cookie in read_cookies(Path(file)):
             cookies.apply(MAIN_JAR, cookie)

@@ -14,13 +14,13 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.addon import replace_proxy_middleware
+from mediacrawl.addon import replace_middlewares
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
-from mediacrawl.fetch.resources import check_network
+from mediacrawl.fetch.resources import check_network, cookies_of
 
 if TYPE_CHECKING:
     import argparse
@@ -56,6 +56,7 @@ class Command(crawl.Command):
         assert self.settings is not None
         try:
             config.check(self.settings)
+            cookies_of(self.settings)
         except UsageProblem as error:
             raise UsageError(str(error), print_help=False) from None
         if self._refuses_network() or self._refuses_job():
@@ -65,7 +66,7 @@ class Command(crawl.Command):
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
-        replace_proxy_middleware(crawler.settings)
+        replace_middlewares(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()

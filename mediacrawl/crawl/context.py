@@ -10,6 +10,8 @@ setting:
 - `downloader.handlers`: passes media to the transfer pool, and delays requests to hosts that requested a pause;
 - `downloader.fetch`: all open requests can be abandoned at once, so that a stop takes seconds;
 - `downloader.needs_backout`: long media files do not use up the concurrency of pages;
+- `engine.crawl`, the scheduler's `enqueue_request`, the spider middlewares' `get_processed_request`: pages that
+  are left out are counted;
 - `engine.close_spider_async`: every way of stopping a crawl calls this method, and no earlier notification exists;
 - the robots.txt middleware's `robot_parser`: every request that waits for a robots.txt gets the parsed file.
 """
@@ -33,6 +35,7 @@ from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import Headers, Response
 from scrapy.http.request import NO_CALLBACK
+from scrapy.spidermiddlewares.base import BaseSpiderMiddleware
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.client import HTTPConnectionPool
@@ -40,16 +43,16 @@ from twisted.web.client import HTTPConnectionPool
 from mediacrawl import config
 from mediacrawl.crawl.page_connections import PageConnections
 from mediacrawl.crawl.page_cookies import PageCookies
+from mediacrawl.crawl.page_ends import PageEnds
 from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.semaphores import KeyedSemaphore
-from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, describe_error, redact_url
+from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.paused_hosts import PausedHosts
-from mediacrawl.fetch.resources import backoff_of, connection_limit_of
+from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
@@ -130,6 +133,7 @@ class CrawlContext:
         stopping: the crawl is being closed before its regular end. A page or file that ends from then on does not
             count as done.
         report: the counts of this run.
+        page_ends: is told how pages end.
         pauses: the hosts that requested a pause, for pages and media alike.
         paused: the hosts for which pages or media wait now, for the progress display.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
@@ -149,6 +153,7 @@ class CrawlContext:
         self._look_is_due = False
         self.stopping = False
         self.report = RunStats()
+        self.page_ends = PageEnds(crawler, self.report)
         self.pauses = HostPauses()
         self.paused = PausedHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
@@ -156,7 +161,7 @@ class CrawlContext:
         self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
-        self.cookies = Cookies()
+        self.cookies = cookies_of(crawler.settings)
         self.page_cookies: PageCookies | None = None
         self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None
@@ -166,7 +171,10 @@ class CrawlContext:
     @classmethod
     def of(cls, crawler: Crawler) -> CrawlContext:
         """Return the context of a crawler; all components of the crawler share one context."""
-        return _BRIDGES.setdefault(crawler, cls(crawler))
+        context = _BRIDGES.get(crawler)
+        if context is None:
+            context = _BRIDGES[crawler] = cls(crawler)
+        return context
 
     def install(self) -> None:
         """Connect to the engine; a repeated call does nothing. Call it from a component's `open` or later."""
@@ -191,6 +199,7 @@ class CrawlContext:
         total = downloader.total_concurrency
         downloader.needs_backout = lambda: 0 < total <= len(downloader.active) - len(self._media)
         self._wrap_close(engine)
+        self._count_page_ends(engine)
         for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
             self._crawler.signals.connect(self._item_through, signal)
 
@@ -355,6 +364,15 @@ class CrawlContext:
 
         engine.close_spider_async = close_spider_async
 
+    def _count_page_ends(self, engine: Any) -> None:
+        ends, scheduler = self.page_ends, engine._slot.scheduler  # noqa: SLF001
+        ends.connect()
+        scheduler.enqueue_request = ends.noting_reached(scheduler.enqueue_request)
+        engine.crawl = ends.counting_refused(engine.crawl)
+        for middleware in engine.scraper.spidermw.middlewares:
+            if isinstance(middleware, BaseSpiderMiddleware):
+                middleware.get_processed_request = ends.counting_dropped(middleware)  # type: ignore[method-assign]
+
     def _stop(self) -> None:
         if self.stopping:
             return
@@ -389,9 +407,12 @@ class CrawlContext:
                     if wanted is not None:
                         wanted.give_up()
                 elif isinstance(result, Failure):
-                    self._count_page_failure(request, result)
+                    if wanted is None and not isinstance(result.value, RequestDropped):
+                        self.page_ends.count_exception(request, result.value)
                     outer.errback(result)
                 else:
+                    if isinstance(result, Request):
+                        self.page_ends.replaced(result)
                     outer.callback(result)
 
             if self.stopping:
@@ -403,12 +424,6 @@ class CrawlContext:
             return outer
 
         return fetch_or_give_up
-
-    def _count_page_failure(self, request: Request, failure: Failure) -> None:
-        # NO_CALLBACK marks the request for a robots.txt, which no spider has made.
-        of_spider = WANTED not in request.meta and request.callback is not NO_CALLBACK
-        if of_spider and not isinstance(failure.value, IgnoreRequest):
-            self.report.count_page_failure(redact_url(request.url), describe_error(failure.value))
 
 
 class _Answer(Future["str | None"]):

@@ -280,8 +280,12 @@ def _is_suffix(domain: str) -> bool:
     return bool(found.suffix) and not found.domain
 
 
-def read_cookies(path: Path) -> Iterator[Cookie]:
+def read_cookies(path: Path, option: str = "--cookies") -> Iterator[Cookie]:
     """Read a cookies.txt, as browsers' extensions, curl, wget and yt-dlp write it.
+
+    Args:
+        path: of the file.
+        option: that names the file, for messages.
 
     Raises:
         UsageProblem: the file cannot be read, or a line is no cookie. The message has no part of the line.
@@ -289,7 +293,7 @@ def read_cookies(path: Path) -> Iterator[Cookie]:
     try:
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # bytes are sent as they are
     except OSError as error:
-        raise UsageProblem(f"--cookies {path}: cannot be read: {error.strerror}") from None
+        raise UsageProblem(f"{option} {path}: cannot be read: {error.strerror}") from None
     for number, line in enumerate(text.splitlines(), start=1):
         is_http_only = line.startswith("#HttpOnly_")
         line = line.removeprefix("#HttpOnly_") if is_http_only else line  # noqa: PLW2901
@@ -299,7 +303,7 @@ def read_cookies(path: Path) -> Iterator[Cookie]:
             yield _cookie_of(line.split("\t"))
         except ValueError:
             raise UsageProblem(
-                f"--cookies {path}: line {number} is no cookie: 7 fields with tabs between them are expected"
+                f"{option} {path}: line {number} is no cookie: 7 fields with tabs between them are expected"
                 " (the format of Netscape)"
             ) from None
 

@@ -21,7 +21,7 @@ _COMMANDS = "mediacrawl.commands"
 _PROGRAMS = ("mediacrawl", "scrapy")
 # Settings of a crawl that a retry must not have: its pages, its end, its feeds; and the store, which is added.
 _OF_ONE_CRAWL = re.compile(r"FILES_STORE|MEDIACRAWL_LEDGER|MEDIACRAWL_FRONTIER|JOBDIR|CLOSESPIDER_.*|FEEDS?(_.*)?")
-_SECRET = re.compile(r"([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE)[^=]*=).*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE(?!S=|S_))[^=]*=).*", re.IGNORECASE | re.DOTALL)
 _VALUE = re.compile(r"([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
 _URL_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
 _ANY_CREDENTIALS = re.compile(r"://\S+@")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediacrawl import config
 from mediacrawl.archive import Archive, Change
 from mediacrawl.archive.batching import BatchingWorker
 from mediacrawl.backends import ledger_url
+from mediacrawl.download.cookies import MAIN_JAR, Cookies, read_cookies
 from mediacrawl.download.downloader import Downloader
 from mediacrawl.download.requester import anywhere
 from mediacrawl.download.retry import Backoff, HostPauses
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mediacrawl.config import Settings
-    from mediacrawl.download.cookies import Cookies
     from mediacrawl.download.requester import MayFollow
     from mediacrawl.fetch.paused_hosts import PauseOfHost
     from mediacrawl.fetch.request import FileRequest
@@ -211,6 +212,19 @@ def policy_of(settings: Settings) -> Policy:
         check_content=config.CHECK_CONTENT.of(settings),
         netrc=config.NETRC.of(settings),
     )
+
+
+def cookies_of(settings: Settings) -> Cookies:
+    """Return the jars of a run, with the cookies of the file that a setting names.
+
+    Raises:
+        UsageProblem: the file cannot be read, or a line is no cookie.
+    """
+    cookies = Cookies()
+    if file := config.COOKIE_FILE.of(settings):
+        for cookie in read_cookies(Path(file), config.COOKIE_FILE.name):
+            cookies.apply(MAIN_JAR, cookie)
+    return cookies
 
 
 def backoff_of(settings: Settings) -> Backoff:

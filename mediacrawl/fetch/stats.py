@@ -9,12 +9,13 @@ from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Mediacrawl
 from mediacrawl.fetch.site_counts import SiteCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from mediacrawl.fetch.request import FileResult
 
 _EXAMPLES = 10
 _REASONS = 1000
+FORBIDDEN = "forbidden by robots.txt"  # the reason of a page that is requested again for nothing
 
 
 def size_text(size_bytes: float) -> str:
@@ -31,11 +32,15 @@ class Recent:
         self._size = size
         self._keys: OrderedDict[int, None] = OrderedDict()
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: Hashable) -> bool:
         """Return whether the key is among the recent keys."""
         return hash(key) in self._keys
 
-    def add(self, key: str) -> bool:
+    def discard(self, key: Hashable) -> None:
+        """Remove a key, if it is there."""
+        self._keys.pop(hash(key), None)
+
+    def add(self, key: Hashable) -> bool:
         """Add a key. Return False if the key was among the recent keys."""
         mark = hash(key)
         is_new = mark not in self._keys
@@ -44,6 +49,68 @@ class Recent:
         if len(self._keys) > self._size:
             self._keys.popitem(last=False)
         return is_new
+
+
+class PageStats:
+    """Counts of the pages of a crawl that were read, or that were left out on purpose.
+
+    Attributes:
+        read: pages in which a spider looked for media.
+        media: links to media that these pages have.
+        hosts: the hosts of these pages.
+        lack_media: the crawl is complete, and neither these pages nor the ledger have any medium.
+        had_media: the crawl is complete, and these pages have no medium, but the ledger has some of earlier runs.
+        forbidden: pages that robots.txt forbids; they are among the failed pages.
+    """
+
+    def __init__(self) -> None:
+        self.read = self.media = self.forbidden = 0
+        self.hosts: set[str] = set()
+        self.lack_media = self.had_media = False
+        self._left_out: Counter[str] = Counter()  # by reason
+        self._examples: dict[str, str] = {}
+        self._recent = Recent()
+
+    def count_read(self, host: str, media: int) -> None:
+        """Count a page that was read, and its links to media."""
+        self.read += 1
+        self.media += media
+        self.hosts.add(host)
+
+    def count_forbidden(self) -> None:
+        """Count a failed page that robots.txt forbids."""
+        self.forbidden += 1
+
+    def end(self, *, has_earlier_media: bool) -> None:
+        """Note that the crawl is complete, and whether the ledger has media of an earlier run."""
+        found_nothing = bool(self.read) and not self.media
+        self.lack_media = found_nothing and not has_earlier_media
+        self.had_media = found_nothing and has_earlier_media
+
+    def count_left_out(self, url: str, reason: str) -> None:
+        """Count a page that a setting, a middleware or the spider leaves out on purpose; each page once.
+
+        Args:
+            url: without credentials.
+            reason: in a few words.
+        """
+        if self._recent.add((url, reason)) and (len(self._left_out) < _REASONS or reason in self._left_out):
+            self._left_out[reason] += 1
+            self._examples.setdefault(reason, url)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the summary: one for each reason to leave pages out, and what to do without media."""
+        reasons = self._left_out.most_common()
+        for reason, count in reasons[:_EXAMPLES]:
+            yield f"pages left out: {count}, {reason}; for example {self._examples[reason]}"
+        if others := reasons[_EXAMPLES:]:
+            yield f"pages left out for other reasons: {sum(count for _, count in others)}"
+        if self.lack_media:
+            yield f"no media found; pages that were read: {self.read}"
+            yield "  if a browser shows media there: name them with -a media=XPATH, or send the cookies of a login"
+            yield "  with -s MEDIACRAWL_COOKIES=cookies.txt; what JavaScript adds to a page cannot be found"
+        if self.had_media:
+            yield f"no media found in this run, only by earlier ones; pages that were read: {self.read}"
 
 
 class RunStats:
@@ -58,7 +125,8 @@ class RunStats:
         permanent_failed: failed files that the same command does not request again.
         unusable: failed entries for which no command can send a request, such as a line that is no URL.
         passed_over: files that a retry did not want, as their failure is permanent; they are not among the wanted.
-        pages_failed: pages that could not be fetched.
+        pages_failed: pages that could not be read.
+        pages: counts of the other pages.
         site: counts that only the crawl of a site has.
         fatal: why this machine could not go on.
         stopped: whether the run ended before it was complete.
@@ -69,6 +137,7 @@ class RunStats:
         self.new = self.resumed = self.present = self.failed = 0
         self.new_bytes = self.saved_bytes = 0
         self.permanent_failed = self.unusable = self.passed_over = self.pages_failed = 0
+        self.pages = PageStats()
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
         self.hosts: dict[tuple[str, str], str] = {}  # by host and reason: the line of the first file
@@ -146,8 +215,10 @@ class RunStats:
         self.passed_over += 1
 
     def count_page_failure(self, url: str, reason: str) -> None:
-        """Count a page that could not be fetched, so that its links are unknown."""
+        """Count a page that could not be read, so that its links are unknown."""
         self.pages_failed += 1
+        if reason == FORBIDDEN:
+            self.pages.count_forbidden()
         self._count_reason(url, f"page: {reason}")
 
     def _count_reason(self, url: str, reason: str) -> None:
@@ -163,8 +234,8 @@ class RunStats:
             return self.fatal.exit_status
         if self.stopped:
             return EXIT_INTERRUPTED
-        has_failed = self.failed or self.pages_failed or self.unsettled or self.site.is_login_wall
-        return EXIT_FAILED if has_failed else EXIT_OK
+        has_failed = self.failed or self.pages_failed or self.unsettled
+        return EXIT_FAILED if has_failed or self.pages.lack_media or self.site.is_login_wall else EXIT_OK
 
     def _lines_of_hosts(self) -> list[str]:
         """Return a line for each host that was given up; at most `_EXAMPLES`, then a line for all others."""
@@ -192,13 +263,14 @@ class RunStats:
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
         lines = [counts + arrived + saved]
         if self.pages_failed:
-            lines.append(f"pages that could not be fetched: {self.pages_failed}")
+            lines.append(f"pages that could not be read: {self.pages_failed}")
         lines += self.site.lines(resume)
         lines += self._lines_of_hosts()
         if sum(self.reasons.values()) > len(self.examples):
             lines += [f"  {count} x {reason}" for reason, count in self.reasons.most_common(_EXAMPLES)]
             lines.append("  for example:")
         lines += [f"  {example}" for example in self.examples]
+        lines += self.pages.lines()
         if self.fatal is not None:
             lines.append(f"stopped: {self.fatal}")
         elif self.stopped:
@@ -213,8 +285,11 @@ class RunStats:
             yield f"files that are neither there nor known to have failed: {self.unsettled}"
         if self.passed_over:
             yield f"permanent failures that were not requested: {self.passed_over}"
-        is_again = bool(self.failed > self.permanent_failed + self.unusable or self.pages_failed or self.unsettled)
+        pages = self.pages_failed - self.pages.forbidden
+        is_again = bool(self.failed > self.permanent_failed + self.unusable or pages or self.unsettled)
         is_again = is_again or self.site.is_login_wall
+        if self.pages.forbidden:
+            yield f"to read pages that robots.txt forbids: {again} -s ROBOTSTXT_OBEY=False"
         if self.permanent_failed or self.passed_over:
             if permanent != again:
                 yield f"to request permanent failures again: {permanent}"

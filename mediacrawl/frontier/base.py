@@ -46,6 +46,16 @@ class Frontier(Protocol):
     def done(self, ids: Iterable[int]) -> None:
         """Mark pages as done: they were processed completely, and everything they yielded is safe."""
 
+    def note_failure(self, fingerprint: bytes, url: str, reason: str) -> None:
+        """Note that a page could not be read. `url` has no credentials."""
+
+    def note_read(self, fingerprint: bytes) -> None:
+        """Remove the note that a page could not be read."""
+
+    def earlier_failures(self) -> list[tuple[str, str]]:
+        """Return URL and reason of each page that only earlier runs of this job have noted as not read."""
+        ...
+
     def __len__(self) -> int:
         """Return how many pages are pending."""
         ...

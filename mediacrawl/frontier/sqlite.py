@@ -41,6 +41,12 @@ CREATE TABLE IF NOT EXISTS pages (
 );
 CREATE INDEX IF NOT EXISTS pages_seen ON pages (fingerprint, kind);
 CREATE INDEX IF NOT EXISTS pages_next ON pages (priority DESC, is_start, place) WHERE state = 0;
+CREATE TABLE IF NOT EXISTS failures (
+    fingerprint  BLOB PRIMARY KEY,
+    url          TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    run          INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
 _PENDING, _LEASED, _DONE = 0, 1, 2
@@ -124,6 +130,24 @@ class SqliteFrontier:
         self._call(self._db.executemany, "UPDATE pages SET state = ?, data = NULL WHERE id = ?", rows)
         self._commit_when_due()
 
+    def note_failure(self, fingerprint: bytes, url: str, reason: str) -> None:
+        """Note that a page could not be read. `url` has no credentials."""
+        self._has_failures = True
+        row = (fingerprint, url, reason, self._run)
+        self._call(self._db.execute, "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", row)
+        self._commit_when_due()
+
+    def note_read(self, fingerprint: bytes) -> None:
+        """Remove the note that a page could not be read."""
+        if self._has_failures:
+            self._call(self._db.execute, "DELETE FROM failures WHERE fingerprint = ?", (fingerprint,))
+            self._commit_when_due()
+
+    def earlier_failures(self) -> list[tuple[str, str]]:
+        """Return URL and reason of each page that only earlier runs of this job have noted as not read."""
+        query = "SELECT url, reason FROM failures WHERE run < ? ORDER BY rowid"
+        return list(self._call(self._db.execute, query, (self._run,)))
+
     def __len__(self) -> int:
         """Return how many pages are pending."""
         return self._pending
@@ -187,9 +211,11 @@ class SqliteFrontier:
         self._db.execute("BEGIN")
         if self._get("finished") == "yes":
             self._db.execute("DELETE FROM pages")
+            self._db.execute("DELETE FROM failures")
             self._put("finished", "no")
         self._db.execute("UPDATE pages SET state = ? WHERE state = ?", (_PENDING, _LEASED))
         (last_run, last_place) = self._db.execute("SELECT max(run), max(abs(place)) FROM pages").fetchone()
+        self._has_failures = self._db.execute("SELECT 1 FROM failures LIMIT 1").fetchone() is not None
         self._run = (last_run or 0) + 1
         self._next_place = (last_place or 0) + 1
         self._pending = self._count(_PENDING)

@@ -11,15 +11,19 @@ from urllib.parse import unquote, urlsplit
 from itemadapter import ItemAdapter
 from scrapy import Request, Spider
 from scrapy.http import TextResponse
+from scrapy.settings import SETTINGS_PRIORITIES
 from w3lib.url import canonicalize_url
 
 from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.items import HYPERLINKS
+from mediacrawl.crawl.page_body import why_unreadable
 from mediacrawl.errors import UsageProblem, redact_url
+from mediacrawl.extract.frames import documents, find_frames
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
+from mediacrawl.extract.refresh import AT_ONCE_S, find_refresh
 from mediacrawl.extract.xpath import BadXPath, compile_xpath
 from mediacrawl.fetch.stats import Recent
 from mediacrawl.headers import kind_of_path, kind_of_type
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 _HOST = "media_host"  # keys in Request.meta: the host of a page
 _LINKED = "media_linked"  # the URL of the hyperlink that led to a page
+_NESTED = "media_nested"  # how deep a frame is nested
+_MOST_NESTED = 3
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -79,9 +85,11 @@ class MediaSpider(Spider):
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
         """Create the spider, and apply user name and password of a start URL to its host.
 
-        The credentials are sent for pages and media of that host. No log or feed shows them.
+        The credentials are sent for pages and media of that host. No log or feed shows them. A refresh after more
+        than a second does not replace a page, unless the project has set `METAREFRESH_MAXDELAY`.
         """
         spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.settings.set("METAREFRESH_MAXDELAY", AT_ONCE_S + 1, SETTINGS_PRIORITIES["default"] + 1)
         login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
             for name, value in zip(("USER", "PASS", "DOMAIN"), login, strict=True):
@@ -100,9 +108,9 @@ class MediaSpider(Spider):
             if self.follow:
                 for url in links_by_xpath(page, self.follow, "follow"):
                     yield from shown.noting(self._request(url, self.parse_detail))
-            next_url = self._next_url(page)
+            next_url = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
-            self.logger.error("%s: %s", redact_url(response.url), error)
+            self._count_failure(response, str(error))
             return
         if next_url:
             yield from self._next_page(response, page, shown, next_url)
@@ -110,21 +118,25 @@ class MediaSpider(Spider):
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
         page = self._page(response)
+        problem = self._problem(response)
+        if problem:
+            self._count_failure(response, problem)
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
-                yield self._marked_item(response, [MediaLink(response.url, None)])
+                yield from self._read(response, [MediaLink(response.url, None)])
             return
         try:
             if self.media:
                 links = media_by_xpath(page, self.media, self.kinds, "media")
             else:
-                links = find_media(page, self.kinds)
+                links = _once(link for document in documents(page) for link in find_media(document, self.kinds))
         except BadXPath as error:
-            self.logger.error("%s: %s", redact_url(response.url), error)
+            self._count_failure(response, str(error))
             return
         self._note_file_shown(response, page)
-        if links:
-            yield self._marked_item(response, links)
+        if links or not problem:
+            yield from self._read(response, links)
+        yield from self._nested(response, page)
 
     def linked_page(self, url: str, item: Any) -> Request | None:
         """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
@@ -140,6 +152,35 @@ class MediaSpider(Spider):
         if request is not None:
             request.meta[_LINKED] = url
         return request
+
+    def _read(self, response: Response, links: list[MediaLink]) -> Iterator[Any]:
+        """Count a page that was read, and yield its item if it has media."""
+        CrawlContext.of(self.crawler).page_ends.count_read(response, len(links))
+        if links:
+            yield self._marked_item(response, links)
+
+    def _nested(self, response: Response, page: Page) -> Iterator[Request]:
+        """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.
+
+        These are detail pages, and may have frames themselves.
+        """
+        depth, urls = response.meta.get(_NESTED, 0), find_frames(page)
+        is_detail = response.request is not None and response.request.callback == self.parse_detail
+        if is_detail and (refresh := find_refresh(page, _field(response, "Refresh"))):
+            urls.append(refresh.url)
+        if depth < _MOST_NESTED:
+            for url in urls:
+                for request in self._request(url, self.parse_detail):
+                    request.meta[_NESTED] = depth + 1
+                    yield request
+
+    def _count_failure(self, response: Response, reason: str) -> None:
+        CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
+
+    def _problem(self, response: Response) -> str | None:
+        """Return why a response could not be read as a page, in a few words; None if it could."""
+        is_elsewhere = _host(response.url) not in self._hosts
+        return f"redirected to {urlsplit(response.url).netloc}" if is_elsewhere else why_unreadable(response)
 
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
@@ -191,9 +232,10 @@ class MediaSpider(Spider):
             return None
         return Page.from_selector(response.selector, response.url, response.encoding)
 
-    def _next_url(self, page: Page) -> str | None:
+    def _next_url(self, page: Page, refresh_field: str) -> str | None:
         if self.next is None:
-            return find_next(page)
+            refresh = find_refresh(page, refresh_field)
+            return find_next(page) or (refresh.url if refresh else None)
         if not self.next:
             return None
         return next(iter(links_by_xpath(page, self.next, "next")), None)
@@ -226,7 +268,7 @@ class MediaSpider(Spider):
         if host in self._hosts:
             yield Request(redact_url(url), callback=callback, meta={_HOST: host})
         else:
-            self.logger.info("Not followed, it is on another host: %s", redact_url(url))
+            CrawlContext.of(self.crawler).page_ends.leave_out(url, "on another host")
 
     def _is_wanted_file(self, response: Response) -> bool:
         kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)
@@ -277,13 +319,24 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
     return (unquote(user), unquote(password), host) if at else None
 
 
+def _once(links: Iterable[MediaLink]) -> list[MediaLink]:
+    first: dict[str, MediaLink] = {}
+    for link in links:
+        first.setdefault(link.url, link)
+    return list(first.values())
+
+
 def _name(url: str) -> str:
     """Return the name of the file that a URL names, as `a.jpg` for `/wiki/File:A.jpg` and `/images/a/a5/A.jpg`."""
     return re.split("[/:]", unquote(urlsplit(url).path))[-1].casefold()
 
 
 def _content_type(response: Response) -> str:
-    return (response.headers.get("Content-Type") or b"").decode("latin-1")
+    return _field(response, "Content-Type")
+
+
+def _field(response: Response, name: str) -> str:
+    return (response.headers.get(name) or b"").decode("latin-1")
 
 
 def _host(url: str) -> str:

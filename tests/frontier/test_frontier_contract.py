@@ -221,3 +221,23 @@ def test_the_folder_of_another_spider_is_refused_also_when_its_job_is_finished(o
     opened().close(finished=True)
     with pytest.raises(JobInUse, match="belongs to the spider 'gallery'"):
         opened("podcasts")
+
+
+# Failures
+
+
+def test_the_failures_of_earlier_runs_are_kept_until_the_page_is_read_or_the_job_ends(opened):
+    frontier = opened()
+    add(frontier, "a")
+    for name in ("a", "b", "c", "d"):
+        frontier.note_failure(name.encode(), f"http://h/{name}", "HTTP 500")
+    frontier.note_failure(b"d", "http://h/d", "HTTP 404")
+    assert frontier.earlier_failures() == []
+    frontier.close(finished=False)
+    frontier = opened()
+    frontier.note_read(b"b")
+    frontier.note_failure(b"c", "http://h/c", "HTTP 502")
+    assert frontier.earlier_failures() == [("http://h/a", "HTTP 500"), ("http://h/d", "HTTP 404")]
+    frontier.done(lease(frontier)[1])
+    frontier.close(finished=True)
+    assert opened().earlier_failures() == []

@@ -261,7 +261,7 @@ def test_a_start_page_that_cannot_be_fetched_is_told_and_exits_with_1(origin, tm
         settings={"RETRY_TIMES": 0},
     )
     assert (missing.status, dead.status) == (1, 1)
-    assert "pages that could not be fetched: 1" in missing.lines
+    assert "pages that could not be read: 1" in missing.lines
     assert "HTTP 404" in missing.err
     assert "secret" not in missing.err
     assert "refused" in dead.err.lower()

@@ -86,7 +86,7 @@ def test_start_pages_are_not_asked_for_again_in_a_job_that_goes_on(crawl, origin
     seen = paths(origin)
     origin.forget()
     second = crawl(SiteSpider, url=url)
-    assert second.status == 0
+    assert (second.reason, second.report.pages_failed) == ("finished", 0)
     assert "/0" not in paths(origin)
     assert sorted({*seen, *paths(origin)}) == ["/0", "/1", "/2", "/3", "/4", "/5"]
 
@@ -94,7 +94,8 @@ def test_start_pages_are_not_asked_for_again_in_a_job_that_goes_on(crawl, origin
 def test_a_job_that_is_finished_begins_anew(crawl, origin, tmp_path):
     url = chain(origin, 3)
     for _ in range(2):
-        assert crawl(SiteSpider, url=url).status == 0
+        crawled = crawl(SiteSpider, url=url)
+        assert (crawled.reason, crawled.report.pages_failed) == ("finished", 0)
         assert paths(origin) == ["/0", "/1", "/2"]
         assert describe(tmp_path / "job")["pages_pending"] == 0
         origin.forget()
