@@ -9,7 +9,6 @@ from drawing import SEED
 from origin import Origin
 from transports import TRANSPORTS, transport_class
 
-
 _MEMORY = Path("/dev/shm")
 _FREE_BYTES = 4 * 1024**3
 

@@ -53,8 +53,8 @@ def build(origin, names=PAGINATIONS, most=MOST) -> str:
             following = links(f"/{name}", number) if number < most else ""
             origin.page(f"/{name}?p={number}" if number > 1 else f"/{name}", content(number) + following)
             if name.endswith("detail"):
-                origin.page(f"/{name}/{number}", "")
-        origin.page(f"/{name}/one", "")
+                origin.page(f"/{name}/{number}", "<p>detail</p>")
+        origin.page(f"/{name}/one", "<p>detail</p>")
     return " ".join(origin.url(f"/{name}") for name in names)
 
 
