@@ -54,7 +54,7 @@ from mediacrawl.fetch.refetch import DAY_S, RefetchPolicy
 from mediacrawl.fetch.request import INTERRUPTED, PAGE, FileRequest, FileResult
 from mediacrawl.fetch.resources import FetchResources
 from mediacrawl.sources.list_entry import key_problem
-from mediacrawl.store.safe_paths import safe_relative_path
+from mediacrawl.store.safe_paths import is_numbered, safe_relative_path
 from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin, key_of_url
 
@@ -547,8 +547,9 @@ class MediaFilesPipeline(FilesPipeline):
         entry = found.entry if isinstance(found, FileResult) else None
         if entry is None or not file.filename or (not path and is_wished(file.filename, entry)):
             return found
-        path = safe_relative_path(str(path or path_of()))
-        return found if path == entry.path else await self.files.link(file, entry, path)
+        wished = safe_relative_path(str(path or path_of()))
+        has_it = wished == entry.path or (bool(path) and is_numbered(entry.path or "", wished))
+        return found if has_it else await self.files.link(file, entry, wished)
 
     async def media_downloaded(
         self, response: Response, request: Request, info: MediaPipeline.SpiderInfo, *, item: Any = None

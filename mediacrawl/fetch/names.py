@@ -26,7 +26,9 @@ def second_path(request: FileRequest, entry: Entry, owner: str) -> str | None:
         return None
     url, headers = request.transfer.url, {"content-type": entry.content_type or ""}
     path = preferred_path(request.owner or owner, url, headers, request.filename)
-    return None if _name(path) == _name(entry.path or "") else path
+    wished, own = _name(path), _name(entry.path or "")
+    has_it = wished == own or (is_wished(request.filename, entry) and is_numbered(own, wished))
+    return None if has_it else path
 
 
 def is_wished(filename: str, entry: Entry) -> bool:

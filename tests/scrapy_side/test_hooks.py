@@ -640,6 +640,9 @@ def test_a_request_of_a_projects_own_that_is_given_up_is_no_failure(crawls, tmp_
 # --- names and keys ---------------------------------------------------------------------------------
 
 
+NAMES = {"one.jpg", "one-2.jpg", "two.jpg", "three.jpg"}
+
+
 class OwnPath(MediaFilesPipeline):
     def file_path(self, request, response=None, info=None, *, item=None):
         return "own/" + super().file_path(request, response, info, item=item)
@@ -648,13 +651,16 @@ class OwnPath(MediaFilesPipeline):
 @pytest.mark.parametrize("pipeline", [MediaFilesPipeline, OwnPath])
 def test_as_many_files_have_a_result_as_are_wanted_where_files_have_several_names(crawl, url, origin, pipeline):
     other = origin.add("/b.jpg", BODY + b"b", content_type="image/jpeg")
-    names = [(url, "one.jpg"), (url, "two.jpg"), (url, "one.jpg"), (url, "three.jpg"), (other, "four.jpg")]
+    names = [(url, "one.jpg"), (url, "two.jpg"), (url, "one.jpg"), (url, "three.jpg"), (other, "one.jpg")]
     items = [item_of(wanted, filename=name) for wanted, name in names]
     for new in (2, 0):
         crawled = crawl(pipeline, *items)
         assert crawled.errors == []
         assert crawled.report.new == new
         assert crawled.report.settled == crawled.report.wanted, counts(crawled)
+        fetched = {file["url"] for file in crawled.files if file["status"] == "downloaded"}
+        assert fetched == ({url, other} if new else set()), "also the one whose name has a number"
+        assert {file["path"].rpartition("/")[2] for file in crawled.files} == NAMES
 
 
 @pytest.mark.parametrize("pipeline", [MediaFilesPipeline, OwnPath])
