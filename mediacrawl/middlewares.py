@@ -10,6 +10,7 @@ from scrapy import Request, signals
 from scrapy.downloadermiddlewares import redirect
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.exceptions import IgnoreRequest
+from scrapy.http import TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
@@ -109,7 +110,7 @@ class FailedPagesMiddleware:
 
 
 class RedirectMiddleware(redirect.RedirectMiddleware):
-    """Scrapy's middleware for redirects, which is told apart from others if it brings a cookie; see `PageEnds`."""
+    """Scrapy's middleware for redirects. Notes whether a redirect brings a cookie, see `PageEnds`."""
 
     def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
         self, request: Request, response: Response
@@ -125,8 +126,7 @@ class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
     """Scrapy's middleware for `<meta http-equiv=refresh>`, except that the page is read where no page follows.
 
     A page that loads itself again, or pages that do so in a circle, would be requested until the limit of redirects.
-    One that sets a cookie is requested again once.
-    A header `Refresh` of at most a second is followed as well.
+    One that sets a cookie is requested again once. A header `Refresh` of at most a second is followed, too.
     """
 
     def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
@@ -146,11 +146,13 @@ class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
         return result
 
     def _by_header(self, request: Request, response: Response) -> Request | None:
+        if not isinstance(response, TextResponse) or request.meta.get("dont_redirect") or request.method == "HEAD":
+            return None  # media, for example
         field = response.headers.get("Refresh")
-        if field is None or request.meta.get("dont_redirect", False) or request.method == "HEAD":
+        if field is None:
             return None
         refresh = parse_refresh(field.decode("latin-1"), response.url)
-        if refresh is None or refresh.delay_s > min(AT_ONCE_S, self._maxdelay):
+        if refresh is None or refresh.delay_s > AT_ONCE_S or refresh.delay_s >= self._maxdelay:
             return None
         redirected = self._redirect_request_using_get(request, response, refresh.url)
         return self._redirect(redirected, request, "refresh header")
