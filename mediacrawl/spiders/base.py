@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from scrapy import Request, Spider
-from scrapy.http import TextResponse
+from scrapy.http import JsonResponse, TextResponse, XmlResponse
 from w3lib.url import canonicalize_url
 
+from mediacrawl.crawl.page_encoding import text_of
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import KINDS, find_media, media_by_xpath
@@ -129,7 +130,12 @@ class MediaSpider(Spider):
             return None
         if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
             return None
-        return Page.from_selector(response.selector, response.url, response.encoding)
+        text, encoding = text_of(response)
+        if isinstance(response, JsonResponse):
+            text = ""
+        is_xml = isinstance(response, XmlResponse)
+        link = [value.decode("latin-1") for value in response.headers.getlist("Link")]
+        return Page.from_text(text, response.url, encoding, is_xml=is_xml, link=link)
 
     def _next_url(self, page: Page) -> str | None:
         if self.next is None:
