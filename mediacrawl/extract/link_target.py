@@ -26,6 +26,7 @@ _LOCATION = re.compile(
     (?:"([^"]*)"|'([^']*)')""",
     re.VERBOSE,
 )
+_PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")  # of a template that a script fills in
 _LONGEST_SCRIPT = 1_000  # characters
 _MOST_FIELDS = 50  # of a form; one with more is a search. Also keeps the time linear.
 _BUTTONS = ("submit", "image")  # types of <input> that send the form
@@ -58,7 +59,8 @@ def _url_attributes(element: Element) -> list[str]:
 
 def linked_url(page: Page, element: Element) -> str | None:
     """Return the URL that one of the `candidates` leads to; None if that is this page."""
-    url = next(filter(None, map(page.resolve, _references(page, element))), None)
+    references = (reference for reference in _references(page, element) if not _PLACEHOLDER.search(reference))
+    url = next(filter(None, map(page.resolve, references)), None)
     return None if url == page.url else url
 
 

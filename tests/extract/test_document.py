@@ -208,6 +208,47 @@ def test_any_text_is_a_page(text):
         assert Page.from_text(text, URL, is_xml=is_xml).root is not None
 
 
+MARKUP = st.sampled_from(
+    [
+        *(
+            "<",
+            ">",
+            "</",
+            "<!--",
+            "-->",
+            "<!DOCTYPE html>",
+            "<?x",
+            "<a href=",
+            "<template>",
+            "</template>",
+            "</html>",
+        ),
+        *(
+            "<html>",
+            "<script>",
+            "</script>",
+            "<title>",
+            "<body>",
+            "</body>",
+            "'",
+            '"',
+            "=",
+            "/",
+            "\0",
+            "\ud800",
+            "<svg>",
+        ),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(MARKUP | st.text(max_size=3)).map("".join), st.booleans())
+def test_no_text_breaks_a_page(text, is_xml):
+    assert isinstance(seen(flattened(text)), tuple)
+    assert Page.from_text(text, URL, is_xml=is_xml).selector.xpath("count(/*)").get() == "1.0"
+
+
 def test_xhtml_that_is_served_as_xml_is_a_page():
     xhtml = (
         "<html xmlns='http://www.w3.org/1999/xhtml'><body><img src='a.jpg'/><a rel='next' href='2'/></body></html>"

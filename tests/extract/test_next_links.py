@@ -190,6 +190,7 @@ def test_a_button_or_a_box_may_name_the_next_page(html):
         "<form><button type=button>Next</button></form>",
         "<button data-href='?p=2' disabled>Next</button>",
         "<button onclick=\"next('?p=2')\">Next</button>",
+        "<a href='{{ next.url }}'>Next</a><a rel=next href='?p=${page}'>Next</a>",
         "<div data-url='?p=2' class=share>Share</div>",
         "<div class=swiper-button-next data-href='?p=2'></div>",
         "<nav data-href='/article-9' class=next></nav>",
@@ -290,7 +291,7 @@ def test_the_header_link_names_the_next_page(values, html, expected):
 )
 def test_the_time_grows_with_the_number_of_links(element):
     seconds = []
-    for count in (1_000, 4_000):
+    for count in (600, 2_400):
         page = Page.from_text("".join(element.replace("{}", str(number)) for number in range(count)), URL)
         start = time.process_time()
         find_next(page)
