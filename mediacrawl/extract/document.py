@@ -61,7 +61,8 @@ def _parsed(text: str) -> tuple[Element, bool]:
     root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     if root is None:  # a page of comments
         return etree.fromstring(b"<html/>", parser), False
-    return root, any(error.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log)
+    last = parser.error_log.last_error  # a limit is the last error: the parser has ended
+    return root, last is not None and last.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
 
 
 def _join_roots(root: Element) -> None:

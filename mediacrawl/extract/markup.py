@@ -25,6 +25,7 @@ _TOKEN = re.compile(
 _CLOSES_ITSELF = re.compile(r"(?:^|[\s\"'])/$")
 _END_OF_RAW_TEXT = {name: re.compile(rf"(?=</{name}[\s/>])|\Z", re.IGNORECASE) for name in RAW_TEXT}
 _SHADOW_ROOT = re.compile(r"\sshadowrootmode\s*+=\s*+[\"']?(?:open|closed)(?:[\s\"'/]|$)", re.IGNORECASE)
+_TEMPLATE = re.compile("<template", re.IGNORECASE)
 
 
 class Tag(NamedTuple):
@@ -61,7 +62,7 @@ def without_templates(html: str) -> str:
 
     The tree does not have them right: there an element without end tag keeps a template open.
     """
-    return "".join(_outside_templates(html)) if "<template" in html.lower() else html
+    return "".join(_outside_templates(html)) if _TEMPLATE.search(html) else html
 
 
 def _outside_templates(html: str) -> Iterator[str]:

@@ -189,9 +189,9 @@ class _Texts(NamedTuple):
     @classmethod
     def of(cls, link: Element) -> _Texts:
         text = link.get("value", "")[:_LONGEST] if link.tag == "input" else _text(link)
-        labels = [label for label in (link.get("aria-label"), link.get("title")) if label]
-        alts = _alts(link) if len(link) else []
-        return cls(text, meaning_of(text), *([meaning_of(one[:_LONGEST]) for one in ones] for ones in (labels, alts)))
+        labels = [meaning_of(label[:_LONGEST]) for label in (link.get("aria-label"), link.get("title")) if label]
+        alts = [meaning_of(alt[:_LONGEST]) for alt in _alts(link)] if len(link) else []
+        return cls(text, meaning_of(text), labels, alts)
 
     def say_other(self) -> bool:
         """Return whether one of the texts names the previous or the last page, or a step that is no page."""
