@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from parsel import Selector
-
 from mediacrawl.extract.links import Page
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def _is_text(frame: Element) -> bool:
 
 
 def _document(outer: Page, text: str) -> Page:
-    return Page.from_selector(Selector(text=text, type="html"), outer.base_url, outer.encoding)
+    return Page.from_text(text, outer.base_url, outer.encoding)
 
 
 def _host(url: str) -> str:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
 
 from lxml import etree
 from parsel import Selector
 
+from mediacrawl.extract.document import parse_html, parse_xml, simplify
+from mediacrawl.headers.link import reference_of
 from mediacrawl.urls import Origin, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # WHATWG URL, "basic URL parser", steps 1 to 3: strip C0 controls and spaces, remove tabs and newlines.
 _ENDS = "".join(map(chr, range(0x21)))
 _INSIDE = str.maketrans("", "", "\t\n\r")
 # A path below the folder of a page, without parts of special meaning: no `.`, `..`, `//`, scheme or query.
 _BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
+_BEGINNING = re.compile(r"(?:(https?):)?([/\\]*+)", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*+):", re.IGNORECASE)
+_HTTP = ("http", "https")
+_NO_BASES = ("data", "javascript")  # HTML, "set the frozen base URL"
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _FOLDER = re.compile(r"(https?://[a-z0-9.-]+(?::\d{1,4})?)(/(?:[\w~-][\w.~-]*/)*)[\w.~-]*(?:\?[^#]*)?", re.ASCII)
 
 Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for it
@@ -25,29 +36,57 @@ Element: TypeAlias = Any  # an lxml.etree._Element; lxml has no public name for 
 
 @dataclass(frozen=True)
 class Page:
-    """One parsed page.
+    """One parsed page. Its tree has one root, and neither comments nor `<template>` contents: see `document`.
 
     Attributes:
         selector: the page, XML or HTML; any other content counts as an empty page.
         url: the URL of the page after redirects, without fragment.
-        base_url: the base of relative links: `<base href>` if the page has a usable one, else `url`.
+        base_url: the base of relative links (HTML, "document base URL").
         encoding: the encoding of non-ASCII characters in a query (the path is always UTF-8).
+        link_next: the URL that the `Link` header of the response gives for the next page.
     """
 
     selector: Selector
     url: str
     base_url: str
     encoding: str = "utf-8"
+    link_next: str | None = None
+
+    @classmethod
+    def from_text(
+        cls, text: str, url: str, encoding: str = "utf-8", *, is_xml: bool = False, link: Iterable[str] = ()
+    ) -> Page:
+        """Parse a page. Never raises.
+
+        Args:
+            text: the page, decoded.
+            url: the URL of the page after redirects.
+            encoding: the encoding of the page; an unknown name counts as UTF-8.
+            is_xml: the page is XML, for example a feed, and not HTML.
+            link: the values of the `Link` header fields of the response.
+        """
+        root = parse_xml(text) if is_xml else parse_html(text)
+        selector = Selector(root=root, type="xml" if is_xml else "html")
+        return cls._of(selector, url, encoding, reference_of("next", link))
 
     @classmethod
     def from_selector(cls, selector: Selector, url: str, encoding: str = "utf-8") -> Page:
-        """Build a page. `encoding` is the encoding of the page; an unknown name counts as UTF-8. Never raises."""
+        """Build a page from a tree that is parsed already, and simplify this tree. Never raises.
+
+        What the parser has not read (see `document` on pages that are nested deep) is missing in the page.
+        """
         if not isinstance(selector.root, etree._Element):  # noqa: SLF001  lxml has no public name for it
-            selector = Selector(text="", type="html")
-        encoding = _known(encoding)
+            return cls.from_text("", url, encoding)
+        if selector.type == "html":
+            simplify(selector.root)
+        return cls._of(selector, url, encoding)
+
+    @classmethod
+    def _of(cls, selector: Selector, url: str, encoding: str, link_next: str | None = None) -> Page:
+        encoding = _of_queries(encoding)
         url = absolute(url, url, encoding) or url
-        href = next((base.get("href") for base in selector.root.iter("base") if base.get("href")), "")
-        return cls(selector, url, absolute(url, href, encoding) or url, encoding)
+        link_next = link_next and absolute(url, link_next, encoding)
+        return cls(selector, url, _base_url(selector.root, url, encoding), encoding, link_next)
 
     @property
     def root(self) -> Any:
@@ -84,15 +123,51 @@ def _folder_of(base: str) -> tuple[str, str] | None:
     return (plain[1], plain[2]) if plain else None
 
 
+def _base_url(root: Element, url: str, encoding: str) -> str:
+    """Return the document base URL: the first `<base href>`, wherever it stands, if it is a URL that may be one.
+
+    The URL of a `<base>` may have another scheme: then no relative link is an http URL.
+    """
+    href = next((href for base in root.iter("base") if (href := base.get("href")) is not None), "")
+    href = href.strip(_ENDS).translate(_INSIDE)
+    scheme = _SCHEME.match(href)
+    if scheme is not None and scheme[1].lower() not in _HTTP:
+        return url if scheme[1].lower() in _NO_BASES else href
+    return absolute(url, href, encoding) or url
+
+
 def _resolved(base: str, link: str, encoding: str) -> str:
+    link = _with_two_slashes(base, link)
     try:
         return resolve(base, link, encoding)
     except UnicodeEncodeError:  # a character that the encoding of the page does not have
-        return resolve(base, link)
+        path, mark, query = link.partition("?")
+        return resolve(base, path + mark + _NOT_ASCII.sub(partial(_escapes, encoding), query))
 
 
-def _known(encoding: str) -> str:
+def _with_two_slashes(base: str, link: str) -> str:
+    r"""Return a link with a host, with two slashes before it: browsers accept any number of `/` and `\` there.
+
+    Without a slash, or with one, a link with the scheme of the page is relative to the page.
+    """
+    beginning = _BEGINNING.match(link)
+    if beginning is None:
+        return link
+    scheme, slashes = (beginning[1] or "").lower(), beginning[2]
+    if len(slashes) < 2 and (not scheme or base.lower().startswith(f"{scheme}:")):
+        return link
+    return f"{scheme}:" * bool(scheme) + f"//{link[beginning.end() :]}"
+
+
+def _escapes(encoding: str, match: re.Match[str]) -> str:
+    """Return text of a query in percent-escapes; a character that the encoding lacks is `&#8364;`, as in browsers."""
+    return quote(match[0].encode(encoding, "xmlcharrefreplace"), safe="")
+
+
+def _of_queries(encoding: str) -> str:
+    """Return the encoding of queries on a page (Encoding, "get an output encoding")."""
     try:
-        return codecs.lookup(encoding).name
+        name = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         return "utf-8"
+    return "utf-8" if name.startswith(("utf-", "utf_")) else name

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lxml import etree
 
-from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, NEXT, OTHER, letters
+from mediacrawl.extract import icons
+from mediacrawl.extract.link_target import candidates, linked_url, loads_when_seen, says_next_by_attribute
+from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, Meaning, meaning_of
+from mediacrawl.extract.page_numbers import begins_with_one, counts_on, follows_current, is_year, number_of
+from mediacrawl.extract.pagers import is_beside_posts, is_elsewhere, is_in_loader, is_in_pager
 from mediacrawl.extract.xpath import evaluate
 
 if TYPE_CHECKING:
@@ -17,10 +21,18 @@ if TYPE_CHECKING:
     from mediacrawl.extract.links import Element, Page
 
 # Signs that a link leads to the next page, the surest first. A double arrow often leads to the last page.
-_TEXT, _LABEL, _CLASS, _ALT, _ARROW, _DOUBLE_ARROW = range(6)
+# `_BEGINNING` is a text that only begins with "next", `_MORE` one like "show more".
+_TEXT, _LABEL, _CLASS, _ALT, _ICON, _BEGINNING, _MORE, _NUMBER, _ARROW, _DOUBLE_ARROW = range(10)
+_ONLY_IN_PAGERS = (_ICON, _BEGINNING, _ARROW, _DOUBLE_ARROW)
+_ICONS = {icons.TO_NEXT: _ICON, icons.TO_RIGHT: _ARROW, icons.TO_FAR_RIGHT: _DOUBLE_ARROW}
+_OTHER_RELATIONS = frozenset(
+    {"next", "prev", "previous", "first", "start", "last", "bookmark"}
+)  # `next` is read before
+_LINKS = ("a", "area", "button", "input")
 _SMALL = 40  # elements; a link with more is not just "next". Also keeps the time for nested links linear.
 _LONGEST = 100  # characters, for the same reason
-_NEAR = 4  # ancestors or neighbours that are examined
+_SECOND = 2  # page
+_NEAR = 4  # neighbours that are examined
 
 _PART_OF_CLASS = re.compile(r"[a-z]+")
 # `swiper-button-next`, `carousel-control-next` and `slick-next` turn pictures, not pages.
@@ -29,11 +41,6 @@ _NEXT_CLASS_PARTS = frozenset(
     | {"item", "link", "links", "btn", "button", "posts"}
 )
 _NEXT_CLASS_WORDS = frozenset({"nextpage", "nextpostslink", "nextlink", "pagenext", "nextbtn", "btnnext"})
-_PAGER = re.compile(
-    r"(?:^|[\s_-])(?:paginat\w*|pagers?|paging|pages|pagenav\w*|pagelist|pagebar|nav-?links|fenye|fanye)(?:$|[\s_-])"
-    r"|page-?(?:nav|numbers?|links|list)|(?:^|\s)page(?:$|\s)",
-    re.IGNORECASE,
-)
 _STRING = etree.XPath("string()", smart_strings=False)
 _LINK_ATTRIBUTES = ("href", "data-href", "src")
 
@@ -41,31 +48,41 @@ _LINK_ATTRIBUTES = ("href", "data-href", "src")
 def find_next(page: Page) -> str | None:
     """Return the URL of the page after this one, or None. Never raises.
 
-    `rel=next` takes precedence, then the text of a link, its label, its class and the picture inside. A bare arrow
-    counts only in a pager. The page itself, a disabled link, and a link to the previous or the last page are never
-    returned. Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
+    `rel=next` takes precedence, then the text of a link, its label, its class, its picture, and the number after that
+    of this page. Arrows and numbers count only in a pager. The page itself, a disabled link, and a link to the
+    previous or the last page are never returned, nor what is in a calendar, comments, a carousel or the like.
+    Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
     """
-    for tag in ("link", "a"):  # a <link> is for the complete page, an <a> may be the next comment
-        for element in page.root.iter(tag):
-            url = _other(page, element) if _has_rel_next(element) and not _is_disabled(element) else None
-            if url:
+    return _by_relation(page) or _by_sign(page)
+
+
+def _by_relation(page: Page) -> str | None:
+    """Return the URL of `rel=next`: of a <link> and the header for the complete page, an <a> may be in comments."""
+    for element in page.root.iter("link"):
+        url = page.resolve(element.get("href")) if _has_rel_next(element) else None
+        if url and url != page.url:
+            return url
+    if page.link_next and page.link_next != page.url:
+        return page.link_next
+    for element in page.root.iter("a", "area"):
+        if _has_rel_next(element) and not _is_disabled(element) and not is_elsewhere(element):
+            url = linked_url(page, element)
+            if url and not _Texts.of(element).say_other():
                 return url
+    return None
+
+
+def _by_sign(page: Page) -> str | None:
     found: dict[tuple[int, bool], list[str]] = {}
-    for element in page.root.iter("a"):
-        key = _sign(element)
-        url = _other(page, element) if key else None
+    for element in candidates(page.root):
+        key = _sign(page, element)
+        url = linked_url(page, element) if key else None
         if key and url:
             found.setdefault(key, []).append(url)
     for (_, outside), urls in sorted(found.items()):
         if not outside or len(set(urls)) == 1:
             return urls[0]
     return None
-
-
-def _other(page: Page, element: Element) -> str | None:
-    """Return the URL of a link; None if that is this page."""
-    url = page.resolve(element.get("href"))
-    return None if url == page.url else url
 
 
 def _has_rel_next(element: Element) -> bool:
@@ -92,63 +109,135 @@ def _links(result: Any) -> Iterator[str]:
         yield from islice(filter(None, map(result.get, _LINK_ATTRIBUTES)), 1)
 
 
-def _sign(anchor: Element) -> tuple[int, bool] | None:
+def _sign(page: Page, link: Element) -> tuple[int, bool] | None:
     """Return how surely a link leads to the next page, as a sort key: its sign, and whether it is outside a pager."""
-    if not anchor.get("href") or _has_rel_next(anchor):
+    relation = link.get("rel")
+    if relation and not _OTHER_RELATIONS.isdisjoint(relation.lower().split()):
         return None
-    sign = _anchor_sign(anchor)
-    if sign is None or _is_disabled(anchor):
+    texts = _Texts.of(link)
+    sign = _own_sign(page, link, texts)
+    if sign is None and loads_when_seen(link) and _counts_on(page, link):
+        return (_CLASS, False)
+    if sign is None or texts.say_other() or _is_disabled(link) or is_elsewhere(link):
         return None
-    outside = not _in_pager(anchor)
-    return None if outside and sign in (_ARROW, _DOUBLE_ARROW) else (sign, outside)
+    if sign > _LABEL and (texts.are_unclear() or link.tag not in _LINKS) and not _counts_on(page, link):
+        return None
+    if sign == _MORE:
+        return (sign, False) if is_in_loader(link) or (is_in_pager(link) and _counts_on(page, link)) else None
+    outside = not (is_in_pager(link) or _is_beside_numbers(link))
+    if sign in _ONLY_IN_PAGERS and (outside or is_beside_posts(link)):
+        return None
+    return (sign, outside)
 
 
-def _anchor_sign(anchor: Element) -> int | None:
-    text = _text(anchor)
-    words = letters(text)
-    labels = [letters(anchor.get(name, "")[:_LONGEST]) for name in ("aria-label", "title")]
-    alts = [letters(alt[:_LONGEST]) for alt in _alts(anchor)]
-    if not OTHER.isdisjoint([words, *labels, *alts]):
-        return None
-    if words in NEXT:
+def _own_sign(page: Page, link: Element, texts: _Texts) -> int | None:
+    text = texts.meaning
+    if text.is_next:
         return _TEXT
-    if not NEXT.isdisjoint(labels):
+    if texts.labels and any(label.is_next for label in texts.labels):
         return _LABEL
-    if any(map(_says_next, _classes(anchor))):
+    if _class_says_next(link) or (not texts.text and says_next_by_attribute(link)):
         return _CLASS
-    return _ALT if not NEXT.isdisjoint(alts) else _arrow(anchor, "".join(text.split()))
+    if texts.alts and any(alt.is_next for alt in texts.alts):
+        return _ALT
+    if text.is_more:
+        return _MORE
+    if not text.letters or text.letters in icons.LIGATURES:
+        return _picture(link, texts.text)
+    number = number_of(texts.text)
+    if number is not None:
+        return _NUMBER if _is_number_of_next(page, link, number) else None
+    if text.begins_with_next:
+        return _BEGINNING if any(map(str.isdigit, texts.text)) or _counts_on(page, link) else None
+    return None
 
 
-def _arrow(anchor: Element, text: str) -> int | None:
-    if "last" in _classes(anchor):
+def _picture(link: Element, text: str) -> int | None:
+    """Return the sign of an arrow or an icon without a text beside it."""
+    if "last" in _classes(link):
         return None
-    return _ARROW if text in ARROWS else _DOUBLE_ARROW if text in DOUBLE_ARROWS else None
+    text = "".join(text.split())
+    if text in ARROWS:
+        return _ARROW
+    if text in DOUBLE_ARROWS:
+        return _DOUBLE_ARROW
+    icon = icons.icon_of(link) if _is_small(link) else None
+    return None if icon is None else _ICONS[icon]
+
+
+def _is_number_of_next(page: Page, link: Element, number: int) -> bool:
+    if not follows_current(page, link, number):
+        return False
+    if is_in_pager(link):
+        return True
+    return _counts_on(page, link) and not is_year(number) and (number == _SECOND or begins_with_one(link))
+
+
+def _counts_on(page: Page, link: Element) -> bool:
+    url = linked_url(page, link)
+    return url is not None and counts_on(page.url, url)
+
+
+class _Texts(NamedTuple):
+    """What a link says about itself."""
+
+    text: str
+    meaning: Meaning
+    labels: list[Meaning]
+    alts: list[Meaning]
+
+    @classmethod
+    def of(cls, link: Element) -> _Texts:
+        text = link.get("value", "")[:_LONGEST] if link.tag == "input" else _text(link)
+        labels = [meaning_of(label[:_LONGEST]) for label in (link.get("aria-label"), link.get("title")) if label]
+        alts = [meaning_of(alt[:_LONGEST]) for alt in _alts(link)] if len(link) else []
+        return cls(text, meaning_of(text), labels, alts)
+
+    def say_other(self) -> bool:
+        """Return whether one of the texts names the previous or the last page, or a step that is no page."""
+        return any(meaning.is_other for meaning in (self.meaning, *self.labels, *self.alts))
+
+    def are_unclear(self) -> bool:
+        """Return whether one of the texts says something else than "next" or the number of a page."""
+        return any(meaning.is_unclear for meaning in (self.meaning, *self.labels, *self.alts))
 
 
 def _text(element: Element) -> str:
-    """Return the text of an element, or an empty text if it has more than a few words."""
-    if not _is_small(element):
-        return ""
-    text = str(_STRING(element))
-    return text if len(text.strip()) <= _LONGEST else ""
+    """Return the text of an element; of one with more than a few words the beginning, which then says too much."""
+    if not len(element):
+        text = element.text or ""
+    elif _is_small(element):
+        text = str(_STRING(element))
+    else:
+        text = " ".join(filter(None, (inner.text for inner in islice(element.iter(), _SMALL))))
+    return text.strip()[: 2 * _LONGEST]
 
 
 def _is_small(element: Element) -> bool:
     return sum(1 for _ in islice(element.iter(), _SMALL)) < _SMALL
 
 
-def _alts(anchor: Element) -> list[str]:
-    if not len(anchor) or not _is_small(anchor):
+def _alts(link: Element) -> list[str]:
+    if not _is_small(link):
         return []
-    return [image.get(name, "") for image in anchor.iter("img") for name in ("alt", "title")]
+    return [text for image in link.iter("img") for text in (image.get("alt"), image.get("title")) if text]
 
 
-def _classes(anchor: Element) -> list[str]:
+def _classes(link: Element) -> list[str]:
     """Return the class words of a link, and of its parent if that is a box that usually holds a single link."""
-    parent = anchor.getparent()
+    return _class_names(link).split()
+
+
+def _class_names(link: Element) -> str:
+    parent = link.getparent()
     around = parent is not None and parent.tag in ("li", "span", "p", "td", "div")
-    names = anchor.get("class", "") + " " + (parent.get("class", "") if around else "")
-    return list(names[: 10 * _LONGEST].lower().split())
+    names = f"{link.get('class', '')} {parent.get('class', '') if around else ''}"
+    return names[: 10 * _LONGEST].lower()
+
+
+def _class_says_next(link: Element) -> bool:
+    names = _class_names(link)
+    return "next" in names and any(map(_says_next, names.split()))
 
 
 def _says_next(word: str) -> bool:
@@ -162,14 +251,9 @@ def _is_disabled(element: Element) -> bool:
     return any(word == "inactive" or "disabled" in word for word in _classes(element))
 
 
-def _in_pager(anchor: Element) -> bool:
-    near = islice(anchor.iterancestors(), _NEAR)
-    names = (box.get(name, "")[:_LONGEST] for box in near for name in ("class", "id", "aria-label", "role"))
-    return any(map(_PAGER.search, names)) or _beside_numbers(anchor)
-
-
-def _beside_numbers(anchor: Element) -> bool:
+def _is_beside_numbers(link: Element) -> bool:
     """Return whether a number stands shortly before the link or its list item, as in `1 2 3 »`."""
-    parent = anchor.getparent()
-    box = parent if parent is not None and parent.tag in ("li", "td", "span") else anchor
-    return any(_text(near).strip().isdigit() for near in islice(box.itersiblings(preceding=True), _NEAR))
+    parent = link.getparent()
+    box = parent if parent is not None and parent.tag in ("li", "td", "span") else link
+    near = islice(box.itersiblings(etree.Element, preceding=True), _NEAR)
+    return any(_text(element).isdigit() for element in near)

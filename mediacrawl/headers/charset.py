@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from urllib.parse import unquote, unquote_to_bytes
@@ -22,16 +23,28 @@ _CODECS = frozenset(
     """.split()  # noqa: SIM905 - one name a line would be a page
 )
 
-# Names on the web (WHATWG Encoding, 4.2) that Python does not have.
+# Names on the web (WHATWG Encoding, 4.2) that Python does not have, without a leading `x_`.
 _MORE_NAMES = {
-    "cn_big5": "big5",
-    "csgb2312": "gb2312",
-    "dos_874": "cp874",
-    "gb_2312_80": "gb2312",
-    "koi": "koi8_r",
-    "koi8": "koi8_r",
+    **dict.fromkeys(("unicode_1_1_utf_8", "unicode11utf8", "unicode20utf8"), "utf_8"),
+    **{f"iso8859{part}": f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 14, 15)},
+    **dict.fromkeys(("csiso88596e", "csiso88596i", "iso_8859_6_e", "iso_8859_6_i"), "iso8859_6"),
+    **dict.fromkeys(("csiso88598e", "csiso88598i", "iso_8859_8_e", "iso_8859_8_i", "logical", "visual"), "iso8859_8"),
+    "sun_eu_greek": "iso8859_7",
+    "csisolatin9": "iso8859_15",
+    "iso88591": "latin_1",
+    "iso88599": "iso8859_9",
+    **dict.fromkeys(("koi", "koi8"), "koi8_r"),
     "koi8_ru": "koi8_u",
+    **dict.fromkeys(("csmacintosh", "mac"), "mac_roman"),
+    "mac_ukrainian": "mac_cyrillic",
+    "dos_874": "cp874",
+    **dict.fromkeys(("cn_big5", "x_big5"), "big5"),
+    **dict.fromkeys(("csgb2312", "gb_2312", "gb_2312_80"), "gb2312"),
+    "cseucpkdfmtjapanese": "euc_jp",
     "windows_31j": "cp932",
+    **dict.fromkeys(
+        ("cseuckr", "csksc56011987", "iso_ir_149", "ks_c_5601_1989", "ksc_5601", "windows_949"), "euc_kr"
+    ),
 }
 
 # Browsers read these encodings as the larger one of the same family (WHATWG Encoding, 4.2): servers confuse the two.
@@ -82,3 +95,12 @@ def codec_of(charset: str | None) -> str | None:
     name = normalize_encoding((charset or "").strip().lower()).removeprefix("x_")
     codec = aliases.get(name) or _MORE_NAMES.get(name) or name.replace("windows_", "cp")
     return codec if codec in _CODECS else None
+
+
+def _search(name: str) -> codecs.CodecInfo | None:
+    """Find a codec by a name of the web. Scrapy decodes pages by what `codecs.lookup` knows."""
+    codec = codec_of(name) if name.startswith("x_") or name in _MORE_NAMES else None
+    return codecs.lookup(_LARGER.get(codec, codec)) if codec is not None else None
+
+
+codecs.register(_search)

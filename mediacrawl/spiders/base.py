@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from itemadapter import ItemAdapter
 from scrapy import Request, Spider
-from scrapy.http import TextResponse
+from scrapy.http import JsonResponse, TextResponse, XmlResponse
 from scrapy.settings import SETTINGS_PRIORITIES
 from w3lib.url import canonicalize_url
 
@@ -18,6 +18,7 @@ from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.items import HYPERLINKS
 from mediacrawl.crawl.page_body import why_unreadable
+from mediacrawl.crawl.page_encoding import text_of
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.frames import documents, find_frames
 from mediacrawl.extract.links import Page
@@ -79,6 +80,7 @@ class MediaSpider(Spider):
         self.start_urls = [redact_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
         self._linked_pages = Recent()
+        self._parsed: tuple[Response | None, Page | None] = (None, None)  # the last page
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     @classmethod
@@ -230,7 +232,18 @@ class MediaSpider(Spider):
             return None
         if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
             return None
-        return Page.from_selector(response.selector, response.url, response.encoding)
+        if self._parsed[0] is not response:
+            self._parsed = (response, self._page_of(response))
+        return self._parsed[1]
+
+    @staticmethod
+    def _page_of(response: TextResponse) -> Page:
+        text, encoding = text_of(response)
+        if isinstance(response, JsonResponse):
+            text = ""
+        is_xml = isinstance(response, XmlResponse)
+        link = [value.decode("latin-1") for value in response.headers.getlist("Link")]
+        return Page.from_text(text, response.url, encoding, is_xml=is_xml, link=link)
 
     def _next_url(self, page: Page, refresh_field: str) -> str | None:
         if self.next is None:

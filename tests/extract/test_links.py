@@ -77,13 +77,43 @@ def test_what_names_no_other_web_resource_is_no_link(link):
     [
         ("/static/", "https://host.example/static/a.jpg"),
         ("https://cdn.example/x/", "https://cdn.example/x/a.jpg"),
+        ("//cdn.example", "https://cdn.example/a.jpg"),
         ("javascript:0", "https://host.example/gallery/a.jpg"),
+        ("DATA:text/plain,x", "https://host.example/gallery/a.jpg"),
         ("http://[", "https://host.example/gallery/a.jpg"),
+        ("http://h:99999/", "https://host.example/gallery/a.jpg"),
         ("#", "https://host.example/gallery/a.jpg"),
+        ("", "https://host.example/gallery/a.jpg"),
+        (" \n/sta\ntic/ ", "https://host.example/static/a.jpg"),
+        ("mailto:a@b.example", None),
+        ("file:///C:/site/", None),
+        ("about:blank", None),
     ],
 )
-def test_a_base_href_is_where_links_start(base, expected):
-    assert page(f'<base target=_top><base href="{base}"><base href="/late/">').resolve("a.jpg") == expected
+def test_the_first_base_href_is_where_links_start_as_in_browsers(base, expected):
+    html = f'<a href=behind></a><base target=_top><base href="{base}"><base href="/late/">'
+    assert page(html).resolve("a.jpg") == expected
+    assert page(html).resolve("http://h/a.jpg") == "http://h/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("a.jpg?", "https://host.example/gallery/a.jpg?"),
+        ("a.jpg?#x", "https://host.example/gallery/a.jpg?"),
+        ("/x//y//../a.jpg", "https://host.example/x//y/a.jpg"),
+        ("https://host.example//a//b.jpg", "https://host.example//a//b.jpg"),
+        ("///cdn.example/a.jpg", "https://cdn.example/a.jpg"),
+        (r"\\cdn.example\a.jpg", "https://cdn.example/a.jpg"),
+        ("https:/a.jpg", "https://host.example/a.jpg"),
+        ("https:a.jpg", "https://host.example/gallery/a.jpg"),
+        ("http:/cdn.example/a.jpg", "http://cdn.example/a.jpg"),
+        ("http:cdn.example/a.jpg", "http://cdn.example/a.jpg"),
+        ("HTTPS:////cdn.example/a.jpg", "https://cdn.example/a.jpg"),
+    ],
+)
+def test_slashes_and_question_marks_are_read_as_browsers_do(link, expected):
+    assert page().resolve(link) == expected
 
 
 def test_a_query_is_written_in_the_encoding_of_the_page():
@@ -91,8 +121,13 @@ def test_a_query_is_written_in_the_encoding_of_the_page():
     assert page(encoding="gbk").resolve("/中") == "https://host.example/%E4%B8%AD"
 
 
-def test_a_letter_that_the_encoding_lacks_is_written_in_utf_8():
-    assert page(encoding="latin-1").resolve("/s?q=中") == "https://host.example/s?q=%E4%B8%AD"
+def test_a_letter_that_the_encoding_lacks_is_written_as_browsers_do():
+    assert page(encoding="latin-1").resolve("/中?q=中&é") == "https://host.example/%E4%B8%AD?q=%26%2320013%3B&%E9"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF-16LE", "utf-16-be", "utf-32", "utf-7", "utf-8-sig"])
+def test_a_query_on_a_page_in_any_form_of_unicode_is_in_utf_8(encoding):
+    assert page(encoding=encoding).resolve("/s?q=中") == "https://host.example/s?q=%E4%B8%AD"
 
 
 @pytest.mark.parametrize("encoding", ["no such", "", "\x00"])
