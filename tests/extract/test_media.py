@@ -56,7 +56,7 @@ def test_an_image_is_one_picture_the_largest_or_the_real_one(html, expected):
 @pytest.mark.parametrize(
     ("html", "expected"),
     [
-        ("<picture><source srcset='a 1x'><source srcset='b 900w'><img src=c></picture>", ["image b"]),
+        ("<picture><source srcset='a 1x'><source srcset='b 900w'><img src=c></picture>", ["image a"]),
         ("<picture><source srcset=a type=image/avif></source><img src=c></picture>", ["image a"]),
         ("<picture><source media='(max-width: 9px)' srcset=a><img src=c></picture>", ["image c"]),
         ("<picture><source data-srcset='a, b 2x'><img src=c data-src=d></picture>", ["image b"]),

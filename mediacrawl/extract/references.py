@@ -1,0 +1,82 @@
+"""What a reference in a page says before it is resolved: the kind of its file, a template's text, a blank picture."""
+
+from __future__ import annotations
+
+import re
+
+from mediacrawl.headers.media_type import kind_of_path
+
+_PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; applied to each link
+_BREAKS = str.maketrans("", "", "\t\r\n")  # characters that no URL has, and browsers remove
+# Extensions of source code in TypeScript. MPEG-TS has `.ts` as well, but no browser plays it from a page.
+_SOURCE_CODE = (".ts", ".mts", ".cts")
+# Text that a script or a server was to replace: `{{x}}`, `${x}`, `#{x}`, `<%= x %>`, `{%x%}`, `[[x]]`, `%%x%%`,
+# `@@x@@`, `*|X|*`, `__X__`, `{x}` (but no GUID), and the same with `{` and `}` percent-encoded.
+_TEMPLATE = re.compile(
+    r"\{\{|\}\}|[$#%]\{|<%|%>|<\?|\{%|%\}|\[\[|\]\]|%%[^%]*+%%|@@[^@]*+@@|\*\||(?<![^/.=_-])__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__"
+    r"|\{(?![0-9A-Fa-f]{8}-)[A-Za-z_$][^{}/]{0,99}\}"
+)
+_MARKS = re.compile(r"[{}<*]|\[\[|\]\]|__|%%|@@|%7[BbDd]|%3[Cc]%25")  # there is no template without one of these
+_ENCODED = {"%7b": "{", "%7d": "}", "%3c": "<", "%25": "%", "%3e": ">"}
+_ENCODED_MARK = re.compile("|".join(_ENCODED), re.IGNORECASE)
+# What a script leaves where a value was missing, as the last segment of a path.
+_NOTHING = frozenset(
+    ("undefined", "null", "nan", "none", "false", "true", "[object object]", "%5bobject%20object%5d")
+)
+_LONGEST_NAME = 255  # characters; a longer name says nothing
+_BLANK_EXTENSIONS = frozenset(("gif", "png", "svg", "webp"))
+_BLANK = re.compile(
+    r"(?:blank|spacer|space|pixel|1x1|1px|pix|px|shim|transparent|transp|trans|clear|empty|null)"
+    r"(?:[-_.]?(?:blank|spacer|pixel|transparent|image|img|gif|dot|1x1|1px|\d{1,3}))*+"
+    r"|dot[-_.]?clear|t(?=\.gif)|x(?=\.gif)|s(?=\.gif)",
+    re.IGNORECASE,
+)
+_STAND_IN = re.compile(
+    r"(?:.*[-_.])?(?:placeholder|loading|loader|preloader|ajax-loader|lazy|lazyload|spinner|grey|gray|white|dummy|default"
+    r"|no-?image|no-?photo|missing(?:[-_]image)?|lqip|blur|tiny)(?:[-_.].*)?",
+    re.IGNORECASE,
+)
+
+
+def kind_of_link(link: str) -> str | None:
+    """Return the kind of the media file that the path of a reference ends like, or None.
+
+    `foo.com.au` counts as the host name that it is, not as a file of sound.
+    """
+    path = _path(link)
+    if path.endswith(_SOURCE_CODE) or (path.endswith(".au") and "/" not in path):
+        return None
+    return kind_of_path(path)
+
+
+def is_template(link: str) -> bool:
+    """Return whether a reference has parts that were to be replaced, or is what is left of a missing value."""
+    if _MARKS.search(link) and (_TEMPLATE.search(link) or ("%" in link and _TEMPLATE.search(_decoded(link)))):
+        return True
+    return link.rstrip(" /").rpartition("/")[2].lower() in _NOTHING
+
+
+def is_blank(link: str) -> bool:
+    """Return whether a reference is named like a picture that only takes space: `spacer.gif`, `1x1.png`."""
+    stem, _, extension = _name(link).rpartition(".")
+    return extension.lower() in _BLANK_EXTENSIONS and _BLANK.fullmatch(stem) is not None
+
+
+def is_stand_in(link: str) -> bool:
+    """Return whether a reference is named like a picture that is shown until the real one is there."""
+    return is_blank(link) or _STAND_IN.fullmatch(_name(link).rpartition(".")[0]) is not None
+
+
+def _path(link: str) -> str:
+    match = _PATH.match(link.translate(_BREAKS))
+    return match[1].rstrip(" ") if match else ""
+
+
+def _name(link: str) -> str:
+    """Return the last segment of the path, empty if it is too long to say anything."""
+    name = _path(link).rpartition("/")[2]
+    return name if len(name) <= _LONGEST_NAME else ""
+
+
+def _decoded(link: str) -> str:
+    return _ENCODED_MARK.sub(lambda match: _ENCODED[match[0].lower()], link)
