@@ -12,7 +12,7 @@ from enum import IntEnum
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from mediacrawl.extract.references import kind_of_link
 from mediacrawl.extract.srcset import largest_first
@@ -34,19 +34,22 @@ ORDINARY = frozenset(
     )
 )
 # Names without `data-` or `src`. `file` and `zoomfile` are of Discuz!, where `src` is a blank picture.
-_OTHER_NAMES = frozenset(("file", "zoomfile", "original", "poster", "flashvars", "v-lazy", "lazy-background", "bg"))
+_OTHER_NAMES = frozenset(
+    (*("file", "zoomfile", "original", "poster", "flashvars", "longdesc", "v-lazy", "lazy-background", "bg"),)
+)
 # Each names a picture for the background, whatever its path ends with.
 _BACKGROUNDS = frozenset(("data-bg", "data-background", "data-background-image", "data-bg-image", "data-lazy-bg"))
 _LONGEST_NAME = 64  # characters; a longer name is no attribute that a script reads
 
 # The last word of a name whose value is a text, even if the text is the name of a file.
 _IS_TEXT = re.compile(
-    r"(?:^|[-_:.])(?:id|key|title|alt|caption|label|text|desc|description|component|class|credit|type|html)$"
+    r"(?:^|[-_:.])(?:id|key|title|alt|caption|label|text|desc|description|component|class|credit|type|html"
+    r"|width|height)$"
     r"|name$|src(?:doc|lang)$"
 )
 # A small or temporary picture, or one of something else.
 _LESSER = re.compile(
-    r"low|small|mobile|thumb|tiny|mini|fall|fail|error|hover|over$|placeholder|preview|blur|lqip|oldsrc|facebook"
+    r"low|small|mobile|canonical|thumb|tiny|mini|fall|fail|error|hover|over$|placeholder|preview|blur|lqip|oldsrc|facebook"
     r"|twitter|pin-|pinterest|share|social|icon|logo|avatar|default|no-?image|missing|(?<!lazy)(?<!lazy-)load(?:er|ing)"
 )
 # What a script puts in the place of `src`, or a larger picture.
@@ -55,7 +58,7 @@ _LAZY = re.compile(
     r"|echo|background|actual"
 )
 _ADDRESS = re.compile(
-    r"src|ur[il]|href|link|file|path|image|img|photo|pic|poster|cover|video|movie|audio|sound|song|track|media|mp[34]"
+    r"src|url|href|link|file|path|image|img|photo|pic|poster|cover|video|movie|audio|sound|song|track|media|mp[34]"
     r"|webm|ogg|bg|background|original|lazy|default|large|full|zoom|thumb|stream|hls|content"
 )
 _DESCRIPTORS = re.compile(r"\s*[^\s,]\S*\s+[0-9]+(?:\.[0-9]+)?[wx]\s*(?:[,|\[]|$)")
@@ -65,6 +68,7 @@ _BETWEEN = re.compile(
     r"|(?:(?<=\.(?:jpg|png|gif|svg|mp3|mp4|ogg|wav))|(?<=\.(?:jpeg|webp|avif|webm)))[,;|]",
     re.IGNORECASE,
 )
+_ENCODED_URL = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
 _WITH_BLANKS = re.compile(r"(?:https?:/|\.\.?)?/[^\"'\[\],;|<>(){}]*", re.IGNORECASE)
 _END_AND_BLANK = re.compile(r"\.[A-Za-z0-9]{2,5}\s")
 _SIZES = ("width", "w", "size", "height", "h", "bitrate", "res")
@@ -135,6 +139,8 @@ def _rank_of_words(name: str) -> Rank:
 
 def _read(name: str, value: str, rank: Rank) -> Iterator[Reference]:
     value = value.strip()
+    if _ENCODED_URL.match(value):
+        value = unquote(value)
     if "srcset" in name or name.endswith("bgset") or ("." in value and _DESCRIPTORS.match(value)):
         yield from (Reference(False, rank, link, "image") for link in largest_first(value))
     elif name in _BACKGROUNDS and "/" in value and not _BETWEEN.search(value):

@@ -25,6 +25,7 @@ _HAS_PICTURE = re.compile(r"url\(|image-set\(", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9A-Fa-f]{1,6})[ \t\n]?|(\n)|(.)|$)", re.DOTALL)
 _BAD_URL = re.compile(r"(?<!\\)[\s\"'(]")  # CSS Syntax 4.3.6
 _DENSITIES = {"x": 1.0, "dppx": 1.0, "dpi": 1 / 96, "dpcm": 2.54 / 96}
+_BEFORE_NAME = " \t\r\n\f*_"  # blanks, and what hides a declaration from all but Internet Explorer
 # `src` is that of a font. The others name no picture, or one that is no part of the page.
 _NO_PICTURE = frozenset(
     (
@@ -96,7 +97,7 @@ class _Reader:
         """Note a picture of the declaration, whose text before `at` has been read."""
         if self._property_at != self._start:
             colon = self._text.find(":", self._start, at)
-            self._property = self._text[self._start : max(colon, self._start)].strip().lower()
+            self._property = self._text[self._start : max(colon, self._start)].strip(_BEFORE_NAME).lower()
             self._property_at = self._start
         name = self._property
         if not reference or not name or not self._open[-1] or not _is_picture(name, reference):

@@ -84,7 +84,7 @@ _READ = ORDINARY | {"src", "srcset", "poster", "data", "imagesrcset", "imagesize
 _SHOWS_NOTHING = frozenset(("script", "style", "link", "meta", "base", "param", "amp-pixel", "html", "head", "title"))
 _ICON = re.compile(r"icon|^apple-")
 _NO_SIDE = re.compile(r"\s*[01](?:\.[0-9]{1,9})?\s*(?:px)?\s*", re.IGNORECASE)
-_STYLED_SIDE = re.compile(r"(?<![\w-])(width|height)\s{0,9}:\s{0,9}([0-9]{1,9}[a-z%]{0,4})", re.IGNORECASE)
+_STYLED_SIDE = re.compile(r"(?<![\w-])(width|height)\s{0,9}:\s{0,9}([0-9.]{1,19}[a-z%]{0,4})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class MediaLink:
     """An absolute URL, and its kind: "image", "audio" or "video" if the page or the path shows it, else None.
 
     `is_hyperlink` is set for the `href` of an `<a>` or `<area>`: it may lead to a page, whatever its path ends with.
+    It is set as well for the `contentUrl` of a video or song whose path does not end like media.
     """
 
     url: str
@@ -214,7 +215,9 @@ def _image_links(element: Element) -> Iterator[str]:
     A picture in a lazy attribute comes before `src`, which is a placeholder then; any other attribute comes after
     it, and JSON or a list comes last, as it may hold smaller pictures.
     """
-    source = element.get("src") or element.get("href") or element.get("xlink:href") or ""
+    source = element.get("src") or ""
+    if element.tag in {"image", "feimage"}:
+        source = element.get("href") or element.get("xlink:href") or source
     is_tiny = element.tag == "img" and _is_tiny(element)
     if _READ.issuperset(element.keys()):
         if not is_tiny:
@@ -222,7 +225,8 @@ def _image_links(element: Element) -> Iterator[str]:
             yield source
         return
     attributes = attributes_of(element)
-    source = attributes.get("src", source)
+    if element.tag not in {"image", "feimage"}:
+        source = attributes.get("src", "")
     references = [reference for reference in references_in(attributes) if reference.kind == "image"]
     lazy = [reference.link for reference in references if _comes_before_src(reference)]
     if is_tiny:
@@ -352,7 +356,8 @@ def _read_link(page: Page, element: Element, _members: list[Element]) -> Iterato
 def _read_script(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
     if media_type(element.get("type")) == "application/ld+json":
         for link, kind in media_of_json_ld(element.text or ""):
-            yield from _link(page, [link], kind)
+            is_hyperlink = kind != "image" and not kind_of_link(link)  # many pages name the page of the video
+            yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [link], kind))
 
 
 def _read_sheet(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:

@@ -52,6 +52,7 @@ _UNITS = {  # in CSS pixels, or in device pixels per CSS pixel
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _NUMBER = re.compile(r"([+-]?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}))(?:\s*/\s*([0-9]{1,9})|([a-z]{0,4}))")
 _COMPARISON = re.compile(r"\s*(<=|>=|<|>|=)\s*")
+_SMALL = re.compile(r"tiny|small|mobile|phone|tablet|-(?:x*s|sm|m|md)$")
 _LONGEST = 2_000  # characters; no page has a longer query in earnest
 _DEEPEST = 8  # parentheses
 
@@ -66,6 +67,9 @@ def applies(queries: str) -> bool:
 
 
 def _query_applies(query: str) -> bool:
+    query = query.strip()
+    if query.startswith("--"):  # a name of lazysizes for a query that a script has
+        return not _SMALL.search(query)
     tokens = _TOKEN.findall(query)
     negated = tokens[:1] == ["not"] and tokens[1:2] != ["("]
     if tokens[:1] in (["only"], ["not"]) and tokens[1:2] != ["("]:

@@ -13,7 +13,7 @@ _SOURCE_CODE = (".ts", ".mts", ".cts")
 # Text that a script or a server was to replace: `{{x}}`, `${x}`, `#{x}`, `<%= x %>`, `{%x%}`, `[[x]]`, `%%x%%`,
 # `@@x@@`, `*|X|*`, `__X__`, `{x}` (but no GUID), and the same with `{` and `}` percent-encoded.
 _TEMPLATE = re.compile(
-    r"\{\{|\}\}|[$#%]\{|<%|%>|<\?|\{%|%\}|\[\[|\]\]|%%[^%]*+%%|@@[^@]*+@@|\*\||(?<![^/.=_-])__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__"
+    r"<[A-Za-z/!]|\{\{|\}\}|[$#%]\{|<%|%>|<\?|\{%|%\}|\[\[|\]\]|%%[^%]*+%%|@@[^@]*+@@|\*\||(?<![^/.=_-])__[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*__"
     r"|\{(?![0-9A-Fa-f]{8}-)[A-Za-z_$][^{}/]{0,99}\}"
 )
 _MARKS = re.compile(r"[{}<*]|\[\[|\]\]|__|%%|@@|%7[BbDd]|%3[Cc]%25")  # there is no template without one of these
@@ -23,6 +23,7 @@ _ENCODED_MARK = re.compile("|".join(_ENCODED), re.IGNORECASE)
 _NOTHING = frozenset(
     ("undefined", "null", "nan", "none", "false", "true", "[object object]", "%5bobject%20object%5d")
 )
+_LETTER = re.compile(r"[^\W_]")
 _LONGEST_NAME = 255  # characters; a longer name says nothing
 _BLANK_EXTENSIONS = frozenset(("gif", "png", "svg", "webp"))
 _BLANK = re.compile(
@@ -50,10 +51,13 @@ def kind_of_link(link: str) -> str | None:
 
 
 def is_template(link: str) -> bool:
-    """Return whether a reference has parts that were to be replaced, or is what is left of a missing value."""
+    """Return whether a reference has parts that were to be replaced, or is what is left of a missing value.
+
+    Markup in the place of a URL counts as well, and text without a letter or digit.
+    """
     if _MARKS.search(link) and (_TEMPLATE.search(link) or ("%" in link and _TEMPLATE.search(_decoded(link)))):
         return True
-    return link.rstrip(" /").rpartition("/")[2].lower() in _NOTHING
+    return link.rstrip(" /").rpartition("/")[2].lower() in _NOTHING or not _LETTER.search(link)
 
 
 def is_blank(link: str) -> bool:

@@ -48,14 +48,25 @@ def by_size(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def largest_first(value: str) -> list[str]:
-    """Return the URLs of a srcset, the largest first. Of several lists, the first for a large screen counts."""
+    """Return the URLs of a srcset, the largest first.
+
+    Of several lists with media queries, the first for a large screen counts, or else the last.
+    """
     if not value:
         return []
-    for part in _NEXT_LIST.split(value) if "|" in value else [value]:
-        query = _QUERY.search(part)
+    if "|" in value:
+        value = _list_for_screen(_NEXT_LIST.split(value))
+    return [candidate.url for candidate in by_size(parse_srcset(value))]
+
+
+def _list_for_screen(lists: list[str]) -> str:
+    chosen = ""
+    for one in lists:
+        query = _QUERY.search(one)
+        chosen = one[: query.start()] if query else one
         if query is None or applies(query[1]):
-            return [candidate.url for candidate in by_size(parse_srcset(part[: query.start()] if query else part))]
-    return []
+            break
+    return chosen
 
 
 def _size(candidate: Candidate) -> tuple[int, float]:

@@ -52,7 +52,7 @@ def media_of_json_ld(text: str) -> Iterator[Described]:
     waiting = [("", data)]
     while waiting:
         name, value = waiting.pop()
-        if isinstance(value, str) and name in _PICTURES:
+        if isinstance(value, str) and name in _PICTURES and ("/" in value or kind_of_link(value)):
             yield value, "image"
         elif isinstance(value, list):
             waiting.extend((name, part) for part in reversed(value))
@@ -65,7 +65,10 @@ def _of_thing(name: str, thing: dict[str, Any]) -> Iterator[Described]:
     """Yield the files of a thing that is the value of the property `name`."""
     kind = next(filter(None, map(_KIND_OF_CLASS.get, _texts(thing.get("@type")))), None)
     files = list(_texts(thing.get("contentUrl")))
+    pages = set(_texts(thing.get("embedUrl")))
     for link in files:
+        if link in pages and not kind_of_link(link):
+            continue
         yield link, kind or next(filter(None, map(kind_of_type, _texts(thing.get("encodingFormat")))), None)
     if not files and name in _PICTURES:
         yield from ((link, "image") for link in _texts(thing.get("url")))
