@@ -10,6 +10,7 @@ import json
 import re
 from enum import IntEnum
 from functools import lru_cache
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -39,6 +40,7 @@ _OTHER_NAMES = frozenset(
 )
 # Each names a picture for the background, whatever its path ends with.
 _BACKGROUNDS = frozenset(("data-bg", "data-background", "data-background-image", "data-bg-image", "data-lazy-bg"))
+_MOST_ATTRIBUTES = 1_000
 _LONGEST_NAME = 64  # characters; a longer name is no attribute that a script reads
 
 # The last word of a name whose value is a text, even if the text is the name of a file.
@@ -94,8 +96,15 @@ class Reference(NamedTuple):
 
 
 def attributes_of(element: Element) -> dict[str, str]:
-    """Return the attributes of an element, with the largest of `data-widths` in the place of each `{width}`."""
-    attributes: dict[str, str] = dict(element.items())
+    """Return the attributes of an element, with the largest of `data-widths` in the place of each `{width}`.
+
+    Of more than a thousand attributes, the first thousand are returned: lxml searches each value from the beginning.
+    """
+    names = element.keys()
+    if len(names) <= _MOST_ATTRIBUTES:
+        attributes: dict[str, str] = dict(element.items())
+    else:
+        attributes = {name: element.get(name) for name in islice(names, _MOST_ATTRIBUTES)}
     widths = [number for name in attributes if "widths" in name for number in _NUMBER.findall(attributes[name])]
     if widths:
         largest = max(widths, key=int)

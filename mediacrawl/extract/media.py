@@ -40,14 +40,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from lxml import etree
 
 from mediacrawl.extract.attributes import ORDINARY, Rank, Reference, attributes_of, may_be_url, references_in
 from mediacrawl.extract.css import pictures_of_css
-from mediacrawl.extract.links import Element
 from mediacrawl.extract.media_queries import applies
 from mediacrawl.extract.references import is_blank, is_stand_in, is_template, kind_of_link
 from mediacrawl.extract.srcset import by_size, largest_first, parse_srcset
@@ -56,13 +55,13 @@ from mediacrawl.extract.xpath import evaluate
 from mediacrawl.headers.media_type import is_web_image, kind_of_path, kind_of_type, media_type
 
 if TYPE_CHECKING:
-    from mediacrawl.extract.links import Page
+    from mediacrawl.extract.links import Element, Page
 
 KINDS = ("image", "audio", "video")
 
-Reader: TypeAlias = Callable[["Page", Element, list[Element]], Iterator["MediaLink"]]
+Reader: TypeAlias = Callable[["Page", "_Node"], Iterator["MediaLink"]]
 
-_LAZY_SRCSETS = ("data-srcset", "data-lazy-srcset")
+_SRCSETS = ("data-srcset", "data-lazy-srcset", "srcset")
 # The value of these counts whatever its path ends with.
 _LAZY_SRC = (
     *("data-src", "data-original", "data-original-src", "data-lazy-src", "data-lazy", "data-actualsrc"),
@@ -132,6 +131,19 @@ def _chosen(links: Iterable[MediaLink], kinds: Collection[str]) -> list[MediaLin
     return list(first.values())
 
 
+class _Node(NamedTuple):
+    """An element, and what has been read of it: its attributes, and the elements that belong to it."""
+
+    element: Element
+    tag: str
+    attributes: dict[str, str]
+    members: list[_Node]
+
+
+def _node(element: Element, members: list[_Node]) -> _Node:
+    return _Node(element, element.tag, attributes_of(element), members)
+
+
 def _walk(page: Page) -> Iterator[MediaLink]:
     """Yield the media in one pass. Elements that an owner has read (the sources of a picture) are not read again."""
     claimed: set[Element] = set()
@@ -140,20 +152,21 @@ def _walk(page: Page) -> Iterator[MediaLink]:
         reader = _READERS.get(element.tag)
         if reader is None:
             if not ORDINARY.issuperset(element.keys()):
-                yield from _read_attributes(page, element, [])
+                yield from _read_attributes(page, _node(element, []), [])
         elif element not in claimed and element not in players:
             members = list(_members(element)) if element.tag in _OWNERS else []
             claimed.update(members)
-            yield from _of_media_element(page, element, reader, members)
-        elif "style" in element.keys():  # noqa: SIM118  lxml has no quick `in` of an element
-            yield from _read_style(page, element.get("style", ""))
+            yield from _read(page, element, reader, members)
+        elif style := element.get("style"):
+            yield from _read_style(page, style)
 
 
-def _of_media_element(page: Page, element: Element, reader: Reader, members: list[Element]) -> Iterator[MediaLink]:
-    links = list(reader(page, element, members))
+def _read(page: Page, element: Element, reader: Reader, members: list[Element]) -> Iterator[MediaLink]:
+    node = _node(element, [_node(member, []) for member in members])
+    links = list(reader(page, node))
     yield from links
-    if not _READ.issuperset(element.keys()):
-        yield from _read_attributes(page, element, links)
+    if not _READ.issuperset(node.attributes):
+        yield from _read_attributes(page, node, links)
 
 
 def _members(owner: Element) -> Iterator[Element]:
@@ -175,28 +188,29 @@ def _members(owner: Element) -> Iterator[Element]:
 def _belongs(child: Element, owner: Element) -> bool:
     if not child.tag.startswith("amp-"):
         return True
-    return child.get("fallback") is not None or (
-        child.get("placeholder") is not None and owner.tag in {"amp-img", "amp-anim"}
-    )
+    is_before = child.get("placeholder") is not None and owner.tag in {"amp-img", "amp-anim"}
+    return is_before or child.get("fallback") is not None
 
 
-def _read_picture(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    yield from _link(page, _image_links(element), "image")
+def _read_picture(page: Page, node: _Node) -> Iterator[MediaLink]:
+    yield from _link(page, _image_links(node), "image")
 
 
-def _read_sources(page: Page, _element: Element, members: list[Element]) -> Iterator[MediaLink]:
-    yield from _link(page, _picture_links(members), "image")
+def _read_sources(page: Page, node: _Node) -> Iterator[MediaLink]:
+    yield from _link(page, _picture_links(node.members), "image")
 
 
-def _picture_links(members: list[Element]) -> Iterator[str]:
+def _picture_links(members: list[_Node]) -> Iterator[str]:
     """Yield the candidates for the picture as a browser on a large screen chooses among the sources and the img.
 
-    The first source for the screen counts, whatever sizes the others have. A source for another screen, or of a type
-    that not all browsers show, comes last: it is all that some pages have beside a placeholder.
+    The first source for the screen counts, whatever sizes the others have. A source for another screen, of a type
+    that not all browsers show, or after the img comes last: it is all that some pages have beside a placeholder.
     """
-    others = []
+    others: list[_Node] = []
+    has_img = False
     for member in members:
-        if member.tag == "source" and not _is_for_screen(member):
+        has_img = has_img or member.tag == "img"
+        if member.tag == "source" and (has_img or not _is_for_screen(member)):
             others.append(member)
         else:
             yield from _image_links(member)
@@ -204,35 +218,33 @@ def _picture_links(members: list[Element]) -> Iterator[str]:
         yield from _image_links(member)
 
 
-def _is_for_screen(source: Element) -> bool:
-    mime = source.get("type", "").strip()
-    return applies(source.get("media", "")) and (not mime or is_web_image(mime))
+def _is_for_screen(source: _Node) -> bool:
+    mime = source.attributes.get("type", "").strip()
+    return applies(source.attributes.get("media", "")) and (not mime or is_web_image(mime))
 
 
-def _image_links(element: Element) -> Iterator[str]:
+def _image_links(node: _Node) -> Iterator[str]:
     """Yield the candidates for the one picture of an element, the best first.
 
     A picture in a lazy attribute comes before `src`, which is a placeholder then; any other attribute comes after
     it, and JSON or a list comes last, as it may hold smaller pictures.
     """
-    source = element.get("src") or ""
-    if element.tag in {"image", "feimage"}:
-        source = element.get("href") or element.get("xlink:href") or source
-    is_tiny = element.tag == "img" and _is_tiny(element)
-    if _READ.issuperset(element.keys()):
+    attributes = node.attributes
+    source = attributes.get("src", "")
+    if node.tag in {"image", "feimage"}:
+        source = attributes.get("href") or attributes.get("xlink:href") or source
+    is_tiny = node.tag == "img" and _is_tiny(attributes)
+    if _READ.issuperset(attributes):
         if not is_tiny:
-            yield from largest_first(element.get("srcset", ""))
+            yield from largest_first(attributes.get("srcset", ""))
             yield source
         return
-    attributes = attributes_of(element)
-    if element.tag not in {"image", "feimage"}:
-        source = attributes.get("src", "")
     references = [reference for reference in references_in(attributes) if reference.kind == "image"]
     lazy = [reference.link for reference in references if _comes_before_src(reference)]
     if is_tiny:
         yield from lazy
         return
-    for name in (*_LAZY_SRCSETS, "srcset"):
+    for name in _SRCSETS:
         yield from largest_first(attributes.get(name, ""))
     yield from (value for value in map(attributes.get, _LAZY_SRC) if value and _is_lazy_source(value))
     yield from lazy
@@ -251,156 +263,115 @@ def _is_lazy_source(value: str) -> bool:
     return ("/" in value or "." in value) and "<" not in value and may_be_url(value.strip())
 
 
-def _is_tiny(element: Element) -> bool:
+def _is_tiny(attributes: dict[str, str]) -> bool:
     """Return whether a picture has a side of at most one pixel, and no longer other side: it counts visits."""
-    width, height, style = element.get("width"), element.get("height"), element.get("style")
+    width, height, style = attributes.get("width"), attributes.get("height"), attributes.get("style")
     if style and (styled := {name.lower(): side for name, side in _STYLED_SIDE.findall(style)}):
         width, height = styled.get("width", width), styled.get("height", height)
-    sides = [side for side in (width, height) if side]
-    return bool(sides) and all(map(_NO_SIDE.fullmatch, sides))
+    if width and height:
+        return _NO_SIDE.fullmatch(width) is not None and _NO_SIDE.fullmatch(height) is not None
+    return _NO_SIDE.fullmatch(width or height or "") is not None
 
 
-def _read_input(page: Page, element: Element, members: list[Element]) -> Iterator[MediaLink]:
-    if element.get("type", "").strip().lower() == "image":
-        yield from _read_picture(page, element, members)
+def _read_input(page: Page, node: _Node) -> Iterator[MediaLink]:
+    if node.attributes.get("type", "").strip().lower() == "image":
+        yield from _read_picture(page, node)
 
 
-def _source_links(element: Element) -> Iterator[str]:
+def _source_links(attributes: dict[str, str]) -> Iterator[str]:
     """Yield the lazy attributes of a player or its source before `src`."""
-    if not _READ.issuperset(element.keys()):
-        values = (element.get(name, "") for name in _LAZY_SRC)
-        yield from (value for value in values if _is_lazy_source(value))
-    yield element.get("src", "")
+    if not _READ.issuperset(attributes):
+        yield from (value for value in map(attributes.get, _LAZY_SRC) if value and _is_lazy_source(value))
+    yield attributes.get("src", "")
 
 
-def _read_player(page: Page, element: Element, members: list[Element]) -> Iterator[MediaLink]:
-    kind = element.tag.removeprefix("amp-")
-    yield from _link(page, _source_links(element), kind)
-    yield from _link(page, (element.get("data-poster", ""), element.get("poster", "")), "image")
-    for member in members:
+def _read_player(page: Page, node: _Node) -> Iterator[MediaLink]:
+    kind = node.tag.removeprefix("amp-")
+    yield from _link(page, _source_links(node.attributes), kind)
+    yield from _link(page, (node.attributes.get("data-poster", ""), node.attributes.get("poster", "")), "image")
+    for member in node.members:
         if member.tag in {"source", "track"}:
-            yield from _link(page, _source_links(member), kind)
+            yield from _link(page, _source_links(member.attributes), kind)
 
 
-def _read_source(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
+def _read_source(page: Page, node: _Node) -> Iterator[MediaLink]:
     """Read a source without an owner: `srcset` is only for pictures; else its type or its path gives the kind."""
-    is_picture = any(element.get(name) for name in (*_LAZY_SRCSETS, "srcset"))
-    kind = "image" if is_picture else kind_of_type(element.get("type", ""))
-    yield from _link(page, _image_links(element) if is_picture else _source_links(element), kind)
+    is_picture = any(map(node.attributes.get, _SRCSETS))
+    kind = "image" if is_picture else kind_of_type(node.attributes.get("type"))
+    yield from _link(page, _image_links(node) if is_picture else _source_links(node.attributes), kind)
 
 
-def _read_track(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    yield from _link(page, _source_links(element), "video")
+def _read_track(page: Page, node: _Node) -> Iterator[MediaLink]:
+    yield from _link(page, _source_links(node.attributes), "video")
 
 
-def _read_anchor(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    link = element.get("href", "")
-    found = _media_only(page, link, kind_of_type(element.get("type")) or _download_kind(element, link))
-    if "enclosure" in _relations(element):
-        found = _enclosure(page, element, link)
+def _read_anchor(page: Page, node: _Node) -> Iterator[MediaLink]:
+    attributes = node.attributes
+    link = attributes.get("href", "")
+    if "rel" in attributes and "enclosure" in _relations(attributes):
+        found = _enclosure(page, attributes)
+    else:
+        kind = kind_of_type(attributes["type"]) if "type" in attributes else None
+        found = _media_only(page, link, kind or _download_kind(attributes.get("download"), link))
     for one in found:
         yield replace(one, is_hyperlink=True)
 
 
-def _relations(element: Element) -> list[str]:
-    relations: str = element.get("rel", "")
-    return relations.lower().split()
+def _relations(attributes: dict[str, str]) -> list[str]:
+    return attributes.get("rel", "").lower().split()
 
 
-def _enclosure(page: Page, element: Element, link: str) -> Iterator[MediaLink]:
+def _enclosure(page: Page, attributes: dict[str, str]) -> Iterator[MediaLink]:
     """Yield the file of an item, of unknown kind if neither its type nor its path says what it is."""
-    mime = media_type(element.get("type"))
+    link, mime = attributes.get("href", ""), media_type(attributes.get("type"))
     kind = kind_of_type(mime) or kind_of_link(link)
     if kind or mime in {None, "application/octet-stream"}:
         yield from _link(page, [link], kind)
 
 
-def _download_kind(element: Element, link: str) -> str | None:
+def _download_kind(name: str | None, link: str) -> str | None:
     """Return the kind of an `<a download>`, which leads to a file, not a page: `/download?name=song.mp3` names it."""
-    if element.get("download") is None:
+    if name is None:
         return None
     try:
         values = [value for _, value in parse_qsl(urlsplit(link).query)]
     except ValueError:
         values = []
-    return next(filter(None, map(kind_of_path, [element.get("download"), *values])), None)
+    return next(filter(None, map(kind_of_path, [name, *values])), None)
 
 
-def _read_embedded(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    link = element.get("data", "") if element.tag == "object" else element.get("src", "")
-    yield from _media_only(page, link, kind_of_type(element.get("type", "")))
+def _read_embedded(page: Page, node: _Node) -> Iterator[MediaLink]:
+    link = node.attributes.get("data" if node.tag == "object" else "src", "")
+    yield from _media_only(page, link, kind_of_type(node.attributes.get("type")))
 
 
-def _read_param(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    value = element.get("value", "")
-    if element.get("name", "").strip().lower() == "flashvars":
+def _read_param(page: Page, node: _Node) -> Iterator[MediaLink]:
+    value = node.attributes.get("value", "")
+    if node.attributes.get("name", "").strip().lower() == "flashvars":
         yield from _best_of_each_kind(page, references_in({"flashvars": value}), set())
     else:
         yield from _media_only(page, value, None)
 
 
-def _read_link(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    relations, link = _relations(element), element.get("href", "")
+def _read_link(page: Page, node: _Node) -> Iterator[MediaLink]:
+    attributes = node.attributes
+    relations, link = _relations(attributes), attributes.get("href", "")
     if "image_src" in relations:
         yield from _link(page, [link], "image")
     elif "enclosure" in relations:
-        yield from _enclosure(page, element, link)
+        yield from _enclosure(page, attributes)
     elif "preload" in relations:
-        kind = element.get("as", "").strip().lower()
-        if kind in KINDS and applies(element.get("media", "")):
-            yield from _link(page, [*largest_first(element.get("imagesrcset", "")), link], kind)
-    elif (kind := kind_of_type(element.get("type"))) and not any(map(_ICON.search, relations)):
-        yield from _link(page, [link], kind)
+        kind = attributes.get("as", "").strip().lower()
+        if kind in KINDS and applies(attributes.get("media", "")):
+            yield from _link(page, [*largest_first(attributes.get("imagesrcset", "")), link], kind)
+    elif (kind_of := kind_of_type(attributes.get("type"))) and not any(map(_ICON.search, relations)):
+        yield from _link(page, [link], kind_of)
 
 
-def _read_script(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    if media_type(element.get("type")) == "application/ld+json":
-        for link, kind in media_of_json_ld(element.text or ""):
-            is_hyperlink = kind != "image" and not kind_of_link(link)  # many pages name the page of the video
-            yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [link], kind))
-
-
-def _read_sheet(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    if media_type(element.get("type")) in {None, "text/css"} and applies(element.get("media", "")):
-        yield from _read_style(page, element.text or "")
-
-
-def _read_style(page: Page, css: str) -> Iterator[MediaLink]:
-    for link in pictures_of_css(css):
-        yield from _link(page, [link], "image")
-
-
-def _read_attributes(page: Page, element: Element, shown: list[MediaLink]) -> Iterator[MediaLink]:
-    """Yield what the attributes of any element name, besides what it has `shown` as the element that it is."""
-    attributes = attributes_of(element)
-    if "style" in attributes:
-        yield from _read_style(page, attributes["style"])
-    if "background" in attributes:
-        yield from _link(page, [attributes["background"]], "image")
-    if "itemprop" in attributes and (described := media_of_property(element)):
-        is_hyperlink = element.tag in {"a", "area"}
-        yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [described[0]], described[1]))
-    if element.tag in _SHOWS_NOTHING:
-        return
-    kinds = {link.kind for link in shown}
-    if element.tag in _PICTURES:
-        kinds.add("image")
-    references = references_in(attributes)
-    if kinds and element.tag in {"a", "area"}:  # the link may lead to a page about the large picture
-        kinds -= {reference.kind for reference in references if _comes_before_src(reference)}
-    yield from _best_of_each_kind(page, references, kinds)
-
-
-def _best_of_each_kind(page: Page, references: list[Reference], kinds: Collection[str | None]) -> Iterator[MediaLink]:
-    for kind in KINDS:
-        if kind not in kinds:
-            yield from _link(page, (reference.link for reference in references if reference.kind == kind), kind)
-
-
-def _read_meta(page: Page, element: Element, _members: list[Element]) -> Iterator[MediaLink]:
-    kind = _META_KINDS.get(_meta_name(element))
+def _read_meta(page: Page, node: _Node) -> Iterator[MediaLink]:
+    kind = _META_KINDS.get(_meta_name(node.element))
     if kind:
-        yield from _link(page, [element.get("content", "")], kind)
+        yield from _link(page, [node.attributes.get("content", "")], kind)
 
 
 def _player_metas(root: Element) -> Iterator[Element]:
@@ -422,6 +393,52 @@ def _meta_name(meta: Element) -> str:
     """Return the name of a meta. Open Graph uses `property`, Twitter uses `name`, and many pages confuse them."""
     name: str = meta.get("property") or meta.get("name") or ""
     return name.strip().lower()
+
+
+def _read_script(page: Page, node: _Node) -> Iterator[MediaLink]:
+    if media_type(node.attributes.get("type")) != "application/ld+json":
+        return
+    for link, kind in media_of_json_ld(node.element.text or ""):
+        is_hyperlink = kind != "image" and not kind_of_link(link)  # many pages name the page of the video
+        yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [link], kind))
+
+
+def _read_sheet(page: Page, node: _Node) -> Iterator[MediaLink]:
+    is_css = media_type(node.attributes.get("type")) in {None, "text/css"}
+    if is_css and applies(node.attributes.get("media", "")):
+        yield from _read_style(page, node.element.text or "")
+
+
+def _read_style(page: Page, css: str) -> Iterator[MediaLink]:
+    for link in pictures_of_css(css):
+        yield from _link(page, [link], "image")
+
+
+def _read_attributes(page: Page, node: _Node, shown: list[MediaLink]) -> Iterator[MediaLink]:
+    """Yield what the attributes of any element name, besides what it has `shown` as the element that it is."""
+    attributes = node.attributes
+    if "style" in attributes:
+        yield from _read_style(page, attributes["style"])
+    if "background" in attributes:
+        yield from _link(page, [attributes["background"]], "image")
+    is_hyperlink = node.tag in {"a", "area"}
+    if "itemprop" in attributes and (described := media_of_property(node.element)):
+        yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [described[0]], described[1]))
+    if node.tag in _SHOWS_NOTHING:
+        return
+    references = references_in(attributes)
+    kinds = {link.kind for link in shown}
+    if node.tag in _PICTURES:
+        kinds.add("image")
+    elif kinds and is_hyperlink:  # the link may lead to a page about the large picture
+        kinds -= {reference.kind for reference in references if _comes_before_src(reference)}
+    yield from _best_of_each_kind(page, references, kinds)
+
+
+def _best_of_each_kind(page: Page, references: list[Reference], kinds: Collection[str | None]) -> Iterator[MediaLink]:
+    for kind in KINDS:
+        if kind not in kinds:
+            yield from _link(page, (reference.link for reference in references if reference.kind == kind), kind)
 
 
 _OF_AMP = ("amp-img", "amp-anim", "img", "noscript")
@@ -478,9 +495,12 @@ def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:
 
 
 def _of_element(page: Page, element: Element) -> Iterator[MediaLink]:
-    reader = _READERS.get(element.tag)
+    reader = _READERS.get(element.tag, _read_nothing)
     members = list(_members(element)) if element.tag in _OWNERS else []
-    links = list(reader(page, element, members)) if reader else []
-    links = links or list(_read_attributes(page, element, []))
+    links = list(_read(page, element, reader, members))
     named = (element.get(name, "") for name in _LINK_ATTRIBUTES)
-    yield from links or _link(page, [*_source_links(element), *named], None)
+    yield from links or _link(page, [*_source_links(attributes_of(element)), *named], None)
+
+
+def _read_nothing(_page: Page, _node: _Node) -> Iterator[MediaLink]:
+    yield from ()
