@@ -125,7 +125,7 @@ def references_in(attributes: dict[str, str]) -> list[Reference]:
 
 def may_be_url(value: str) -> bool:
     """Return whether a value may be one URL: no JSON, no list, no text."""
-    return not _BETWEEN.search(value) or _has_blanks(value)
+    return not _ENCODED_URL.match(value) and (not _BETWEEN.search(value) or _has_blanks(value))
 
 
 def _rank(name: str) -> Rank | None:

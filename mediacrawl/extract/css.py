@@ -23,7 +23,7 @@ _IN_SET = re.compile(
 )
 _HAS_PICTURE = re.compile(r"url\(|image-set\(", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9A-Fa-f]{1,6})[ \t\n]?|(\n)|(.)|$)", re.DOTALL)
-_BAD_URL = re.compile(r"(?<!\\)[\s\"'(]")  # CSS Syntax 4.3.6
+_BAD_URL = re.compile(r"[\s\"'(]")  # CSS Syntax 4.3.6
 _DENSITIES = {"x": 1.0, "dppx": 1.0, "dpi": 1 / 96, "dpcm": 2.54 / 96}
 _BEFORE_NAME = " \t\r\n\f*_"  # blanks, and what hides a declaration from all but Internet Explorer
 # `src` is that of a font. The others name no picture, or one that is no part of the page.
@@ -141,7 +141,7 @@ def _reference(match: re.Match[str]) -> str:
     if quoted:
         return _unquoted(quoted)
     bare = (match["bare"] or "").strip()
-    return "" if _BAD_URL.search(bare) else _unescaped(bare)
+    return "" if _BAD_URL.search(_ESCAPE.sub("", bare)) else _unescaped(bare)
 
 
 def _unquoted(string: str) -> str:

@@ -239,7 +239,8 @@ def _image_links(node: _Node) -> Iterator[str]:
             yield from largest_first(attributes.get("srcset", ""))
             yield source
         return
-    references = [reference for reference in references_in(attributes) if reference.kind == "image"]
+    others = {name: value for name, value in attributes.items() if name not in _READ}
+    references = [reference for reference in references_in(others) if reference.kind == "image"]
     lazy = [reference.link for reference in references if _comes_before_src(reference)]
     if is_tiny:
         yield from lazy

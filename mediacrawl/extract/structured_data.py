@@ -64,6 +64,7 @@ def media_of_json_ld(text: str) -> Iterator[Described]:
 def _of_thing(name: str, thing: dict[str, Any]) -> Iterator[Described]:
     """Yield the files of a thing that is the value of the property `name`."""
     kind = next(filter(None, map(_KIND_OF_CLASS.get, _texts(thing.get("@type")))), None)
+    kind = kind or ("image" if name in _PICTURES else None)
     files = list(_texts(thing.get("contentUrl")))
     pages = set(_texts(thing.get("embedUrl")))
     for link in files:
