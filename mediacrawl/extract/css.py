@@ -13,8 +13,10 @@ _STRING = r"\"(?:[^\"\\\n]|\\.)*+\"?|'(?:[^'\\\n]|\\.)*+'?"
 _COMMENT = r"/\*(?:[^*]|\*(?!/))*+(?:\*/)?"
 _URL = rf"(?<![\w-])url\(\s*+(?:(?P<quoted>{_STRING})\s*+\)?|(?P<bare>(?:[^)\\]|\\.)*+)\)?)"
 _FLAGS = re.DOTALL | re.IGNORECASE
+# What is between the tokens is skipped in one step: it is most of a style sheet.
+_BETWEEN = r"(?:[^/\"'{};ui]++|(?<=[\w-])u|u(?!rl\()|(?<=\w)i|i(?!mage-set\()|/(?!\*))*+"
 _TOKEN = re.compile(
-    rf"(?P<comment>{_COMMENT})|(?P<url>{_URL})|{_STRING}|(?P<set>(?<!\w)image-set\()|(?P<mark>[{{}};])", _FLAGS
+    rf"{_BETWEEN}(?:(?P<comment>{_COMMENT})|(?P<url>{_URL})|{_STRING}|(?P<set>image-set\()|(?P<mark>[{{}};]))", _FLAGS
 )
 _IN_SET = re.compile(
     rf"{_COMMENT}|(?P<url>{_URL})|(?P<string>{_STRING})|(?P<mark>[(),;}}])"
@@ -69,16 +71,18 @@ class _Reader:
 
     def read(self) -> list[str]:
         at = 0
-        while match := _TOKEN.search(self._text, at):
+        while match := _TOKEN.match(self._text, at):
             before, at = at, match.end()
-            if match["mark"]:
-                self._divide(match["mark"], match.start())
-            elif match["set"]:
+            kind = match.lastgroup  # None for a string
+            start = match.start(kind) if kind else at
+            if kind == "mark":
+                self._divide(self._text[start], start)
+            elif kind == "set":
                 at, reference = self._image_set(at)
-                self._add(reference, match.start())
-            elif match["url"]:
-                self._add(_reference(match), match.start())
-            elif match["comment"] and self._start == before and not self._text[before : match.start()].strip():
+                self._add(reference, start)
+            elif kind == "url":
+                self._add(_reference(match), start)
+            elif kind == "comment" and self._start == before and not self._text[before:start].strip():
                 self._start = at
         return [reference for _, references in self._found.values() for reference in references]
 
