@@ -30,9 +30,9 @@ it, of any element                      element that shows none; an attribute wi
 The first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never taken. A thumbnail
 inside a link to the large picture is taken as well as the large picture: the caller chooses between them.
 
-These are not taken: text that a template was to replace (`{{ url }}`), pictures named like blanks (`spacer.gif`), an
-`img` that is said to be at most one pixel wide or high, and files of TypeScript (`.ts`), unless their type or
-their element says that they are media.
+These are not taken: text that a template was to replace (`{{ url }}`), pictures named like blanks (`spacer.gif`), the
+`src` of an `img` that is at most one pixel wide and high, or that is hidden and not named like media, and files of
+TypeScript (`.ts`), unless their type or their element says that they are media.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ _READ = ORDINARY | {"src", "srcset", "poster", "data", "imagesrcset", "imagesize
 _SHOWS_NOTHING = frozenset(("script", "style", "link", "meta", "base", "param", "amp-pixel", "html", "head", "title"))
 _ICON = re.compile(r"icon|^apple-")
 _NO_SIDE = re.compile(r"\s*[01](?:\.[0-9]{1,9})?\s*(?:px)?\s*", re.IGNORECASE)
+_HIDDEN = re.compile(r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden", re.IGNORECASE)
 _STYLED_SIDE = re.compile(r"(?<![\w-])(width|height)\s{0,9}:\s{0,9}([0-9.]{1,19}[a-z%]{0,4})", re.IGNORECASE)
 
 
@@ -233,7 +234,7 @@ def _image_links(node: _Node) -> Iterator[str]:
     source = attributes.get("src", "")
     if node.tag in {"image", "feimage"}:
         source = attributes.get("href") or attributes.get("xlink:href") or source
-    is_tiny = node.tag == "img" and _is_tiny(attributes)
+    is_tiny = node.tag == "img" and (_is_tiny(attributes) or _is_hidden_count(attributes, source))
     if _READ.issuperset(attributes):
         if not is_tiny:
             yield from largest_first(attributes.get("srcset", ""))
@@ -272,6 +273,12 @@ def _is_tiny(attributes: dict[str, str]) -> bool:
     if width and height:
         return _NO_SIDE.fullmatch(width) is not None and _NO_SIDE.fullmatch(height) is not None
     return _NO_SIDE.fullmatch(width or height or "") is not None
+
+
+def _is_hidden_count(attributes: dict[str, str], source: str) -> bool:
+    """Return whether a picture is never seen and has no name of a picture either: it counts visits, too."""
+    is_request = source != "" and not source.startswith("data:") and kind_of_link(source) is None
+    return is_request and _HIDDEN.search(attributes.get("style", "")) is not None
 
 
 def _read_input(page: Page, node: _Node) -> Iterator[MediaLink]:

@@ -244,6 +244,7 @@ def test_an_odd_link_is_no_template(link):
         *("src=/hit style='width:1px; height:1px'", "src=/hit style='WIDTH : 0;height:0px;border:none'"),
         *("src=spacer.gif", "src=/i/blank.png?v=1", "src=1x1.png", "src=transparent-1x1.gif", "src=/clear.gif"),
         *("src=pixel.gif width=10", "data-src=spacer.gif", "srcset=blank.gif", "width=1 height=1 data-src=/hit"),
+        *("src=/hit?id=5 style='display:none'", "src=/hit style='visibility: hidden'"),
     ],
 )
 def test_blanks_and_trackers_are_not_asked_for(attributes):
@@ -259,7 +260,12 @@ def test_blanks_and_trackers_are_not_asked_for(attributes):
             "src=a.jpg style='height:1.5em;width:1ex'",
         ),
         *("src=a.jpg style='border-width:1px'", "src=a.jpg width=10 height=10", "src=1.jpg data-src=a.jpg width=1"),
-        *("src=clear.gif data-src=a.jpg", "src=a.jpg width=auto", "src=a.jpg style='max-width:1px'"),
+        *(
+            "src=clear.gif data-src=a.jpg",
+            "src=a.jpg width=auto",
+            "src=a.jpg style='display:none'",
+            "src=a.jpg style='max-width:1px'",
+        ),
     ],
 )
 def test_a_picture_with_a_side_is_none_of_them(attributes):
