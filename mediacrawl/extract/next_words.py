@@ -50,7 +50,7 @@ class Meaning(NamedTuple):
         is_other = compared in OTHER or plain in OTHER or not OTHER_STEPS.isdisjoint(words)
         if plain:
             says_page = is_next or (begins and OTHER_ITEMS.isdisjoint(words))
-            is_unclear = not (says_page or plain in PAGE or plain in MORE)
+            is_unclear = not (says_page or plain in WORDS_FOR_PAGE or plain in MORE)
         else:
             is_unclear = len(_DIGITS.findall(text)) > _NUMBERS_OF_PAGE
         return cls(compared, is_next, begins, plain in MORE, is_other, is_unclear)
@@ -227,7 +227,7 @@ Vietnamese: xem thêm
 """)
 
 # "Page", as in "go to page 2": says nothing against a link.
-PAGE = _table("""
+WORDS_FOR_PAGE = _table("""
 Arabic:     صفحة, الصفحة
 Chinese:    页, 第页, 頁, 第頁
 Czech:      strana, stránka, na stránku

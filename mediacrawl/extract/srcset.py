@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mediacrawl.extract.media_queries import applies
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,6 +17,9 @@ _SPACE = " \t\n\f\r"
 _CANDIDATE = re.compile(
     rf"[{_SPACE},]*+(?P<url>[^{_SPACE}]++)(?:(?<!,)(?P<descriptors>(?:[^,(]++|\([^)]*+\)?+)*+))?+"
 )
+# lazysizes: several lists with the media query of each, `a.jpg 2x [(max-width: 600px)] | b.jpg`.
+_NEXT_LIST = re.compile(r"\s\|\s?|\|\s")
+_QUERY = re.compile(r"\[([^\[\]]*)\]\s*\Z")
 _WIDTH = re.compile(r"[0-9]{1,9}w")
 _HEIGHT = re.compile(r"[0-9]{1,9}h")
 _DENSITY = re.compile(r"[0-9]{0,9}(?:\.[0-9]{1,9})?(?<=[0-9])(?:[eE][+-]?[0-9]{1,2})?x")
@@ -42,9 +47,26 @@ def by_size(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=_size, reverse=True)
 
 
-def largest(candidates: Iterable[Candidate]) -> Candidate | None:
-    """Return the first of `by_size`; None if there are no candidates."""
-    return max(candidates, key=_size, default=None)
+def largest_first(value: str) -> list[str]:
+    """Return the URLs of a srcset, the largest first.
+
+    Of several lists with media queries, the first for a large screen counts, or else the last.
+    """
+    if not value:
+        return []
+    if "|" in value:
+        value = _list_for_screen(_NEXT_LIST.split(value))
+    return [candidate.url for candidate in by_size(parse_srcset(value))]
+
+
+def _list_for_screen(lists: list[str]) -> str:
+    chosen = ""
+    for one in lists:
+        query = _QUERY.search(one)
+        chosen = one[: query.start()] if query else one
+        if query is None or applies(query[1]):
+            break
+    return chosen
 
 
 def _size(candidate: Candidate) -> tuple[int, float]:

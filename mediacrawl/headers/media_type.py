@@ -89,6 +89,12 @@ _EXTENSIONS = {
     "video/x-msvideo": (".avi",),
 }
 
+# What a browser shows as a picture; it passes over a <source> of another type.
+_WEB_IMAGES = frozenset(
+    f"image/{name}"
+    for name in ("apng", "avif", "bmp", "gif", "jpeg", "jpg", "pjpeg", "png", "svg+xml", "webp", "x-icon", "x-png")
+) | {"image/vnd.microsoft.icon"}
+
 # These types mean "unknown": no extension is better than a wrong one.
 _SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
 
@@ -138,6 +144,11 @@ def kind_of_type(mime: str | None) -> str | None:
     essence = media_type(mime) or ""
     top = essence.partition("/")[0]
     return _KIND_OF_TYPE.get(essence, top if top in _KINDS else None)
+
+
+def is_web_image(mime: str | None) -> bool:
+    """Return whether browsers show images of this type. JPEG XL, HEIF, TIFF and JPEG 2000 are not shown by all."""
+    return media_type(mime) in _WEB_IMAGES
 
 
 def kind_of_path(path: str) -> str | None:

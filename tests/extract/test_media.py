@@ -56,7 +56,7 @@ def test_an_image_is_one_picture_the_largest_or_the_real_one(html, expected):
 @pytest.mark.parametrize(
     ("html", "expected"),
     [
-        ("<picture><source srcset='a 1x'><source srcset='b 900w'><img src=c></picture>", ["image b"]),
+        ("<picture><source srcset='a 1x'><source srcset='b 900w'><img src=c></picture>", ["image a"]),
         ("<picture><source srcset=a type=image/avif></source><img src=c></picture>", ["image a"]),
         ("<picture><source media='(max-width: 9px)' srcset=a><img src=c></picture>", ["image c"]),
         ("<picture><source data-srcset='a, b 2x'><img src=c data-src=d></picture>", ["image b"]),
@@ -102,6 +102,190 @@ def test_players_give_all_that_they_play(html, expected):
     ],
 )
 def test_links_count_when_their_path_ends_like_media(html, expected):
+    assert found(html) == expected
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (
+            "<picture><source media='(max-width: 600px)' srcset='a 3x'><source srcset=b><img src=c></picture>",
+            ["image b"],
+        ),
+        (
+            "<picture><source media='(min-width: 900px)' srcset=a><source srcset='b 9x'><img src=c></picture>",
+            ["image a"],
+        ),
+        ("<picture><source media=print srcset=a><img src=c srcset='d 2x'></picture>", ["image d"]),
+        (
+            "<picture><source type=image/heic srcset=a><source type=image/webp srcset=b><img src=c></picture>",
+            ["image b"],
+        ),
+        ("<picture><source type=image/jp2 srcset=a><img src=c></picture>", ["image c"]),
+        ("<picture><source media='(max-width: 9px)' srcset=a><img src='data:image/gif,'></picture>", ["image a"]),
+        ("<picture><source srcset='data:image/gif,' data-srcset='a, b 2x'><img src=c></picture>", ["image b"]),
+        ("<picture><img src=c><source srcset=a></picture>", ["image c"]),
+        ("<picture><source srcset=a></picture>", ["image a"]),
+    ],
+)
+def test_a_picture_is_chosen_as_by_a_browser_on_a_large_screen(html, expected):
+    assert found(html) == expected
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<amp-anim src=a.gif></amp-anim><amp-audio src=b></amp-audio>", ["image a.gif", "audio b"]),
+        ("<amp-video src=a poster=p><source src=b></amp-video>", ["video a", "image p", "video b"]),
+        ("<amp-img src=a srcset='b 9w'><noscript><img src=a></noscript></amp-img>", ["image b"]),
+        ("<amp-img src=a><amp-img fallback src=b></amp-img></amp-img><amp-img src=c>", ["image a", "image c"]),
+        ("<amp-anim src=a><amp-img placeholder src=b></amp-img></amp-anim>", ["image a"]),
+        ("<amp-video src=a><noscript><video src=a2></video></noscript></amp-video>", ["video a"]),
+        ("<amp-img src=a width=1 height=1 layout=responsive></amp-img>", ["image a"]),
+        ("<amp-pixel src=/count.gif></amp-pixel>", []),
+        ("<svg><image href=a /><image xlink:href=b></image></svg>", ["image a", "image b"]),
+        ("<image src=a></image><svg><image xlink:href=a.svg src=a.png></svg>", ["image a", "image a.svg"]),
+        ("<svg><use href=icons.svg#x></use><use xlink:href=icons.svg#y></use></svg>", []),
+    ],
+)
+def test_pictures_of_amp_and_svg_are_found_each_once(html, expected):
+    assert found(html) == expected
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (
+            "<a href=/f?id=5 type=audio/mpeg><a href=/g type=text/html><a href=/h rel=enclosure>",
+            ["audio f?id=5", "None h"],
+        ),
+        ("<a href=/f rel='nofollow Enclosure' type=application/pdf>", []),
+        (
+            "<link rel=enclosure href=/f type=video/mp4><link rel=alternate href=/g type=audio/ogg>",
+            ["video f", "audio g"],
+        ),
+        ("<link rel=icon href=a type=image/png><link rel=apple-touch-icon href=b type=image/png>", []),
+        ("<link rel='shortcut icon' href=a type=image/x-icon><link rel=stylesheet href=b.css type=text/css>", []),
+        ("<link rel=preload as=image href=a imagesrcset='b 1x, c 2x'>", ["image c"]),
+        ("<link rel=preload as=image href=a media=print><link rel=preload as=VIDEO href=b>", ["video b"]),
+        (
+            "<link rel=preload as=font href=a.svg><link rel=preload as=script href=b.ts><link rel=icon href=c.png>",
+            [],
+        ),
+    ],
+)
+def test_types_and_relations_of_links_name_media(html, expected):
+    assert found(html) == expected
+
+
+TEMPLATES = [
+    *(
+        "{{ url }}",
+        "/i/{{url}}.jpg",
+        "${img}",
+        "/${a}/b.jpg",
+        "#{x}.png",
+        "<%= src %>",
+        "{%url%}",
+        "[[img]]",
+        "%%x%%.jpg",
+    ),
+    *(
+        "%%x%%.jpg",
+        "/${a}/b.jpg",
+        "@@x@@",
+        "*|IMG|*",
+        "__IMG__",
+        "/a/__IMAGE_URL__.jpg",
+        "/a_{width}x.jpg",
+        "%7B%7Burl%7D%7D.jpg",
+        "<?=$x?>",
+    ),
+    *("undefined", "null", "/images/undefined", "/null/", "NaN", "[object Object]", "<b>x</b>", ";", "/%7bid%7d.jpg"),
+]
+
+
+@pytest.mark.parametrize("text", TEMPLATES)
+def test_the_text_of_a_template_is_not_asked_for(text):
+    forms = (
+        "<img src='{}'>",
+        "<img data-src='{}' src=good.jpg>",
+        "<a href='{}' type=image/png>x</a>",
+        "<video src='{}' poster='{}'></video>",
+        "<meta property=og:image content='{}'>",
+        "<div style='background:url(\"{}\")'>",
+        "<div data-x='{}'>",
+    )
+    taken = [link for form in forms for link in found(form.replace("{}", text))]
+    assert taken == ["image good.jpg"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(
+            "/a[1].jpg",
+            "/{3F2504E0-4F89-11D3-9A0C-0305E82C3301}.jpg",
+            "/__media__/a.jpg",
+            "/a__b__c.jpg",
+            "/100%25.jpg",
+        ),
+        *("/nullable.jpg", "/undefined.jpg", "/x?a[b[c]]=1", "/a*b.jpg", "/@user/@b.jpg", "/$file/logo.png"),
+    ],
+)
+def test_an_odd_link_is_no_template(link):
+    assert len(found(f"<img src='{link}'>")) == 1
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        *("src=/hit?id=5 width=1 height=1", "src=/hit height=0 width=1px", "src=/hit width=1", "src=/a.gif height=0"),
+        *("src=/hit style='width:1px; height:1px'", "src=/hit style='WIDTH : 0;height:0px;border:none'"),
+        *("src=spacer.gif", "src=/i/blank.png?v=1", "src=1x1.png", "src=transparent-1x1.gif", "src=/clear.gif"),
+        *("src=pixel.gif width=10", "data-src=spacer.gif", "srcset=blank.gif", "width=1 height=1 data-src=/hit"),
+        *("src=/hit?id=5 style='display:none'", "src=/hit style='visibility: hidden'"),
+    ],
+)
+def test_blanks_and_trackers_are_not_asked_for(attributes):
+    assert found(f"<img {attributes}>") == []
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        *(
+            "src=a.jpg width=1 height=100",
+            "src=a.jpg width=100% height=1",
+            "src=a.jpg style='height:1.5em;width:1ex'",
+        ),
+        *("src=a.jpg style='border-width:1px'", "src=a.jpg width=10 height=10", "src=1.jpg data-src=a.jpg width=1"),
+        *(
+            "src=clear.gif data-src=a.jpg",
+            "src=a.jpg width=auto",
+            "src=a.jpg style='display:none'",
+            "src=a.jpg style='max-width:1px'",
+        ),
+    ],
+)
+def test_a_picture_with_a_side_is_none_of_them(attributes):
+    assert found(f"<img {attributes}>") == ["image a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (
+            "<a href=main.ts>x</a><a href=/src/a.mts>x</a><div data-file=/x.ts></div><meta property=x content=a.ts>",
+            [],
+        ),
+        ("<script src=main.ts></script><link rel=preload as=script href=main.ts><embed src=a.ts>", []),
+        ("<video src=a.ts></video><audio><source src=b.ts></audio>", ["video a.ts", "audio b.ts"]),
+        ("<source src=a.ts type=video/mp2t><a href=b.ts type=video/mp2t>x</a>", ["video a.ts", "video b.ts"]),
+        ("<a href=www.shop.com.au>x</a>", []),
+    ],
+)
+def test_typescript_is_no_video_and_a_host_name_no_sound(html, expected):
     assert found(html) == expected
 
 
@@ -171,9 +355,56 @@ def test_an_xpath_that_fails_on_a_page_is_one_clear_line():
         media_by_xpath(page("<img src=a>"), "//img[foo()]")
 
 
-TAGS = ["img", "picture", "source", "video", "audio", "track", "a", "area", "meta", "link", "embed", "object", "base"]
-NAMES = ["src", "srcset", "data-src", "href", "poster", "type", "content", "property", "rel", "media", "data"]
-VALUES = ["og:video", "og:video:type", "text/html", "http://[", "//h:x/", "a.jpg 2x, b", "\x01", "image_src"]
+TAGS = [
+    "img",
+    "amp-img",
+    "image",
+    "div",
+    "script",
+    "style",
+    "picture",
+    "source",
+    "video",
+    "audio",
+    "track",
+    "a",
+    "area",
+    "meta",
+    "link",
+    "embed",
+    "object",
+    "base",
+]
+NAMES = [
+    "src",
+    "srcset",
+    "data-src",
+    "style",
+    "itemprop",
+    "data-widths",
+    "data-bgset",
+    "href",
+    "poster",
+    "type",
+    "content",
+    "property",
+    "rel",
+    "media",
+    "data",
+]
+VALUES = [
+    "og:video",
+    "og:video:type",
+    "text/html",
+    "http://[",
+    "//h:x/",
+    "a.jpg 2x, b",
+    "\x01",
+    "image_src",
+    "url(",
+    '{"a":["/b.jpg"]}',
+    "image contentUrl",
+]
 ELEMENT = st.builds(
     "<{} {}='{}' {}='{}'>".format,
     st.sampled_from(TAGS),
@@ -201,6 +432,8 @@ def test_no_page_breaks_the_search(html):
         "<source src='/i/{}.mp4'>",
         "<meta property=og:image content='/i/{}.jpg'>",
         "<div><a href='/i/{}.jpg'>",
+        "<div data-x='/i/{}.jpg' style='background:url(/j/{}.jpg)'></div>",
+        "<amp-img src='/i/{}.jpg'><noscript><img src='/j/{}.jpg'></noscript></amp-img>",
     ],
 )
 def test_a_page_of_5000_elements_takes_well_under_a_second(element):

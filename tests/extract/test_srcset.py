@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediacrawl.extract.srcset import Candidate, by_size, largest, parse_srcset
+from mediacrawl.extract.srcset import Candidate, by_size, largest_first, parse_srcset
 
 CLOUD = "https://x/w_200,h_100/a.jpg"
 
@@ -46,14 +46,8 @@ def test_a_srcset_is_read_as_html_says(value, expected):
     ],
 )
 def test_the_largest_wins_and_the_first_of_equals(value, url):
-    found = largest(parse_srcset(value))
-    assert found is not None
-    assert found.url == url
-    assert by_size(parse_srcset(value))[0] == found
-
-
-def test_nothing_has_no_largest():
-    assert largest([]) is None
+    assert by_size(parse_srcset(value))[0].url == url
+    assert largest_first(value)[0] == url
 
 
 @settings(deadline=None)

@@ -9,6 +9,7 @@ from mediacrawl.headers.media_type import (
     _table,
     extension_for,
     is_html,
+    is_web_image,
     kind_of_path,
     kind_of_type,
     media_type,
@@ -142,3 +143,17 @@ def test_nothing_here_raises(text):
     assert {kind_of_type(text), kind_of_path(text)} <= {None, "image", "audio", "video"}
     assert is_html(text) in (True, False)
     assert media_type(text) is None or media_type(media_type(text)) == media_type(text)
+
+
+@pytest.mark.parametrize(
+    ("mime", "expected"),
+    [
+        ("image/avif", True),
+        ("IMAGE/PNG; q=1", True),
+        ("image/heic", False),
+        ("image/jxl", False),
+        ("video/mp4", False),
+    ],
+)
+def test_a_web_image_is_shown_by_all_browsers(mime, expected):
+    assert is_web_image(mime) == expected

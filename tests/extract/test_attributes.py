@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from parsel import Selector
+
+from mediacrawl.extract.links import Page
+from mediacrawl.extract.media import find_media
+
+BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+
+
+def found(html):
+    page = Page.from_selector(Selector(text=html, type="html"), "http://h/page")
+    return [f"{link.kind} {link.url.removeprefix('http://h/')}" for link in find_media(page)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "data-src",
+            "data-lazy-image",
+            "data-imgsrc",
+            "data-whatever",
+            "imagesrc",
+            "nitro-lazy-src",
+            "rel:image_src",
+        ),
+        *("data-original", "data-hd", "data-real-src", "data-2x", "data-normal", "lazysrc", "data-default-src"),
+    ],
+)
+@pytest.mark.parametrize("element", ["img", "a", "div", "li", "button", "section", "my-picture"])
+def test_any_lazy_attribute_of_any_element_names_a_picture(name, element):
+    assert found(f'<{element} {name}="/p.jpg?x=1"></{element}>') == ["image p.jpg?x=1"]
+    assert found(f'<img src="{BLANK}" {name}="/p.jpg">') == ["image p.jpg"]
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        *("data-id=/p.jpg", "data-title=p.jpg", "data-image-name=/p.jpg", "data-alt='/p.jpg'", "data-type=/p.jpg"),
+        *("data-src=/fragment/5", "data-price=1.50", "data-version=a.b.c", "data-host=shop.com.au", "data-bg=dark"),
+        *(
+            "data-src=true",
+            "data-file=report.pdf",
+            "srclang=en.mp3",
+            "data-html='<img src=/p.jpg>'",
+        ),
+        *("data-share=https://s/?u=/p.jpg", "data-code=main.ts", "data-component=p.svg", "onsrc=/p.html"),
+    ],
+)
+def test_an_attribute_that_names_no_file_is_left_alone(attribute):
+    assert found(f"<div {attribute}></div>") == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ("src=small.jpg data-full=/large.jpg", ["image large.jpg"]),
+        ("src=real.jpg data-thumb=/thumb.jpg", ["image real.jpg"]),
+        ("src=real.jpg data-fallback-src=/missing.png", ["image real.jpg"]),
+        ("src=real.jpg data-pin-media=/pin.jpg", ["image real.jpg"]),
+        ("src=real.jpg data-anything=/other.jpg", ["image real.jpg"]),
+        ("src=/loading.gif data-anything=/other.jpg", ["image other.jpg"]),
+        ("src=/spacer.gif data-low-res-src=/low.jpg data-hi-res-src=/high.jpg", ["image high.jpg"]),
+        ("src=s.jpg srcset='m.jpg 400w, l.jpg 800w' data-original-file=/o.jpg", ["image l.jpg"]),
+        ("src=s.jpg data-2x='/r.jpg 2x'", ["image r.jpg"]),
+        ("src=real.jpg data-video=/v.mp4", ["image real.jpg", "video v.mp4"]),
+        ("src=/tiny.jpg data-lazy='https%3A%2F%2Fh%2Fp.jpg'", ["image https://h/p.jpg"]),
+        ("data-original='/my photo.jpg'", ["image my%20photo.jpg"]),
+    ],
+)
+def test_an_img_is_one_picture_whatever_its_attributes_hold(attributes, expected):
+    assert found(f"<img {attributes}>") == expected
+
+
+@pytest.mark.parametrize(
+    ("element", "expected"),
+    [
+        ("<div data-bg=/bg.jpg>", ["image bg.jpg"]),
+        ("<div data-bg=/image/5>", ["image image/5"]),
+        ("<div data-bg='url(/bg.jpg)'>", ["image bg.jpg"]),
+        ("<div data-background-image=\"url('/bg.jpg')\">", ["image bg.jpg"]),
+        ("<div data-bgset='/s.jpg 400w, /l.jpg 800w'>", ["image l.jpg"]),
+        ("<div data-bgset='/s.jpg [(max-width: 600px)] | /l.jpg 1x, /xl.jpg 2x'>", ["image xl.jpg"]),
+        ("<div data-bgset='/s.jpg [--small] | /l.jpg [--large]'>", ["image l.jpg"]),
+        ("<div data-bgset='/s.jpg [--tiny] | /m.jpg [--small]'>", ["image m.jpg"]),
+        ("<a data-srcset='/s.jpg 400w, /l.jpg 800w'>", ["image l.jpg"]),
+        ("<a href=/big.jpg data-thumb=/small.jpg>", ["image big.jpg"]),
+        ("<a href=/page.jpg data-src=/big.jpg>", ["image page.jpg", "image big.jpg"]),
+        ("<a href=/page data-thumb=/small.jpg data-large=/big.jpg>", ["image big.jpg"]),
+        ("<body background=b.png><td background=t>", ["image b.png", "image t"]),
+        ("<button data-mp3=/s.mp3 data-cover=/c.jpg>", ["image c.jpg", "audio s.mp3"]),
+        ("<video data-mp4=/v.mp4 data-poster=/p.jpg></video>", ["image p.jpg", "video v.mp4"]),
+        ("<my-player src=/v.mp4></my-player><iframe src=/w.webm></iframe>", ["video v.mp4", "video w.webm"]),
+        ("<embed src=/p.swf flashvars='file=/v.mp4&amp;image=/i.jpg'>", ["image i.jpg", "video v.mp4"]),
+        (
+            "<param name=FlashVars value='a=1&amp;src=/s.mp3'><param name=movie value=/v.mp4>",
+            ["audio s.mp3", "video v.mp4"],
+        ),
+    ],
+)
+def test_an_element_gives_one_file_of_each_kind(element, expected):
+    assert found(element) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"default": "/d.jpg", "small": "/s.jpg"}, "d.jpg"),
+        ({"thumb": "/t.jpg", "full": "/f.jpg"}, "f.jpg"),
+        ({"320": "/s.jpg", "1280": "/l.jpg", "640": "/m.jpg"}, "l.jpg"),
+        ([{"src": "/s.jpg", "width": 100}, {"src": "/l.jpg", "width": "900px"}], "l.jpg"),
+        ([[["/a.jpg"]]], "a.jpg"),
+        ({"a": {"b": "http://h/x/y.webp?z=1"}, "c": 1.5, "d": None}, "x/y.webp?z=1"),
+        ({"src": "y.jpg"}, "y.jpg"),
+    ],
+)
+def test_json_gives_its_best_picture_where_there_is_no_good_src(value, expected):
+    text = json.dumps(value)
+    assert found(f"<img src='{BLANK}' data-src='{text}'>") == [f"image {expected}"]
+    assert found(f"<img src=/good.jpg data-src='{text}'>") == ["image good.jpg"]
+    assert found(f"<div data-options='{text}'></div>") == [f"image {expected}"]
+
+
+@pytest.mark.parametrize("value", ['{"a": 1}', "{not json", "[", '{"id": "x.jpg"}', '["a", "b"]', "[" * 5_000, '"'])
+def test_json_without_media_is_not_asked_for(value):
+    assert found(f"<img src='{BLANK}' data-src='{value}'>") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[/p.jpg, (default)], [/q.jpg, (large)]", "/p.jpg|/q.jpg", "/p.jpg,/q.jpg", "/p.jpg; /q.jpg", "/p.jpg /q.jpg"],
+)
+def test_a_list_gives_its_first_picture(value):
+    assert found(f"<img src='{BLANK}' data-lazy='{value}'>") == ["image p.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ("data-src=/p_{width}x.jpg data-widths='[180, 1080, 540]'", ["image p_1080x.jpg"]),
+        ("data-src=/p_%7Bwidth%7Dx.jpg data-widths='180,360'", ["image p_360x.jpg"]),
+        ("data-srcset='/p_{w}.jpg {w}w' data-widths='180 360'", ["image p_360.jpg"]),
+        ("data-src=/p_{width}x.jpg", []),
+        ("data-src=/p_{width}x{height}.jpg data-widths=360 src=/small.jpg", ["image small.jpg"]),
+    ],
+)
+def test_a_width_is_put_in_where_the_page_tells_it(attributes, expected):
+    assert found(f"<img {attributes}>") == expected
+
+
+def test_of_an_element_with_very_many_attributes_the_first_are_read():
+    many = " ".join(f"x{number}=1" for number in range(30_000))
+    assert found(f"<div data-a=/a.jpg {many} data-b=/b.mp4></div>") == ["image a.jpg"]
