@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -324,7 +324,7 @@ def _read_anchor(page: Page, node: _Node) -> Iterator[MediaLink]:
         kind = kind_of_type(attributes["type"]) if "type" in attributes else None
         found = _media_only(page, link, kind or _download_kind(attributes.get("download"), link))
     for one in found:
-        yield replace(one, is_hyperlink=True)
+        yield MediaLink(one.url, one.kind, is_hyperlink=True)
 
 
 def _relations(attributes: dict[str, str]) -> list[str]:
@@ -410,7 +410,7 @@ def _read_script(page: Page, node: _Node) -> Iterator[MediaLink]:
         return
     for link, kind in media_of_json_ld(node.element.text or ""):
         is_hyperlink = kind != "image" and not kind_of_link(link)  # many pages name the page of the video
-        yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [link], kind))
+        yield from (MediaLink(one.url, one.kind, is_hyperlink=is_hyperlink) for one in _link(page, [link], kind))
 
 
 def _read_sheet(page: Page, node: _Node) -> Iterator[MediaLink]:
@@ -433,7 +433,10 @@ def _read_attributes(page: Page, node: _Node, shown: list[MediaLink]) -> Iterato
         yield from _link(page, [attributes["background"]], "image")
     is_hyperlink = node.tag in {"a", "area"}
     if "itemprop" in attributes and (described := media_of_property(node.element)):
-        yield from (replace(one, is_hyperlink=is_hyperlink) for one in _link(page, [described[0]], described[1]))
+        yield from (
+            MediaLink(one.url, one.kind, is_hyperlink=is_hyperlink)
+            for one in _link(page, [described[0]], described[1])
+        )
     if node.tag in _SHOWS_NOTHING:
         return
     references = references_in(attributes)
