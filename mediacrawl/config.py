@@ -308,7 +308,7 @@ PAGES_WITHOUT_NEW_MEDIA = Option(
     integer,
     _CRAWLS,
     "pages of a pagination in a row without a medium or a detail page that is new in this run, after which the next "
-    "page is not asked for; 5 pages where nothing but the address changes; 0: no limit",
+    "page is not asked for; at most 5 pages where nothing but the address changes; 0: no limit, perhaps without end",
     "pages, whole",
 )
 RETRY_PERMANENT_DAYS = Option(

@@ -95,9 +95,9 @@ class FailedPagesMiddleware:
         self._context.page_ends.count_failure(response, reason)
 
     def spider_idle(self, spider: Spider) -> None:
-        """Note whether pages were read of which neither this run nor an earlier run has any medium."""
+        """Note whether pages were read of which neither this run nor an earlier run of the job has any medium."""
         pages = self._context.report.pages
-        pages.end(has_earlier_media=not pages.media and self._has_earlier_media(spider.name))
+        pages.end(has_earlier_media=pages.goes_on and not pages.media and self._has_earlier_media(spider.name))
 
     def _has_earlier_media(self, spider: str) -> bool:
         """Return whether a ledger has media of this spider that come from the hosts of this crawl's pages."""

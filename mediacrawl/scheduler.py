@@ -76,6 +76,7 @@ class FrontierScheduler(BaseScheduler):
             return
         if len(self._frontier):
             logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
+            self._context.report.pages.go_on()
         self._context.install()
         self._context.on_stop(self._freeze)
         self._context.page_ends.keep_in(self)

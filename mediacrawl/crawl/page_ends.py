@@ -89,6 +89,8 @@ class PageEnds:
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
         self._report.pages.count_read(urlsplit(response.url).hostname or "", media)
+        if response.request is not None:
+            self._waiting.pop(self._fingerprint(response.request), None)
 
     def count_failure(self, response: Response, reason: str) -> None:
         """Count a page that could not be read."""
@@ -119,7 +121,6 @@ class PageEnds:
         fingerprint = self._fingerprint(request)
         self._read.add(fingerprint)
         self._unread.discard(fingerprint)
-        self._waiting.pop(fingerprint, None)
         if self._failures is not None:
             self._failures.note_read(fingerprint)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.config import CHECK_CONTENT
-from mediacrawl.errors import WrongContent
+from mediacrawl.errors import WrongContent, redact_url
 from mediacrawl.headers import is_html, kind_of_type, media_type
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def refuse_document(request: TransferRequest, url: str, content_type: str | None
     refused = _refused(request.expected_type, content_type, beginning)
     if refused is not None:
         is_page = refused.is_page and url == request.url and request.revalidate is None
-        raise WrongContent(request.url, _message(refused.family, content_type, refused.kind), is_page=is_page)
+        target = url if url != request.url else None
+        message = _message(refused.family, content_type, refused.kind, target)
+        raise WrongContent(request.url, message, is_page=is_page)
 
 
 def find_refusal(expected_type: str | None, content_type: str | None, beginning: bytes) -> str | None:
@@ -168,10 +170,13 @@ def _declared_document(declared: str) -> Family | None:
     return None
 
 
-def _message(family: Family, content_type: str | None, kind: str | None) -> str:
+def _message(family: Family, content_type: str | None, kind: str | None, target: str | None = None) -> str:
+    """Return the message; `target` is the URL to which the request was redirected."""
     declared = (media_type(content_type) or "no Content-Type")[:_LONGEST_TYPE_SHOWN]
     expected = {"image": "an image", "audio": "audio", "video": "a video"}.get(kind or "", "a file")
     came = f"{family.value} came ({declared}) where {expected} was expected; nothing of it was stored"
+    if target is not None:
+        came = f"redirected to {redact_url(target)}; {came}"
     if family is Family.PLAYLIST:
         advice = f"it only names the pieces, yt-dlp can fetch them; {CHECK_CONTENT.name}=False stores the playlist"
     else:

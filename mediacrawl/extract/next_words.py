@@ -102,7 +102,8 @@ English:    next, next page, go to next page, go to the next page, next results,
 English:    older, older posts, older entries, older articles, older stories
 English:    load more, more results, more posts
 English:    load more results, load more posts, load more articles, load next, load next page, next items
-English:    next entries, next photos, next images, next articles
+English:    next entries, next photos, next images, next articles, next photo, next image, next picture
+English:    next pictures, next events, next products, next videos
 Esperanto:  sekva, sekva paĝo
 Esperanto:  ŝarĝi pli
 Estonian:   järgmine, järgmine lehekülg
@@ -111,11 +112,11 @@ Finnish:    seuraava, seuraava sivu, vanhemmat
 Finnish:    lataa lisää, seuraavat
 French:     suivant, suivante, suivants, suivantes, page suivante
 French:     la page suivante, articles plus anciens, plus ancien
-French:     charger plus, résultats suivants
+French:     charger plus, résultats suivants, photo suivante, photos suivantes, image suivante, images suivantes
 German:     weiter, nächste, nächste seite, zur nächsten seite
 German:     ältere, ältere beiträge, ältere einträge, vorwärts
 German:     mehr laden, weitere laden, weitere ergebnisse, nächsten, nächste ergebnisse, nächste einträge
-German:     die nächsten
+German:     die nächsten, weitere bilder, weitere fotos, nächstes bild, nächste bilder, nächstes foto
 Greek:      επόμενη, επόμενη σελίδα, επόμενο, επόμενα, παλαιότερα
 Greek:      φόρτωση περισσότερων
 Hebrew:     הבא, הבאה, העמוד הבא, לעמוד הבא, לדף הבא
@@ -202,6 +203,10 @@ Czech:      více, zobrazit více, zobrazit další
 Danish:     vis mere, vis flere, se mere, se flere
 Dutch:      meer, toon meer, meer tonen, bekijk meer
 English:    more, show more, view more, see more, more items, more photos, more images, more articles, more news
+English:    more products, more pictures, more videos, load more products, load more items, load more photos
+English:    load more images, load more videos, show more products, show more items, show more photos
+English:    show more images, show more videos, show more results, show more posts, show more articles
+English:    view more products, see more products
 Finnish:    näytä lisää
 French:     plus, voir plus, afficher plus, en voir plus
 German:     mehr, mehr anzeigen, mehr zeigen, zeige mehr, weitere anzeigen

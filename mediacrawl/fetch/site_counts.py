@@ -65,4 +65,4 @@ class SiteCounts:
         if self.paginations:
             yield f"paginations that were not followed further: {self.paginations}"
             yield from self._last_pages
-            yield f"to follow them further: {resume} -s {PAGES_WITHOUT_NEW_MEDIA.name}=0"
+            yield f"to follow them further, perhaps without end: {resume} -s {PAGES_WITHOUT_NEW_MEDIA.name}=0"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 10
 _REASONS = 1000
-FORBIDDEN = "forbidden by robots.txt"  # the reason of a page that is requested again for nothing
+FORBIDDEN = "forbidden by robots.txt"  # the reason of what is requested again for nothing
 
 
 def size_text(size_bytes: float) -> str:
@@ -35,6 +35,11 @@ class Recent:
     def __contains__(self, key: Hashable) -> bool:
         """Return whether the key is among the recent keys."""
         return hash(key) in self._keys
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any key has been added."""
+        return bool(self._keys)
 
     def discard(self, key: Hashable) -> None:
         """Remove a key, if it is there."""
@@ -58,18 +63,28 @@ class PageStats:
         read: pages in which a spider looked for media.
         media: links to media that these pages have.
         hosts: the hosts of these pages.
-        lack_media: the crawl is complete, and neither these pages nor the ledger have any medium.
-        had_media: the crawl is complete, and these pages have no medium, but the ledger has some of earlier runs.
+        goes_on: whether the crawl goes on with a job, so that earlier runs have read pages as well.
+        lack_media: the crawl is complete, and neither these pages nor those of earlier runs of the job have media.
+        had_media: the crawl is complete, and only the pages of earlier runs of the job have media.
         forbidden: pages that robots.txt forbids; they are among the failed pages.
     """
 
     def __init__(self) -> None:
         self.read = self.media = self.forbidden = 0
         self.hosts: set[str] = set()
-        self.lack_media = self.had_media = False
+        self.goes_on = self.lack_media = self.had_media = False
         self._left_out: Counter[str] = Counter()  # by reason
         self._examples: dict[str, str] = {}
         self._recent = Recent()
+        self._matches: Counter[str] = Counter()  # by argument: links that an XPath of the user has selected
+
+    def go_on(self) -> None:
+        """Note that the crawl goes on with a job."""
+        self.goes_on = True
+
+    def count_matches(self, argument: str, links: int) -> None:
+        """Count the links that the XPath of an argument has selected on one page."""
+        self._matches[argument] += links
 
     def count_read(self, host: str, media: int) -> None:
         """Count a page that was read, and its links to media."""
@@ -100,17 +115,20 @@ class PageStats:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the summary: one for each reason to leave pages out, and what to do without media."""
+        if not self.goes_on:
+            for argument in sorted(argument for argument, links in self._matches.items() if not links):
+                yield f"{argument}: the XPath has selected nothing on any page"
         reasons = self._left_out.most_common()
         for reason, count in reasons[:_EXAMPLES]:
             yield f"pages left out: {count}, {reason}; for example {self._examples[reason]}"
         if others := reasons[_EXAMPLES:]:
             yield f"pages left out for other reasons: {sum(count for _, count in others)}"
         if self.lack_media:
-            yield f"no media found; pages that were read: {self.read}"
+            yield "no media found on any page"
             yield "  if a browser shows media there: name them with -a media=XPATH, or send the cookies of a login"
             yield "  with -s MEDIACRAWL_COOKIES=cookies.txt; what JavaScript adds to a page cannot be found"
         if self.had_media:
-            yield f"no media found in this run, only by earlier ones; pages that were read: {self.read}"
+            yield "no media found in this run, only by earlier runs of the job"
 
 
 class RunStats:
@@ -126,6 +144,7 @@ class RunStats:
         unusable: failed entries for which no command can send a request, such as a line that is no URL.
         passed_over: files that a retry did not want, as their failure is permanent; they are not among the wanted.
         pages_failed: pages that could not be read.
+        forbidden: failed files that robots.txt forbids.
         pages: counts of the other pages.
         site: counts that only the crawl of a site has.
         fatal: why this machine could not go on.
@@ -136,7 +155,7 @@ class RunStats:
         self.wanted = 0
         self.new = self.resumed = self.present = self.failed = 0
         self.new_bytes = self.saved_bytes = 0
-        self.permanent_failed = self.unusable = self.passed_over = self.pages_failed = 0
+        self.permanent_failed = self.unusable = self.passed_over = self.pages_failed = self.forbidden = 0
         self.pages = PageStats()
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
@@ -192,6 +211,7 @@ class RunStats:
             host: host that was given up, so that all its files fail; None if only this file failed.
         """
         self.failed += 1
+        self.forbidden += reason.casefold() == FORBIDDEN
         self.permanent_failed += permanent
         self.unusable += unusable
         if host is None or (len(self.hosts) >= _REASONS and (host, reason) not in self.hosts):
@@ -262,6 +282,8 @@ class RunStats:
         arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
         lines = [counts + arrived + saved]
+        if self.pages.read:
+            lines.append(f"pages read: {self.pages.read}")
         if self.pages_failed:
             lines.append(f"pages that could not be read: {self.pages_failed}")
         lines += self.site.lines(resume)
@@ -286,10 +308,10 @@ class RunStats:
         if self.passed_over:
             yield f"permanent failures that were not requested: {self.passed_over}"
         pages = self.pages_failed - self.pages.forbidden
-        is_again = bool(self.failed > self.permanent_failed + self.unusable or pages or self.unsettled)
-        is_again = is_again or self.site.is_login_wall
-        if self.pages.forbidden:
-            yield f"to read pages that robots.txt forbids: {again} -s ROBOTSTXT_OBEY=False"
+        files = self.failed - self.permanent_failed - self.unusable - self.forbidden
+        is_again = bool(files > 0 or pages or self.unsettled or self.site.is_login_wall)
+        if self.pages.forbidden or self.forbidden:
+            yield f"to request what robots.txt forbids: {again} -s ROBOTSTXT_OBEY=False"
         if self.permanent_failed or self.passed_over:
             if permanent != again:
                 yield f"to request permanent failures again: {permanent}"

@@ -22,6 +22,7 @@ from mediacrawl.crawl.page_encoding import text_of
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.frames import documents, find_frames
 from mediacrawl.extract.links import Page
+from mediacrawl.extract.login import asks_for_login, has_password
 from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
 from mediacrawl.extract.refresh import AT_ONCE_S, find_refresh
@@ -80,7 +81,8 @@ class MediaSpider(Spider):
         self.start_urls = [redact_url(url) for url in self.start_urls]
         self._hosts = {_host(url) for url in self.start_urls}
         self._linked_pages = Recent()
-        self._parsed: tuple[Response | None, Page | None] = (None, None)  # the last page
+        self._linked_media = Recent()  # URLs that pages of hyperlinks have shown
+        self._last: tuple[Response | None, Page | None, str | None] = (None, None, None)  # of `_examine`
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     @classmethod
@@ -102,13 +104,13 @@ class MediaSpider(Spider):
         """Parse a page of the pagination: its media, its detail pages, the next page."""
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
-        page, shown = self._page(response), Shown()
+        page, shown = self._examine(response)[0], Shown()
         yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
         try:
             if self.follow:
-                for url in links_by_xpath(page, self.follow, "follow"):
+                for url in self._selected(page, self.follow, "follow"):
                     yield from shown.noting(self._request(url, self.parse_detail))
             next_url = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
@@ -119,8 +121,7 @@ class MediaSpider(Spider):
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
-        page = self._page(response)
-        problem = self._problem(response)
+        page, problem = self._examine(response)
         if problem:
             self._count_failure(response, problem)
         if page is None:
@@ -179,11 +180,6 @@ class MediaSpider(Spider):
     def _count_failure(self, response: Response, reason: str) -> None:
         CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
 
-    def _problem(self, response: Response) -> str | None:
-        """Return why a response could not be read as a page, in a few words; None if it could."""
-        is_elsewhere = _host(response.url) not in self._hosts
-        return f"redirected to {urlsplit(response.url).netloc}" if is_elsewhere else why_unreadable(response)
-
     def item(self, response: Response, urls: list[str]) -> dict[str, Any]:
         """Return the item for the pipeline. Override this method to add fields.
 
@@ -210,31 +206,51 @@ class MediaSpider(Spider):
         return item
 
     def _note_file_shown(self, response: Response, page: Page) -> None:
-        """Note whether a page that has the URL of a media file contains this file, wanted or not."""
+        """Note whether a page that has the URL of a media file contains this file, wanted or not.
+
+        A picture that no other page of this kind has shown counts as this file, except on the first of these pages.
+        """
         linked = response.meta.get(_LINKED)
         if linked is None and kind_of_path(urlsplit(response.url).path) is None:
             return
         own = {linked, response.url}
         names = {_name(url) for url in own if url is not None}
         counts = CrawlContext.of(self.crawler).report.site
-        if any(_name(link.url) in names and link.url not in own for link in find_media(page)):
+        shown = [link.url for link in find_media(page) if link.url not in own]
+        is_file_shown = any(_name(url) in names for url in shown)
+        if linked is not None:
+            new = [url for url in shown if self._linked_media.add(url) and kind_of_path(urlsplit(url).path)]
+            is_file_shown = is_file_shown or (bool(new) and self._linked_pages.has_any and not has_password(page))
+            self._linked_pages.add(redact_url(response.url))
+        if is_file_shown:
             counts.note_file()
         elif linked is not None:
             counts.note_page_alone()
-        if linked is not None:
-            self._linked_pages.add(redact_url(response.url))
 
-    def _page(self, response: Response) -> Page | None:
-        """Return the parsed page; None if the response is no page, or is from another host after a redirect."""
-        if host := response.meta.get(_HOST):  # a job goes on: its start page may have been redirected to this host
-            self._hosts.add(host)
-        if not isinstance(response, TextResponse) or _host(response.url) not in self._hosts:
-            return None
-        if kind_of_type(_content_type(response)) is not None:  # an SVG is text, but not a page
-            return None
-        if self._parsed[0] is not response:
-            self._parsed = (response, self._page_of(response))
-        return self._parsed[1]
+    def _examine(self, response: Response) -> tuple[Page | None, str | None]:
+        """Return the parsed page, and why the response could not be read as a page, in a few words; each may be None.
+
+        A page on another host or a login page, after a redirect, is none.
+        """
+        if self._last[0] is not response:
+            self._last = (response, *self._examined(response))
+        return self._last[1:]
+
+    def _examined(self, response: Response) -> tuple[Page | None, str | None]:
+        wanted = response.meta.get("redirect_urls", [response.url])[0]
+        # A job goes on: its start page may have been redirected to this host. Or a method of a project has made the
+        # request.
+        self._hosts.add(response.meta.get(_HOST) or _host(wanted))
+        if _host(response.url) not in self._hosts:
+            return None, f"redirected to {urlsplit(response.url).netloc}"
+        problem = why_unreadable(response)
+        # An SVG is text, but not a page.
+        if not isinstance(response, TextResponse) or kind_of_type(_content_type(response)) is not None:
+            return None, problem
+        page = self._page_of(response)
+        if wanted != response.url and asks_for_login(page, wanted):
+            return None, f"a login page, to which {redact_url(wanted)} was redirected"
+        return page, problem
 
     @staticmethod
     def _page_of(response: TextResponse) -> Page:
@@ -251,7 +267,12 @@ class MediaSpider(Spider):
             return find_next(page) or (refresh.url if refresh else None)
         if not self.next:
             return None
-        return next(iter(links_by_xpath(page, self.next, "next")), None)
+        return next(iter(self._selected(page, self.next, "next")), None)
+
+    def _selected(self, page: Page, expression: str, name: str) -> list[str]:
+        urls = links_by_xpath(page, expression, name)
+        CrawlContext.of(self.crawler).report.pages.count_matches(name, len(urls))
+        return urls
 
     @cached_property
     def _limit(self) -> PaginationLimit:

@@ -199,3 +199,21 @@ def test_credentials_of_a_hyperlink_are_in_no_item(crawls, origin, tmp_path):
     assert (crawled.status, set(crawled.store.values())) == (0, digests)
     assert crawled.items[0]["file_pages"] == [origin.url("/wiki/File:A.jpg")]
     assert "s3cret" not in str(crawled.items)
+
+
+@pytest.mark.parametrize(("html", "status"), [
+    ('<img src="/cache/{n}xl.jpg">', 0),  # as a gallery names what it shows
+    ('<img src="/logo.jpg">', 1),
+    ('<img src="/captcha?{n}"><input type="password">', 1),
+    ('<img src="/cache/{n}xl.jpg"><input type="password">', 1),
+])  # fmt: skip
+def test_pages_that_each_show_a_picture_of_their_own_are_no_login_wall(crawls, origin, tmp_path, html, status):
+    picture(origin, "/thumb.jpg")
+    picture(origin, "/logo.jpg")
+    links = "".join(f'<a href="/view/{n}.jpg">{n}</a>' for n in range(3))
+    origin.page("/", f'<img src="/thumb.jpg">{links}')
+    for n in range(3):
+        picture(origin, f"/cache/{n}xl.jpg")
+        picture(origin, f"/captcha?{n}")
+        origin.page(f"/view/{n}.jpg", f"<html>{html.format(n=n)}")
+    assert crawls.crawl(tmp_path, SiteSpider, url=origin.url("/")).status == status

@@ -385,25 +385,38 @@ def test_what_a_person_reads(origin, tmp_path):
         "pages that could not be read: 1",
         f"  {origin.url('/private')}: page: forbidden by robots.txt",
     ]
-    assert private.lines[-1].startswith("to read pages that robots.txt forbids: ")
+    assert private.lines[-1].startswith("to request what robots.txt forbids: ")
     assert private.lines[-1].endswith(f"url={origin.url('/private')} -s ROBOTSTXT_OBEY=False")
-    assert wall.lines[1] == "no media found; pages that were read: 2"
+    assert wall.lines[1:3] == ["pages read: 2", "no media found on any page"]
     assert f"MEDIACRAWL_COOKIES {file}: line 1 is no cookie" in cookies.lines[-1]
     assert "secret" not in cookies.err
     assert not origin.requests_for("/never")
 
 
-def test_pages_without_media_are_no_failure_where_the_ledger_has_media_of_their_host(crawls, origin, tmp_path, capfd):
-    """As of a job that goes on with its last pages. Media of another host do not count."""
-    origin.page("/", '<img src="/a.png">')
+def test_pages_without_media_are_no_failure_where_earlier_pages_of_the_job_had_some(origin, tmp_path):
+    origin.page("/", '<img src="/a.png"><a rel="next" href="/2">next</a>')
     origin.add("/a.png", PNG, content_type="image/png")
-    assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=origin.url("/")).status == 0
-    origin.page("/", "<p>")
-    assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=origin.url("/")).status == 0
-    assert "no media found in this run, only by earlier ones; pages that were read: 1" in capfd.readouterr().err
-    with Origin("localhost") as elsewhere:
-        elsewhere.page("/", "<p>")
-        assert crawls.crawl(tmp_path, SiteSpider, QUICK, url=elsewhere.url("/")).status == 1
+    origin.page("/2", "<p>nothing</p>", faults=[stall_after(3)])
+    words, job = ("crawl", "site", "-a", f"url={origin.url('/')}"), {"JOBDIR": "job"}
+    with start(tmp_path, *words, settings=job) as running:
+        wait_until(lambda: origin.requests_for("/2") and (tmp_path / "store/site/127.0.0.1/a.png").exists())
+        running.interrupt()
+        assert running.wait().status == 3
+    origin.release()
+    done = run(tmp_path, *words, settings=job)
+    assert done.status == 0, done.err
+    assert "no media found in this run, only by earlier runs of the job" in done.lines
+
+
+def test_pages_that_have_lost_their_media_are_a_failure_whatever_the_ledger_has(crawls, origin, tmp_path):
+    """A login that has expired, a site that was rebuilt: the next night has to say so, with a job folder, too."""
+    job = QUICK | {"JOBDIR": str(tmp_path / "job")}
+    for settings in (QUICK, job):
+        origin.page("/", '<img src="/a.png">')
+        origin.add("/a.png", PNG, content_type="image/png")
+        assert crawls.crawl(tmp_path, SiteSpider, settings, url=origin.url("/")).status == 0
+        origin.page("/", "<p>members only</p>")
+        assert crawls.crawl(tmp_path, SiteSpider, settings, url=origin.url("/")).status == 1
 
 
 def test_a_job_tells_in_its_last_run_which_pages_its_earlier_runs_could_not_read(origin, tmp_path):

@@ -73,7 +73,10 @@ def test_each_pagination_ends_where_it_shows_nothing_new_for_long_and_is_told(cr
     assert f"paginations that were not followed further: {len(ended)}" in lines
     assert f"  {origin.url('/calendar?p=6')}: 5 pages in a row showed nothing new" in lines
     assert f"  {origin.url('/cycle?p=12')}: 8 pages in a row showed nothing new" in lines
-    assert "to follow them further: mediacrawl crawl site -s MEDIACRAWL_PAGES_WITHOUT_NEW_MEDIA=0" in lines
+    assert (
+        "to follow them further, perhaps without end: mediacrawl crawl site -s MEDIACRAWL_PAGES_WITHOUT_NEW_MEDIA=0"
+        in lines
+    )
 
 
 def test_a_crawl_goes_through_all_pages_again_where_their_files_are_there_already(crawls, origin, tmp_path):
@@ -127,5 +130,5 @@ def test_a_process_says_it_in_its_summary(origin, tmp_path):
     assert done.status == 0
     assert [len(pages_of(origin, name)) for name in ("other-link", "calendar")] == [21, 6]
     assert "paginations that were not followed further: 2" in done.lines
-    (advice,) = [line for line in done.lines if line.startswith("to follow them further: ")]
+    (advice,) = [line for line in done.lines if line.startswith("to follow them further, perhaps without end: ")]
     assert advice.endswith(f"-a 'url={url}' -s MEDIACRAWL_PAGES_WITHOUT_NEW_MEDIA=0")
