@@ -281,9 +281,8 @@ class RunStats:
         counts = f"new {self.new}, resumed {self.resumed}, already there {self.present}, failed {self.failed}"
         arrived = f"; {size_text(self.new_bytes)} arrived" if self.new_bytes else ""
         saved = f", {size_text(self.saved_bytes)} of it did not travel again" if self.saved_bytes else ""
-        lines = [counts + arrived + saved]
-        if self.pages.read:
-            lines.append(f"pages read: {self.pages.read}")
+        pages = f"; pages read: {self.pages.read}" if self.pages.read else ""
+        lines = [counts + arrived + saved + pages]
         if self.pages_failed:
             lines.append(f"pages that could not be read: {self.pages_failed}")
         lines += self.site.lines(resume)

@@ -387,7 +387,8 @@ def test_what_a_person_reads(origin, tmp_path):
     ]
     assert private.lines[-1].startswith("to request what robots.txt forbids: ")
     assert private.lines[-1].endswith(f"url={origin.url('/private')} -s ROBOTSTXT_OBEY=False")
-    assert wall.lines[1:3] == ["pages read: 2", "no media found on any page"]
+    assert wall.lines[0].endswith("; pages read: 2")
+    assert wall.lines[1] == "no media found on any page"
     assert f"MEDIACRAWL_COOKIES {file}: line 1 is no cookie" in cookies.lines[-1]
     assert "secret" not in cookies.err
     assert not origin.requests_for("/never")
