@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _HOST = "media_host"  # keys in Request.meta: the host of a page
 _LINKED = "media_linked"  # the URL of the hyperlink that led to a page
 _NESTED = "media_nested"  # how deep a frame is nested
+_WITH_COOKIE = "media_with_cookie"  # a page that loads itself again is asked a second time
+_LONGEST_GATE_S = 30  # what loads itself again later is a page that shows something new, and not a gate
 _MOST_NESTED = 3
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
@@ -105,6 +107,9 @@ class MediaSpider(Spider):
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
         page, shown = self._examine(response)[0], Shown()
+        if page is not None and (again := self._with_cookie(response, page)) is not None:
+            yield again
+            return
         yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
@@ -112,12 +117,13 @@ class MediaSpider(Spider):
             if self.follow:
                 for url in self._selected(page, self.follow, "follow"):
                     yield from shown.noting(self._request(url, self.parse_detail))
-            next_url = self._next_url(page, _field(response, "Refresh"))
+            next_url, is_refresh = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
             self._count_failure(response, str(error))
             return
         if next_url:
-            yield from self._next_page(response, page, shown, next_url)
+            for request in self._next_page(response, page, shown, next_url):
+                yield self._refreshing(response, request) if is_refresh else request
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
@@ -127,6 +133,9 @@ class MediaSpider(Spider):
         if page is None:
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
                 yield from self._read(response, [MediaLink(response.url, None)])
+            return
+        if (again := self._with_cookie(response, page)) is not None:
+            yield again
             return
         try:
             if self.media:
@@ -156,6 +165,20 @@ class MediaSpider(Spider):
             request.meta[_LINKED] = url
         return request
 
+    def _with_cookie(self, response: Response, page: Page) -> Request | None:
+        """Return the request for a page that loads itself again soon, with the cookie that came with it."""
+        request = response.request
+        if request is None or request.meta.get(_WITH_COOKIE):
+            return None
+        ends = CrawlContext.of(self.crawler).page_ends
+        again = request.replace(url=response.url, dont_filter=True)
+        again.meta.update(ends.way_after(request), **{_WITH_COOKIE: True})
+        if not ends.has_other_cookies(again):
+            return None
+        refresh = find_refresh(page, _field(response, "Refresh"), leads_back=True)
+        is_gate = refresh is not None and refresh.url == page.url and refresh.delay_s <= _LONGEST_GATE_S
+        return again if is_gate else None
+
     def _read(self, response: Response, links: list[MediaLink]) -> Iterator[Any]:
         """Count a page that was read, and yield its item if it has media."""
         CrawlContext.of(self.crawler).page_ends.count_read(response, len(links))
@@ -169,13 +192,14 @@ class MediaSpider(Spider):
         """
         depth, urls = response.meta.get(_NESTED, 0), find_frames(page)
         is_detail = response.request is not None and response.request.callback == self.parse_detail
-        if is_detail and (refresh := find_refresh(page, _field(response, "Refresh"))):
+        refresh = find_refresh(page, _field(response, "Refresh")) if is_detail else None
+        if refresh is not None:
             urls.append(refresh.url)
         if depth < _MOST_NESTED:
             for url in urls:
                 for request in self._request(url, self.parse_detail):
                     request.meta[_NESTED] = depth + 1
-                    yield request
+                    yield self._refreshing(response, request) if refresh and url == refresh.url else request
 
     def _count_failure(self, response: Response, reason: str) -> None:
         CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
@@ -261,13 +285,22 @@ class MediaSpider(Spider):
         link = [value.decode("latin-1") for value in response.headers.getlist("Link")]
         return Page.from_text(text, response.url, encoding, is_xml=is_xml, link=link)
 
-    def _next_url(self, page: Page, refresh_field: str) -> str | None:
+    def _next_url(self, page: Page, refresh_field: str) -> tuple[str | None, bool]:
+        """Return the URL of the next page, and whether it is that of a refresh."""
         if self.next is None:
+            if url := find_next(page):
+                return url, False
             refresh = find_refresh(page, refresh_field)
-            return find_next(page) or (refresh.url if refresh else None)
+            return (refresh.url, True) if refresh else (None, False)
         if not self.next:
-            return None
-        return next(iter(self._selected(page, self.next, "next")), None)
+            return None, False
+        return next(iter(self._selected(page, self.next, "next")), None), False
+
+    def _refreshing(self, response: Response, request: Request) -> Request:
+        """Return a request that follows a refresh, and may lead back to the page with a cookie."""
+        if response.request is not None:
+            request.meta.update(CrawlContext.of(self.crawler).page_ends.way_after(response.request))
+        return request
 
     def _selected(self, page: Page, expression: str, name: str) -> list[str]:
         urls = links_by_xpath(page, expression, name)
