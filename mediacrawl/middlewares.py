@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 
 from scrapy import Request, signals
 from scrapy.downloadermiddlewares import redirect
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.crawl.page_body import DATALOSS, is_complete
+from mediacrawl.crawl.page_encoding import with_web_encoding
 from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
@@ -176,6 +179,39 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
             return None
         redirected = self._redirect_request_using_get(request, response, refresh.url)
         return self._redirect(redirected, request, "refresh header")
+
+
+class CompressionMiddleware(HttpCompressionMiddleware):
+    """Scrapy's middleware for compressed pages. Marks those of which only the beginning has arrived."""
+
+    def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
+        self, request: Request, response: Response
+    ) -> Request | Response:
+        """Return the decoded response.
+
+        Raises:
+            DownloadFailedError: the body cannot be decoded.
+        """
+        codings, _ = self._split_encodings(response.headers.getlist("Content-Encoding"))
+        body = response.body
+        try:
+            result = super().process_response(request, response)
+        except IgnoreRequest:
+            raise
+        except Exception:
+            reason = f"Content-Encoding {b', '.join(codings).decode('latin-1')} cannot be decoded"
+            raise DownloadFailedError(reason) from None
+        if codings and body and request.method != "HEAD" and not is_complete(body, codings[0].decode("latin-1")):
+            result.flags.append(DATALOSS)
+        return result
+
+
+class EncodingMiddleware:
+    """Decodes pages as browsers do where a page declares an encoding that is not of the web."""
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        """Return the response with an encoding of the web."""
+        return with_web_encoding(response) if isinstance(response, TextResponse) else response
 
 
 class ProxyMiddleware(HttpProxyMiddleware):
