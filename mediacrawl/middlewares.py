@@ -15,7 +15,7 @@ from scrapy.http import TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
-from mediacrawl.crawl.page_body import DATALOSS, is_complete
+from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
 from mediacrawl.crawl.page_encoding import with_web_encoding
 from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
@@ -161,6 +161,9 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
             return response
         if isinstance(result, Request):
             page_ends = CrawlContext.of(self.crawler).page_ends
+            if is_download(result.url):  # a browser goes on to show the page
+                page_ends.leave_out(result.url, "a download")
+                return response
             page_ends.note_way(request, result)
             is_again = page_ends.is_circle(request) or not page_ends.has_other_cookies(result)
             if is_again and page_ends.is_circle(result):

@@ -14,6 +14,12 @@ from mediacrawl.headers import kind_of_path, kind_of_type
 if TYPE_CHECKING:
     from scrapy.http import Response
 
+_DOWNLOADS = frozenset(
+    """
+    7z apk bin bz2 cab deb dmg doc docx epub exe gz iso jar msi odt pdf pkg ppt pptx rar rpm tar tgz torrent xls xlsx
+    xz zip
+    """.split()  # noqa: SIM905 - one name a line would be a page
+)
 DATALOSS = "dataloss"  # the flag of Scrapy for a response of which only the beginning has arrived
 _BEGINNING = "only the beginning of the page has arrived"
 _CHUNK_BYTES = 65536
@@ -35,6 +41,11 @@ def why_unreadable(response: Response) -> str | None:
         coding = (response.headers.get("Content-Encoding") or b"").decode("latin-1")
         return f"Content-Encoding {coding} cannot be decoded" if coding else f"not a page but binary {content_type}"
     return _BEGINNING if DATALOSS in response.flags else None
+
+
+def is_download(url: str) -> bool:
+    """Return whether a URL has the name of a file that a browser saves, and shows the page on."""
+    return urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower() in _DOWNLOADS
 
 
 def is_complete(body: bytes, coding: str) -> bool:

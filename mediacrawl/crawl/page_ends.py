@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from mediacrawl.fetch.stats import RunStats
 
-_WAY = "mediacrawl_way"  # keys in Request.meta
+FRAME = "media_frame"  # keys in Request.meta
+_WAY = "mediacrawl_way"
 _RUN = "mediacrawl_way_run"
 _FORCED = "mediacrawl_redirect_forced"
 _MOST_WAITING = 10_000
@@ -45,6 +46,7 @@ _FAILURES = {
     "exceeded DOWNLOAD_MAXSIZE": "larger than DOWNLOAD_MAXSIZE",
     "Forbidden by robots.txt": FORBIDDEN,
 }
+_WITHOUT_CONTENT = (FORBIDDEN, "an empty response", "not a page but binary", "HTTP 404", "HTTP 410")
 _ON_PURPOSE = {
     "Filtered offsite request": "outside allowed_domains",
     "Ignored request not in cache": "not in the HTTP cache",
@@ -103,8 +105,11 @@ class PageEnds:
         self.count_unread(response.request or Request(response.url), reason)
 
     def count_unread(self, request: Request, reason: str) -> None:
-        """Count the page of a request that brought no page."""
-        self._count(request, reason)
+        """Count the page of a request that brought no page. A frame without content is no loss."""
+        if request.meta.get(FRAME) and reason.startswith(_WITHOUT_CONTENT):
+            self.leave_out(request.url, f"a frame without content: {reason}")
+        else:
+            self._count(request, reason)
         self._end_unread(request, _digest(request.headers.getlist("Cookie")))
 
     def count_exception(self, request: Request, exception: BaseException | None) -> None:

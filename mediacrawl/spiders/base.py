@@ -17,10 +17,11 @@ from w3lib.url import canonicalize_url
 from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.items import HYPERLINKS
-from mediacrawl.crawl.page_body import why_unreadable
+from mediacrawl.crawl.page_body import is_download, why_unreadable
 from mediacrawl.crawl.page_encoding import text_of
+from mediacrawl.crawl.page_ends import FRAME
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.extract.frames import documents, find_frames
+from mediacrawl.extract.frames import Frame, documents, frames_of
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.login import asks_for_login, has_password
 from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
@@ -95,6 +96,7 @@ class MediaSpider(Spider):
         than a second does not replace a page, unless the project has set `METAREFRESH_MAXDELAY`.
         """
         spider = super().from_crawler(crawler, *args, **kwargs)
+        CrawlContext.of(crawler).report.pages.want(spider.kinds if set(spider.kinds) != set(KINDS) else ())
         crawler.settings.set("METAREFRESH_MAXDELAY", AT_ONCE_S + 1, SETTINGS_PRIORITIES["default"] + 1)
         login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
@@ -140,15 +142,16 @@ class MediaSpider(Spider):
         try:
             if self.media:
                 links = media_by_xpath(page, self.media, self.kinds, "media")
+                frames = [frame for document in documents(page) for frame in frames_of(document, page.url)]
             else:
-                links = _once(link for document in documents(page) for link in find_media(document, self.kinds))
+                links, frames = self._found(page)
         except BadXPath as error:
             self._count_failure(response, str(error))
             return
         self._note_file_shown(response, page)
         if links or not problem:
             yield from self._read(response, links)
-        yield from self._nested(response, page)
+        yield from self._nested(response, page, frames)
 
     def linked_page(self, url: str, item: Any) -> Request | None:
         """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
@@ -185,21 +188,39 @@ class MediaSpider(Spider):
         if links:
             yield self._marked_item(response, links)
 
-    def _nested(self, response: Response, page: Page) -> Iterator[Request]:
+    def _found(self, page: Page) -> tuple[list[MediaLink], list[Frame]]:
+        """Return the media and the frames of a page, also of the documents inside, each of which is parsed once."""
+        links: dict[str, MediaLink] = {}
+        frames: list[Frame] = []
+        for document in documents(page):
+            for link in find_media(document, self.kinds):
+                links.setdefault(link.url, link)
+            frames.extend(frames_of(document, page.url))
+        return list(links.values()), frames
+
+    def _nested(self, response: Response, page: Page, frames: list[Frame]) -> Iterator[Request]:
         """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.
 
-        These are detail pages, and may have frames themselves.
+        These are detail pages, and may have frames themselves. The frames of a frameset are what a visitor sees in
+        its place: they are parsed as it is.
         """
-        depth, urls = response.meta.get(_NESTED, 0), find_frames(page)
+        depth = response.meta.get(_NESTED, 0)
         is_detail = response.request is not None and response.request.callback == self.parse_detail
         refresh = find_refresh(page, _field(response, "Refresh")) if is_detail else None
-        if refresh is not None:
-            urls.append(refresh.url)
-        if depth < _MOST_NESTED:
-            for url in urls:
-                for request in self._request(url, self.parse_detail):
-                    request.meta[_NESTED] = depth + 1
-                    yield self._refreshing(response, request) if refresh and url == refresh.url else request
+        requests: list[Request] = []
+        for url, is_of_frameset in dict(frames).items():
+            callback = self.parse if is_of_frameset and not is_detail else self.parse_detail
+            for request in self._request(url, callback):
+                request.meta[FRAME] = not is_of_frameset
+                requests.append(request)
+        if refresh is not None and not is_download(refresh.url):
+            requests += [self._refreshing(response, one) for one in self._request(refresh.url, self.parse_detail)]
+        for request in requests:
+            request.meta[_NESTED] = depth + 1
+            if depth < _MOST_NESTED:
+                yield request
+            else:
+                CrawlContext.of(self.crawler).page_ends.leave_out(request.url, f"deeper than {_MOST_NESTED} frames")
 
     def _count_failure(self, response: Response, reason: str) -> None:
         CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
@@ -291,7 +312,7 @@ class MediaSpider(Spider):
             if url := find_next(page):
                 return url, False
             refresh = find_refresh(page, refresh_field)
-            return (refresh.url, True) if refresh else (None, False)
+            return (refresh.url, True) if refresh and not is_download(refresh.url) else (None, False)
         if not self.next:
             return None, False
         return next(iter(self._selected(page, self.next, "next")), None), False
@@ -384,13 +405,6 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
     userinfo, at, host = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     return (unquote(user), unquote(password), host) if at else None
-
-
-def _once(links: Iterable[MediaLink]) -> list[MediaLink]:
-    first: dict[str, MediaLink] = {}
-    for link in links:
-        first.setdefault(link.url, link)
-    return list(first.values())
 
 
 def _name(url: str) -> str:
