@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 COMPONENTS: dict[str, Any] = {
     "ITEM_PIPELINES": {"mediacrawl.pipelines.MediaFilesPipeline": 1},
+    "DOWNLOADER_MIDDLEWARES": {"mediacrawl.middlewares.EncodingMiddleware": 585},  # between compression and refresh
     "SPIDER_MIDDLEWARES": {
         "mediacrawl.middlewares.StartItemsMiddleware": 10,
         "mediacrawl.middlewares.FailedPagesMiddleware": 60,  # sees an HttpError before HttpErrorMiddleware drops it
@@ -19,6 +20,7 @@ COMPONENTS: dict[str, Any] = {
 _CHOSEN = "DOWNLOADER_MIDDLEWARES"
 _SCRAPYS = "scrapy.downloadermiddlewares"
 _REPLACED = {
+    f"{_SCRAPYS}.httpcompression.HttpCompressionMiddleware": "mediacrawl.middlewares.CompressionMiddleware",
     f"{_SCRAPYS}.httpproxy.HttpProxyMiddleware": "mediacrawl.middlewares.ProxyMiddleware",
     f"{_SCRAPYS}.redirect.RedirectMiddleware": "mediacrawl.middlewares.RedirectMiddleware",
     f"{_SCRAPYS}.redirect.MetaRefreshMiddleware": "mediacrawl.middlewares.MetaRefreshMiddleware",
@@ -33,7 +35,7 @@ class Addon:
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to the settings of a crawler; Scrapy calls this method for each crawler."""
-        for name in ("ITEM_PIPELINES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
+        for name in ("ITEM_PIPELINES", "DOWNLOADER_MIDDLEWARES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
             for path, order in COMPONENTS[name].items():
                 settings.setdefault_in_component_priority_dict(name, path, order)
         settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")

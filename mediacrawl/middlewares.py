@@ -8,13 +8,16 @@ from urllib.parse import urlsplit
 
 from scrapy import Request, signals
 from scrapy.downloadermiddlewares import redirect
+from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
-from scrapy.exceptions import IgnoreRequest
+from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
-from mediacrawl.errors import describe_error
+from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
+from mediacrawl.crawl.page_encoding import with_web_encoding
+from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
 
@@ -109,24 +112,43 @@ class FailedPagesMiddleware:
         )
 
 
-class RedirectMiddleware(redirect.RedirectMiddleware):
-    """Scrapy's middleware for redirects. Notes whether a redirect brings a cookie, see `PageEnds`."""
+class _WithoutCredentials(redirect.BaseRedirectMiddleware):
+    """Removes user name and password from the URL of a redirect: Scrapy (2.19) shows them, and cannot send them."""
+
+    def _build_redirect_request(
+        self, source_request: Request, response: Response, *, url: str, **kwargs: Any
+    ) -> Request:
+        return super()._build_redirect_request(source_request, response, url=redact_url(url), **kwargs)
+
+
+class RedirectMiddleware(_WithoutCredentials, redirect.RedirectMiddleware):
+    """Scrapy's middleware for redirects. Notes the cookies of the redirects, see `PageEnds`."""
 
     def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
         self, request: Request, response: Response
     ) -> Request | Response:
-        """Return the request that follows a redirect, or the response."""
-        result = super().process_response(request, response)
+        """Return the request that follows a redirect, or the response.
+
+        Raises:
+            DownloadFailedError: the field Location is no URL.
+        """
+        try:
+            result = super().process_response(request, response)
+        except ValueError as error:
+            raise DownloadFailedError(f"redirected to a URL that is none: {describe_error(error)}") from None
         if isinstance(result, Request):
-            CrawlContext.of(self.crawler).page_ends.redirect(request, response, result)
+            page_ends = CrawlContext.of(self.crawler).page_ends
+            page_ends.note_way(request, result)
+            page_ends.note_redirects(request)
         return result
 
 
-class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
+class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware):
     """Scrapy's middleware for `<meta http-equiv=refresh>`, except that the page is read where no page follows.
 
     A page that loads itself again, or pages that do so in a circle, would be requested until the limit of redirects.
-    One that sets a cookie is requested again once. A header `Refresh` of at most a second is followed, too.
+    One that sets a cookie is requested again once. A header `Refresh` of at most a second is followed, too. Other
+    refreshes are left to `MediaSpider`.
     """
 
     def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
@@ -139,10 +161,14 @@ class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
             return response
         if isinstance(result, Request):
             page_ends = CrawlContext.of(self.crawler).page_ends
-            is_again = page_ends.is_circle(request) or not page_ends.brings_cookie(request, response)
+            if is_download(result.url):  # a browser goes on to show the page
+                page_ends.leave_out(result.url, "a download")
+                return response
+            page_ends.note_way(request, result)
+            is_again = page_ends.is_circle(request) or not page_ends.has_other_cookies(result)
             if is_again and page_ends.is_circle(result):
                 return response
-            page_ends.redirect(request, response, result)
+            page_ends.note_redirects(request)
         return result
 
     def _by_header(self, request: Request, response: Response) -> Request | None:
@@ -156,6 +182,39 @@ class MetaRefreshMiddleware(redirect.MetaRefreshMiddleware):
             return None
         redirected = self._redirect_request_using_get(request, response, refresh.url)
         return self._redirect(redirected, request, "refresh header")
+
+
+class CompressionMiddleware(HttpCompressionMiddleware):
+    """Scrapy's middleware for compressed pages. Marks those of which only the beginning has arrived."""
+
+    def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
+        self, request: Request, response: Response
+    ) -> Request | Response:
+        """Return the decoded response.
+
+        Raises:
+            DownloadFailedError: the body cannot be decoded.
+        """
+        codings, _ = self._split_encodings(response.headers.getlist("Content-Encoding"))
+        body = response.body
+        try:
+            result = super().process_response(request, response)
+        except IgnoreRequest:
+            raise
+        except Exception:
+            reason = f"Content-Encoding {b', '.join(codings).decode('latin-1')} cannot be decoded"
+            raise DownloadFailedError(reason) from None
+        if codings and body and request.method != "HEAD" and not is_complete(body, codings[0].decode("latin-1")):
+            result.flags.append(DATALOSS)
+        return result
+
+
+class EncodingMiddleware:
+    """Decodes pages as browsers do where a page declares an encoding that is not of the web."""
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        """Return the response with an encoding of the web."""
+        return with_web_encoding(response) if isinstance(response, TextResponse) else response
 
 
 class ProxyMiddleware(HttpProxyMiddleware):

@@ -143,6 +143,7 @@ class FrontierScheduler(BaseScheduler):
         if page is None:
             return None
         request = request_from_dict(pickle.loads(page.data), spider=self._crawler.spider)  # noqa: S301 - our own file
+        self._context.page_ends.begin_anew(request)
         self._leases[page.id] = request
         self._count("dequeued")
         return request

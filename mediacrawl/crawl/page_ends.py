@@ -6,9 +6,11 @@ leaves out on purpose is counted apart.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+from uuid import uuid4
 from weakref import WeakSet
 
 from scrapy import Request, signals
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
 
     from mediacrawl.fetch.stats import RunStats
 
-_CHANGED, _NEW = "changed", "new"  # what a redirect did to a cookie
-_COOKIE = "mediacrawl_redirect_cookie"  # keys in Request.meta
+FRAME = "media_frame"  # keys in Request.meta
+_WAY = "mediacrawl_way"
+_RUN = "mediacrawl_way_run"
 _FORCED = "mediacrawl_redirect_forced"
 _MOST_WAITING = 10_000
 _LONGEST = 2000  # characters that are shown of a long URL
@@ -43,6 +46,7 @@ _FAILURES = {
     "exceeded DOWNLOAD_MAXSIZE": "larger than DOWNLOAD_MAXSIZE",
     "Forbidden by robots.txt": FORBIDDEN,
 }
+_WITHOUT_CONTENT = (FORBIDDEN, "an empty response", "not a page but binary", "HTTP 404", "HTTP 410")
 _ON_PURPOSE = {
     "Filtered offsite request": "outside allowed_domains",
     "Ignored request not in cache": "not in the HTTP cache",
@@ -64,14 +68,18 @@ class PageEnds:
     """Is told how the pages of a crawl end, and decides which redirects are followed to a URL asked before.
 
     Scrapy filters a redirect to a URL that was asked before. That is right where two links lead to one page. A page
-    that sets a cookie, redirects to another page or to itself, and is to be asked again with the cookie, is lost.
+    that is to be asked again with a cookie, which itself or another URL has set, would be lost.
     """
 
     def __init__(self, crawler: Crawler, report: RunStats) -> None:
         self._crawler = crawler
         self._report = report
+        self._run = uuid4().hex
         self._read = Recent()  # fingerprints
         self._unread = Recent()
+        self._unread_with = Recent()  # fingerprints with the digests of the cookies that were sent
+        self._only_redirects = Recent()
+        self._asked = Recent()  # by this run
         # By fingerprint of their common target: the pages whose redirects were filtered.
         self._waiting: OrderedDict[bytes, list[Request]] = OrderedDict()
         self._redirects: WeakSet[Request] = WeakSet()
@@ -97,9 +105,12 @@ class PageEnds:
         self.count_unread(response.request or Request(response.url), reason)
 
     def count_unread(self, request: Request, reason: str) -> None:
-        """Count the page of a request that brought no page."""
-        self._count(request, reason)
-        self._has_ended_unread(request)
+        """Count the page of a request that brought no page. A frame without content is no loss."""
+        if request.meta.get(FRAME) and reason.startswith(_WITHOUT_CONTENT):
+            self.leave_out(request.url, f"a frame without content: {reason}")
+        else:
+            self._count(request, reason)
+        self._end_unread(request, _digest(request.headers.getlist("Cookie")))
 
     def count_exception(self, request: Request, exception: BaseException | None) -> None:
         """Count a page by the exception with which its download ended."""
@@ -126,24 +137,48 @@ class PageEnds:
 
     # Redirects
 
-    def brings_cookie(self, request: Request, response: Response) -> str | None:
-        """Return whether a response sets a cookie that the request did not send: "new", "changed", or None."""
-        if request.meta.get("dont_merge_cookies") or not self._crawler.get_downloader_middleware(CookiesMiddleware):
-            return None
-        sent = _pairs(b"; ".join(request.headers.getlist("Cookie")).split(b";"))
-        brought = _pairs(field.partition(b";")[0] for field in response.headers.getlist("Set-Cookie"))
-        if not brought.keys() <= sent.keys():
-            return _NEW
-        return _CHANGED if brought.items() - sent.items() else None
-
-    def redirect(self, request: Request, response: Response, redirected: Request) -> None:
-        """Note in the request that follows a redirect whether a cookie came on the way."""
+    def note_way(self, request: Request, redirected: Request) -> None:
+        """Note in the request that follows a redirect which cookies were sent on the way."""
         if redirected.meta.pop(_FORCED, False):
             redirected.dont_filter = False
-        if cookie := self.brings_cookie(request, response):
-            redirected.meta[_COOKIE] = cookie
-        if redirected.meta.get(_COOKIE) and self.is_circle(redirected) and not _is_same(request.url, redirected.url):
-            self._has_ended_unread(request)  # it sets the cookie, and redirects back: this is no page
+        redirected.meta.update(self.way_after(request))
+
+    def note_redirects(self, request: Request) -> None:
+        """Note that a URL has no page, but redirects."""
+        fingerprint = self._fingerprint(request)
+        self._only_redirects.add(fingerprint)
+        for waiting in self._waiting.pop(fingerprint, ()):
+            self._force(waiting)
+
+    def way_after(self, request: Request) -> dict[str, Any]:
+        """Return the meta of a request that a browser sends by itself after another: which cookies were sent."""
+        way = request.meta.get(_WAY, {}) if request.meta.get(_RUN) == self._run else {}
+        sent = _digest(request.headers.getlist("Cookie"))
+        return {_WAY: way | {canonicalize_url(request.url): sent}, _RUN: self._run}
+
+    def has_other_cookies(self, request: Request) -> bool:
+        """Return whether a request would send other cookies than when its URL was asked on the way to it.
+
+        The jar is compared, and not what one response has set: the cookie may come from another page of the crawl.
+        """
+        sent: str | None = request.meta.get(_WAY, {}).get(canonicalize_url(request.url))
+        return sent != self._cookies_for(request)
+
+    def _cookies_for(self, request: Request) -> str:
+        middleware = self._crawler.get_downloader_middleware(CookiesMiddleware)
+        if request.meta.get("dont_merge_cookies") or middleware is None:
+            return _digest(request.headers.getlist("Cookie"))
+        asked = Request(request.url)
+        middleware.jars[request.meta.get("cookiejar")].add_cookie_header(asked)
+        return _digest(asked.headers.getlist("Cookie"))
+
+    def begin_anew(self, request: Request) -> None:
+        """Forget the redirects of a request that an earlier run of the job has kept; its cookies are lost."""
+        meta = request.meta
+        if meta.get("redirect_urls") and meta.get(_RUN) != self._run:
+            meta.pop("redirect_ttl", None)
+            meta.update(redirect_times=1, redirect_urls=meta["redirect_urls"][:1])
+            meta.update({_WAY: {}, _RUN: self._run})
 
     def replaced(self, request: Request) -> None:
         """Note that a request replaces another, as a redirect or a retry."""
@@ -157,33 +192,47 @@ class PageEnds:
         """Force a redirect that the scheduler has filtered, or count the page if the target is no page."""
         if request not in self._redirects or request.dont_filter or not _is_page(request):
             return
-        first = request.replace(url=request.meta.get("redirect_urls", [request.url])[0])
-        cookie, fingerprint = request.meta.get(_COOKIE), self._fingerprint(request)
-        is_circle = self.is_circle(request)
-        if cookie and (is_circle or (cookie == _NEW and fingerprint not in self._read)):
+        fingerprint = self._fingerprint(request)
+        if self._is_asked_again(request, fingerprint):
             self._force(request)
-        elif is_circle:
-            self._count(first, "redirected in a circle")
-            self._has_ended_unread(request)
+        elif self.is_circle(request):
+            self._count(_first_of(request), "redirected in a circle")
+            self._end_unread(request, self._cookies_for(request))
         elif fingerprint in self._unread:
-            self._count(first, _TO_UNREAD)
+            self._count(_first_of(request), _TO_UNREAD)
         elif fingerprint not in self._read:
-            self._waiting.setdefault(fingerprint, []).append(first)
+            self._waiting.setdefault(fingerprint, []).append(request)
             if len(self._waiting) > _MOST_WAITING:
                 self._waiting.popitem(last=False)
+
+    def _is_asked_again(self, request: Request, fingerprint: bytes) -> bool:
+        """Return whether a redirect is followed to a URL that was asked before.
+
+        It is if it may lead to something else: with other cookies, or to a URL that only redirects, as the gate of an
+        age check. What only an earlier run of the job has asked may be such a gate, too.
+        """
+        if _WAY not in request.meta:  # a middleware of the project has followed the redirect
+            return False
+        if self.is_circle(request) or canonicalize_url(request.url) in request.meta[_WAY]:
+            return self.has_other_cookies(request)
+        if fingerprint in self._unread:
+            return (fingerprint, self._cookies_for(request)) not in self._unread_with
+        is_asked_by_this_run = fingerprint in self._asked or not self._report.pages.goes_on
+        return fingerprint not in self._read and (fingerprint in self._only_redirects or not is_asked_by_this_run)
 
     def _force(self, request: Request) -> None:
         again = request.replace(dont_filter=True)
         again.meta[_FORCED] = True
-        del again.meta[_COOKIE]
         assert self._crawler.engine is not None
         self._crawler.engine.crawl(again)
 
-    def _has_ended_unread(self, request: Request) -> None:
+    def _end_unread(self, request: Request, sent: str) -> None:
+        """Note that a request, sent with these cookies, has brought no page."""
         fingerprint = self._fingerprint(request)
         self._unread.add(fingerprint)
+        self._unread_with.add((fingerprint, sent))
         for waiting in self._waiting.pop(fingerprint, ()):
-            self._count(waiting, _TO_UNREAD)
+            self._count(_first_of(waiting), _TO_UNREAD)
 
     def _count(self, request: Request, reason: str) -> None:
         url = redact_url(request.url)
@@ -222,7 +271,10 @@ class PageEnds:
 
         def enqueue_request(request: Request) -> bool:
             self._reached.append(request)
-            return enqueue(request)
+            is_new = enqueue(request)
+            if is_new:
+                self._asked.add(self._fingerprint(request))
+            return is_new
 
         return enqueue_request
 
@@ -261,6 +313,12 @@ def _first(reasons: dict[str, str], said: str) -> str | None:
     return next((reason for words, reason in reasons.items() if words in said), None)
 
 
-def _pairs(fields: Iterable[bytes]) -> dict[bytes, bytes]:
-    pairs = (field.partition(b"=") for field in fields)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _first_of(request: Request) -> Request:
+    """Return the request for the page that was redirected first."""
+    return request.replace(url=request.meta.get("redirect_urls", [request.url])[0])
+
+
+def _digest(fields: Iterable[bytes]) -> str:
+    """Return a digest of the field Cookie, whatever the order: a job folder is to contain no cookies."""
+    pairs = sorted(pair.strip() for pair in b"; ".join(fields).split(b";"))
+    return hashlib.sha256(b";".join(pairs)).hexdigest()

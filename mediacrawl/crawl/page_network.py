@@ -124,6 +124,8 @@ class PageNetwork:
                     response = await handlers.download_request_async(request)
                 except _DOWNLOAD_ERRORS as error:
                     raise await self._explained(error, request, proxy) from error
+                except ValueError as error:  # a URL without a host, for example: a page has led there
+                    raise DownloadFailedError(redact_url(str(error))) from None
         route = self._route(request, proxy)
         if route.is_refused_by_proxy(response.status):
             request.meta["dont_retry"] = True

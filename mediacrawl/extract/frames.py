@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from mediacrawl.extract.links import Page
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from mediacrawl.extract.links import Element
 
 _MOST_NESTED = 3
+_LONGEST_STYLE = 1000
+_SMALL = re.compile("[01](px)?")
+_HIDING = re.compile(
+    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden|(?:width|height)\s*:\s*[01](?:px)?\s*(?:[;!]|$))",
+    re.IGNORECASE,
+)
 
 
 def documents(page: Page) -> Iterator[Page]:
@@ -29,18 +36,39 @@ def documents(page: Page) -> Iterator[Page]:
             waiting.extend((_document(document, text), depth + 1) for text in reversed(texts))
 
 
-def find_frames(page: Page) -> list[str]:
-    """Return the URLs of frames on the same host, each once: of `frame`, and of `iframe`, also if it loads late.
+class Frame(NamedTuple):
+    """A frame: its absolute URL, and whether it is one of a `<frameset>`, whose document has no other content."""
 
-    The page itself is none of them. `www.` does not make another host. Never raises.
+    url: str
+    is_of_frameset: bool
+
+
+def find_frames(page: Page) -> list[str]:
+    """Return the URLs of frames on the same host, each once, also of the documents inside. Never raises."""
+    return list(dict.fromkeys(frame.url for document in documents(page) for frame in frames_of(document, page.url)))
+
+
+def frames_of(document: Page, page_url: str) -> Iterator[Frame]:
+    """Yield the frames of one document on the same host: of `frame`, and of `iframe`, also if it loads late.
+
+    The page itself is none of them, and neither is a frame that nobody sees. `www.` does not make another host.
     """
-    urls: dict[str, None] = {}
-    for document in documents(page):
-        for frame in document.root.iter("frame", "iframe"):
-            if not _is_text(frame):
-                links = map(document.resolve, (frame.get("src"), frame.get("data-src")))
-                urls.setdefault(next(filter(None, links), ""))
-    return [url for url in urls if url not in {"", page.url} and _host(url) == _host(page.url)]
+    host = _host(page_url)
+    for frame in document.root.iter("frame", "iframe"):
+        is_of_frameset = frame.tag == "frame"
+        if _is_text(frame) or (_is_hidden(frame) and not is_of_frameset):
+            continue
+        links = map(document.resolve, (frame.get("src"), frame.get("data-src")))
+        url = next(filter(None, links), "")
+        if url not in {"", page_url} and _host(url) == host:
+            yield Frame(url, is_of_frameset)
+
+
+def _is_hidden(frame: Element) -> bool:
+    is_small = any(_SMALL.fullmatch(frame.get(side, "").strip()) for side in ("width", "height"))
+    return (
+        is_small or frame.get("hidden") is not None or bool(_HIDING.search(frame.get("style", "")[:_LONGEST_STYLE]))
+    )
 
 
 def _is_text(frame: Element) -> bool:

@@ -9,7 +9,7 @@ from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, Mediacrawl
 from mediacrawl.fetch.site_counts import SiteCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
     from mediacrawl.fetch.request import FileResult
 
@@ -73,10 +73,15 @@ class PageStats:
         self.read = self.media = self.forbidden = 0
         self.hosts: set[str] = set()
         self.goes_on = self.lack_media = self.had_media = False
+        self._wanted = "media"
         self._left_out: Counter[str] = Counter()  # by reason
         self._examples: dict[str, str] = {}
         self._recent = Recent()
         self._matches: Counter[str] = Counter()  # by argument: links that an XPath of the user has selected
+
+    def want(self, kinds: Iterable[str]) -> None:
+        """Note that only these kinds of media are wanted; none of them for all kinds."""
+        self._wanted = " or ".join(kinds) or "media"
 
     def go_on(self) -> None:
         """Note that the crawl goes on with a job."""
@@ -124,11 +129,11 @@ class PageStats:
         if others := reasons[_EXAMPLES:]:
             yield f"pages left out for other reasons: {sum(count for _, count in others)}"
         if self.lack_media:
-            yield "no media found on any page"
+            yield f"no {self._wanted} found on any page"
             yield "  if a browser shows media there: name them with -a media=XPATH, or send the cookies of a login"
             yield "  with -s MEDIACRAWL_COOKIES=cookies.txt; what JavaScript adds to a page cannot be found"
         if self.had_media:
-            yield "no media found in this run, only by earlier runs of the job"
+            yield f"no {self._wanted} found in this run, only by earlier runs of the job"
 
 
 class RunStats:

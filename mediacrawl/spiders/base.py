@@ -17,10 +17,11 @@ from w3lib.url import canonicalize_url
 from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.items import HYPERLINKS
-from mediacrawl.crawl.page_body import why_unreadable
+from mediacrawl.crawl.page_body import is_download, why_unreadable
 from mediacrawl.crawl.page_encoding import text_of
+from mediacrawl.crawl.page_ends import FRAME
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.extract.frames import documents, find_frames
+from mediacrawl.extract.frames import Frame, documents, frames_of
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.login import asks_for_login, has_password
 from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _HOST = "media_host"  # keys in Request.meta: the host of a page
 _LINKED = "media_linked"  # the URL of the hyperlink that led to a page
 _NESTED = "media_nested"  # how deep a frame is nested
+_WITH_COOKIE = "media_with_cookie"  # a page that loads itself again is asked a second time
+_LONGEST_GATE_S = 30  # what loads itself again later is a page that shows something new, and not a gate
 _MOST_NESTED = 3
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
@@ -93,6 +96,7 @@ class MediaSpider(Spider):
         than a second does not replace a page, unless the project has set `METAREFRESH_MAXDELAY`.
         """
         spider = super().from_crawler(crawler, *args, **kwargs)
+        CrawlContext.of(crawler).report.pages.want(spider.kinds if set(spider.kinds) != set(KINDS) else ())
         crawler.settings.set("METAREFRESH_MAXDELAY", AT_ONCE_S + 1, SETTINGS_PRIORITIES["default"] + 1)
         login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
@@ -105,6 +109,9 @@ class MediaSpider(Spider):
         if response.meta.get("is_start_request"):
             self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
         page, shown = self._examine(response)[0], Shown()
+        if page is not None and (again := self._with_cookie(response, page)) is not None:
+            yield again
+            return
         yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
@@ -112,12 +119,13 @@ class MediaSpider(Spider):
             if self.follow:
                 for url in self._selected(page, self.follow, "follow"):
                     yield from shown.noting(self._request(url, self.parse_detail))
-            next_url = self._next_url(page, _field(response, "Refresh"))
+            next_url, is_refresh = self._next_url(page, _field(response, "Refresh"))
         except BadXPath as error:
             self._count_failure(response, str(error))
             return
         if next_url:
-            yield from self._next_page(response, page, shown, next_url)
+            for request in self._next_page(response, page, shown, next_url):
+                yield self._refreshing(response, request) if is_refresh else request
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
@@ -128,18 +136,22 @@ class MediaSpider(Spider):
             if _host(response.url) in self._hosts and self._is_wanted_file(response):
                 yield from self._read(response, [MediaLink(response.url, None)])
             return
+        if (again := self._with_cookie(response, page)) is not None:
+            yield again
+            return
         try:
             if self.media:
                 links = media_by_xpath(page, self.media, self.kinds, "media")
+                frames = [frame for document in documents(page) for frame in frames_of(document, page.url)]
             else:
-                links = _once(link for document in documents(page) for link in find_media(document, self.kinds))
+                links, frames = self._found(page)
         except BadXPath as error:
             self._count_failure(response, str(error))
             return
         self._note_file_shown(response, page)
         if links or not problem:
             yield from self._read(response, links)
-        yield from self._nested(response, page)
+        yield from self._nested(response, page, frames)
 
     def linked_page(self, url: str, item: Any) -> Request | None:
         """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
@@ -156,26 +168,59 @@ class MediaSpider(Spider):
             request.meta[_LINKED] = url
         return request
 
+    def _with_cookie(self, response: Response, page: Page) -> Request | None:
+        """Return the request for a page that loads itself again soon, with the cookie that came with it."""
+        request = response.request
+        if request is None or request.meta.get(_WITH_COOKIE):
+            return None
+        ends = CrawlContext.of(self.crawler).page_ends
+        again = request.replace(url=response.url, dont_filter=True)
+        again.meta.update(ends.way_after(request), **{_WITH_COOKIE: True})
+        if not ends.has_other_cookies(again):
+            return None
+        refresh = find_refresh(page, _field(response, "Refresh"), leads_back=True)
+        is_gate = refresh is not None and refresh.url == page.url and refresh.delay_s <= _LONGEST_GATE_S
+        return again if is_gate else None
+
     def _read(self, response: Response, links: list[MediaLink]) -> Iterator[Any]:
         """Count a page that was read, and yield its item if it has media."""
         CrawlContext.of(self.crawler).page_ends.count_read(response, len(links))
         if links:
             yield self._marked_item(response, links)
 
-    def _nested(self, response: Response, page: Page) -> Iterator[Request]:
+    def _found(self, page: Page) -> tuple[list[MediaLink], list[Frame]]:
+        """Return the media and the frames of a page, also of the documents inside, each of which is parsed once."""
+        links: dict[str, MediaLink] = {}
+        frames: list[Frame] = []
+        for document in documents(page):
+            for link in find_media(document, self.kinds):
+                links.setdefault(link.url, link)
+            frames.extend(frames_of(document, page.url))
+        return list(links.values()), frames
+
+    def _nested(self, response: Response, page: Page, frames: list[Frame]) -> Iterator[Request]:
         """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.
 
-        These are detail pages, and may have frames themselves.
+        These are detail pages, and may have frames themselves. The frames of a frameset are what a visitor sees in
+        its place: they are parsed as it is.
         """
-        depth, urls = response.meta.get(_NESTED, 0), find_frames(page)
+        depth = response.meta.get(_NESTED, 0)
         is_detail = response.request is not None and response.request.callback == self.parse_detail
-        if is_detail and (refresh := find_refresh(page, _field(response, "Refresh"))):
-            urls.append(refresh.url)
-        if depth < _MOST_NESTED:
-            for url in urls:
-                for request in self._request(url, self.parse_detail):
-                    request.meta[_NESTED] = depth + 1
-                    yield request
+        refresh = find_refresh(page, _field(response, "Refresh")) if is_detail else None
+        requests: list[Request] = []
+        for url, is_of_frameset in dict(frames).items():
+            callback = self.parse if is_of_frameset and not is_detail else self.parse_detail
+            for request in self._request(url, callback):
+                request.meta[FRAME] = not is_of_frameset
+                requests.append(request)
+        if refresh is not None and not is_download(refresh.url):
+            requests += [self._refreshing(response, one) for one in self._request(refresh.url, self.parse_detail)]
+        for request in requests:
+            request.meta[_NESTED] = depth + 1
+            if depth < _MOST_NESTED:
+                yield request
+            else:
+                CrawlContext.of(self.crawler).page_ends.leave_out(request.url, f"deeper than {_MOST_NESTED} frames")
 
     def _count_failure(self, response: Response, reason: str) -> None:
         CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
@@ -261,13 +306,22 @@ class MediaSpider(Spider):
         link = [value.decode("latin-1") for value in response.headers.getlist("Link")]
         return Page.from_text(text, response.url, encoding, is_xml=is_xml, link=link)
 
-    def _next_url(self, page: Page, refresh_field: str) -> str | None:
+    def _next_url(self, page: Page, refresh_field: str) -> tuple[str | None, bool]:
+        """Return the URL of the next page, and whether it is that of a refresh."""
         if self.next is None:
+            if url := find_next(page):
+                return url, False
             refresh = find_refresh(page, refresh_field)
-            return find_next(page) or (refresh.url if refresh else None)
+            return (refresh.url, True) if refresh and not is_download(refresh.url) else (None, False)
         if not self.next:
-            return None
-        return next(iter(self._selected(page, self.next, "next")), None)
+            return None, False
+        return next(iter(self._selected(page, self.next, "next")), None), False
+
+    def _refreshing(self, response: Response, request: Request) -> Request:
+        """Return a request that follows a refresh, and may lead back to the page with a cookie."""
+        if response.request is not None:
+            request.meta.update(CrawlContext.of(self.crawler).page_ends.way_after(response.request))
+        return request
 
     def _selected(self, page: Page, expression: str, name: str) -> list[str]:
         urls = links_by_xpath(page, expression, name)
@@ -351,13 +405,6 @@ def _login_of(url: str) -> tuple[str, str, str] | None:
     userinfo, at, host = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
     return (unquote(user), unquote(password), host) if at else None
-
-
-def _once(links: Iterable[MediaLink]) -> list[MediaLink]:
-    first: dict[str, MediaLink] = {}
-    for link in links:
-        first.setdefault(link.url, link)
-    return list(first.values())
 
 
 def _name(url: str) -> str:

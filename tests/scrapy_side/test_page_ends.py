@@ -215,7 +215,11 @@ def put(origin, sites, other):
         return Answer(answer.status, fields, answer.body)
 
     def fill(text, site):
-        return text.replace("SITE", site).replace("PORT", other.netloc.rpartition(":")[2])
+        return (
+            text.replace("SITE", site)
+            .replace("Path=/", f"Path={site}")
+            .replace("PORT", other.netloc.rpartition(":")[2])
+        )
 
     for number, answers in enumerate(sites):
         site = f"/site{number}"
