@@ -26,23 +26,23 @@ _XHTML = "{http://www.w3.org/1999/xhtml}html"
 _SHADOW_ROOTS = ("open", "closed")  # values of `shadowrootmode`
 
 
-def parse_html(text: str) -> Element:
-    """Return the root of a page. Never raises."""
+def parse_html(text: str) -> tuple[Element, bool]:
+    """Return the root of a page, and whether the rest of the page is missing all the same. Never raises."""
     text = without_templates(text.strip().replace("\x00", "")) or "<html>"
     root, is_cut = _parsed(text)
     if is_cut:
-        root, _ = _parsed(flattened(text))
+        root, is_cut = _parsed(flattened(text))
     _join_roots(root)
-    return root
+    return root, is_cut
 
 
-def parse_xml(text: str) -> Element:
-    """Return the root of an XML page, for example of a feed; XHTML is read as HTML. Never raises."""
+def parse_xml(text: str) -> tuple[Element, bool]:
+    """Return the root of an XML page, for example of a feed, and False; XHTML is read as HTML. Never raises."""
     root = Selector(text=text.encode("utf-8", "replace").decode(), type="xml").root
     if root.tag == _XHTML:
         return parse_html(text)
     etree.strip_elements(root, etree.Comment, etree.ProcessingInstruction, with_tail=False)
-    return root
+    return root, False
 
 
 def simplify(root: Element) -> Element:

@@ -170,6 +170,28 @@ def test_nothing_of_a_deeply_nested_page_is_lost(start, end, depth):
     assert subject.selector.xpath("count(//img)").get() == "2.0"
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        *("0xff<wbr>", "<source src=b>", "<track src=b>", "<embed src=b>", "<keygen>", "<bgsound src=b>", "<br>"),
+        *("<param name=b>", "<x-icon/>", "<audio><source src=b>", "<WBR/>", "<wbr></wbr>", "<option>"),
+    ],
+)
+def test_elements_without_contents_do_not_end_a_page(html):
+    subject = page(f"<img src=in.jpg><pre>{html * 3_000}</pre><img src=behind.jpg><a rel=next href=2>")
+    assert [image.get("src") for image in subject.root.iter("img")] == ["in.jpg", "behind.jpg"]
+    assert find_next(subject) == "http://h/2"
+    assert not subject.is_cut
+
+
+def test_a_page_that_stays_cut_is_marked(monkeypatch):
+    html = "<div>" * 3_000 + "<img src=a>"
+    assert not page(html).is_cut
+    monkeypatch.setattr("mediacrawl.extract.document.flattened", lambda text: text)
+    assert page(html).is_cut
+    assert not page("<img src=a>").is_cut
+
+
 def test_what_is_no_tag_stays_none_in_a_deeply_nested_page():
     inside = """
         <script>"<img src=1.jpg>"; '</div>'</script><!-- <img src=2.jpg> --><title><img src=3.jpg></title>
