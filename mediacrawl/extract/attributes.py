@@ -60,7 +60,7 @@ _LESSER = re.compile(
 # What a script puts in the place of `src`, or a larger picture.
 _LAZY = re.compile(
     r"lazy|(?<!over)(?<!up)(?<!down)load|defer|delay|async|unveil|full|large|big|orig|hi-?res|high|retina|zoom|max|master"
-    r"|[-_](?:hd|2x)|echo|actual|real"
+    r"|[-_](?:hd|2x)|echo|actual|(?<![a-z])real"
 )
 _IS_SRC = re.compile(r"(?:data-)?(?:ima?ge?)?[-_]?src")
 # Another picture of the element (`data-rollover-src`), or the only one if a script of this page calls it so.

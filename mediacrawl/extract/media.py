@@ -472,21 +472,21 @@ def _read_attributes(page: Page, node: _Node, shown: list[MediaLink]) -> Iterato
     references = references_in(attributes)
     kinds = {link.kind for link in shown}
     if node.tag in _PICTURES:
-        yield from _second_picture(page, node, references, shown)
+        yield from _second_picture(page, node, shown)
         kinds.add("image")
     elif kinds and is_hyperlink:  # the link may lead to a page about the large picture
         kinds -= {reference.kind for reference in references if _may_stand_in(reference)}
     yield from _files_of_other_kinds(page, references, kinds)
 
 
-def _second_picture(
-    page: Page, node: _Node, references: list[Reference], shown: list[MediaLink]
-) -> Iterator[MediaLink]:
+def _second_picture(page: Page, node: _Node, shown: list[MediaLink]) -> Iterator[MediaLink]:
     """Yield the picture that a script may put in the place of `src`: the name of its attribute does not tell."""
-    source = node.attributes.get("src", "")
-    if [link.url for link in shown] == [page.resolve(source)]:
-        seconds = (reference for reference in references if reference.kind == "image" and _may_stand_in(reference))
-        yield from _link(page, (second.link for second in seconds if second.link != source.strip()), "image")
+    if [link.url for link in shown] == [page.resolve(node.attributes.get("src"))]:
+        others = {
+            name: value for name, value in node.attributes.items() if name not in _READ and "srcset" not in name
+        }
+        seconds = (reference for reference in references_in(others) if reference.kind == "image")
+        yield from _link(page, (second.link for second in seconds if _may_stand_in(second)), "image")
 
 
 def _files_of_other_kinds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 
-from mediacrawl.headers.media_type import kind_of_path
+from mediacrawl.headers.media_type import is_html, kind_of_path, kind_of_type, type_of_path
 
 _PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; applied to each link
 _BREAKS = str.maketrans("", "", "\t\r\n")  # characters that no URL has, and browsers remove
@@ -67,6 +67,12 @@ def kind_of_link(link: str) -> str | None:
     if path.endswith(_SOURCE_CODE) or (path.endswith(".au") and "/" not in path):
         return None
     return kind_of_path(path)
+
+
+def is_document_link(link: str) -> bool:
+    """Return whether the path of a reference ends like a file that is known, but neither media nor a page."""
+    mime = type_of_path(_path(link))
+    return mime is not None and kind_of_type(mime) is None and not is_html(mime)
 
 
 def is_template(link: str) -> bool:

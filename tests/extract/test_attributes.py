@@ -67,6 +67,8 @@ def test_an_attribute_that_names_no_file_is_left_alone(attribute):
         ("src=/spacer.gif data-low-res-src=/low.jpg data-hi-res-src=/high.jpg", ["image high.jpg"]),
         ("src=s.jpg srcset='m.jpg 400w, l.jpg 800w' data-original-file=/o.jpg", ["image l.jpg"]),
         ("src=s.jpg data-2x='/r.jpg 2x'", ["image r.jpg"]),
+        ("src=s.jpg srcset='s.jpg 9w, m.jpg 5w' data-srcset='s.jpg 9w, m.jpg 5w'", ["image s.jpg"]),
+        ("src=data:, data-borealis-medium=/m.jpg data-borealis-large=/l.jpg", ["image l.jpg"]),
         ("src=real.jpg data-video=/v.mp4", ["image real.jpg", "video v.mp4"]),
         ("src=/tiny.jpg data-lazy='https%3A%2F%2Fh%2Fp.jpg'", ["image https://h/p.jpg"]),
         ("data-original='/my photo.jpg'", ["image my%20photo.jpg"]),
