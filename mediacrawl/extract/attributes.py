@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from mediacrawl.extract.css import pictures_of_css
-from mediacrawl.extract.references import kind_of_link
+from mediacrawl.extract.references import LONGEST_LINK, kind_of_link
 from mediacrawl.extract.srcset import largest_first
 
 if TYPE_CHECKING:
@@ -172,7 +172,11 @@ def files_of(references: list[Reference]) -> Iterator[list[str]]:
 
 def may_be_url(value: str) -> bool:
     """Return whether a value may be one URL: no JSON, no list, no text."""
-    return not _ENCODED_URL.match(value) and (not _BETWEEN.search(value) or _has_blanks(value))
+    return (
+        len(value) <= LONGEST_LINK
+        and not _ENCODED_URL.match(value)
+        and (not _BETWEEN.search(value) or _has_blanks(value))
+    )
 
 
 def _rank(name: str) -> Rank | None:

@@ -56,7 +56,7 @@ from mediacrawl.extract.attributes import (
 )
 from mediacrawl.extract.css import pictures_of_css
 from mediacrawl.extract.media_queries import applies
-from mediacrawl.extract.references import is_blank, is_counter, is_stand_in, is_template, kind_of_link
+from mediacrawl.extract.references import LONGEST_LINK, is_blank, is_counter, is_stand_in, is_template, kind_of_link
 from mediacrawl.extract.srcset import by_size, largest_first, parse_srcset
 from mediacrawl.extract.structured_data import media_of_json_ld, media_of_property
 from mediacrawl.extract.xpath import evaluate
@@ -539,7 +539,7 @@ def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
 
 
 def _usable(page: Page, link: str) -> str | None:
-    return None if is_template(link) else page.resolve(link)
+    return None if len(link) > LONGEST_LINK or is_template(link) else page.resolve(link)
 
 
 def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:

@@ -26,7 +26,8 @@ _NOTHING = frozenset(
 )
 _ENDS_OF_NOTHING = frozenset(f"dlneDLNE {string.punctuation}")
 _LETTER = re.compile(r"[^\W_]")
-_LONGEST_LINK = 8_192  # characters in which the words of a counter are looked for
+LONGEST_LINK = 100_000  # characters; no server takes a longer one, and browsers end at two million
+_COUNTER_LENGTH = 8_192  # characters in which the words of a counter are looked for
 _LONGEST_NAME = 255  # characters; a longer name says nothing
 _BLANK_EXTENSION = re.compile(r"\.(?:gif|png|svg|webp)(?:[?#]|$)", re.IGNORECASE)
 # As GIF, which holds few photographs on pages of today, more words mean a blank.
@@ -61,7 +62,7 @@ def kind_of_link(link: str) -> str | None:
 
     `foo.com.au` counts as the host name that it is, not as a file of sound.
     """
-    if "." not in link:
+    if "." not in link or len(link) > LONGEST_LINK:
         return None
     path = _path(link)
     if path.endswith(_SOURCE_CODE) or (path.endswith(".au") and "/" not in path):
@@ -96,7 +97,7 @@ def is_blank(link: str) -> bool:
 
 def is_counter(link: str, *, is_hidden: bool) -> bool:
     """Return whether a reference is named like a request that counts a visit. Of a hidden picture any word counts."""
-    path, _, query = link[:_LONGEST_LINK].partition("?")
+    path, _, query = link[:_COUNTER_LENGTH].partition("?")
     if _COUNTER_AT_END.fullmatch(path.rstrip("/").rpartition("/")[2]) or _COUNTING_ACTION.search(f"?{query}"):
         return True
     names = {part.partition("=")[0] for part in query.split("&")}

@@ -79,7 +79,7 @@ def _extent(parsed: tuple[list[Any], bool]) -> tuple[bool, int]:
 
 def _parsed(text: str) -> tuple[list[Any], bool]:
     """Return the documents up to the first error, and whether there is none."""
-    documents = []
+    documents: list[Any] = []
     at = _after_marks(text, 0)
     while at < len(text):
         try:

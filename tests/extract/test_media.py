@@ -495,3 +495,21 @@ def test_a_page_of_5000_elements_takes_well_under_a_second(element):
     start = time.process_time()
     assert find_media(subject)
     assert time.process_time() - start < 1.5  # processor seconds: a quarter as a rule, ten times as much if quadratic
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<img src='{}.jpg'>",
+        "<img data-src='{}.jpg'>",
+        "<div data-x='{}.jpg'>",
+        "<a href='{}.jpg'>",
+        "<img srcset='{}.jpg 2x'>",
+    ],
+)
+@pytest.mark.parametrize("text", ["/a", "/{a", "/a{", "[[", "%%@@__", "/a.jpg,", "/../", "data:,x"])
+def test_a_link_longer_than_any_server_takes_is_none_and_costs_little(html, text):
+    subject = page(html.format(text * 200_000) + "<img src=good.jpg>")
+    start = time.process_time()
+    assert shown(find_media(subject))[-1] == "image good.jpg"
+    assert time.process_time() - start < 3  # processor seconds; half of one as a rule
