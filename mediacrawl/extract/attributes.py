@@ -12,10 +12,11 @@ from enum import IntEnum
 from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from mediacrawl.extract.references import kind_of_link
+from mediacrawl.extract.css import pictures_of_css
+from mediacrawl.extract.references import LONGEST_LINK, kind_of_link
 from mediacrawl.extract.srcset import largest_first
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _OTHER_NAMES = frozenset(
 # Each names a picture for the background, whatever its path ends with.
 _BACKGROUNDS = frozenset(("data-bg", "data-background", "data-background-image", "data-bg-image", "data-lazy-bg"))
 _MOST_ATTRIBUTES = 1_000
+_DEEPEST_ENTRY = 8  # lists inside each other; what is deeper belongs to one file
+_SAME_SHAPE = 1.05  # by how much the ratio of width and height differs at most, where sizes are rounded
 _LONGEST_NAME = 64  # characters; a longer name is no attribute that a script reads
 
 # The last word of a name whose value is a text, even if the text is the name of a file.
@@ -56,9 +59,15 @@ _LESSER = re.compile(
 )
 # What a script puts in the place of `src`, or a larger picture.
 _LAZY = re.compile(
-    r"lazy|load|defer|delay|async|unveil|src|full|large|big|orig|hi-?res|high|retina|zoom|max|master|[-_](?:hd|2x|bg)"
-    r"|echo|background|actual"
+    r"lazy|(?<!over)(?<!up)(?<!down)load|defer|delay|async|unveil|full|large|big|orig|hi-?res|high|retina|zoom|max|master"
+    r"|[-_](?:hd|2x)|echo|actual|(?<![a-z])real"
 )
+_IS_SRC = re.compile(r"(?:data-)?(?:ima?ge?)?[-_]?src")
+# Another picture of the element (`data-rollover-src`), or the only one if a script of this page calls it so.
+_SOURCE = re.compile(r"src|[-_]bg|background")
+# Names of Vue and Angular: the value is an expression, in which `item.jpg` is a property.
+_IS_EXPRESSION = re.compile(r"[\[(:*@#]|v-|x-bind")
+_IS_NO_EXPRESSION = re.compile(r"/|https?:|[\[{]", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"src|url|href|link|file|path|image|img|photo|pic|poster|cover|video|movie|audio|sound|song|track|media|mp[34]"
     r"|webm|ogg|bg|background|original|lazy|default|large|full|zoom|thumb|stream|hls|content"
@@ -74,6 +83,8 @@ _ENCODED_URL = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
 _WITH_BLANKS = re.compile(r"(?:https?:/|\.\.?)?/[^\"'\[\],;|<>(){}]*", re.IGNORECASE)
 _END_AND_BLANK = re.compile(r"\.[A-Za-z0-9]{2,5}\s")
 _SIZES = ("width", "w", "size", "height", "h", "bitrate", "res")
+_SIDES = (("width", "w"), ("height", "h"))
+_IS_IN_CSS = re.compile(r"(?:-webkit-)?(?:url|image-set)\(", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _WIDTH = re.compile(r"(?:\{|%7B){1,2}\s*(?:width|w)\s*(?:\}|%7D){1,2}", re.IGNORECASE)
 
@@ -82,17 +93,32 @@ class Rank(IntEnum):
     """How an attribute compares with others of its element by the words in its name, the best first."""
 
     LAZY = 0
-    OTHER = 1
-    LESSER = 2
+    SOURCE = 1
+    OTHER = 2
+    LESSER = 3
+
+
+Entry: TypeAlias = tuple[int, ...]
 
 
 class Reference(NamedTuple):
-    """A reference to media in an attribute. `is_listed`: the attribute holds JSON or a list."""
+    """A reference to media in an attribute.
+
+    Attributes:
+        is_listed: the attribute holds JSON or a list.
+        rank: how the attribute compares with others.
+        link: the reference as written.
+        kind: the kind of the file.
+        name: the name of the attribute, if it holds a list.
+        entry: the place of the reference in lists inside each other. References at one place are of one file.
+    """
 
     is_listed: bool
     rank: Rank
     link: str
     kind: str
+    name: str = ""
+    entry: Entry = ()
 
 
 def attributes_of(element: Element) -> dict[str, str]:
@@ -123,9 +149,34 @@ def references_in(attributes: dict[str, str]) -> list[Reference]:
     return sorted(found, key=itemgetter(0, 1))
 
 
+def files_of(references: list[Reference]) -> Iterator[list[str]]:
+    """Yield the files that `references` of one kind name, each as its links, the best first.
+
+    A list of several entries names a file in each. All other references of the element are of one file. Of several
+    lists, those with small pictures are left out.
+    """
+    lists: dict[str, dict[Entry, list[str]]] = {}
+    ranks: dict[str, Rank] = {}
+    for reference in references:
+        lists.setdefault(reference.name, {}).setdefault(reference.entry, []).append(reference.link)
+        ranks[reference.name] = min(reference.rank, ranks.get(reference.name, Rank.LESSER))
+    long = {name for name, entries in lists.items() if name and len(entries) > 1}
+    others = [reference.link for reference in references if reference.name not in long]
+    if others:
+        yield others
+    best = min((ranks[name] for name in long), default=Rank.LESSER)
+    for name, entries in lists.items():
+        if name in long and (ranks[name] < Rank.LESSER or ranks[name] == best):
+            yield from (links for _, links in sorted(entries.items()))
+
+
 def may_be_url(value: str) -> bool:
     """Return whether a value may be one URL: no JSON, no list, no text."""
-    return not _ENCODED_URL.match(value) and (not _BETWEEN.search(value) or _has_blanks(value))
+    return (
+        len(value) <= LONGEST_LINK
+        and not _ENCODED_URL.match(value)
+        and (not _BETWEEN.search(value) or _has_blanks(value))
+    )
 
 
 def _rank(name: str) -> Rank | None:
@@ -137,35 +188,47 @@ def _rank(name: str) -> Rank | None:
 def _rank_of_name(name: str) -> Rank | None:
     if not (name.startswith("data-") or "src" in name or name in _OTHER_NAMES) or _IS_TEXT.search(name):
         return None
-    return _rank_of_words(name)
+    return Rank.LAZY if _IS_SRC.fullmatch(name) else _rank_of_words(name)
 
 
 def _rank_of_words(name: str) -> Rank:
     if _LESSER.search(name):
         return Rank.LESSER
-    return Rank.LAZY if _LAZY.search(name) else Rank.OTHER
+    if _LAZY.search(name):
+        return Rank.LAZY
+    return Rank.SOURCE if _SOURCE.search(name) else Rank.OTHER
 
 
 def _read(name: str, value: str, rank: Rank) -> Iterator[Reference]:
     value = value.strip()
     if _ENCODED_URL.match(value):
         value = unquote(value)
-    if "srcset" in name or name.endswith("bgset") or ("." in value and _DESCRIPTORS.match(value)):
+    if _IS_EXPRESSION.match(name) and not _IS_NO_EXPRESSION.match(value):
+        return
+    if _IS_IN_CSS.match(value):
+        for number, link in enumerate(pictures_of_css(f"background: {value}")):
+            if name in _BACKGROUNDS or kind_of_link(link):
+                yield Reference(False, rank, link, "image", name, (number,))
+    elif "srcset" in name or name.endswith("bgset") or ("." in value and _DESCRIPTORS.match(value)):
         yield from (Reference(False, rank, link, "image") for link in largest_first(value))
     elif name in _BACKGROUNDS and "/" in value and not _BETWEEN.search(value):
         yield Reference(False, rank, value, "image")
-    elif "." not in value or "<" in value:
-        return
-    elif name == "flashvars":
-        yield from _listed(rank, (part for _, part in parse_qsl(value)))
+    elif "." in value and "<" not in value:
+        yield from _read_any(name, value, rank)
+
+
+def _read_any(name: str, value: str, rank: Rank) -> Iterator[Reference]:
+    """Read a value that names media if it ends like a file of media, whatever its attribute is for."""
+    if name == "flashvars":
+        yield from _listed(rank, name, (((), part) for _, part in parse_qsl(value)))
     elif value[0] in "[{" and (data := _json(value)) is not None:
-        yield from _listed(rank, _links_in_json(name, data))
+        yield from _listed(rank, name, _links_in_json(name, data))
     elif may_be_url(value):
         kind = kind_of_link(value)
         if kind and ("/" in value or _ADDRESS.search(name)):
             yield Reference(False, rank, value, kind)
     else:
-        yield from _listed(rank, (part for part in _BETWEEN.split(value) if "/" in part))
+        yield from _listed(rank, name, _links_in_list(value))
 
 
 def _has_blanks(value: str) -> bool:
@@ -173,10 +236,18 @@ def _has_blanks(value: str) -> bool:
     return _WITH_BLANKS.fullmatch(value) is not None and not _END_AND_BLANK.search(value)
 
 
-def _listed(rank: Rank, links: Iterable[str]) -> Iterator[Reference]:
-    for link in links:
+def _listed(rank: Rank, name: str, links: Iterable[tuple[Entry, str]]) -> Iterator[Reference]:
+    for entry, link in links:
         if kind := kind_of_link(link):
-            yield Reference(True, rank, link, kind)
+            yield Reference(True, rank, link, kind, name, entry)
+
+
+def _links_in_list(value: str) -> Iterator[tuple[Entry, str]]:
+    """Yield the addresses of a list. Words beside them tell which one is for which screen: then they are one file."""
+    parts = dict.fromkeys(filter(None, _BETWEEN.split(value)))
+    links = [part for part in parts if "/" in part]
+    has_words = len(links) < len(parts)
+    yield from (((() if has_words else (number,)), link) for number, link in enumerate(links))
 
 
 def _json(value: str) -> Any:
@@ -186,20 +257,38 @@ def _json(value: str) -> Any:
         return None
 
 
-def _links_in_json(name: str, data: Any) -> Iterator[str]:
+def _links_in_json(name: str, data: Any) -> Iterator[tuple[Entry, str]]:
     """Yield the addresses in JSON, those with the largest numbers beside them first, then by their keys."""
-    found: list[tuple[int, Rank, str]] = []
-    waiting: list[tuple[str, int, Any]] = [(name, 0, data)]
+    found: list[tuple[int, Rank, Entry, str]] = []
+    waiting: list[tuple[str, int, Entry, Any]] = [(name, 0, (), data)]
     while waiting:
-        key, size, value = waiting.pop()
+        key, size, entry, value = waiting.pop()
         if isinstance(value, str) and ("/" in value or _ADDRESS.search(key)):
-            found.append((-(_number(key) or size), _rank_of_words(key), value))
+            found.append((-(_number(key) or size), _rank_of_words(key), entry, value))
         elif isinstance(value, list):
-            waiting.extend((key, size, part) for part in reversed(value))
+            is_one = len(value) < 2 or len(entry) > _DEEPEST_ENTRY or _are_sizes(value)
+            parts = reversed(list(enumerate(value)))
+            waiting.extend((key, size, entry if is_one else (*entry, at), part) for at, part in parts)
         elif isinstance(value, dict):
-            size = next(filter(None, (_number(value.get(name)) for name in _SIZES)), size)
-            waiting.extend((key[:_LONGEST_NAME].lower(), size, part) for key, part in reversed(value.items()))
-    yield from (link for _, _, link in sorted(found, key=itemgetter(0, 1)))
+            size = _size_of(value) or size
+            waiting.extend((key[:_LONGEST_NAME].lower(), size, entry, part) for key, part in reversed(value.items()))
+    yield from ((entry, link) for _, _, entry, link in sorted(found, key=itemgetter(0, 1)))
+
+
+def _size_of(value: dict[str, Any]) -> int:
+    return next(filter(None, (_number(value.get(name)) for name in _SIZES)), 0)
+
+
+def _are_sizes(entries: list[Any]) -> bool:
+    """Return whether the entries of a list are one picture in several sizes: no two are alike, but their shape is."""
+    if not all(isinstance(entry, dict) for entry in entries):
+        return False
+    sizes = {_size_of(entry) for entry in entries}
+    if 0 in sizes or len(sizes) < len(entries):
+        return False
+    sides = [[next(filter(None, map(_number, map(entry.get, names))), 0) for names in _SIDES] for entry in entries]
+    ratios = [width / height for width, height in sides if width and height]
+    return not ratios or max(ratios) < _SAME_SHAPE * min(ratios)
 
 
 def _number(value: Any) -> int:

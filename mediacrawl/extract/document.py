@@ -4,6 +4,7 @@ libxml2 builds the tree. This module changes what a browser does otherwise, so t
 
 - What follows `</html>` is a root of its own, which neither a walk from the first root nor an XPath such as
   `/html/body//img` meets. Browsers put it at the end of the body.
+- The time for a tag grows with the square of the number of its attributes. A thousand of them are read.
 - A page nested deeper than 2,048 tags ends there. Browsers nest 512 tags and put the deeper ones beside each other.
 - The contents of `<template>` are elements like others. Browsers show none of them, except in a shadow root.
 - Comments and processing instructions are met as elements whose tag is a function.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lxml import etree
 from parsel import Selector
 
-from mediacrawl.extract.markup import without_templates
+from mediacrawl.extract.markup import with_few_attributes, without_templates
 from mediacrawl.extract.nesting import flattened
 
 if TYPE_CHECKING:
@@ -26,23 +27,23 @@ _XHTML = "{http://www.w3.org/1999/xhtml}html"
 _SHADOW_ROOTS = ("open", "closed")  # values of `shadowrootmode`
 
 
-def parse_html(text: str) -> Element:
-    """Return the root of a page. Never raises."""
-    text = without_templates(text.strip().replace("\x00", "")) or "<html>"
+def parse_html(text: str) -> tuple[Element, bool]:
+    """Return the root of a page, and whether the rest of the page is missing all the same. Never raises."""
+    text = with_few_attributes(without_templates(text.strip().replace("\x00", ""))) or "<html>"
     root, is_cut = _parsed(text)
     if is_cut:
-        root, _ = _parsed(flattened(text))
+        root, is_cut = _parsed(flattened(text))
     _join_roots(root)
-    return root
+    return root, is_cut
 
 
-def parse_xml(text: str) -> Element:
-    """Return the root of an XML page, for example of a feed; XHTML is read as HTML. Never raises."""
+def parse_xml(text: str) -> tuple[Element, bool]:
+    """Return the root of an XML page, for example of a feed, and False; XHTML is read as HTML. Never raises."""
     root = Selector(text=text.encode("utf-8", "replace").decode(), type="xml").root
     if root.tag == _XHTML:
         return parse_html(text)
     etree.strip_elements(root, etree.Comment, etree.ProcessingInstruction, with_tail=False)
-    return root
+    return root, False
 
 
 def simplify(root: Element) -> Element:

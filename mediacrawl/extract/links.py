@@ -44,6 +44,7 @@ class Page:
         base_url: the base of relative links (HTML, "document base URL").
         encoding: the encoding of non-ASCII characters in a query (the path is always UTF-8).
         link_next: the URL that the `Link` header of the response gives for the next page.
+        is_cut: only the beginning of the text could be parsed.
     """
 
     selector: Selector
@@ -51,6 +52,7 @@ class Page:
     base_url: str
     encoding: str = "utf-8"
     link_next: str | None = None
+    is_cut: bool = False
 
     @classmethod
     def from_text(
@@ -65,9 +67,9 @@ class Page:
             is_xml: the page is XML, for example a feed, and not HTML.
             link: the values of the `Link` header fields of the response.
         """
-        root = parse_xml(text) if is_xml else parse_html(text)
+        root, is_cut = parse_xml(text) if is_xml else parse_html(text)
         selector = Selector(root=root, type="xml" if is_xml else "html")
-        return cls._of(selector, url, encoding, reference_of("next", link))
+        return cls._of(selector, url, encoding, reference_of("next", link), is_cut=is_cut)
 
     @classmethod
     def from_selector(cls, selector: Selector, url: str, encoding: str = "utf-8") -> Page:
@@ -82,11 +84,13 @@ class Page:
         return cls._of(selector, url, encoding)
 
     @classmethod
-    def _of(cls, selector: Selector, url: str, encoding: str, link_next: str | None = None) -> Page:
+    def _of(
+        cls, selector: Selector, url: str, encoding: str, link_next: str | None = None, *, is_cut: bool = False
+    ) -> Page:
         encoding = _of_queries(encoding)
         url = absolute(url, url, encoding) or url
         link_next = link_next and absolute(url, link_next, encoding)
-        return cls(selector, url, _base_url(selector.root, url, encoding), encoding, link_next)
+        return cls(selector, url, _base_url(selector.root, url, encoding), encoding, link_next, is_cut)
 
     @property
     def root(self) -> Any:

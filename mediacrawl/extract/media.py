@@ -45,10 +45,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 from lxml import etree
 
-from mediacrawl.extract.attributes import ORDINARY, Rank, Reference, attributes_of, may_be_url, references_in
+from mediacrawl.extract.attributes import (
+    ORDINARY,
+    Rank,
+    Reference,
+    attributes_of,
+    files_of,
+    may_be_url,
+    references_in,
+)
 from mediacrawl.extract.css import pictures_of_css
 from mediacrawl.extract.media_queries import applies
-from mediacrawl.extract.references import is_blank, is_stand_in, is_template, kind_of_link
+from mediacrawl.extract.references import LONGEST_LINK, is_blank, is_counter, is_stand_in, is_template, kind_of_link
 from mediacrawl.extract.srcset import by_size, largest_first, parse_srcset
 from mediacrawl.extract.structured_data import media_of_json_ld, media_of_property
 from mediacrawl.extract.xpath import evaluate
@@ -84,6 +92,7 @@ _SHOWS_NOTHING = frozenset(("script", "style", "link", "meta", "base", "param", 
 _ICON = re.compile(r"icon|^apple-")
 _NO_SIDE = re.compile(r"\s*[01](?:\.[0-9]{1,9})?\s*(?:px)?\s*", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden", re.IGNORECASE)
+_FAR_AWAY = re.compile(r"(?:left|top|right|bottom|text-indent)\s{0,9}:\s{0,9}-[0-9]{4}", re.IGNORECASE)
 _STYLED_SIDE = re.compile(r"(?<![\w-])(width|height)\s{0,9}:\s{0,9}([0-9.]{1,19}[a-z%]{0,4})", re.IGNORECASE)
 
 
@@ -216,9 +225,17 @@ def _picture_links(members: list[_Node]) -> Iterator[str]:
         if member.tag == "source" and (has_img or not _is_for_screen(member)):
             others.append(member)
         else:
-            yield from _image_links(member)
+            yield from _image_links(_without_src(member) if member.tag == "source" else member)
     for member in reversed(others):
         yield from _image_links(member)
+    yield from (member.attributes.get("src", "") for member in members)
+
+
+def _without_src(source: _Node) -> _Node:
+    """Return a source without the attribute that browsers do not read in a picture."""
+    if "src" not in source.attributes:
+        return source
+    return source._replace(attributes={name: value for name, value in source.attributes.items() if name != "src"})
 
 
 def _is_for_screen(source: _Node) -> bool:
@@ -236,7 +253,7 @@ def _image_links(node: _Node) -> Iterator[str]:
     source = attributes.get("src", "")
     if node.tag in {"image", "feimage"}:
         source = attributes.get("href") or attributes.get("xlink:href") or source
-    is_tiny = node.tag == "img" and (_is_tiny(attributes) or _is_hidden_count(attributes, source))
+    is_tiny = node.tag == "img" and (_is_tiny(attributes) or _counts_visits(attributes, source))
     if _READ.issuperset(attributes):
         if not is_tiny:
             yield from largest_first(attributes.get("srcset", ""))
@@ -245,8 +262,9 @@ def _image_links(node: _Node) -> Iterator[str]:
     others = {name: value for name, value in attributes.items() if name not in _READ}
     references = [reference for reference in references_in(others) if reference.kind == "image"]
     lazy = [reference.link for reference in references if _comes_before_src(reference)]
+    sources = [reference.link for reference in references if _may_stand_in(reference)]
     if is_tiny:
-        yield from lazy
+        yield from sources
         return
     for name in _SRCSETS:
         yield from largest_first(attributes.get(name, ""))
@@ -254,12 +272,17 @@ def _image_links(node: _Node) -> Iterator[str]:
     yield from lazy
     if not is_stand_in(source):
         yield source
-    yield from (reference.link for reference in references if not _comes_before_src(reference))
+    yield from sources
+    yield from (reference.link for reference in references)
     yield source
 
 
 def _comes_before_src(reference: Reference) -> bool:
     return reference.rank is Rank.LAZY and not reference.is_listed
+
+
+def _may_stand_in(reference: Reference) -> bool:
+    return reference.rank <= Rank.SOURCE and not reference.is_listed
 
 
 def _is_lazy_source(value: str) -> bool:
@@ -277,10 +300,17 @@ def _is_tiny(attributes: dict[str, str]) -> bool:
     return _NO_SIDE.fullmatch(width or height or "") is not None
 
 
-def _is_hidden_count(attributes: dict[str, str], source: str) -> bool:
-    """Return whether a picture is never seen and has no name of a picture either: it counts visits, too."""
-    is_request = source != "" and not source.startswith("data:") and kind_of_link(source) is None
-    return is_request and _HIDDEN.search(attributes.get("style", "")) is not None
+def _counts_visits(attributes: dict[str, str], source: str) -> bool:
+    """Return whether an img counts visits: it has no text, and its URL no extension, but the words of a counter.
+
+    One that is hidden may have such a word anywhere. One that is far beside the page needs none.
+    """
+    if not source or source.startswith("data:") or attributes.get("alt", "").strip() or kind_of_link(source):
+        return False
+    style = attributes.get("style", "")
+    if style and _FAR_AWAY.search(style):
+        return True
+    return is_counter(source, is_hidden=_HIDDEN.search(style) is not None)
 
 
 def _read_input(page: Page, node: _Node) -> Iterator[MediaLink]:
@@ -358,7 +388,7 @@ def _read_embedded(page: Page, node: _Node) -> Iterator[MediaLink]:
 def _read_param(page: Page, node: _Node) -> Iterator[MediaLink]:
     value = node.attributes.get("value", "")
     if node.attributes.get("name", "").strip().lower() == "flashvars":
-        yield from _best_of_each_kind(page, references_in({"flashvars": value}), set())
+        yield from _files_of_other_kinds(page, references_in({"flashvars": value}), set())
     else:
         yield from _media_only(page, value, None)
 
@@ -442,16 +472,30 @@ def _read_attributes(page: Page, node: _Node, shown: list[MediaLink]) -> Iterato
     references = references_in(attributes)
     kinds = {link.kind for link in shown}
     if node.tag in _PICTURES:
+        yield from _second_picture(page, node, shown)
         kinds.add("image")
     elif kinds and is_hyperlink:  # the link may lead to a page about the large picture
-        kinds -= {reference.kind for reference in references if _comes_before_src(reference)}
-    yield from _best_of_each_kind(page, references, kinds)
+        kinds -= {reference.kind for reference in references if _may_stand_in(reference)}
+    yield from _files_of_other_kinds(page, references, kinds)
 
 
-def _best_of_each_kind(page: Page, references: list[Reference], kinds: Collection[str | None]) -> Iterator[MediaLink]:
+def _second_picture(page: Page, node: _Node, shown: list[MediaLink]) -> Iterator[MediaLink]:
+    """Yield the picture that a script may put in the place of `src`: the name of its attribute does not tell."""
+    if [link.url for link in shown] == [page.resolve(node.attributes.get("src"))]:
+        others = {
+            name: value for name, value in node.attributes.items() if name not in _READ and "srcset" not in name
+        }
+        seconds = (reference for reference in references_in(others) if reference.kind == "image")
+        yield from _link(page, (second.link for second in seconds if _may_stand_in(second)), "image")
+
+
+def _files_of_other_kinds(
+    page: Page, references: list[Reference], kinds: Collection[str | None]
+) -> Iterator[MediaLink]:
     for kind in KINDS:
         if kind not in kinds:
-            yield from _link(page, (reference.link for reference in references if reference.kind == kind), kind)
+            for links in files_of([reference for reference in references if reference.kind == kind]):
+                yield from _link(page, links, kind)
 
 
 _OF_AMP = ("amp-img", "amp-anim", "img", "noscript")
@@ -495,7 +539,7 @@ def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
 
 
 def _usable(page: Page, link: str) -> str | None:
-    return None if is_template(link) else page.resolve(link)
+    return None if len(link) > LONGEST_LINK or is_template(link) else page.resolve(link)
 
 
 def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:

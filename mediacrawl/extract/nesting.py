@@ -24,11 +24,9 @@ _LAYOUT = frozenset(
     """.split()  # noqa: SIM905 - one name a line would be a page
 )
 # HTML, "void elements", and old ones: they have no contents and no end tag.
-_VOID = frozenset(
-    """
-    area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr
-    """.split()  # noqa: SIM905 - one name a line would be a page
-)
+_VOID = frozenset(("area", "base", "basefont", "br", "col", "frame", "hr", "img", "input", "link", "meta", "param"))
+# To libxml2 these are none: what follows is inside, up to an end tag.
+_VOID_BUT_NESTED = frozenset(("bgsound", "embed", "keygen", "source", "track", "wbr"))
 
 
 def flattened(html: str) -> str:
@@ -50,7 +48,7 @@ def _pieces(html: str) -> Iterator[str]:
         written = html[tag.start : tag.end]
         if tag.is_end:
             yield from open_elements.close(tag.name)
-        elif tag.name in RAW_TEXT:
+        elif tag.name in RAW_TEXT or tag.name in _VOID_BUT_NESTED:
             yield f"{written}</{tag.name}>"
         elif tag.name in _VOID or tag.closes_itself:
             yield written

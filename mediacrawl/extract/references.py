@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 
-from mediacrawl.headers.media_type import kind_of_path
+from mediacrawl.headers.media_type import is_html, kind_of_path, kind_of_type, type_of_path
 
 _PATH = re.compile(r"(?:[^:/?#]+:)?(?://[^/?#]*)?([^?#]*)")  # RFC 3986 appendix B; applied to each link
 _BREAKS = str.maketrans("", "", "\t\r\n")  # characters that no URL has, and browsers remove
@@ -26,6 +26,8 @@ _NOTHING = frozenset(
 )
 _ENDS_OF_NOTHING = frozenset(f"dlneDLNE {string.punctuation}")
 _LETTER = re.compile(r"[^\W_]")
+LONGEST_LINK = 100_000  # characters; no server takes a longer one, and browsers end at two million
+_COUNTER_LENGTH = 8_192  # characters in which the words of a counter are looked for
 _LONGEST_NAME = 255  # characters; a longer name says nothing
 _BLANK_EXTENSION = re.compile(r"\.(?:gif|png|svg|webp)(?:[?#]|$)", re.IGNORECASE)
 # As GIF, which holds few photographs on pages of today, more words mean a blank.
@@ -40,18 +42,38 @@ _STAND_IN = re.compile(
     re.IGNORECASE,
 )
 
+# Words of counters of visits, as the last segment of a path: `/piwik.php`, `/hit;x`, `/collect?v=1`.
+_COUNTER = (
+    r"hits?|count(?:er|ing)?|cnt|stats?|statistics?|piwik|matomo|awstats|pixels?|px|beacon|ping|track(?:er|ing)?|analytics"
+    r"|collect|imp(?:ression)?s?|log(?:ger)?|web-?bug|__utm|page-?views?|visits?|visitors?"
+)
+_COUNTER_AT_END = re.compile(rf"(?:{_COUNTER}|tr(?=\Z))(?:\.[a-z]{{2,5}})?(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_COUNTER_WORD = re.compile(rf"{_COUNTER}|tr|utm|adserv|doubleclick|sync|match", re.IGNORECASE)
+_WORD_BOUNDARY = re.compile(r"[^A-Za-z]+")
+_COUNTING_ACTION = re.compile(
+    r"[?&](?:action|event|ev|do|mode|cmd|act)=[^&]{0,40}?(?:count|hit|track|view|stat|ping)", re.IGNORECASE
+)
+# Parameters that only the requests of Matomo, comScore, Google Analytics and Meta have.
+_COUNTING = tuple(frozenset(names.split()) for names in ("idsite rec", "c1 c2", "c1 cv", "tid cid", "id ev", "tid v"))
+
 
 def kind_of_link(link: str) -> str | None:
     """Return the kind of the media file that the path of a reference ends like, or None.
 
     `foo.com.au` counts as the host name that it is, not as a file of sound.
     """
-    if "." not in link:
+    if "." not in link or len(link) > LONGEST_LINK:
         return None
     path = _path(link)
     if path.endswith(_SOURCE_CODE) or (path.endswith(".au") and "/" not in path):
         return None
     return kind_of_path(path)
+
+
+def is_document_link(link: str) -> bool:
+    """Return whether the path of a reference ends like a file that is known, but neither media nor a page."""
+    mime = type_of_path(_path(link))
+    return mime is not None and kind_of_type(mime) is None and not is_html(mime)
 
 
 def is_template(link: str) -> bool:
@@ -71,6 +93,17 @@ def is_blank(link: str) -> bool:
     if not _BLANK_EXTENSION.search(link):
         return False
     return _BLANK.fullmatch(_name(link)) is not None
+
+
+def is_counter(link: str, *, is_hidden: bool) -> bool:
+    """Return whether a reference is named like a request that counts a visit. Of a hidden picture any word counts."""
+    path, _, query = link[:_COUNTER_LENGTH].partition("?")
+    if _COUNTER_AT_END.fullmatch(path.rstrip("/").rpartition("/")[2]) or _COUNTING_ACTION.search(f"?{query}"):
+        return True
+    names = {part.partition("=")[0] for part in query.split("&")}
+    if any(names.issuperset(counting) for counting in _COUNTING):
+        return True
+    return is_hidden and any(map(_COUNTER_WORD.fullmatch, _WORD_BOUNDARY.split(path)))
 
 
 def is_stand_in(link: str) -> bool:

@@ -295,7 +295,7 @@ class MediaSpider(Spider):
         page = self._page_of(response)
         if wanted != response.url and asks_for_login(page, wanted):
             return None, f"a login page, to which {redact_url(wanted)} was redirected"
-        return page, problem
+        return page, problem or ("only the beginning of the page could be parsed" if page.is_cut else None)
 
     @staticmethod
     def _page_of(response: TextResponse) -> Page:

@@ -67,6 +67,8 @@ def test_an_attribute_that_names_no_file_is_left_alone(attribute):
         ("src=/spacer.gif data-low-res-src=/low.jpg data-hi-res-src=/high.jpg", ["image high.jpg"]),
         ("src=s.jpg srcset='m.jpg 400w, l.jpg 800w' data-original-file=/o.jpg", ["image l.jpg"]),
         ("src=s.jpg data-2x='/r.jpg 2x'", ["image r.jpg"]),
+        ("src=s.jpg srcset='s.jpg 9w, m.jpg 5w' data-srcset='s.jpg 9w, m.jpg 5w'", ["image s.jpg"]),
+        ("src=data:, data-borealis-medium=/m.jpg data-borealis-large=/l.jpg", ["image l.jpg"]),
         ("src=real.jpg data-video=/v.mp4", ["image real.jpg", "video v.mp4"]),
         ("src=/tiny.jpg data-lazy='https%3A%2F%2Fh%2Fp.jpg'", ["image https://h/p.jpg"]),
         ("data-original='/my photo.jpg'", ["image my%20photo.jpg"]),
@@ -76,9 +78,88 @@ def test_an_img_is_one_picture_whatever_its_attributes_hold(attributes, expected
     assert found(f"<img {attributes}>") == expected
 
 
+OTHER_PICTURES = (
+    "alt rollover second swap back flip next poster bg print dark before after overlay watermark loop".split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"data-{word}-src" for word in OTHER_PICTURES), "data-src-dark", "data-src-webp", "data-bg"]
+)
+def test_an_attribute_of_unknown_purpose_hides_no_picture(name):
+    assert found(f"<img src=/shown.jpg {name}=/other.jpg>") == ["image shown.jpg", "image other.jpg"]
+    assert found(f"<img src=/loading.gif {name}=/other.jpg>") == ["image other.jpg"]
+    assert found(f"<img src='' {name}=/other.jpg>") == ["image other.jpg"]
+    assert found(f"<img src=/s.jpg srcset='/l.jpg 9w' {name}=/other.jpg>") == ["image l.jpg"]
+    assert found(f"<img src=/s.jpg data-src=/l.jpg {name}=/other.jpg>") == ["image l.jpg"]
+
+
+@pytest.mark.parametrize(
+    "attribute", ["[src]=p.jpg", ":src=item.jpg", "v-lazy=p.jpg", "v-bind:src=p.jpg", "x-bind:src=p.jpg"]
+)
+def test_an_expression_of_a_framework_is_no_url(attribute):
+    assert found(f"<img {attribute}>") == []
+    assert found(f"<img src=/good.jpg {attribute}>") == ["image good.jpg"]
+
+
+def test_a_url_in_the_place_of_an_expression_is_one():
+    assert found("<img v-lazy=/p.jpg><img :src=https://h/q.jpg>") == ["image p.jpg", "image https://h/q.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('[{"file":"/1.mp3"},{"file":"/2.mp3"}]', ["audio 1.mp3", "audio 2.mp3"]),
+        ('["/1.jpg","/2.jpg","/3.jpg"]', ["image 1.jpg", "image 2.jpg", "image 3.jpg"]),
+        ('[{"full":"/1.jpg","thumb":"/t1.jpg"},{"thumb":"/t2.jpg","full":"/2.jpg"}]', ["image 1.jpg", "image 2.jpg"]),
+        (
+            '[{"image":{"src":"/v1.jpg","full_src":"/v1f.jpg"}},{"image":{"src":"/v2.jpg","full_src":"/v2f.jpg"}}]',
+            ["image v1f.jpg", "image v2f.jpg"],
+        ),
+        ('{"name":"x","photos":["/1.jpg",{"large":"/2.jpg","small":"/s.jpg"}]}', ["image 1.jpg", "image 2.jpg"]),
+        (
+            '[{"src":"/1.jpg","w":1200,"h":800},{"src":"/2.jpg","w":800,"h":1200}]',
+            ["image 1.jpg", "image 2.jpg"],
+        ),
+        ('[{"src":"/s.jpg","w":300,"h":200},{"src":"/l.jpg","w":1200,"h":801}]', ["image l.jpg"]),
+        ('[{"src":"/1.jpg","w":300},{"src":"/2.jpg","w":300}]', ["image 1.jpg", "image 2.jpg"]),
+        (
+            '[{"audio":"/1.mp3","cover":"/1.jpg"},{"audio":"/2.mp3","cover":"/1.jpg"}]',
+            ["image 1.jpg", "audio 1.mp3", "audio 2.mp3"],
+        ),
+        ('[["/1.jpg","/2.jpg"],["/3.jpg"]]', ["image 1.jpg", "image 2.jpg", "image 3.jpg"]),
+        ("/1.jpg,/2.jpg, /3.jpg", ["image 1.jpg", "image 2.jpg", "image 3.jpg"]),
+        ("[/s.jpg, (small)], [/l.jpg, (large)]", ["image s.jpg"]),
+        ("/s.jpg 375, /m.jpg 480", ["image s.jpg"]),
+        ('["{{ x }}.jpg", "/2.jpg"]', ["image 2.jpg"]),
+    ],
+)
+def test_a_list_of_an_element_that_shows_no_picture_names_a_file_in_each_entry(value, expected):
+    assert found(f"<div data-items='{value}'></div>") == expected
+    assert found(f"<a href=/x data-items='{value}'></a>") == expected
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ("""data-cover=/c.jpg data-images='["/1.jpg","/2.jpg"]'""", ["image c.jpg", "image 1.jpg", "image 2.jpg"]),
+        ("""data-thumbs='["/t1.jpg","/t2.jpg"]' data-images='["/1.jpg","/2.jpg"]'""", ["image 1.jpg", "image 2.jpg"]),
+        ("""data-thumbs='["/t1.jpg","/t2.jpg"]'""", ["image t1.jpg", "image t2.jpg"]),
+        ("data-bg='url(1.jpg), url(2.png)'", ["image 1.jpg", "image 2.png"]),
+    ],
+)
+def test_lists_beside_other_attributes(attributes, expected):
+    assert found(f"<div {attributes}></div>") == expected
+
+
 @pytest.mark.parametrize(
     ("element", "expected"),
     [
+        ("<div data-bg='url(a.jpg)'>", ["image a.jpg"]),
+        ("<div data-background='URL( &quot;a.jpg&quot; )'>", ["image a.jpg"]),
+        ("<div data-bg='url(/image/5)'>", ["image image/5"]),
+        ("<div data-x='url(/image/5)'><div data-x='url(b.jpg)'>", ["image b.jpg"]),
+        ("<div data-bg=\"image-set('a.jpg' 1x, 'b.jpg' 2x)\">", ["image b.jpg"]),
         ("<div data-bg=/bg.jpg>", ["image bg.jpg"]),
         ("<div data-bg=/image/5>", ["image image/5"]),
         ("<div data-bg='url(/bg.jpg)'>", ["image bg.jpg"]),
@@ -154,4 +235,5 @@ def test_a_width_is_put_in_where_the_page_tells_it(attributes, expected):
 
 def test_of_an_element_with_very_many_attributes_the_first_are_read():
     many = " ".join(f"x{number}=1" for number in range(30_000))
-    assert found(f"<div data-a=/a.jpg {many} data-b=/b.mp4></div>") == ["image a.jpg"]
+    page = Page.from_text(f"<div data-a=/a.jpg {many} data-b=/b.mp4></div>", "http://h/page")
+    assert [link.url for link in find_media(page)] == ["http://h/a.jpg"]

@@ -170,6 +170,28 @@ def test_nothing_of_a_deeply_nested_page_is_lost(start, end, depth):
     assert subject.selector.xpath("count(//img)").get() == "2.0"
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        *("0xff<wbr>", "<source src=b>", "<track src=b>", "<embed src=b>", "<keygen>", "<bgsound src=b>", "<br>"),
+        *("<param name=b>", "<x-icon/>", "<audio><source src=b>", "<WBR/>", "<wbr></wbr>", "<option>"),
+    ],
+)
+def test_elements_without_contents_do_not_end_a_page(html):
+    subject = page(f"<img src=in.jpg><pre>{html * 3_000}</pre><img src=behind.jpg><a rel=next href=2>")
+    assert [image.get("src") for image in subject.root.iter("img")] == ["in.jpg", "behind.jpg"]
+    assert find_next(subject) == "http://h/2"
+    assert not subject.is_cut
+
+
+def test_a_page_that_stays_cut_is_marked(monkeypatch):
+    html = "<div>" * 3_000 + "<img src=a>"
+    assert not page(html).is_cut
+    monkeypatch.setattr("mediacrawl.extract.document.flattened", lambda text: text)
+    assert page(html).is_cut
+    assert not page("<img src=a>").is_cut
+
+
 def test_what_is_no_tag_stays_none_in_a_deeply_nested_page():
     inside = """
         <script>"<img src=1.jpg>"; '</div>'</script><!-- <img src=2.jpg> --><title><img src=3.jpg></title>
@@ -257,6 +279,27 @@ def test_xhtml_that_is_served_as_xml_is_a_page():
     assert (find_next(subject), len(find_media(subject))) == ("http://h/2", 1)
 
 
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<img src=a.jpg {many}><img src=b.jpg>", ["a.jpg", "b.jpg"]),
+        ("<img alt='>' {many} src=a.jpg><img src=b.jpg>", [None, "b.jpg"]),
+        ("<IMG src='a.jpg'/{many}/><img alt='<img x' src=b.jpg>", ["a.jpg", "b.jpg"]),
+        ("<script>if (a<b {many}) '<img src=x>'</script><!-- <i {many}> --><img src=b.jpg>", ["b.jpg"]),
+        ("<p {many} title='<img src=x.jpg>' {many}>a<img src=b.jpg></p>", ["b.jpg"]),
+    ],
+)
+def test_a_tag_keeps_its_first_thousand_attributes(html, expected):
+    for many in ("x{}=1", "x{}='>'", 'x{}=" y=1 "', "x{}", "x{} = 1"):
+        assert sources(html.format(many=" ".join(many.format(number) for number in range(1_500)))) == expected
+
+
+def test_a_thousand_attributes_are_all_read():
+    names = [f"x{number}" for number in range(999)]
+    image = page(f"<img {' '.join(names)} src=a.jpg>").root.find(".//img")
+    assert image.keys() == [*names, "src"]
+
+
 def growing(piece):
     return lambda count: piece * (count // 10)
 
@@ -268,6 +311,8 @@ def growing(piece):
         pytest.param(lambda count: f"<p>{'text ' * 80 * count}</p>", id="text of 20 MB"),
         pytest.param(growing("<p>text</p><a href=/a.html>x</a>"), id="links"),
         pytest.param(lambda count: "<div>" * (count // 10) + "<img src=a.jpg>", id="5,000 deep"),
+        pytest.param(lambda count: f"<img {' '.join(f'x{x}=1' for x in range(count))}>", id="attributes"),
+        pytest.param(lambda count: "<a x='" * count, id="open quotes"),
         pytest.param(growing("<p>x</html>"), id="roots"),
         pytest.param(growing("<template><template>"), id="templates"),
         pytest.param(lambda count: "<div>" * 2_100 + "</b>" * count, id="end tags of nothing"),

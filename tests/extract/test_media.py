@@ -126,6 +126,9 @@ def test_links_count_when_their_path_ends_like_media(html, expected):
         ("<picture><source srcset='data:image/gif,' data-srcset='a, b 2x'><img src=c></picture>", ["image b"]),
         ("<picture><img src=c><source srcset=a></picture>", ["image c"]),
         ("<picture><source srcset=a></picture>", ["image a"]),
+        ("<picture><source src=a.jpg><img src=b.jpg></picture>", ["image b.jpg"]),
+        ("<picture><source src=a.jpg></picture>", ["image a.jpg"]),
+        ("<picture><source src=a.jpg data-srcset=c.jpg><img src=b.jpg></picture>", ["image c.jpg"]),
     ],
 )
 def test_a_picture_is_chosen_as_by_a_browser_on_a_large_screen(html, expected):
@@ -245,10 +248,61 @@ def test_an_odd_link_is_no_template(link):
         *("src=spacer.gif", "src=/i/blank.png?v=1", "src=1x1.png", "src=transparent-1x1.gif", "src=/clear.gif"),
         *("src=pixel.gif width=10", "data-src=spacer.gif", "srcset=blank.gif", "width=1 height=1 data-src=/hit"),
         *("src=/hit?id=5 style='display:none'", "src=/hit style='visibility: hidden'"),
+        *(
+            "src='/piwik.php?idsite=1&rec=1' style=border:0 alt=''",
+            "src='/p?c1=2&cv=2.0'",
+            "src='/m.php?rec=1&idsite=3'",
+        ),
+        *("src=//mc.h/watch/1 style='position:absolute; left:-9999px' alt=''", "src=/ajax.php?action=count_view"),
+        *(
+            "src='//h/tr?id=1&ev=PageView'",
+            "src='/hit;x?r'",
+            "src=/cgi/counter.pl",
+            "src='/collect?v=1'",
+            "src=/x/pixel/",
+        ),
+        *("src=//stats.h/5 style=display:none", "src=/x/track/5/a style=display:none", "src=/__utm.php"),
     ],
 )
 def test_blanks_and_trackers_are_not_asked_for(attributes):
     assert found(f"<img {attributes}>") == []
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        *(
+            "style='display:none'",
+            "style='visibility:hidden' class=full",
+            "hidden",
+            "style='display: none' alt='A cat'",
+        ),
+        *("style='position:absolute; left:-50px'", "alt='' style='border:0'"),
+    ],
+)
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(
+            "cms/img/2",
+            "photo.php?id=7",
+            "image/5?w=300",
+            "track/5/cover.php",
+            "counter.jpg",
+            "hitchcock",
+            "pixels/a",
+        ),
+        *("i?action=show&id=5", "statue", "w.php?f=logo"),
+    ],
+)
+def test_a_hidden_picture_is_taken_unless_it_is_named_like_a_counter(link, attributes):
+    if "track" in link or "pixels" in link:
+        attributes = attributes.replace("display", "x").replace("visibility", "x")
+    assert found(f"<img src='/{link}' {attributes}>") == [f"image {link}"]
+
+
+def test_a_counter_that_shows_a_number_is_a_picture():
+    assert found("<img src=/counter.php alt='visitors'>") == ["image counter.php"]
 
 
 @pytest.mark.parametrize(
@@ -441,3 +495,21 @@ def test_a_page_of_5000_elements_takes_well_under_a_second(element):
     start = time.process_time()
     assert find_media(subject)
     assert time.process_time() - start < 1.5  # processor seconds: a quarter as a rule, ten times as much if quadratic
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<img src='{}.jpg'>",
+        "<img data-src='{}.jpg'>",
+        "<div data-x='{}.jpg'>",
+        "<a href='{}.jpg'>",
+        "<img srcset='{}.jpg 2x'>",
+    ],
+)
+@pytest.mark.parametrize("text", ["/a", "/{a", "/a{", "[[", "%%@@__", "/a.jpg,", "/../", "data:,x"])
+def test_a_link_longer_than_any_server_takes_is_none_and_costs_little(html, text):
+    subject = page(html.format(text * 200_000) + "<img src=good.jpg>")
+    start = time.process_time()
+    assert shown(find_media(subject))[-1] == "image good.jpg"
+    assert time.process_time() - start < 3  # processor seconds; half of one as a rule
