@@ -12,7 +12,7 @@ from mediacrawl.extract import icons
 from mediacrawl.extract.link_target import candidates, linked_url, loads_when_seen, says_next_by_attribute
 from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, Meaning, meaning_of
 from mediacrawl.extract.page_numbers import begins_with_one, counts_on, follows_current, is_year, number_of
-from mediacrawl.extract.pagers import is_beside_posts, is_elsewhere, is_in_loader, is_in_pager
+from mediacrawl.extract.pagers import Surroundings, is_beside_posts, is_in_loader, is_in_pager
 from mediacrawl.extract.xpath import evaluate
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def find_next(page: Page) -> str | None:
     previous or the last page are never returned, nor what is in a calendar, comments, a carousel or the like.
     Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
     """
-    return _by_relation(page) or _by_sign(page)
+    around = Surroundings(page.root)
+    return _by_relation(page, around) or _by_sign(page, around)
 
 
-def _by_relation(page: Page) -> str | None:
+def _by_relation(page: Page, around: Surroundings) -> str | None:
     """Return the URL of `rel=next`: of a <link> and the header for the complete page, an <a> may be in comments."""
     for element in page.root.iter("link"):
         url = page.resolve(element.get("href")) if _has_rel_next(element) else None
@@ -65,17 +66,18 @@ def _by_relation(page: Page) -> str | None:
     if page.link_next and page.link_next != page.url:
         return page.link_next
     for element in page.root.iter("a", "area"):
-        if _has_rel_next(element) and not _is_disabled(element) and not is_elsewhere(element):
-            url = linked_url(page, element)
-            if url and not _Texts.of(element).say_other():
-                return url
+        if not _has_rel_next(element) or _is_disabled(element) or _Texts.of(element).say_other():
+            continue
+        url = linked_url(page, element)
+        if url and not around.is_elsewhere(element, is_sure=counts_on(page.url, url)):
+            return url
     return None
 
 
-def _by_sign(page: Page) -> str | None:
+def _by_sign(page: Page, around: Surroundings) -> str | None:
     found: dict[tuple[int, bool], list[str]] = {}
     for element in candidates(page.root):
-        key = _sign(page, element)
+        key = _sign(page, around, element)
         url = linked_url(page, element) if key else None
         if key and url:
             found.setdefault(key, []).append(url)
@@ -109,7 +111,7 @@ def _links(result: Any) -> Iterator[str]:
         yield from islice(filter(None, map(result.get, _LINK_ATTRIBUTES)), 1)
 
 
-def _sign(page: Page, link: Element) -> tuple[int, bool] | None:
+def _sign(page: Page, around: Surroundings, link: Element) -> tuple[int, bool] | None:
     """Return how surely a link leads to the next page, as a sort key: its sign, and whether it is outside a pager."""
     relation = link.get("rel")
     if relation and not _OTHER_RELATIONS.isdisjoint(relation.lower().split()):
@@ -118,7 +120,11 @@ def _sign(page: Page, link: Element) -> tuple[int, bool] | None:
     sign = _own_sign(page, link, texts)
     if sign is None and loads_when_seen(link) and _counts_on(page, link):
         return (_CLASS, False)
-    if sign is None or texts.say_other() or _is_disabled(link) or is_elsewhere(link):
+    if sign is None or texts.say_other() or _is_disabled(link):
+        return None
+    if around.is_elsewhere(
+        link, is_sure=sign <= _CLASS and texts.meaning.begins_with_next and _counts_on(page, link)
+    ):
         return None
     if sign > _LABEL and (texts.are_unclear() or link.tag not in _LINKS) and not _counts_on(page, link):
         return None

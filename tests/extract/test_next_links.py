@@ -258,6 +258,72 @@ def test_a_pager_beside_or_in_a_page_about_these_is_followed(html):
     assert next_of(html) == TWO
 
 
+NEXT = f"<div class=pagination><a class=next {LINK}>Next</a></div>"
+REL_NEXT = f"<div class=pagination><a rel=next {LINK}>Go on</a></div>"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "content no-slider",
+            "page has-slider no-related",
+            "site with-comments",
+            "slideshow-page",
+            "gallery-nav pagelist",
+        ),
+        *(
+            "similar-results",
+            "wd-product-slider-on",
+            "day-view",
+            "category-calendars",
+            "photo-stars",
+            "slick-list-page",
+        ),
+        *("swiper-container-off", "jp-relatedposts-wrapper-main", "comments-disabled", "comments-off", "slider-wrap"),
+        *("lightbox-gallery", "gallery-slideshow", "carousel-off", "tribe-events-calendar-list-nav"),
+        *(
+            "event-calendar-list",
+            "comments-closed post",
+            "post comments-open",
+            "recommend-shelf",
+            "without-breadcrumbs",
+        ),
+    ],
+)
+def test_a_word_in_the_name_of_a_box_does_not_outweigh_a_pager_in_it(name):
+    for pager in (NEXT, REL_NEXT):
+        assert next_of(f"<img src=/a.jpg><div class='{name}'><div id=x><p>text</p></div>{pager}</div>") == TWO
+
+
+@pytest.mark.parametrize(
+    "name", ["related", "carousel", "comments", "wp-calendar", "similar-items", "slick-slider", "x"]
+)
+@pytest.mark.parametrize("pager", [NEXT, REL_NEXT, f"<div class=pages>{ARROW}</div>"])
+def test_the_box_with_the_main_part_of_the_page_may_have_any_name(name, pager):
+    main = f"<div class='{name}'><ul><li><img src=/a.jpg></li><li><img src=/b.jpg></li></ul>{pager}</div>"
+    assert next_of(f"<h1>List</h1><div class=wrapper>{main}</div><p>imprint</p>") == TWO
+    assert next_of(f"<h1>List</h1><main id='{name}'>{pager}</main><img src=c.jpg><img src=d.jpg>") == TWO
+    others = "<div><img src=c.jpg></div>" * 3
+    expected = None if name != "x" else TWO
+    assert next_of(f"<h1>Post</h1>{others}<div class=wrapper>{main}</div><p>imprint</p>") == expected
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        f"<div class=comments-wrap>{NEXT}</div>",
+        f"<div class='post-comments'>{REL_NEXT}</div>",
+        f"<div class=event-calendar><a class=next {LINK}>Next</a></div>",
+        f"<div class=product-slider><a class=next {LINK}>Next</a></div>",
+        f"<div aria-label=Carousel>{NEXT}</div>",
+        f"<div class=event-calendar>{NEXT.replace('p=2', 'month=7')}</div>",
+    ],
+)
+def test_the_same_words_hold_for_a_link_that_is_not_sure(html):
+    assert next_of(f"<img src=/a.jpg>{html}") is None
+
+
 @pytest.mark.parametrize(
     ("values", "html", "expected"),
     [
@@ -284,6 +350,8 @@ def test_the_header_link_names_the_next_page(values, html, expected):
         "<form><input type=hidden name=p value={}><button>Next</button>",
         "<div data-href='?p={}'>",
         "<a onclick=\"location='?p={}'\" href=#>»</a>",
+        "<div class=carousel><img src=/{}.jpg><a href='?p={}'>Next</a>",
+        "<div class=carousel><img src=/{}.jpg><a href='?p={}'>Next</a></div>",
         "<div class=pager><a href='?p={}'>Next {}",
         "<!-- {} --><a href='?p={}'>Weiter</a>",
         "<a href='/{}'><svg><use href='#x-{}'/></svg></a>",
