@@ -26,7 +26,7 @@ _LOCATION = re.compile(
     (?:"([^"]*)"|'([^']*)')""",
     re.VERBOSE,
 )
-_PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")  # of a template that a script fills in
+_PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")
 _LONGEST_SCRIPT = 1_000  # characters
 _MOST_FIELDS = 50  # of a form; one with more is a search. Also keeps the time linear.
 _BUTTONS = ("submit", "image")  # types of <input> that send the form
@@ -59,9 +59,14 @@ def _url_attributes(element: Element) -> list[str]:
 
 def linked_url(page: Page, element: Element) -> str | None:
     """Return the URL that one of the `candidates` leads to; None if that is this page."""
-    references = (reference for reference in _references(page, element) if not _PLACEHOLDER.search(reference))
+    references = (reference for reference in _references(page, element) if not is_placeholder(reference))
     url = next(filter(None, map(page.resolve, references)), None)
     return None if url == page.url else url
+
+
+def is_placeholder(reference: str) -> bool:
+    """Return whether a URL is one of a template that a script fills in, as `/list/{{page}}`."""
+    return _PLACEHOLDER.search(reference) is not None
 
 
 def says_next_by_attribute(element: Element) -> bool:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from lxml import etree
 
 from mediacrawl.extract import icons
-from mediacrawl.extract.link_target import candidates, linked_url, loads_when_seen, says_next_by_attribute
+from mediacrawl.extract.link_target import (
+    candidates,
+    is_placeholder,
+    linked_url,
+    loads_when_seen,
+    says_next_by_attribute,
+)
 from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, Meaning, meaning_of
 from mediacrawl.extract.page_numbers import begins_with_one, counts_on, follows_current, is_year, number_of
 from mediacrawl.extract.pagers import Surroundings, is_beside_posts, is_in_loader, is_in_pager
@@ -48,30 +55,32 @@ _LINK_ATTRIBUTES = ("href", "data-href", "src")
 def find_next(page: Page) -> str | None:
     """Return the URL of the page after this one, or None. Never raises.
 
-    `rel=next` takes precedence, then the text of a link, its label, its class, its picture, and the number after that
-    of this page. Arrows and numbers count only in a pager. The page itself, a disabled link, and a link to the
-    previous or the last page are never returned, nor what is in a calendar, comments, a carousel or the like.
+    `rel=next` takes precedence, to another host only if nothing else is found; then the text of a link, its label, its
+    class, its picture, and the number after that of this page. Arrows and numbers count only in a pager. The page
+    itself, a disabled link, and a link to the previous or the last page are never returned, nor what is in a calendar,
+    comments, a carousel or the like.
     Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
     """
     around = Surroundings(page.root)
-    return _by_relation(page, around) or _by_sign(page, around)
+    related = list(_by_relation(page, around))
+    host = urlsplit(page.url).netloc
+    own = next((url for url in related if urlsplit(url).netloc == host), None)
+    return own or _by_sign(page, around) or next(iter(related), None)
 
 
-def _by_relation(page: Page, around: Surroundings) -> str | None:
-    """Return the URL of `rel=next`: of a <link> and the header for the complete page, an <a> may be in comments."""
-    for element in page.root.iter("link"):
-        url = page.resolve(element.get("href")) if _has_rel_next(element) else None
-        if url and url != page.url:
-            return url
-    if page.link_next and page.link_next != page.url:
-        return page.link_next
+def _by_relation(page: Page, around: Surroundings) -> Iterator[str]:
+    """Yield the URLs of `rel=next`: of a <link> and the header for the complete page, an <a> may be in comments."""
+    references = [element.get("href", "") for element in page.root.iter("link") if _has_rel_next(element)]
+    urls = [page.resolve(reference) for reference in references if not is_placeholder(reference)]
+    if page.link_next and not is_placeholder(unquote(page.link_next)):
+        urls.append(page.link_next)
+    yield from (url for url in urls if url and url != page.url)
     for element in page.root.iter("a", "area"):
         if not _has_rel_next(element) or _is_disabled(element) or _Texts.of(element).say_other():
             continue
         url = linked_url(page, element)
         if url and not around.is_elsewhere(element, is_sure=counts_on(page.url, url)):
-            return url
-    return None
+            yield url
 
 
 def _by_sign(page: Page, around: Surroundings) -> str | None:

@@ -332,6 +332,9 @@ def test_the_same_words_hold_for_a_link_that_is_not_sure(html):
         (["</x>; rel=preload", "<?p=2> ; REL=Next"], "<base href=/elsewhere/>", TWO),  # relative to the page itself
         (["<?p=2>; rel=next"], "<a href='?p=9'>Next</a><a rel=next href='?p=8'>9</a>", TWO),
         (["<?p=9>; rel=next"], "<link rel=next href='?p=2'>", TWO),
+        (["<{{x}}>; rel=next"], "<a href='?p=2'>Next</a>", TWO),
+        (["<http://m.example.invalid/2>; rel=next"], "<a href='?p=2'>Next</a>", TWO),
+        (["<http://m.example.invalid/2>; rel=next"], "<a>Next</a>", "http://m.example.invalid/2"),
         (["<?p=1>; rel=next"], "<a href='?p=2'>Next</a>", TWO),
         (['<?p=9>; rel=next; anchor="/other"', "?p=9; rel=next", "<?p=9", "<?p=9>; rel=prev; rel=next"], "", None),
     ],
