@@ -73,6 +73,8 @@ def _folded(text: str) -> str:
 
 ARROWS = frozenset({"›", ">", "→", "⟩", "❯", "▶", "►", "▸", "⇒", "➔", "⟶", "＞"})
 DOUBLE_ARROWS = frozenset({"»", ">>", "≫", "››", "⟫", "＞＞"})
+# In a text from right to left these are drawn as they are, unlike brackets, which Unicode mirrors.
+MIRRORED = str.maketrans("→←▶◀►◄▸◂⇒⇐⟶⟵", "←→◀▶◄►◂▸⇐⇒⟵⟶")
 
 
 def _table(text: str) -> frozenset[str]:
@@ -267,7 +269,7 @@ Chinese:    下个月, 下一月, 下月, 评论
 Czech:      měsíc, týden, komentáře
 Danish:     måned, uge, dag, kommentarer
 Dutch:      maand, week, dag, reacties
-English:    month, months, week, weeks, day, days, year, years, comment, comments, slide
+English:    month, months, week, weeks, day, days, year, years, tomorrow, comment, comments, slide
 French:     mois, semaine, jour, année, commentaires
 German:     monat, woche, tag, jahr, kommentare
 Italian:    mese, settimana, giorno, commenti

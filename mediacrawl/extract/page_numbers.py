@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from mediacrawl.extract.links import Element, Page
@@ -29,6 +29,10 @@ _CURRENT = re.compile(
     r"(?:^|[\s_-])(?:current|active|selected|on|this|now|cur|curr|here|aktiv|actual|activo|actif|thispage|sel)(?:$|[\s_-])"
     r"|is-?(?:active|current)|(?:page|pager|pages|pagination)-?current|current-?page",
     re.IGNORECASE,
+)
+_DATE_PATH = re.compile(r"/(?:19|20)\d\d/\d{1,2}(?:/\d{1,2})?/?$")
+_DATE_NAME = re.compile(
+    r"(?:[a-z]+[_-]?)?(?:year|month|week|day|date|monat|jahr|datum|mois|mes)|yyyy|mm|dd", re.IGNORECASE
 )
 _SEPARATORS = ("br", "span", "li", "i", "td")
 _MARKED_BY = ("b", "strong", "em", "u")
@@ -86,6 +90,26 @@ def counts_on(url: str, other: str) -> bool:
         name = stem.rpartition("/")[2]
         return other_path.startswith(stem) or (bool(name) and f"/{name}" in other_path)
     return _DIGITS.sub("", path) == _DIGITS.sub("", other_path) and _differ_in_one(url, other) and ours < theirs
+
+
+def counts_back(url: str, other: str) -> bool:
+    """Return whether the second URL is that of an earlier page: only its page number differs, and is lower."""
+    return counts_on(other, url) and len(_DIGITS.findall(url)) == len(_DIGITS.findall(other))
+
+
+def has_count(url: str) -> bool:
+    """Return whether a URL has the number of a page."""
+    return _last_count(url) is not None
+
+
+def differ_in_date(url: str, other: str) -> bool:
+    """Return whether two URLs differ only in a date: `?month=6` and `?month=7`, `/2020/06/` and `/2020/07/`."""
+    ours, theirs = urlsplit(url[:_LONGEST_URL]), urlsplit(other[:_LONGEST_URL])
+    if ours.path != theirs.path:
+        dates = _DATE_PATH.search(ours.path), _DATE_PATH.search(theirs.path)
+        return dates[0] is not None and dates[1] is not None and ours.query == theirs.query
+    differing = set(parse_qsl(ours.query)) ^ set(parse_qsl(theirs.query))
+    return bool(differing) and all(_DATE_NAME.fullmatch(name) for name, _ in differing)
 
 
 def _last_count(url: str) -> int | None:

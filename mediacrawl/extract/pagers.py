@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mediacrawl.extract.links import Element
+    from mediacrawl.extract.links import Element, Page
 
 _NEAR = 4  # boxes around a link in which a pager is looked for
 _FAR = 8  # boxes in which a calendar or the like is
@@ -20,9 +20,10 @@ _NAMES = ("class", "id", "aria-label", "role")
 
 _PAGER = re.compile(
     r"(?:^|[\s_-])(?:paginat\w*|pagers?|paging|pages|pagenav\w*|pagelist|pagebar|nav-?links|fenye|fanye)(?:$|[\s_-])"
-    r"|page-?(?:nav|numbers?|links|list)|(?:^|\s)page(?:$|\s)",
+    r"|page-?(?:nav|numbers?|links|list)",
     re.IGNORECASE,
 )
+_PAGE = re.compile(r"(?:^|\s)page(?:$|\s)", re.IGNORECASE)  # a list of page numbers, or the whole page
 # Loaders of more entries of the same list.
 _LOADER = re.compile(
     r"(?:load|show)[_-]?(?:more|next)|more[_-]?(?:results|posts|items|entries)"
@@ -31,9 +32,11 @@ _LOADER = re.compile(
 )
 # What has arrows and numbers, too, and no pages of the list.
 _ELSEWHERE = re.compile(
-    r"calendar|kalend|date-?pick|(?:^|[\s_-])(?:cal|month|week|day|date)[_-]?(?:nav|pager|view|picker|next|prev|grid)"
+    r"calendar|kalend|date-?pick|(?:^|[\s_-])(?:cal|month|week|day|date)[_-]?(?:nav|pager|view|picker|next|prev|grid|archive)"
     r"|bread-?crumb|(?:^|[\s_-])crumbs?(?:$|[\s_-])"
-    r"|(?:^|[\s_-])comments?(?:$|[\s_-])|comment-?(?:nav|list|pag|area)|komment|comentario|commentaire|disqus"
+    r"|comments?(?:$|[\s_-])|comment-?(?:nav|list|pag|area)|komment|comentario|commentaire|disqus"
+    r"|(?:^|[\s_-])cmts?(?:$|[\s_-])"
+    r"|(?:^|[\s_-])(?:seasons?|cookies?|consent|wizard|tablist|tour|onboarding)(?:$|[\s_-])"
     r"|carousel|slide(?:r|s|show)|swiper|slick|flickity|owl-|lightbox|fancybox|gallery-?(?:nav|control|thumb)"
     r"|(?:^|[\s_-])(?:sizes|colou?rs|swatch(?:es)?|variants|variations|ratings?|stars)(?:$|[\s_-])"
     r"|(?:^|\s)(?:size|colou?r|variant|variation)(?:$|\s)|(?:product|item)-?(?:size|option|variant)"
@@ -52,9 +55,11 @@ _STATE = re.compile(
 _SURELY_ELSEWHERE = re.compile(
     r"(?:wp-)?calendar|date-?picker|carousel|slider|slick-slider|owl-carousel|slideshow|swiper|lightbox"
     r"|(?:related|similar|recommended)(?:[_-]?(?:items|products|posts|articles|entries|images|videos))?"
-    r"|recommendations|bread-?crumbs?|.*(?:comment|disqus).*|ratings?|stars|sizes?|colou?rs?|variants?",
+    r"|recommendations|bread-?crumbs?|.*(?:comment|disqus).*|(?:[a-z]+-)?cmts|ratings?|stars|sizes?|colou?rs?|variants?",
     re.IGNORECASE,
 )
+_PARTS_OF_LISTS = ("ul", "ol", "li", "span", "table", "tbody", "tr", "td")
+_REVIEWS = re.compile(r"(?:[a-z]+[_-])?reviews?", re.IGNORECASE)  # of a product; a page may also be about reviews
 _MEDIA = ("img", "video", "audio", "iframe", "object", "embed")
 _COMMENTS = re.compile(r"#comment|[?&]cpage=|/comment-page-", re.IGNORECASE)  # in a URL
 _OTHER_POST = re.compile(
@@ -70,6 +75,16 @@ def is_in_pager(element: Element) -> bool:
     return any(map(_PAGER.search, _names_around(element, _NEAR)))
 
 
+def is_in_page_box(element: Element) -> bool:
+    """Return whether a list of links, or the box around it, is called `page`; a box with more is the whole page."""
+    for box in _boxes_around(element, _NEAR):
+        if any(map(_PAGE.search, _names(box))):
+            return True
+        if box.tag not in _PARTS_OF_LISTS:
+            return False
+    return False
+
+
 def is_in_loader(element: Element) -> bool:
     """Return whether a button or one of the boxes around it is called a loader of more entries."""
     own = (element.get(name, "")[:_LONGEST] for name in _NAMES)
@@ -83,23 +98,25 @@ class Surroundings:
     the main part of the page does not count, whatever it is called.
     """
 
-    def __init__(self, root: Element) -> None:
-        self._root = root
+    def __init__(self, page: Page) -> None:
+        self._root = page.root
+        self._is_of_reviews = "review" in page.url.lower()
 
     def is_elsewhere(self, link: Element, *, is_sure: bool = False) -> bool:
         """Return whether a link is in such a box.
 
         Args:
             link: the link or button.
-            is_sure: the link says "next" and counts pages. In a pager, this outweighs a doubtful name around it.
+            is_sure: the link counts pages and says "next" in a pager. This outweighs a doubtful name around it.
         """
         if _COMMENTS.search(link.get("href", "")[-_LONGEST:]):
             return True
-        in_pager = False
         for box in _boxes_around(link, _FAR):
-            in_pager = in_pager or any(map(_PAGER.search, _names(box)))
-            doubtful = (is_sure and in_pager) or box.tag == "article"
-            if any(_is_elsewhere(word, doubtful=doubtful) for name in _names(box) for word in name.split()):
+            if box.tag == "article":  # its classes say what the entry has
+                continue
+            words = [word for name in _names(box) for word in name.split()]
+            has_reviews = not self._is_of_reviews and any(map(_REVIEWS.fullmatch, words))
+            if has_reviews or any(_is_elsewhere(word, doubtful=is_sure) for word in words):
                 return box not in self._main_boxes
         return False
 

@@ -17,9 +17,18 @@ from mediacrawl.extract.link_target import (
     loads_when_seen,
     says_next_by_attribute,
 )
-from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, Meaning, meaning_of
-from mediacrawl.extract.page_numbers import begins_with_one, counts_on, follows_current, is_year, number_of
-from mediacrawl.extract.pagers import Surroundings, is_beside_posts, is_in_loader, is_in_pager
+from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, MIRRORED, Meaning, meaning_of
+from mediacrawl.extract.page_numbers import (
+    begins_with_one,
+    counts_back,
+    counts_on,
+    differ_in_date,
+    follows_current,
+    has_count,
+    is_year,
+    number_of,
+)
+from mediacrawl.extract.pagers import Surroundings, is_beside_posts, is_in_loader, is_in_page_box, is_in_pager
 from mediacrawl.extract.xpath import evaluate
 
 if TYPE_CHECKING:
@@ -55,13 +64,13 @@ _LINK_ATTRIBUTES = ("href", "data-href", "src")
 def find_next(page: Page) -> str | None:
     """Return the URL of the page after this one, or None. Never raises.
 
-    `rel=next` takes precedence, to another host only if nothing else is found; then the text of a link, its label, its
-    class, its picture, and the number after that of this page. Arrows and numbers count only in a pager. The page
-    itself, a disabled link, and a link to the previous or the last page are never returned, nor what is in a calendar,
-    comments, a carousel or the like.
+    `rel=next` takes precedence, to another host only if nothing else is found. Then come the text of a link, its
+    label, its class, its picture, and the number after that of this page. Arrows and numbers count only in a pager.
+    The page itself, a disabled link, and a link to the previous or the last page are never returned, nor what is in a
+    calendar, comments, a carousel or the like, and no link that goes to another month or day.
     Outside a pager a sign with several targets does not count (each teaser has its own "weiter").
     """
-    around = Surroundings(page.root)
+    around = Surroundings(page)
     related = list(_by_relation(page, around))
     host = urlsplit(page.url).netloc
     own = next((url for url in related if urlsplit(url).netloc == host), None)
@@ -79,7 +88,9 @@ def _by_relation(page: Page, around: Surroundings) -> Iterator[str]:
         if not _has_rel_next(element) or _is_disabled(element) or _Texts.of(element).say_other():
             continue
         url = linked_url(page, element)
-        if url and not around.is_elsewhere(element, is_sure=counts_on(page.url, url)):
+        if url is None or differ_in_date(page.url, url):
+            continue
+        if not around.is_elsewhere(element, is_sure=counts_on(page.url, url)):
             yield url
 
 
@@ -131,15 +142,17 @@ def _sign(page: Page, around: Surroundings, link: Element) -> tuple[int, bool] |
         return (_CLASS, False)
     if sign is None or texts.say_other() or _is_disabled(link):
         return None
-    if around.is_elsewhere(
-        link, is_sure=sign <= _CLASS and texts.meaning.begins_with_next and _counts_on(page, link)
-    ):
+    url = linked_url(page, link)
+    if url is not None and (differ_in_date(page.url, url) or (sign > _LABEL and counts_back(page.url, url))):
+        return None  # to another month, or back
+    is_sure = texts.meaning.begins_with_next and is_in_pager(link) and _counts_on(page, link)
+    if around.is_elsewhere(link, is_sure=is_sure):
         return None
     if sign > _LABEL and (texts.are_unclear() or link.tag not in _LINKS) and not _counts_on(page, link):
         return None
     if sign == _MORE:
         return (sign, False) if is_in_loader(link) or (is_in_pager(link) and _counts_on(page, link)) else None
-    outside = not (is_in_pager(link) or _is_beside_numbers(link))
+    outside = not (is_in_pager(link) or _is_beside_numbers(link) or (is_in_page_box(link) and _counts_on(page, link)))
     if sign in _ONLY_IN_PAGERS and (outside or is_beside_posts(link)):
         return None
     return (sign, outside)
@@ -158,7 +171,7 @@ def _own_sign(page: Page, link: Element, texts: _Texts) -> int | None:
     if text.is_more:
         return _MORE
     if not text.letters or text.letters in icons.LIGATURES:
-        return _picture(link, texts.text)
+        return _picture(page, link, texts.text)
     number = number_of(texts.text)
     if number is not None:
         return _NUMBER if _is_number_of_next(page, link, number) else None
@@ -167,17 +180,26 @@ def _own_sign(page: Page, link: Element, texts: _Texts) -> int | None:
     return None
 
 
-def _picture(link: Element, text: str) -> int | None:
+def _picture(page: Page, link: Element, text: str) -> int | None:
     """Return the sign of an arrow or an icon without a text beside it."""
     if "last" in _classes(link):
         return None
     text = "".join(text.split())
+    is_rtl = _is_rtl(page)
+    if is_rtl:
+        text = text.translate(MIRRORED)
     if text in ARROWS:
         return _ARROW
     if text in DOUBLE_ARROWS:
         return _DOUBLE_ARROW
-    icon = icons.icon_of(link) if _is_small(link) else None
+    icon = icons.icon_of(link, is_rtl=is_rtl) if _is_small(link) else None
     return None if icon is None else _ICONS[icon]
+
+
+def _is_rtl(page: Page) -> bool:
+    """Return whether the page is written from right to left, so that its arrows to the left lead forward."""
+    roots = (page.root, *islice(page.root.iterchildren("body"), 1))
+    return any(element.get("dir", "").lower() == "rtl" for element in roots)
 
 
 def _is_number_of_next(page: Page, link: Element, number: int) -> bool:
@@ -185,7 +207,9 @@ def _is_number_of_next(page: Page, link: Element, number: int) -> bool:
         return False
     if is_in_pager(link):
         return True
-    return _counts_on(page, link) and not is_year(number) and (number == _SECOND or begins_with_one(link))
+    if is_year(number) or not _counts_on(page, link):
+        return False
+    return number == _SECOND or (has_count(page.url) and begins_with_one(link))
 
 
 def _counts_on(page: Page, link: Element) -> bool:

@@ -62,6 +62,23 @@ def test_an_icon_of_another_direction_is_no_sign(icon):
     assert next_of(f"<ul class=pagination><li><a {LINK}>{icon}</a></li></ul>") is None
 
 
+@pytest.mark.parametrize("attribute", ["dir=rtl", "dir=RTL lang=ar"])
+@pytest.mark.parametrize(
+    ("back", "forward"),
+    [
+        ("<i class='fa fa-chevron-right'></i>", "<i class='fa fa-chevron-left'></i>"),
+        ("<svg><use href='#arrow-right'/></svg>", "<svg><use href='#arrow-left'/></svg>"),
+        ("→", "←"),
+        ("‹", "›"),  # Unicode mirrors these
+    ],
+)
+def test_the_arrows_of_a_page_from_right_to_left_are_mirrored(attribute, back, forward):
+    pager = "<ul class=pagination><li><a href='?p=1'>{}</a></li><li>2</li><li><a href='?p=3'>{}</a></li></ul>"
+    html = f"<html {attribute}>{pager.format(back, forward)}"
+    assert next_of(html, "http://h/list?p=2") == "http://h/list?p=3"
+    assert next_of(html.replace("p=1", "n=1"), "http://h/list?p=2") == "http://h/list?p=3"
+
+
 def test_an_icon_outside_a_pager_is_no_sign():
     assert next_of(f"<a {LINK}><i class=icon-chevron-right></i></a><p><a href='?p=3'><img src=next.gif></a>") is None
 
@@ -105,10 +122,38 @@ def test_the_number_after_that_of_the_page_is_the_next_page(url, html):
         "<p><b>2</b> <a href='/list?cpage=3#comments'>3</a>",
         "<div class=rating><b>4</b><a href='?p=5'>5</a></div>",
         "<div class=pages><b>1</b> <a href='#2'>2</a></div>",
+        "<div class=page><ul><li class=active>1</li><li><a href='/rate?id=5&p=2'>2</a></li></ul></div>",
+        "<ul class=seasons><li class=active>1</li><li><a href='/list/2'>2</a></li></ul>",
     ],
 )
 def test_another_number_is_not(html):
     assert next_of(html) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "html"),
+    [
+        ("http://h/timetable", "<p><a href=/timetable/1>1</a> <b>2</b> <a href=/timetable/3>3</a></p>"),
+        ("http://h/2020/06/", "<div class=nav-links><a rel=next href='/2020/07/'>July</a></div>"),
+        ("http://h/2020/06/", "<div class=pager><a class=next href='/2020/07/'>Next</a></div>"),
+        ("http://h/events?month=6&year=2020", "<div class=pager><a href='?month=7&year=2020'>Next</a></div>"),
+    ],
+)
+def test_another_month_or_hour_is_no_page(url, html):
+    assert next_of(html, url) is None
+
+
+def test_a_page_may_be_about_reviews():
+    html = f"<img src=/a.jpg><div class=reviews><div class=pagination><a {LINK}>Next</a></div></div>"
+    assert next_of(html) is None
+    assert next_of(html, "http://h/p/1/reviews/") == "http://h/p/1/reviews/?p=2"
+
+
+def test_the_second_page_of_a_month_is_one():
+    pager = "<div class=pager><a class=next href='/2020/06/page/2/'>Next</a></div>"
+    assert next_of(pager, "http://h/2020/06/") == "http://h/2020/06/page/2/"
+    board = "<div class=pages><form action=2><input type=submit value=Next></form></div>"
+    assert next_of(board, "http://h/b/") == "http://h/b/2?"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +240,14 @@ def test_a_button_or_a_box_may_name_the_next_page(html):
         "<div class=swiper-button-next data-href='?p=2'></div>",
         "<nav data-href='/article-9' class=next></nav>",
         "<div hx-get='/comments' hx-trigger=revealed></div>",
+        "<form action=/delete><input type=hidden name=id value=5><input type=submit value=Next></form>",
+        "<form action=/list2><input type=hidden name=p value=2><button>Next</button></form>",
+        "<form action=/list/2><button>Next</button></form>",
+        "<div class=pages><form action=/survey/2><button>Next</button></form></div>",
+        "<form><button formaction='/rate?p=2' name=id value=5>Next</button></form>",
+        "<div class=banner><button data-href=/consent/accept>Next</button></div>",
+        "<button onclick=\"location='/vote?p=2'\">Next</button>",
+        "<div class=cookie-consent><a href=/consent>Next</a></div>",
     ],
 )
 def test_another_button_does_not(html):
@@ -202,8 +255,8 @@ def test_another_button_does_not(html):
 
 
 def test_a_query_of_a_form_is_in_the_encoding_of_the_page():
-    html = "<form action='s?old'><input type=hidden name=q value='中'><button>Next</button></form>"
-    assert next_of(html, encoding="gbk") == "http://h/s?q=%D6%D0"
+    html = "<form action='list?old'><input type=hidden name=q value='中'><button>Next</button></form>"
+    assert next_of(html, encoding="gbk") == "http://h/list?q=%D6%D0"
 
 
 ARROW = f"<a {LINK}>»</a>"
@@ -236,6 +289,15 @@ ARROW = f"<a {LINK}>»</a>"
         "<div class=pages><a class=next aria-label='Nächster Artikel' href='/a-9'><i></i></a></div>",
         "<div class=pages><a class=next href='/product/9' title='Blue shirt'>»</a></div>",
         f"<div class=pager><a rel=prev {LINK}>»</a></div>",
+        "<div id=content class=page><article><h2>x</h2><a href=/post-1>→</a></article></div>",
+        "<div class=page><div class=teaser><a href='/list-2'>»</a></div></div>",
+        "<div class=page><a href='/en/'>English →</a><a href='/en/'>→</a></div>",
+        "<div class=pager><a href='?p=1&month=5'>Prev</a> <a href='?p=1&month=7&year=2020'>Next</a></div>",
+        "<div class=date-archive-nav><a rel=next href='/2020/06/02/'>Tomorrow</a></div>",
+        f"<div id=customer-reviews>{ARROW}<div class=pagination><a {LINK}>Next</a></div></div>",
+        f"<div class=cmts><div class=pagination><a {LINK}>Next</a></div></div>",
+        f"<div class=ipsComments><ul class=pagination><li class=next><a {LINK}>Next</a></li></ul></div>",
+        "<div class=pager><span class=nav-next><a class=next href='?p=0'><i class=arrow-right></i></a></span></div>",
         f"<div class=pager><a rel=last {LINK}>»</a></div>",
     ],
 )
