@@ -102,6 +102,9 @@ def _references(page: Page, element: Element) -> Iterator[str]:
     yield href
     values = map(element.get, _url_attributes(element))
     yield from (value for value in values if not value.isdigit())  # `data-next="2"` is a number
+    relation = element.get("rel", "")
+    if "?" in relation and " " not in relation.strip():  # a forum software keeps the URL there
+        yield relation
     for script in (element.get("onclick", ""), href):
         if "location" in script or "open" in script:
             yield from ((found[1] or found[2]) for found in _LOCATION.finditer(script[:_LONGEST_SCRIPT]))

@@ -41,7 +41,7 @@ _MARKED_BY = ("b", "strong", "em", "u")
 def number_of(text: str) -> int | None:
     """Return the number that is the whole text, except for brackets; None for any other text."""
     text = text.strip(" \t\r\n\xa0[](){}|·•.,-")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST else None
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST else None
 
 
 def follows_current(page: Page, link: Element, number: int) -> bool:
@@ -54,7 +54,9 @@ def follows_current(page: Page, link: Element, number: int) -> bool:
             found = _AT_END.search(text)
             return found is not None and int(found[1]) == number - 1
         if previous is not None:
-            return number_of(_short_text(previous)) == number - 1 and _is_current(page, previous)
+            text = _short_text(previous).strip().partition("\n")[0]
+            label = text.partition("(")[0] or text  # `1 (current)`
+            return number_of(label) == number - 1 and _is_current(page, previous)
         if parent is None or number_of(_short_text(parent)) != number:
             return False
         box = parent
@@ -95,6 +97,13 @@ def counts_on(url: str, other: str) -> bool:
 def counts_back(url: str, other: str) -> bool:
     """Return whether the second URL is that of an earlier page: only its page number differs, and is lower."""
     return counts_on(other, url) and len(_DIGITS.findall(url)) == len(_DIGITS.findall(other))
+
+
+def _is_counted(url: str, other: str) -> bool:
+    """Return whether the second URL is the first with a page number in its query: `/list` and `/list?page=1`."""
+    ours, theirs = urlsplit(url), urlsplit(other)
+    differing = set(parse_qsl(ours.query)) ^ set(parse_qsl(theirs.query))
+    return ours.path == theirs.path and len(differing) == 1 and has_count(other)
 
 
 def has_count(url: str) -> bool:
@@ -154,7 +163,11 @@ def _is_current(page: Page, item: Element) -> bool:
     links = [element for element in islice(item.iter(), 5) if element.tag == "a" and element.get("href")]
     if any(map(_is_marked, islice(item.iter(), 5))):
         return True
-    return not links or page.resolve(links[0].get("href")) == page.url
+    url = page.resolve(links[0].get("href")) if links else page.url
+    is_first = number_of(_short_text(item)) == 1
+    return url == page.url or (
+        url is not None and is_first and not has_count(page.url) and _is_counted(page.url, url)
+    )
 
 
 def _is_marked(element: Element) -> bool:

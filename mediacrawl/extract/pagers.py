@@ -27,7 +27,7 @@ _PAGE = re.compile(r"(?:^|\s)page(?:$|\s)", re.IGNORECASE)  # a list of page num
 # Loaders of more entries of the same list.
 _LOADER = re.compile(
     r"(?:load|show)[_-]?(?:more|next)|more[_-]?(?:results|posts|items|entries)"
-    r"|infinite|endless|autopag",
+    r"|infinite|endless|autopag|ias-trigger",
     re.IGNORECASE,
 )
 # What has arrows and numbers, too, and no pages of the list.

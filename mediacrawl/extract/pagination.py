@@ -17,7 +17,7 @@ from mediacrawl.extract.link_target import (
     loads_when_seen,
     says_next_by_attribute,
 )
-from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, MIRRORED, Meaning, meaning_of
+from mediacrawl.extract.next_words import ARROWS, DOUBLE_ARROWS, MIRRORED, Meaning, letters, meaning_of
 from mediacrawl.extract.page_numbers import (
     begins_with_one,
     counts_back,
@@ -142,20 +142,41 @@ def _sign(page: Page, around: Surroundings, link: Element) -> tuple[int, bool] |
         return (_CLASS, False)
     if sign is None or texts.say_other() or _is_disabled(link):
         return None
-    url = linked_url(page, link)
-    if url is not None and (differ_in_date(page.url, url) or (sign > _LABEL and counts_back(page.url, url))):
-        return None  # to another month, or back
+    if _leads_away(page, link, sign, texts):
+        return None
     is_sure = texts.meaning.begins_with_next and is_in_pager(link) and _counts_on(page, link)
     if around.is_elsewhere(link, is_sure=is_sure):
         return None
     if sign > _LABEL and (texts.are_unclear() or link.tag not in _LINKS) and not _counts_on(page, link):
         return None
     if sign == _MORE:
-        return (sign, False) if is_in_loader(link) or (is_in_pager(link) and _counts_on(page, link)) else None
+        return _sign_of_more(page, link, texts.text)
     outside = not (is_in_pager(link) or _is_beside_numbers(link) or (is_in_page_box(link) and _counts_on(page, link)))
     if sign in _ONLY_IN_PAGERS and (outside or is_beside_posts(link)):
         return None
     return (sign, outside)
+
+
+def _leads_away(page: Page, link: Element, sign: int, texts: _Texts) -> bool:
+    """Return whether a link leads to another month, to an earlier page, or to the post that its label names."""
+    url = linked_url(page, link)
+    if url is None:
+        return False
+    is_other_path = urlsplit(url).path != urlsplit(page.url).path
+    if is_other_path and texts.name_something_but(page.url) and not counts_on(page.url, url):
+        return True
+    return differ_in_date(page.url, url) or (sign > _LABEL and counts_back(page.url, url))
+
+
+def _sign_of_more(page: Page, link: Element, text: str) -> tuple[int, bool] | None:
+    """Return the sign of "more": of a loader, or one that counts pages and has a second word or the class `more`."""
+    if is_in_loader(link):
+        return (_MORE, False)
+    if not _counts_on(page, link):
+        return None
+    if is_in_pager(link):
+        return (_MORE, False)
+    return (_MORE, True) if len(text.split()) > 1 or "more" in link.get("class", "").lower() else None
 
 
 def _own_sign(page: Page, link: Element, texts: _Texts) -> int | None:
@@ -164,14 +185,14 @@ def _own_sign(page: Page, link: Element, texts: _Texts) -> int | None:
         return _TEXT
     if texts.labels and any(label.is_next for label in texts.labels):
         return _LABEL
-    if _class_says_next(link) or (not texts.text and says_next_by_attribute(link)):
+    if _class_says_next(page, link) or (not texts.text and says_next_by_attribute(link)):
         return _CLASS
     if texts.alts and any(alt.is_next for alt in texts.alts):
         return _ALT
     if text.is_more:
         return _MORE
     if not text.letters or text.letters in icons.LIGATURES:
-        return _picture(page, link, texts.text)
+        return _picture(page, link, texts.text or "".join(_alts(link)))
     number = number_of(texts.text)
     if number is not None:
         return _NUMBER if _is_number_of_next(page, link, number) else None
@@ -236,6 +257,11 @@ class _Texts(NamedTuple):
         """Return whether one of the texts names the previous or the last page, or a step that is no page."""
         return any(meaning.is_other for meaning in (self.meaning, *self.labels, *self.alts))
 
+    def name_something_but(self, url: str) -> bool:
+        """Return whether the labels are something else than "next" and the name of the page with this URL."""
+        name = letters(unquote(url))
+        return bool(self.labels) and all(label.is_unclear and label.letters not in name for label in self.labels)
+
     def are_unclear(self) -> bool:
         """Return whether one of the texts says something else than "next" or the number of a page."""
         return any(meaning.is_unclear for meaning in (self.meaning, *self.labels, *self.alts))
@@ -263,19 +289,22 @@ def _alts(link: Element) -> list[str]:
 
 
 def _classes(link: Element) -> list[str]:
-    """Return the class words of a link, and of its parent if that is a box that usually holds a single link."""
+    """Return the class words and the ID of a link, and the classes of its parent if that holds this link only."""
     return _class_names(link).split()
 
 
 def _class_names(link: Element) -> str:
     parent = link.getparent()
     around = parent is not None and parent.tag in ("li", "span", "p", "td", "div")
-    names = f"{link.get('class', '')} {parent.get('class', '') if around else ''}"
+    own = f"{link.get('class', '')} {link.get('id', '')}"
+    names = f"{own} {parent.get('class', '') if around else ''}"
     return names[: 10 * _LONGEST].lower()
 
 
-def _class_says_next(link: Element) -> bool:
+def _class_says_next(page: Page, link: Element) -> bool:
     names = _class_names(link)
+    if "nav-previous" in names and not _text(link):  # of WordPress: older posts
+        return _counts_on(page, link)
     return "next" in names and any(map(_says_next, names.split()))
 
 

@@ -12,6 +12,7 @@ from mediacrawl.extract.pagination import find_next
 URL = "http://h/list?p=1"
 TWO = "http://h/list?p=2"
 LINK = "href='?p=2'"
+TWO_LI = "<li><a href='?p=2'>2</a></li>"
 
 
 def next_of(html, url=URL, **arguments):
@@ -94,6 +95,14 @@ def test_an_icon_outside_a_pager_is_no_sign():
         (URL, "<table><tr><td><span>1</span></td><td><a href='?p=2'>2</a></td></tr></table>"),
         (URL, "<div><a aria-current=page href=/list>1</a><a href='?p=2'>2</a></div>"),
         (URL, "<div><span class=page-numbers>1</span><span>|</span><a href='?p=2'>2</a></div>"),
+        (
+            URL,
+            "<ul class=pagination><li class=active><span>1 <span class=sr-only>(current)</span></span></li>" + TWO_LI,
+        ),
+        (URL, "<div class=pager><b>１</b> <a href='?p=2'>２</a></div>"),
+        (URL, "<div class=pager><b>١</b> <a href='?p=2'>٢</a></div>"),
+        ("http://h/list", "<div class=pagination><a href='?p=1'>1</a> <a href='?p=2'>2</a></div>"),
+        ("http://h/list?s=a", "<p>Pages: <a href='?s=a&p=1'>1</a> <a href='?s=a&p=2'>2</a></p>"),
         (URL, "<div class=pager><strong>7</strong><a href='?p=2'>8</a><a href='?p=9'>»</a></div>"),
         ("http://h/a/list.html", "<p><b>1</b> <a href=list-2.html>2</a>"),
         ("http://h/list", "<p><b>1</b> <a href='/list/page/2/'>2</a>"),
@@ -143,6 +152,12 @@ def test_another_month_or_hour_is_no_page(url, html):
     assert next_of(html, url) is None
 
 
+def test_a_label_may_be_the_name_of_the_page_itself():
+    link = "(previous page) (<a href='/index.php?title=Category:X_y&filefrom=K' title='Category:X y'>next page</a>)"
+    assert next_of(link, "http://h/wiki/Category:X_y") == "http://h/index.php?title=Category:X_y&filefrom=K"
+    assert next_of(link, "http://h/wiki/Category:Z") is None
+
+
 def test_a_page_may_be_about_reviews():
     html = f"<img src=/a.jpg><div class=reviews><div class=pagination><a {LINK}>Next</a></div></div>"
     assert next_of(html) is None
@@ -175,6 +190,16 @@ def test_the_second_page_of_a_month_is_one():
         "<div class=pager><a href='?p=2'>Suivant : page 2 sur 9</a></div>",
         "<div class=load-more><a href='?p=2'>Show more</a></div>",
         "<button class=load-more data-url='?p=2'>Voir plus</button>",
+        "<a class=morelink href='?p=2'>More</a>",
+        "<a class=btn href='?p=2'>View more</a>",
+        "<a href='?p=2'>More photos</a>",
+        "<a href='/list/p2.html'>次のページへ進む</a>".replace("/list/p2.html", "?p=2"),
+        "<a href='?p=2'>Weiter zur Seite 2</a>",
+        "<div class='ias-trigger ias-trigger-next'><a href='?p=2'>Load more items</a></div>",
+        "<a href='javascript:;' rel='list?p=2' id=autopbn>下一页 »</a>",
+        "<div class=pagination><a id=next-page href='?p=2'><span class=arrow></span></a></div>",
+        "<p class=pager><a href='?p=0'><img alt='&lt;'></a><a href='?p=2'><img alt='&gt;'></a></p>",
+        "<div class=nav-links><p class=nav-previous><a href='?p=2'><i></i></a></p><p class=nav-next><a href='?p=0'>",
     ],
 )
 def test_a_text_that_begins_with_next_or_asks_for_more_is_a_sign(html):
@@ -186,6 +211,8 @@ def test_a_text_that_begins_with_next_or_asks_for_more_is_a_sign(html):
     [
         "<a href='?p=2'>Next 7 days</a>",
         "<a href='?p=2'>More</a>",
+        "<a class=more href='?p=2'>More</a><a class=more href='?p=3'>More</a>",
+        "<a class=more href='/news'>More photos</a>",
         "<p class=read-more><a href='/article'>Read more</a>",
         "<div class=teaser><a class=more-link href='/article'>Show more</a></div>",
         "<div class=pager><a href='/thread-9'>Next thread</a></div>",
@@ -289,6 +316,9 @@ ARROW = f"<a {LINK}>»</a>"
         "<div class=pages><a class=next aria-label='Nächster Artikel' href='/a-9'><i></i></a></div>",
         "<div class=pages><a class=next href='/product/9' title='Blue shirt'>»</a></div>",
         f"<div class=pager><a rel=prev {LINK}>»</a></div>",
+        "<ul class=pager><li class=next><a href=/post-b title='My holiday'>Next</a></li></ul>",
+        "<ul class=pager><li class=next><a href=/post-b title='My holiday'>Next Post →</a></li></ul>",
+        "<ul class=pager><li class=next><a href=/post-b title=Bee>Next<br><span>Bee</span></a></li></ul>",
         "<div id=content class=page><article><h2>x</h2><a href=/post-1>→</a></article></div>",
         "<div class=page><div class=teaser><a href='/list-2'>»</a></div></div>",
         "<div class=page><a href='/en/'>English →</a><a href='/en/'>→</a></div>",
