@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -77,6 +78,7 @@ def begins_with_one(link: Element) -> bool:
     return False
 
 
+@lru_cache(maxsize=64)  # asked for several times for one link
 def counts_on(url: str, other: str) -> bool:
     """Return whether the second URL is that of a later page: it has a higher page number, or the first has none.
 

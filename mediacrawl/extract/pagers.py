@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NEAR = 4  # boxes around a link in which a pager is looked for
 _FAR = 8  # boxes in which a calendar or the like is
-_DEEP = 100  # boxes around a picture in which the main part of the page is; keeps the time linear
+_DEEP = 40  # boxes around a picture in which the main part of the page is; keeps the time linear
 _LONGEST = 200  # characters of an attribute
 _NAMES = ("class", "id", "aria-label", "role")
 
