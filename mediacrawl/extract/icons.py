@@ -36,6 +36,7 @@ _ARROW = re.compile(
     r"(?:arrow|chevron|angle|caret|triangle)[\w-]*?[_-]?(?:right|forward)|right[_-]?(?:arrow|chevron|angle|caret)",
     re.IGNORECASE,
 )
+_SIDE = re.compile(r"left|right", re.IGNORECASE)
 # Texts that an icon font shows as a picture, as `next_words.letters` gives them.
 LIGATURES = frozenset(
     {"chevronright", "navigatenext", "arrowforward", "arrowforwardios", "keyboardarrowright"}
@@ -43,10 +44,14 @@ LIGATURES = frozenset(
 )
 
 
-def icon_of(link: Element) -> str | None:
-    """Return what the icons inside a link, or its own class, show: `TO_NEXT`, `TO_RIGHT`, `TO_FAR_RIGHT`, or None."""
-    own = _shown_by(link.get("class", "")[-_LONGEST:])
-    inside = [_shown_by(name) for name in _names(link)]
+def icon_of(link: Element, *, is_rtl: bool = False) -> str | None:
+    """Return what the icons inside a link, or its own class, show: `TO_NEXT`, `TO_RIGHT`, `TO_FAR_RIGHT`, or None.
+
+    On a page that is written from right to left, `is_rtl`, left and right are swapped.
+    """
+    shown_by = _shown_by_mirrored if is_rtl else _shown_by
+    own = shown_by(link.get("class", "")[-_LONGEST:])
+    inside = [shown_by(name) for name in _names(link)]
     if _ELSEWHERE in (own, *inside):
         return None
     if TO_NEXT in inside:  # the class `next` of a link is a sign of its own
@@ -63,6 +68,10 @@ def _shown_by(name: str) -> str | None:
     if _ARROW.search(name):
         return TO_FAR_RIGHT if _DOUBLE.search(name) else TO_RIGHT
     return None
+
+
+def _shown_by_mirrored(name: str) -> str | None:
+    return _shown_by(_SIDE.sub(lambda found: "right" if found[0].lower() == "left" else "left", name))
 
 
 def _names(link: Element) -> Iterator[str]:

@@ -6,7 +6,10 @@ import re
 from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+
+from mediacrawl.extract.page_numbers import counts_on
+from mediacrawl.extract.pagers import is_in_pager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +29,13 @@ _LOCATION = re.compile(
     (?:"([^"]*)"|'([^']*)')""",
     re.VERBOSE,
 )
-_PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")  # of a template that a script fills in
+_PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")
 _LONGEST_SCRIPT = 1_000  # characters
 _MOST_FIELDS = 50  # of a form; one with more is a search. Also keeps the time linear.
-_BUTTONS = ("submit", "image")  # types of <input> that send the form
+_SENDING = ("submit", "image")  # types of <input> that send the form
 
-_LINKS = ("a", "area", "button", "input")
+_BUTTONS = ("button", "input")
+_LINKS = ("a", "area", *_BUTTONS)
 _BOXES = ("div", "li", "span", "nav", "section", "article", "p", "ul", "ol", "table", "tbody", "tr", "td", "i")
 
 
@@ -59,9 +63,27 @@ def _url_attributes(element: Element) -> list[str]:
 
 def linked_url(page: Page, element: Element) -> str | None:
     """Return the URL that one of the `candidates` leads to; None if that is this page."""
-    references = (reference for reference in _references(page, element) if not _PLACEHOLDER.search(reference))
+    references = (reference for reference in _references(page, element) if not is_placeholder(reference))
     url = next(filter(None, map(page.resolve, references)), None)
-    return None if url == page.url else url
+    if url is None or url == page.url or (element.tag in _BUTTONS and _may_act(page, element, url)):
+        return None
+    return url
+
+
+def _may_act(page: Page, button: Element, url: str) -> bool:
+    """Return whether a button may do something else than show a page of the list: its URL has another path.
+
+    The path may differ in the number of a page; that of a form only in a pager.
+    """
+    if urlsplit(url).path == urlsplit(page.url).path or says_next_by_attribute(button):
+        return False
+    is_sent = next(_form_reference(page, button), None) is not None
+    return not counts_on(page.url, url) or (is_sent and not is_in_pager(button))
+
+
+def is_placeholder(reference: str) -> bool:
+    """Return whether a URL is one of a template that a script fills in, as `/list/{{page}}`."""
+    return _PLACEHOLDER.search(reference) is not None
 
 
 def says_next_by_attribute(element: Element) -> bool:
@@ -80,17 +102,20 @@ def _references(page: Page, element: Element) -> Iterator[str]:
     yield href
     values = map(element.get, _url_attributes(element))
     yield from (value for value in values if not value.isdigit())  # `data-next="2"` is a number
+    relation = element.get("rel", "")
+    if "?" in relation and " " not in relation.strip():  # a forum software keeps the URL there
+        yield relation
     for script in (element.get("onclick", ""), href):
         if "location" in script or "open" in script:
             yield from ((found[1] or found[2]) for found in _LOCATION.finditer(script[:_LONGEST_SCRIPT]))
-    if element.tag in ("button", "input"):
+    if element.tag in _BUTTONS:
         yield from _form_reference(page, element)
 
 
 def _form_reference(page: Page, button: Element) -> Iterator[str]:
     """Yield the URL of a form with method GET that has nothing to fill in (HTML, "mutate action URL")."""
     form = next(button.iterancestors("form"), None)
-    if form is None or button.get("type", "submit").lower() not in _BUTTONS:
+    if form is None or button.get("type", "submit").lower() not in _SENDING:
         return
     method = button.get("formmethod") or form.get("method") or "get"
     fields = list(islice(form.iter("input", "select", "textarea", "button"), _MOST_FIELDS))
@@ -104,4 +129,4 @@ def _form_reference(page: Page, button: Element) -> Iterator[str]:
 
 def _is_to_be_filled_in(field: Element) -> bool:
     kind = field.get("type", "submit" if field.tag == "button" else "text").lower()
-    return field.tag in ("select", "textarea") or kind not in (*_BUTTONS, "hidden", "button", "reset")
+    return field.tag in ("select", "textarea") or kind not in (*_SENDING, "hidden", "button", "reset")

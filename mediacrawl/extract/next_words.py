@@ -73,6 +73,8 @@ def _folded(text: str) -> str:
 
 ARROWS = frozenset({"›", ">", "→", "⟩", "❯", "▶", "►", "▸", "⇒", "➔", "⟶", "＞"})
 DOUBLE_ARROWS = frozenset({"»", ">>", "≫", "››", "⟫", "＞＞"})
+# In a text from right to left these are drawn as they are, unlike brackets, which Unicode mirrors.
+MIRRORED = str.maketrans("→←▶◀►◄▸◂⇒⇐⟶⟵", "←→◀▶◄►◂▸⇐⇒⟵⟶")
 
 
 def _table(text: str) -> frozenset[str]:
@@ -104,6 +106,7 @@ English:    load more, more results, more posts
 English:    load more results, load more posts, load more articles, load next, load next page, next items
 English:    next entries, next photos, next images, next articles, next photo, next image, next picture
 English:    next pictures, next events, next products, next videos
+English:    on to page, continue to page, continue to next page, continue to the next page, next to page
 Esperanto:  sekva, sekva paĝo
 Esperanto:  ŝarĝi pli
 Estonian:   järgmine, järgmine lehekülg
@@ -114,6 +117,7 @@ French:     suivant, suivante, suivants, suivantes, page suivante
 French:     la page suivante, articles plus anciens, plus ancien
 French:     charger plus, résultats suivants, photo suivante, photos suivantes, image suivante, images suivantes
 German:     weiter, nächste, nächste seite, zur nächsten seite
+German:     weiter zur seite, weiter zu seite, weiter auf seite, weiter zur nächsten seite
 German:     ältere, ältere beiträge, ältere einträge, vorwärts
 German:     mehr laden, weitere laden, weitere ergebnisse, nächsten, nächste ergebnisse, nächste einträge
 German:     die nächsten, weitere bilder, weitere fotos, nächstes bild, nächste bilder, nächstes foto
@@ -131,6 +135,7 @@ Italian:    successivo, successiva, pagina successiva, avanti
 Italian:    prossimo, prossima, prossima pagina, post più vecchi
 Italian:    carica altri, carica altro, carica di più, successivi, successive, prossimi
 Japanese:   次へ, 次, 次のページ, 次のページへ, 次ページ, 次ページへ, つぎへ, 次の画像
+Japanese:   次のページへ進む, 次のページに進む, 次へ進む, 次のページを見る
 Japanese:   次の件, 次の件を表示, 次の件へ, もっと読み込む, さらに読み込む, 次を見る
 Korean:     다음, 다음 페이지, 다음페이지로, 다음으로
 Korean:     더 불러오기, 다음 개
@@ -267,7 +272,7 @@ Chinese:    下个月, 下一月, 下月, 评论
 Czech:      měsíc, týden, komentáře
 Danish:     måned, uge, dag, kommentarer
 Dutch:      maand, week, dag, reacties
-English:    month, months, week, weeks, day, days, year, years, comment, comments, slide
+English:    month, months, week, weeks, day, days, year, years, tomorrow, comment, comments, slide
 French:     mois, semaine, jour, année, commentaires
 German:     monat, woche, tag, jahr, kommentare
 Italian:    mese, settimana, giorno, commenti

@@ -4,12 +4,14 @@ The content is what does not depend on the place of a page in a pagination: the 
 texts without their digits. These do not count:
 
 - the link to the next page, and links that differ from the URL of the page in digits only, as `?page=7`;
-- short texts, as "page 7 of 60", the name of a month or a time of day.
+- short texts, as "page 7 of 60", the name of a month or a time of day. The pages of a list of names or prices differ
+  in many of these: see `short_texts`.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _DIGITS = re.compile(r"\d+")
 _SHORTEST_TEXT = 40  # characters
+_MOST_TEXTS = 1_000  # short ones of a page
+# Days, weeks, years, dates and times of day: they differ in the months of a calendar.
+_DATE = re.compile(r"\W*(?:[0-5]?\d|(?:19|20)\d\d|\d{1,4}([./-])\d{1,2}(?:\1\d{1,4})?|\d{1,2}:\d\d(?::\d\d)?)\W*")
 _NO_TEXT = frozenset({"script", "style", "noscript", "template"})
 
 
@@ -50,11 +55,22 @@ def _links(page: Page, next_url: str | None) -> Iterator[str]:
             yield anchor.get("href")
 
 
+def short_texts(page: Page) -> tuple[int, ...]:
+    """Return the checksums of the short texts of a page, apart from dates; the same in each process."""
+    texts = {" ".join(text.split()) for text in _all_texts(page) if len(text) < _SHORTEST_TEXT}
+    plain = (text for text in texts if any(map(str.isalnum, text)) and not _DATE.fullmatch(text))
+    return tuple(sorted({zlib.crc32(text.encode("utf-8", "backslashreplace")) for text in plain})[:_MOST_TEXTS])
+
+
 def _texts(page: Page) -> Iterator[str]:
+    for text in _all_texts(page):
+        if len(text) >= _SHORTEST_TEXT:
+            words = " ".join(_DIGITS.sub("", text).split())
+            if len(words) >= _SHORTEST_TEXT:
+                yield words
+
+
+def _all_texts(page: Page) -> Iterator[str]:
     for element in page.root.iter(etree.Element):
         texts = (element.tail,) if element.tag in _NO_TEXT else (element.text, element.tail)
-        for text in texts:
-            if text and len(text) >= _SHORTEST_TEXT:
-                words = " ".join(_DIGITS.sub("", text).split())
-                if len(words) >= _SHORTEST_TEXT:
-                    yield words
+        yield from filter(None, texts)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from mediacrawl.extract.links import Element, Page
@@ -30,6 +31,10 @@ _CURRENT = re.compile(
     r"|is-?(?:active|current)|(?:page|pager|pages|pagination)-?current|current-?page",
     re.IGNORECASE,
 )
+_DATE_PATH = re.compile(r"/(?:19|20)\d\d/\d{1,2}(?:/\d{1,2})?/?$")
+_DATE_NAME = re.compile(
+    r"(?:[a-z]+[_-]?)?(?:year|month|week|day|date|monat|jahr|datum|mois|mes)|yyyy|mm|dd", re.IGNORECASE
+)
 _SEPARATORS = ("br", "span", "li", "i", "td")
 _MARKED_BY = ("b", "strong", "em", "u")
 
@@ -37,7 +42,7 @@ _MARKED_BY = ("b", "strong", "em", "u")
 def number_of(text: str) -> int | None:
     """Return the number that is the whole text, except for brackets; None for any other text."""
     text = text.strip(" \t\r\n\xa0[](){}|·•.,-")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST else None
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST else None
 
 
 def follows_current(page: Page, link: Element, number: int) -> bool:
@@ -50,7 +55,9 @@ def follows_current(page: Page, link: Element, number: int) -> bool:
             found = _AT_END.search(text)
             return found is not None and int(found[1]) == number - 1
         if previous is not None:
-            return number_of(_short_text(previous)) == number - 1 and _is_current(page, previous)
+            text = _short_text(previous).strip().partition("\n")[0]
+            label = text.partition("(")[0] or text  # `1 (current)`
+            return number_of(label) == number - 1 and _is_current(page, previous)
         if parent is None or number_of(_short_text(parent)) != number:
             return False
         box = parent
@@ -71,6 +78,7 @@ def begins_with_one(link: Element) -> bool:
     return False
 
 
+@lru_cache(maxsize=64)  # asked for several times for one link
 def counts_on(url: str, other: str) -> bool:
     """Return whether the second URL is that of a later page: it has a higher page number, or the first has none.
 
@@ -86,6 +94,33 @@ def counts_on(url: str, other: str) -> bool:
         name = stem.rpartition("/")[2]
         return other_path.startswith(stem) or (bool(name) and f"/{name}" in other_path)
     return _DIGITS.sub("", path) == _DIGITS.sub("", other_path) and _differ_in_one(url, other) and ours < theirs
+
+
+def counts_back(url: str, other: str) -> bool:
+    """Return whether the second URL is that of an earlier page: only its page number differs, and is lower."""
+    return counts_on(other, url) and len(_DIGITS.findall(url)) == len(_DIGITS.findall(other))
+
+
+def _is_counted(url: str, other: str) -> bool:
+    """Return whether the second URL is the first with a page number in its query: `/list` and `/list?page=1`."""
+    ours, theirs = urlsplit(url), urlsplit(other)
+    differing = set(parse_qsl(ours.query)) ^ set(parse_qsl(theirs.query))
+    return ours.path == theirs.path and len(differing) == 1 and has_count(other)
+
+
+def has_count(url: str) -> bool:
+    """Return whether a URL has the number of a page."""
+    return _last_count(url) is not None
+
+
+def differ_in_date(url: str, other: str) -> bool:
+    """Return whether two URLs differ only in a date: `?month=6` and `?month=7`, `/2020/06/` and `/2020/07/`."""
+    ours, theirs = urlsplit(url[:_LONGEST_URL]), urlsplit(other[:_LONGEST_URL])
+    if ours.path != theirs.path:
+        dates = _DATE_PATH.search(ours.path), _DATE_PATH.search(theirs.path)
+        return dates[0] is not None and dates[1] is not None and ours.query == theirs.query
+    differing = set(parse_qsl(ours.query)) ^ set(parse_qsl(theirs.query))
+    return bool(differing) and all(_DATE_NAME.fullmatch(name) for name, _ in differing)
 
 
 def _last_count(url: str) -> int | None:
@@ -130,7 +165,11 @@ def _is_current(page: Page, item: Element) -> bool:
     links = [element for element in islice(item.iter(), 5) if element.tag == "a" and element.get("href")]
     if any(map(_is_marked, islice(item.iter(), 5))):
         return True
-    return not links or page.resolve(links[0].get("href")) == page.url
+    url = page.resolve(links[0].get("href")) if links else page.url
+    is_first = number_of(_short_text(item)) == 1
+    return url == page.url or (
+        url is not None and is_first and not has_count(page.url) and _is_counted(page.url, url)
+    )
 
 
 def _is_marked(element: Element) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itemadapter import ItemAdapter
 from scrapy import Request
 
 from mediacrawl.crawl.items import HYPERLINKS
-from mediacrawl.extract.page_digest import digest_of, page_digest
+from mediacrawl.extract.page_digest import digest_of, page_digest, short_texts
 from mediacrawl.fetch.stats import Recent
 
 if TYPE_CHECKING:
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
 SAME_IN_A_ROW = 5
 """Pages in a row with the same content, after which a pagination ends. Nothing but their address differs."""
 
+_FEW = 5  # short texts in which pages with the same content may differ: the name of a month, "page 7 of 60"
 _META = "media_pagination"  # the key in Request.meta
 _RECENT = 20  # pages
+# A query that is new in each response, so that a cache does not answer: `a.jpg?t=1733000000`.
+_UNIQUE_QUERY = re.compile(
+    r"(\.[a-z0-9]{2,4})\?(?:(?:_|ts?|time|timestamp|r|rnd|rand|random|cb|nocache|cachebuster|v)=)?[0-9a-f.]+$",
+    re.IGNORECASE,
+)
 _REMEMBERED = 50_000  # URLs of media and detail pages; limits memory
 
 
@@ -33,6 +40,7 @@ class Pagination(NamedTuple):
         same: how many of these, the last ones, had the same content.
         content: the digest of this content, see `page_digest`; None if the last page has shown something new.
         recent: digests of the media and detail pages that each of the last pages has shown.
+        texts: the checksums of the short texts of the last page, see `short_texts`.
     """
 
     start: str
@@ -40,6 +48,7 @@ class Pagination(NamedTuple):
     same: int = 0
     content: int | None = None
     recent: tuple[int, ...] = ()
+    texts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, meta: Mapping[str, Any], url: str) -> Pagination:
@@ -94,14 +103,16 @@ class PaginationLimit:
 
     def after(self, before: Pagination, page: Page, shown: Shown, next_url: str) -> Pagination:
         """Return the state of a pagination after one more page."""
-        number_new = sum(self._seen.add(f"{before.start} {url}") for url in shown.urls)
-        digest = digest_of(shown.urls)
+        urls = [_UNIQUE_QUERY.sub(r"\1", url) for url in shown.urls]
+        number_new = sum(self._seen.add(f"{before.start} {url}") for url in urls)
+        digest = digest_of(urls)
         after = Pagination(before.start, recent=(*before.recent, digest)[-_RECENT:])
         if not shown.is_known or (number_new and digest not in before.recent):
             return after
-        content = page_digest(page, shown.urls, next_url)
-        same = before.same + 1 if content == before.content else 1
-        return after._replace(without_new=before.without_new + 1, same=same, content=content)
+        content, texts = page_digest(page, urls, next_url), short_texts(page)
+        is_same = content == before.content and len(set(texts).difference(before.texts)) <= _FEW
+        same = before.same + 1 if is_same else 1
+        return after._replace(without_new=before.without_new + 1, same=same, content=content, texts=texts)
 
     def is_reached(self, pagination: Pagination) -> bool:
         """Return whether the pagination ends here."""

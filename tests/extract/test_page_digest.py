@@ -4,7 +4,7 @@ import pytest
 from parsel import Selector
 
 from mediacrawl.extract.links import Page
-from mediacrawl.extract.page_digest import digest_of, page_digest
+from mediacrawl.extract.page_digest import digest_of, page_digest, short_texts
 
 SENTENCE = "This is a sentence with as many letters as a paragraph of a post has."
 URL = "http://127.0.0.1/list?page={}"
@@ -58,3 +58,17 @@ def test_a_digest_is_the_same_in_each_process():
     """It is kept in a JOBDIR. Half a character is no obstacle."""
     assert digest_of(["b", "a"]) == 18429100309458631331
     assert digest_of(["\ud800"]) != digest_of(["\ud801"])
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>12</p><p>1999</p><p>1:30</p><p>2026-02-01</p><p>1.2.</p><p>[7]</p><p>-</p>", 0),
+        ("<p>Anna</p><p>Bert</p><p>Anna</p>", 2),
+        ("<p>44 EUR</p><p>45 EUR</p><p>312</p>", 3),
+        (f"<p>{SENTENCE}</p><script>x</script>", 0),
+        ("".join(f"<p>{number} x</p>" for number in range(2_000)), 1_000),
+    ],
+)
+def test_dates_and_numbers_of_days_are_no_short_texts(html, expected):
+    assert len(short_texts(Page.from_text(html, URL))) == expected
