@@ -30,8 +30,8 @@ it, of any element                      element that shows none, and one of each
 
 An `img` with a `src` and an attribute such as `data-alt-src`, whose name does not say that it is the same picture,
 gives both. Otherwise the first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never
-taken. A thumbnail inside a link to the large picture is taken as well as the large picture: the caller chooses between
-them.
+taken. A thumbnail inside a link to the large picture is taken as well as the large picture: the caller chooses
+between them.
 
 These are not taken: text that a template was to replace (`{{ url }}`), pictures named like blanks (`spacer.gif`), the
 `src` of an `img` that is at most one pixel wide and high, or that is named like a counter of visits (`piwik.php`,
