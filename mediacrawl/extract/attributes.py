@@ -98,7 +98,7 @@ class Rank(IntEnum):
     LESSER = 3
 
 
-ListPlace: TypeAlias = tuple[int, ...]
+_Entry: TypeAlias = tuple[int, ...]
 
 
 class Reference(NamedTuple):
@@ -118,7 +118,7 @@ class Reference(NamedTuple):
     link: str
     kind: str
     name: str = ""
-    entry: ListPlace = ()
+    entry: _Entry = ()
 
 
 def attributes_of(element: Element) -> dict[str, str]:
@@ -155,7 +155,7 @@ def files_of(references: list[Reference]) -> Iterator[list[str]]:
     A list of several entries names a file in each. All other references of the element are of one file. Of several
     lists, those with small pictures are left out.
     """
-    lists: dict[str, dict[ListPlace, list[str]]] = {}
+    lists: dict[str, dict[_Entry, list[str]]] = {}
     ranks: dict[str, Rank] = {}
     for reference in references:
         lists.setdefault(reference.name, {}).setdefault(reference.entry, []).append(reference.link)
@@ -236,13 +236,13 @@ def _has_blanks(value: str) -> bool:
     return _WITH_BLANKS.fullmatch(value) is not None and not _END_AND_BLANK.search(value)
 
 
-def _listed(rank: Rank, name: str, links: Iterable[tuple[ListPlace, str]]) -> Iterator[Reference]:
+def _listed(rank: Rank, name: str, links: Iterable[tuple[_Entry, str]]) -> Iterator[Reference]:
     for entry, link in links:
         if kind := kind_of_link(link):
             yield Reference(True, rank, link, kind, name, entry)
 
 
-def _links_in_list(value: str) -> Iterator[tuple[ListPlace, str]]:
+def _links_in_list(value: str) -> Iterator[tuple[_Entry, str]]:
     """Yield the addresses of a list. Words beside them tell which one is for which screen: then they are one file."""
     parts = dict.fromkeys(filter(None, _BETWEEN.split(value)))
     links = [part for part in parts if "/" in part]
@@ -257,10 +257,10 @@ def _json(value: str) -> Any:
         return None
 
 
-def _links_in_json(name: str, data: Any) -> Iterator[tuple[ListPlace, str]]:
+def _links_in_json(name: str, data: Any) -> Iterator[tuple[_Entry, str]]:
     """Yield the addresses in JSON, those with the largest numbers beside them first, then by their keys."""
-    found: list[tuple[int, Rank, ListPlace, str]] = []
-    waiting: list[tuple[str, int, ListPlace, Any]] = [(name, 0, (), data)]
+    found: list[tuple[int, Rank, _Entry, str]] = []
+    waiting: list[tuple[str, int, _Entry, Any]] = [(name, 0, (), data)]
     while waiting:
         key, size, entry, value = waiting.pop()
         if isinstance(value, str) and ("/" in value or _ADDRESS.search(key)):

@@ -143,7 +143,8 @@ def _reference(match: re.Match[str]) -> str:
     """Return the reference of a `url()`, or of a string in its place; empty for what is no URL."""
     quoted = match["quoted"] or match.groupdict().get("string")
     if quoted:
-        return _unquoted(quoted)
+        is_whole = quoted[1:].endswith(quoted[0]) or match.end() == len(match.string)  # else it ends at a line break
+        return _unquoted(quoted) if is_whole else ""
     bare = (match["bare"] or "").strip()
     return "" if _BAD_URL.search(_ESCAPE.sub("", bare)) else _unescaped(bare)
 

@@ -24,15 +24,19 @@ These links are taken, in the order of the page, each URL once:
                                         sheets are not read
 `background` of any element             the picture
 `data-*`, and any name with `src` in    a path that ends like a media file: one picture, one song and one video of an
-it, of any element                      element that shows none; an attribute with a large picture comes first
+it, of any element                      element that shows none, and one of each entry of a list; an attribute with a
+                                        large picture comes first
 ======================================  ============================================================================
 
-The first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never taken. A thumbnail
-inside a link to the large picture is taken as well as the large picture: the caller chooses between them.
+An `img` with a `src` and an attribute such as `data-alt-src`, whose name does not say that it is the same picture,
+gives both. Otherwise the first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never
+taken. A thumbnail inside a link to the large picture is taken as well as the large picture: the caller chooses
+between them.
 
 These are not taken: text that a template was to replace (`{{ url }}`), pictures named like blanks (`spacer.gif`), the
-`src` of an `img` that is at most one pixel wide and high, or that is hidden and not named like media, and files of
-TypeScript (`.ts`), unless their type or their element says that they are media.
+`src` of an `img` that is at most one pixel wide and high, or that is named like a counter of visits (`piwik.php`,
+`/hit?id=5`), files of documents, and files of TypeScript (`.ts`), unless their type or their element says that they
+are media.
 """
 
 from __future__ import annotations
