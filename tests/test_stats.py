@@ -226,3 +226,13 @@ def test_of_many_hosts_a_few_are_named_and_the_others_counted():
     assert lines[1] == "  2 files of h0:80: refused"
     assert lines[11] == "  1980 files of 990 other hosts that failed"
     assert "500 x refused" in lines[12]
+
+
+def test_a_page_that_was_read_after_all_is_forgotten():
+    stats = RunStats()
+    for name in ("a", "b"):
+        stats.count_page_failure(f"http://h/{name}", "redirected in a circle")
+    stats.withdraw_page_failure("http://h/a", "redirected in a circle")
+    assert (stats.pages_failed, stats.examples) == (1, ["http://h/b: page: redirected in a circle"])
+    stats.withdraw_page_failure("http://h/b", "redirected in a circle")
+    assert (stats.exit_status, stats.lines("again")) == (0, RunStats().lines("again"))

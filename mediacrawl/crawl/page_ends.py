@@ -51,7 +51,7 @@ _ON_PURPOSE = {
     "Filtered offsite request": "outside allowed_domains",
     "Ignored request not in cache": "not in the HTTP cache",
 }
-_TO_UNREAD = "redirected to a page that could not be read"
+_TO_UNREAD, _CIRCLE = _OF_REDIRECTS = "redirected to a page that could not be read", "redirected in a circle"
 
 
 class PageFailures(Protocol):
@@ -82,6 +82,7 @@ class PageEnds:
         self._asked = Recent()  # by this run
         # By fingerprint of their common target: the pages whose redirects were filtered.
         self._waiting: OrderedDict[bytes, list[Request]] = OrderedDict()
+        self._misled: OrderedDict[bytes, tuple[str, str]] = OrderedDict()  # failures that redirects have caused
         self._redirects: WeakSet[Request] = WeakSet()
         self._reached: list[Request] = []  # the scheduler, during calls of the engine's `crawl`
         self._failures: PageFailures | None = None
@@ -132,6 +133,8 @@ class PageEnds:
         fingerprint = self._fingerprint(request)
         self._read.add(fingerprint)
         self._unread.discard(fingerprint)
+        if fingerprint in self._misled:
+            self._report.withdraw_page_failure(*self._misled.pop(fingerprint))
         if self._failures is not None:
             self._failures.note_read(fingerprint)
 
@@ -196,7 +199,7 @@ class PageEnds:
         if self._is_asked_again(request, fingerprint):
             self._force(request)
         elif self.is_circle(request):
-            self._count(_first_of(request), "redirected in a circle")
+            self._count(_first_of(request), _CIRCLE)
             self._end_unread(request, self._cookies_for(request))
         elif fingerprint in self._unread:
             self._count(_first_of(request), _TO_UNREAD)
@@ -237,9 +240,16 @@ class PageEnds:
     def _count(self, request: Request, reason: str) -> None:
         url = redact_url(request.url)
         url = url if len(url) <= _LONGEST else f"{url[:_LONGEST]}…"
+        fingerprint = self._fingerprint(request)
+        if reason in _OF_REDIRECTS and fingerprint in self._read:
+            return  # another request has read the page
         self._report.count_page_failure(url, reason)
+        if reason in _OF_REDIRECTS:
+            self._misled[fingerprint] = url, reason
+            if len(self._misled) > _MOST_WAITING:
+                self._misled.popitem(last=False)
         if self._failures is not None:
-            self._failures.note_failure(self._fingerprint(request), url, reason)
+            self._failures.note_failure(fingerprint, url, reason)
 
     def _fingerprint(self, request: Request) -> bytes:
         return self._crawler.request_fingerprinter.fingerprint(request)

@@ -246,6 +246,14 @@ class RunStats:
             self.pages.count_forbidden()
         self._count_reason(url, f"page: {reason}")
 
+    def withdraw_page_failure(self, url: str, reason: str) -> None:
+        """Forget a page that was read after all; the arguments are those of `count_page_failure`."""
+        self.pages_failed -= 1
+        self.reasons.subtract([f"page: {reason}"])
+        self.reasons = +self.reasons
+        if (example := f"{url}: page: {reason}") in self.examples:
+            self.examples.remove(example)
+
     def _count_reason(self, url: str, reason: str) -> None:
         if len(self.reasons) < _REASONS or reason in self.reasons:
             self.reasons[reason] += 1
