@@ -98,7 +98,7 @@ class PageEnds:
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
         self._report.pages.count_read(urlsplit(response.url).hostname or "", media)
-        if response.request is not None:
+        if self._waiting and response.request is not None:
             self._waiting.pop(self._fingerprint(response.request), None)
 
     def count_failure(self, response: Response, reason: str) -> None:

@@ -173,14 +173,13 @@ class MediaSpider(Spider):
         request = response.request
         if request is None or request.meta.get(_WITH_COOKIE):
             return None
+        refresh = find_refresh(page, _field(response, "Refresh"), leads_back=True)
+        if refresh is None or refresh.url != page.url or refresh.delay_s > _LONGEST_GATE_S:
+            return None
         ends = CrawlContext.of(self.crawler).page_ends
         again = request.replace(url=response.url, dont_filter=True)
         again.meta.update(ends.way_after(request), **{_WITH_COOKIE: True})
-        if not ends.has_other_cookies(again):
-            return None
-        refresh = find_refresh(page, _field(response, "Refresh"), leads_back=True)
-        is_gate = refresh is not None and refresh.url == page.url and refresh.delay_s <= _LONGEST_GATE_S
-        return again if is_gate else None
+        return again if ends.has_other_cookies(again) else None
 
     def _read(self, response: Response, links: list[MediaLink]) -> Iterator[Any]:
         """Count a page that was read, and yield its item if it has media."""
