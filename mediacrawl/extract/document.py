@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mediacrawl.extract.links import Element
 
 _XHTML = "{http://www.w3.org/1999/xhtml}html"
-_SHADOW_ROOTS = ("open", "closed")  # values of `shadowrootmode`
 
 
 def parse_html(text: str) -> tuple[Element, bool]:
@@ -44,16 +43,6 @@ def parse_xml(text: str) -> tuple[Element, bool]:
         return parse_html(text)
     etree.strip_elements(root, etree.Comment, etree.ProcessingInstruction, with_tail=False)
     return root, False
-
-
-def simplify(root: Element) -> Element:
-    """Change a tree that another parser call has built as the module describes; what is cut stays cut."""
-    etree.strip_elements(root, etree.Comment, etree.ProcessingInstruction, with_tail=False)
-    _join_roots(root)
-    for template in list(root.iter("template")):
-        if template.get("shadowrootmode", "").lower() not in _SHADOW_ROOTS:
-            template.clear(keep_tail=True)
-    return root
 
 
 def _parsed(text: str) -> tuple[Element, bool]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
-from mediacrawl.extract.links import Page
+from mediacrawl.extract.links import Page, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,24 +42,19 @@ class Frame(NamedTuple):
     is_of_frameset: bool
 
 
-def find_frames(page: Page) -> list[str]:
-    """Return the URLs of frames on the same host, each once, also of the documents inside. Never raises."""
-    return list(dict.fromkeys(frame.url for document in documents(page) for frame in frames_of(document, page.url)))
-
-
 def frames_of(document: Page, page_url: str) -> Iterator[Frame]:
     """Yield the frames of one document on the same host: of `frame`, and of `iframe`, also if it loads late.
 
     The page itself is none of them, and neither is a frame that nobody sees. `www.` does not make another host.
     """
-    host = _host(page_url)
+    host = host_of(page_url)
     for frame in document.root.iter("frame", "iframe"):
         is_of_frameset = frame.tag == "frame"
         if _is_text(frame) or (_is_hidden(frame) and not is_of_frameset):
             continue
         links = map(document.resolve, (frame.get("src"), frame.get("data-src")))
         url = next(filter(None, links), "")
-        if url not in {"", page_url} and _host(url) == host:
+        if url not in {"", page_url} and host_of(url) == host:
             yield Frame(url, is_of_frameset)
 
 
@@ -78,7 +72,3 @@ def _is_text(frame: Element) -> bool:
 
 def _document(outer: Page, text: str) -> Page:
     return Page.from_text(text, outer.base_url, outer.encoding)
-
-
-def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "").removeprefix("www.")

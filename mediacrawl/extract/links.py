@@ -7,12 +7,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from lxml import etree
 from parsel import Selector
 
-from mediacrawl.extract.document import parse_html, parse_xml, simplify
+from mediacrawl.extract.document import parse_html, parse_xml
 from mediacrawl.headers.link import reference_of
 from mediacrawl.urls import Origin, resolve
 
@@ -69,28 +68,11 @@ class Page:
         """
         root, is_cut = parse_xml(text) if is_xml else parse_html(text)
         selector = Selector(root=root, type="xml" if is_xml else "html")
-        return cls._of(selector, url, encoding, reference_of("next", link), is_cut=is_cut)
-
-    @classmethod
-    def from_selector(cls, selector: Selector, url: str, encoding: str = "utf-8") -> Page:
-        """Build a page from a tree that is parsed already, and simplify this tree. Never raises.
-
-        What the parser has not read (see `document` on pages that are nested deep) is missing in the page.
-        """
-        if not isinstance(selector.root, etree._Element):  # noqa: SLF001  lxml has no public name for it
-            return cls.from_text("", url, encoding)
-        if selector.type == "html":
-            simplify(selector.root)
-        return cls._of(selector, url, encoding)
-
-    @classmethod
-    def _of(
-        cls, selector: Selector, url: str, encoding: str, link_next: str | None = None, *, is_cut: bool = False
-    ) -> Page:
         encoding = _of_queries(encoding)
         url = absolute(url, url, encoding) or url
-        link_next = link_next and absolute(url, link_next, encoding)
-        return cls(selector, url, _base_url(selector.root, url, encoding), encoding, link_next, is_cut)
+        following = reference_of("next", link)
+        link_next = following and absolute(url, following, encoding)
+        return cls(selector, url, _base_url(root, url, encoding), encoding, link_next, is_cut)
 
     @property
     def root(self) -> Any:
@@ -104,6 +86,11 @@ class Page:
         (`data:`, `javascript:`, `blob:`, `mailto:`) and for text that is no URL. Never raises.
         """
         return absolute(self.base_url, link or "", self.encoding)
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL without `www.`, which does not make another host; empty if there is none."""
+    return (urlsplit(url).hostname or "").removeprefix("www.")
 
 
 def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:

@@ -22,7 +22,7 @@ from mediacrawl.crawl.page_encoding import text_of
 from mediacrawl.crawl.page_ends import FRAME
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.extract.frames import Frame, documents, frames_of
-from mediacrawl.extract.links import Page
+from mediacrawl.extract.links import Page, host_of
 from mediacrawl.extract.login import asks_for_login, has_password
 from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
 from mediacrawl.extract.pagination import find_next, links_by_xpath
@@ -82,7 +82,7 @@ class MediaSpider(Spider):
         self.kinds = _kinds(self.kinds)
         self._login = _login(self.start_urls)
         self.start_urls = [redact_url(url) for url in self.start_urls]
-        self._hosts = {_host(url) for url in self.start_urls}
+        self._hosts = {host_of(url) for url in self.start_urls}
         self._linked_pages = Recent()
         self._linked_media = Recent()  # URLs that pages of hyperlinks have shown
         self._last: tuple[Response | None, Page | None, str | None] = (None, None, None)  # of `_examine`
@@ -107,7 +107,7 @@ class MediaSpider(Spider):
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page of the pagination: its media, its detail pages, the next page."""
         if response.meta.get("is_start_request"):
-            self._hosts.add(_host(response.url))  # a start page may be redirected to its real host
+            self._hosts.add(host_of(response.url))  # a start page may be redirected to its real host
         page, shown = self._examine(response)[0], Shown()
         if page is not None and (again := self._with_cookie(response, page)) is not None:
             yield again
@@ -133,7 +133,7 @@ class MediaSpider(Spider):
         if problem:
             self._count_failure(response, problem)
         if page is None:
-            if _host(response.url) in self._hosts and self._is_wanted_file(response):
+            if host_of(response.url) in self._hosts and self._is_wanted_file(response):
                 yield from self._read(response, [MediaLink(response.url, None)])
             return
         if (again := self._with_cookie(response, page)) is not None:
@@ -161,7 +161,7 @@ class MediaSpider(Spider):
         """
         if str(ItemAdapter(item).get("page")) in self._linked_pages:
             return None
-        if _host(url) not in self._hosts:
+        if host_of(url) not in self._hosts:
             CrawlContext.of(self.crawler).report.site.note_page_alone()
         request = next(self._request(url, self.parse_detail), None)
         if request is not None:
@@ -284,8 +284,8 @@ class MediaSpider(Spider):
         wanted = response.meta.get("redirect_urls", [response.url])[0]
         # A job goes on: its start page may have been redirected to this host. Or a method of a project has made the
         # request.
-        self._hosts.add(response.meta.get(_HOST) or _host(wanted))
-        if _host(response.url) not in self._hosts:
+        self._hosts.add(response.meta.get(_HOST) or host_of(wanted))
+        if host_of(response.url) not in self._hosts:
             return None, f"redirected to {urlsplit(response.url).netloc}"
         problem = why_unreadable(response)
         # An SVG is text, but not a page.
@@ -351,7 +351,7 @@ class MediaSpider(Spider):
         """
         if canonicalize_url(url) in self._starts:
             return
-        host = _host(url)
+        host = host_of(url)
         if host in self._hosts:
             yield Request(redact_url(url), callback=callback, meta={_HOST: host})
         else:
@@ -417,8 +417,3 @@ def _content_type(response: Response) -> str:
 
 def _field(response: Response, name: str) -> str:
     return (response.headers.get(name) or b"").decode("latin-1")
-
-
-def _host(url: str) -> str:
-    """Return the host of a URL without `www.`, which does not make another host."""
-    return (urlsplit(url).hostname or "").removeprefix("www.")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import find_media
@@ -12,7 +11,7 @@ BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 
 
 def found(html):
-    page = Page.from_selector(Selector(text=html, type="html"), "http://h/page")
+    page = Page.from_text(html, "http://h/page")
     return [f"{link.kind} {link.url.removeprefix('http://h/')}" for link in find_media(page)]
 
 

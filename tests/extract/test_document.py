@@ -8,7 +8,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import find_media
@@ -214,9 +213,8 @@ def test_a_page_of_ordinary_depth_is_rewritten_without_loss():
     assert re.sub(r"</p>|</li>", "", flattened(html)) == re.sub(r"</p>|</li>", "", html)
 
 
-def test_a_page_from_a_tree_is_simplified_as_well():
-    selector = Selector(text="<html><!-- c --><template><img></template></html><img src=a>")
-    subject = Page.from_selector(selector, URL)
+def test_comments_templates_and_second_roots_at_once():
+    subject = Page.from_text("<html><!-- c --><template><img></template></html><img src=a>", URL)
     assert subject.selector.xpath("//img/@src").getall() == ["a"]
     assert all(isinstance(element.tag, str) for element in subject.root.iter())
 

@@ -3,15 +3,14 @@ from __future__ import annotations
 from html import escape
 
 import pytest
-from parsel import Selector
 
-from mediacrawl.extract.frames import documents, find_frames
+from mediacrawl.extract.frames import documents, frames_of
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import find_media
 
 
 def page(html, url="http://www.h/dir/page.html"):
-    return Page.from_selector(Selector(text=html, type="html"), url)
+    return Page.from_text(html, url)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,9 @@ def page(html, url="http://www.h/dir/page.html"):
     ],
 )
 def test_frames_of_the_same_host_are_found(html, urls):
-    assert find_frames(page(html)) == urls
+    outer = page(html)
+    frames = (frame.url for document in documents(outer) for frame in frames_of(document, outer.url))
+    assert list(dict.fromkeys(frames)) == urls
 
 
 def nested(html, depth):

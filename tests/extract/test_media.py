@@ -5,7 +5,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import MediaLink, find_media, media_by_xpath
@@ -15,7 +14,7 @@ HOME = "http://h/"
 
 
 def page(html):
-    return Page.from_selector(Selector(text=html, type="html"), HOME + "page")
+    return Page.from_text(html, HOME + "page")
 
 
 def shown(links):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.page_digest import digest_of, page_digest, short_texts
@@ -11,7 +10,7 @@ URL = "http://127.0.0.1/list?page={}"
 
 
 def digest(number, html, shown=("http://127.0.0.1/a.jpg",), next_url=None):
-    page = Page.from_selector(Selector(text=html or "<p></p>"), URL.format(number))
+    page = Page.from_text(html or "<p></p>", URL.format(number))
     return page_digest(page, shown, next_url)
 
 

@@ -5,7 +5,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.next_words import NEXT, OTHER, letters
@@ -17,7 +16,7 @@ TWO = "http://h/list?p=2"
 
 
 def page(html, url=URL):
-    return Page.from_selector(Selector(text=html, type="html"), url)
+    return Page.from_text(html, url)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_the_same_next_above_and_below_the_list_is_one():
 
 def test_a_page_in_gbk_is_read_in_its_encoding():
     body = "<meta charset=gbk><a href='/上?q=中'>上一页</a><a href='/下?q=中'>下一页</a>".encode("gbk")
-    subject = Page.from_selector(Selector(body=body, encoding="gbk"), URL, "gbk")
+    subject = Page.from_text(body.decode("gbk"), URL, "gbk")
     assert find_next(subject) == "http://h/%E4%B8%8B?q=%D6%D0"
 
 

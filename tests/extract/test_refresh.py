@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.refresh import find_refresh, parse_refresh
@@ -12,7 +11,7 @@ URL = "http://h/dir/page.html"
 
 
 def page(html):
-    return Page.from_selector(Selector(text=html, type="html"), URL)
+    return Page.from_text(html, URL)
 
 
 @pytest.mark.parametrize(

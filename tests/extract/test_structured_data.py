@@ -3,14 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from parsel import Selector
 
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import find_media
 
 
 def links(html):
-    return find_media(Page.from_selector(Selector(text=html, type="html"), "http://h/page"))
+    return find_media(Page.from_text(html, "http://h/page"))
 
 
 def found(html):

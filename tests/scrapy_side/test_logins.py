@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from origin import Answer
-from parsel import Selector
 from scrapy import FormRequest, Request
 
 from mediacrawl import Addon
@@ -31,7 +30,7 @@ FIELD = '<form><input name="user"><input type="PassWord"></form>'
     ("/album", "/album/", "<p>", False),
 ])  # fmt: skip
 def test_a_login_page_has_a_password_and_its_name_or_that_of_the_wanted_page(wanted, came, html, expected):
-    page = Page.from_selector(Selector(text=html, type="html"), f"http://h{came}")
+    page = Page.from_text(html, f"http://h{came}")
     assert asks_for_login(page, f"http://h{wanted}") is expected
 
 

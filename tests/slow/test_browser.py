@@ -19,6 +19,7 @@ from drawing import FULL
 from origin import Origin
 from scrapy.http import HtmlResponse
 
+from mediacrawl.crawl.page_encoding import text_of
 from mediacrawl.extract.links import Page
 from mediacrawl.extract.media import find_media
 
@@ -175,7 +176,8 @@ def names_by_shape(targets):
 
 def taken_from(url, body):
     response = HtmlResponse(url, body=body, headers={"Content-Type": "text/html"})
-    links = find_media(Page.from_selector(response.selector, response.url, response.encoding))
+    text, encoding = text_of(response)
+    links = find_media(Page.from_text(text, response.url, encoding))
     parts = [urlsplit(link.url) for link in links]
     return [part.path + (f"?{part.query}" if part.query else "") for part in parts]
 
