@@ -39,6 +39,7 @@ _WAY = "mediacrawl_way"
 _RUN = "mediacrawl_way_run"
 _FORCED = "mediacrawl_redirect_forced"
 _MOST_WAITING = 10_000
+_MOST_BEING_READ = 1000
 _LONGEST = 2000  # characters that are shown of a long URL
 # Scrapy gives a page up with an IgnoreRequest of these words. All others leave a page out on purpose.
 _FAILURES = {
@@ -75,7 +76,8 @@ class PageEnds:
         self._crawler = crawler
         self._report = report
         self._run = uuid4().hex
-        self._read = Recent()  # fingerprints
+        self._read = Recent()  # fingerprints of pages that a spider got
+        self._being_read = Recent(_MOST_BEING_READ)  # those of which it may still find that they are not the page
         self._unread = Recent()
         self._unread_with = Recent()  # fingerprints with the digests of the cookies that were sent
         self._only_redirects = Recent()
@@ -98,8 +100,10 @@ class PageEnds:
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
         self._report.pages.count_read(urlsplit(response.url).hostname or "", media)
-        if self._waiting and response.request is not None:
-            self._waiting.pop(self._fingerprint(response.request), None)
+        if response.request is not None:
+            fingerprint = self._fingerprint(response.request)
+            self._being_read.discard(fingerprint)
+            self._waiting.pop(fingerprint, None)
 
     def count_failure(self, response: Response, reason: str) -> None:
         """Count a page that could not be read."""
@@ -132,6 +136,7 @@ class PageEnds:
         """Note that a spider gets the response of a page."""
         fingerprint = self._fingerprint(request)
         self._read.add(fingerprint)
+        self._being_read.add(fingerprint)
         self._unread.discard(fingerprint)
         if fingerprint in self._misled:
             self._report.withdraw_page_failure(*self._misled.pop(fingerprint))
@@ -203,7 +208,7 @@ class PageEnds:
             self._end_unread(request, self._cookies_for(request))
         elif fingerprint in self._unread:
             self._count(_first_of(request), _TO_UNREAD)
-        elif fingerprint not in self._read:
+        elif fingerprint not in self._read or fingerprint in self._being_read:
             self._waiting.setdefault(fingerprint, []).append(request)
             if len(self._waiting) > _MOST_WAITING:
                 self._waiting.popitem(last=False)
@@ -232,6 +237,7 @@ class PageEnds:
     def _end_unread(self, request: Request, sent: str) -> None:
         """Note that a request, sent with these cookies, has brought no page."""
         fingerprint = self._fingerprint(request)
+        self._being_read.discard(fingerprint)
         self._unread.add(fingerprint)
         self._unread_with.add((fingerprint, sent))
         for waiting in self._waiting.pop(fingerprint, ()):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from origin import Answer
-from scrapy import FormRequest, Request
+from scrapy import FormRequest, Request, signals
 
 from mediacrawl import Addon
 from mediacrawl.extract.links import Page
@@ -59,6 +61,32 @@ def test_a_page_that_leads_to_a_login_could_not_be_read(crawls, origin, tmp_path
     assert second.endswith(": page: redirected to a page that could not be read")
     assert not origin.requests_for("/logo.png")
     assert not origin.requests_for("/never")
+
+
+class Unhurried(SiteSpider):
+    """Reads a page only after a redirect to it was filtered."""
+
+    def parse(self, response):
+        self.filtered = asyncio.Event()
+        self.crawler.signals.connect(self.request_dropped, signals.request_dropped)
+        for number in "12":
+            yield response.follow(f"/{number}", self.read_later)
+
+    def request_dropped(self):
+        self.filtered.set()
+
+    async def read_later(self, response):
+        await self.filtered.wait()
+        for thing in super().parse_detail(response):
+            yield thing
+
+
+def test_a_redirect_to_a_login_page_that_is_being_read_could_not_be_read(crawls, origin, tmp_path):
+    build(origin)
+    for path in ("/1", "/2"):
+        origin.redirect(path, origin.url("/login"))
+    crawled = crawls.crawl(tmp_path, Unhurried, QUICK, url=origin.url("/"))
+    assert "pages that could not be read: 2" in crawled.report.lines("again")
 
 
 class Members(MediaSpider):
