@@ -54,7 +54,6 @@ from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
 from mediacrawl.fetch.stats import RunStats
-from mediacrawl.transport.addresses import is_public, leads_to_public
 from mediacrawl.urls import DEFAULT_PORTS
 
 if TYPE_CHECKING:
@@ -158,7 +157,6 @@ class CrawlContext:
         self.paused = PausedHosts()
         self.longest_pause_s = config.RETRY_AFTER_MAX_S.of(crawler.settings)
         self.stall_s = config.STALL_S.of(crawler.settings)
-        self.block_private = config.BLOCK_PRIVATE.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
         self.cookies = cookies_of(crawler.settings)
@@ -238,8 +236,6 @@ class CrawlContext:
         """
         if self._robots is None or self._loop is None:
             return None
-        if self.block_private and not request.proxy and not leads_to_public(urlsplit(url).hostname or ""):
-            return None  # the connection will be refused; no robots.txt request is sent to a private address
         sent = {name: value for name, value in request.headers if name.lower() == "user-agent"}
         answer, target = _Answer(), Request(redact_url(url), headers=sent)
         try:
@@ -472,7 +468,6 @@ class _Handlers:
         self._page_maxsize = page_maxsize_bytes
         self._gate = KeyedSemaphore()
         self._retries = crawl_context.page_retries()
-        self._block_private = crawl_context.block_private
 
     async def download_request_async(self, request: Request) -> Response:
         # Scrapy 2.19 starts the complete queue of a slot in one iteration of the event loop, because it counts a
@@ -527,9 +522,6 @@ class _Handlers:
         async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
             await self._wait_for_quiet_end(host)  # the wait for a connection may have been long
             response = await self._downloaded(request)
-        address = str(response.ip_address or "")
-        if self._block_private and address and not is_public(address):
-            raise DownloadFailedError(f"{address} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
         fields = {
             name: value.decode("latin-1")
             for name in ("retry-after", "date")

@@ -32,7 +32,9 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from mediacrawl import config
-from mediacrawl.errors import redact_url
+from mediacrawl.crawl.public_endpoints import connects_to_public
+from mediacrawl.errors import AddressRefused, redact_url
+from mediacrawl.transport.addresses import PrivateAddress
 from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.connecting import Winners, connect
 from mediacrawl.transport.errors import Route
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PROXY_AUTHORIZATION = "Proxy-Authorization"
+_WITHOUT_ADDRESS = {"data", "file"}  # schemes whose pages come over no connection
 _UNTRUSTED = ("certificate verify failed", "VerificationError")
 _DOWNLOAD_ERRORS = (CannotResolveHostError, DownloadConnectionRefusedError, DownloadFailedError, DownloadTimeoutError)
 
@@ -74,6 +77,7 @@ class PageNetwork:
         self._leaves_tls = _leaves_tls(settings)
         self._netrc = read_netrc(config.NETRC.of(settings))
         self._connect_timeout_s = config.CONNECT_TIMEOUT_S.of(settings)
+        self._block_private = config.BLOCK_PRIVATE.of(settings)
         self._proxied: Any = None  # made when the first page needs it
 
     @contextmanager
@@ -116,6 +120,8 @@ class PageNetwork:
         handler = handlers._get_handler(scheme) if scheme in {"http", "https"} else None  # noqa: SLF001
         self._verify(handler)
         proxy = proxy_of(request)
+        if self._block_private:
+            await self._refuse_private(request, scheme, handler, proxy)
         with self._authorized(request):
             if proxy and _is_ours(handler, scheme, proxy):
                 response: Response = await self._through_transport().download_request(request)
@@ -124,6 +130,8 @@ class PageNetwork:
                     response = await handlers.download_request_async(request)
                 except _DOWNLOAD_ERRORS as error:
                     raise await self._explained(error, request, proxy) from error
+                except PrivateAddress as error:
+                    raise _refused(request, self._route(request, proxy).private(str(error))) from None
                 except ValueError as error:  # a URL without a host, for example: a page has led there
                     raise DownloadFailedError(redact_url(str(error))) from None
         route = self._route(request, proxy)
@@ -131,6 +139,24 @@ class PageNetwork:
             request.meta["dont_retry"] = True
             raise DownloadFailedError(route.unauthorized().reason)
         return response
+
+    async def _refuse_private(self, request: Request, scheme: str, handler: Any, proxy: str | None) -> None:
+        """Make sure that a page comes from a public address, or from a proxy that is asked for no other.
+
+        Raises:
+            DownloadFailedError: its address is not public, or cannot be checked.
+        """
+        route = self._route(request, proxy)
+        if proxy:
+            try:
+                await in_thread(route.check_proxied_host)
+            except AddressRefused as error:
+                raise _refused(request, error) from None
+        elif scheme not in _WITHOUT_ADDRESS and not connects_to_public(handler):
+            reason = f"{scheme} pages come from addresses that are not checked"
+            if handler is not None:
+                reason = f"the download handler {type(handler).__name__} connects to addresses that are not checked"
+            raise _refused(request, route.private(reason))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -147,7 +173,9 @@ class PageNetwork:
             # Imported only now: few crawls have such a proxy, and the base class is Scrapy's own affair.
             made = import_module("mediacrawl.crawl.proxied_pages").ProxiedPages
             verify = self._authorities or False
-            transport = RequestsTransport(verify=verify, connect_timeout_s=self._connect_timeout_s)
+            transport = RequestsTransport(
+                verify=verify, block_private=self._block_private, connect_timeout_s=self._connect_timeout_s
+            )
             self._proxied = made(self._crawler, transport)
         return self._proxied
 
@@ -189,7 +217,13 @@ class PageNetwork:
             origin = Origin.of(request.url)
             reason = ""
             if origin is not None and self._authorities is not None:
-                check = partial(_certificate_problem, origin, self._authorities, self._connect_timeout_s)
+                check = partial(
+                    _certificate_problem,
+                    origin,
+                    self._authorities,
+                    self._connect_timeout_s,
+                    public_only=self._block_private,
+                )
                 reason = await in_thread(check)
             return DownloadFailedError(route.untrusted(reason or "it cannot be verified").reason)
         return type(error)(f"{text}{route.through}") if proxy else error
@@ -271,12 +305,20 @@ def _is_ours(handler: Any, scheme: str, proxy: str) -> bool:
     return not is_plain and type(handler).__module__.startswith("scrapy.")
 
 
-def _certificate_problem(origin: Origin, authorities: Authorities, timeout_s: float) -> str:
+def _refused(request: Request, error: AddressRefused) -> DownloadFailedError:
+    """Return the failure of a page whose address is refused; it is not requested again."""
+    request.meta["dont_retry"] = True
+    return DownloadFailedError(error.reason)
+
+
+def _certificate_problem(
+    origin: Origin, authorities: Authorities, timeout_s: float, *, public_only: bool = False
+) -> str:
     """Return why the certificate of a server is not accepted, in the words of media: Twisted has none for it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(*authorities)
-        with connect(origin.host, origin.port, timeout_s, (), Winners()) as sock:
+        with connect(origin.host, origin.port, timeout_s, (), Winners(), public_only=public_only) as sock:
             context.wrap_socket(sock, server_hostname=origin.host).close()
     except ssl.SSLCertVerificationError as error:
         return error.verify_message

@@ -16,6 +16,8 @@ from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
+from mediacrawl.transport.addresses import check_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -61,11 +63,20 @@ class Winners:
 
 
 def connect(
-    host: str, port: int, timeout_s: float | None, options: Iterable[tuple[int, int, Any]], winners: Winners
+    host: str,
+    port: int,
+    timeout_s: float | None,
+    options: Iterable[tuple[int, int, Any]],
+    winners: Winners,
+    *,
+    public_only: bool = False,
 ) -> socket.socket:
     """Return a connected socket with a time limit of `timeout_s` seconds; the limit holds for all addresses together.
 
+    With `public_only`, no packet is sent to an address that is not public.
+
     Raises:
+        PrivateAddress: the name has no public address that answers, and has one that is not public.
         socket.gaierror: the name does not resolve.
         TimeoutError: no address has answered in time.
         OSError: no connection is possible; the error of the address that says most.
@@ -75,7 +86,7 @@ def connect(
     found: Sequence[Address] = socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM)
     first = winners.get(place)
     addresses = _in_order(found, first)
-    with _Race(options) as race:
+    with _Race(options, public_only=public_only) as race:
         sock = race.run(addresses, timeout_s)
     if sock is None:
         winners.forget(place)
@@ -104,9 +115,10 @@ class _Race:
         error: the error to raise if no attempt succeeds.
     """
 
-    def __init__(self, options: Iterable[tuple[int, int, Any]]) -> None:
+    def __init__(self, options: Iterable[tuple[int, int, Any]], *, public_only: bool = False) -> None:
         self.error: OSError = OSError("the name has no address")
         self._options = tuple(options)
+        self._public_only = public_only
         self._selector = selectors.PollSelector()
         self._peers: dict[socket.socket, Any] = {}
         self._won: socket.socket | None = None
@@ -151,6 +163,8 @@ class _Race:
         family, kind, protocol, _, peer = address
         sock = None
         try:
+            if self._public_only:
+                check_address(str(peer[0]))
             sock = socket.socket(family, kind, protocol)
             self._peers[sock] = peer
             for option in self._options:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mediacrawl.transport.connection_limits import Admission, Permit
     from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.errors import PackageMissing, UsageProblem, redact_url
-from mediacrawl.transport.addresses import check_peer
+from mediacrawl.transport.addresses import PrivateAddress
 from mediacrawl.transport.connecting import Winners, connect
 from mediacrawl.transport.errors import TunnelBroken
 from mediacrawl.transport.http1 import StrictResponse
@@ -294,6 +294,7 @@ class _Watched:
     watch: HeadWatchdog
     winners: Winners
     connect_timeout_s: float
+    public_only = False
     response_class: Any = StrictResponse
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
@@ -326,7 +327,16 @@ class _Watched:
         """Return a connected socket. Raises the exceptions of urllib3."""
         try:
             self._dns_host.encode("idna")
-            return connect(self._dns_host, self.port, self.connect_timeout_s, self.socket_options or (), self.winners)
+            return connect(
+                self._dns_host,
+                self.port,
+                self.connect_timeout_s,
+                self.socket_options or (),
+                self.winners,
+                public_only=self.public_only,
+            )
+        except PrivateAddress:
+            raise
         except UnicodeError:
             raise LocationParseError(f"{self._dns_host!r}, label empty or too long") from None
         except socket.gaierror as error:
@@ -381,6 +391,8 @@ def _socks_manager(proxy: str) -> Any:
 
 def _pool_classes(watched: type[_Watched], *, block_private: bool) -> dict[str, type[HTTPConnectionPool]]:
     class Guard(_Permitted, watched):  # type: ignore[valid-type, misc]
+        public_only = block_private
+
         def _new_conn(self) -> socket.socket:
             """Connect. If that fails, `is_cut` stays False, as the server has no connection to close."""
             sock: socket.socket = super()._new_conn()
@@ -389,8 +401,6 @@ def _pool_classes(watched: type[_Watched], *, block_private: bool) -> dict[str, 
 
         def connect(self) -> None:
             super().connect()
-            if block_private:
-                check_peer(self.sock)
             self._readable = select.poll()
             self._readable.register(self.sock, select.POLLIN)
 

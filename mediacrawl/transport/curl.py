@@ -27,13 +27,12 @@ import pycurl
 import requests
 
 from mediacrawl.errors import (
-    AddressRefused,
     ConnectionLost,
     InvalidResponse,
     TransferError,
     UnsupportedURL,
 )
-from mediacrawl.transport.addresses import is_public
+from mediacrawl.transport.addresses import PrivateAddress, check_address
 from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.chunks import ChunkDecoder
 from mediacrawl.transport.connecting import ATTEMPT_DELAY_S, DEFAULT_CONNECT_TIMEOUT_S, REMEMBERED_S
@@ -112,6 +111,8 @@ class CurlTransport:
         if self.is_stopped:
             raise ConnectionLost(url, _STOPPED)
         route = Route.of(url, timeout_s, self._connect_timeout_s, proxy)
+        if self._block_private:
+            route.check_proxied_host()
         try:
             sent_url, sent_headers = self._as_sent(url, headers)
             line = self._admitted(sent_url, admission)
@@ -455,7 +456,7 @@ class _CurlConnection:
         is_over: whether the transfer has ended.
         code: the error code of libcurl, 0 without an error.
         words: the error message that belongs to `code`.
-        refused: an address that was refused because it is not public.
+        refused: why an address was refused that is not public; empty if none was.
         proxy: the URL of the proxy; empty without a proxy.
     """
 
@@ -664,14 +665,14 @@ class _CurlConnection:
         self._due_at = time.monotonic() + wait_ms / 1000 if wait_ms >= 0 else _FOR_EVER
 
     def _open_socket(self, _purpose: int, address: Any) -> Any:
-        """Open a socket for libcurl; with `block_private`, only for a public address.
-
-        A proxy is trusted to check the addresses it connects to.
-        """
+        """Open a socket for libcurl; with `block_private`, only for a public address, or for the proxy."""
         family, kind, protocol, where = address
-        if self._block_private and not self.proxy and not is_public(str(where[0])):
-            self.refused = str(where[0])
-            return pycurl.SOCKET_BAD
+        if self._block_private and not self.proxy:
+            try:
+                check_address(str(where[0]))
+            except PrivateAddress as error:
+                self.refused = str(error)
+                return pycurl.SOCKET_BAD
         if self._sock is not None:  # the connection is dead: otherwise libcurl would reuse it
             self._sock.close()
             self._sock = None
@@ -856,7 +857,7 @@ def _error(line: _CurlConnection, route: Route) -> TransferError:
     """Return the error for the error code of libcurl, with the same messages as `translated`."""
     code, words, url = line.code, " ".join(line.words.split())[:200], route.url
     if code == _NO_CONNECTION and line.refused:  # and no other address of that name could be connected to
-        return AddressRefused(url, f"{line.refused} is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on")
+        return route.private(line.refused)
     if (invalid := _invalid_head(line, code, words)) is not None:
         return InvalidResponse(url, invalid)
     if code == _URL_MALFORMAT or (code == _UNSUPPORTED_PROTOCOL and "HTTP/0.9" not in words):

@@ -25,9 +25,9 @@ from mediacrawl.errors import (
     UsageProblem,
     redact_url,
 )
-from mediacrawl.transport.addresses import PrivateAddress
+from mediacrawl.transport.addresses import PrivateAddress, check_host
 from mediacrawl.transport.fields import InvalidHead
-from mediacrawl.transport.proxies import is_socks, proxy_url
+from mediacrawl.transport.proxies import is_socks, proxy_url, resolves_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,23 @@ class Route(NamedTuple):
         if self.proxy:
             return ConnectError(self.url, f"the proxy {self.shown_proxy} refused the connection")
         return ConnectError(self.url, f"connection refused by {self.server}")
+
+    def private(self, reason: str) -> AddressRefused:
+        """Return the error for an address that is not public."""
+        return AddressRefused(self.url, f"{reason}, and MEDIACRAWL_BLOCK_PRIVATE is on")
+
+    def check_proxied_host(self) -> None:
+        """Check the host of the URL before a proxy is asked to connect to it. May block, see `check_host`.
+
+        Raises:
+            AddressRefused: the host is, or resolves to, an address that is not public.
+        """
+        if not self.proxy:
+            return
+        try:
+            check_host(urlsplit(self.url).hostname or "", resolve=not resolves_names(self.proxy))
+        except PrivateAddress as error:
+            raise self.private(str(error)) from None
 
     def lost(self, reason: str) -> ConnectionLost:
         """Return the error for a connection that broke."""
@@ -224,7 +241,7 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     ),
     (
         (PrivateAddress,),
-        lambda route, cause, _: AddressRefused(route.url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
+        lambda route, cause, _: route.private(_words(cause)),
     ),
     ((InvalidHead,), lambda route, cause, _: InvalidResponse(route.url, str(cause))),
     ((ConnectionRefusedError,), lambda route, *_: route.refused()),

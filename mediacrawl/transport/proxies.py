@@ -96,6 +96,11 @@ def is_socks(proxy: str | None) -> bool:
     return proxy is not None and proxy[:5].lower() == "socks"
 
 
+def resolves_names(proxy: str) -> bool:
+    """Return whether a proxy is of a kind that is chosen so that this machine resolves no names of hosts."""
+    return proxy.partition(":")[0].lower() in {"socks5h", "socks4a"}
+
+
 def with_credentials(proxy: str, user: str, password: str) -> str:
     """Return the URL of a proxy with a user name and a password."""
     parts = urlsplit(proxy)

@@ -75,6 +75,7 @@ class RequestsTransport:
         )
         self._verify: bool | str = authorities.path if authorities is not None else False
         self._connect_timeout_s = connect_timeout_s
+        self._block_private = block_private
         self._local = threading.local()
         self._sessions: WeakSet[requests.Session] = WeakSet()  # sessions of live threads
         self._lock = threading.Lock()
@@ -134,9 +135,14 @@ class RequestsTransport:
         """Send a request with a session: through a proxy, or with a session from a custom factory.
 
         Raises:
+            AddressRefused: the address is not public, or cannot be checked.
             ProxyRefused: the proxy wants other credentials.
         """
+        if self._block_private:
+            route.check_proxied_host()
         session = self._session()  # a custom session may have no method but `get`
+        if self._block_private and not route.proxy and not self._is_checked(session, route.url):
+            raise route.private("a session of MEDIACRAWL_SESSION_FACTORY connects to addresses that are not checked")
         send = session.get if method == "GET" else partial(session.request, method)
         with sending(target_of(route.url)):
             response = send(
@@ -160,6 +166,12 @@ class RequestsTransport:
         status = response.status_code
         head = _Head(status, route.phrase(status, response.reason or ""), headers)
         return _RequestsResponse(response.raw, response.close, route, head=head, permit=permit)
+
+    def _is_checked(self, session: requests.Session, url: str) -> bool:
+        """Return whether a session sends a request over the connections of this transport."""
+        adapters = getattr(session, "adapters", {})
+        prefixes = [prefix for prefix in adapters if url.lower().startswith(prefix.lower())]
+        return bool(prefixes) and all(adapters[prefix] is self._adapter for prefix in prefixes)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

@@ -25,6 +25,7 @@ from origin import Pattern, slow, stall_after
 from transports import TRANSPORTS, transport_class
 
 from mediacrawl.errors import ConnectError, ConnectionLost, InvalidResponse, ProxyRefused
+from mediacrawl.transport import addresses
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 curl = pytest.importorskip("mediacrawl.transport.curl", exc_type=ImportError)
@@ -313,7 +314,7 @@ def test_a_public_address_is_connected_to_and_a_proxy_is_trusted(origin, monkeyp
     transport = curl.CurlTransport(block_private=True)
     origin.on("/b", lambda _: OK)
     assert read(transport, "http://nowhere.invalid/b", proxy=f"http://{origin.netloc}") == b"ok"
-    monkeypatch.setattr(curl, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
     assert read(transport, origin.add("/a", b"ok")) == b"ok"
     transport.close()
 

@@ -472,8 +472,7 @@ def test_no_robots_txt_is_asked_for_at_a_private_address(crawl, origin, monkeypa
     def is_public(address):
         return address == "127.0.0.1"
 
-    for module in (context, addresses):
-        monkeypatch.setattr(module, "is_public", is_public)
+    monkeypatch.setattr(addresses, "is_public", is_public)
     with Origin("127.0.0.2") as private:
         (url,) = redirected(origin, private)
         crawled = crawl(items_spider(item_of(url)), {"MEDIACRAWL_BLOCK_PRIVATE": True})
