@@ -11,15 +11,18 @@ from scrapy.downloadermiddlewares import redirect
 from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddleware
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
-from scrapy.http import TextResponse
+from scrapy.http import Response, TextResponse
 from scrapy.spidermiddlewares.httperror import HttpError
 
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
 from mediacrawl.crawl.page_encoding import with_web_encoding
+from mediacrawl.download.requester import ANY_ORIGIN
 from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
+from mediacrawl.urls import Origin, target_of
+from mediacrawl.urls.referrer import policy_of_field, referer_under
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
     from scrapy import Spider
     from scrapy.crawler import Crawler
-    from scrapy.http import Response
 
 START_ITEMS = 64
 
@@ -112,17 +114,55 @@ class FailedPagesMiddleware:
         )
 
 
+# Headers that a redirect to another origin keeps beside those that media keep: those that describe the body of the
+# request, and the credentials of its proxy.
+_KEPT = ANY_ORIGIN | {"content-type", "content-encoding", "content-language", "proxy-authorization"}
+
+
 class _WithoutCredentials(redirect.BaseRedirectMiddleware):
-    """Removes user name and password from the URL of a redirect: Scrapy (2.19) shows them, and cannot send them."""
+    """Leaves credentials with the origin that they are for.
+
+    User name and password are removed from the URL of a redirect: Scrapy (2.19) shows them, and cannot send them. A
+    redirect to another origin keeps few headers of the request, as that of media, and not its `http_user`.
+    """
 
     def _build_redirect_request(
         self, source_request: Request, response: Response, *, url: str, **kwargs: Any
     ) -> Request:
-        return super()._build_redirect_request(source_request, response, url=redact_url(url), **kwargs)
+        redirected = super()._build_redirect_request(source_request, response, url=redact_url(url), **kwargs)
+        if not _is_same_origin(redirected.url, source_request.url):
+            for name in list(redirected.headers):
+                if name.decode("latin-1").lower() not in _KEPT:
+                    del redirected.headers[name]
+            for key in ("http_user", "http_pass", "http_auth_domain"):
+                redirected.meta.pop(key, None)
+        return redirected
 
 
 class RedirectMiddleware(_WithoutCredentials, redirect.RedirectMiddleware):
     """Scrapy's middleware for redirects. Notes the cookies of the redirects, see `PageEnds`."""
+
+    def handle_referer(self, request: Request, response: Response) -> None:
+        """Set the Referer of a redirect to another origin as browsers do: the former one, as far as it is allowed.
+
+        Scrapy (2.19) sends the URL that redirects, even if the request for it had no Referer. Within an origin that
+        is left as it is; such a URL does not leave the origin.
+        """
+        former = request.headers.get("Referer")
+        super().handle_referer(request, response)
+        if _is_same_origin(request.url, response.url) or request.headers.pop("Referer", None) is None:
+            return
+        middleware = self._referer_spider_middleware
+        referer = (former or b"").decode("latin-1")
+        is_scrapys = any(_is_same_url(referer, url) for url in request.meta.get("redirect_urls", ()))
+        if not referer or is_scrapys or middleware is None:
+            return
+        allowed = middleware.policy(Response(referer), request).referrer(referer, request.url)
+        policy = policy_of_field((response.headers.get("Referrer-Policy") or b"").decode("latin-1"))
+        if allowed is not None and policy is not None:
+            allowed = referer_under(policy, allowed, request.url)
+        if allowed is not None:
+            request.headers["Referer"] = allowed.encode("latin-1")
 
     def process_response(  # type: ignore[override]  # Scrapy (2.19) passes no spider
         self, request: Request, response: Response
@@ -141,6 +181,15 @@ class RedirectMiddleware(_WithoutCredentials, redirect.RedirectMiddleware):
             page_ends.note_way(request, result)
             page_ends.note_redirects(request)
         return result
+
+
+def _is_same_origin(url: str, other: str) -> bool:
+    origin = Origin.of(url)
+    return origin is not None and origin == Origin.of(other)
+
+
+def _is_same_url(url: str, other: str) -> bool:
+    return _is_same_origin(url, other) and target_of(url) == target_of(other)
 
 
 class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware):

@@ -46,6 +46,7 @@ from mediacrawl.crawl.page_cookies import PageCookies
 from mediacrawl.crawl.page_ends import PageEnds
 from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
+from mediacrawl.crawl.referrer_policies import policy_name
 from mediacrawl.crawl.semaphores import KeyedSemaphore
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
@@ -55,6 +56,7 @@ from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.urls import DEFAULT_PORTS
+from mediacrawl.urls.referrer import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -249,6 +251,10 @@ class CrawlContext:
                 raise Interrupted(request.url) from None
             except TimeoutError:
                 raise _unasked(target.url) from None
+
+    def referrer_policy(self, request: Request) -> str:
+        """Return the name of the referrer policy for a media request."""
+        return policy_name(self._crawler, request)
 
     def page_retries(self) -> PageRetries:
         """Return the object that repeats the requests of pages."""
@@ -494,7 +500,13 @@ class _Handlers:
             raise TransferError(request.url, "a downloader middleware requested it again after it was complete")
         started = time.monotonic()
         with self._network.proxy_chosen(request) as environment_proxy:
-            transfers = transfers_of(request, wanted, self._context.page_cookies, environment_proxy=environment_proxy)
+            transfers = transfers_of(
+                request,
+                wanted,
+                self._context.page_cookies,
+                environment_proxy=environment_proxy,
+                referrer_policy=self._context.referrer_policy(request),
+            )
         budget_s = BATCH_S if len(transfers) > 1 else math.inf
         outcomes = await asyncio.wrap_future(wanted.resources.pool.submit(transfers, budget_s))
         first = wanted.answer(outcomes, time.monotonic() - started)
@@ -623,7 +635,12 @@ def fields_of(response: Response | None) -> Mapping[str, str]:
 
 
 def transfers_of(
-    request: Request, wanted: Wanted, cookies: PageCookies | None = None, *, environment_proxy: bool
+    request: Request,
+    wanted: Wanted,
+    cookies: PageCookies | None = None,
+    *,
+    environment_proxy: bool,
+    referrer_policy: str = DEFAULT_POLICY,
 ) -> list[TransferRequest]:
     """Return the transfer of a request as its middlewares left it, then the transfers that follow.
 
@@ -644,11 +661,18 @@ def transfers_of(
         environment_proxy=environment_proxy,
         max_bytes=request.meta.get("download_maxsize"),
         jar=jar,
+        referrer_policy=referrer_policy,
     )
     return [
         leader,
         *(
-            one._replace(headers=over(one.headers), proxy=proxy, environment_proxy=environment_proxy, jar=jar)
+            one._replace(
+                headers=over(one.headers),
+                proxy=proxy,
+                environment_proxy=environment_proxy,
+                jar=jar,
+                referrer_policy=referrer_policy,
+            )
             for one in followers
         ),
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scrapy.http.cookies import CookieJar
 
-from mediacrawl.download.cookies import MAIN_JAR, WatchedJar
+from mediacrawl.download.cookies import MAIN_JAR, CookieRules, WatchedJar
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +66,7 @@ class PageCookies:
         """Return a jar of Scrapy that reports its changes to the transfers."""
         number = self.number_of({"cookiejar": key})
         assert number is not None
-        jar = CookieJar()
+        jar = CookieJar(CookieRules())
         told = partial(self._cookies.apply, number, sent_by=self._hear)
         jar.jar = WatchedJar(told, jar.policy)
         return jar

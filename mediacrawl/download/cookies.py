@@ -38,6 +38,7 @@ _EXPIRED_EVERY_S = 60.0
 _SECONDS = re.compile(r"-?[0-9]{1,18}")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SET_COOKIE = "Set-Cookie"
+_SECURE = ("https", "wss")
 
 
 class WatchedJar(CookieJar):
@@ -74,6 +75,16 @@ class WatchedJar(CookieJar):
         """
         super().clear(domain, path, name)
         self._on_change((domain, path, name))
+
+    def set_cookie_if_ok(self, cookie: Cookie, request: Request) -> None:
+        """Set a cookie if the policy allows that. Over http, it replaces no cookie that came over https as Secure."""
+        if request.type in _SECURE or not self._has_secure(cookie):
+            super().set_cookie_if_ok(cookie, request)
+
+    def _has_secure(self, cookie: Cookie) -> bool:
+        host = cookie.domain.removeprefix(".")
+        same = (other for domain in (host, f".{host}") for other in self._of_domain(domain).values())
+        return any(other.secure and other.name == cookie.name for other in same)
 
     def apply(self, change: CookieChange) -> None:
         """Carry out a change of another jar, and do not report it."""
@@ -163,9 +174,12 @@ class Cookies:
         removed = set()
         for line in lines:  # one by one: a cookie may be set and removed in one response
             if (meant := _as_meant(line, host)) is not None:
-                jar.extract_cookies(_Fields(meant), _request_for(url))  # type: ignore[arg-type]
+                request = _request_for(url)
+                cookies = jar.make_cookies(_Fields(meant), request)  # type: ignore[arg-type]
+                for cookie in cookies:
+                    jar.set_cookie_if_ok(cookie, request)
                 name = meant.partition("=")[0].strip()
-                if not jar.has_name(host, name):
+                if not cookies and not jar.has_name(host, name):
                     removed.add(name)
         return removed
 
@@ -178,7 +192,7 @@ class Cookies:
         with self._lock:
             jar = self._jars.get(number)
             if jar is None:
-                jar = self._jars[number] = WatchedJar(partial(self._tell, number), _Policy())
+                jar = self._jars[number] = WatchedJar(partial(self._tell, number), CookieRules())
             return jar
 
     def _tell(self, number: int, change: CookieChange, sent_by: CookieListener | None = None) -> None:
@@ -187,8 +201,12 @@ class Cookies:
                 listener(number, change)
 
 
-class _Policy(DefaultCookiePolicy):
-    """The policy of the standard library, but a cookie without a Domain is for its own host only (RFC 6265 5.3)."""
+class CookieRules(DefaultCookiePolicy):
+    """The policy of the standard library, with the rules of RFC 6265 and RFC 6265bis that it lacks.
+
+    A cookie without a Domain is for its own host only. A cookie is Secure only over https, and one whose name begins
+    with `__Secure-` or `__Host-` is only set as that name promises.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -197,6 +215,20 @@ class _Policy(DefaultCookiePolicy):
             hide_cookie2=True,
             strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain,
         )
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        """Return whether a cookie of the response to a request is kept."""
+        is_secure = request.type in _SECURE
+        if cookie.secure and not is_secure:
+            return False
+        name = cookie.name.lower()
+        if name.startswith(("__secure-", "__host-")) and not cookie.secure:
+            return False
+        if name.startswith("__host-") and (
+            cookie.domain_specified or cookie.path != "/" or not cookie.path_specified
+        ):
+            return False
+        return super().set_ok(cookie, request)
 
 
 class _Fields:

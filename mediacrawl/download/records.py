@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from mediacrawl.download.cookies import MAIN_JAR
 from mediacrawl.errors import MachineError
 from mediacrawl.headers import Validators
+from mediacrawl.urls.referrer import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ class TransferRequest(NamedTuple):
     Attributes:
         key: the media key, which names the part file.
         url: an http or https URL, including its credentials, if any.
-        headers: sent to the origin of `url`; `Cookie` and `Authorization` are sent to no other origin.
+        headers: sent to the origin of `url`; few of them are sent to another origin, see `ANY_ORIGIN`.
         proxy: `http://user:password@host:port`, or None.
         environment_proxy: `proxy` is that of the environment, which may name another one for the target of a
             redirect.
@@ -66,6 +67,7 @@ class TransferRequest(NamedTuple):
         wish: the name that the user has given for the file; None if there is none, or if the file has a key.
         avoided: hosts and ports that fail: a redirect to one of them is not followed now.
         jar: the number of the jar with its cookies, see `Cookies`; None gives the transfer a jar of its own.
+        referrer_policy: decides about the Referer that a redirect to another origin gets, see `referer_under`.
     """
 
     key: str
@@ -85,6 +87,7 @@ class TransferRequest(NamedTuple):
     jar: int | None = MAIN_JAR
     environment_proxy: bool = False
     avoided: tuple[tuple[str, int], ...] = ()
+    referrer_policy: str = DEFAULT_POLICY
 
 
 class LockedPart(Protocol):

@@ -30,6 +30,7 @@ from mediacrawl.transport.connection_limits import Admission, HostConnections, H
 from mediacrawl.transport.netrc_file import NO_NETRC
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
 from mediacrawl.urls import DEFAULT_PORTS, Origin, resolve
+from mediacrawl.urls.referrer import policy_of_field, referer_under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,7 +57,8 @@ _OURS = {
     "range", "if-range", "accept-encoding", "connection", "proxy-authorization", "host", "content-length",
     "transfer-encoding", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since",
 }  # fmt: skip
-# Headers that are also sent to another origin after a redirect. Any other header may be a secret, like X-Api-Key.
+# Headers that are also sent to another origin after a redirect. Any other header may be a secret, like X-Api-Key. The
+# Referer is sent as far as the policy allows it.
 ANY_ORIGIN = {
     "user-agent",
     "accept",
@@ -123,6 +125,7 @@ class Requester:
             self._authorization = None
         self._cookies = cookies if cookies is not None else Cookies()
         self._jar = MAIN_JAR if request.jar is None else request.jar
+        self._policies: tuple[str, ...] = ()  # those of the redirects that were followed
         self._renewed: set[tuple[str, str]] = set()  # host and name of each cookie that responses have set or removed
 
     def open(self, ask: ConditionalRequest) -> TransportResponse:
@@ -164,7 +167,7 @@ class Requester:
             self.release_connection()
 
     def _follow(self, ask: ConditionalRequest) -> TransportResponse:
-        url = self._request.url
+        url, self._policies = self._request.url, ()
         seen: set[tuple[str, str]] = {(url, ""), (url, self._own_cookie)}
         while True:
             opened, self._opened = self._opened, None
@@ -176,6 +179,8 @@ class Requester:
             if not self._request.allow_redirects or not target:
                 raise HttpStatusError(url, answer.status, answer.reason)
             url = self._target(url, target, seen)
+            if policy := policy_of_field(answer.headers.get("referrer-policy")):
+                self._policies += (policy,)
             self._check_allowed(url)
             self._check_avoided(url)
 
@@ -283,7 +288,8 @@ class Requester:
 
     def _headers(self, url: str, origin: Origin, ask: ConditionalRequest) -> Mapping[str, str]:
         cookies = self._cookies.field(self._jar, url) if self._cookies.has_any(self._jar) else ""
-        if not (ask.headers or cookies or self._renewed or self._authorization) and origin == self.origin:
+        plain = not (ask.headers or cookies or self._renewed or self._authorization or self._policies)
+        if plain and origin == self.origin:
             return _usual_headers(self._request.headers)
         foreign = origin != self.origin
         headers = {
@@ -291,6 +297,8 @@ class Requester:
             for name, value in self._request.headers
             if name.lower() not in _OURS and (name.lower() in ANY_ORIGIN or not foreign) and name.lower() != "cookie"
         }
+        if foreign or self._policies:
+            headers = self._with_referer(headers, url, foreign=foreign)
         # An encoded body cannot be resumed: its ranges are ranges of the encoded data (RFC 9110 8.4, 14).
         headers |= {"Accept-Encoding": "identity", **dict(ask.headers)}
         is_plain_again = (self.origin.scheme, origin.scheme) == ("https", "http")
@@ -299,6 +307,17 @@ class Requester:
         if cookies := self._cookie_field(url, origin):
             headers["Cookie"] = cookies
         return headers
+
+    def _with_referer(self, headers: dict[str, str], url: str, *, foreign: bool) -> dict[str, str]:
+        """Return headers with the Referer that the policies allow: a redirect may set one that takes more away."""
+        name = next((name for name in headers if name.lower() == "referer"), None)
+        if name is None:
+            return headers
+        referer: str | None = headers[name]
+        for policy in (*((self._request.referrer_policy,) if foreign else ()), *self._policies):
+            referer = referer_under(policy, referer, url) if referer is not None else None
+        others = {other: value for other, value in headers.items() if other != name}
+        return others if referer is None else others | {name: referer}
 
     def _signed(self, url: str, origin: Origin) -> str:
         """Add the user name and password of the original URL, if a redirect within its origin has omitted them."""

@@ -59,6 +59,23 @@ PAST = "Thu, 01 Jan 1970 00:00:00 GMT"
         # Secure
         ("https://h.test/", ["a=1; Secure"], "https://h.test/x", "a=1"),
         ("https://h.test/", ["a=1; secure"], "http://h.test/x", ""),
+        ("https://h.test/", ["a=1; SameSite=None; HttpOnly; Secure"], "http://h.test/x", ""),
+        ("https://h.test/", ["a=1; Secure=false"], "http://h.test/x", ""),
+        ("https://l.h.test/", ["a=1; Domain=h.test; Secure"], "http://f.h.test/x", ""),
+        ("http://h.test/", ["a=1; Secure"], "http://h.test/x", ""),
+        ("http://h.test/", ["a=1; Secure"], "https://h.test/x", ""),
+        # the prefixes of names (RFC 6265bis 4.1.3)
+        ("https://h.test/", ["__Secure-a=1; Secure"], "https://h.test/x", "__Secure-a=1"),
+        ("https://h.test/", ["__Secure-a=1; Secure"], "http://h.test/x", ""),
+        ("https://h.test/", ["__Secure-a=1"], "http://h.test/x", ""),
+        ("https://h.test/", ["__secure-a=1"], "https://h.test/x", ""),
+        ("http://h.test/", ["__Secure-a=1; Secure"], "https://h.test/x", ""),
+        ("https://h.test/a", ["__Host-a=1; Secure; Path=/"], "https://h.test/x", "__Host-a=1"),
+        ("https://h.test/", ["__Host-a=1; Secure; Path=/"], "https://f.h.test/x", ""),
+        ("https://h.test/", ["__Host-a=1; Secure; Path=/; Domain=h.test"], "https://h.test/x", ""),
+        ("https://h.test/", ["__Host-a=1; Secure"], "https://h.test/x", ""),
+        ("https://h.test/", ["__Host-a=1; Secure; Path=/x"], "https://h.test/x", ""),
+        ("https://h.test/", ["__Host-a=1; Path=/"], "https://h.test/x", ""),
         # 5.2.1, 5.2.2: life
         ("http://h.test/", ["a=1", "a=; Max-Age=0"], "http://h.test/x", ""),
         ("http://h.test/", ["a=1", "a=2; Max-Age=-1"], "http://h.test/x", ""),
@@ -86,6 +103,15 @@ def test_a_cookie_goes_where_its_response_says(url, lines, asked, field):
     cookies = Cookies()
     cookies.keep(MAIN_JAR, url, lines)
     assert cookies.field(MAIN_JAR, asked) == field
+
+
+@pytest.mark.parametrize("domain", ["", "; Domain=h.test"])
+def test_no_cookie_over_http_replaces_a_secure_one(domain):
+    cookies = Cookies()
+    cookies.keep(MAIN_JAR, "https://h.test/", ["a=mine; Secure; Path=/", "b=1; Path=/"])
+    cookies.keep(MAIN_JAR, "http://h.test/", [f"a=theirs; Path=/{domain}", "b=2; Path=/"])
+    assert cookies.field(MAIN_JAR, "https://h.test/x") == "a=mine; b=2"
+    assert cookies.field(MAIN_JAR, "http://h.test/x") == "b=2"
 
 
 def test_no_site_removes_the_cookies_of_another():

@@ -224,6 +224,55 @@ def test_what_may_be_a_secret_goes_to_no_other_origin(other, name):
 
 
 @pytest.mark.parametrize(
+    ("policy", "way", "sent"),
+    [
+        ("no-referrer-when-downgrade", ["https://a/2", "https://b/3"], ["P", "P", "P"]),
+        ("no-referrer-when-downgrade", ["https://a/2", "http://b/3", "http://b/4"], ["P", "P", None, None]),
+        ("no-referrer-when-downgrade", ["http://a/2", "https://a/3"], ["P", None, "P"]),
+        ("scrapy-default", ["http://a/2"], ["P", None]),
+        ("no-referrer", ["https://a/2", "https://b/3"], ["P", "P", None]),
+        ("same-origin", ["https://b/2", "https://a/3"], ["P", None, "P"]),
+        ("same-origin", ["https://a:8443/2"], ["P", None]),
+        ("origin", ["https://b/2", "http://b/3"], ["P", "https://a/", "https://a/"]),
+        ("strict-origin", ["https://b/2", "http://b/3"], ["P", "https://a/", None]),
+        ("origin-when-cross-origin", ["http://b/2"], ["P", "https://a/"]),
+        ("strict-origin-when-cross-origin", ["https://b/2", "http://b/3"], ["P", "https://a/", None]),
+        ("unsafe-url", ["http://b/2"], ["P", "P"]),
+        ("project.policies.Own", ["https://b/2"], ["P", None]),
+    ],
+)
+def test_the_referrer_policy_is_asked_again_at_each_redirect(policy, way, sent):
+    page = "https://a/page?token=1"
+    urls = ["https://a/1", *way]
+    script = {url: [to(target)] for url, target in zip(urls, way, strict=False)} | {urls[-1]: [OK]}
+    made, transport = exchange(script, "https://a/1", headers=(("referer", page),), referrer_policy=policy)
+    with made.ask(whole_request()):
+        pass
+    found = [headers.get("referer", headers.get("Referer")) for _, headers, *_ in transport.asked]
+    assert found == [page if value == "P" else value for value in sent]
+
+
+@pytest.mark.parametrize(
+    ("field", "sent"),
+    [
+        ("no-referrer", None),
+        ("same-origin", None),
+        ("unsafe-url", "http://a/page"),
+        ("strict-origin, something-new", "http://a/"),
+        ("no-referrer, origin", "http://a/"),
+        ("nonsense", "http://a/page"),
+    ],
+)
+def test_a_redirect_may_have_a_policy_that_takes_more_away(field, sent):
+    script = {"http://a/1": [to("http://b/2", **{"referrer-policy": field})], "http://b/2": [to("/3")]}
+    script["http://b/3"] = [OK]
+    made, transport = exchange(script, headers=(("Referer", "http://a/page"),))
+    with made.ask(whole_request()):
+        pass
+    assert [headers.get("Referer") for _, headers, *_ in transport.asked] == ["http://a/page", sent, sent]
+
+
+@pytest.mark.parametrize(
     ("sent", "set_cookie", "expected"),
     [
         ("", "a=1", "a=1"),
