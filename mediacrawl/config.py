@@ -364,7 +364,8 @@ BLOCK_PRIVATE = Option(
     False,
     switch,
     _HTTP,
-    "refuse addresses that are not public, by the address that is really connected to, for pages and media",
+    "open no connection to an address that is not public, for pages, robots.txt and media: by the address that is "
+    "really connected to",
 )
 COOKIE_FILE = Option(
     "MEDIACRAWL_COOKIES",

@@ -114,9 +114,8 @@ class FailedPagesMiddleware:
         )
 
 
-# Headers that a redirect to another origin keeps beside those that media keep: those that describe the body of the
-# request, and the credentials of its proxy.
-_KEPT = ANY_ORIGIN | {"content-type", "content-encoding", "content-language", "proxy-authorization"}
+# Headers that a redirect to another origin keeps beside those that media keep: they describe the body of the request.
+_OF_BODY = {"content-type", "content-encoding", "content-language"}
 
 
 class _WithoutCredentials(redirect.BaseRedirectMiddleware):
@@ -131,8 +130,9 @@ class _WithoutCredentials(redirect.BaseRedirectMiddleware):
     ) -> Request:
         redirected = super()._build_redirect_request(source_request, response, url=redact_url(url), **kwargs)
         if not _is_same_origin(redirected.url, source_request.url):
+            kept = ANY_ORIGIN | _OF_BODY | ({"proxy-authorization"} if redirected.meta.get("proxy") else set())
             for name in list(redirected.headers):
-                if name.decode("latin-1").lower() not in _KEPT:
+                if name.decode("latin-1").lower() not in kept:
                     del redirected.headers[name]
             for key in ("http_user", "http_pass", "http_auth_domain"):
                 redirected.meta.pop(key, None)

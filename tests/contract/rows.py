@@ -19,6 +19,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from certificates import Authority, TlsFront
 from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
 from origin import (
@@ -57,7 +58,7 @@ from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
-from mediacrawl.transport import proxies
+from mediacrawl.transport import addresses, proxies
 from mediacrawl.transport.connection_limits import ConnectionLimit
 from mediacrawl.transport.netrc_file import Netrc
 from mediacrawl.urls import former_key_of_url
@@ -1029,6 +1030,53 @@ def the_credentials_of_netrc_are_sent_to_their_host_and_kept_nowhere(scene):
     assert {request.headers.get("authorization") for request in scene.other.requests} == {None}
     kept = b"".join(path.read_bytes() for path in scene.store.rglob("*") if path.is_file())
     assert not [word for word in ("s3cret", mine) if word.encode() in kept or word in ran.err]
+
+
+@row(lambda patches: patches.setattr(addresses, "is_public", lambda _address: True))
+def where_only_public_addresses_are_allowed_no_connection_to_another_is_opened(scene):
+    forms = ("127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "localhost", "[::ffff:127.0.0.1]")
+    urls = [f"http://{form}:{scene.origin.port}/{number}.jpg" for number, form in enumerate(forms)]
+    for number in range(len(forms)):
+        scene.add(f"/{number}.jpg", body(number))
+    ran = scene.run(*urls, f"https://{scene.other.netloc}/a.jpg", MEDIACRAWL_BLOCK_PRIVATE=True)
+    assert (ran.status, ran.failed, ran.store) == (1, len(urls) + 1, set()), ran
+    assert ran.failures.count("127.0.0.1 is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on") >= 4, ran
+    assert (scene.origin.connections, scene.other.connections) == (0, 0)
+    assert not any(entry.permanent for entry in scene.rows(State.FAILED))
+
+
+@row(lambda patches: patches.setattr(requester, "referer_under", lambda _policy, referer, _url: referer))
+def a_referer_goes_to_another_origin_only_as_far_as_the_policy_allows(scene):
+    """What a list or an item gives is sent with its URL; then the policy counts, here that no https goes to http."""
+    target = scene.other.add("/target.jpg", body(1), content_type=JPEG)
+    moved = scene.origin.redirect("/moved.jpg", target)
+    ran = scene.run(Wanted(moved, headers={"Referer": "https://site.example/page?token=s3cret"}))
+    assert (ran.status, len(ran.store)) == (0, 1), ran
+    (here,), (there,) = scene.asked("/moved.jpg"), scene.other.requests_for("/target.jpg")
+    assert (here.headers["referer"], there.headers.get("referer")) == ("https://site.example/page?token=s3cret", None)
+
+
+@row(lambda patches: patches.setattr(resources, "authorities_of", lambda _verify: None))
+def a_file_over_tls_comes_from_the_host_that_its_certificate_names_or_not_at_all(scene):
+    folder = scene.folder / "authority"
+    folder.mkdir(exist_ok=True)
+    authority = Authority(folder)
+    scene.add("/a.jpg", body(1))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        scene.setenv(name, "")
+    with (
+        TlsFront(authority.context("127.0.0.1"), scene.origin.netloc) as right,
+        TlsFront(authority.context("other.example"), scene.origin.netloc) as wrong,
+        TlsFront(authority.context("127.0.0.1", days=-1), scene.origin.netloc) as old,
+    ):
+        fronts = (right, wrong, old)
+        urls = [f"https://{front.netloc}/a.jpg" for front in fronts]
+        moved = [scene.origin.redirect(f"/moved-{number}.jpg", url) for number, url in enumerate(urls)]
+        ran = scene.run(*urls, *moved, MEDIACRAWL_RETRY_TIMES=0)
+        assert (ran.status, ran.failed, scene.asked("/a.jpg")) == (1, 6, []), ran
+        ran = scene.run(*urls, *moved, MEDIACRAWL_RETRY_TIMES=0, MEDIACRAWL_VERIFY_TLS=str(authority.file))
+        assert (ran.status, ran.new, ran.failed, len(scene.asked("/a.jpg"))) == (1, 2, 4, 2), ran
+        assert "the certificate of 127.0.0.1 is not accepted" in ran.failures
 
 
 # --- what is no file --------------------------------------------------------------------------------

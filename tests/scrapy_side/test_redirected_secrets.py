@@ -149,6 +149,32 @@ def test_the_credentials_of_a_spiders_proxy_go_on_to_the_proxy(crawl, origin, ho
     assert len(origin.requests) == 2
 
 
+@pytest.mark.parametrize("target", ["tls", "plain"])
+def test_the_credentials_of_a_proxy_reach_no_origin_and_no_log(
+    crawl, origin, hosts, authority, monkeypatch, caplog, target
+):
+    """Over a tunnel, and where a redirect leads to a host without a proxy."""
+    origin.on("/1", lambda _: Answer(302, [("Location", f"{hosts['plain']}/2")], b""))
+    origin.page("/2", f'<img src="{hosts[target]}/a.jpg">')
+    origin.add("/a.jpg", JPEG, content_type="image/jpeg")
+    with HttpProxy("me", "s3cret") as proxy, caplog.at_level("DEBUG"):
+        monkeypatch.setenv("https_proxy", proxy.url("me:s3cret"))
+        monkeypatch.delenv("http_proxy")
+
+        class Pages(asked_for(f"{hosts['tls']}/1")):
+            def parse(self, response):
+                yield item_of(*response.css("img::attr(src)").getall())
+
+        crawled = crawl(Pages, {"LOG_LEVEL": "DEBUG"})
+        assert len(proxy.targets) == (2 if target == "tls" else 1)
+    assert len(crawled.store) == 1
+    mine = basic_auth("me", "s3cret")[6:]
+    said = caplog.text + str(crawled.crawler.stats.get_stats()) + str(crawled.items)
+    assert not [
+        text for text in (said, *(str(one.headers) for one in origin.requests)) if "s3cret" in text or mine in text
+    ]
+
+
 def test_the_body_of_a_request_keeps_its_type(crawl, origin, hosts):
     origin.on("/1", lambda _: Answer(307, [("Location", f"{hosts['b']}/2")], b""))
     origin.page("/2", "<p>")
