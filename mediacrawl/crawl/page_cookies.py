@@ -13,6 +13,7 @@ from mediacrawl.download.cookies import MAIN_JAR, CookieRules, WatchedJar
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
+    from http.cookiejar import Cookie
 
     from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 
@@ -66,7 +67,7 @@ class PageCookies:
         """Return a jar of Scrapy that reports its changes to the transfers."""
         number = self.number_of({"cookiejar": key})
         assert number is not None
-        jar = CookieJar(CookieRules())
+        jar = CookieJar(_PageRules())
         told = partial(self._cookies.apply, number, sent_by=self._hear)
         jar.jar = WatchedJar(told, jar.policy)
         return jar
@@ -78,6 +79,16 @@ class PageCookies:
     def _apply(self, number: int, change: CookieChange) -> None:
         of_scrapy: Any = self._jars[self._keys[number]].jar
         of_scrapy.apply(change)
+
+
+class _PageRules(CookieRules):
+    """The rules of cookies, except that a spider may give a cookie with a name of any kind."""
+
+    def is_as_promised(self, cookie: Cookie, request: Any) -> bool:
+        """Return whether a cookie is one of the spider's, or has the attributes that its name promises."""
+        given = request.request.cookies
+        names = given if isinstance(given, dict) else [one.get("name") for one in given]
+        return cookie.name in names or super().is_as_promised(cookie, request)
 
 
 class _Jars(dict[Any, CookieJar]):

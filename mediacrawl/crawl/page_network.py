@@ -120,10 +120,11 @@ class PageNetwork:
         handler = handlers._get_handler(scheme) if scheme in {"http", "https"} else None  # noqa: SLF001
         self._verify(handler)
         proxy = proxy_of(request)
+        is_ours = proxy is not None and _is_ours(handler, scheme, proxy)
         if self._block_private:
-            await self._refuse_private(request, scheme, handler, proxy)
+            await self._refuse_private(request, handler, proxy, is_ours=is_ours)
         with self._authorized(request):
-            if proxy and _is_ours(handler, scheme, proxy):
+            if is_ours:
                 response: Response = await self._through_transport().download_request(request)
             else:
                 try:
@@ -140,19 +141,19 @@ class PageNetwork:
             raise DownloadFailedError(route.unauthorized().reason)
         return response
 
-    async def _refuse_private(self, request: Request, scheme: str, handler: Any, proxy: str | None) -> None:
+    async def _refuse_private(self, request: Request, handler: Any, proxy: str | None, *, is_ours: bool) -> None:
         """Make sure that a page comes from a public address, or from a proxy that is asked for no other.
 
         Raises:
             DownloadFailedError: its address is not public, or cannot be checked.
         """
-        route = self._route(request, proxy)
+        route, scheme = self._route(request, proxy), request.url.partition(":")[0].lower()
         if proxy:
             try:
                 await in_thread(route.check_proxied_host)
             except AddressRefused as error:
                 raise _refused(request, error) from None
-        elif scheme not in _WITHOUT_ADDRESS and not connects_to_public(handler):
+        if not is_ours and scheme not in _WITHOUT_ADDRESS and not connects_to_public(handler):
             reason = f"{scheme} pages come from addresses that are not checked"
             if handler is not None:
                 reason = f"the download handler {type(handler).__name__} connects to addresses that are not checked"

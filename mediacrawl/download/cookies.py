@@ -218,17 +218,17 @@ class CookieRules(DefaultCookiePolicy):
 
     def set_ok(self, cookie: Cookie, request: Request) -> bool:
         """Return whether a cookie of the response to a request is kept."""
-        is_secure = request.type in _SECURE
-        if cookie.secure and not is_secure:
+        if cookie.secure and request.type not in _SECURE:
             return False
+        return self.is_as_promised(cookie, request) and super().set_ok(cookie, request)
+
+    def is_as_promised(self, cookie: Cookie, _request: Request) -> bool:
+        """Return whether a cookie has the attributes that the prefix of its name promises."""
         name = cookie.name.lower()
-        if name.startswith(("__secure-", "__host-")) and not cookie.secure:
-            return False
-        if name.startswith("__host-") and (
-            cookie.domain_specified or cookie.path != "/" or not cookie.path_specified
-        ):
-            return False
-        return super().set_ok(cookie, request)
+        if not name.startswith(("__secure-", "__host-")):
+            return True
+        is_of_host = not cookie.domain_specified and cookie.path_specified and cookie.path == "/"
+        return bool(cookie.secure) and (is_of_host or name.startswith("__secure-"))
 
 
 class _Fields:

@@ -253,8 +253,28 @@ def test_a_handler_that_cannot_be_checked_brings_no_page(crawl, origin, kind, re
     assert origin.connections == 0
 
 
-def test_other_schemes_with_connections_are_refused(crawl, origin):
-    spider = pages(f"ftp://{origin.netloc}/a")
+@pytest.mark.parametrize(("kind", "targets"), [(Own, 0), (Derived, 1)])
+def test_a_handler_that_cannot_be_checked_asks_no_proxy(crawl, origin, kind, targets):
+    """It might not use the proxy."""
+    with HttpProxy() as proxy:
+        spider = pages(f"http://far.invalid:{origin.port}/", proxy=proxy.url())
+        crawl(spider, {"DOWNLOAD_HANDLERS": {"http": kind}, "ROBOTSTXT_OBEY": False})
+        assert len(proxy.targets) == targets
+
+
+def test_a_derived_handler_goes_through_a_tunnel(crawl, origin, tmp_path):
+    authority = Authority(tmp_path)
+    origin.page("/", "<p>")
+    with HttpProxy() as proxy, TlsFront(authority.context("far.invalid"), origin.netloc) as front:
+        spider = pages(f"https://far.invalid:{front.port}/", proxy=proxy.url())
+        settings = {"DOWNLOAD_HANDLERS": {"https": Derived}, "MEDIACRAWL_VERIFY_TLS": str(authority.file)}
+        crawl(spider, settings | {"ROBOTSTXT_OBEY": False})
+        assert (list(spider.reasons.values()), len(proxy.targets)) == ([200], 1)
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:9"])
+def test_other_schemes_with_connections_are_refused(crawl, origin, proxy):
+    spider = pages(f"ftp://{'far.invalid' if proxy else origin.netloc}/a", proxy=proxy)
     crawl(spider, {"ROBOTSTXT_OBEY": False})
     assert "addresses that are not checked" in str(next(iter(spider.reasons.values())))
     assert origin.connections == 0

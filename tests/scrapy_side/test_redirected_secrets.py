@@ -296,6 +296,14 @@ def test_a_secure_cookie_of_a_redirect_goes_over_tls_only(crawl, origin, hosts, 
     assert [sent(origin, path).get("cookie") for path in ("/2", "/3")] == [there, here]
 
 
+@pytest.mark.parametrize("given", [{"__Host-c": "1"}, [{"name": "__Secure-c", "value": "1", "secure": True}]])
+def test_a_spider_may_give_a_cookie_of_any_name(crawl, origin, hosts, given):
+    leads(origin, f"{hosts['tls']}/2", f"{hosts['plain']}/3")
+    crawl(asked_for(f"{hosts['tls']}/1", cookies=given))
+    name = "__Host-c=1" if isinstance(given, dict) else "__Secure-c=1"
+    assert [sent(origin, path).get("cookie") for path in ("/1", "/2", "/3")] == [name, name, None]
+
+
 @pytest.mark.parametrize("way", ["page", "requests", "curl"])
 @pytest.mark.parametrize(
     ("line", "sub", "back"),
