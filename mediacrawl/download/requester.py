@@ -134,6 +134,7 @@ class Requester:
         The response is returned for any status but 202, 429 and 503. The next call of `ask` reuses this response;
         call `close` if no call of `ask` follows. Raises the errors of `ask`.
         """
+        self._policies = ()
         self._opened = self._get(self._request.url, ask)
         return self._opened
 
