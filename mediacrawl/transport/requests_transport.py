@@ -168,10 +168,11 @@ class RequestsTransport:
         return _RequestsResponse(response.raw, response.close, route, head=head, permit=permit)
 
     def _is_checked(self, session: requests.Session, url: str) -> bool:
-        """Return whether a session sends a request over the connections of this transport."""
+        """Return whether a session sends a request over the connections of this transport, and through no proxy."""
         adapters = getattr(session, "adapters", {})
         prefixes = [prefix for prefix in adapters if url.lower().startswith(prefix.lower())]
-        return bool(prefixes) and all(adapters[prefix] is self._adapter for prefix in prefixes)
+        is_ours = bool(prefixes) and all(adapters[prefix] is self._adapter for prefix in prefixes)
+        return is_ours and not session.proxies
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

@@ -160,13 +160,17 @@ def test_this_machine_resolves_no_name_where_the_proxy_is_chosen_for_that(transp
     assert "far.invalid" not in asked
 
 
-def test_a_session_with_its_own_connections_is_refused(origin):
+@pytest.mark.parametrize("way", ["adapter", "proxy"])
+def test_a_session_with_its_own_connections_is_refused(origin, way):
     class Adapter(requests.adapters.HTTPAdapter):
         pass
 
     def factory():
         session = requests.Session()
-        session.mount("http://", Adapter())
+        if way == "adapter":
+            session.mount("http://", Adapter())
+        else:
+            session.proxies = {"http": origin.url("/")}
         return session
 
     made = RequestsTransport(factory, block_private=True)
