@@ -19,11 +19,14 @@ COMPONENTS: dict[str, Any] = {
 }
 _CHOSEN = "DOWNLOADER_MIDDLEWARES"
 _SCRAPYS = "scrapy.downloadermiddlewares"
+_EXPORTERS = "FEED_EXPORTERS_BASE"
 _REPLACED = {
     f"{_SCRAPYS}.httpcompression.HttpCompressionMiddleware": "mediacrawl.middlewares.CompressionMiddleware",
     f"{_SCRAPYS}.httpproxy.HttpProxyMiddleware": "mediacrawl.middlewares.ProxyMiddleware",
     f"{_SCRAPYS}.redirect.RedirectMiddleware": "mediacrawl.middlewares.RedirectMiddleware",
     f"{_SCRAPYS}.redirect.MetaRefreshMiddleware": "mediacrawl.middlewares.MetaRefreshMiddleware",
+    "scrapy.exporters.JsonItemExporter": "mediacrawl.exporters.JsonItemExporter",
+    "scrapy.exporters.JsonLinesItemExporter": "mediacrawl.exporters.JsonLinesItemExporter",
 }
 
 
@@ -41,12 +44,17 @@ class Addon:
         settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
         settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
-        replace_middlewares(settings)
+        replace_components(settings)
 
 
-def replace_middlewares(settings: BaseSettings) -> None:
-    """Replace Scrapy's middlewares for proxies and redirects in the base settings, except those a project chooses."""
+def replace_components(settings: BaseSettings) -> None:
+    """Replace Scrapy's middlewares for proxies and redirects, and its exporters of JSON, in the base settings.
+
+    Middlewares and exporters that a project chooses are left.
+    """
     chosen = [path if isinstance(path, str) else f"{path.__module__}.{path.__name__}" for path in settings[_CHOSEN]]
     base = settings[f"{_CHOSEN}_BASE"]
     replaced = {path if path in chosen else _REPLACED.get(path, path): order for path, order in base.items()}
     settings.set(f"{_CHOSEN}_BASE", replaced, "cmdline")
+    exporters = {form: _REPLACED.get(path, path) for form, path in settings[_EXPORTERS].items()}
+    settings.set(_EXPORTERS, exporters, "cmdline")

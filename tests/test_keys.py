@@ -6,7 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediacrawl.urls import as_sent, former_key_of_url, is_plain, key_of_url, resolve, split_plain, target_of
+from mediacrawl.urls import (
+    as_sent,
+    former_key_of_url,
+    has_controls,
+    is_plain,
+    key_of_url,
+    resolve,
+    split_plain,
+    target_of,
+)
 
 PIECES = st.sampled_from(
     [
@@ -21,6 +30,8 @@ URLS = st.tuples(st.sampled_from(["http://h", "https://h", "HTTP://H", "http://m
 @example("http://h/a?")
 @example("http://h//a/./b/..")
 def test_what_is_sent_can_stand_on_a_request_line_and_stays_as_it_is(url):
+    if has_controls(url):
+        return  # refused, see below
     sent = as_sent(url)
     if not sent.startswith(("http://h/", "https://h/")):
         return  # a port, or no host
@@ -47,7 +58,7 @@ def test_what_is_sent_can_stand_on_a_request_line_and_stays_as_it_is(url):
         ("http://h/a b?c d#e f", "http://h/a%20b?c%20d#e%20f"),
         ("  http://h/a\t\n", "http://h/a"),
         ("http://h/a\r\nb", "http://h/ab"),
-        ("http://h/\x00\x1f\x7f", "http://h/%00%1F%7F"),
+        ("\x00\x1b http://h/\x1f", "http://h/"),
         ("http://h/é?é", "http://h/%C3%A9?%C3%A9"),
         ("http://h/\udce9?\udce9", "http://h/%E9?%E9"),
         ("http://h/\u00a0\u3000", "http://h/%C2%A0%E3%80%80"),

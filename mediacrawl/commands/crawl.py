@@ -14,13 +14,14 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.addon import replace_middlewares
+from mediacrawl.addon import replace_components
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
 from mediacrawl.fetch.resources import check_network, cookies_of
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -66,7 +67,7 @@ class Command(crawl.Command):
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
-        replace_middlewares(crawler.settings)
+        replace_components(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
@@ -117,7 +118,7 @@ class Command(crawl.Command):
         error = getattr(task, "_exception", None)
         if isinstance(error, MediacrawlError | UsageError | TypeError) and _is_usage(error):
             task.exception()  # marks it as retrieved
-            print(f"{self._name}: {error}", file=sys.stderr)
+            print(f"{self._name}: {visible(str(error))}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem, key_problem
-from mediacrawl.urls import Origin, as_sent
+from mediacrawl.urls import Origin, as_sent, has_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +159,7 @@ def _csv_rows(
         nonlocal last
         for number, line in lines:
             last = number
-            yield line.replace("\0", "")
+            yield line
 
     reader = csv.reader(texts(), delimiter=delimiter)
     while True:
@@ -237,6 +237,8 @@ def _url(written: Any) -> str:
         raise ValueError("url is not a text")  # noqa: TRY004
     if "\n" in written.strip() or "\r" in written.strip():
         raise ValueError("a line break in the URL: perhaps a quote is not closed")
+    if has_controls(written):
+        raise ValueError(f"a control character in the URL: {redact_url(_complete_text('url', written))[:200]!r}")
     try:
         url = as_sent(written)
     except UnicodeEncodeError:

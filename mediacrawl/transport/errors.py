@@ -28,6 +28,7 @@ from mediacrawl.errors import (
 from mediacrawl.transport.addresses import PrivateAddress
 from mediacrawl.transport.fields import InvalidHead
 from mediacrawl.transport.proxies import is_socks, proxy_url
+from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ class Route(NamedTuple):
         """Return the error for the status with which a proxy has answered CONNECT (RFC 9110 9.3.6)."""
         if status == 407:
             return self.unauthorized()
-        said = f"{status} {phrase.strip()}".rstrip()
+        said = f"{status} {text_of_field(phrase.strip())}".rstrip()
         if 400 <= status < 500:
             return ProxyRefused(
                 self.url,
