@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mediacrawl.config import is_secret
+from mediacrawl.visible import Secret
+
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
@@ -45,6 +48,15 @@ class Addon:
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
         settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
         replace_components(settings)
+        hide_secrets(settings)
+
+
+def hide_secrets(settings: BaseSettings) -> None:
+    """Mask the settings that are secrets by their name, such as `HTTPAUTH_PASS`, in Scrapy's log of all settings."""
+    for name in list(settings):
+        value = settings[name]
+        if isinstance(name, str) and type(value) is str and value and is_secret(name):
+            settings.set(name, Secret(value), settings.getpriority(name) or 0)
 
 
 def replace_components(settings: BaseSettings) -> None:

@@ -31,4 +31,4 @@ class JsonLinesItemExporter(exporters.JsonLinesItemExporter):
 
 def _escape(encoder: JSONEncoder) -> None:
     encode = encoder.encode
-    encoder.encode = lambda value: escape_json(encode(value))  # type: ignore[method-assign]
+    encoder.encode = lambda o: escape_json(encode(o))  # type: ignore[method-assign]

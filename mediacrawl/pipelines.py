@@ -32,6 +32,7 @@ from mediacrawl.crawl.items import (
     refusal_of,
     request_for,
     says_more,
+    sent_headers,
     without_credentials,
 )
 from mediacrawl.crawl.polite_dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
@@ -141,6 +142,8 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store and the ledger. If one of them cannot be used, close the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
+            if self._context.refused is not None:
+                raise self._context.refused
             _refuse_empty_slots(self.crawler.settings)
             self._resources = FetchResources(
                 self.crawler.settings,
@@ -190,7 +193,11 @@ class MediaFilesPipeline(FilesPipeline):
         Raises:
             DropItem: the run was interrupted; the next run continues with this item.
         """
-        outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
+        try:
+            outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
+        finally:
+            if ItemAdapter.is_item(item):
+                hide_credentials(ItemAdapter(item), self.files_urls_field, HYPERLINKS)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -200,8 +207,6 @@ class MediaFilesPipeline(FilesPipeline):
             else:
                 results.append((True, outcome))
         self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
-        for field in (self.files_urls_field, HYPERLINKS):
-            hide_credentials(ItemAdapter(item), field)
         return self.item_completed(results, item, self.spiderinfo)
 
     def _request_pages(self, pages: Sequence[MediaPage], item: Any) -> None:
@@ -515,7 +520,7 @@ class MediaFilesPipeline(FilesPipeline):
                 request.meta["media_may_be_page"] = True
             note_options(request, adapter, single=single)
             if single and isinstance(headers := adapter.get("headers"), dict):
-                request.headers.update(headers)
+                request.headers.update(sent_headers(headers))
         self._add_referers(requests)
         return requests
 

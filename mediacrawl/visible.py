@@ -24,6 +24,15 @@ _OWN_LOGGERS = "mediacrawl"
 _tracebacks = logging.Formatter()
 
 
+class Secret(str):
+    """A secret that is masked in each `repr`, as in Scrapy's log of all settings."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 def visible(text: str) -> str:
     """Return a text from outside in one line, with escapes for all characters that would steer a terminal or a log.
 

@@ -27,7 +27,7 @@ def settings(**more):
             ["python", "scrapy", "crawl", "site", "-a", "urls=http://u:s3cr3t@h/,https://:s3cr3t@i/"],
             "scrapy crawl site -a 'urls=http://***@h/,https://***@i/'",
         ),
-        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], "get 'http://h/caf%E9 a.png' '\udce9'"),
+        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], r"get 'http://h/caf%E9 a.png' $'\351'"),
         (["python"], ""),
         # Credentials in options; what every server may see stays.
         (

@@ -345,6 +345,8 @@ class _ListRequests:
                 key=row.key,
                 options=row.kept,
             )
+        except UsageProblem as error:  # a header that cannot be sent
+            return InvalidLine(f"{self.list_file}:{row.number}", str(error))
         except ValueError:  # raised by a library for a malformed URL
             return InvalidLine(f"{self.list_file}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 

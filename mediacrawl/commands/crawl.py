@@ -14,7 +14,7 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.addon import replace_components
+from mediacrawl.addon import hide_secrets, replace_components
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
@@ -55,12 +55,7 @@ class Command(crawl.Command):
         """Run a spider, and set the exit status. A spider class need not belong to the project."""
         assert self.crawler_process is not None
         assert self.settings is not None
-        try:
-            config.check(self.settings)
-            cookies_of(self.settings)
-        except UsageProblem as error:
-            raise UsageError(str(error), print_help=False) from None
-        if self._refuses_network() or self._refuses_job():
+        if self.refuses_settings() or self._refuses_job():
             return
         try:
             crawler = self._create_crawler(spider)
@@ -68,6 +63,7 @@ class Command(crawl.Command):
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
         replace_components(crawler.settings)
+        hide_secrets(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
@@ -86,10 +82,15 @@ class Command(crawl.Command):
         """The name of the command, for messages: that of its module, as for Scrapy."""
         return f"scrapy {type(self).__module__.rpartition('.')[2]}"
 
-    def _refuses_network(self) -> bool:
-        """Report in one line what is wrong with the network of the environment, and return whether there was that."""
+    def refuses_settings(self) -> bool:
+        """Report in one line what is wrong with the settings, or with the files and the network that they name.
+
+        Return whether there was a problem. Nothing was done then.
+        """
         assert self.settings is not None
         try:
+            config.check(self.settings)
+            cookies_of(self.settings)
             check_network(self.settings)
         except UsageProblem as error:
             print(f"{self._name}: {error}", file=sys.stderr)

@@ -66,12 +66,13 @@ class Command(StoreCommand):
 
 def _rows_of(archive: Archive, url: str) -> Iterator[Entry]:
     """Yield the rows of a URL, one for each name of its file. The caller deletes each row before the next."""
+    shown = redact_url(url)
     try:
-        key, shown = key_of_url(url), redact_url(url)
-    except ValueError:  # no request can be sent for it, so that no file was ever wanted
-        return
+        key, sent = key_of_url(url), as_sent(shown)
+    except ValueError:  # no request can be sent for it, but an earlier version may have made a row
+        key = sent = shown
     archive.lookup([key], [shown])  # gives a row of an earlier version its present key
-    while (entry := archive.ledger.find(url, shown, key, as_sent(shown))) is not None:
+    while (entry := archive.ledger.find(url, shown, key, sent)) is not None:
         yield entry
 
 

@@ -50,6 +50,8 @@ class Command(crawl.Command, StoreCommand):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:
             raise UsageError("verify takes no argument; choose the store with -s FILES_STORE=FOLDER")
+        if opts.repair and self.refuses_settings():  # before a damaged file is set aside
+            return
         with self.archive(create=opts.adopt) as archive:
             damaged, aside = (0, 0) if archive is None else self._check(archive, repair=opts.repair)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from scrapy import Request
 from scrapy.http import Headers
 from scrapy.http.request import NO_CALLBACK
+from scrapy.utils.python import to_unicode
 from w3lib.http import basic_auth_header
 
 from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.polite_dispatch import Carrier, request_as_sent
 from mediacrawl.download.records import TransferRequest
+from mediacrawl.download.requester import ANY_ORIGIN
 from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.fetch.request import FileRequest
@@ -20,6 +22,8 @@ from mediacrawl.sources import list_entry
 from mediacrawl.urls import Origin, as_sent, is_plain, key_of_url
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from itemadapter import ItemAdapter
 
     from mediacrawl.headers import Digest
@@ -90,7 +94,8 @@ def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> Non
     """Copy the item's options into the request's meta; if it has several URLs, copy only the facts of the page."""
     for name, meta_name in _OPTIONS.items():
         if (value := adapter.get(name)) and (single or name in _OF_PAGE):
-            request.meta[meta_name] = writable(str(value))
+            text = writable(str(value))
+            request.meta[meta_name] = redact_url(text) if name == "referer" else text
 
 
 def says_more(adapter: ItemAdapter) -> bool:
@@ -182,10 +187,51 @@ def _facts(request: Request) -> dict[str, str | None]:
     return {name: request.meta.get(f"media_{name}") for name in list_entry.KEPT}
 
 
-def hide_credentials(adapter: ItemAdapter, field: str) -> None:
-    """Remove user names and passwords from the item's URLs, because the item goes on to feeds."""
-    urls = adapter.get(field)
-    if isinstance(urls, list):
-        shown = [redact_url(url) if isinstance(url, str) else url for url in urls]
-        if shown != urls:
-            adapter[field] = shown
+class _MaskedHeader(str):  # noqa: SLOT000 - it has the attribute
+    """The value of a request header, masked wherever an item is shown. A later pipeline of mediacrawl sends it.
+
+    Attributes:
+        sent: the value.
+    """
+
+    def __new__(cls, _sent: Any) -> Self:
+        return super().__new__(cls, "***")
+
+    def __init__(self, sent: Any) -> None:
+        self.sent = sent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the mask alone to pickle."""
+        return str, (str(self),)
+
+
+def sent_headers(headers: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the headers of an item as they are sent, also after `hide_credentials`."""
+    return {name: value.sent if isinstance(value, _MaskedHeader) else value for name, value in headers.items()}
+
+
+def hide_credentials(adapter: ItemAdapter, *fields: str) -> None:
+    """Mask what is secret in an item, because the item goes on to feeds and logs.
+
+    Those are user names and passwords in its URLs and in its Referer, and its headers for a single URL, except those
+    that any server may see.
+
+    Args:
+        adapter: of the item.
+        fields: with URLs.
+    """
+    for field in fields:
+        urls = adapter.get(field)
+        if isinstance(urls, list):
+            shown = [redact_url(url) if isinstance(url, str) else url for url in urls]
+            if shown != urls:
+                adapter[field] = shown
+    if isinstance(referer := adapter.get("referer"), str) and (without := redact_url(referer)) != referer:
+        adapter["referer"] = without
+    if isinstance(headers := adapter.get("headers"), dict) and headers and len(adapter.get(fields[0]) or ()) == 1:
+        adapter["headers"] = {name: _masked(name, value) for name, value in headers.items()}
+
+
+def _masked(name: Any, value: Any) -> Any:
+    is_public = to_unicode(name, "latin-1").strip().lower() in ANY_ORIGIN if isinstance(name, str | bytes) else False
+    return value if is_public or isinstance(value, _MaskedHeader) else _MaskedHeader(value)

@@ -203,7 +203,7 @@ def _row(number: int, facts: dict[str, Any]) -> ListEntry:
         number,
         _url(facts.get("url") or ""),
         filename=_text(facts, "filename"),
-        referer=_text(facts, "referer"),
+        referer=_referer(_text(facts, "referer")),
         headers=_headers(facts.get("headers")),
         key=key,
         **digests,
@@ -246,6 +246,15 @@ def _url(written: Any) -> str:
     if Origin.of(url) is None:
         raise ValueError(f"not an http or https URL: {redact_url(_complete_text('url', written))[:200]!r}")
     return url
+
+
+def _referer(written: str | None) -> str | None:
+    """Return the URL of a page as a Referer has it (RFC 9110 10.1.3): as it is sent, without credentials."""
+    if written is None:
+        return None
+    if has_controls(written) or len(written.splitlines()) > 1:
+        raise ValueError("a control character in the referer")
+    return as_sent(redact_url(written)) or None
 
 
 def _headers(value: Any) -> dict[str, str]:

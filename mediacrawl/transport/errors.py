@@ -224,6 +224,10 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
         lambda route, *_: UnsupportedURL(route.url, "not a URL that can be fetched"),
     ),
     (
+        (requests.exceptions.InvalidHeader,),  # its message repeats the value, which may be a credential
+        lambda route, *_: UnsupportedURL(route.url, "a header of the request cannot be sent"),
+    ),
+    (
         (PrivateAddress,),
         lambda route, cause, _: AddressRefused(route.url, f"{cause}, and MEDIACRAWL_BLOCK_PRIVATE is on"),
     ),
