@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.config import is_secret
-from mediacrawl.visible import Secret
+from mediacrawl.visible import Secret, make_log_visible
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -41,6 +41,7 @@ class Addon:
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to the settings of a crawler; Scrapy calls this method for each crawler."""
+        make_log_visible()
         for name in ("ITEM_PIPELINES", "DOWNLOADER_MIDDLEWARES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
             for path, order in COMPONENTS[name].items():
                 settings.setdefault_in_component_priority_dict(name, path, order)

@@ -15,7 +15,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error
 from mediacrawl.fetch.advice import advice_for_crawl
 from mediacrawl.fetch.progress_display import Display, Snapshot
-from mediacrawl.visible import make_record_visible
+from mediacrawl.visible import make_log_visible
 
 if TYPE_CHECKING:
     from typing import Self
@@ -47,7 +47,7 @@ _BAD_REDIRECT = "Missing scheme in request url"  # Scrapy follows redirects to `
 class ProgressExtension:
     """Shows bars on a terminal, or else a line every few seconds, and a summary at the end, on standard error.
 
-    All handlers of the root logger then show text from outside in its visible form, also in records of Scrapy.
+    All log records then show text from outside in its visible form, also those of Scrapy.
     """
 
     def __init__(self, crawler: Crawler, line_every_s: float, stream: TextIO | None = None) -> None:
@@ -66,8 +66,7 @@ class ProgressExtension:
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         for name in _LOUD:
             logging.getLogger(name).addFilter(_in_one_line)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(make_record_visible)
+        make_log_visible()
         return extension
 
     def spider_opened(self) -> None:

@@ -26,13 +26,13 @@ from mediacrawl.crawl.items import (
     HYPERLINKS,
     file_request_of,
     hide_credentials,
+    mask_headers,
     note_options,
     plain_request,
     plain_url,
     refusal_of,
     request_for,
     says_more,
-    sent_headers,
     without_credentials,
 )
 from mediacrawl.crawl.polite_dispatch import ANSWERED_ELSEWHERE, BatchDispatcher, Carrier, place_of
@@ -193,11 +193,14 @@ class MediaFilesPipeline(FilesPipeline):
         Raises:
             DropItem: the run was interrupted; the next run continues with this item.
         """
+        is_through = True
         try:
             outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
+            is_stopped = any(isinstance(outcome, Interrupted | asyncio.CancelledError) for outcome in outcomes)
+            is_through = is_stopped or self._is_last
         finally:
             if ItemAdapter.is_item(item):
-                hide_credentials(ItemAdapter(item), self.files_urls_field, HYPERLINKS)
+                self._hide_credentials(ItemAdapter(item), is_through=is_through)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -208,6 +211,22 @@ class MediaFilesPipeline(FilesPipeline):
                 results.append((True, outcome))
         self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
         return self.item_completed(results, item, self.spiderinfo)
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether no later pipeline of mediacrawl sends the headers of an item again."""
+        assert self.crawler.engine is not None
+        ours = [
+            one for one in self.crawler.engine.scraper.itemproc.middlewares if isinstance(one, MediaFilesPipeline)
+        ]
+        return not ours or ours[-1] is self
+
+    def _hide_credentials(self, adapter: ItemAdapter, *, is_through: bool) -> None:
+        """Mask the credentials of an item that goes on to feeds and logs; its headers once none is to be sent."""
+        is_single = len(adapter.get(self.files_urls_field) or ()) == 1
+        hide_credentials(adapter, self.files_urls_field, HYPERLINKS)
+        if is_through and is_single:
+            mask_headers(adapter)
 
     def _request_pages(self, pages: Sequence[MediaPage], item: Any) -> None:
         """Request the pages that hyperlinks lead to, as the spider's `linked_page(url, item)` wants.
@@ -520,7 +539,7 @@ class MediaFilesPipeline(FilesPipeline):
                 request.meta["media_may_be_page"] = True
             note_options(request, adapter, single=single)
             if single and isinstance(headers := adapter.get("headers"), dict):
-                request.headers.update(sent_headers(headers))
+                request.headers.update(headers)
         self._add_referers(requests)
         return requests
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The control characters (C0, DEL, C1), the surrogates, the separators of lines and paragraphs, and the characters of
 # the category Cf that are invisible. ZWNJ and ZWJ stay, as Persian and emoji need them, and so do the characters of
@@ -21,7 +24,6 @@ _STEERING = re.compile(
 )
 _STEERING_IN_JSON = re.compile(f"(?![\t\n\r]){_STEERING.pattern}")
 _OWN_LOGGERS = "mediacrawl"
-_tracebacks = logging.Formatter()
 
 
 class Secret(str):
@@ -50,21 +52,51 @@ def visible_lines(text: str) -> str:
     return "\n".join([visible(first), *(f"    {visible(line)}" if line else "" for line in others)])
 
 
-def make_record_visible(record: logging.LogRecord) -> bool:
-    """Make message and traceback of a log record visible; keep every record. For `logging.Handler.addFilter`.
+class VisibleRecord(logging.LogRecord):
+    """A log record whose message and traceback are visible in each handler and each format.
 
     Records of mediacrawl have one line. Scrapy logs settings and statistics in several lines, which stay.
     """
-    try:
-        said = record.getMessage()
-    except Exception:  # arguments that do not fit the message: the handler reports that
-        return True
-    is_own = record.name.partition(".")[0] == _OWN_LOGGERS
-    if (shown := visible(said) if is_own else visible_lines(said)) != said:
-        record.msg, record.args = shown, ()
-    if record.exc_info and not record.exc_text:
-        record.exc_text = visible_lines(_tracebacks.formatException(record.exc_info))  # as each formatter shows it
-    return True
+
+    def getMessage(self) -> str:  # noqa: N802 - the name of `logging`
+        """Return the message in its visible form."""
+        said = super().getMessage()
+        is_own = self.name.partition(".")[0] == _OWN_LOGGERS
+        return visible(said) if is_own else visible_lines(said)
+
+    @property
+    def exc_text(self) -> str | None:
+        """The traceback in its visible form, once a formatter has set it."""
+        return self.__dict__.get("exc_text")
+
+    @exc_text.setter
+    def exc_text(self, text: str | None) -> None:
+        self.__dict__["exc_text"] = text and visible_lines(text)
+
+
+def make_log_visible() -> None:
+    """Make all records visible that this process logs from now on; a repeated call does nothing.
+
+    A handler is not the place for that: Scrapy replaces its handler for each crawl.
+    """
+    factory = logging.getLogRecordFactory()
+    if factory is logging.LogRecord:
+        logging.setLogRecordFactory(VisibleRecord)
+    elif factory is not VisibleRecord and not isinstance(factory, _VisibleFactory):
+        logging.setLogRecordFactory(_VisibleFactory(factory))
+
+
+class _VisibleFactory:
+    """A factory of log records that makes those of another factory visible, unless they are of a class of its own."""
+
+    def __init__(self, factory: Callable[..., logging.LogRecord]) -> None:
+        self._factory = factory
+
+    def __call__(self, *args: Any, **facts: Any) -> logging.LogRecord:
+        record = self._factory(*args, **facts)
+        if type(record) is logging.LogRecord:
+            record.__class__ = VisibleRecord
+        return record
 
 
 def visible_json(value: Any) -> str:

@@ -9,16 +9,24 @@ import logging
 import os
 import sys
 import unicodedata
+from functools import partial
 
 import pytest
 from hostile import FORGED, LINES, STEERING, steering_in
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mediacrawl import errors, visible
 from mediacrawl.errors import TransferError, describe_error, disk_error, failure_of
 from mediacrawl.fetch.stats import RunStats
-from mediacrawl.visible import escape_json, make_record_visible, text_of_field, visible_json, visible_lines
+from mediacrawl.visible import (
+    VisibleRecord,
+    escape_json,
+    make_log_visible,
+    text_of_field,
+    visible_json,
+    visible_lines,
+)
 
 ANY = st.text() | st.text(st.sampled_from([*LINES, "a", "é", "\udc9b", "\U000e0041", "\\"]))
 
@@ -106,6 +114,7 @@ def made(kind, text):
     return kind(text) if taken == ["args"] else kind(**{name: numbers.get(name, text) for name in taken})
 
 
+@settings(deadline=None, max_examples=50)  # many errors in each example
 @given(ANY)
 @example(LINES)
 @example("Caf\u00c3\u00a9 \u00c2\u009b2J")
@@ -146,17 +155,25 @@ def test_the_summary_steers_nothing(text):
 # --- logs -------------------------------------------------------------------------------------------
 
 
-def logged(name, *said, error=None):
-    """What a handler of the root logger writes."""
+def logged(name, *said, error=None, factory=VisibleRecord):
+    """What a handler writes."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    handler.addFilter(make_record_visible)
-    record = logging.getLogger(name).makeRecord(
-        name, logging.ERROR, "f", 1, said[0], said[1:], error and (type(error), error, error.__traceback__)
-    )
-    handler.handle(record)
+    fault = error and (type(error), error, error.__traceback__)
+    handler.handle(factory(name, logging.ERROR, "f", 1, said[0], said[1:], fault))
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("factory", [logging.LogRecord, partial(logging.LogRecord)])
+def test_all_records_of_the_process_are_visible(monkeypatch, factory):
+    monkeypatch.setattr(logging, "_logRecordFactory", factory)
+    for _ in range(2):
+        make_log_visible()
+    made = logging.getLogRecordFactory()
+    assert steering_in(logged("mediacrawl", LINES, factory=made), "\n") == []
+    make_log_visible()
+    assert logging.getLogRecordFactory() is made
 
 
 @pytest.mark.parametrize("name", ["mediacrawl.x", "scrapy.core.engine", "site"])

@@ -18,7 +18,7 @@ from mediacrawl.archive import Archive
 from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, UsageProblem
 from mediacrawl.settings import COMMANDS_MODULE
-from mediacrawl.visible import visible
+from mediacrawl.visible import make_log_visible, visible
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the console script. Exit with the statuses that the README documents."""
+    make_log_visible()
     os.environ["SCRAPY_SETTINGS_MODULE"] = "mediacrawl.settings"
     cmdline.ScrapyArgumentParser = _VisibleParser  # type: ignore[misc]
     if (command := _own_command(sys.argv[1:2])) is not None:

@@ -7,7 +7,6 @@ for a single file, the user would wait longer for the import than for the file.
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import os
 import signal
@@ -40,7 +39,7 @@ from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry, kept_of
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.transport.proxies import environment_proxies
-from mediacrawl.visible import make_record_visible
+from mediacrawl.visible import make_log_visible
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -115,8 +114,7 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
 def _run(requests: _ListRequests, settings: Settings) -> int:
     """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
-    if logging.lastResort is not None:  # the handler of a program that does not configure its log
-        logging.lastResort.addFilter(make_record_visible)
+    make_log_visible()
     try:
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))

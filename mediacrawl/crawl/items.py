@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 from scrapy import Request
 from scrapy.http import Headers
 from scrapy.http.request import NO_CALLBACK
-from scrapy.utils.python import to_unicode
 from w3lib.http import basic_auth_header
 
 from mediacrawl.crawl.context import headers_of
@@ -22,8 +21,6 @@ from mediacrawl.sources import list_entry
 from mediacrawl.urls import Origin, as_sent, is_plain, key_of_url
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from itemadapter import ItemAdapter
 
     from mediacrawl.headers import Digest
@@ -187,34 +184,8 @@ def _facts(request: Request) -> dict[str, str | None]:
     return {name: request.meta.get(f"media_{name}") for name in list_entry.KEPT}
 
 
-class _MaskedHeader(str):  # noqa: SLOT000 - it has the attribute
-    """The value of a request header, masked wherever an item is shown. A later pipeline of mediacrawl sends it.
-
-    Attributes:
-        sent: the value.
-    """
-
-    def __new__(cls, _sent: Any) -> Self:
-        return super().__new__(cls, "***")
-
-    def __init__(self, sent: Any) -> None:
-        self.sent = sent
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return the mask alone to pickle."""
-        return str, (str(self),)
-
-
-def sent_headers(headers: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the headers of an item as they are sent, also after `hide_credentials`."""
-    return {name: value.sent if isinstance(value, _MaskedHeader) else value for name, value in headers.items()}
-
-
 def hide_credentials(adapter: ItemAdapter, *fields: str) -> None:
-    """Mask what is secret in an item, because the item goes on to feeds and logs.
-
-    Those are user names and passwords in its URLs and in its Referer, and its headers for a single URL, except those
-    that any server may see.
+    """Remove user names and passwords from the item's URLs and its Referer, because the item goes on to feeds.
 
     Args:
         adapter: of the item.
@@ -228,10 +199,14 @@ def hide_credentials(adapter: ItemAdapter, *fields: str) -> None:
                 adapter[field] = shown
     if isinstance(referer := adapter.get("referer"), str) and (without := redact_url(referer)) != referer:
         adapter["referer"] = without
-    if isinstance(headers := adapter.get("headers"), dict) and headers and len(adapter.get(fields[0]) or ()) == 1:
-        adapter["headers"] = {name: _masked(name, value) for name, value in headers.items()}
 
 
-def _masked(name: Any, value: Any) -> Any:
-    is_public = to_unicode(name, "latin-1").strip().lower() in ANY_ORIGIN if isinstance(name, str | bytes) else False
-    return value if is_public or isinstance(value, _MaskedHeader) else _MaskedHeader(value)
+def mask_headers(adapter: ItemAdapter) -> None:
+    """Replace the values of an item's request headers by `***`, except those that any server may see."""
+    if isinstance(headers := adapter.get("headers"), dict) and headers:
+        adapter["headers"] = {name: value if _is_public(name) else "***" for name, value in headers.items()}
+
+
+def _is_public(header: Any) -> bool:
+    name = header.decode("latin-1") if isinstance(header, bytes) else str(header)
+    return name.strip().lower() in ANY_ORIGIN

@@ -120,8 +120,8 @@ def _without_credentials(words: Iterable[str]) -> list[str]:
 
 def _masked(option: str, value: str) -> str:
     """Replace a credential in the value of an option."""
-    if _is_short_for(option, "--cookie", "--cookies") or (
-        _is_short_for(option, "--header", "--help") and value.partition(":")[0].strip().lower() not in ANY_ORIGIN
+    if _is_short_for(option, "--cookie") or (
+        _is_short_for(option, "--header") and value.partition(":")[0].strip().lower() not in ANY_ORIGIN
     ):
         return _VALUE.sub(r"\1***", value)
     is_setting = option == "-s" or _is_short_for(option, "--set")
@@ -134,22 +134,15 @@ def _masked(option: str, value: str) -> str:
     return _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", value) if "://" in value else value
 
 
-def _is_short_for(option: str, name: str, *others: str) -> bool:
-    """Return whether `argparse` reads an option as the one with this name: it accepts a beginning of a name.
-
-    Args:
-        option: as written.
-        name: with all its letters.
-        others: options of the same command that begin in the same way; a beginning of theirs is refused.
-    """
-    is_beginning = len(option) > len("--") and name.startswith(option)
-    return option == name or (is_beginning and not any(other.startswith(option) for other in others))
+def _is_short_for(option: str, name: str) -> bool:
+    """Return whether an option is a beginning of this name: Scrapy's parser accepts an abbreviation."""
+    return len(option) > len("--") and name.startswith(option)
 
 
 def _values(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Yield for each word its option, the text of the word before the value, and the value.
 
-    `-s X`, `-sX`, `--set X` and `--set=X` all give X to an option.
+    `-s X`, `-sX`, `-s=X`, `--set X` and `--set=X` all give X to an option.
     """
     previous = ""
     for word in words:
@@ -157,7 +150,8 @@ def _values(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         if word.startswith("--") and equals:
             yield name, name + equals, value
         elif word[:2] in {"-s", "-a"} and word[2:]:
-            yield word[:2], word[:2], word[2:]
+            value = word[2:].removeprefix("=")
+            yield word[:2], word.removesuffix(value), value
         else:
             yield previous, "", word
         previous = word
