@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mediacrawl.errors import UsageProblem
+from mediacrawl.fetch.request import FileRequest
+from mediacrawl.sources.url_list import read_list
 from mediacrawl.urls import (
     as_sent,
     former_key_of_url,
@@ -168,3 +174,22 @@ def test_urls_that_differ_in_the_target_have_keys_of_their_own():
 )
 def test_the_former_key_was_the_canonical_url(url, key):
     assert former_key_of_url(url) == key
+
+
+CONTROLS = ["\x00", "\x01", "\x0b", "\x1b", "\x7f", "\x80", "\x9b"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize(
+    "url", ["http://h/a{}b", "https://h{}/a", "http://h/?q={}x", "http://u{}:p@h/", "HTTP://h/#{}f"]
+)
+def test_a_control_character_within_a_url_is_refused(url, control):
+    with pytest.raises(ValueError, match="control character"):
+        as_sent(url.format(control))
+    assert resolve("http://h/", "a\x01b") == "http://h/a%01b"  # of a page, as browsers do
+    for form in ("{}", '{{"url": {}}}'):
+        written = json.dumps(url.format(control)) if "{{" in form else url.format(control)
+        (row,) = read_list(io.StringIO(form.format(written), newline=""))
+        assert "control character" in row.why
+    with pytest.raises(UsageProblem, match="control character"):
+        FileRequest.of_url(url.format(control))
