@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mediacrawl.config import is_secret
+from mediacrawl.visible import Secret, make_log_visible
+
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
 
@@ -19,11 +22,14 @@ COMPONENTS: dict[str, Any] = {
 }
 _CHOSEN = "DOWNLOADER_MIDDLEWARES"
 _SCRAPYS = "scrapy.downloadermiddlewares"
+_EXPORTERS = "FEED_EXPORTERS_BASE"
 _REPLACED = {
     f"{_SCRAPYS}.httpcompression.HttpCompressionMiddleware": "mediacrawl.middlewares.CompressionMiddleware",
     f"{_SCRAPYS}.httpproxy.HttpProxyMiddleware": "mediacrawl.middlewares.ProxyMiddleware",
     f"{_SCRAPYS}.redirect.RedirectMiddleware": "mediacrawl.middlewares.RedirectMiddleware",
     f"{_SCRAPYS}.redirect.MetaRefreshMiddleware": "mediacrawl.middlewares.MetaRefreshMiddleware",
+    "scrapy.exporters.JsonItemExporter": "mediacrawl.exporters.JsonItemExporter",
+    "scrapy.exporters.JsonLinesItemExporter": "mediacrawl.exporters.JsonLinesItemExporter",
 }
 
 
@@ -35,18 +41,33 @@ class Addon:
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to the settings of a crawler; Scrapy calls this method for each crawler."""
+        make_log_visible()
         for name in ("ITEM_PIPELINES", "DOWNLOADER_MIDDLEWARES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
             for path, order in COMPONENTS[name].items():
                 settings.setdefault_in_component_priority_dict(name, path, order)
         settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
         settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
-        replace_middlewares(settings)
+        replace_components(settings)
+        hide_secrets(settings)
 
 
-def replace_middlewares(settings: BaseSettings) -> None:
-    """Replace Scrapy's middlewares for proxies and redirects in the base settings, except those a project chooses."""
+def hide_secrets(settings: BaseSettings) -> None:
+    """Mask the settings that are secrets by their name, such as `HTTPAUTH_PASS`, in Scrapy's log of all settings."""
+    for name in list(settings):
+        value = settings[name]
+        if isinstance(name, str) and type(value) is str and value and is_secret(name):
+            settings.set(name, Secret(value), settings.getpriority(name) or 0)
+
+
+def replace_components(settings: BaseSettings) -> None:
+    """Replace Scrapy's middlewares for proxies and redirects, and its exporters of JSON, in the base settings.
+
+    Middlewares and exporters that a project chooses are left.
+    """
     chosen = [path if isinstance(path, str) else f"{path.__module__}.{path.__name__}" for path in settings[_CHOSEN]]
     base = settings[f"{_CHOSEN}_BASE"]
     replaced = {path if path in chosen else _REPLACED.get(path, path): order for path, order in base.items()}
     settings.set(f"{_CHOSEN}_BASE", replaced, "cmdline")
+    exporters = {form: _REPLACED.get(path, path) for form, path in settings[_EXPORTERS].items()}
+    settings.set(_EXPORTERS, exporters, "cmdline")

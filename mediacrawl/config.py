@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from mediacrawl.errors import UsageProblem, redact_url
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PREFIX = "MEDIACRAWL_"
+# Words in the name of a setting or of a spider argument whose value is a secret, or names hosts with a secret.
+_SECRET_NAME = re.compile(
+    r"PASS|PWD|SECRET|TOKEN|KEY|AUTH|CREDENTIAL|BEARER|JWT|LOGIN|HEADER|COOKIE(?!S\Z|S_)|SESSION(?!_FACTORY)",
+    re.IGNORECASE,
+)
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
 _SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
 _RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
@@ -465,6 +471,11 @@ def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[An
         nearest = get_close_matches(name.removeprefix(PREFIX), bare, 1, 0.6)
         hint = f"the nearest one is {bare[nearest[0]]}, " if nearest else ""
         raise UsageProblem(f"there is no setting {name}; {hint}docs/settings.md has all")
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the name of a setting or of a spider argument says that the value is a secret."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def check(settings: Settings) -> None:

@@ -27,7 +27,8 @@ MediacrawlError
     ├── TooLarge              more than the maximal size
     └── ForeignError          an error of Scrapy, of a project or of the standard library
 
-A message is one line for the user: the URL without its credentials, the expected result, and the actual result.
+A message is one line for the user: the URL without its credentials, the expected result, and the actual result. Text
+that servers and lists have sent steers no terminal in it: each error makes its message visible, see `visible.py`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ import errno
 import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from mediacrawl.visible import text_of_field, visible
 
 # `urlunsplit` would drop an empty query, and so change the request target.
 _CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
@@ -63,9 +66,12 @@ def redact_url(url: str) -> str:
 
 
 class MediacrawlError(Exception):
-    """Base class of all errors that mediacrawl raises deliberately."""
+    """Base class of all errors that mediacrawl raises deliberately. Their texts are visible, see `visible`."""
 
     exit_status = EXIT_FAILED
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(visible(text) if isinstance(text, str) else text for text in args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return arguments and attributes to pickle, no constructor call: errors are sent between processes."""
@@ -152,10 +158,10 @@ class TransferError(MediacrawlError):
     ) -> None:
         self.url = redact_url(url)
         self.host = host
-        self.reason = reason
+        self.reason = visible(reason)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
-        super().__init__(f"{self.url}: {reason}")
+        super().__init__(f"{self.url}: {self.reason}")
 
     def last(self, took_s: float, saved_bytes: int, fetched_bytes: int, supersedes: tuple[str, ...] = ()) -> None:
         """Set the duration of the transfer in seconds, its bytes, and the keys that its file had before."""
@@ -211,7 +217,8 @@ class HttpStatusError(TransferError):
     """The server responded with an error status, or with one that brings no file."""
 
     def __init__(self, url: str, status: int, phrase: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(url, f"HTTP {status} {phrase}".rstrip(), http_status=status, retry_after_s=retry_after_s)
+        said = f"HTTP {status} {text_of_field(phrase)}".rstrip()
+        super().__init__(url, said, http_status=status, retry_after_s=retry_after_s)
         # 408, 425, 429 and the 5xx of overload invite another attempt (RFC 9110 15.5.9, 15.6; RFC 6585 4).
         # A 202 with Retry-After announces the file.
         self.transient = (
@@ -287,9 +294,9 @@ def failure_of(url: str, error: BaseException) -> TransferError:
 
 
 def describe_error(error: BaseException | None) -> str:
-    """Return an error in one line of 300 characters or fewer."""
+    """Return an error in one line of 300 characters or fewer, as `visible` returns it."""
     try:
-        text = writable(" ".join(str(error or "unknown error").split()))
+        text = visible(" ".join(str(error or "unknown error").split()))
     except Exception:  # raised by a `__str__` of a project
         text = ""
     return (text or type(error).__name__)[:300]

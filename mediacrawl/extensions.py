@@ -15,6 +15,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import describe_error
 from mediacrawl.fetch.advice import advice_for_crawl
 from mediacrawl.fetch.progress_display import Display, Snapshot
+from mediacrawl.visible import make_log_visible
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,7 +45,10 @@ _BAD_REDIRECT = "Missing scheme in request url"  # Scrapy follows redirects to `
 
 
 class ProgressExtension:
-    """Shows bars on a terminal, or else a line every few seconds, and a summary at the end, on standard error."""
+    """Shows bars on a terminal, or else a line every few seconds, and a summary at the end, on standard error.
+
+    All log records then show text from outside in its visible form, also those of Scrapy.
+    """
 
     def __init__(self, crawler: Crawler, line_every_s: float, stream: TextIO | None = None) -> None:
         self._context = CrawlContext.of(crawler)
@@ -62,6 +66,7 @@ class ProgressExtension:
         crawler.signals.connect(extension.spider_closed, signals.spider_closed)
         for name in _LOUD:
             logging.getLogger(name).addFilter(_in_one_line)
+        make_log_visible()
         return extension
 
     def spider_opened(self) -> None:

@@ -17,12 +17,13 @@ from scrapy.spidermiddlewares.httperror import HttpError
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
 from mediacrawl.crawl.page_encoding import with_web_encoding
-from mediacrawl.download.requester import ANY_ORIGIN
+from mediacrawl.download.requester import ANY_ORIGIN, REDIRECTS
 from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
-from mediacrawl.urls import Origin, target_of
+from mediacrawl.urls import Origin, has_controls, target_of
 from mediacrawl.urls.referrer import policy_of_field, referer_under
+from mediacrawl.visible import text_of_field, visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -170,8 +171,12 @@ class RedirectMiddleware(_WithoutCredentials, redirect.RedirectMiddleware):
         """Return the request that follows a redirect, or the response.
 
         Raises:
-            DownloadFailedError: the field Location is no URL.
+            DownloadFailedError: the field Location is no URL, or contains a control character.
         """
+        location = (response.headers.get("Location") or b"").decode("utf-8", "surrogateescape")
+        if has_controls(location) and response.status in REDIRECTS:
+            shown = visible(redact_url(location))[:200]
+            raise DownloadFailedError(f"redirected to {shown}: a control character in the URL")
         try:
             result = super().process_response(request, response)
         except ValueError as error:
@@ -251,7 +256,8 @@ class CompressionMiddleware(HttpCompressionMiddleware):
         except IgnoreRequest:
             raise
         except Exception:
-            reason = f"Content-Encoding {b', '.join(codings).decode('latin-1')} cannot be decoded"
+            named = text_of_field(b", ".join(codings).decode("latin-1"))
+            reason = f"Content-Encoding {named} cannot be decoded"
             raise DownloadFailedError(reason) from None
         if codings and body and request.method != "HEAD" and not is_complete(body, codings[0].decode("latin-1")):
             result.flags.append(DATALOSS)

@@ -26,6 +26,7 @@ from mediacrawl.crawl.items import (
     HYPERLINKS,
     file_request_of,
     hide_credentials,
+    mask_headers,
     note_options,
     plain_request,
     plain_url,
@@ -141,6 +142,8 @@ class MediaFilesPipeline(FilesPipeline):
         """Open the store and the ledger. If one of them cannot be used, close the crawl before any request."""
         self.spiderinfo = self.SpiderInfo(cast("Any", self.crawler.spider))
         try:
+            if self._context.refused is not None:
+                raise self._context.refused
             _refuse_empty_slots(self.crawler.settings)
             self._resources = FetchResources(
                 self.crawler.settings,
@@ -190,7 +193,14 @@ class MediaFilesPipeline(FilesPipeline):
         Raises:
             DropItem: the run was interrupted; the next run continues with this item.
         """
-        outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
+        is_through = True
+        try:
+            outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
+            is_stopped = any(isinstance(outcome, Interrupted | asyncio.CancelledError) for outcome in outcomes)
+            is_through = is_stopped or self._is_last
+        finally:
+            if ItemAdapter.is_item(item):
+                self._hide_credentials(ItemAdapter(item), is_through=is_through)
         results: list[FileInfoOrError] = []
         for outcome in outcomes:
             if isinstance(outcome, Interrupted | asyncio.CancelledError):
@@ -200,9 +210,23 @@ class MediaFilesPipeline(FilesPipeline):
             else:
                 results.append((True, outcome))
         self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
-        for field in (self.files_urls_field, HYPERLINKS):
-            hide_credentials(ItemAdapter(item), field)
         return self.item_completed(results, item, self.spiderinfo)
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether no later pipeline of mediacrawl sends the headers of an item again."""
+        assert self.crawler.engine is not None
+        ours = [
+            one for one in self.crawler.engine.scraper.itemproc.middlewares if isinstance(one, MediaFilesPipeline)
+        ]
+        return not ours or ours[-1] is self
+
+    def _hide_credentials(self, adapter: ItemAdapter, *, is_through: bool) -> None:
+        """Mask the credentials of an item that goes on to feeds and logs; its headers once none is to be sent."""
+        is_single = len(adapter.get(self.files_urls_field) or ()) == 1
+        hide_credentials(adapter, self.files_urls_field, HYPERLINKS)
+        if is_through and is_single:
+            mask_headers(adapter)
 
     def _request_pages(self, pages: Sequence[MediaPage], item: Any) -> None:
         """Request the pages that hyperlinks lead to, as the spider's `linked_page(url, item)` wants.

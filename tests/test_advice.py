@@ -27,7 +27,7 @@ def settings(**more):
             ["python", "scrapy", "crawl", "site", "-a", "urls=http://u:s3cr3t@h/,https://:s3cr3t@i/"],
             "scrapy crawl site -a 'urls=http://***@h/,https://***@i/'",
         ),
-        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], "get 'http://h/caf%E9 a.png' '\udce9'"),
+        (["python", "get", "http://h/caf\udce9 a.png", "\udce9"], r"get 'http://h/caf%E9 a.png' $'\351'"),
         (["python"], ""),
         # Credentials in options; what every server may see stays.
         (
@@ -65,7 +65,56 @@ def settings(**more):
         ),
         *(
             (["python", "mediacrawl", "crawl", "x", "-s", pair], f"mediacrawl crawl x -s {pair}")
-            for pair in ("MEDIACRAWL_COOKIES=cookies.txt", "COOKIES_ENABLED=False")
+            for pair in ("MEDIACRAWL_COOKIES=cookies.txt", "COOKIES_ENABLED=False", "MEDIACRAWL_SESSION_FACTORY=a.b")
+        ),
+        # Scrapy's parser accepts a beginning of the name of an option.
+        (
+            ["python", "mediacrawl", "get", "--head", "X-Key: s3cr3t", "--hea=Cookie: a=s3cr3t", "x"],
+            "mediacrawl get --head 'X-Key: ***' '--hea=Cookie: ***' x",
+        ),
+        (
+            ["python", "mediacrawl", "get", "--cooki", "a=s3cr3t", "--header", "Referer: http://u:s3cr3t@h/", "x"],
+            "mediacrawl get --cooki 'a=***' --header 'Referer: http://***@h/' x",
+        ),
+        (
+            [
+                "python",
+                "mediacrawl",
+                "crawl",
+                "x",
+                "--se",
+                "HTTPAUTH_PASS=s3",
+                "--s=FTP_PASSWORD=s3",
+                "-s=MAIL_PASS=s3",
+            ],
+            "mediacrawl crawl x --se 'HTTPAUTH_PASS=***' '--s=FTP_PASSWORD=***' '-s=MAIL_PASS=***'",
+        ),
+        (
+            [
+                "python",
+                "mediacrawl",
+                "crawl",
+                "x",
+                "-a",
+                "login=me:s3",
+                "-aheaders={'X': 's3'}",
+                "-a",
+                "sessionid=s3",
+            ],
+            "mediacrawl crawl x -a 'login=***' '-aheaders=***' -a 'sessionid=***'",
+        ),
+        (
+            [
+                "python",
+                "mediacrawl",
+                "crawl",
+                "x",
+                "-s",
+                'DEFAULT_REQUEST_HEADERS={"X-Api": "s3"}',
+                "-o",
+                "ftp://u:s3@h/f",
+            ],
+            "mediacrawl crawl x -s 'DEFAULT_REQUEST_HEADERS=***' -o 'ftp://***@h/f'",
         ),
     ],
 )

@@ -16,7 +16,7 @@ ROOT = Path(mediacrawl.__file__).parent
 
 # From the lowest layer to the highest. A room may know the rooms of the layers before its own, and none beside it.
 LAYERS = [
-    ["system", "headers", "urls", "version"],
+    ["system", "headers", "urls", "version", "visible"],
     ["errors"],
     ["config"],
     ["store.safe_paths", "extract", "transport", "demo"],
@@ -29,7 +29,7 @@ LAYERS = [
     ["fetch"],
     ["crawl", "cli.plain_get", "server"],
     # What Scrapy names, in its settings or on its command line.
-    ["pipelines", "scheduler", "middlewares"],
+    ["pipelines", "scheduler", "middlewares", "exporters"],
     ["extensions"],
     ["addon"],
     ["", "templates"],  # the package itself, whose add-on Scrapy asks for
@@ -287,6 +287,7 @@ FOREIGN = {
     ("crawl.public_endpoints", "pool.get_connection"),
     ("crawl.public_endpoints", "inner._reactor"),
     ("cli.main", "cmdline._get_commands_dict"),
+    ("cli.main", "cmdline.ScrapyArgumentParser"),
     ("commands.crawl", "deprecate.inspect"),
     ("transport.connections", "self.poolmanager.pool_classes_by_scheme"),
     ("transport.connections", "manager.pool_classes_by_scheme"),
@@ -302,6 +303,8 @@ FOREIGN = {
     ("extensions", "record.exc_info"),
     ("extensions", "record.msg"),
     ("extensions", "record.args"),
+    ("visible", "record.__class__"),
+    ("exporters", "encoder.encode"),
     ("headers.media_type", "mimetypes.inited"),
     ("pipelines", "request.callback"),
     ("pipelines", "request.errback"),

@@ -254,5 +254,5 @@ def test_the_speed_is_of_the_last_seconds_and_its_memory_is_bounded():
 
 def test_a_name_that_a_server_has_made_up_does_not_steer_the_terminal():
     shown = progress_display._fitted("\x1b]0;x\x07\n\u202egpj.mp4")
-    assert shown == "�]0;x���gpj.mp4"
+    assert shown == r"\x1b]0;x\x07\n\…egpj.mp4"
     assert progress_display._fitted("Ünïcödé – 日本.jpg") == "Ünïcödé – 日本.jpg"

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from scrapy import cmdline
 from scrapy.commands import ScrapyCommand
@@ -18,6 +18,7 @@ from mediacrawl.archive import Archive
 from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.errors import EXIT_INTERRUPTED, EXIT_MACHINE, MediacrawlError, UsageProblem
 from mediacrawl.settings import COMMANDS_MODULE
+from mediacrawl.visible import make_log_visible, visible
 
 if TYPE_CHECKING:
     import argparse
@@ -30,10 +31,19 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the console script. Exit with the statuses that the README documents."""
+    make_log_visible()
     os.environ["SCRAPY_SETTINGS_MODULE"] = "mediacrawl.settings"
+    cmdline.ScrapyArgumentParser = _VisibleParser  # type: ignore[misc]
     if (command := _own_command(sys.argv[1:2])) is not None:
         cmdline._get_commands_dict = lambda *_: command  # noqa: SLF001 - Scrapy imports all commands to find one
     cmdline.execute()
+
+
+class _VisibleParser(cmdline.ScrapyArgumentParser):
+    """Scrapy's parser of the command line. Its error messages, which may repeat an argument, are visible."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
 
 
 def _own_command(words: list[str]) -> dict[str, ScrapyCommand] | None:
@@ -115,7 +125,7 @@ def refuse_unknown_options(args: Iterable[str]) -> None:
     """Raise `UsageError` for an argument that looks like an option: Scrapy passes a misspelt option on as one."""
     for arg in args:
         if arg.startswith("-") and arg != "-":
-            raise UsageError(f"there is no option {arg.partition('=')[0]}, see: --help", print_help=False)
+            raise UsageError(f"there is no option {visible(arg.partition('=')[0])}, see: --help", print_help=False)
 
 
 def refuse_missing_store(settings: Settings) -> None:
@@ -148,5 +158,5 @@ def one_line() -> Iterator[None]:
 
 
 def _said(what: object, status: int) -> int:
-    print(f"mediacrawl: {what}", file=sys.stderr)  # noqa: T201
+    print(f"mediacrawl: {visible(str(what))}", file=sys.stderr)  # noqa: T201
     return status

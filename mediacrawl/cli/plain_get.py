@@ -39,6 +39,7 @@ from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.sources.list_entry import ListEntry, kept_of
 from mediacrawl.sources.url_list import opened_list, read_list, refuse_unreadable
 from mediacrawl.transport.proxies import environment_proxies
+from mediacrawl.visible import make_log_visible
 from mediacrawl.workers.executor import WORKERS_FROM
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def run_command(urls: list[str], opts: argparse.Namespace, settings: Settings) -
 def _run(requests: _ListRequests, settings: Settings) -> int:
     """Fetch the files of the command line. Return the exit status when each file is present or has failed."""
     report = RunStats()
+    make_log_visible()
     try:
         refetch = refetch_policy_of(settings)
         display = Display(sys.stderr, config.PROGRESS_S.of(settings))
@@ -341,6 +343,8 @@ class _ListRequests:
                 key=row.key,
                 options=row.kept,
             )
+        except UsageProblem as error:  # a header that cannot be sent
+            return InvalidLine(f"{self.list_file}:{row.number}", str(error))
         except ValueError:  # raised by a library for a malformed URL
             return InvalidLine(f"{self.list_file}:{row.number}", f"not a URL: {redact_url(row.url)[:200]!r}")
 

@@ -14,13 +14,14 @@ from scrapy.commands import crawl
 from scrapy.exceptions import UsageError
 
 from mediacrawl import config
-from mediacrawl.addon import replace_middlewares
+from mediacrawl.addon import hide_secrets, replace_components
 from mediacrawl.cli.main import refuse_unknown_options
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlError, UsageProblem, disk_error
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
 from mediacrawl.fetch.resources import check_network, cookies_of
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -54,19 +55,15 @@ class Command(crawl.Command):
         """Run a spider, and set the exit status. A spider class need not belong to the project."""
         assert self.crawler_process is not None
         assert self.settings is not None
-        try:
-            config.check(self.settings)
-            cookies_of(self.settings)
-        except UsageProblem as error:
-            raise UsageError(str(error), print_help=False) from None
-        if self._refuses_network() or self._refuses_job():
+        if self.refuses_settings() or self._refuses_job():
             return
         try:
             crawler = self._create_crawler(spider)
         except KeyError:
             raise UsageError(f"no spider is called {spider!r}, see: scrapy list", print_help=False) from None
         _start_lightly(crawler.settings)
-        replace_middlewares(crawler.settings)
+        replace_components(crawler.settings)
+        hide_secrets(crawler.settings)
         task: Any = self.crawler_process.crawl(crawler, **opts.spargs)
         task.add_done_callback(self._note_error)
         self.crawler_process.start()
@@ -85,10 +82,15 @@ class Command(crawl.Command):
         """The name of the command, for messages: that of its module, as for Scrapy."""
         return f"scrapy {type(self).__module__.rpartition('.')[2]}"
 
-    def _refuses_network(self) -> bool:
-        """Report in one line what is wrong with the network of the environment, and return whether there was that."""
+    def refuses_settings(self) -> bool:
+        """Report in one line what is wrong with the settings, or with the files and the network that they name.
+
+        Return whether there was a problem. Nothing was done then.
+        """
         assert self.settings is not None
         try:
+            config.check(self.settings)
+            cookies_of(self.settings)
             check_network(self.settings)
         except UsageProblem as error:
             print(f"{self._name}: {error}", file=sys.stderr)
@@ -117,7 +119,7 @@ class Command(crawl.Command):
         error = getattr(task, "_exception", None)
         if isinstance(error, MediacrawlError | UsageError | TypeError) and _is_usage(error):
             task.exception()  # marks it as retrieved
-            print(f"{self._name}: {error}", file=sys.stderr)
+            print(f"{self._name}: {visible(str(error))}", file=sys.stderr)
             self.exitcode = getattr(error, "exit_status", EXIT_USAGE)
 
 

@@ -10,6 +10,7 @@ from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, redact_url
 from mediacrawl.ledger.base import State
 from mediacrawl.urls import as_sent, key_of_url
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -55,19 +56,23 @@ class Command(StoreCommand):
         archive.forget([entry.key for entry in entries], files=files)
         for entry in entries:
             stays = entry.path and not files and archive.store.size(entry.path) is not None
-            print(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else ""))
+            print(visible(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else "")))
 
     def _say_unknown(self, urls: list[str]) -> None:
         for url in urls:
-            print(f"not known: {redact_url(url)}")
+            print(visible(f"not known: {redact_url(url)}"))
             self.exitcode = EXIT_FAILED
 
 
 def _rows_of(archive: Archive, url: str) -> Iterator[Entry]:
     """Yield the rows of a URL, one for each name of its file. The caller deletes each row before the next."""
-    key, shown = key_of_url(url), redact_url(url)
+    shown = redact_url(url)
+    try:
+        key, sent = key_of_url(url), as_sent(shown)
+    except ValueError:  # no request can be sent for it, but an earlier version may have made a row
+        key = sent = shown
     archive.lookup([key], [shown])  # gives a row of an earlier version its present key
-    while (entry := archive.ledger.find(url, shown, key, as_sent(shown))) is not None:
+    while (entry := archive.ledger.find(url, shown, key, sent)) is not None:
         yield entry
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from mediacrawl.archive import validators_of
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.ledger.base import State
 from mediacrawl.urls import key_of_url
+from mediacrawl.visible import visible_json
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,7 @@ class Command(StoreCommand):
             raise UsageError("manifest takes no argument; choose the store with -s FILES_STORE=FOLDER")
         with self.ledger() as ledger:
             for entry in ledger.entries(State.DONE) if ledger is not None else ():
-                print(json.dumps(described(entry), ensure_ascii=False))
+                print(visible_json(described(entry)))
 
 
 def described(entry: Entry) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from scrapy.exceptions import UsageError
 
-from mediacrawl import config
 from mediacrawl.cli.main import refuse_missing_store
 from mediacrawl.commands import crawl
 from mediacrawl.errors import MediacrawlError
@@ -33,8 +32,9 @@ class Command(crawl.Command):
         if args:
             raise UsageError("retry takes no argument; choose the store with -s FILES_STORE=FOLDER")
         assert self.settings is not None
+        if self.refuses_settings():
+            return
         try:
-            config.check(self.settings)
             refuse_missing_store(self.settings)
         except MediacrawlError as error:
             raise UsageError(str(error), print_help=False) from None

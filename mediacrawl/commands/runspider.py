@@ -10,6 +10,7 @@ from scrapy.exceptions import UsageError
 from scrapy.utils.spider import iter_spider_classes
 
 from mediacrawl.commands import crawl
+from mediacrawl.errors import describe_error
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,7 @@ class Command(crawl.Command):
         try:
             module = runspider._import_file(args[0])  # noqa: SLF001
         except (ImportError, ValueError) as error:
-            raise UsageError(f"cannot load {args[0]!r}: {error}", print_help=False) from None
+            raise UsageError(f"cannot load {args[0]!r}: {describe_error(error)}", print_help=False) from None
         spiders = list(iter_spider_classes(module))
         if not spiders:
             raise UsageError(f"there is no spider in {args[0]!r}", print_help=False)

@@ -16,6 +16,7 @@ from mediacrawl.fetch.advice import retry_command
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
 from mediacrawl.ledger.base import State
+from mediacrawl.visible import visible, visible_json
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +94,7 @@ def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) ->
     print(f"done {numbers['done']} ({size_text(numbers['bytes'])}), partial {numbers['partial']}, ", end="")
     print(f"pending {numbers['pending']}, failed {numbers['failed']}")
     if job and (pages := describe(frontier_folder(job))):
-        print(f"job {job}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
+        print(f"job {visible(job)}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
 
 
 def _print_failed(entries: Iterable[Entry], *, as_json: bool) -> None:
@@ -107,7 +108,7 @@ def _print_failed(entries: Iterable[Entry], *, as_json: bool) -> None:
             "permanent": entry.permanent,
         }
         if as_json:
-            print(json.dumps(facts, ensure_ascii=False))
+            print(visible_json(facts))
         else:
             lasting = ", permanent" if entry.permanent else ""
-            print(f"{entry.url}: {entry.reason} ({entry.attempts} attempts{lasting})")
+            print(visible(f"{entry.url}: {entry.reason} ({entry.attempts} attempts{lasting})"))

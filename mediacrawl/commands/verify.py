@@ -17,6 +17,7 @@ from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.spiders.retry import RetrySpider
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -49,11 +50,13 @@ class Command(crawl.Command, StoreCommand):
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         if args:
             raise UsageError("verify takes no argument; choose the store with -s FILES_STORE=FOLDER")
+        if opts.repair and self.refuses_settings():  # before a damaged file is set aside
+            return
         with self.archive(create=opts.adopt) as archive:
             damaged, aside = (0, 0) if archive is None else self._check(archive, repair=opts.repair)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)
             where = f" ({aside} set aside in {self.store().quarantine_folder})" if aside else ""
-            print(f"damaged {damaged}{where}, {unknown}")
+            print(visible(f"damaged {damaged}{where}, {unknown}"))
         if damaged and opts.repair:
             opts.spargs["damaged"] = "1"
             self.crawl(RetrySpider, opts)
@@ -77,7 +80,7 @@ class Command(crawl.Command, StoreCommand):
                 damaged += 1
                 aside += moved
                 with tqdm.external_write_mode(file=sys.stdout):
-                    print(f"{state}: {entry.path} ({entry.url})")
+                    print(visible(f"{state}: {entry.path} ({entry.url})"))
         return damaged, aside
 
     def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
@@ -87,7 +90,7 @@ class Command(crawl.Command, StoreCommand):
             why_not = _adopt(archive, name) if archive is not None and adopt else None
             unknown += 1
             adopted += adopt and why_not is None
-            print(f"unknown: {_shown(name)}" + (f" (not adopted: {why_not})" if why_not else ""))
+            print(f"unknown: {visible(_shown(name))}" + (f" (not adopted: {why_not})" if why_not else ""))
         return f"unknown {unknown}" + (f" ({adopted} adopted)" if adopt else "")
 
 

@@ -48,9 +48,10 @@ from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
 from mediacrawl.crawl.referrer_policies import policy_name
 from mediacrawl.crawl.semaphores import KeyedSemaphore
+from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import unlock
 from mediacrawl.download.retry import HostPauses
-from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, redact_url
+from mediacrawl.errors import Interrupted, MachineError, RobotsUnknown, TransferError, UsageProblem, redact_url
 from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
@@ -161,7 +162,11 @@ class CrawlContext:
         self.stall_s = config.STALL_S.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
-        self.cookies = cookies_of(crawler.settings)
+        self.refused: UsageProblem | None = None  # the first pipeline that opens closes the crawl because of it
+        try:
+            self.cookies = cookies_of(crawler.settings)
+        except UsageProblem as error:
+            self.cookies, self.refused = Cookies(), error
         self.page_cookies: PageCookies | None = None
         self.pages: PageConnections | None = None
         self._robots: RobotsTxtMiddleware | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from scrapy import Request
@@ -13,6 +13,7 @@ from w3lib.http import basic_auth_header
 from mediacrawl.crawl.context import headers_of
 from mediacrawl.crawl.polite_dispatch import Carrier, request_as_sent
 from mediacrawl.download.records import TransferRequest
+from mediacrawl.download.requester import ANY_ORIGIN
 from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.fetch.request import FileRequest
@@ -90,7 +91,8 @@ def note_options(request: Request, adapter: ItemAdapter, *, single: bool) -> Non
     """Copy the item's options into the request's meta; if it has several URLs, copy only the facts of the page."""
     for name, meta_name in _OPTIONS.items():
         if (value := adapter.get(name)) and (single or name in _OF_PAGE):
-            request.meta[meta_name] = writable(str(value))
+            text = writable(str(value))
+            request.meta[meta_name] = redact_url(text) if name == "referer" else text
 
 
 def says_more(adapter: ItemAdapter) -> bool:
@@ -182,10 +184,29 @@ def _facts(request: Request) -> dict[str, str | None]:
     return {name: request.meta.get(f"media_{name}") for name in list_entry.KEPT}
 
 
-def hide_credentials(adapter: ItemAdapter, field: str) -> None:
-    """Remove user names and passwords from the item's URLs, because the item goes on to feeds."""
-    urls = adapter.get(field)
-    if isinstance(urls, list):
-        shown = [redact_url(url) if isinstance(url, str) else url for url in urls]
-        if shown != urls:
-            adapter[field] = shown
+def hide_credentials(adapter: ItemAdapter, *fields: str) -> None:
+    """Remove user names and passwords from the item's URLs and its Referer, because the item goes on to feeds.
+
+    Args:
+        adapter: of the item.
+        fields: with URLs.
+    """
+    for field in fields:
+        urls = adapter.get(field)
+        if isinstance(urls, list):
+            shown = [redact_url(url) if isinstance(url, str) else url for url in urls]
+            if shown != urls:
+                adapter[field] = shown
+    if isinstance(referer := adapter.get("referer"), str) and (without := redact_url(referer)) != referer:
+        adapter["referer"] = without
+
+
+def mask_headers(adapter: ItemAdapter) -> None:
+    """Replace the values of an item's request headers by `***`, except those that any server may see."""
+    if isinstance(headers := adapter.get("headers"), dict) and headers:
+        adapter["headers"] = {name: value if _is_public(name) else "***" for name, value in headers.items()}
+
+
+def _is_public(header: Any) -> bool:
+    name = header.decode("latin-1") if isinstance(header, bytes) else str(header)
+    return name.strip().lower() in ANY_ORIGIN

@@ -13,6 +13,7 @@ from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.errors import Interrupted, MediacrawlError, RobotsForbidden, failure_of, redact_url
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, PAGE, RESUMED, UPTODATE
 from mediacrawl.fetch.stats import Recent
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,9 +37,9 @@ class MediaError(FileException):
     """
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url}: {reason}")
         self.url = url
-        self.reason = reason
+        self.reason = visible(reason)
+        super().__init__(f"{visible(url)}: {self.reason}")
 
 
 class MediaPage(MediaError):

@@ -29,8 +29,9 @@ from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
 from mediacrawl.transport.netrc_file import NO_NETRC
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
-from mediacrawl.urls import DEFAULT_PORTS, Origin, resolve
+from mediacrawl.urls import DEFAULT_PORTS, Origin, has_controls, resolve
 from mediacrawl.urls.referrer import policy_of_field, referer_under
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -201,6 +202,9 @@ class Requester:
         # HTTP libraries decode header bytes as Latin-1. Servers send UTF-8; other bytes are sent as they came.
         with suppress(UnicodeEncodeError):
             location = location.encode("latin-1").decode("utf-8", "surrogateescape")
+        if has_controls(location):
+            shown = visible(redact_url(location))[:200]
+            raise RedirectRefused(self._request.url, f"redirect to {shown}: a control character in the URL")
         target = resolve(url, location)
         scheme = target.partition(":")[0].lower()
         if scheme not in DEFAULT_PORTS:

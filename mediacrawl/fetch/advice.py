@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mediacrawl.config import FILES_STORE, LEDGER, RETRY_PERMANENT_DAYS
+from mediacrawl.config import FILES_STORE, LEDGER, RETRY_PERMANENT_DAYS, is_secret
 from mediacrawl.download.requester import ANY_ORIGIN
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +22,6 @@ _COMMANDS = "mediacrawl.commands"
 _PROGRAMS = ("mediacrawl", "scrapy")
 # Settings of a crawl that a retry must not have: its pages, its end, its feeds; and the store, which is added.
 _OF_ONE_CRAWL = re.compile(r"FILES_STORE|MEDIACRAWL_LEDGER|MEDIACRAWL_FRONTIER|JOBDIR|CLOSESPIDER_.*|FEEDS?(_.*)?")
-_SECRET = re.compile(r"([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE(?!S=|S_))[^=]*=).*", re.IGNORECASE | re.DOTALL)
 _VALUE = re.compile(r"([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
 _URL_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
 _ANY_CREDENTIALS = re.compile(r"://\S+@")
@@ -73,7 +73,7 @@ def command_line() -> str:
     Bytes of a URL that are not UTF-8 are percent-encoded, as they are sent.
     """
     program, words = _program()
-    return shlex.join([*program, *_without_credentials(words)])
+    return _joined([*program, *_without_credentials(words)])
 
 
 def retry_command(settings: Settings, *, permanent: bool = False) -> str:
@@ -85,7 +85,28 @@ def retry_command(settings: Settings, *, permanent: bool = False) -> str:
     ledger = [f"{LEDGER.name}={LEDGER.of(settings)}"] if LEDGER.of(settings) else []
     chosen = [pair for pair in _settings_in(words) if not _OF_ONE_CRAWL.fullmatch(pair.partition("=")[0])]
     options = _without_credentials(word for pair in (*store, *ledger, *chosen) for word in ("-s", pair))
-    return shlex.join([*command, "retry", *(["--permanent"] if permanent else []), *options])
+    return _joined([*command, "retry", *(["--permanent"] if permanent else []), *options])
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """Quote a word for a shell, in one line that steers no terminal.
+
+    A character that would is written as the octal escapes of its bytes in `$'…'` (POSIX.1-2024, bash, zsh). For a
+    shell that does not know this form, the word is another one, but still a single word: no quote is within it.
+    """
+    if visible(word) == word:
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escaped, word)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if visible(character) == character and character not in "'\\":
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _settings_in(words: Iterable[str]) -> Iterator[str]:
@@ -99,20 +120,29 @@ def _without_credentials(words: Iterable[str]) -> list[str]:
 
 def _masked(option: str, value: str) -> str:
     """Replace a credential in the value of an option."""
-    if option == "--cookie" or (option == "--header" and value.partition(":")[0].strip().lower() not in ANY_ORIGIN):
+    if _is_short_for(option, "--cookie") or (
+        _is_short_for(option, "--header") and value.partition(":")[0].strip().lower() not in ANY_ORIGIN
+    ):
         return _VALUE.sub(r"\1***", value)
-    if option in {"-s", "--set", "-a"}:
-        value = _SECRET.sub(r"\1***", value)
-    if option in {"-s", "--set"}:  # a password may contain what ends the authority of a URL
+    is_setting = option == "-s" or _is_short_for(option, "--set")
+    if is_setting or option == "-a":
+        name, equals, value = value.partition("=")
+        value = name + equals + ("***" if value and is_secret(name) else value)
+    if is_setting:  # a password may contain what ends the authority of a URL
         value = _ANY_CREDENTIALS.sub("://***@", value)
     value = _URL_CREDENTIALS.sub("://***@", value)
     return _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", value) if "://" in value else value
 
 
+def _is_short_for(option: str, name: str) -> bool:
+    """Return whether an option is a beginning of this name: Scrapy's parser accepts an abbreviation."""
+    return len(option) > len("--") and name.startswith(option)
+
+
 def _values(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Yield for each word its option, the text of the word before the value, and the value.
 
-    `-s X`, `-sX`, `--set X` and `--set=X` all give X to an option.
+    `-s X`, `-sX`, `-s=X`, `--set X` and `--set=X` all give X to an option.
     """
     previous = ""
     for word in words:
@@ -120,7 +150,8 @@ def _values(words: Iterable[str]) -> Iterator[tuple[str, str, str]]:
         if word.startswith("--") and equals:
             yield name, name + equals, value
         elif word[:2] in {"-s", "-a"} and word[2:]:
-            yield word[:2], word[:2], word[2:]
+            value = word[2:].removeprefix("=")
+            yield word[:2], word.removesuffix(value), value
         else:
             yield previous, "", word
         previous = word

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from mediacrawl.fetch.stats import size_text
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,9 @@ class Display:
             self._write_line(now, speed)
 
     def say(self, line: str, stream: TextIO) -> None:
-        """Print a line on either stream; above the bars, if there are bars."""
+        """Print a line on either stream, in its visible form; above the bars, if there are bars."""
         with _cleared(stream) if self._total is not None else nullcontext():
-            print(line, file=stream)
+            print(visible(line), file=stream)
 
     def close(self, now: Snapshot) -> None:
         """Remove the bars of the transfers, and leave the total at its last value."""
@@ -145,7 +146,7 @@ class Display:
             bar.total = progress.total_bytes
             bar.n = progress.have_bytes
             bar.desc = _fitted(progress.name)
-            bar.postfix = progress.note  # tqdm puts a comma before it
+            bar.postfix = visible(progress.note)  # tqdm puts a comma before it
             bar.refresh()
 
     def _log_above_bars(self) -> None:
@@ -187,16 +188,13 @@ def _waits(progress: Progress, now_s: float) -> bool:
 
 
 def _fitted(name: str, width: int = 24) -> str:
-    """Replace the unprintable characters of a name, and shorten the name.
-
-    Servers choose names: a control character could steer the terminal, or reverse its text.
-    """
-    name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    """Return a name in its visible form, shortened: servers choose names."""
+    name = visible(name)
     return name if len(name) <= width else f"{name[: width - 9]}…{name[-8:]}"
 
 
 def _brief(progress: Progress) -> str:
     have, total = size_text(progress.have_bytes), progress.total_bytes
     if progress.note and not (progress.have_bytes or total):
-        return f"{_fitted(progress.name)} ({progress.note})"
+        return f"{_fitted(progress.name)} ({visible(progress.note)})"
     return f"{_fitted(progress.name)} {have}" + (f"/{size_text(total)}" if total else "")

@@ -16,7 +16,7 @@ from mediacrawl.ledger.base import Entry, State
 from mediacrawl.sources.list_entry import digests_of, key_problem
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
-from mediacrawl.urls import Origin, as_sent, key_of_url
+from mediacrawl.urls import Origin, as_sent, has_controls, key_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,12 +115,14 @@ class FileRequest(NamedTuple):
             **more: the other attributes.
 
         Raises:
-            UsageProblem: `url` is not an http or https URL, a header cannot be sent, or the environment names a proxy
-                that is none.
+            UsageProblem: `url` is not an http or https URL or contains a control character, a header cannot be sent,
+                or the environment names a proxy that is none.
             ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
         if key and (problem := key_problem(key)):
             raise UsageProblem(problem)
+        if has_controls(url):
+            raise UsageProblem(f"{redact_url(url)}: a control character in the URL")
         url, written = as_sent(url), url
         origin = Origin.of(url)
         if origin is None:

@@ -15,6 +15,8 @@ from mediacrawl.fetch.resources import FetchResources, refetch_policy_of
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import InvalidLine, ThreadedFetch
 from mediacrawl.transport.proxies import environment_proxies
+from mediacrawl.urls import has_controls
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,7 +145,8 @@ class Session:
             except (UsageProblem, ValueError):
                 made = None
             if not isinstance(made, FileRequest):
-                yield [InvalidLine(redact_url(str(request))[:200], "not an http or https URL")]
+                why = "a control character in the URL" if has_controls(str(request)) else "not an http or https URL"
+                yield [InvalidLine(visible(redact_url(str(request)))[:200], why)]
                 continue
             headers = made.transfer.headers
             if not any(name.lower() == "user-agent" for name, _ in headers):

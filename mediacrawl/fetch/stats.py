@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, MediacrawlError
 from mediacrawl.fetch.site_counts import SiteCounts
+from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
@@ -283,7 +284,7 @@ class RunStats:
         return lines
 
     def lines(self, resume: str, again: str = "", permanent: str = "") -> list[str]:
-        """Return the lines of the summary for a person.
+        """Return the lines of the summary for a person, with visible texts of servers, pages and lists.
 
         Args:
             resume: command that continues the run.
@@ -311,7 +312,7 @@ class RunStats:
             lines.append(f"interrupted, nothing is lost; go on with: {resume}")
         else:
             lines += self._advice(again, permanent or again)
-        return lines
+        return list(map(visible, lines))
 
     def _advice(self, again: str, permanent: str) -> Iterator[str]:
         """Yield what to do after a complete run. Each command requests again what its line says."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.sources.list_entry import COLUMNS, InvalidEntry, ListEntry, digest_problem, key_problem
-from mediacrawl.urls import Origin, as_sent
+from mediacrawl.urls import Origin, as_sent, has_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +159,7 @@ def _csv_rows(
         nonlocal last
         for number, line in lines:
             last = number
-            yield line.replace("\0", "")
+            yield line
 
     reader = csv.reader(texts(), delimiter=delimiter)
     while True:
@@ -203,7 +203,7 @@ def _row(number: int, facts: dict[str, Any]) -> ListEntry:
         number,
         _url(facts.get("url") or ""),
         filename=_text(facts, "filename"),
-        referer=_text(facts, "referer"),
+        referer=_referer(_text(facts, "referer")),
         headers=_headers(facts.get("headers")),
         key=key,
         **digests,
@@ -237,6 +237,8 @@ def _url(written: Any) -> str:
         raise ValueError("url is not a text")  # noqa: TRY004
     if "\n" in written.strip() or "\r" in written.strip():
         raise ValueError("a line break in the URL: perhaps a quote is not closed")
+    if has_controls(written):
+        raise ValueError(f"a control character in the URL: {redact_url(_complete_text('url', written))[:200]!r}")
     try:
         url = as_sent(written)
     except UnicodeEncodeError:
@@ -244,6 +246,15 @@ def _url(written: Any) -> str:
     if Origin.of(url) is None:
         raise ValueError(f"not an http or https URL: {redact_url(_complete_text('url', written))[:200]!r}")
     return url
+
+
+def _referer(written: str | None) -> str | None:
+    """Return the URL of a page as a Referer has it (RFC 9110 10.1.3): as it is sent, without credentials."""
+    if written is None:
+        return None
+    if has_controls(written) or len(written.splitlines()) > 1:
+        raise ValueError("a control character in the referer")
+    return as_sent(redact_url(written)) or None
 
 
 def _headers(value: Any) -> dict[str, str]:

@@ -31,6 +31,7 @@ from mediacrawl.extract.xpath import BadXPath, compile_xpath
 from mediacrawl.fetch.stats import Recent
 from mediacrawl.headers import kind_of_path, kind_of_type
 from mediacrawl.spiders.paginations import Pagination, PaginationLimit, Shown
+from mediacrawl.visible import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -101,7 +102,7 @@ class MediaSpider(Spider):
         login = spider._login  # noqa: SLF001 - of this class
         if login is not None:
             for name, value in zip(("USER", "PASS", "DOMAIN"), login, strict=True):
-                crawler.settings.set(f"HTTPAUTH_{name}", _Secret(value), "spider")
+                crawler.settings.set(f"HTTPAUTH_{name}", Secret(value), "spider")
         return spider
 
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
@@ -360,15 +361,6 @@ class MediaSpider(Spider):
     def _is_wanted_file(self, response: Response) -> bool:
         kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)
         return kind in self.kinds
-
-
-class _Secret(str):
-    """A setting value that is masked in Scrapy's log of all settings."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 def _kinds(value: tuple[str, ...] | str) -> tuple[str, ...]:

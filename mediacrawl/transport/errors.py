@@ -28,6 +28,7 @@ from mediacrawl.errors import (
 from mediacrawl.transport.addresses import PrivateAddress, check_host
 from mediacrawl.transport.fields import InvalidHead
 from mediacrawl.transport.proxies import is_socks, proxy_url, resolves_names
+from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +154,7 @@ class Route(NamedTuple):
         """Return the error for the status with which a proxy has answered CONNECT (RFC 9110 9.3.6)."""
         if status == 407:
             return self.unauthorized()
-        said = f"{status} {phrase.strip()}".rstrip()
+        said = f"{status} {text_of_field(phrase.strip())}".rstrip()
         if 400 <= status < 500:
             return ProxyRefused(
                 self.url,
@@ -238,6 +239,10 @@ _TRANSLATIONS: list[tuple[tuple[type[BaseException], ...], _Make]] = [
     (
         (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema),
         lambda route, *_: UnsupportedURL(route.url, "not a URL that can be fetched"),
+    ),
+    (
+        (requests.exceptions.InvalidHeader,),  # its message repeats the value, which may be a credential
+        lambda route, *_: UnsupportedURL(route.url, "a header of the request cannot be sent"),
     ),
     (
         (PrivateAddress,),

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.transport.fields import InvalidHead, combined
+from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,7 +186,7 @@ def _framing(headers: dict[str, str]) -> tuple[bool, int | None]:
         if codings == {"chunked"}:  # a gateway may add a second field; the body is coded once (RFC 9112 6.1)
             return True, None
         if codings:
-            shown = repr(headers["transfer-encoding"])[:80]
+            shown = repr(text_of_field(headers["transfer-encoding"]))[:80]
             raise InvalidHead(f"the response has the Transfer-Encoding {shown}, which was not requested")
         del headers["transfer-encoding"]
     length = headers.get("content-length")

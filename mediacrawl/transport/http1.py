@@ -34,6 +34,7 @@ from mediacrawl.transport.head import (
     too_large,
 )
 from mediacrawl.transport.watchdog import cut
+from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
     from urllib3.connectionpool import HTTPConnectionPool
@@ -103,7 +104,7 @@ class StrictResponse(HTTPResponse):
             if line in _LINE_ENDS:
                 continue
             if line[:5].upper() != b"HTTP/":
-                raise BadStatusLine(line.decode("latin-1"))
+                raise BadStatusLine(text_of_field(line.decode("latin-1")))
             version, status, reason = status_line(line.decode("latin-1"))
             if status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise InvalidHead("101 Switching Protocols, which was not requested")

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 _HTTP = ("http", "https")
+_SCHEMES = ("http:", "https:")
 _HOST = r"[a-z0-9](?:[a-z0-9_-]|\.(?=[a-z0-9]))*"
 _PORT = r"[1-9][0-9]{0,4}"
 # A URL that is sent as it is, and is its own key; most URLs are, if they have no dot segment.
@@ -34,6 +35,8 @@ _ENCODED_IN_PATH = re.compile(r"[^!$-;=@-\[\]_a-z|~]+")
 _ENCODED_IN_QUERY = re.compile(r"[^!$-;=?-~]+")
 _ENCODED_IN_USERINFO = re.compile(r"[^!-~]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # as the `surrogateescape` error handler decodes it
+# C0 without the characters that browsers remove, DEL, and C1: they steer terminals, and no URL has them.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+")
 
 
@@ -75,20 +78,32 @@ def split_plain(url: str) -> tuple[str, str] | None:
     return None if match is None or "/." in url else (match[1], match[2])
 
 
-def as_sent(url: str, encoding: str = "utf-8") -> str:
+def has_controls(url: str) -> bool:
+    """Return whether a URL contains control characters (C0, DEL, C1) other than tabs and line ends."""
+    return not url.isprintable() and _CONTROLS.search(url) is not None
+
+
+def as_sent(url: str) -> str:
     r"""Return a URL in the form in which it is sent, with its credentials and its fragment.
 
     - Blanks at the ends, tabs and line breaks are removed, and `\` in the path is `/`, as in browsers.
     - `.` and `..` segments are removed (RFC 3986 5.2.4). A path that is missing is `/`.
     - A host that is not ASCII becomes its A-labels (RFC 5890); scheme and host are in lower case.
     - Text that cannot stand in a target is encoded as the module describes: lone surrogates of the
-      `surrogateescape` error handler as their bytes, other characters in UTF-8, in the query in `encoding`.
+      `surrogateescape` error handler as their bytes, other characters in UTF-8.
 
     Any other text than an http or https URL with a host is returned with its ends stripped.
 
     Raises:
-        ValueError: a character cannot be encoded.
+        ValueError: a character cannot be encoded, or is a control character within an http or https URL.
     """
+    if has_controls(url) and has_controls(stripped := _stripped(url)) and stripped.lower().startswith(_SCHEMES):
+        raise ValueError("the URL contains a control character")
+    return _encoded(url)
+
+
+def _encoded(url: str, encoding: str = "utf-8") -> str:
+    """Return a URL as `as_sent` does, but encode control characters. `encoding` is that of the query."""
     if is_plain(url):
         return url
     url = _stripped(url)
@@ -112,14 +127,15 @@ def target_of(url: str) -> str:
     """Return the request target of an http or https URL in origin form (RFC 9112 3.2.1)."""
     if (plain := split_plain(url)) is not None:
         return plain[1]
-    return str(_Parts.of(as_sent(url))._replace(scheme=None, authority=None, fragment=None))
+    return str(_Parts.of(_encoded(url))._replace(scheme=None, authority=None, fragment=None))
 
 
 def resolve(base: str, reference: str, encoding: str = "utf-8") -> str:
     r"""Return the URL that a reference leads to from the URL `base` (RFC 3986 5.2), in the form in which it is sent.
 
-    As in browsers, `\` before the query is `/`, and a reference with the scheme of the base and without a host is
-    relative. `as_sent` has the other rules.
+    As in browsers, `\` before the query is `/`, a reference with the scheme of the base and without a host is
+    relative, and control characters are percent-encoded. `as_sent` has the other rules; `encoding` is that of the
+    query.
 
     Raises:
         ValueError: a character cannot be encoded.
@@ -133,7 +149,7 @@ def resolve(base: str, reference: str, encoding: str = "utf-8") -> str:
         link = link._replace(scheme=None)
     if link.scheme is None:
         link = link._replace(scheme=of.scheme) if link.authority is not None else _below(of, link)
-    return as_sent(str(link), encoding)
+    return _encoded(str(link), encoding)
 
 
 def key_of_url(url: str) -> str:
@@ -143,7 +159,7 @@ def key_of_url(url: str) -> str:
     """
     if is_plain(url):
         return url
-    sent = as_sent(url)
+    sent = _encoded(url)
     parts = _Parts.of(sent)
     if parts.scheme not in _HTTP or not parts.authority:
         return sent
