@@ -1,4 +1,4 @@
-"""Middlewares: two of spiders, for start items and for pages that failed, and three of Scrapy's without a fault."""
+"""Middlewares: for start items, for pages that failed or take long, and some of Scrapy's without a fault."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddlewa
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import TextResponse
+from scrapy.http.request import NO_CALLBACK
 from scrapy.spidermiddlewares.httperror import HttpError
 
-from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.config import PAGE_MEMORY_LIMIT, PAGE_TIME_LIMIT_S
+from mediacrawl.crawl.context import CrawlContext, RequestDropped
 from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
+from mediacrawl.crawl.page_contents import PageQuestion
 from mediacrawl.crawl.page_encoding import with_web_encoding
-from mediacrawl.errors import describe_error, redact_url
+from mediacrawl.crawl.page_process import ReadingLimits
+from mediacrawl.crawl.page_reader import PageReader
+from mediacrawl.errors import Interrupted, describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Self
 
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from scrapy.http import Response
+
+    from mediacrawl.crawl.page_contents import WantedContents
 
 START_ITEMS = 64
 
@@ -215,6 +222,55 @@ class EncodingMiddleware:
     def process_response(self, request: Request, response: Response) -> Response:
         """Return the response with an encoding of the web."""
         return with_web_encoding(response) if isinstance(response, TextResponse) else response
+
+
+class PageReadingMiddleware:
+    """Reads pages that may take long before the spider gets them, in another process.
+
+    Which pages these are, and what is to be read, says the method `wanted_of(response)` of the spider; a spider
+    without it gets its responses as they are. The spider finds the contents in `CrawlContext.contents`. While a page
+    is read, it counts as being downloaded.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._context = CrawlContext.of(crawler)
+        limits = ReadingLimits(PAGE_TIME_LIMIT_S.of(crawler.settings), PAGE_MEMORY_LIMIT.of(crawler.settings))
+        self.reader = PageReader(limits)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Build the middleware, and end its process when the crawl ends."""
+        middleware = cls(crawler)
+        middleware._context.on_stop(middleware.reader.stop)
+        crawler.signals.connect(middleware.spider_closed, signals.spider_closed)
+        return middleware
+
+    def spider_closed(self) -> None:
+        """End the process that reads pages."""
+        self.reader.stop()
+
+    async def process_response(self, request: Request, response: Response) -> Response:
+        """Return the response, when the page that it contains was read.
+
+        Raises:
+            RequestDropped: the crawl is stopping; the next run of a job requests the page again.
+        """
+        wanted_of: Callable[[Response], WantedContents] | None = getattr(self._crawler.spider, "wanted_of", None)
+        if wanted_of is None or not isinstance(response, TextResponse) or request.callback is NO_CALLBACK:
+            return response
+        if response.request is None:
+            response.request = request
+        wanted = wanted_of(response)
+        if len(response.body) <= wanted.most_at_once:
+            return response
+        try:
+            contents = await self.reader.read(PageQuestion.about(response, wanted))
+        except Interrupted as error:
+            raise RequestDropped(str(error)) from None
+        if contents is not None:
+            self._context.contents[response] = contents
+        return response
 
 
 class ProxyMiddleware(HttpProxyMiddleware):
