@@ -323,10 +323,10 @@ PAGE_TIME_LIMIT_S = Option(
 )
 PAGE_MEMORY_LIMIT = Option(
     "MEDIACRAWL_PAGE_MEMORY_LIMIT",
-    4 * 1024**3,
+    2 * 1024**3,
     integer,
     _CRAWLS,
-    "address space of the process that reads such a page; a page that needs more is given up; 0: no limit",
+    "memory of the process that reads such a page; a page that needs more is given up; 0: no limit. Only on Linux",
     "bytes",
 )
 RETRY_PERMANENT_DAYS = Option(

@@ -20,7 +20,7 @@ from mediacrawl.crawl.context import CrawlContext, RequestDropped
 from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
 from mediacrawl.crawl.page_contents import PageQuestion
 from mediacrawl.crawl.page_encoding import with_web_encoding
-from mediacrawl.crawl.page_process import ReadingLimits
+from mediacrawl.crawl.page_messages import ReadingLimits
 from mediacrawl.crawl.page_reader import PageReader
 from mediacrawl.errors import Interrupted, describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mediacrawl.crawl.page_contents import WantedContents
 
 START_ITEMS = 64
+_BEGINNING_BYTES = 128 * 1024  # of a larger page, in which a refresh is looked for
 
 
 class StartItemsMiddleware:
@@ -163,7 +164,7 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
     ) -> Request | Response:
         """Return the request that follows a refresh, or the response."""
         try:
-            result = self._by_header(request, response) or super().process_response(request, response)
+            result = self._by_header(request, response) or self._by_meta(request, response)
         except IgnoreRequest:  # too many
             return response
         if isinstance(result, Request):
@@ -177,6 +178,19 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
                 return response
             page_ends.note_redirects(request)
         return result
+
+    def _by_meta(self, request: Request, response: Response) -> Request | Response:
+        """Have Scrapy look for a refresh in the beginning of a page: it looks at 4096 characters, and decodes all."""
+        if not isinstance(response, TextResponse) or len(response.body) <= _BEGINNING_BYTES:
+            return super().process_response(request, response)
+        beginning = type(response)(
+            response.url,
+            headers=response.headers,
+            body=response.body[:_BEGINNING_BYTES].rpartition(b">")[0] + b">",
+            encoding=response._declared_encoding(),  # noqa: SLF001 - `encoding` would decode all, too
+        )
+        result = super().process_response(request, beginning)
+        return response if result is beginning else result
 
     def _by_header(self, request: Request, response: Response) -> Request | None:
         if not isinstance(response, TextResponse) or request.meta.get("dont_redirect") or request.method == "HEAD":
@@ -227,7 +241,7 @@ class EncodingMiddleware:
 class PageReadingMiddleware:
     """Reads pages that may take long before the spider gets them, in another process.
 
-    Which pages these are, and what is to be read, says the method `wanted_of(response)` of the spider; a spider
+    Which pages these are, and what is to be read, says the spider's method `wanted_of(request, response)`; a spider
     without it gets its responses as they are. The spider finds the contents in `CrawlContext.contents`. While a page
     is read, it counts as being downloaded.
     """
@@ -256,16 +270,15 @@ class PageReadingMiddleware:
         Raises:
             RequestDropped: the crawl is stopping; the next run of a job requests the page again.
         """
-        wanted_of: Callable[[Response], WantedContents] | None = getattr(self._crawler.spider, "wanted_of", None)
+        wanted_of: Callable[[Request, Response], WantedContents] | None
+        wanted_of = getattr(self._crawler.spider, "wanted_of", None)
         if wanted_of is None or not isinstance(response, TextResponse) or request.callback is NO_CALLBACK:
             return response
-        if response.request is None:
-            response.request = request
-        wanted = wanted_of(response)
+        wanted = wanted_of(request, response)
         if len(response.body) <= wanted.most_at_once:
             return response
         try:
-            contents = await self.reader.read(PageQuestion.about(response, wanted))
+            contents = await self.reader.read(PageQuestion.about(request, response, wanted))
         except Interrupted as error:
             raise RequestDropped(str(error)) from None
         if contents is not None:

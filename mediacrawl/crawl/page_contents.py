@@ -104,9 +104,9 @@ class Following(NamedTuple):
     is_refresh: bool = False
 
 
-def wanted_url_of(response: Response) -> str:
-    """Return the URL that a spider has requested, which may have been redirected."""
-    urls: list[str] = response.meta.get("redirect_urls", [response.url]) if response.request is not None else []
+def wanted_url_of(request: Request | None, response: Response) -> str:
+    """Return the URL that a spider has requested, which may have been redirected to this request."""
+    urls: list[str] = request.meta.get("redirect_urls", []) if request is not None else []
     return urls[0] if urls else response.url
 
 
@@ -156,7 +156,7 @@ class PageContents:
     @cached_property
     def is_login(self) -> bool:
         """Whether the URL that was wanted has been redirected to a page that asks for a login."""
-        wanted = wanted_url_of(self._response)
+        wanted = wanted_url_of(self._response.request, self._response)
         return wanted != self._response.url and asks_for_login(self._page, wanted)
 
     @cached_property
@@ -261,13 +261,13 @@ class PageQuestion(NamedTuple):
     wanted: WantedContents
 
     @classmethod
-    def about(cls, response: TextResponse, wanted: WantedContents) -> PageQuestion:
+    def about(cls, request: Request, response: TextResponse, wanted: WantedContents) -> PageQuestion:
         """Return the question about a response."""
         kind = next(name for name, one in _KINDS.items() if isinstance(response, one))
         return cls(
             kind,
             response.url,
-            wanted_url_of(response),
+            wanted_url_of(request, response),
             dict(response.headers),
             response.body,
             list(response.flags),

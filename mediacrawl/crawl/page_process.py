@@ -15,35 +15,16 @@ import sys
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from mediacrawl.crawl.page_messages import Mistake, OutOfMemory
 from mediacrawl.system.child_process import die_with_parent
 from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 
 if TYPE_CHECKING:
     from mediacrawl.crawl.page_contents import PageQuestion
-
-
-class ReadingLimits(NamedTuple):
-    """What a page may need: the first message to the process. 0 is no limit.
-
-    Attributes:
-        time_s: processor time, in seconds. Neither other programs nor Ctrl-Z count.
-        memory_bytes: address space of the process.
-    """
-
-    time_s: float
-    memory_bytes: int
-
-
-class Mistake(NamedTuple):
-    """The traceback of an exception that no page should cause."""
-
-    traceback: str
-
-
-class OutOfMemory(NamedTuple):
-    """A page needs more memory than the limit."""
+    from mediacrawl.crawl.page_messages import ReadingLimits
 
 
 def main() -> None:
@@ -55,29 +36,33 @@ def main() -> None:
     connection = Connection(socket.socket(fileno=int(sys.argv[1])).detach())
     with suppress(EOFError, OSError):
         limits: ReadingLimits = connection.recv()
-        _limit_memory(limits.memory_bytes)
+        _be_killed_first()
         gc.disable()  # the process has no cycles that matter, and is replaced after a large page
-        while True:
-            question = connection.recv()
-            signal.setitimer(signal.ITIMER_PROF, limits.time_s)
-            answer = _answer(question)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            connection.send(answer)
+        try:
+            while True:
+                _answer_next(connection, limits.time_s)
+        except MemoryError:
+            connection.send(OutOfMemory())
 
 
-def _answer(question: PageQuestion) -> dict[str, Any] | Mistake | OutOfMemory | None:
+def _answer_next(connection: Connection, limit_s: float) -> None:
+    question: PageQuestion = connection.recv()
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
+    answer: dict[str, Any] | Mistake | None
     try:
-        return question.answer()
+        answer = question.answer()
     except MemoryError:
-        return OutOfMemory()
+        raise
     except Exception:
-        return Mistake(traceback.format_exc())
+        answer = Mistake(traceback.format_exc())
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    connection.send(answer)
 
 
-def _limit_memory(most_bytes: int) -> None:
-    if most_bytes:
-        with suppress(OSError, ValueError):  # a lower limit holds already
-            resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+def _be_killed_first() -> None:
+    """Ask Linux to kill this process, and no other one, if the memory of the machine is used up."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 import queue
+import resource
 import signal
 import socket
 import subprocess
@@ -13,10 +14,11 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mediacrawl.crawl.page_contents import PageContents
-from mediacrawl.crawl.page_process import Mistake, OutOfMemory, ReadingLimits
+from mediacrawl.crawl.page_messages import Mistake, OutOfMemory, ReadingLimits
 from mediacrawl.errors import Interrupted
 from mediacrawl.system.child_process import start_module
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 0.1  # between two looks at the memory of the process
+_PAGE_BYTES = resource.getpagesize()  # of memory
 _GONE_S = 5.0  # a killed process that exists longer is blocked in the kernel
 # Bytes of a page after which the process is replaced: the memory that it has needed is not returned to the system.
 _LARGE = 8 * 1024**2
@@ -113,11 +117,22 @@ class PageReader:
     def _ask(self, question: PageQuestion) -> Any:
         assert self._connection is not None
         self._connection.send_bytes(pickle.dumps(question, protocol=pickle.HIGHEST_PROTOCOL))
+        while not self._connection.poll(_LOOK_S):
+            if self._limits.memory_bytes and self._memory_bytes() > self._limits.memory_bytes:
+                return OutOfMemory()
         return pickle.loads(self._connection.recv_bytes())  # noqa: S301 - of a process that this one has started
+
+    def _memory_bytes(self) -> int:
+        """Return the resident memory of the process; 0 if the system does not tell it. See proc(5), `statm`."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
+            return 0
 
     def _contents(self, answer: Any) -> PageContents | None:
         match answer:
             case OutOfMemory():
+                self._end()
                 return PageContents.given_up(self._too_much_memory())
             case Mistake():
                 logger.error("A mistake in mediacrawl, please report it: %s", answer.traceback)
@@ -159,14 +174,16 @@ class PageReader:
                 f"given up: reading it takes more than {self._limits.time_s:g} s of processor time;"
                 " -s MEDIACRAWL_PAGE_TIME_LIMIT_S=SECONDS allows more"
             )
-        if status == -signal.SIGKILL:
-            return self._too_much_memory()
         return f"given up: the process that read it has ended ({_name_of(status)})"
 
     def _too_much_memory(self) -> str:
+        if not self._limits.memory_bytes:
+            return "given up: reading it needs more memory than the system gives"
         mib = self._limits.memory_bytes // 1024**2
-        limit = f"more than {mib} MiB of memory" if mib else "more memory than there is"
-        return f"given up: reading it needs {limit}; -s MEDIACRAWL_PAGE_MEMORY_LIMIT=BYTES allows more"
+        return (
+            f"given up: reading it needs more than {mib} MiB of memory;"
+            " -s MEDIACRAWL_PAGE_MEMORY_LIMIT=BYTES allows more"
+        )
 
 
 def _name_of(status: int) -> str:

@@ -152,11 +152,10 @@ class MediaSpider(Spider):
             yield from self._read(response, found.links)
         yield from self._nested(response, page, found.frames)
 
-    def wanted_of(self, response: Response) -> WantedContents:
+    def wanted_of(self, request: Request, response: Response) -> WantedContents:
         """Return what is wanted of a page. A page that takes long is read before it is parsed, see `PageReader`."""
-        callback = response.request.callback if response.request is not None else None
-        hosts = self._hosts | {self._wanted_host(response)} if self.follow else set()
-        if hosts and response.meta.get("is_start_request"):
+        hosts = self._hosts | {self._wanted_host(request, response)} if self.follow else set()
+        if hosts and request.meta.get("is_start_request"):
             hosts.add(host_of(response.url))
         return WantedContents(
             tuple(self.kinds),
@@ -164,8 +163,8 @@ class MediaSpider(Spider):
             self.media or None,
             self.next,
             self.follow or None,
-            is_detail=getattr(callback, "__func__", None) is MediaSpider.parse_detail,
-            with_all_shown=self._may_be_about_a_file(response),
+            is_detail=getattr(request.callback, "__func__", None) is MediaSpider.parse_detail,
+            with_all_shown=self._may_be_about_a_file(request, response.url),
         )
 
     def linked_page(self, url: str, item: Any) -> Request | None:
@@ -255,17 +254,20 @@ class MediaSpider(Spider):
         return item
 
     @staticmethod
-    def _wanted_host(response: Response) -> str:
+    def _wanted_host(request: Request | None, response: Response) -> str:
         """Return the host of the page that was requested: its pages are read from now on.
 
         A job goes on: its start page may have been redirected to this host. Or a method of a project has made the
         request.
         """
-        return str(response.meta.get(_HOST) or host_of(wanted_url_of(response)))
+        host = request.meta.get(_HOST) if request is not None else None
+        return str(host or host_of(wanted_url_of(request, response)))
 
-    def _may_be_about_a_file(self, response: Response) -> bool:
+    @staticmethod
+    def _may_be_about_a_file(request: Request | None, url: str) -> bool:
         """Return whether a page may be about a single media file, by its URL."""
-        return response.meta.get(_LINKED) is not None or kind_of_path(urlsplit(response.url).path) is not None
+        is_linked = request is not None and request.meta.get(_LINKED) is not None
+        return is_linked or kind_of_path(urlsplit(url).path) is not None
 
     def _note_file_shown(self, response: Response, page: PageContents) -> None:
         """Note whether a page that has the URL of a media file contains this file, wanted or not.
@@ -273,7 +275,7 @@ class MediaSpider(Spider):
         A picture that no other page of this kind has shown counts as this file, except on the first of these pages.
         """
         linked = response.meta.get(_LINKED)
-        if not self._may_be_about_a_file(response):
+        if not self._may_be_about_a_file(response.request, response.url):
             return
         own = {linked, response.url}
         names = {_name(url) for url in own if url is not None}
@@ -299,16 +301,17 @@ class MediaSpider(Spider):
         return self._last[1:]
 
     def _examined(self, response: Response) -> tuple[PageContents | None, str | None]:
-        self._hosts.add(self._wanted_host(response))
+        self._hosts.add(self._wanted_host(response.request, response))
         if host_of(response.url) not in self._hosts:
             return None, f"redirected to {urlsplit(response.url).netloc}"
-        page = CrawlContext.of(self.crawler).contents.get(response) or PageContents(
-            response, self.wanted_of(response)
-        )
+        page = CrawlContext.of(self.crawler).contents.get(response)
+        if page is None:
+            page = PageContents(response, self.wanted_of(response.request or Request(response.url), response))
         if not page.is_page:
             return None, page.problem
         if page.is_login:
-            return None, f"a login page, to which {redact_url(wanted_url_of(response))} was redirected"
+            wanted = redact_url(wanted_url_of(response.request, response))
+            return None, f"a login page, to which {wanted} was redirected"
         return page, page.problem
 
     def _refreshing(self, response: Response, request: Request) -> Request:

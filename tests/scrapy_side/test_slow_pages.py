@@ -171,8 +171,10 @@ def test_a_page_has_the_same_contents_wherever_it_is_read(crawls, origin, tmp_pa
     for name in ("1", "3", "4", "5", "6", "7", "frame"):
         origin.add(f"/{name}.png", PNG + name.encode(), content_type="image/png")
 
+    origin.on("/moved", lambda _request: Answer(302, [("Location", "/start")]))
+
     def crawl(folder):
-        return crawls.crawl(tmp_path / folder, SiteSpider, url=origin.url("/start"), **arguments)
+        return crawls.crawl(tmp_path / folder, SiteSpider, url=origin.url("/moved"), **arguments)
 
     here = crawl("here")
     assert started == []
@@ -185,6 +187,16 @@ def test_a_page_has_the_same_contents_wherever_it_is_read(crawls, origin, tmp_pa
     assert list(there.report.lines("x")) == list(here.report.lines("x"))
     key = lambda item: (item["page"], sorted(item["file_urls"]))  # noqa: E731
     assert sorted(map(key, there.items)) == sorted(map(key, here.items))
+
+
+def test_a_refresh_at_the_beginning_of_a_large_page_is_followed(crawls, origin, tmp_path):
+    to = '<meta http-equiv="refresh" content="0;url=/target">'
+    for name, page in {"in": to + "é" * 200_000, "late": "é" * 200_000 + to, "target": '<img src="a.png">'}.items():
+        origin.on(f"/{name}", lambda _request, page=page: Answer(200, [("Content-Type", HTML)], page.encode()))
+    origin.add("/a.png", PNG, content_type="image/png")
+    for name, pages in {"in": [], "late": ["/late"]}.items():
+        crawled = crawls.crawl(tmp_path / name, SiteSpider, url=origin.url(f"/{name}"))
+        assert files(crawled) == ["a.png"], pages
 
 
 # --- given up ----------------------------------------------------------------------------------------
@@ -204,13 +216,13 @@ def test_a_page_that_takes_too_long_is_given_up_and_told_and_the_crawl_goes_on(c
 
 
 def test_a_page_that_needs_too_much_memory_is_given_up_and_told(crawls, origin, site, tmp_path):
-    large = "<b></b>" * 300_000
+    large = "<b></b>" * 20_000
     origin.on("/large", lambda _request: Answer(200, [("Content-Type", HTML)], large.encode()))
-    settings = {"MEDIACRAWL_PAGE_MEMORY_LIMIT": 256 * 1024**2}
+    settings = {"MEDIACRAWL_PAGE_MEMORY_LIMIT": 16 * 1024**2}
     crawled = crawls.crawl(tmp_path, SiteSpider, settings, url=" ".join(map(site.url, ("/large", "/plain"))))
     assert files(crawled) == ["c.png"]
     (line,) = [line for line in crawled.report.lines("x") if "/large" in line]
-    assert "more than 256 MiB of memory; -s MEDIACRAWL_PAGE_MEMORY_LIMIT" in line
+    assert "more than 16 MiB of memory; -s MEDIACRAWL_PAGE_MEMORY_LIMIT" in line
 
 
 def start_reading(folder, site, *words, settings=None):
