@@ -8,7 +8,7 @@ all other work meanwhile, also Ctrl-C. `may_take_long` decides which pages have 
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from scrapy import Request
@@ -69,6 +69,7 @@ class WantedContents(NamedTuple):
         )
 
 
+@lru_cache
 def _most_for(expression: str) -> int:
     """Return the size in bytes of a page on which an XPath takes less than about a second."""
     bare = _LITERAL.sub("''", expression)
