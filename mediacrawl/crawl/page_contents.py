@@ -69,13 +69,19 @@ class WantedContents(NamedTuple):
         )
 
 
-@lru_cache
 def _most_for(expression: str) -> int:
     """Return the size in bytes of a page on which an XPath takes less than about a second."""
-    bare = _LITERAL.sub("''", expression)
-    if _AXIS.search(bare) or _IN_PREDICATE.search(bare):  # a path for each node: squares, cubes and so on
+    has_paths_of_nodes, has_several_steps = _costs_of(expression)
+    if has_paths_of_nodes:
         return 0
-    return _MOST_WITH_STEPS if bare.count("//") > 1 else _MOST_AT_ONCE
+    return _MOST_WITH_STEPS if has_several_steps else _MOST_AT_ONCE
+
+
+@lru_cache
+def _costs_of(expression: str) -> tuple[bool, bool]:
+    """Return whether an XPath follows a path from each node (squares, cubes, …), and whether it has several `//`."""
+    bare = _LITERAL.sub("''", expression)
+    return bool(_AXIS.search(bare) or _IN_PREDICATE.search(bare)), bare.count("//") > 1
 
 
 class Failed(NamedTuple):
