@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 COMPONENTS: dict[str, Any] = {
     "ITEM_PIPELINES": {"mediacrawl.pipelines.MediaFilesPipeline": 1},
-    "DOWNLOADER_MIDDLEWARES": {"mediacrawl.middlewares.EncodingMiddleware": 585},  # between compression and refresh
+    "DOWNLOADER_MIDDLEWARES": {
+        "mediacrawl.middlewares.PageReadingMiddleware": 10,  # gets what the spider gets
+        "mediacrawl.middlewares.EncodingMiddleware": 585,  # between compression and refresh
+    },
     "SPIDER_MIDDLEWARES": {
         "mediacrawl.middlewares.StartItemsMiddleware": 10,
         "mediacrawl.middlewares.FailedPagesMiddleware": 60,  # sees an HttpError before HttpErrorMiddleware drops it

@@ -317,6 +317,24 @@ PAGES_WITHOUT_NEW_MEDIA = Option(
     "page is not asked for; at most 5 pages where nothing but the address changes; 0: no limit, perhaps without end",
     "pages, whole",
 )
+PAGE_TIME_LIMIT_S = Option(
+    "MEDIACRAWL_PAGE_TIME_LIMIT_S",
+    60.0,
+    number,
+    _CRAWLS,
+    "processor time in which the links of a page have to be found; a page that takes longer is given up, and counts "
+    "as a page that could not be read. This holds for pages of more than 128 KiB, and for smaller ones with an XPath "
+    "that may take long; 0: no limit",
+    "seconds",
+)
+PAGE_MEMORY_LIMIT = Option(
+    "MEDIACRAWL_PAGE_MEMORY_LIMIT",
+    2 * 1024**3,
+    integer,
+    _CRAWLS,
+    "memory of the process that reads such a page; a page that needs more is given up; 0: no limit. Only on Linux",
+    "bytes",
+)
 RETRY_PERMANENT_DAYS = Option(
     "MEDIACRAWL_RETRY_PERMANENT_DAYS",
     30.0,

@@ -1,4 +1,4 @@
-"""Middlewares: two of spiders, for start items and for pages that failed, and three of Scrapy's without a fault."""
+"""Middlewares: for start items, for pages that failed or take long, and some of Scrapy's without a fault."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from scrapy.downloadermiddlewares.httpcompression import HttpCompressionMiddlewa
 from scrapy.downloadermiddlewares.httpproxy import HttpProxyMiddleware
 from scrapy.exceptions import DownloadFailedError, IgnoreRequest
 from scrapy.http import Response, TextResponse
+from scrapy.http.request import NO_CALLBACK
 from scrapy.spidermiddlewares.httperror import HttpError
 
-from mediacrawl.crawl.context import CrawlContext
+from mediacrawl.config import PAGE_MEMORY_LIMIT, PAGE_TIME_LIMIT_S
+from mediacrawl.crawl.context import CrawlContext, RequestDropped
 from mediacrawl.crawl.page_body import DATALOSS, is_complete, is_download
+from mediacrawl.crawl.page_contents import PageQuestion
 from mediacrawl.crawl.page_encoding import with_web_encoding
+from mediacrawl.crawl.page_messages import ReadingLimits
+from mediacrawl.crawl.page_reader import PageReader
 from mediacrawl.download.requester import ANY_ORIGIN, REDIRECTS
-from mediacrawl.errors import describe_error, redact_url
+from mediacrawl.errors import Interrupted, describe_error, redact_url
 from mediacrawl.extract.refresh import AT_ONCE_S, parse_refresh
 from mediacrawl.transport.errors import Route
 from mediacrawl.urls import Origin, has_controls, target_of
@@ -26,13 +31,16 @@ from mediacrawl.urls.referrer import policy_of_field, referer_under
 from mediacrawl.visible import text_of_field, visible
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Self
 
     from scrapy import Spider
     from scrapy.crawler import Crawler
 
+    from mediacrawl.crawl.page_contents import WantedContents
+
 START_ITEMS = 64
+_BEGINNING_BYTES = 128 * 1024  # of a larger page, in which a refresh is looked for
 
 
 class StartItemsMiddleware:
@@ -210,7 +218,7 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
     ) -> Request | Response:
         """Return the request that follows a refresh, or the response."""
         try:
-            result = self._by_header(request, response) or super().process_response(request, response)
+            result = self._by_header(request, response) or self._by_meta(request, response)
         except IgnoreRequest:  # too many
             return response
         if isinstance(result, Request):
@@ -224,6 +232,19 @@ class MetaRefreshMiddleware(_WithoutCredentials, redirect.MetaRefreshMiddleware)
                 return response
             page_ends.note_redirects(request)
         return result
+
+    def _by_meta(self, request: Request, response: Response) -> Request | Response:
+        """Have Scrapy look for a refresh in the beginning of a page: it looks at 4096 characters, and decodes all."""
+        if not isinstance(response, TextResponse) or len(response.body) <= _BEGINNING_BYTES:
+            return super().process_response(request, response)
+        beginning = type(response)(
+            response.url,
+            headers=response.headers,
+            body=response.body[:_BEGINNING_BYTES].rpartition(b">")[0] + b">",
+            encoding=response._declared_encoding(),  # noqa: SLF001 - `encoding` would decode all, too
+        )
+        result = super().process_response(request, beginning)
+        return response if result is beginning else result
 
     def _by_header(self, request: Request, response: Response) -> Request | None:
         if not isinstance(response, TextResponse) or request.meta.get("dont_redirect") or request.method == "HEAD":
@@ -270,6 +291,54 @@ class EncodingMiddleware:
     def process_response(self, request: Request, response: Response) -> Response:
         """Return the response with an encoding of the web."""
         return with_web_encoding(response) if isinstance(response, TextResponse) else response
+
+
+class PageReadingMiddleware:
+    """Reads pages that may take long before the spider gets them, in another process.
+
+    Which pages these are, and what is to be read, says the spider's method `wanted_of(request, response)`; a spider
+    without it gets its responses as they are. The spider finds the contents in `CrawlContext.contents`. While a page
+    is read, it counts as being downloaded.
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._context = CrawlContext.of(crawler)
+        limits = ReadingLimits(PAGE_TIME_LIMIT_S.of(crawler.settings), PAGE_MEMORY_LIMIT.of(crawler.settings))
+        self.reader = PageReader(limits)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Build the middleware, and end its process when the crawl ends."""
+        middleware = cls(crawler)
+        middleware._context.on_stop(middleware.reader.stop)
+        crawler.signals.connect(middleware.spider_closed, signals.spider_closed)
+        return middleware
+
+    def spider_closed(self) -> None:
+        """End the process that reads pages."""
+        self.reader.stop()
+
+    async def process_response(self, request: Request, response: Response) -> Response:
+        """Return the response, when the page that it contains was read.
+
+        Raises:
+            RequestDropped: the crawl is stopping; the next run of a job requests the page again.
+        """
+        wanted_of: Callable[[Request, Response], WantedContents] | None
+        wanted_of = getattr(self._crawler.spider, "wanted_of", None)
+        if wanted_of is None or not isinstance(response, TextResponse) or request.callback is NO_CALLBACK:
+            return response
+        wanted = wanted_of(request, response)
+        if len(response.body) <= wanted.most_at_once:
+            return response
+        try:
+            contents = await self.reader.read(PageQuestion.about(request, response, wanted))
+        except Interrupted as error:
+            raise RequestDropped(str(error)) from None
+        if contents is not None:
+            self._context.contents[response] = contents
+        return response
 
 
 class ProxyMiddleware(HttpProxyMiddleware):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from itemadapter import ItemAdapter
@@ -60,7 +61,7 @@ from mediacrawl.system.threads import start_thread
 from mediacrawl.urls import Origin, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
     from os import PathLike
     from typing import Self
 
@@ -77,6 +78,8 @@ logger = logging.getLogger(__name__)
 _FETCHED_KEY = "mediacrawl_fetched"  # keys in Request.meta
 COUNTED = "media_counted"
 R = TypeVar("R")
+T = TypeVar("T")
+_AT_ONCE = 2048  # files of an item that are handled in one step of the event loop
 _KEPT_HOSTS = 256
 # Methods that a project overrides to change how a file is fetched.
 _HOOKS = ("get_media_requests", "media_to_download", "media_downloaded", "media_failed", "media_key", "file_path")
@@ -193,23 +196,24 @@ class MediaFilesPipeline(FilesPipeline):
         Raises:
             DropItem: the run was interrupted; the next run continues with this item.
         """
+        results: list[FileInfoOrError] = []
         is_through = True
         try:
-            outcomes = await (self._outcomes_of_hooks if self._has_hooks else self._outcomes)(item)
-            is_stopped = any(isinstance(outcome, Interrupted | asyncio.CancelledError) for outcome in outcomes)
-            is_through = is_stopped or self._is_last
+            async for outcomes in self._outcomes_of_hooks(item) if self._has_hooks else self._outcomes(item):
+                for outcome in outcomes:
+                    if isinstance(outcome, Interrupted | asyncio.CancelledError):
+                        raise DropItem("interrupted, the next run goes on here", log_level="DEBUG")
+                    if isinstance(outcome, BaseException):
+                        results.append((False, TwistedFailure(outcome)))
+                    else:
+                        results.append((True, outcome))
+                self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
+                if len(outcomes) == _AT_ONCE:
+                    await asyncio.sleep(0)
+            is_through = self._is_last
         finally:
             if ItemAdapter.is_item(item):
                 self._hide_credentials(ItemAdapter(item), is_through=is_through)
-        results: list[FileInfoOrError] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Interrupted | asyncio.CancelledError):
-                raise DropItem("interrupted, the next run goes on here", log_level="DEBUG")
-            if isinstance(outcome, BaseException):
-                results.append((False, TwistedFailure(outcome)))
-            else:
-                results.append((True, outcome))
-        self._request_pages([outcome for outcome in outcomes if isinstance(outcome, MediaPage)], item)
         return self.item_completed(results, item, self.spiderinfo)
 
     @property
@@ -243,19 +247,31 @@ class MediaFilesPipeline(FilesPipeline):
                 assert self.crawler.engine is not None
                 self.crawler.engine.crawl(request)
 
-    async def _outcomes(self, item: Any) -> list[FileInfo | BaseException]:
-        """Return the result or the error of each file, in the order of the item."""
+    async def _outcomes(self, item: Any) -> AsyncIterator[list[FileInfo | BaseException]]:
+        """Yield the result or the error of each file, in the order of the item, some files at a time."""
+        files: list[tuple[FileRequest, asyncio.Future[FileResult]]] = []
+        adapter = ItemAdapter(item)
         with self._counting_lost(item):
-            requests = self._plain_requests(ItemAdapter(item))
-            if requests is None:
-                requests = [self.file_request(one) for one in self.get_media_requests(item, self.spiderinfo)]
-        files = self.files.fetch(requests)
-        if files:
-            await asyncio.wait(files)
-        results = [self._own_result(request, file.result()) for request, file in zip(requests, files, strict=True)]
-        return [
-            _info_or_error(request.transfer.url, result) for request, result in zip(requests, results, strict=True)
-        ]
+            urls, hyperlinks = self._urls(adapter), _hyperlinks(adapter)
+        for some in _batched(urls, _AT_ONCE) if len(urls) > _AT_ONCE else (urls,):
+            with self._counting_lost(item):
+                requests = self._plain_requests(adapter, some, hyperlinks)
+                if requests is None:
+                    of_item = self._media_requests(adapter, some, hyperlinks, single=len(urls) == 1)
+                    requests = [self.file_request(one) for one in of_item]
+            files.extend(zip(requests, self.files.fetch(requests), strict=True))
+            if len(some) == _AT_ONCE:
+                await self.files.wait_for_room()
+                if self.stopping:
+                    yield [Interrupted("stopped before all files of the item were requested")]
+                    return
+        for part in _batched(files, _AT_ONCE):
+            if waiting := [future for _, future in part if not future.done()]:
+                await asyncio.wait(waiting)
+            yield [
+                _info_or_error(request.transfer.url, self._own_result(request, future.result()))
+                for request, future in part
+            ]
 
     def _own_result(self, request: FileRequest, result: FileResult) -> FileResult:
         """Return the result of a request that may share it with others: a page is a failure where media is shown."""
@@ -266,8 +282,10 @@ class MediaFilesPipeline(FilesPipeline):
         self._context.report.count_failure(failed.url, failed.reason)
         return failed
 
-    def _plain_requests(self, adapter: ItemAdapter) -> list[FileRequest] | None:
-        """Return the requests for an item that gives only URLs and facts of the page; None for other items.
+    def _plain_requests(
+        self, adapter: ItemAdapter, urls: Sequence[str], hyperlinks: set[str]
+    ) -> list[FileRequest] | None:
+        """Return the requests for URLs of an item that gives only URLs and facts of the page; None for other items.
 
         None is also returned if the project has media keys or a referrer policy of its own.
         """
@@ -275,9 +293,8 @@ class MediaFilesPipeline(FilesPipeline):
         if self._has_own_keys or says_more(adapter) or (page and not self._has_stock_policy):
             return None
         requests: list[FileRequest] = []
-        hyperlinks = _hyperlinks(adapter)
         referers: dict[Origin | None, tuple[tuple[str, str], ...]] = {}
-        for raw in self._urls(adapter):
+        for raw in urls:
             if (url := plain_url(raw)) is None:
                 return None
             origin = Origin.of(url)
@@ -349,10 +366,29 @@ class MediaFilesPipeline(FilesPipeline):
 
     # Processing of a file with methods that a project overrides
 
-    async def _outcomes_of_hooks(self, item: Any) -> list[FileInfo | BaseException]:
-        info = self.spiderinfo
+    async def _outcomes_of_hooks(self, item: Any) -> AsyncIterator[list[FileInfo | BaseException]]:
         with self._counting_lost(item):
-            requests = list(arg_to_iter(self.get_media_requests(item, info)))
+            requests = self._requests_of_item(item)
+        while True:
+            with self._counting_lost(item):
+                some = list(islice(requests, _AT_ONCE))
+            yield await self._outcomes_together(some, item)
+            if len(some) < _AT_ONCE:
+                return
+
+    def _requests_of_item(self, item: Any) -> Iterator[Request]:
+        """Return the requests of `get_media_requests`; unless a project overrides that, they are made one by one."""
+        if type(self).get_media_requests is not MediaFilesPipeline.get_media_requests:
+            return iter(list(arg_to_iter(self.get_media_requests(item, self.spiderinfo))))
+        adapter = ItemAdapter(item)
+        urls, hyperlinks = self._urls(adapter), _hyperlinks(adapter)
+        parts = (
+            self._media_requests(adapter, some, hyperlinks, single=len(urls) == 1) for some in _batched(urls, 64)
+        )
+        return chain.from_iterable(parts)
+
+    async def _outcomes_together(self, requests: Sequence[Request], item: Any) -> list[FileInfo | BaseException]:
+        info = self.spiderinfo
         self._context.report.count_wanted(len(requests))
         outcomes = await asyncio.gather(*(self._outcome(r, info, item) for r in requests), return_exceptions=True)
         # A page must not count as done before the results of its files are noted.
@@ -528,11 +564,15 @@ class MediaFilesPipeline(FilesPipeline):
         the encoding of names that are not in UTF-8.
         """
         adapter = ItemAdapter(item)
-        requests = [request_for(url) for url in self._urls(adapter)]
-        single = len(requests) == 1
+        urls = self._urls(adapter)
+        return self._media_requests(adapter, urls, _hyperlinks(adapter), single=len(urls) == 1)
+
+    def _media_requests(
+        self, adapter: ItemAdapter, urls: Sequence[str], hyperlinks: set[str], *, single: bool
+    ) -> list[Request]:
+        requests = [request_for(url) for url in urls]
         offsite = getattr(self.crawler.spider, "media_offsite", False)
-        hyperlinks = _hyperlinks(adapter)
-        for url, request in zip(self._urls(adapter), requests, strict=True):
+        for url, request in zip(urls, requests, strict=True):
             if offsite:
                 request.meta["allow_offsite"] = True
             if url in hyperlinks:
@@ -780,6 +820,11 @@ def _refuse_empty_slots(settings: BaseSettings) -> None:
     # The limit for an address takes precedence over the limit for a host.
     if not (config.CONCURRENT_REQUESTS_PER_DOMAIN.of(settings) or settings.getint("CONCURRENT_REQUESTS_PER_IP")):
         raise UsageProblem("CONCURRENT_REQUESTS_PER_DOMAIN=0: with that Scrapy sends nothing: choose 1 or more")
+
+
+def _batched(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield parts of a sequence, of this size and the last of at most this size."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _hyperlinks(adapter: ItemAdapter) -> set[str]:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
+    from mediacrawl.crawl.page_contents import PageContents
     from mediacrawl.download.cancel import Cancel
     from mediacrawl.download.records import Fetched, Outcome, TransferRequest
     from mediacrawl.fetch.resources import FetchResources
@@ -139,6 +140,7 @@ class CrawlContext:
         pauses: the hosts that requested a pause, for pages and media alike.
         paused: the hosts for which pages or media wait now, for the progress display.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
+        contents: the contents of pages that were read before a spider parses them, see `PageReader`.
         cookies: the cookies of media.
         page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
         pages: the connections of pages; None before `install`.
@@ -162,6 +164,7 @@ class CrawlContext:
         self.stall_s = config.STALL_S.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
+        self.contents: WeakKeyDictionary[Response, PageContents] = WeakKeyDictionary()
         self.refused: UsageProblem | None = None  # the first pipeline that opens closes the crawl because of it
         try:
             self.cookies = cookies_of(crawler.settings)

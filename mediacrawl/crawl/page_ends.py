@@ -26,7 +26,7 @@ from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.fetch.stats import FORBIDDEN, Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
@@ -131,6 +131,12 @@ class PageEnds:
     def leave_out(self, url: str, reason: str) -> None:
         """Count a page that is left out on purpose."""
         self._report.pages.count_left_out(redact_url(url), reason)
+
+    def leave_out_all(self, urls: Sequence[str], reason: str) -> None:
+        """Count pages that are left out on purpose. After many of them, the others are only counted."""
+        for url in urls[:_MOST_WAITING]:
+            self.leave_out(url, reason)
+        self._report.pages.count_others_left_out(len(urls[_MOST_WAITING:]), reason)
 
     def note_read(self, request: Request) -> None:
         """Note that a spider gets the response of a page."""

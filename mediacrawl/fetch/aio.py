@@ -116,6 +116,10 @@ class AsyncFetch:
     async def take(self, requests: Sequence[FileRequest]) -> None:
         """Fetch files of a list without waiting for their results. Return when there is room for more files."""
         self._add([request for request in requests if self._crawl.failure(request.key) is None])
+        await self.wait_for_room()
+
+    async def wait_for_room(self) -> None:
+        """Wait until more files may be added."""
         while not (self._is_broken or self._files.has_room(MOST_PENDING)):
             await self._next_change()
 

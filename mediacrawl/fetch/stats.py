@@ -119,6 +119,11 @@ class PageStats:
             self._left_out[reason] += 1
             self._examples.setdefault(reason, url)
 
+    def count_others_left_out(self, pages: int, reason: str) -> None:
+        """Count further pages that are left out for a reason which `count_left_out` has counted."""
+        if reason in self._left_out:
+            self._left_out[reason] += pages
+
     def lines(self) -> Iterator[str]:
         """Yield the lines of the summary: one for each reason to leave pages out, and what to do without media."""
         if not self.goes_on:

@@ -5,41 +5,41 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from functools import cached_property
+from itertools import takewhile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from itemadapter import ItemAdapter
 from scrapy import Request, Spider
-from scrapy.http import JsonResponse, TextResponse, XmlResponse
+from scrapy.http import TextResponse
 from scrapy.settings import SETTINGS_PRIORITIES
 from w3lib.url import canonicalize_url
 
 from mediacrawl.config import PAGES_WITHOUT_NEW_MEDIA
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.crawl.items import HYPERLINKS
-from mediacrawl.crawl.page_body import is_download, why_unreadable
-from mediacrawl.crawl.page_encoding import text_of
+from mediacrawl.crawl.page_body import is_download
+from mediacrawl.crawl.page_contents import Failed, Followed, PageContents, WantedContents, wanted_url_of
 from mediacrawl.crawl.page_ends import FRAME
 from mediacrawl.errors import UsageProblem, redact_url
-from mediacrawl.extract.frames import Frame, documents, frames_of
-from mediacrawl.extract.links import Page, host_of
-from mediacrawl.extract.login import asks_for_login, has_password
-from mediacrawl.extract.media import KINDS, MediaLink, find_media, media_by_xpath
-from mediacrawl.extract.pagination import find_next, links_by_xpath
-from mediacrawl.extract.refresh import AT_ONCE_S, find_refresh
-from mediacrawl.extract.xpath import BadXPath, compile_xpath
+from mediacrawl.extract.links import host_of
+from mediacrawl.extract.media import KINDS, MediaLink
+from mediacrawl.extract.refresh import AT_ONCE_S
+from mediacrawl.extract.xpath import compile_xpath
 from mediacrawl.fetch.stats import Recent
 from mediacrawl.headers import kind_of_path, kind_of_type
 from mediacrawl.spiders.paginations import Pagination, PaginationLimit, Shown
 from mediacrawl.visible import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
 
     from scrapy.crawler import Crawler
     from scrapy.http import Response
 
+    from mediacrawl.extract.frames import Frame
 
 _HOST = "media_host"  # keys in Request.meta: the host of a page
 _LINKED = "media_linked"  # the URL of the hyperlink that led to a page
@@ -47,6 +47,8 @@ _NESTED = "media_nested"  # how deep a frame is nested
 _WITH_COOKIE = "media_with_cookie"  # a page that loads itself again is asked a second time
 _LONGEST_GATE_S = 30  # what loads itself again later is a page that shows something new, and not a gate
 _MOST_NESTED = 3
+_ELSEWHERE = "on another host"
+_NO_META: Mapping[str, Any] = MappingProxyType({})
 ARGUMENTS = ("media", "next", "follow", "kinds")
 
 
@@ -86,7 +88,7 @@ class MediaSpider(Spider):
         self._hosts = {host_of(url) for url in self.start_urls}
         self._linked_pages = Recent()
         self._linked_media = Recent()  # URLs that pages of hyperlinks have shown
-        self._last: tuple[Response | None, Page | None, str | None] = (None, None, None)  # of `_examine`
+        self._last: tuple[Response | None, PageContents | None, str | None] = (None, None, None)  # of `_examine`
         self._starts = {canonicalize_url(url) for url in self.start_urls}
 
     @classmethod
@@ -116,17 +118,19 @@ class MediaSpider(Spider):
         yield from shown.noting(self.parse_detail(response))
         if page is None:
             return
-        try:
-            if self.follow:
-                for url in self._selected(page, self.follow, "follow"):
-                    yield from shown.noting(self._request(url, self.parse_detail))
-            next_url, is_refresh = self._next_url(page, _field(response, "Refresh"))
-        except BadXPath as error:
-            self._count_failure(response, str(error))
+        if isinstance(page.followed, Failed):
+            self._count_failure(response, page.followed.reason)
             return
-        if next_url:
-            for request in self._next_page(response, page, shown, next_url):
-                yield self._refreshing(response, request) if is_refresh else request
+        yield from shown.noting(self._followed(page.followed))
+        following = page.next
+        if isinstance(following, Failed):
+            self._count_failure(response, following.reason)
+            return
+        if self.next:
+            self._count_matches("next", int(following is not None))
+        if following is not None:
+            for request in self._next_page(response, page, shown, following.url):
+                yield self._refreshing(response, request) if following.is_refresh else request
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
@@ -134,25 +138,35 @@ class MediaSpider(Spider):
         if problem:
             self._count_failure(response, problem)
         if page is None:
-            if host_of(response.url) in self._hosts and self._is_wanted_file(response):
+            if not problem and self._is_wanted_file(response):
                 yield from self._read(response, [MediaLink(response.url, None)])
             return
         if (again := self._with_cookie(response, page)) is not None:
             yield again
             return
-        try:
-            if self.media:
-                links = media_by_xpath(page, self.media, self.kinds, "media")
-                frames = [frame for document in documents(page) for frame in frames_of(document, page.url)]
-            else:
-                links, frames = self._found(page)
-        except BadXPath as error:
-            self._count_failure(response, str(error))
+        found = page.found
+        if isinstance(found, Failed):
+            self._count_failure(response, found.reason)
             return
         self._note_file_shown(response, page)
-        if links or not problem:
-            yield from self._read(response, links)
-        yield from self._nested(response, page, frames)
+        if found.links or not problem:
+            yield from self._read(response, found.links)
+        yield from self._nested(response, page, found.frames)
+
+    def wanted_of(self, request: Request, response: Response) -> WantedContents:
+        """Return what is wanted of a page. A page that takes long is read before it is parsed, see `PageReader`."""
+        hosts = self._hosts | {self._wanted_host(request, response)} if self.follow else set()
+        if hosts and request.meta.get("is_start_request"):
+            hosts.add(host_of(response.url))
+        return WantedContents(
+            tuple(self.kinds),
+            frozenset(hosts),
+            self.media or None,
+            self.next,
+            self.follow or None,
+            is_detail=getattr(request.callback, "__func__", None) is MediaSpider.parse_detail,
+            with_all_shown=self._may_be_about_a_file(request, response.url),
+        )
 
     def linked_page(self, url: str, item: Any) -> Request | None:
         """Return the request for the page that a hyperlink of an item leads to, instead of to a file.
@@ -169,13 +183,13 @@ class MediaSpider(Spider):
             request.meta[_LINKED] = url
         return request
 
-    def _with_cookie(self, response: Response, page: Page) -> Request | None:
+    def _with_cookie(self, response: Response, page: PageContents) -> Request | None:
         """Return the request for a page that loads itself again soon, with the cookie that came with it."""
         request = response.request
         if request is None or request.meta.get(_WITH_COOKIE):
             return None
-        refresh = find_refresh(page, _field(response, "Refresh"), leads_back=True)
-        if refresh is None or refresh.url != page.url or refresh.delay_s > _LONGEST_GATE_S:
+        delay_s, is_again = page.refresh_or_again or (0, False)
+        if not is_again or delay_s > _LONGEST_GATE_S:
             return None
         ends = CrawlContext.of(self.crawler).page_ends
         again = request.replace(url=response.url, dont_filter=True)
@@ -188,17 +202,7 @@ class MediaSpider(Spider):
         if links:
             yield self._marked_item(response, links)
 
-    def _found(self, page: Page) -> tuple[list[MediaLink], list[Frame]]:
-        """Return the media and the frames of a page, also of the documents inside, each of which is parsed once."""
-        links: dict[str, MediaLink] = {}
-        frames: list[Frame] = []
-        for document in documents(page):
-            for link in find_media(document, self.kinds):
-                links.setdefault(link.url, link)
-            frames.extend(frames_of(document, page.url))
-        return list(links.values()), frames
-
-    def _nested(self, response: Response, page: Page, frames: list[Frame]) -> Iterator[Request]:
+    def _nested(self, response: Response, page: PageContents, frames: list[Frame]) -> Iterator[Request]:
         """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.
 
         These are detail pages, and may have frames themselves. The frames of a frameset are what a visitor sees in
@@ -206,21 +210,21 @@ class MediaSpider(Spider):
         """
         depth = response.meta.get(_NESTED, 0)
         is_detail = response.request is not None and response.request.callback == self.parse_detail
-        refresh = find_refresh(page, _field(response, "Refresh")) if is_detail else None
-        requests: list[Request] = []
-        for url, is_of_frameset in dict(frames).items():
+        refresh = page.refresh if is_detail else None
+        is_of_framesets = dict(frames)
+        if depth >= _MOST_NESTED:
+            further = [*is_of_framesets, *([refresh.url] if refresh is not None else [])]
+            own = [url for url in further if host_of(url) in self._hosts and not is_download(url)]
+            ends = CrawlContext.of(self.crawler).page_ends
+            ends.leave_out_all(own, f"deeper than {_MOST_NESTED} frames")
+            return
+        for url in self._until_stop(is_of_framesets):
+            is_of_frameset = is_of_framesets[url]
             callback = self.parse if is_of_frameset and not is_detail else self.parse_detail
-            for request in self._request(url, callback):
-                request.meta[FRAME] = not is_of_frameset
-                requests.append(request)
+            yield from self._request(url, callback, {FRAME: not is_of_frameset, _NESTED: depth + 1})
         if refresh is not None and not is_download(refresh.url):
-            requests += [self._refreshing(response, one) for one in self._request(refresh.url, self.parse_detail)]
-        for request in requests:
-            request.meta[_NESTED] = depth + 1
-            if depth < _MOST_NESTED:
-                yield request
-            else:
-                CrawlContext.of(self.crawler).page_ends.leave_out(request.url, f"deeper than {_MOST_NESTED} frames")
+            for request in self._request(refresh.url, self.parse_detail, {_NESTED: depth + 1}):
+                yield self._refreshing(response, request)
 
     def _count_failure(self, response: Response, reason: str) -> None:
         CrawlContext.of(self.crawler).page_ends.count_failure(response, reason)
@@ -250,30 +254,46 @@ class MediaSpider(Spider):
             adapter[HYPERLINKS] = hyperlinks if len(hyperlinks) < len(links) and is_told_apart else []
         return item
 
-    def _note_file_shown(self, response: Response, page: Page) -> None:
+    @staticmethod
+    def _wanted_host(request: Request | None, response: Response) -> str:
+        """Return the host of the page that was requested: its pages are read from now on.
+
+        A job goes on: its start page may have been redirected to this host. Or a method of a project has made the
+        request.
+        """
+        host = request.meta.get(_HOST) if request is not None else None
+        return str(host or host_of(wanted_url_of(request, response)))
+
+    @staticmethod
+    def _may_be_about_a_file(request: Request | None, url: str) -> bool:
+        """Return whether a page may be about a single media file, by its URL."""
+        is_linked = request is not None and request.meta.get(_LINKED) is not None
+        return is_linked or kind_of_path(urlsplit(url).path) is not None
+
+    def _note_file_shown(self, response: Response, page: PageContents) -> None:
         """Note whether a page that has the URL of a media file contains this file, wanted or not.
 
         A picture that no other page of this kind has shown counts as this file, except on the first of these pages.
         """
         linked = response.meta.get(_LINKED)
-        if linked is None and kind_of_path(urlsplit(response.url).path) is None:
+        if not self._may_be_about_a_file(response.request, response.url):
             return
         own = {linked, response.url}
         names = {_name(url) for url in own if url is not None}
         counts = CrawlContext.of(self.crawler).report.site
-        shown = [link.url for link in find_media(page) if link.url not in own]
+        shown = [link.url for link in page.all_shown if link.url not in own]
         is_file_shown = any(_name(url) in names for url in shown)
         if linked is not None:
             new = [url for url in shown if self._linked_media.add(url) and kind_of_path(urlsplit(url).path)]
-            is_file_shown = is_file_shown or (bool(new) and self._linked_pages.has_any and not has_password(page))
+            is_file_shown = is_file_shown or (bool(new) and self._linked_pages.has_any and not page.has_password)
             self._linked_pages.add(redact_url(response.url))
         if is_file_shown:
             counts.note_file()
         elif linked is not None:
             counts.note_page_alone()
 
-    def _examine(self, response: Response) -> tuple[Page | None, str | None]:
-        """Return the parsed page, and why the response could not be read as a page, in a few words; each may be None.
+    def _examine(self, response: Response) -> tuple[PageContents | None, str | None]:
+        """Return the contents of a page, and why it could not be read, in a few words; each may be None.
 
         A page on another host or a login page, after a redirect, is none.
         """
@@ -281,41 +301,19 @@ class MediaSpider(Spider):
             self._last = (response, *self._examined(response))
         return self._last[1:]
 
-    def _examined(self, response: Response) -> tuple[Page | None, str | None]:
-        wanted = response.meta.get("redirect_urls", [response.url])[0]
-        # A job goes on: its start page may have been redirected to this host. Or a method of a project has made the
-        # request.
-        self._hosts.add(response.meta.get(_HOST) or host_of(wanted))
+    def _examined(self, response: Response) -> tuple[PageContents | None, str | None]:
+        self._hosts.add(self._wanted_host(response.request, response))
         if host_of(response.url) not in self._hosts:
             return None, f"redirected to {urlsplit(response.url).netloc}"
-        problem = why_unreadable(response)
-        # An SVG is text, but not a page.
-        if not isinstance(response, TextResponse) or kind_of_type(_content_type(response)) is not None:
-            return None, problem
-        page = self._page_of(response)
-        if wanted != response.url and asks_for_login(page, wanted):
-            return None, f"a login page, to which {redact_url(wanted)} was redirected"
-        return page, problem or ("only the beginning of the page could be parsed" if page.is_cut else None)
-
-    @staticmethod
-    def _page_of(response: TextResponse) -> Page:
-        text, encoding = text_of(response)
-        if isinstance(response, JsonResponse):
-            text = ""
-        is_xml = isinstance(response, XmlResponse)
-        link = [value.decode("latin-1") for value in response.headers.getlist("Link")]
-        return Page.from_text(text, response.url, encoding, is_xml=is_xml, link=link)
-
-    def _next_url(self, page: Page, refresh_field: str) -> tuple[str | None, bool]:
-        """Return the URL of the next page, and whether it is that of a refresh."""
-        if self.next is None:
-            if url := find_next(page):
-                return url, False
-            refresh = find_refresh(page, refresh_field)
-            return (refresh.url, True) if refresh and not is_download(refresh.url) else (None, False)
-        if not self.next:
-            return None, False
-        return next(iter(self._selected(page, self.next, "next")), None), False
+        page = CrawlContext.of(self.crawler).contents.get(response)
+        if page is None:
+            page = PageContents(response, self.wanted_of(response.request or Request(response.url), response))
+        if not page.is_page:
+            return None, page.problem
+        if page.is_login:
+            wanted = redact_url(wanted_url_of(response.request, response))
+            return None, f"a login page, to which {wanted} was redirected"
+        return page, page.problem
 
     def _refreshing(self, response: Response, request: Request) -> Request:
         """Return a request that follows a refresh, and may lead back to the page with a cookie."""
@@ -323,19 +321,29 @@ class MediaSpider(Spider):
             request.meta.update(CrawlContext.of(self.crawler).page_ends.way_after(response.request))
         return request
 
-    def _selected(self, page: Page, expression: str, name: str) -> list[str]:
-        urls = links_by_xpath(page, expression, name)
-        CrawlContext.of(self.crawler).report.pages.count_matches(name, len(urls))
-        return urls
+    def _followed(self, pages: Followed) -> Iterator[Request]:
+        """Yield the requests for detail pages, until the crawl stops: then the page is read again by the next run."""
+        if self.follow:
+            self._count_matches("follow", len(pages.urls) + len(pages.elsewhere))
+        CrawlContext.of(self.crawler).page_ends.leave_out_all(pages.elsewhere, _ELSEWHERE)
+        for url in self._until_stop(pages.urls):
+            yield from self._request(url, self.parse_detail)
+
+    def _until_stop(self, urls: Iterable[str]) -> Iterator[str]:
+        context = CrawlContext.of(self.crawler)
+        return takewhile(lambda _: not context.stopping, urls)
+
+    def _count_matches(self, argument: str, links: int) -> None:
+        CrawlContext.of(self.crawler).report.pages.count_matches(argument, links)
 
     @cached_property
     def _limit(self) -> PaginationLimit:
         return PaginationLimit(PAGES_WITHOUT_NEW_MEDIA.of(self.settings))
 
-    def _next_page(self, response: Response, page: Page, shown: Shown, next_url: str) -> Iterator[Request]:
+    def _next_page(self, response: Response, page: PageContents, shown: Shown, next_url: str) -> Iterator[Request]:
         """Yield the request for the next page, unless the last pages have shown nothing new."""
         url = redact_url(response.url)
-        pagination = self._limit.after(Pagination.of(response.meta, url), page, shown, next_url)
+        pagination = self._limit.after(Pagination.of(response.meta, url), page, shown)
         for request in self._request(next_url, self.parse):
             if self._limit.is_reached(pagination):
                 pages = pagination.without_new
@@ -345,7 +353,7 @@ class MediaSpider(Spider):
                 request.meta.update(pagination.meta)
                 yield request
 
-    def _request(self, url: str, callback: Any) -> Iterator[Request]:
+    def _request(self, url: str, callback: Any, meta: Mapping[str, Any] = _NO_META) -> Iterator[Request]:
         """Yield a request for a page, unless the page is a start page or on another host.
 
         This ends circular links: Scrapy requests no page twice, except start pages, which it does not record as seen.
@@ -354,9 +362,9 @@ class MediaSpider(Spider):
             return
         host = host_of(url)
         if host in self._hosts:
-            yield Request(redact_url(url), callback=callback, meta={_HOST: host})
+            yield Request(redact_url(url), callback=callback, meta={_HOST: host, **meta})
         else:
-            CrawlContext.of(self.crawler).page_ends.leave_out(url, "on another host")
+            CrawlContext.of(self.crawler).page_ends.leave_out(url, _ELSEWHERE)
 
     def _is_wanted_file(self, response: Response) -> bool:
         kind = kind_of_type(_content_type(response)) or kind_of_path(urlsplit(response.url).path)

@@ -9,13 +9,13 @@ from itemadapter import ItemAdapter
 from scrapy import Request
 
 from mediacrawl.crawl.items import HYPERLINKS
-from mediacrawl.extract.page_digest import digest_of, page_digest, short_texts
+from mediacrawl.extract.page_digest import digest_of
 from mediacrawl.fetch.stats import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from mediacrawl.extract.links import Page
+    from mediacrawl.crawl.page_contents import PageContents
 
 SAME_IN_A_ROW = 5
 """Pages in a row with the same content, after which a pagination ends. Nothing but their address differs."""
@@ -65,7 +65,7 @@ class Shown:
     """The media and the detail pages of one page, by what a spider yields for it.
 
     Attributes:
-        urls: the URLs of requests, and those in the lists of items.
+        urls: the URLs of requests, and those in the lists of items, as many as are remembered.
         is_known: False if an item contains no list, so that its media are not known.
     """
 
@@ -77,13 +77,17 @@ class Shown:
         """Yield the same requests and items, and note their URLs."""
         for one in yielded:
             if isinstance(one, Request):
-                self.urls.append(one.url)
+                self._note([one.url])
             elif ItemAdapter.is_item(one):
                 fields = ItemAdapter(one).items()
                 lists = [value for name, value in fields if isinstance(value, list) and name != HYPERLINKS]
-                self.urls += [url for urls in lists for url in urls if isinstance(url, str)]
+                for urls in lists:
+                    self._note(urls)
                 self.is_known = self.is_known and bool(lists)
             yield one
+
+    def _note(self, urls: list[Any]) -> None:
+        self.urls += [url for url in urls[: _REMEMBERED - len(self.urls)] if isinstance(url, str)]
 
 
 class PaginationLimit:
@@ -101,7 +105,7 @@ class PaginationLimit:
         self._most = most
         self._seen = Recent(_REMEMBERED)
 
-    def after(self, before: Pagination, page: Page, shown: Shown, next_url: str) -> Pagination:
+    def after(self, before: Pagination, page: PageContents, shown: Shown) -> Pagination:
         """Return the state of a pagination after one more page."""
         urls = [_UNIQUE_QUERY.sub(r"\1", url) for url in shown.urls]
         number_new = sum(self._seen.add(f"{before.start} {url}") for url in urls)
@@ -109,7 +113,7 @@ class PaginationLimit:
         after = Pagination(before.start, recent=(*before.recent, digest)[-_RECENT:])
         if not shown.is_known or (number_new and digest not in before.recent):
             return after
-        content, texts = page_digest(page, urls, next_url), short_texts(page)
+        content, texts = digest_of([str(page.digest), *urls]), page.short_texts
         is_same = content == before.content and len(set(texts).difference(before.texts)) <= _FEW
         same = before.same + 1 if is_same else 1
         return after._replace(without_new=before.without_new + 1, same=same, content=content, texts=texts)

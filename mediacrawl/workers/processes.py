@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mediacrawl.download.cancel import Cancel
@@ -22,6 +18,7 @@ from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
 from mediacrawl.download.requester import anywhere
 from mediacrawl.errors import Interrupted, MediacrawlError
+from mediacrawl.system.child_process import start_module
 from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 from mediacrawl.transport.connection_limits import CUT_COUNTS_S
 from mediacrawl.urls import Origin
@@ -420,23 +417,4 @@ def start_process(end: socket.socket) -> WorkerProcess:
     Raises:
         OSError: the system cannot start another process.
     """
-    # Ctrl-C sends SIGINT to all processes of a terminal, and the leading process decides on its effect. A worker
-    # process inherits the blocked signals of the thread that starts it, so that SIGINT cannot interrupt its start.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return subprocess.Popen(  # noqa: S603 - this Python and this package
-            [sys.executable, "-m", "mediacrawl.workers.worker", str(end.fileno())],
-            pass_fds=[end.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": _python_path()},
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _python_path() -> str:
-    """Return the import path of this process.
-
-    A worker process thereby imports the same modules: this package, and the modules of the user's project.
-    """
-    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return start_module("mediacrawl.workers.worker", end)

@@ -5,9 +5,7 @@ python -m mediacrawl.workers.worker SOCKET-NUMBER
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import os
 import queue
 import signal
 import socket
@@ -28,6 +26,7 @@ from mediacrawl.download.retry import HostPauses
 from mediacrawl.errors import Interrupted, MachineError, MediacrawlError, RobotsUnknown
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartInUse
+from mediacrawl.system.child_process import die_with_parent
 from mediacrawl.system.cpu_scheduling import use_batch_scheduling
 from mediacrawl.system.open_files import allow_many_files
 from mediacrawl.transport.connection_limits import HostConnections
@@ -67,7 +66,6 @@ _TELL_EVERY_S = 0.5
 _FIRST_THREADS = 2  # a crawl with workers has many files, possibly small
 _ANSWER_WITHIN_S = 60.0  # the leading process gives up earlier
 _FINISH_S = 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -235,19 +233,6 @@ def _sendable(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Fetched | MediacrawlError | PartInUse):
         return outcome
     return RuntimeError("".join(traceback.format_exception(outcome)))
-
-
-def die_with_parent() -> None:
-    """Arrange for Linux to kill this process when its parent process has ended.
-
-    On other systems, the end of the socket shows that the parent process has ended.
-    """
-    parent = os.getppid()
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def main() -> None:
