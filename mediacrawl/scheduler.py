@@ -167,9 +167,9 @@ class FrontierScheduler(BaseScheduler):
         self._count("enqueued/memory")
         if self._number_held == 1:
             logger.warning(
-                "Request kept in memory, not in JOBDIR: %s: %s. Its page is crawled, but a stopped run crawls the page"
-                " again that has led to it. Make its callback a method of the spider, and its meta and cb_kwargs plain"
-                " values",
+                "Request kept in memory, not in JOBDIR: %s: %s. Its page is crawled, but after a stop the page is"
+                " crawled again that has led to it. Make its callback a method of the spider, and its meta and"
+                " cb_kwargs plain values",
                 redact_url(request.url),
                 reason,
             )
@@ -271,8 +271,8 @@ def _check_spider_state(folder: str | None) -> None:
         return
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(found):
         raise JobInUse(
-            f"{path} may have been written by another user of this machine, and to read it could run code of that user:"
-            " move it away and run the same command again"
+            f"{path} may have been written by another user of this machine, and to read it could run code of that"
+            " user: move it away and run the same command again"
         )
 
 

@@ -90,7 +90,7 @@ def request_from_bytes(data: bytes, spider: Spider | None) -> Request:
 
 def is_pickled(data: bytes) -> bool:
     """Return whether an earlier version has stored a request, as a pickle."""
-    return data.startswith(_PICKLE_BEGINS)
+    return isinstance(data, bytes) and data.startswith(_PICKLE_BEGINS)
 
 
 def request_from_pickle(data: bytes, spider: Spider | None) -> Request:
@@ -153,11 +153,11 @@ def _items(values: Any) -> list[Any]:
     return [_encoded(one) for one in values]
 
 
-def _moment(value: datetime | time) -> str:
-    """Return a moment as text; a zone with a name and rules, and the second of two equal times, have none."""
-    if value.fold or not (value.tzinfo is None or type(value.tzinfo) is timezone):
+def _moment(value: datetime | time) -> list[Any]:
+    """Return a moment as text, and the number of equal moments before it; a zone with rules has no text."""
+    if not (value.tzinfo is None or type(value.tzinfo) is timezone):
         raise TypeError(f"the time zone of {value} cannot be kept in JSON")
-    return value.isoformat()
+    return [value.isoformat(), value.fold]
 
 
 def _base64(value: bytes | bytearray) -> str:
@@ -184,8 +184,8 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "frozenset": frozenset,
     "bytes": binascii.a2b_base64,
     "bytearray": lambda text: bytearray(binascii.a2b_base64(text)),
-    "datetime": datetime.fromisoformat,
-    "time": time.fromisoformat,
+    "datetime": lambda parts: datetime.fromisoformat(parts[0]).replace(fold=parts[1]),
+    "time": lambda parts: time.fromisoformat(parts[0]).replace(fold=parts[1]),
     "date": date.fromisoformat,
     "timedelta": lambda parts: timedelta(*parts),
     "Decimal": Decimal,

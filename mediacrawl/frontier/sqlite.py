@@ -29,7 +29,12 @@ from mediacrawl.system.directories import (
     of_another_user,
     others_may_write,
 )
-from mediacrawl.system.private_sqlite import check_regular, is_written_by_us_alone, prepare_private
+from mediacrawl.system.private_sqlite import (
+    check_regular,
+    is_written_by_us_alone,
+    prepare_private,
+    withdraw_permissions,
+)
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
@@ -105,6 +110,7 @@ class SqliteFrontier:
         try:
             self._call(self._configure)
             self._call(self._check, owner)
+            withdraw_permissions(folder / _DATABASE)  # not before `_check`: what others could write stays visible
             self._call(self._recover)
         except BaseException:
             self._db.close()
@@ -133,7 +139,8 @@ class SqliteFrontier:
             return None
         added = self._call(
             self._db.execute,
-            "INSERT INTO pages (fingerprint, kind, is_start, run, state, priority, place) VALUES (?, ?, ?, ?, ?, 0, 0)",
+            "INSERT INTO pages (fingerprint, kind, is_start, run, state, priority, place)"
+            " VALUES (?, ?, ?, ?, ?, 0, 0)",
             (fingerprint, kind, kind == PageKind.START, self._run, _LEASED),
         )
         self._commit_when_due()
@@ -219,7 +226,7 @@ class SqliteFrontier:
         return fd
 
     def _checked_database(self) -> bool:
-        """Make the database private; return whether no other user can have written to it before."""
+        """Check the database before SQLite opens it; return whether no other user can have written to it."""
         path = self._folder / _DATABASE
         try:
             is_ours_alone = is_written_by_us_alone(path)
@@ -272,9 +279,10 @@ class SqliteFrontier:
             self._put("pickles", "no")
         elif not self._is_ours_alone:
             raise JobInUse(
-                f"the job folder {self._folder} has pages that an earlier version has stored, and other users may have"
-                " written to its frontier.sqlite3: to read such pages could run their code; if nobody else has written"
-                " to it, give the file to the user that runs this command, with mode 0600; else take another JOBDIR"
+                f"the job folder {self._folder} has pages that an earlier version has stored, and other users may"
+                " have written to its frontier.sqlite3: to read such pages could run their code; if nobody else has"
+                " written to it, give the file to the user that runs this command, with mode 0600; else take another"
+                " JOBDIR"
             )
         else:
             self.reads_pickles = True

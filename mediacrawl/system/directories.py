@@ -38,10 +38,15 @@ _KINDS = {
 
 
 class UnexpectedEntry(OSError):
-    """An entry of a folder is of another kind, or belongs to another user, than an entry of that name must be."""
+    """An entry of a folder is of another kind, or belongs to another user, than an entry of that name must be.
 
-    def __init__(self, path: str, said: str) -> None:
+    Attributes:
+        found: the kind of the entry, in words.
+    """
+
+    def __init__(self, path: str, said: str, found: str = "") -> None:
         super().__init__(errno.ELOOP, said, path)
+        self.found = found
 
 
 class Directory:
@@ -123,7 +128,7 @@ class Directory:
             if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EMLINK}:
                 raise self.unexpected(name) from None
             raise
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not flags & os.O_EXCL and not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise self.unexpected(name)
         return fd
@@ -142,8 +147,14 @@ class Directory:
             return self.open_file(name, flags)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a regular file; raise the errors of `open_file`."""
+        """Return the bytes of a regular file of this user.
+
+        Raises:
+            UnexpectedEntry: the entry is not a regular file, or belongs to another user.
+        """
         with os.fdopen(self.open_file(name, os.O_RDONLY), "rb") as file:
+            if not belongs_to_us(found := os.fstat(file.fileno())):
+                raise of_another_user(f"{self.path}/{name}", found)
             return file.read()
 
     def lstat(self, name: str) -> os.stat_result | None:
@@ -154,9 +165,17 @@ class Directory:
             return None
 
     def remove(self, name: str) -> None:
-        """Remove an entry that is not a directory; a missing entry is no error."""
-        with suppress(FileNotFoundError):
+        """Remove an entry; a missing entry is no error.
+
+        Raises:
+            UnexpectedEntry: the entry is a directory.
+        """
+        try:
             os.unlink(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            raise self.unexpected(name) from None
 
     def replace(self, name: str, target: Directory, new_name: str) -> None:
         """Give a file another name, atomically, and remove the file that has had the name."""
@@ -189,8 +208,9 @@ class Directory:
             os.unlink(name, dir_fd=self.fd)
 
     def names(self) -> list[str]:
-        """Return the names of all entries."""
-        return os.listdir(self.fd)
+        """Return the names of all entries. Only for one thread at a time."""
+        with os.scandir(self.fd) as entries:
+            return [entry.name for entry in entries]
 
     def sync(self) -> None:
         """Make the entries durable. File systems without support for this (some network file systems) are ignored.
@@ -213,7 +233,7 @@ def unexpected(path: str, found: os.stat_result | None, expected: int = stat.S_I
     """Return the error for an entry that is of another kind than expected."""
     is_there = _KINDS.get(stat.S_IFMT(found.st_mode), "something else") if found is not None else "nothing"
     advice = "move it away and run the same command again"
-    return UnexpectedEntry(path, f"expected {_KINDS[expected]}, there is {is_there}: {advice}")
+    return UnexpectedEntry(path, f"expected {_KINDS[expected]}, there is {is_there}: {advice}", is_there)
 
 
 def move_without_replacing(source_fd: int, source: str, target_fd: int, target: str) -> None:
@@ -228,6 +248,13 @@ def move_without_replacing(source_fd: int, source: str, target_fd: int, target: 
     if _RENAMEAT2(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write bytes from the beginning of a file."""
+    offset = 0
+    while offset < len(data):
+        offset += os.pwrite(fd, data[offset:], offset)
 
 
 def belongs_to_us(found: os.stat_result) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from contextlib import suppress
@@ -22,15 +21,22 @@ def prepare_private(path: Path) -> None:
 
     Raises:
         UnexpectedEntry: one of these is not a regular file, or belongs to another user.
-        OSError: the database cannot be created.
     """
-    for found_path, found in _files(path):
+    check_regular(path)
+    for found_path, found in _present(path):
+        if not belongs_to_us(found):
+            raise of_another_user(found_path, found)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with suppress(OSError):  # it is there, or SQLite reports why it cannot be created
+        os.close(os.open(path, flags, OWN_FILE))
+
+
+def withdraw_permissions(path: Path) -> None:
+    """Take away the permissions of other users on a database and its files, after `prepare_private`."""
+    for found_path, found in _present(path):
         if found.st_mode & OTHERS and found.st_uid == os.geteuid():
             with suppress(OSError):  # on a read-only file system; SQLite reports it
                 Path(found_path).chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with suppress(FileExistsError):
-        os.close(os.open(path, flags, OWN_FILE))
 
 
 def check_regular(path: Path) -> None:
@@ -49,21 +55,9 @@ def is_written_by_us_alone(path: Path) -> bool:
     return all(found.st_uid == os.geteuid() and not found.st_mode & 0o022 for _, found in _present(path))
 
 
-def _files(path: Path) -> list[tuple[str, os.stat_result]]:
-    check_regular(path)
-    files = list(_present(path))
-    for found_path, found in files:
-        if not belongs_to_us(found):
-            raise of_another_user(found_path, found)
-    return files
-
-
 def _present(path: Path) -> list[tuple[str, os.stat_result]]:
     found = []
     for suffix in _SUFFIXES:
-        try:
+        with suppress(OSError):  # missing; or SQLite reports why it cannot be reached
             found.append((f"{path}{suffix}", os.lstat(f"{path}{suffix}")))
-        except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
-                raise
     return found
