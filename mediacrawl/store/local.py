@@ -11,12 +11,12 @@ import re
 import shutil
 import stat
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import PathConflict, StoreNotWritable, disk_error
+from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable, disk_error
 from mediacrawl.store.base import NameTaken
 from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.parts import PartFolder
@@ -57,10 +57,11 @@ class LocalStore:
         self._root = str(self.root).rstrip("/")
         self._opened = _OpenedFolders(self._root)
         self.hidden = self.root / HIDDEN
+        self._parts = f"{self._root}/{HIDDEN}/parts"
         self.quarantine_folder = self.hidden / "quarantine"
         self.at_step = at_step or (lambda _step: None)
         self.parts = PartFolder(
-            self.hidden / "parts", at_step=self.at_step, durable=durable, open_folder=self._open_private
+            Path(self._parts), at_step=self.at_step, durable=durable, open_folder=self._open_private
         )
 
     def open(self) -> None:
@@ -101,8 +102,8 @@ class LocalStore:
         None if there is no regular file of that name.
         """
         try:
-            folder, base = self._split(self._relative(name))
-            found = self._opened.below(folder).lstat(base)
+            folder, base = self._entry(name)
+            found = folder.lstat(base)
         except (OSError, ValueError):
             return None
         if found is None or not stat.S_ISREG(found.st_mode):
@@ -115,8 +116,8 @@ class LocalStore:
         Raises:
             OSError: there is no such file, or its entry, or that of one of its folders, is a link or of another kind.
         """
-        folder, base = self._split(self._relative(name))
-        return os.fdopen(self._opened.below(folder).open_file(base, os.O_RDONLY), "rb")
+        folder, base = self._entry(name)
+        return os.fdopen(folder.open_file(base, os.O_RDONLY), "rb")
 
     def sha256(self, name: str) -> str | None:
         """Read a published file; return its SHA-256 in hex, None if the file cannot be read."""
@@ -150,9 +151,10 @@ class LocalStore:
             return str(self.path(name).relative_to(self.root))
         return name
 
-    def _split(self, relative: str) -> tuple[str, str]:
-        folder, _, base = relative.rpartition("/")
-        return folder, base
+    def _entry(self, name: str) -> tuple[Directory, str]:
+        """Return the open folder of a name, and its last component."""
+        folder, _, base = self._relative(name).rpartition("/")
+        return self._opened.below(folder), base
 
     def rename_in(self, part: str, name: str, *, replaces: bool = False) -> str:
         """Rename a synced part to its final name, atomically; return the folder that is to be synced.
@@ -165,11 +167,10 @@ class LocalStore:
             StoreNotWritable, DiskFull: the part is not moved, or it has its final name in a new folder that could not
                 be synced.
         """
-        folder, base = self._split(self._relative(name))
+        folder, _, base = self._relative(name).rpartition("/")
         source_folder, _, source = os.fspath(part).rpartition("/")
-        with self._conflicts(name):
-            is_part = source_folder == str(self.parts.folder)
-            giver = self.parts.directory if is_part else Directory.at(source_folder or ".")
+        giver = self.parts.directory if source_folder == self._parts else Directory.at(source_folder or ".")
+        try:
             target, new = self._opened.made(folder)
             self.at_step("file-rename")
             try:
@@ -180,6 +181,8 @@ class LocalStore:
                 _give_name(giver, source, target, base, replaces=replaces)
             for made in new:
                 made.sync()
+        except OSError as error:
+            raise _naming_error(error, name, f"{self._root}/{name}") from None
         return f"{self._root}/{folder}" if folder else self._root
 
     def link(self, name: str, new_name: str, *, replaces: bool = False) -> str:
@@ -193,15 +196,14 @@ class LocalStore:
             PathConflict: there is no file of that name, or the new name cannot be the name of a file.
             StoreNotWritable, DiskFull: there is no second name, or it is in a new folder that could not be synced.
         """
-        folder, base = self._split(self._relative(new_name))
-        old_folder, old_base = self._split(self._relative(name))
+        folder, _, base = self._relative(new_name).rpartition("/")
         aside = f"{_LINK}{os.getpid()}-{hashlib.sha256(os.fsencode(new_name)).hexdigest()[:12]}"
-        with self._conflicts(new_name):
+        try:
             target, new = self._opened.made(folder)
             hidden = self._open_private(self.hidden)
             hidden.remove(aside)  # left by a killed process that had the same pid
             try:
-                _link_or_copy(self._opened.below(old_folder), old_base, hidden, aside)
+                _link_or_copy(*self._entry(name), hidden, aside)
             except FileNotFoundError:
                 raise PathConflict(f"{new_name}: {name}, which has the same bytes, is gone") from None
             self.at_step("file-link")
@@ -211,21 +213,9 @@ class LocalStore:
                 hidden.remove(aside)  # a rename keeps it if both are links to one file
             for made in new:
                 made.sync()
-        return f"{self._root}/{folder}" if folder else self._root
-
-    @contextmanager
-    def _conflicts(self, name: str) -> Iterator[None]:
-        """Translate the errors of giving a file its name."""
-        try:
-            yield
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise PathConflict(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
-        except UnexpectedEntry as error:
-            if error.found == "a regular file":
-                raise PathConflict(f"{name} cannot be a file's path: a part of it is a file") from None
-            raise PathConflict(f"{name} cannot be a file's path: {error.filename}: {error.strerror}") from None
         except OSError as error:
-            raise disk_error(error, f"{self._root}/{name}") from None
+            raise _naming_error(error, new_name, f"{self._root}/{new_name}") from None
+        return f"{self._root}/{folder}" if folder else self._root
 
     def _open_private(self, folder: Path) -> Directory:
         """Open a folder in the hidden folder, which no other user may read or write; create what is missing."""
@@ -255,10 +245,10 @@ class LocalStore:
 
     def remove(self, name: str) -> None:
         """Remove a published file; a missing file is no error."""
-        folder, base = self._split(self._relative(name))
         try:
             with suppress(FileNotFoundError):
-                self._opened.below(folder).remove(base)
+                folder, base = self._entry(name)
+                folder.remove(base)
         except OSError as error:
             raise disk_error(error, self.path(name)) from None
 
@@ -276,10 +266,9 @@ class LocalStore:
         key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # for files of the same name from different folders
         preferred = safe_name(f"{key}-{path.name}")
         names = (numbered(preferred, number) if number > 1 else preferred for number in count(1))
-        folder, base = self._split(self._relative(name))
         target = self.quarantine_folder / preferred
         try:
-            source, quarantine = self._opened.below(folder), self._open_private(self.quarantine_folder)
+            (source, base), quarantine = self._entry(name), self._open_private(self.quarantine_folder)
             self.at_step("aside-rename")
             for target in map(self.quarantine_folder.joinpath, names):
                 try:
@@ -379,6 +368,15 @@ def _make_folders(folder: Path) -> list[Path]:
         missing.append(missing[-1].parent)
     folder.mkdir(parents=True, exist_ok=True)
     return missing[1:]
+
+
+def _naming_error(error: OSError, name: str, path: str) -> MediacrawlError:
+    """Translate an error of giving a file its name."""
+    if isinstance(error, UnexpectedEntry) and error.found != "a regular file":
+        return PathConflict(f"{name} cannot be a file's path: {error.filename}: {error.strerror}")
+    if isinstance(error, UnexpectedEntry | FileExistsError | NotADirectoryError | IsADirectoryError):
+        return PathConflict(f"{name} cannot be a file's path: a part of it is a file, or it is a folder")
+    return disk_error(error, path)
 
 
 def _give_name(giver: Directory, source: str, target: Directory, name: str, *, replaces: bool) -> None:

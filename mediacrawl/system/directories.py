@@ -192,10 +192,12 @@ class Directory:
         """
         try:
             move_without_replacing(self.fd, name, target.fd, new_name)
-            return
         except OSError as error:
             if error.errno not in _NOT_OFFERED:
                 raise
+            self._move_by_link(name, target, new_name)
+
+    def _move_by_link(self, name: str, target: Directory, new_name: str) -> None:
         try:
             os.link(name, new_name, src_dir_fd=self.fd, dst_dir_fd=target.fd, follow_symlinks=False)
         except OSError as error:
