@@ -220,7 +220,11 @@ class SqliteFrontier:
                 break
             os.close(fd)
             folder.remove(_LOCK)
-        make_private(fd, f"{self._folder}/{_LOCK}")
+        try:
+            make_private(fd, f"{self._folder}/{_LOCK}")
+        except OSError:
+            os.close(fd)
+            raise
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
