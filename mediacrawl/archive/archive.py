@@ -313,9 +313,9 @@ class Archive:
     def recover(self) -> None:
         """Settle the rows that a crash left in the state `publishing`: done if the part file was renamed to its path.
 
-        A power cut may have removed both names of the part file, and an older version at the path may have the same
-        size. The digests are therefore compared. As the rename may be younger than the last sync of its folder, the
-        names are synced first.
+        A power cut may have removed both names of the part file, or left both, and an older version at the path may
+        have the same size. The digests are therefore compared. As the rename may be younger than the last sync of its
+        folder, the names are synced first.
         """
         found: dict[str, list[Entry]] = {State.DONE: [], State.PENDING: []}
         for entry in list(self.ledger.entries(State.PUBLISHING)):
@@ -325,7 +325,9 @@ class Archive:
             self.store.sync_names(entry.path for entry in found[State.DONE] if entry.path is not None)
         for state, entries in found.items():
             for entry in entries:
-                if state == State.PENDING and entry.finished_at is None and not self._has_part(entry.key):
+                if state == State.DONE:
+                    self._discard_part(entry.key)
+                elif entry.finished_at is None and not self._has_part(entry.key):
                     self._set_aside(entry)
                 self.ledger.settle(entry.key, state, self._clock())
 
@@ -340,9 +342,16 @@ class Archive:
             logger.warning("%s has other bytes than were fetched: set aside as %s", entry.path, aside)
 
     def _was_renamed(self, entry: Entry) -> bool:
-        parts = self.store.parts
-        gone = not parts.exists(entry.key) or parts.drop_second_name(entry.key, self.store.identity(entry.path or ""))
-        return gone and self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
+        """Return whether the claimed path has the file of a row, whatever part a power cut has brought back."""
+        self.store.parts.exists(entry.key)  # raises PartInUse
+        return self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
+
+    def _discard_part(self, key: str) -> None:
+        """Delete the part of a file that is published: a second name of the file, or bytes of an earlier attempt."""
+        with suppress(PartInUse):
+            if self.store.parts.exists(key):
+                with self.store.parts.open(key) as part:
+                    part.discard()
 
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes

@@ -221,27 +221,6 @@ class PartFolder:
             os.close(fd)
         return True
 
-    def drop_second_name(self, key: str, identity: tuple[int, ...] | None) -> bool:
-        """Complete the publishing of a part that has a second name, by which it is published.
-
-        A file system without a rename that replaces nothing has both names for a moment, and a power cut may leave
-        both anywhere.
-
-        Args:
-            key: the media key.
-            identity: of the published file, as `Store.identity` returns it.
-
-        Returns:
-            Whether the part was this file; it has lost its first name.
-        """
-        name = f"{self.name(key)}.part"
-        with _disk_errors(self.folder):
-            found = self.directory.lstat(name)
-            if found is None or identity is None or (found.st_dev, found.st_ino) != identity[:2]:
-                return False
-            self.directory.remove(name)
-        return True
-
     def open(self, key: str) -> PartFile:
         """Return the part of a media key, locked; create it if there is none.
 
