@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scrapy import Spider
 
 _TYPE, _VALUE = "$", "value"
+_TEXT = frozenset({str})
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _PICKLE_BEGINS = b"\x80"  # of protocol 2 and later
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -62,7 +63,7 @@ def request_to_bytes(request: Request, spider: Spider | None) -> bytes:
         headers = [[_text(name), list(map(_text, values))] for name, values in facts.pop("headers").items()]
         is_plain = "_class" not in facts
         stored = {
-            name: _encoded(value)
+            name: value if type(value) in _PLAIN else _encoded(value)
             for name, value in facts.items()
             if not (is_plain and name in _DEFAULTS and value == _DEFAULTS[name])
         }
@@ -80,7 +81,7 @@ def request_from_bytes(data: bytes, spider: Spider | None) -> Request:
         UnreadableRequest: with the reason in a few words.
     """
     try:
-        facts = json.loads(data, object_hook=_decoded)
+        facts = _from_json(data.decode("ascii"))
         headers = facts.get("headers", [])
         facts["headers"] = {_bytes(name): list(map(_bytes, values)) for name, values in headers}
         return _request(facts, spider)
@@ -131,11 +132,11 @@ def _encoded(value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if kind is dict:
-        if _TYPE not in value and all(type(key) is str for key in value):
+        if _TYPE not in value and _TEXT.issuperset(map(type, value)):
             return {key: one if type(one) in _PLAIN else _encoded(one) for key, one in value.items()}
         return {_TYPE: "dict", _VALUE: [[_encoded(key), _encoded(one)] for key, one in value.items()]}
     if kind is list:
-        return [one if type(one) in _PLAIN else _encoded(one) for one in value]
+        return _items(value)
     name, encode = _ENCODERS.get(kind, ("", None))
     if encode is None:
         raise TypeError(f"{kind.__module__}.{kind.__qualname__} is no type that JSON can keep")
@@ -150,6 +151,8 @@ def _decoded(found: dict[str, Any]) -> Any:
 
 
 def _items(values: Any) -> list[Any]:
+    if _PLAIN.issuperset(map(type, values)):
+        return list(values)
     return [_encoded(one) for one in values]
 
 
@@ -191,3 +194,4 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "Decimal": Decimal,
     "UUID": UUID,
 }
+_from_json = json.JSONDecoder(object_hook=_decoded).decode
