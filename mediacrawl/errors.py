@@ -38,6 +38,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from mediacrawl.system import directories
 from mediacrawl.visible import text_of_field, visible
 
 # `urlunsplit` would drop an empty query, and so change the request target.
@@ -311,4 +312,6 @@ def disk_error(error: OSError, where: object) -> MachineError:
     """Translate an OSError of the store into a `MachineError` with one line for the user."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"no space left for {where}: nothing is lost, free some space and run the same command again")
+    if isinstance(error, directories.UnexpectedEntry):
+        return StoreNotWritable(f"cannot use {error.filename}: {error.strerror}")
     return StoreNotWritable(f"cannot write {where}: {error.strerror or error}")

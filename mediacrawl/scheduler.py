@@ -10,21 +10,33 @@ alone would miss pages (refused downloads, IgnoreRequest, errbacks).
 
 from __future__ import annotations
 
+import heapq
 import logging
-import pickle
+import os
+import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
 from scrapy.core.scheduler import BaseScheduler, Scheduler
 from scrapy.exceptions import CloseSpider
+from scrapy.extensions.spiderstate import SpiderState
 from scrapy.utils.job import job_dir
-from scrapy.utils.request import request_from_dict
 
 from mediacrawl.backends import open_frontier
 from mediacrawl.config import FRONTIER
 from mediacrawl.crawl.context import CrawlContext
-from mediacrawl.errors import MachineError, UsageProblem
+from mediacrawl.crawl.stored_requests import (
+    UnreadableRequest,
+    UnstorableRequest,
+    is_pickled,
+    request_from_bytes,
+    request_from_pickle,
+    request_to_bytes,
+)
+from mediacrawl.errors import JobInUse, MachineError, UsageProblem, redact_url
 from mediacrawl.frontier.base import PageKind
+from mediacrawl.system.directories import others_may_write
 
 if TYPE_CHECKING:
     from scrapy import Request, Spider
@@ -51,6 +63,9 @@ class FrontierScheduler(BaseScheduler):
         self._context = CrawlContext.of(crawler)
         self._frontier: Frontier | None = None
         self._leases: dict[int, Request] = {}
+        self._held: list[tuple[int, int, Request]] = []  # pages in memory only, a heap: priority, id, request
+        self._in_memory: set[int] = set()  # ids of such pages that are leased
+        self._number_held = 0
         self._frozen = False
 
     @classmethod
@@ -67,8 +82,10 @@ class FrontierScheduler(BaseScheduler):
         """Open the job folder; a folder that cannot be used closes the crawl before any request."""
         fifo = "Fifo" in str(self._crawler.settings.get("SCHEDULER_DISK_QUEUE"))
         try:
+            _check_spider_state(self._crawler.settings["JOBDIR"])
             self._frontier = open_frontier(self._folder, spider.name, newest_first=not fifo)
         except (MachineError, UsageProblem) as error:
+            self._leave_spider_state()
             self._context.report.give_up(error)
             logger.error("%s", error)
             # An exception raised here would leave Scrapy's scraper half open, and Scrapy (2.19) could not close it.
@@ -76,10 +93,18 @@ class FrontierScheduler(BaseScheduler):
             return
         if len(self._frontier):
             logger.info("Going on with the job in %s: %d pages pending", self._folder, len(self._frontier))
+            if self._frontier.reads_pickles:
+                logger.info("An earlier version has stored pages of this job: they are read, as only you wrote them")
             self._context.report.pages.go_on()
         self._context.install()
         self._context.on_stop(self._freeze)
         self._context.page_ends.keep_in(self)
+
+    def _leave_spider_state(self) -> None:
+        """Keep Scrapy from reading `spider.state`, a pickle, in a folder that was refused."""
+        if (extension := self._crawler.get_extension(SpiderState)) is not None:
+            self._crawler.signals.disconnect(extension.spider_opened, signals.spider_opened)
+            self._crawler.signals.disconnect(extension.spider_closed, signals.spider_closed)
 
     def _refuse(self) -> None:
         raise CloseSpider(type(self._context.report.fatal).__name__)
@@ -93,6 +118,8 @@ class FrontierScheduler(BaseScheduler):
             return
         try:
             self._settle()
+            if self._number_held > 1:
+                logger.warning("%d requests were kept in memory, not in JOBDIR", self._number_held)
             for url, why in self._frontier.earlier_failures():
                 self._context.report.count_page_failure(url, why)
             self._frontier.close(finished=reason == "finished")
@@ -101,33 +128,52 @@ class FrontierScheduler(BaseScheduler):
 
     def has_pending_requests(self) -> bool:
         """Return whether a page is pending or under way: a page under way may yield further pages."""
-        return self._frontier is not None and (len(self._frontier) > 0 or bool(self._leases))
+        return self._frontier is not None and (len(self._frontier) > 0 or bool(self._leases or self._held))
 
     def enqueue_request(self, request: Request) -> bool:
         """Store a request. Return whether it was added to the frontier.
 
-        A request that cannot be stored is refused with an error, and is never kept in memory silently.
+        A request that JSON cannot represent is kept in memory. While there is one, no page is marked as done, so that
+        a crash costs no page: the page that has yielded it is crawled again.
         """
         assert self._frontier is not None
-        try:
-            data = pickle.dumps(request.to_dict(spider=self._crawler.spider), protocol=5)
-        except Exception as error:
-            logger.error(
-                "Request refused, it cannot be kept in JOBDIR: %s: %s. Make its callback a method of the spider, and"
-                " its meta and cb_kwargs plain values",
-                request.url,
-                error,
-            )
-            self._context.page_ends.count_unread(request, "cannot be kept in JOBDIR")
-            return False
         fingerprint = self._crawler.request_fingerprinter.fingerprint(request)
+        kind = _kind(request)
         try:
-            added = self._frontier.add(fingerprint, data, priority=request.priority, kind=_kind(request))
+            data = request_to_bytes(request, self._crawler.spider)
+        except UnstorableRequest as error:
+            reason = str(error)
+        else:
+            reason = ""
+        try:
+            if reason:
+                added = self._hold(request, fingerprint, kind, reason)
+            else:
+                added = self._frontier.add(fingerprint, data, priority=request.priority, kind=kind)
         except MachineError as error:
             self._context.stop_for(error)
             return False
         self._count("enqueued" if added else "filtered")
         return added
+
+    def _hold(self, request: Request, fingerprint: bytes, kind: int, reason: str) -> bool:
+        """Keep a request in memory; return False if the page was seen before."""
+        assert self._frontier is not None
+        page_id = self._frontier.hold(fingerprint, kind=kind)
+        if page_id is None:
+            return False
+        heapq.heappush(self._held, (-request.priority, page_id, request))
+        self._number_held += 1
+        self._count("enqueued/memory")
+        if self._number_held == 1:
+            logger.warning(
+                "Request kept in memory, not in JOBDIR: %s: %s. Its page is crawled, but after a stop the page is"
+                " crawled again that has led to it. Make its callback a method of the spider, and its meta and"
+                " cb_kwargs plain values",
+                redact_url(request.url),
+                reason,
+            )
+        return True
 
     def next_request(self) -> Request | None:
         """Return the next page, leased; None if too many are under way, none is pending, or the crawl stops."""
@@ -136,17 +182,40 @@ class FrontierScheduler(BaseScheduler):
             return None
         try:
             self._settle()
-            page = self._frontier.lease() if len(self._leases) < MAX_LEASES else None
+            found = self._taken()
         except MachineError as error:
             self._context.stop_for(error)
             return None
-        if page is None:
+        if found is None:
             return None
-        request = request_from_dict(pickle.loads(page.data), spider=self._crawler.spider)  # noqa: S301 - our own file
+        page_id, request = found
         self._context.page_ends.begin_anew(request)
-        self._leases[page.id] = request
+        self._leases[page_id] = request
         self._count("dequeued")
         return request
+
+    def _taken(self) -> tuple[int, Request] | None:
+        """Take the next page; those in memory first, as other pages are done only after them."""
+        assert self._frontier is not None
+        if self._held:
+            _, page_id, request = heapq.heappop(self._held)
+            self._in_memory.add(page_id)
+            return page_id, request
+        while len(self._leases) < MAX_LEASES and (page := self._frontier.lease()) is not None:
+            try:
+                return page.id, self._read(page.data)
+            except UnreadableRequest as error:  # the page stays leased, so that the next run tries it again
+                logger.error("A page of the job folder %s cannot be read: %s", self._folder, error)
+                self._context.report.count_page_failure(f"a page of {self._folder}", f"cannot be read: {error}")
+        return None
+
+    def _read(self, data: bytes) -> Request:
+        assert self._frontier is not None
+        if not is_pickled(data):
+            return request_from_bytes(data, self._crawler.spider)
+        if not self._frontier.reads_pickles:
+            raise UnreadableRequest("it is a pickle, and another user may have written it")
+        return request_from_pickle(data, self._crawler.spider)
 
     def note_failure(self, fingerprint: bytes, url: str, reason: str) -> None:
         """Keep the failure of a page for the next run of this job."""
@@ -173,8 +242,9 @@ class FrontierScheduler(BaseScheduler):
         under_way = slot.inprogress if slot is not None else ()
         # The request that the current call returns is in the set by the time of the next call.
         through = [page_id for page_id, request in self._leases.items() if request not in under_way]
-        if through:
+        if through and not self._held and self._in_memory.issubset(through):
             self._frontier.done(through)
+            self._in_memory.clear()
             for page_id in through:
                 del self._leases[page_id]
 
@@ -184,6 +254,26 @@ class FrontierScheduler(BaseScheduler):
 
     def _count(self, what: str) -> None:
         self._crawler.stats.inc_value(f"scheduler/{what}")
+
+
+def _check_spider_state(folder: str | None) -> None:
+    """Check the file of Scrapy's extension SpiderState, which it reads as a pickle: that runs the code in it.
+
+    Raises:
+        JobInUse: the file is a link, or another user may have written it.
+    """
+    if not folder:
+        return
+    path = Path(folder) / "spider.state"
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(found):
+        raise JobInUse(
+            f"{path} may have been written by another user of this machine, and to read it could run code of that"
+            " user: move it away and run the same command again"
+        )
 
 
 def _kind(request: Request) -> int:

@@ -33,6 +33,7 @@ import pytest
 
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.store import fsync as fsync_module
+from mediacrawl.system import directories
 
 if TYPE_CHECKING:
     import random
@@ -280,6 +281,7 @@ class Recording:
         self.folder = folder
         self.events: list[tuple[Any, ...]] = []
         self._numbers = {folder: ROOT}
+        self._folders = {ROOT}
         self._fds: dict[int, int] = {}
         self._lock = threading.RLock()  # what happens and its note are one: else the order would be another
         self._patches = pytest.MonkeyPatch()
@@ -291,6 +293,8 @@ class Recording:
             self._patches.setattr(os, name, partial(getattr(self, f"_{name}"), self._genuine[name]))
         self._patches.setattr(io, "open", partial(self._io_open, io.open))
         self._patches.setattr(fsync_module, "_sync_file_system", self._sync_file_system)
+        genuine = directories.move_without_replacing
+        self._patches.setattr(directories, "move_without_replacing", partial(self._move, genuine))
         self._patches.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=self._connection()))
         return self
 
@@ -329,6 +333,8 @@ class Recording:
 
     def _new(self, kind: str, path: Path) -> int:
         number = len(self.events) + 1  # of this event, so no other has it
+        if kind == "folder":
+            self._folders.add(number)
         self._note(kind, number)
         self._name(path, number)
         return number
@@ -343,17 +349,24 @@ class Recording:
     def _note(self, *event: Any) -> None:
         self.events.append(event)
 
-    def _where(self, path: Any) -> Path | None:
+    def _where(self, path: Any, dir_fd: int | None = None) -> Path | None:
         """The path if it is one of ours."""
         if isinstance(path, int):
             return None
-        found = Path(os.path.normpath(Path.cwd() / os.fsdecode(path)))
+        folder = Path.cwd() if dir_fd is None else self._folder_of(dir_fd)
+        if folder is None:
+            return None
+        found = Path(os.path.normpath(folder / os.fsdecode(path)))
         return found if found.is_relative_to(self.folder) and not found.name.startswith(LEDGER_NAME) else None
+
+    def _folder_of(self, fd: int) -> Path | None:
+        number = self._fds.get(fd)
+        return next((path for path, other in self._numbers.items() if other == number), None)
 
     # What is done, by the name of the function in `os`
 
     def _open(self, genuine: Any, path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        where = self._where(path)
+        where = self._where(path, more.get("dir_fd"))
         if where is None:
             return genuine(path, flags, *rest, **more)
         with self._lock:
@@ -395,13 +408,20 @@ class Recording:
         """Of what syncfs(2) does no more counts here than the bytes of files that are open."""
         with self._lock:
             for number in self._fds.values():
-                self._note("sync", number)
+                if number not in self._folders:
+                    self._note("sync", number)
         return True
 
-    def _replace(self, genuine: Any, source: Any, target: Any) -> None:
+    def _move(self, genuine: Any, source_fd: int, source: str, target_fd: int, target: str) -> None:
+        def move(*_names: Any, **_fds: Any) -> None:
+            genuine(source_fd, source, target_fd, target)
+
+        self._replace(move, source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+    def _replace(self, genuine: Any, source: Any, target: Any, **fds: Any) -> None:
         with self._lock:
-            genuine(source, target)
-            ours = self._where(source), self._where(target)
+            genuine(source, target, **fds)
+            ours = self._where(source, fds.get("src_dir_fd")), self._where(target, fds.get("dst_dir_fd"))
             if ours[0] is not None:
                 assert ours[1] is not None, "moved out of the recorded folder"
                 number = self._numbers[ours[0]]
@@ -413,7 +433,7 @@ class Recording:
     def _unlink(self, genuine: Any, path: Any, **more: Any) -> None:
         with self._lock:
             genuine(path, **more)
-            if (where := self._where(path)) is not None:
+            if (where := self._where(path, more.get("dir_fd"))) is not None:
                 self._name(where, None)
 
     _remove = _rmdir = _unlink
@@ -421,7 +441,7 @@ class Recording:
     def _mkdir(self, genuine: Any, path: Any, *rest: Any, **more: Any) -> None:
         with self._lock:
             genuine(path, *rest, **more)
-            if (where := self._where(path)) is not None:
+            if (where := self._where(path, more.get("dir_fd"))) is not None:
                 self._new("folder", where)
 
     def _io_open(self, genuine: Any, file: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:

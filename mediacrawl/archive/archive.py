@@ -13,21 +13,22 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mediacrawl.archive.changes import Change, Failure, Link, NoFile, Publish, RecordWanted, Unchanged
 from mediacrawl.backends import ledger_url, open_ledger
 from mediacrawl.download.adoption import link_of
 from mediacrawl.download.records import PresentFile
-from mediacrawl.errors import MachineError, MediacrawlError, TransferError
+from mediacrawl.errors import MachineError, MediacrawlError, PathConflict, TransferError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.store.base import NameTaken
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
 from mediacrawl.urls import Origin, former_key_of_url, is_row_of, key_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mediacrawl.ledger.base import Ledger
     from mediacrawl.store.base import Store
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _VERSION = ("size_bytes", "sha256", "validators", "content_type", "http_status")  # columns
+_PLACED_WITHIN = 5  # attempts to find a name that nobody takes meanwhile
 _NUMBERED_UP_TO = 20  # then a hash of the key: a thousand files of one name must not cause a million queries
 
 
@@ -221,7 +223,7 @@ class Archive:
             self.ledger.record_unchanged((c.entry.key for c in changes if isinstance(c, Unchanged)), now)
             named = [n for n, change in enumerate(changes) if isinstance(change, Publish | Link) and n not in present]
             claims = dict(zip(named, self._claims([cast("Publish | Link", changes[n]) for n in named]), strict=True))
-        rows = claims | present
+        rows = {n: claim.entry for n, claim in claims.items()} | present
         entries = [rows.get(n) or adopted.get(c.entry.key, c.entry) for n, c in enumerate(changes)]
         results, folders = self._rename(changes, entries, claims)
         if folders:
@@ -311,9 +313,9 @@ class Archive:
     def recover(self) -> None:
         """Settle the rows that a crash left in the state `publishing`: done if the part file was renamed to its path.
 
-        A power cut may have removed both names of the part file, and an older version at the path may have the same
-        size. The digests are therefore compared. As the rename may be younger than the last sync of its folder, the
-        names are synced first.
+        A power cut may have removed both names of the part file, or left both, and an older version at the path may
+        have the same size. The digests are therefore compared. As the rename may be younger than the last sync of its
+        folder, the names are synced first.
         """
         found: dict[str, list[Entry]] = {State.DONE: [], State.PENDING: []}
         for entry in list(self.ledger.entries(State.PUBLISHING)):
@@ -323,35 +325,68 @@ class Archive:
             self.store.sync_names(entry.path for entry in found[State.DONE] if entry.path is not None)
         for state, entries in found.items():
             for entry in entries:
+                if state == State.DONE:
+                    self._discard_part(entry.key)
+                elif entry.finished_at is None and not self._has_part(entry.key):
+                    self._set_aside(entry)
                 self.ledger.settle(entry.key, state, self._clock())
 
+    def _has_part(self, key: str) -> bool:
+        with suppress(PartInUse):
+            return self.store.parts.exists(key)
+        return True
+
+    def _set_aside(self, entry: Entry) -> None:
+        """Move a file away that has the claimed path of a part that is gone, and not its bytes."""
+        if aside := self.store.quarantine(entry.path or ""):
+            logger.warning("%s has other bytes than were fetched: set aside as %s", entry.path, aside)
+
     def _was_renamed(self, entry: Entry) -> bool:
-        gone = not self.store.parts.exists(entry.key)
-        return gone and self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
+        """Return whether the claimed path has the file of a row, whatever part a power cut has brought back."""
+        self.store.parts.exists(entry.key)  # raises PartInUse
+        return self._is_there(entry) and self.store.sha256(entry.path or "") == entry.sha256
+
+    def _discard_part(self, key: str) -> None:
+        """Delete the part of a file that is published: a second name of the file, or bytes of an earlier attempt."""
+        with suppress(PartInUse):
+            if self.store.parts.exists(key):
+                with self.store.parts.open(key) as part:
+                    part.discard()
 
     def _is_there(self, entry: Entry) -> bool:
         return entry.path is not None and self.store.size(entry.path) == entry.size_bytes
 
-    def _claims(self, publishes: Sequence[Publish | Link]) -> Iterator[Entry]:
-        """Claim a path in the ledger for each change, with a few queries in total. Return the claimed rows."""
+    def _claims(self, publishes: Sequence[Publish | Link]) -> list[_Claim]:
+        """Claim a path in the ledger for each change, with a few queries in total."""
         paths = self._paths([change.entry for change in publishes])
-        claims = [_claimed(change, path) for change, path in zip(publishes, paths, strict=True)]
-        self.ledger.claim(*claims)
-        return iter(claims)
+        claims = [
+            _Claim(_claimed(change, path), replaces)
+            for change, (path, replaces) in zip(publishes, paths, strict=True)
+        ]
+        self.ledger.claim(*(claim.entry for claim in claims))
+        return claims
 
-    def _paths(self, entries: Sequence[Entry]) -> Iterator[str]:
-        """Yield for each key its present path, or else the wished path, or else a similar path that is free."""
+    def _paths(self, entries: Sequence[Entry]) -> Iterator[tuple[str, bool]]:
+        """Yield for each key its present path, or else the wished path, or else a similar path that is free.
+
+        The second value is whether an older version of the file may be at the path. What is at the path of a row that
+        was never done is no file of ours.
+        """
         rows = self.ledger.lookup([entry.key for entry in entries])
-        own = [row.path if (row := rows.get(entry.key)) is not None else None for entry in entries]
         preferred = [safe_relative_path(entry.path or "file") for entry in entries]
         folded = [fold(path) for path in preferred]
         taken = self.ledger.taken(folded)
-        for entry, path, wish, folded_preferred in zip(entries, own, preferred, folded, strict=True):
-            if path is None:
+        for entry, wish, folded_preferred in zip(entries, preferred, folded, strict=True):
+            row = rows.get(entry.key)
+            replaces = row is not None and row.path is not None and row.finished_at is not None
+            path = row.path if row is not None else None
+            if path is not None and not replaces and self.store.taken(path):
+                path = self._numbered(wish, entry.key, taken)
+            elif path is None:
                 is_free = folded_preferred not in taken and not self.store.taken(wish)
-                path = wish if is_free else self._numbered(wish, entry.key, taken)  # noqa: PLW2901
+                path = wish if is_free else self._numbered(wish, entry.key, taken)
             taken.add(fold(path))
-            yield path
+            yield path, replaces
 
     def _numbered(self, preferred: str, key: str, taken: set[str]) -> str:
         for number in range(2, _NUMBERED_UP_TO):
@@ -361,28 +396,61 @@ class Archive:
         return numbered(preferred, int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
 
     def _rename(
-        self, changes: Sequence[Change], entries: Iterable[Entry], named: Collection[int]
+        self, changes: Sequence[Change], entries: Iterable[Entry], claims: Mapping[int, _Claim]
     ) -> tuple[list[Entry | Exception], set[str]]:
-        """Give files their names, at the positions `named`. Return the result of each change, and the folders."""
+        """Give files their claimed names. Return the result of each change, and the folders."""
         results: list[Entry | Exception] = []
         folders: set[str] = set()
         for n, (change, entry) in enumerate(zip(changes, entries, strict=True)):
+            named = entry
             try:
-                if isinstance(change, Publish):
-                    assert change.fetched.part is not None
-                    assert entry.path is not None
-                    folders.add(self.store.rename_in(change.fetched.part.file, entry.path))
-                elif isinstance(change, Link) and n in named:
-                    folders.add(self.store.link(change.source.path or "", entry.path or ""))
+                if isinstance(change, Publish | Link) and n in claims:
+                    named, folder = self._place(change, claims[n])
+                    folders.add(folder)
                 elif isinstance(change, Unchanged) and change.supersedes and entry.path is None:
                     raise TransferError(
                         entry.url, "its file has got another link meanwhile: run the same command again"
                     )
-                results.append(entry)
+                results.append(named)
             except MediacrawlError as error:
                 self.ledger.settle(entry.key, State.PENDING, self._clock())
                 results.append(error)
         return results, folders
+
+    def _place(self, change: Publish | Link, claim: _Claim) -> tuple[Entry, str]:
+        """Give a file its claimed name, or another one if somebody has put an entry there since the claim.
+
+        Returns:
+            The row, and the folder that is to be synced.
+        """
+        entry, replaces = claim
+        for _ in range(_PLACED_WITHIN):
+            try:
+                return entry, self._give_name(change, entry.path or "", replaces=replaces)
+            except NameTaken:
+                with self.ledger.transaction():
+                    path = safe_relative_path(change.entry.path or "file")
+                    entry = _claimed(change, self._numbered(path, entry.key, {fold(entry.path or "")}))
+                    self.ledger.claim(entry)
+                replaces = False
+        raise PathConflict(f"{entry.path}: another program takes each free name: run the same command again")
+
+    def _give_name(self, change: Publish | Link, path: str, *, replaces: bool) -> str:
+        if isinstance(change, Link):
+            return self.store.link(change.source.path or "", path, replaces=replaces)
+        assert change.fetched.part is not None
+        return self.store.rename_in(change.fetched.part.file, path, replaces=replaces)
+
+
+class _Claim(NamedTuple):
+    """A row with the path that its file is about to get.
+
+    Attributes:
+        replaces: whether an older version of the file may be at the path.
+    """
+
+    entry: Entry
+    replaces: bool
 
 
 def _facts(entry: Entry) -> tuple[object, ...]:

@@ -150,7 +150,7 @@ def compared(store: Store, entry: Entry, bar: tqdm[Any]) -> str | None:
 
 
 def _blocks(store: Store, name: str) -> Iterator[bytes]:
-    with store.path(name).open("rb") as file:
+    with store.open_file(name) as file:
         while block := file.read(_BLOCK_BYTES):
             yield block
 

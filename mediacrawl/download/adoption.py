@@ -14,6 +14,7 @@ from mediacrawl.download.resume import OVERLAP_BYTES, ConditionalRequest, Reques
 from mediacrawl.errors import HttpStatusError, redact_url
 from mediacrawl.headers import Validators, range_header
 from mediacrawl.store.parts import PartInUse
+from mediacrawl.system.directories import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -136,10 +137,15 @@ def known_of_present(present: PresentFile) -> KnownFile | None:
 
     def read(start: int, stop: int) -> bytes:
         try:
-            with present.file.open("rb") as file:
-                return os.pread(file.fileno(), stop - start, start)
+            fd = Directory.at(str(present.file.parent)).open_file(present.file.name, os.O_RDONLY)
         except OSError:
             return b""
+        try:
+            return os.pread(fd, stop - start, start)
+        except OSError:
+            return b""
+        finally:
+            os.close(fd)
 
     return KnownFile(read, present.size_bytes, present.size_bytes, present.validators)
 

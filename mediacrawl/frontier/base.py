@@ -33,10 +33,23 @@ class Frontier(Protocol):
     Raises:
         JobInUse: on opening: another process has the job open, or the job belongs to another spider.
         StoreNotWritable, DiskFull: from every method.
+
+    Attributes:
+        reads_pickles: whether the job was begun by a version that pickled its pages, and only the user of this
+            process can have written them.
     """
+
+    reads_pickles: bool
 
     def add(self, fingerprint: bytes, data: bytes, *, priority: int = 0, kind: int = 0) -> bool:
         """Store a page; return False if the page was seen before. `kind` is a constant of `PageKind`."""
+        ...
+
+    def hold(self, fingerprint: bytes, *, kind: int = 0) -> int | None:
+        """Note a page that is kept in memory only; return its id for `done`, None if the page was seen before.
+
+        After a crash it was never noted.
+        """
         ...
 
     def lease(self) -> FrontierPage | None:

@@ -10,7 +10,9 @@ fetched twice, not lost.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -18,13 +20,33 @@ from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreNotWritable, disk_error
 from mediacrawl.frontier.base import FrontierPage, PageKind
+from mediacrawl.system.directories import (
+    OWN_FOLDER,
+    Directory,
+    UnexpectedEntry,
+    belongs_to_us,
+    make_private,
+    of_another_user,
+    others_may_write,
+)
+from mediacrawl.system.private_sqlite import (
+    check_regular,
+    is_written_by_us_alone,
+    prepare_private,
+    withdraw_permissions,
+)
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-FORMAT = 1
+logger = logging.getLogger(__name__)
+
+FORMAT = 2
+_PICKLED_FORMAT = 1  # its pages are pickles, which run code when they are read
+_DATABASE, _LOCK = "frontier.sqlite3", "frontier.lock"
+_OF_A_JOB = re.compile(r"frontier\..*|requests\..*|spider\.state|demo-port")  # names in a folder of nothing but a job
 COMMIT_S = 0.02
 _BUSY_S = 5.0
 _SCHEMA = """
@@ -78,7 +100,9 @@ class SqliteFrontier:
         self._clock = clock
         self._direction = -1 if newest_first else 1
         self._lock_fd = self._lock()
+        self.reads_pickles = False
         try:
+            self._is_ours_alone = self._checked_database()
             self._db = self._call(self._connect)
         except BaseException:
             os.close(self._lock_fd)
@@ -86,6 +110,7 @@ class SqliteFrontier:
         try:
             self._call(self._configure)
             self._call(self._check, owner)
+            withdraw_permissions(folder / _DATABASE)  # not before `_check`: what others could write stays visible
             self._call(self._recover)
         except BaseException:
             self._db.close()
@@ -107,6 +132,19 @@ class SqliteFrontier:
         self._pending += 1
         self._commit_when_due()
         return True
+
+    def hold(self, fingerprint: bytes, *, kind: int = PageKind.ORDINARY) -> int | None:
+        """Note a page that is kept in memory only; return its id for `done`, None if the page was seen before."""
+        if kind != PageKind.AGAIN and self._call(self._seen, fingerprint, kind):
+            return None
+        added = self._call(
+            self._db.execute,
+            "INSERT INTO pages (fingerprint, kind, is_start, run, state, priority, place)"
+            " VALUES (?, ?, ?, ?, ?, 0, 0)",
+            (fingerprint, kind, kind == PageKind.START, self._run, _LEASED),
+        )
+        self._commit_when_due()
+        return int(added.lastrowid)
 
     def lease(self) -> FrontierPage | None:
         """Return the next page; None if no page is pending.
@@ -164,22 +202,45 @@ class SqliteFrontier:
 
     def _lock(self) -> int:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self._folder / "frontier.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            return self._locked_in(_job_folder(self._folder))
         except OSError as error:
             raise disk_error(error, f"the job folder {self._folder}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown"
+
+    def _locked_in(self, folder: Directory) -> int:
+        """Return the descriptor of the lock file, locked. A file with a second name is not ours to write."""
+        while True:
+            fd = folder.open_file(_LOCK, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(fd)
+                raise JobInUse(f"the job folder {self._folder} is in use by process {holder}") from None
+            if os.fstat(fd).st_nlink <= 1:
+                break
             os.close(fd)
-            raise JobInUse(f"the job folder {self._folder} is in use by process {holder}") from None
+            folder.remove(_LOCK)
+        try:
+            make_private(fd, f"{self._folder}/{_LOCK}")
+        except OSError:
+            os.close(fd)
+            raise
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         return fd
 
+    def _checked_database(self) -> bool:
+        """Check the database before SQLite opens it; return whether no other user can have written to it."""
+        path = self._folder / _DATABASE
+        try:
+            is_ours_alone = is_written_by_us_alone(path)
+            prepare_private(path)
+        except OSError as error:
+            raise disk_error(error, path) from None
+        return is_ours_alone
+
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._folder / "frontier.sqlite3", isolation_level=None)
+        return sqlite3.connect(self._folder / _DATABASE, isolation_level=None)
 
     def _configure(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -187,7 +248,7 @@ class SqliteFrontier:
 
     def _check(self, owner: str) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, FORMAT):
+        if version not in (0, _PICKLED_FORMAT, FORMAT):
             raise JobInUse(
                 f"the job folder {self._folder} has format {version}, this mediacrawl knows format {FORMAT}:"
                 " finish it with the version that wrote it, or take another JOBDIR"
@@ -198,6 +259,7 @@ class SqliteFrontier:
                 " finish it without mediacrawl's SCHEDULER, or take another JOBDIR"
             )
         self._db.executescript(_SCHEMA)
+        self._check_pickles(version)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
         row = self._db.execute("SELECT value FROM facts WHERE name = 'owner'").fetchone()
         if row is not None and row[0] != owner:
@@ -207,12 +269,35 @@ class SqliteFrontier:
             )
         self._put("owner", owner)
 
+    def _check_pickles(self, version: int) -> None:
+        """Find out whether pages of an earlier version are left, and refuse those that another user may have written.
+
+        Reading a pickle runs the code that is in it.
+        """
+        if version == _PICKLED_FORMAT:
+            self._put("pickles", "yes")
+        if self._get("pickles") != "yes":
+            return
+        left = self._db.execute("SELECT 1 FROM pages WHERE data >= x'80' AND data < x'81' LIMIT 1").fetchone()
+        if left is None:
+            self._put("pickles", "no")
+        elif not self._is_ours_alone:
+            raise JobInUse(
+                f"the job folder {self._folder} has pages that an earlier version has stored, and other users may"
+                " have written to its frontier.sqlite3: to read such pages could run their code; if nobody else has"
+                " written to it, give the file to the user that runs this command, with mode 0600; else take another"
+                " JOBDIR"
+            )
+        else:
+            self.reads_pickles = True
+
     def _recover(self) -> None:
         self._db.execute("BEGIN")
         if self._get("finished") == "yes":
             self._db.execute("DELETE FROM pages")
             self._db.execute("DELETE FROM failures")
             self._put("finished", "no")
+        self._db.execute("DELETE FROM pages WHERE state = ? AND data IS NULL", (_LEASED,))  # were kept in memory only
         self._db.execute("UPDATE pages SET state = ? WHERE state = ?", (_PENDING, _LEASED))
         (last_run, last_place) = self._db.execute("SELECT max(run), max(abs(place)) FROM pages").fetchone()
         self._has_failures = self._db.execute("SELECT 1 FROM failures LIMIT 1").fetchone() is not None
@@ -265,17 +350,42 @@ class SqliteFrontier:
             raise StoreNotWritable(f"cannot use {where}: {error}") from None
 
 
+def _job_folder(path: Path) -> Directory:
+    """Open a job folder, which is created if it is missing, so that no other user can read or write in it.
+
+    A folder of this user that contains nothing but a job loses the permissions of others. One that contains other
+    files keeps them.
+
+    Raises:
+        OSError: the folder cannot be used, belongs to another user, or keeps the permission of others to write.
+    """
+    path.mkdir(OWN_FOLDER, parents=True, exist_ok=True)
+    folder = Directory.at(str(path))
+    found = os.fstat(folder.fd)
+    if not belongs_to_us(found):
+        raise of_another_user(str(path), found)
+    if all(map(_OF_A_JOB.fullmatch, folder.names())):
+        if make_private(folder.fd, str(path)):
+            logger.info("The job folder %s was open to other users of this machine: its mode is now 0700", path)
+    elif others_may_write(found):
+        raise UnexpectedEntry(
+            str(path), "other users can write in it: take a folder of its own for the job, or take their permission"
+        )
+    return folder
+
+
 def describe(folder: Path) -> dict[str, int]:
     """Return how many pages of a job are pending (or leased) and done, for `scrapy status`.
 
     Nothing is written. Empty if the job has no frontier, or if it cannot be read.
     """
-    path = folder / "frontier.sqlite3"
-    if not path.exists():
-        return {}
+    path = folder / _DATABASE
     try:
+        check_regular(path)
+        if not path.exists():
+            return {}
         with closing(ReadOnlyDatabase(path, _BUSY_S)) as db:
             counts = dict(db.fetch("SELECT state, count(*) FROM pages GROUP BY state"))
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return {}
     return {"pages_pending": counts.get(_PENDING, 0) + counts.get(_LEASED, 0), "pages_done": counts.get(_DONE, 0)}

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mediacrawl.errors import DiskFull, StoreNotWritable, redact_url
+from mediacrawl.errors import DiskFull, StoreNotWritable, disk_error, redact_url
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.store.safe_paths import fold
+from mediacrawl.system.private_sqlite import check_regular, prepare_private, withdraw_permissions
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
 
 if TYPE_CHECKING:
@@ -84,8 +85,11 @@ class SqliteLedger:
         self._give_up_at = math.inf
         with self._errors():
             if read_only:
+                check_regular(path)
                 self._read_only = self._patiently(lambda: ReadOnlyDatabase(path, _TRY_S))
             else:
+                prepare_private(path)
+                withdraw_permissions(path)
                 self._db = self._connected("rwc")
             try:
                 self._patiently(self._check_format)
@@ -439,6 +443,8 @@ class SqliteLedger:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            raise disk_error(error, f"the ledger {self._path}") from None
         except sqlite3.Error as error:
             if "full" in str(error) or ("disk I/O" in str(error) and self._is_disk_full()):
                 raise DiskFull(

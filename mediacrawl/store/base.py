@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from io import BufferedReader
     from pathlib import Path
 
     from mediacrawl.store.parts import PartFolder
+
+
+class NameTaken(Exception):
+    """There is an entry of the new name of a file, which is not to be replaced. Nothing was changed."""
 
 
 class Store(Protocol):
@@ -59,24 +64,33 @@ class Store(Protocol):
         """Return whether a process has renamed its part to that name and has not finished publishing it."""
         ...
 
+    def open_file(self, name: str) -> BufferedReader:
+        """Open a published file for reading; raise `OSError` for an entry of another kind."""
+        ...
+
     def taken(self, name: str) -> bool:
         """Return whether that name exists: as a file or as any other kind of entry."""
         ...
 
-    def rename_in(self, part: str, name: str) -> str:
+    def rename_in(self, part: str, name: str, *, replaces: bool = False) -> str:
         """Rename a synced part to its final name, atomically; return the folder that `sync` has to make durable.
 
+        Only with `replaces`, an older file of that name is replaced.
+
         Raises:
+            NameTaken: there is another entry of that name. The part is not moved.
             PathConflict: a folder of the name exists as a file, or the name as a folder. The part is not moved.
         """
         ...
 
-    def link(self, name: str, new_name: str) -> str:
+    def link(self, name: str, new_name: str, *, replaces: bool = False) -> str:
         """Give a published file a second name, with the same bytes; return the folder that is to be synced.
 
-        A file with the new name is replaced, atomically. The second name is a hard link, or else a synced copy.
+        Only with `replaces`, a file with the new name is replaced, atomically. The second name is a hard link, or
+        else a synced copy.
 
         Raises:
+            NameTaken: there is another entry of the new name.
             PathConflict: there is no file of that name, or the new name cannot be the name of a file.
         """
         ...

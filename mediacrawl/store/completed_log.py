@@ -18,8 +18,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mediacrawl.system.directories import Directory, UnexpectedEntry
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SUFFIX = ".log"
@@ -42,8 +44,10 @@ class CompletedLog:
     A log file is locked while its process lives, and removed when none of its lines is needed any more.
     """
 
-    def __init__(self, folder: Path, boot: str) -> None:
+    def __init__(self, folder: Path, boot: str, open_folder: Callable[[Path], Directory]) -> None:
+        """Create a log, without a file yet; `open_folder` opens the folder, and creates it if it is missing."""
         self._folder = folder
+        self._open_folder = open_folder
         self._boot = boot
         self._lock = threading.Lock()
         self._now: _Volume | None = None
@@ -62,7 +66,7 @@ class CompletedLog:
             if self._now is None or self._now.written_bytes >= _FULL_BYTES:
                 if self._now is not None:
                     self._now.end()
-                self._now = _Volume(self._folder, self._boot)
+                self._now = _Volume(self._open_folder(self._folder), self._boot)
             self._now.hold(line)
             return self._now
 
@@ -82,10 +86,10 @@ class CompletedLog:
 class _Volume:
     """One file of a log: a line with the boot id, then a line for each part."""
 
-    def __init__(self, folder: Path, boot: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    def __init__(self, folder: Directory, boot: str) -> None:
+        self._folder = folder
+        self._name = f"{os.getpid()}-{next(_NUMBERS)}{SUFFIX}"
+        self._fd = folder.create_file(self._name)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self.written_bytes = 0
         self._waiting = 0
@@ -113,7 +117,7 @@ class _Volume:
     def _remove_if_idle(self) -> None:
         if self._is_current or self._waiting or self._fd < 0:
             return
-        self._path.unlink(missing_ok=True)
+        self._folder.remove(self._name)
         os.close(self._fd)
         self._fd = -1
 
@@ -125,32 +129,35 @@ class LeftoverLogs:
         records: identity and record of each complete part, by part name; empty after `close`.
     """
 
-    def __init__(self, folder: Path, boot: str) -> None:
+    def __init__(self, folder: Path, boot: str, open_folder: Callable[[Path], Directory]) -> None:
         self._boot = boot
-        self._held: list[tuple[Path, int]] = []
+        self._held: list[tuple[str, int]] = []
         self.records: dict[str, tuple[Identity, dict[str, Any]]] = {}
-        for path in folder.glob(f"*{SUFFIX}"):
-            self._take(path)
+        self._folder = open_folder(folder) if os.path.lexists(folder) else None
+        if self._folder is not None:
+            for name in self._folder.names():
+                if name.endswith(SUFFIX):
+                    self._take(self._folder, name)
 
     def close(self) -> None:
         """Remove the logs. By now each of their parts has a record, or is of no use."""
-        for path, fd in self._held:
-            path.unlink(missing_ok=True)
+        for name, fd in self._held:
+            if self._folder is not None:
+                self._folder.remove(name)
             os.close(fd)
         self._held.clear()
         self.records.clear()
 
-    def _take(self, path: Path) -> None:
-        with suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def _take(self, folder: Directory, name: str) -> None:
+        with suppress(FileNotFoundError, UnexpectedEntry):
+            fd = folder.open_file(name, os.O_RDONLY)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:  # its process is alive
                 os.close(fd)
                 return
-            self._held.append((path, fd))
-            with path.open("rb") as file:
-                self.records.update(_lines(file.read(), self._boot))
+            self._held.append((name, fd))
+            self.records.update(_lines(folder.read(name), self._boot))
 
 
 def _lines(text: bytes, boot: str) -> Iterator[tuple[str, tuple[Identity, dict[str, Any]]]]:

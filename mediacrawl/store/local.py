@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
 import stat
+import threading
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import PathConflict, StoreNotWritable, disk_error
+from mediacrawl.errors import MediacrawlError, PathConflict, StoreNotWritable, disk_error
+from mediacrawl.store.base import NameTaken
 from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.parts import PartFolder
 from mediacrawl.store.safe_paths import numbered, safe_name
+from mediacrawl.system.directories import OWN_FOLDER, Directory, UnexpectedEntry, make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from io import BufferedReader
+
+logger = logging.getLogger(__name__)
 
 HIDDEN = ".mediacrawl"
 _PROBE = "probe-"
 _LINK = "link-"  # a second name of a file, not yet in its place
 _PLAIN_PATH = re.compile(r"[^./\\\0][^/\\\0]*(?:/[^./\\\0][^/\\\0]*)*")  # no component is empty or begins with a dot
-_MOST_KNOWN = 10_000  # folders that are assumed to exist, without a check each time
+_MOST_OPEN = 32  # folders; the files of one batch are mostly in a few
 
 
 class LocalStore:
@@ -46,11 +55,14 @@ class LocalStore:
     ) -> None:
         self.root = Path(root).absolute()
         self._root = str(self.root).rstrip("/")
-        self._known_folders: set[str] = set()
+        self._opened = _OpenedFolders(self._root)
         self.hidden = self.root / HIDDEN
+        self._parts = f"{self._root}/{HIDDEN}/parts"
         self.quarantine_folder = self.hidden / "quarantine"
         self.at_step = at_step or (lambda _step: None)
-        self.parts = PartFolder(self.hidden / "parts", at_step=self.at_step, durable=durable)
+        self.parts = PartFolder(
+            Path(self._parts), at_step=self.at_step, durable=durable, open_folder=self._open_private
+        )
 
     def open(self) -> None:
         """Create the folders and try to write. The leftovers of a killed process stay: see `Archive.open`.
@@ -59,17 +71,9 @@ class LocalStore:
             StoreNotWritable, DiskFull: with the path and the system's reason.
         """
         try:
-            sync_folders(self._make_folder(self.parts.folder))
-            probe = self.hidden / f"{_PROBE}{os.getpid()}"
-            try:
-                probe.write_bytes(b"x")
-            finally:  # on a full disk the name was created, but the byte not written
-                probe.unlink(missing_ok=True)
-            for left in self.hidden.glob(f"{_PROBE}*"):  # by a process that was killed at this point
-                left.unlink(missing_ok=True)
-            for left in self.hidden.glob(f"{_LINK}*"):
-                if not _is_alive(left.name):
-                    left.unlink(missing_ok=True)
+            sync_folders(_make_folders(self.root))
+            self._check_writing(self._open_private(self.hidden))
+            _ = self.parts.directory
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
 
@@ -87,9 +91,10 @@ class LocalStore:
     def size(self, name: str) -> int | None:
         """Return the size in bytes of a published file; None if there is no file of that name."""
         try:
-            return os.stat(f"{self.root}/{name}").st_size  # noqa: PTH116 - runs for every known file
+            found = self._opened.top.lstat(name)
         except (OSError, ValueError):
             return None
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def identity(self, name: str) -> tuple[int, ...] | None:
         """Return a tuple that changes when a published file is replaced or modified.
@@ -97,17 +102,27 @@ class LocalStore:
         None if there is no regular file of that name.
         """
         try:
-            found = self.path(name).stat()
+            folder, base = self._entry(name)
+            found = folder.lstat(base)
         except (OSError, ValueError):
             return None
-        if not stat.S_ISREG(found.st_mode):
+        if found is None or not stat.S_ISREG(found.st_mode):
             return None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+    def open_file(self, name: str) -> BufferedReader:
+        """Open a published file for reading.
+
+        Raises:
+            OSError: there is no such file, or its entry, or that of one of its folders, is a link or of another kind.
+        """
+        folder, base = self._entry(name)
+        return os.fdopen(folder.open_file(base, os.O_RDONLY), "rb")
 
     def sha256(self, name: str) -> str | None:
         """Read a published file; return its SHA-256 in hex, None if the file cannot be read."""
         try:
-            with self.path(name).open("rb") as file:
+            with self.open_file(name) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError):
             return None
@@ -115,7 +130,7 @@ class LocalStore:
     def is_locked(self, name: str) -> bool:
         """Return whether a process has renamed its part to that name and has not finished publishing it."""
         try:
-            with self.path(name).open("rb") as file:
+            with self.open_file(name) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -125,89 +140,115 @@ class LocalStore:
 
     def taken(self, name: str) -> bool:
         """Return whether that name exists, be it as a folder or a dangling link."""
-        return os.path.lexists(self._text(name))
+        try:
+            return self._opened.top.lstat(self._relative(name)) is not None
+        except OSError:
+            return False
 
-    def _text(self, name: str) -> str:
-        """Return the same as `path`, as text: faster, for calls that are made for every file."""
+    def _relative(self, name: str) -> str:
+        """Return a name as a path below the root; raise `StoreNotWritable` as `path` does."""
         if not _PLAIN_PATH.fullmatch(name):
-            return str(self.path(name))
-        return f"{self._root}/{name}"
+            return str(self.path(name).relative_to(self.root))
+        return name
 
-    def rename_in(self, part: str, name: str) -> str:
+    def _entry(self, name: str) -> tuple[Directory, str]:
+        """Return the open folder of a name, and its last component."""
+        folder, _, base = self._relative(name).rpartition("/")
+        return self._opened.below(folder), base
+
+    def rename_in(self, part: str, name: str, *, replaces: bool = False) -> str:
         """Rename a synced part to its final name, atomically; return the folder that is to be synced.
 
+        Only with `replaces`, an older file of that name is replaced. Another entry is never replaced.
+
         Raises:
+            NameTaken: there is another entry of that name. The part is not moved.
             PathConflict: a folder of the name exists as a file, or the name as a folder. The part is not moved.
             StoreNotWritable, DiskFull: the part is not moved, or it has its final name in a new folder that could not
                 be synced.
         """
-        target = self._text(name)
-        folder = target.rpartition("/")[0]
+        folder, _, base = self._relative(name).rpartition("/")
+        source_folder, _, source = os.fspath(part).rpartition("/")
+        giver = self.parts.directory if source_folder == self._parts else Directory.at(source_folder or ".")
         try:
-            new = self._folder_for(folder)
+            target, new = self._opened.made(folder)
             self.at_step("file-rename")
             try:
-                os.replace(part, target)  # noqa: PTH105 - runs for every file
-            except FileNotFoundError:  # a folder that existed was removed meanwhile
-                new = self._make_folder(Path(folder))
-                os.replace(part, target)  # noqa: PTH105
-            sync_folders(new)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise PathConflict(f"{name} cannot be a file's path: a part of it is a file, or it is a folder") from None
+                _give_name(giver, source, target, base, replaces=replaces)
+            except FileNotFoundError:  # a folder that was there was removed meanwhile
+                self._opened.close()
+                target, new = self._opened.made(folder)
+                _give_name(giver, source, target, base, replaces=replaces)
+            for made in new:
+                made.sync()
         except OSError as error:
-            raise disk_error(error, target) from None
-        self._known_folders.add(folder)
-        return folder
+            raise _naming_error(error, name, f"{self._root}/{name}") from None
+        return f"{self._root}/{folder}" if folder else self._root
 
-    def link(self, name: str, new_name: str) -> str:
+    def link(self, name: str, new_name: str, *, replaces: bool = False) -> str:
         """Give a published file a second name, with the same bytes; return the folder that is to be synced.
 
-        A file with the new name is replaced, atomically. The second name is a hard link, or a synced copy where the
-        file system has no hard links, or allows no more of them.
+        Only with `replaces`, a file with the new name is replaced, atomically. The second name is a hard link, or a
+        synced copy where the file system has no hard links, or allows no more of them.
 
         Raises:
+            NameTaken: there is another entry of the new name.
             PathConflict: there is no file of that name, or the new name cannot be the name of a file.
             StoreNotWritable, DiskFull: there is no second name, or it is in a new folder that could not be synced.
         """
-        source, target = self._text(name), self._text(new_name)
-        folder = target.rpartition("/")[0]
-        aside = self.hidden / f"{_LINK}{os.getpid()}-{hashlib.sha256(os.fsencode(new_name)).hexdigest()[:12]}"
+        folder, _, base = self._relative(new_name).rpartition("/")
+        aside = f"{_LINK}{os.getpid()}-{hashlib.sha256(os.fsencode(new_name)).hexdigest()[:12]}"
         try:
-            new = self._folder_for(folder)
-            aside.unlink(missing_ok=True)  # left by a killed process that had the same pid
+            target, new = self._opened.made(folder)
+            hidden = self._open_private(self.hidden)
+            hidden.remove(aside)  # left by a killed process that had the same pid
             try:
-                os.link(source, aside)
+                _link_or_copy(*self._entry(name), hidden, aside)
             except FileNotFoundError:
-                raise
-            except OSError:
-                _copy(source, aside)
+                raise PathConflict(f"{new_name}: {name}, which has the same bytes, is gone") from None
             self.at_step("file-link")
             try:
-                os.replace(aside, target)  # noqa: PTH105 - as in `rename_in`
+                _give_name(hidden, aside, target, base, replaces=replaces)
             finally:
-                aside.unlink(missing_ok=True)  # `replace` keeps it if both are links to one file
-            sync_folders(new)
-        except FileNotFoundError:
-            raise PathConflict(f"{new_name}: {name}, which has the same bytes, is gone") from None
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise PathConflict(
-                f"{new_name} cannot be a file's path: a part of it is a file, or it is a folder"
-            ) from None
+                hidden.remove(aside)  # a rename keeps it if both are links to one file
+            for made in new:
+                made.sync()
         except OSError as error:
-            raise disk_error(error, target) from None
-        return folder
+            raise _naming_error(error, new_name, f"{self._root}/{new_name}") from None
+        return f"{self._root}/{folder}" if folder else self._root
 
-    def _folder_for(self, folder: str) -> list[Path]:
-        if folder in self._known_folders:
-            return []
-        if len(self._known_folders) >= _MOST_KNOWN:
-            self._known_folders.clear()
-        return self._make_folder(Path(folder))
+    def _open_private(self, folder: Path) -> Directory:
+        """Open a folder in the hidden folder, which no other user may read or write; create what is missing."""
+        names = folder.relative_to(self.root).parts
+        hidden, *changed = self._opened.top.make(names[:1], OWN_FOLDER)
+        if make_private(hidden.fd, hidden.path):
+            logger.info("%s was open to other users of this machine: its mode is now 0700", hidden.path)
+        found, *more = hidden.make(names[1:], OWN_FOLDER)
+        for folder_with_new in (*changed, *more):
+            folder_with_new.sync()
+        return found
+
+    def _check_writing(self, hidden: Directory) -> None:
+        """Try to write, and remove what a process that was killed at this point has left."""
+        probe = f"{_PROBE}{os.getpid()}"
+        try:
+            fd = hidden.create_file(probe)
+            try:
+                os.write(fd, b"x")
+            finally:
+                os.close(fd)
+        finally:  # on a full disk the name was created, but the byte not written
+            hidden.remove(probe)
+        for left in hidden.names():
+            if left.startswith(_PROBE) or (left.startswith(_LINK) and not _is_alive(left)):
+                hidden.remove(left)
 
     def remove(self, name: str) -> None:
         """Remove a published file; a missing file is no error."""
         try:
-            self.path(name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                folder, base = self._entry(name)
+                folder.remove(base)
         except OSError as error:
             raise disk_error(error, self.path(name)) from None
 
@@ -225,15 +266,19 @@ class LocalStore:
         key = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]  # for files of the same name from different folders
         preferred = safe_name(f"{key}-{path.name}")
         names = (numbered(preferred, number) if number > 1 else preferred for number in count(1))
-        free = (self.quarantine_folder / name for name in names)
-        target = next(path for path in free if not os.path.lexists(path))
+        target = self.quarantine_folder / preferred
         try:
-            new = self._make_folder(self.quarantine_folder)
+            (source, base), quarantine = self._entry(name), self._open_private(self.quarantine_folder)
             self.at_step("aside-rename")
-            path.rename(target)
+            for target in map(self.quarantine_folder.joinpath, names):
+                try:
+                    source.move(base, quarantine, target.name)
+                    break
+                except FileExistsError:
+                    continue
             self.at_step("aside-sync")
-            sync_folders([*new, self.quarantine_folder])  # the new name first
-            sync_folders([path.parent])
+            quarantine.sync()  # the new name first
+            source.sync()
         except OSError as error:
             raise disk_error(error, target) from None
         return target
@@ -246,9 +291,12 @@ class LocalStore:
         """
         self.at_step("folder-sync")
         try:
-            sync_folders(folders)
+            for folder in set(map(str, folders)):
+                self._opened.below(folder.removeprefix(self._root).strip("/")).sync()
         except OSError as error:
             raise disk_error(error, self.root) from None
+        finally:
+            self._opened.close()
 
     def sync_names(self, names: Iterable[str]) -> None:
         """Make the names of published files durable, and the names of the folders that contain the files."""
@@ -266,24 +314,118 @@ class LocalStore:
                     elif entry.is_file(follow_symlinks=False):
                         yield Path(entry.path).relative_to(self.root).as_posix()
 
-    def _make_folder(self, folder: Path) -> list[Path]:
-        """Create a folder and its missing parents; return the folders in which a new entry was made."""
-        missing = [folder]
-        while not missing[-1].exists():
-            missing.append(missing[-1].parent)
-        folder.mkdir(parents=True, exist_ok=True)
-        return missing[1:]
+
+class _OpenedFolders:
+    """The folders of published files that are open, between two calls of `close`.
+
+    An open folder stays the same, whatever somebody puts at its path. It is opened anew for each batch of files, as
+    the user may move folders. Methods may be called from any thread.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._top: Directory | None = None
+        self._folders: dict[str, Directory] = {}
+
+    @property
+    def top(self) -> Directory:
+        """The root of the store; its path may lead through symbolic links."""
+        with self._lock:
+            if self._top is None:
+                self._top = Directory.at(self._root or "/")
+            return self._top
+
+    def below(self, folder: str) -> Directory:
+        """Open a folder without following symbolic links, or return it if it is open."""
+        with self._lock:
+            found = self._folders.get(folder)
+        return found if found is not None else self.top.below(*filter(None, folder.split("/")))
+
+    def made(self, folder: str) -> tuple[Directory, list[Directory]]:
+        """Open a folder, and create what is missing of it. Return also the folders that have got a new entry."""
+        with self._lock:
+            if (found := self._folders.get(folder)) is not None:
+                return found, []
+        found, *new = self.top.make([name for name in folder.split("/") if name])
+        with self._lock:
+            if len(self._folders) >= _MOST_OPEN:
+                self._folders.clear()
+            self._folders[folder] = found
+        return found, new
+
+    def close(self) -> None:
+        """Close all folders, the root too."""
+        with self._lock:
+            self._folders.clear()
+            self._top = None
 
 
-def _copy(source: str, target: Path) -> None:
+def _make_folders(folder: Path) -> list[Path]:
+    """Create a folder and its missing parents; return the folders in which a new entry was made."""
+    missing = [folder]
+    while not missing[-1].exists():
+        missing.append(missing[-1].parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[1:]
+
+
+def _naming_error(error: OSError, name: str, path: str) -> MediacrawlError:
+    """Translate an error of giving a file its name."""
+    if isinstance(error, UnexpectedEntry) and error.found != "a regular file":
+        return PathConflict(f"{name} cannot be a file's path: {error.filename}: {error.strerror}")
+    if isinstance(error, UnexpectedEntry | FileExistsError | NotADirectoryError | IsADirectoryError):
+        return PathConflict(f"{name} cannot be a file's path: a part of it is a file, or it is a folder")
+    return disk_error(error, path)
+
+
+def _give_name(giver: Directory, source: str, target: Directory, name: str, *, replaces: bool) -> None:
+    """Rename a file.
+
+    Raises:
+        NameTaken: there is an entry of the new name; with `replaces`, one that is not a file.
+        IsADirectoryError: the entry is a folder.
+    """
+    if not replaces:
+        try:
+            giver.move(source, target, name)
+        except FileExistsError:
+            found = target.lstat(name)
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name) from None
+            raise NameTaken(name) from None
+        return
+    found = target.lstat(name)
+    if found is not None and not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise NameTaken(name)
+    giver.replace(source, target, name)
+
+
+def _link_or_copy(source: Directory, name: str, target: Directory, new_name: str) -> None:
+    """Make a hard link to a file, or a synced copy where that cannot be."""
+    found = source.lstat(name)
+    if found is None or not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    try:
+        os.link(name, new_name, src_dir_fd=source.fd, dst_dir_fd=target.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        _copy(source, name, target, new_name)
+
+
+def _copy(source: Directory, name: str, target: Directory, new_name: str) -> None:
     """Copy a file, and make the bytes of the copy durable."""
     try:
-        with open(source, "rb") as old, target.open("xb") as new:  # noqa: PTH123 - a text, as in `rename_in`
+        with (
+            os.fdopen(source.open_file(name, os.O_RDONLY), "rb") as old,
+            os.fdopen(target.open_file(new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as new,
+        ):
             shutil.copyfileobj(old, new, 1024 * 1024)
             new.flush()
             os.fsync(new.fileno())
     except BaseException:
-        target.unlink(missing_ok=True)
+        target.remove(new_name)
         raise
 
 

@@ -42,7 +42,9 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
+import re
 import threading
 import time
 from contextlib import suppress
@@ -52,16 +54,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mediacrawl.errors import MachineError, disk_error
 from mediacrawl.store.completed_log import CompletedLog, LeftoverLogs, identity
-from mediacrawl.store.fsync import begin_writing, sync_files, sync_folders
+from mediacrawl.store.fsync import begin_writing, sync_files
+from mediacrawl.system.directories import (
+    OWN_FOLDER,
+    Directory,
+    UnexpectedEntry,
+    belongs_to_us,
+    make_private,
+    write_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINT_S = 1.0  # a power cut costs this many seconds of fetching, or twice as many
 _WRITE_EVERY_BYTES = 8 * 1024 * 1024  # after this many new bytes writing to the disk is started, ahead of a sync
 RECORDED_FROM_BYTES = 128 * 1024  # below this size a part is not worth a record: it is fetched again
 _VERSION = 1  # of a record
+_PUBLISHED_MODE = 0o644  # less the umask: a part becomes the published file; until then its folder is private
+_NAME = re.compile(r"[0-9a-f]{40}")  # of a part
 _NEW = ".new"  # ends the name of a part that is to replace another one
 
 Range = tuple[int, int]  # half-open
@@ -150,22 +164,38 @@ class PartFolder:
         boot: str | None = None,
         at_step: Callable[[str], None] = _no_stop,
         durable: bool = True,
+        open_folder: Callable[[Path], Directory] | None = None,
     ) -> None:
         """Create an object for the parts in a folder.
 
         Without `durable`, no bytes of parts are synced: a kill loses no more than with it, but a power cut loses all
-        bytes of each part.
+        bytes of each part. `open_folder` opens the folder, and the folders beside it, and creates what is missing.
         """
+        self.open_folder = open_folder or private_folder
+        self._directory: Directory | None = None
         self.folder = folder
         self._text = str(folder)
         self.durable = durable
         self.boot = boot_id() if boot is None else boot
         self.at_step = at_step
         self.logs = folder.with_name("whole")
-        self.completed_log = CompletedLog(self.logs, self.boot)
+        self.completed_log = CompletedLog(self.logs, self.boot, self.open_folder)
         self.left: LeftoverLogs | None = None
         self._lock = threading.Lock()
         self._wishes: dict[str, set[str]] | None = None  # names of parts, by the path that they were begun for
+
+    @property
+    def directory(self) -> Directory:
+        """The open folder; it is created if it is missing."""
+        found = self._directory
+        return found if found is not None else self.reopen(None)
+
+    def reopen(self, former: Directory | None) -> Directory:
+        """Open the folder again, unless another thread has done so since the caller has used `former`."""
+        with self._lock:
+            if self._directory is None or self._directory is former:
+                self._directory = self.open_folder(self.folder)
+            return self._directory
 
     def close(self) -> None:
         """Remove the log of complete parts, unless parts still need it."""
@@ -178,14 +208,17 @@ class PartFolder:
         Raises:
             PartInUse: the part exists, and another process has locked it.
         """
-        path = self._path(key)
+        name = f"{self.name(key)}.part"
         try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+            fd = self.directory.open_file(name, os.O_RDONLY)
+        except (FileNotFoundError, UnexpectedEntry):  # `open` replaces an entry of another kind
             return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PartInUse(str(path)) from None
+            raise PartInUse(f"{self._text}/{name}") from None
+        finally:
+            os.close(fd)
         return True
 
     def open(self, key: str) -> PartFile:
@@ -209,12 +242,13 @@ class PartFolder:
         """
         if not self.exists(key) or self.exists(new_key):
             return
-        stem, new_stem = f"{self._text}/{self.name(key)}", f"{self._text}/{self.name(new_key)}"
+        name, new_name = self.name(key), self.name(new_key)
         with _disk_errors(self.folder):
+            directory = self.directory
             for suffix in (".json", f"{_NEW}.json", f"{_NEW}.part", ".part"):
                 with suppress(FileNotFoundError):
-                    os.rename(f"{stem}{suffix}", f"{new_stem}{suffix}")  # noqa: PTH104
-            sync_folders([self.folder])
+                    directory.replace(f"{name}{suffix}", directory, f"{new_name}{suffix}")
+            directory.sync()
 
     def open_name(self, name: str) -> PartFile:
         """Return the part of a name from `begun_for`, locked; raises the errors of `open`."""
@@ -232,10 +266,10 @@ class PartFolder:
             if self._wishes is None:
                 self._wishes = {}
                 for name in self.names():
-                    if wished := _wished_path(self.folder / f"{name}.json"):
+                    if wished := _wished_path(self.directory, f"{name}.json"):
                         self._wishes.setdefault(wished, set()).add(name.removesuffix(_NEW))
             names = sorted(self._wishes.get(path, ()))
-        return [name for name in names if (self.folder / f"{name}.json").exists()]
+        return [name for name in names if self.directory.lstat(f"{name}.json") is not None]
 
     def note_begun(self, path: str, name: str) -> None:
         """Note that a part was begun for a wished path."""
@@ -251,7 +285,11 @@ class PartFolder:
         """Return the names of the parts that a later run can resume: the parts with a record."""
         try:
             with os.scandir(self.folder) as entries:
-                return {entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json")}
+                return {
+                    entry.name.removesuffix(".json")
+                    for entry in entries
+                    if entry.name.endswith(".json") and entry.is_file(follow_symlinks=False)
+                }
         except FileNotFoundError:
             return set()
 
@@ -277,89 +315,118 @@ class PartFolder:
     def sync(self) -> None:
         """Make the removal of the records of published parts durable, see `PartFile.published`."""
         with _disk_errors(self.folder):
-            sync_folders([self.folder])
+            self.directory.sync()
 
     def sweep(self) -> None:
         """Write the records that a killed process had yet to write, and remove its useless files.
 
         Useless are parts with neither a record nor a valid log line, records without a part, and torn records.
         """
-        self.left = LeftoverLogs(self.logs, self.boot)
-        try:
-            self._sweep()
-        finally:
-            self.left.close()
-            self.left = None
+        if not os.path.lexists(self.folder):
+            return
+        with _disk_errors(self.folder):
+            self.left = LeftoverLogs(self.logs, self.boot, self.open_folder)
+            try:
+                self._sweep()
+            finally:
+                self.left.close()
+                self.left = None
 
     def _sweep(self) -> None:
-        bodiless = False
-        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
-            left = [Path(entry.path) for entry in entries]
-            for path in left:
-                if path.suffix == ".tmp":
-                    self._sweep_torn(path)  # before its part: the lock of the part shows that no process is writing
-            bodiless = self._settle_moves(left)
-            for path in left:
-                if path.name.endswith(f"{_NEW}.json"):
-                    with suppress(PartInUse), PartFile(self, f"{str(path).removesuffix(f'{_NEW}.json')}.part"):
-                        pass  # opening a part completes the steps of its replacement
-            for path in left:
-                if path.suffix == ".part" and path.exists() and not path.with_suffix(".json").exists():
-                    with suppress(PartInUse), PartFile(self, str(path)):
-                        pass  # closing a part writes its record, or removes a useless part
-                elif path.name.endswith(f"{_NEW}.json"):
-                    continue  # a living process may be about to rename it; otherwise opening the part has settled it
+        left = self.directory.names()
+        for name in left:
+            if name.endswith(".tmp"):
+                self._sweep_torn(name)  # before its part: the lock of the part shows that no process is writing
+        bodiless = self._settle_moves(left)
+        for name in left:
+            if name.endswith(f"{_NEW}.json"):
+                self._settle(
+                    name.removesuffix(f"{_NEW}.json")
+                )  # opening a part completes the steps of its replacement
+        for name in left:
+            stem = name.removesuffix(".part")
+            if stem != name and self._has(name) and not self._has(f"{stem}.json"):
+                self._settle(stem)  # closing a part writes its record, or removes a useless part
         if bodiless:
             self.sync()
 
-    def _settle_moves(self, left: Sequence[Path]) -> bool:
-        """Settle the records without bytes; return whether there were any."""
-        records = [path for path in left if path.suffix == ".json" and not path.name.endswith(f"{_NEW}.json")]
-        return bool([path for path in records if self._settle_move(path)])
+    def _settle(self, name: str) -> None:
+        with suppress(PartInUse), PartFile(self, f"{self._text}/{name}.part"):
+            pass
 
-    def _settle_move(self, record: Path) -> bool:
+    def _has(self, name: str) -> bool:
+        return self.directory.lstat(name) is not None
+
+    def _settle_moves(self, left: Sequence[str]) -> bool:
+        """Settle the records without bytes; return whether there were any.
+
+        A record of a replacement is left out: a living process may be about to rename it; otherwise opening the part
+        settles it.
+        """
+        records = [name for name in left if name.endswith(".json") and not name.endswith(f"{_NEW}.json")]
+        return bool([name for name in records if self._settle_move(name.removesuffix(".json"))])
+
+    def _settle_move(self, name: str) -> bool:
         """Give a record without bytes to the part that its bytes were moved to, or remove it; return whether it was.
 
         A process that moves a part holds the lock of its bytes.
         """
-        if record.with_suffix(".part").exists():
+        directory, record = self.directory, f"{name}.json"
+        if self._has(f"{name}.part"):
             return False
-        name, inode = _moved_to(record)
-        target = self.folder / f"{name}.part"
+        target, inode = _moved_to(directory, record)
         try:
-            with target.open("rb") as part:
-                fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                if os.fstat(part.fileno()).st_ino == inode and not target.with_suffix(".json").exists():
-                    record.rename(target.with_suffix(".json"))
-                    return True
+            fd = directory.open_file(f"{target}.part", os.O_RDONLY)
+        except (FileNotFoundError, UnexpectedEntry):  # there is no such part
+            directory.remove(record)
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.fstat(fd).st_ino == inode and not self._has(f"{target}.json"):
+                with suppress(FileNotFoundError):  # another process has settled the record
+                    directory.replace(record, directory, f"{target}.json")
+                return True
         except BlockingIOError:
             return False
-        except FileNotFoundError:  # there is no such part, or another process has settled the record
-            pass
-        record.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+        directory.remove(record)
         return True
 
-    @staticmethod
-    def _sweep_torn(record: Path) -> None:
+    def _sweep_torn(self, torn: str) -> None:
         """Remove a temporary record if its process died before the rename.
 
         A process that writes a record holds the lock of the part.
         """
+        directory = self.directory
         try:
-            with record.with_suffix(".part").open("rb") as part:
-                fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                record.unlink(missing_ok=True)
+            fd = directory.open_file(f"{torn.removesuffix('.tmp')}.part", os.O_RDONLY)
+        except (FileNotFoundError, UnexpectedEntry):  # no part either, but another process may be about to create it
+            if _is_old(directory.lstat(torn)):
+                directory.remove(torn)
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            directory.remove(torn)
         except BlockingIOError:
             pass  # another process may be about to rename the record
-        except FileNotFoundError:  # there is no part either, but another process may be about to create it
-            if _is_old(record):
-                record.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
 
 
-def _is_old(path: Path, age_s: float = 60.0) -> bool:
-    with suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > age_s
-    return False
+def private_folder(path: Path) -> Directory:
+    """Open a folder, which is created if it is missing, so that no other user can read or write in it.
+
+    The folder itself may not be a symbolic link; a folder that contains it may.
+    """
+    path.mkdir(OWN_FOLDER, parents=True, exist_ok=True)
+    found = Directory.at(str(path.parent)).below(path.name)
+    make_private(found.fd, found.path)
+    return found
+
+
+def _is_old(found: os.stat_result | None, age_s: float = 60.0) -> bool:
+    return found is not None and time.time() - found.st_mtime > age_s
 
 
 class PartFile:
@@ -451,7 +518,7 @@ class PartFile:
     @property
     def has_replacement(self) -> bool:
         """Whether bytes of a newer version are kept beside this part."""
-        return not self.is_new and os.path.lexists(f"{self._stem}{_NEW}.json")
+        return not self.is_new and self._folder.directory.lstat(f"{self.name}{_NEW}.json") is not None
 
     @property
     def is_replacement(self) -> bool:
@@ -498,7 +565,7 @@ class PartFile:
         old, self._replaces = self._replaces, None
         assert old is not None
         self._forget_line()
-        old.make_way(self._stem)
+        old.make_way(self.name)
         self.file = old.file
         self._stem = self.file.removesuffix(".part")
         for name in ("path", "_record_path"):
@@ -506,12 +573,12 @@ class PartFile:
         self.note_whole()
 
     def make_way(self, new: str) -> None:
-        """Delete the record, give the names of this part to the files `new`, and release the lock."""
+        """Delete the record, give the names of this part to the files of the part `new`, and release the lock."""
         try:
             with _disk_errors(self.file):
                 self._folder.at_step("part-drop")
                 self._drop_record()
-                _take_names(self._folder, new, self._stem)
+                _take_names(self._folder, new, self.name)
         finally:
             self._unlock()
 
@@ -520,20 +587,20 @@ class PartFile:
 
         The record must count the same bytes. After a crash the part is found under its old or its new name.
         """
-        stem = empty.file.removesuffix(".part")
+        directory = self._folder.directory
         with _disk_errors(self.file):
             self.record = record
             self._moves_to = empty.name
             self._write_record()
-            sync_folders([self._folder.folder])
+            directory.sync()
             self._folder.at_step("part-move")
-            os.rename(self.file, empty.file)  # noqa: PTH104
+            directory.replace(f"{self.name}.part", directory, f"{empty.name}.part")
             empty.release()
-            sync_folders([self._folder.folder])
+            directory.sync()
             self._folder.at_step("part-adopt")
-            os.rename(f"{self._stem}.json", f"{stem}.json")  # noqa: PTH104
-            sync_folders([self._folder.folder])
-        self.file, self._stem, self._moves_to = empty.file, stem, ""
+            directory.replace(f"{self.name}.json", directory, f"{empty.name}.json")
+            directory.sync()
+        self.file, self._stem, self._moves_to = empty.file, empty.file.removesuffix(".part"), ""
         for name in ("path", "_record_path"):
             self.__dict__.pop(name, None)
         if wished := _path_of(record.head):
@@ -722,7 +789,7 @@ class PartFile:
         try:
             if recorded:
                 with _disk_errors(self._record_path):
-                    self._record_path.unlink(missing_ok=True)
+                    self._folder.directory.remove(f"{self.name}.json")
         finally:
             self._unlock()
         return recorded
@@ -748,9 +815,9 @@ class PartFile:
         """Move the bytes to a quarantine folder, one file for each key, and begin empty; return their new path."""
         target = folder / f"{self.name.removesuffix(_NEW)}.bad"
         with _disk_errors(target):
-            folder.mkdir(parents=True, exist_ok=True)
+            quarantine = self._folder.open_folder(folder)
             self._drop_record()
-            self.path.rename(target)
+            self._folder.directory.replace(f"{self.name}.part", quarantine, target.name)
             os.close(self._fd)
             self._fd = -1  # `close` must not touch a file that another process may create here now
             self._fd, self.is_new = self._open_locked()
@@ -765,7 +832,7 @@ class PartFile:
             if not self.is_worth_keeping:
                 self._drop_record()
                 with _disk_errors(self.file):
-                    self.path.unlink(missing_ok=True)
+                    self._folder.directory.remove(f"{self.name}.part")
             elif self._unsynced_bytes or not self._recorded:
                 self.checkpoint()
         finally:
@@ -778,11 +845,12 @@ class PartFile:
     def _drop_record(self) -> None:
         """Remove the record durably, before the bytes change: a record restored by a power cut would count others."""
         self._forget_line()
-        record = f"{self._stem}.json"
-        with _disk_errors(record), suppress(FileNotFoundError):
-            os.lstat(record)  # for every file, mostly without a record: unlike unlink, lstat does not lock the folder
-            os.unlink(record)  # noqa: PTH108 - the same
-            sync_folders([self._folder.folder])
+        record, directory = f"{self.name}.json", self._folder.directory
+        with _disk_errors(f"{self._stem}.json"):
+            # For every file, mostly without a record: unlike unlink, lstat does not lock the folder.
+            if directory.lstat(record) is not None:
+                directory.remove(record)
+                directory.sync()
         self._recorded = False
 
     @property
@@ -799,12 +867,14 @@ class PartFile:
         """Open and lock the file; return its descriptor, and whether this call created it: then it is empty."""
         while True:
             fd, is_new = self._open()
+            directory, name = self._folder.directory, f"{self.name}.part"
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 held = os.fstat(fd)
-                if held.st_nlink > 1:  # published, by a rename that a power cut left half done: must not change
-                    self.path.unlink()
-                elif held.st_ino == os.stat(self.file).st_ino:  # noqa: PTH116 - runs for every file
+                if held.st_nlink > 1 or not (is_new or belongs_to_us(held)):
+                    # Published, by a rename that a power cut left half done, or of another user: must not change.
+                    directory.remove(name)
+                elif held.st_ino == os.stat(name, dir_fd=directory.fd, follow_symlinks=False).st_ino:
                     return fd, is_new and not held.st_size  # another process may have written since our open
             except BlockingIOError:
                 os.close(fd)
@@ -822,26 +892,39 @@ class PartFile:
         A power cut may leave any of the names that were not synced. The record of the replacement counts bytes of
         this file only if it was made for this very file.
         """
-        new = f"{self._stem}{_NEW}"
-        if not os.path.lexists(f"{new}.json"):
+        new, directory = f"{self.name}{_NEW}", self._folder.directory
+        if directory.lstat(f"{new}.json") is None:
             return
-        has_record, has_bytes = os.path.lexists(f"{self._stem}.json"), os.path.lexists(f"{new}.part")
-        if not has_record and (has_bytes or _inode_of(f"{new}.json") == os.fstat(self._fd).st_ino):
-            _take_names(self._folder, new, self._stem)
+        has_record = directory.lstat(f"{self.name}.json") is not None
+        has_bytes = directory.lstat(f"{new}.part") is not None
+        if not has_record and (has_bytes or _inode_of(directory, f"{new}.json") == os.fstat(self._fd).st_ino):
+            _take_names(self._folder, new, self.name)
             os.close(self._fd)  # the file of the old bytes, or already that of the new ones
             self._fd = -1
             self._fd, self.is_new = self._open_locked()
         elif not has_bytes:
-            os.unlink(f"{new}.json")  # noqa: PTH108 - as in `_drop_record`
+            directory.remove(f"{new}.json")
 
     def _open(self) -> tuple[int, bool]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        with suppress(FileExistsError):
+        """Open the file; an entry of another kind, which another program has made, is removed and told."""
+        flags, name = os.O_RDWR | os.O_CREAT, f"{self.name}.part"
+        directory = self._folder.directory
+        while True:
             try:
-                return os.open(self.file, flags | os.O_EXCL, 0o644), True
-            except FileNotFoundError:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(self.file, flags, 0o644), False
+                return directory.open_file(name, flags | os.O_EXCL, _PUBLISHED_MODE), True
+            except FileExistsError:
+                pass
+            except FileNotFoundError:  # somebody has removed the folder
+                directory = self._folder.reopen(directory)
+                continue
+            try:
+                return directory.open_file(name, flags, _PUBLISHED_MODE), False
+            except (UnexpectedEntry, PermissionError) as error:
+                found = directory.lstat(name)
+                if isinstance(error, PermissionError) and (found is None or belongs_to_us(found)):
+                    raise
+                directory.remove(name)
+                logger.warning("%s was removed: another program or user had put it there", self.file)
 
     def _load(self) -> PartRecord | None:
         """Return the record, with ranges that the bytes on the disk confirm; None if the record is torn.
@@ -849,7 +932,7 @@ class PartFile:
         Without a record, the log line of a dead process is used; None if there is no valid line either.
         """
         try:
-            raw = json.loads(self._record_path.read_bytes())
+            raw = json.loads(self._folder.directory.read(f"{self.name}.json"))
             record = _record_of(raw)
             same_boot = bool(self._folder.boot) and raw["boot"] == self._folder.boot
             if not (same_boot or raw.get("durable", True)):
@@ -887,15 +970,17 @@ class PartFile:
         if not self.record.resumable:
             return
         facts = self._facts()
-        aside = self._record_path.with_suffix(".tmp")
+        directory, aside = self._folder.directory, f"{self.name}.tmp"
         self._folder.at_step("part-record")
         with _disk_errors(self._record_path):
-            with aside.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(facts))
+            fd = directory.create_file(aside)
+            try:
+                write_all(fd, json.dumps(facts).encode("ascii"))
                 if self.record.ranges:  # without this, a power cut may leave an empty new record, and no old record
-                    file.flush()
-                    os.fsync(file.fileno())
-            aside.replace(self._record_path)
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            directory.replace(aside, directory, f"{self.name}.json")
         if (wished := _path_of(self.record.head)) and not self._recorded:
             self._folder.note_begun(wished, self.name)
         self._recorded = True
@@ -924,36 +1009,37 @@ def _take_names(folder: PartFolder, new: str, old: str) -> None:
     The record must not get its new name before the bytes have theirs: it would count the old bytes.
     """
     folder.at_step("part-replace")
+    directory = folder.directory
     with suppress(FileNotFoundError):  # a crash after this step
-        os.rename(f"{new}.part", f"{old}.part")  # noqa: PTH104
-    sync_folders([folder.folder])
+        directory.replace(f"{new}.part", directory, f"{old}.part")
+    directory.sync()
     folder.at_step("part-rename")
     with suppress(FileNotFoundError):  # a part too small for a record
-        os.rename(f"{new}.json", f"{old}.json")  # noqa: PTH104
+        directory.replace(f"{new}.json", directory, f"{old}.json")
 
 
-def _inode_of(record: str) -> int | None:
+def _inode_of(folder: Directory, record: str) -> int | None:
     """Return the inode number of the file that a record was made for; None if the record is torn."""
     try:
-        raw = json.loads(Path(record).read_bytes())
-        return int(raw["inode"])
+        return int(json.loads(folder.read(record))["inode"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _moved_to(record: Path) -> tuple[str, int | None]:
+def _moved_to(folder: Directory, record: str) -> tuple[str, int | None]:
     """Return the name that a part was moved to, and its inode number; an empty name if it was not moved."""
     try:
-        raw = json.loads(record.read_bytes())
-        return str(raw["moves_to"]), int(raw["inode"])
+        raw = json.loads(folder.read(record))
+        name, inode = str(raw["moves_to"]), int(raw["inode"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "", None
+    return (name, inode) if _NAME.fullmatch(name) else ("", None)
 
 
-def _wished_path(record: Path) -> str | None:
+def _wished_path(folder: Directory, record: str) -> str | None:
     """Return the path that a part was begun for, as its record has it."""
     try:
-        return _path_of(json.loads(record.read_bytes())["head"])
+        return _path_of(json.loads(folder.read(record))["head"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -61,7 +61,7 @@ from mediacrawl.store.parts import PartRecord
 from mediacrawl.transport import addresses, proxies
 from mediacrawl.transport.connection_limits import ConnectionLimit
 from mediacrawl.transport.netrc_file import Netrc
-from mediacrawl.urls import former_key_of_url
+from mediacrawl.urls import former_key_of_url, key_of_url
 from mediacrawl.workers.threads import TransferThreads
 
 if TYPE_CHECKING:
@@ -1162,3 +1162,28 @@ def a_cookie_of_a_redirect_is_sent_by_the_files_that_follow_and_is_removed_as_it
     assert (ran.status, ran.new) == (0, 3), ran
     assert [request.headers.get("cookie") for request in scene.asked("/second.jpg")] == ["sso=1"]
     assert [request.headers.get("cookie") for request in scene.asked("/last.jpg")] == [None]
+
+
+def _links_count_as_files(patches):
+    patches.setattr(LocalStore, "size", lambda store, name: (store.root / name).stat().st_size)
+
+
+@row(_links_count_as_files)
+def a_link_that_another_user_has_planted_is_neither_followed_nor_replaced(scene):
+    foreign = scene.folder / "foreign"
+    foreign.write_bytes(body(1))
+    url, other = scene.add("/a.jpg", body(1)), scene.add("/b.jpg", body(2, 300_000))
+    parts_folder = LocalStore(scene.store).parts
+    parts_folder.folder.mkdir(parents=True)
+    for wanted in (url, other):
+        parts_folder._path(key_of_url(wanted)).symlink_to(foreign)
+    ran = scene.run(url, other)
+    assert (ran.status, ran.new, len(ran.store)) == (0, 2, 2), ran
+    (path,) = [path for path, digest in ran.paths.items() if digest == sha256(body(1))]
+    (scene.store / path).unlink()
+    (scene.store / path).symlink_to(foreign)
+    again = scene.run(url, other)
+    assert (again.status, again.new, again.present) == (0, 1, 1), again
+    assert (scene.store / path).is_symlink()
+    assert foreign.read_bytes() == body(1)
+    assert len([path for path in again.paths if not (scene.store / path).is_symlink()]) == 2

@@ -142,29 +142,59 @@ def test_a_second_process_on_the_same_job_ends_with_4_and_names_the_first(origin
     assert_plain(done)
 
 
-def test_a_lambda_as_callback_is_refused_with_a_line_that_says_what_to_do(crawl, origin, caplog):
-    class Careless(Spider):
-        name = "careless"
+class Point:
+    """What JSON cannot keep."""
 
-        async def start(self):
-            yield Request(origin.url("/0"))
 
-        def parse(self, response):
-            yield Request(origin.url("/1"), callback=lambda response: None)
-            yield Request(origin.url("/2"), callback=self.other)
+class Careless(Spider):
+    """Yields requests that cannot be kept in JOBDIR, between others that can."""
 
-        def other(self, response):
-            yield {"url": response.url}
+    name = "careless"
 
-    chain(origin, 3)
-    crawled = crawl(Careless)
-    assert paths(origin) == ["/0", "/2"]
-    assert [item["url"] for item in crawled.items] == [origin.url("/2")]
-    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert line.startswith(f"Request refused, it cannot be kept in JOBDIR: {origin.url('/1')}: ")
-    assert "Make its callback a method of the spider" in line
-    assert "\n" not in line
-    assert crawled.status == 1  # a page is missing, so all is not well
+    def __init__(self, origin, **arguments):
+        super().__init__(**arguments)
+        self.origin = origin
+
+    async def start(self):
+        yield Request(self.origin.url("/0"))
+
+    def parse(self, response):
+        yield Request(self.origin.url("/1"), callback=lambda response: {"lambda": response.url})
+        yield Request(self.origin.url("/1"), callback=lambda response: {"filtered": True})
+        yield Request(self.origin.url("/2"), callback=self.other)
+        yield Request(self.origin.url("/3"), callback=self.other, meta={"point": Point()}, priority=1)
+
+    def other(self, response):
+        yield {"url": response.url, "meta": isinstance(response.meta.get("point"), Point)}
+
+
+def test_what_json_cannot_keep_is_kept_in_memory_and_told(crawl, origin, tmp_path, caplog):
+    chain(origin, 4)
+    crawled = crawl(Careless, origin=origin)
+    assert paths(origin)[0] == "/0"
+    assert sorted(paths(origin)) == ["/0", "/1", "/2", "/3"]
+    urls = [(item.get("lambda") or item["url"], item.get("meta")) for item in crawled.items]
+    assert sorted(urls, key=str) == [(origin.url("/1"), None), (origin.url("/2"), False), (origin.url("/3"), True)]
+    told = [record.getMessage() for record in caplog.records if "kept in memory" in record.getMessage()]
+    assert told[0].startswith(f"Request kept in memory, not in JOBDIR: {origin.url('/1')}: ")
+    assert "Make its callback a method of the spider" in told[0]
+    assert told[1:] == ["2 requests were kept in memory, not in JOBDIR"]
+    assert "\n" not in told[0]
+    assert crawled.status == 0
+    assert describe(tmp_path / "job") == {"pages_pending": 0, "pages_done": 4}
+
+
+def test_a_page_in_memory_that_a_stop_has_cut_off_is_reached_again_through_its_parent(crawl, origin):
+    chain(origin, 4)
+    origin.page("/3", "text", delay_s=3600)
+    stopped = crawl(Careless, origin=origin, settings={"CLOSESPIDER_TIMEOUT": 0.5})
+    assert stopped.status == 3
+    origin.forget()
+    origin.page("/3", "text")
+    crawled = crawl(Careless, origin=origin)
+    assert "/0" in paths(origin)
+    assert (origin.url("/3"), True) in [(item.get("url"), item.get("meta")) for item in crawled.items]
+    assert (crawled.status, crawled.reason) == (0, "finished")
 
 
 def test_what_a_request_carries_is_there_after_a_restart(crawl, origin):

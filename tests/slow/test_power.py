@@ -22,7 +22,7 @@ from origin import drop_after, ignore_range, limit_per_connection, wrong_digest
 from recording import Recording
 
 from mediacrawl.archive import Archive, Publish
-from mediacrawl.store import fsync, parts
+from mediacrawl.store import fsync, local, parts
 from mediacrawl.store.fsync import sync_folders
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartFile, PartFolder, PartRecord
@@ -221,22 +221,14 @@ def _no_folder_sync(patches):
 
 def _no_new_folder_sync(patches):
     """Sync the folder of the file, and not the one which that is in."""
-    genuine = LocalStore._make_folder
-    patches.setattr(
-        LocalStore,
-        "_make_folder",
-        lambda store, folder: genuine(store, folder)[: None if folder == store.parts.folder else 0],
-    )
+    genuine = local._OpenedFolders.made
+    patches.setattr(local._OpenedFolders, "made", lambda opened, folder: (genuine(opened, folder)[0], []))
 
 
 def _no_store_folder_sync(patches):
     """Begin a store, and never sync the folder which that is in."""
-    genuine = LocalStore._make_folder
-    patches.setattr(
-        LocalStore,
-        "_make_folder",
-        lambda store, folder: [new for new in genuine(store, folder) if new.is_relative_to(store.root)],
-    )
+    genuine = local._make_folders
+    patches.setattr(local, "_make_folders", lambda root: genuine(root)[:0])
 
 
 def _no_record_sync(patches):

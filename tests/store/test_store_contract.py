@@ -35,7 +35,7 @@ def part(store, body=b"whole", name="some.part"):
 
 
 def publish(store, name, body=b"whole"):
-    store.sync([store.rename_in(str(part(store, body)), name)])
+    store.sync([store.rename_in(str(part(store, body)), name, replaces=True)])
 
 
 # Names
@@ -191,7 +191,7 @@ def test_after_a_crash_a_name_is_there_with_a_whole_file_or_not_at_all(url, step
 
 @pytest.mark.parametrize("has_links", [True, False])
 def test_a_file_can_have_a_second_name(store, monkeypatch, has_links):
-    def refuse(*_names):
+    def refuse(*_names, **_folders):
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     if not has_links:
@@ -199,7 +199,7 @@ def test_a_file_can_have_a_second_name(store, monkeypatch, has_links):
     publish(store, "a.jpg")
     publish(store, "c.jpg", b"other")
     for name in ("b/b.jpg", "c.jpg", "a.jpg", "b/b.jpg"):
-        store.sync([store.link("a.jpg", name)])
+        store.sync([store.link("a.jpg", name, replaces=True)])
     assert {name: store.path(name).read_bytes() for name in store.names()} == {
         "a.jpg": b"whole",
         "b/b.jpg": b"whole",
