@@ -1001,7 +1001,7 @@ class Origin:
             self._turn += 1
             self._changed.notify_all()
 
-    def wait_for(self, predicate: Callable[[], object], timeout_s: float = 60) -> None:
+    def wait_for(self, predicate: Callable[[], object], timeout_s: float = 120) -> None:
         """Returns when the predicate holds; it is asked as a request comes, stalls, ends or sends a slice.
 
         origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 10_000)
