@@ -99,7 +99,7 @@ def wait_until(holds: Callable[[], object]) -> None:
     until = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < until, "it does not come to that"
-        threading.Event().wait(0.001)
+        threading.Event().wait(0.005)
 
 
 # --- processes --------------------------------------------------------------------------------------

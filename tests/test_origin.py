@@ -295,6 +295,14 @@ def test_ten_gibibytes_are_served_without_being_held(origin):
     assert body == Pattern(size).read(size - 5, size)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 77])
+def test_a_small_pattern_is_the_beginning_of_a_large_one(seed):
+    whole = Pattern(100_000, seed).read()
+    for size in (0, 1, 3, 3000, (1 << 16) - 1, 1 << 16, (1 << 16) + 1):
+        assert Pattern(size, seed).read() == whole[:size]
+        assert Pattern(size, seed).read(size // 3, size // 2) == whole[size // 3 : size // 2]
+
+
 def test_large_bodies_arrive_whole_and_fast(origin):
     pattern = Pattern(100_000_000)
     origin.add("/a", pattern)
