@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 from drawing import SEED
 from origin import Origin
@@ -11,6 +12,12 @@ from transports import TRANSPORTS, transport_class
 
 _MEMORY = Path("/dev/shm")
 _FREE_BYTES = 4 * 1024**3
+
+# How long an example takes says nothing: the machine may be busy with other tests.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config) -> None:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import fork_server
 import pytest
 from origin import Pattern
 from scrapy import Request, Spider
@@ -41,9 +42,11 @@ from mediacrawl.crawl.context import CrawlContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from fork_server import ForkedProcess
+
     from mediacrawl.fetch.stats import RunStats
 
-PATIENCE_S = 60.0  # no test waits for it: it ends what hangs
+PATIENCE_S = 120.0  # no test waits for it: it ends what hangs
 # What makes a crawl quick and its standard error short; a test may say otherwise.
 QUICK = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROGRESS_S": 0}
 _OUR_ENVIRONMENT = {
@@ -96,7 +99,7 @@ def wait_until(holds: Callable[[], object]) -> None:
     until = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < until, "it does not come to that"
-        threading.Event().wait(0.001)
+        threading.Event().wait(0.005)
 
 
 # --- processes --------------------------------------------------------------------------------------
@@ -128,7 +131,9 @@ class Done:
 class Running:
     """A process under way; as a context it is dead at the end, whatever the test did."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path, stdin: bytes | int | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes] | ForkedProcess, folder: Path, stdin: bytes | int | None
+    ) -> None:
         self.process = process
         self.folder = folder
         self._stdin = stdin if isinstance(stdin, bytes) else None
@@ -215,13 +220,11 @@ def start(
         signal.signal(signal.SIGINT, signal.default_int_handler)
     command, *rest = words
     options = [word for name, value in chosen.items() for word in ("-s", f"{name}={value}")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, command, *options, *rest],
-        cwd=folder,
-        env=environment(**(env or {})),
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE if isinstance(stdin, bytes) else stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = fork_server.start(
+        ["-m", module, command, *options, *rest],
+        folder,
+        environment(**(env or {})),
+        subprocess.DEVNULL if stdin is None else subprocess.PIPE if isinstance(stdin, bytes) else stdin,
     )
     return Running(process, folder, stdin)
 

@@ -73,7 +73,7 @@ class Pattern:
 
     def slices(self, start: int = 0, stop: int | None = None, step: int = SLICE_BYTES) -> Iterator[memoryview]:
         stop = self.size if stop is None else min(stop, self.size)
-        buffer = _pattern_buffer(self.seed)
+        buffer = _pattern_buffer(self.seed) if stop > _SMALL_BYTES else _small_buffer(self.seed)
         for at in range(start, stop, step):
             phase = at % self.PERIOD
             yield buffer[phase : phase + min(step, stop - at)]
@@ -85,9 +85,18 @@ class Pattern:
         return _pattern_sha256(self.size, self.seed)
 
 
+_SMALL_BYTES = 1 << 16  # a multiple of 4: the generator makes words
+
+
 @functools.lru_cache(maxsize=8)
 def _pattern_buffer(seed: int) -> memoryview:
     return memoryview(random.Random(seed).randbytes(Pattern.PERIOD) * 2)
+
+
+@functools.lru_cache(maxsize=256)
+def _small_buffer(seed: int) -> memoryview:
+    """The beginning of the same bytes, which costs less."""
+    return memoryview(random.Random(seed).randbytes(_SMALL_BYTES))
 
 
 @functools.lru_cache(maxsize=64)
@@ -1001,7 +1010,7 @@ class Origin:
             self._turn += 1
             self._changed.notify_all()
 
-    def wait_for(self, predicate: Callable[[], object], timeout_s: float = 60) -> None:
+    def wait_for(self, predicate: Callable[[], object], timeout_s: float = 120) -> None:
         """Returns when the predicate holds; it is asked as a request comes, stalls, ends or sends a slice.
 
         origin.wait_for(lambda: origin.bytes_sent("/a.jpg") >= 10_000)

@@ -15,8 +15,8 @@ the piece, or the front segment is extended over it. A piece that is left at the
 requests the gap like any other missing part. Each request covers some bytes behind the end of its segment. They are
 compared with the bytes of the next segment, see `Seams`: a server may send other bytes than its heads name.
 
-If all helpers start at once, the second helper starts only after the first has received the expected response. Until
-then the front does not end either: a server without support for ranges costs nothing.
+The second helper starts only after the first has received the expected response. Until then the front does not end
+either: a server without support for ranges costs nothing.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class SegmentedFetch:
         """
         if self._error is not None:
             raise self._error
-        if self._may_grow and not (self._all_at_once and self._threads and not self._answered.is_set()):
+        if self._may_grow and (not self._threads or self._answered.is_set()):
             with self._growing:
                 self._grow()
 

@@ -177,7 +177,7 @@ def test_each_command_does_its_work_beside_a_crawl(command, origin, tmp_path, le
     big = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     (tmp_path / "list.txt").write_text(big)
     with start(tmp_path, "crawl", "urllist", "-a", "file=list.txt") as crawl:
-        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT)
         status = json.loads(command("status", "--json").out)
         assert status == {"done": 2, "partial": 1, "pending": 0, "failed": 1, "bytes": 2 * len(BODY) + 1}
         assert command("verify").out == "damaged 0, unknown 0\n"

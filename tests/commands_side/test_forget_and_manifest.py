@@ -76,7 +76,7 @@ def test_a_url_that_is_not_known_is_said_and_the_others_are_forgotten_all_the_sa
 def test_a_partial_file_is_removed(command, origin, tmp_path):
     url = origin.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     with start(tmp_path, "get", url) as running:
-        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT)
         running.interrupt()
         running.wait()
     assert len(parts_in(tmp_path / "store")) == 2

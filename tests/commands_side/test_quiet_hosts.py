@@ -133,8 +133,8 @@ def test_ctrl_c_during_a_pause_ends_at_once_and_the_next_run_goes_on(origin, tmp
     busy = Busy(origin, lambda number: quiet(429, 200) if number == 80 else None)
     busy.list_in(tmp_path)
     with start(tmp_path, *words) as running:
-        origin.wait_for(lambda: any(request.status == 429 for request in origin.requests), 60)
-        origin.wait_for(lambda: all(request.finished_at for request in origin.requests), 60)
+        origin.wait_for(lambda: any(request.status == 429 for request in origin.requests))
+        origin.wait_for(lambda: all(request.finished_at for request in origin.requests))
         running.interrupt()
         done = running.wait()
     assert done.status == 3, str(done)
@@ -149,7 +149,7 @@ def test_workers_that_are_killed_during_a_pause_lose_nothing_and_the_pause_is_ke
     busy = Busy(origin, lambda number: quiet(429, 4) if number == 80 else None)
     busy.list_in(tmp_path)
     with start(tmp_path, *words) as running:
-        origin.wait_for(lambda: any(one.status == 429 and one.finished_at for one in origin.requests), 60)
+        origin.wait_for(lambda: any(one.status == 429 and one.finished_at for one in origin.requests))
         (asked_at,) = (request.finished_at for request in origin.requests if request.status == 429)
         # By then the worker has told it: what only a worker has known dies with it.
         wait_until(lambda: time.monotonic() > asked_at + ON_ITS_WAY_S and children_of(running.process.pid))

@@ -134,7 +134,7 @@ def test_a_retry_that_was_killed_goes_on_with_what_it_had_begun(origin, tmp_path
     waiting = Entry("never failed", origin.url("/other.mp4"))
     ledger.record_wanted([waiting], 1.0)
     with start(tmp_path, "retry") as running:
-        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT)
         running.kill()
         running.wait()
     assert ledger.lookup([entry.key])[entry.key].state == State.PENDING

@@ -192,7 +192,7 @@ def test_two_ctrl_c_end_a_crawl_with_status_3_and_its_summary(origin, tmp_path):
     words = ("crawl", "urllist", "-s", "FILES_STORE=store", "-a", "file=list")
     (tmp_path / "list").write_text(url)
     with start_code(_TWICE, tmp_path, *words) as running:
-        origin.wait_for(lambda: origin.bytes_sent("/a.jpg"), 60)
+        origin.wait_for(lambda: origin.bytes_sent("/a.jpg"))
         running.interrupt()
         done = running.wait()
     assert_plain(done)

@@ -64,7 +64,7 @@ def test_what_another_one_brought_while_this_one_queued_is_not_fetched_again(com
     first = origin.add("/first.jpg", BIG, content_type=JPEG, faults=[stall_after(STALLS_AT)])
     second = origin.add("/second.jpg", body(1), content_type=JPEG)
     with start(tmp_path, "get", first, second, settings={"MEDIACRAWL_CONCURRENT_TRANSFERS": 1}) as slow:
-        origin.wait_for(lambda: origin.bytes_sent("/first.jpg") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/first.jpg") >= STALLS_AT)
         assert command("get", second).status == 0
         origin.release()
         done = slow.wait()
@@ -82,9 +82,9 @@ def test_the_part_of_a_process_that_is_killed_goes_on_in_the_other_one(origin, t
     words = ("get", big, own) if survivor == "get" else ("crawl", "urllist", "-a", "file=both.txt")
     one_connection = {"MEDIACRAWL_CONNECTIONS_PER_FILE": 1}
     with start(tmp_path, "crawl", "urllist", "-a", "file=big.txt", settings=one_connection) as dying:
-        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT)
         with start(tmp_path, *words, settings=one_connection) as living:
-            origin.wait_for(lambda: origin.requests_for("/own.jpg"), 30)
+            origin.wait_for(lambda: origin.requests_for("/own.jpg"))
             dying.kill()
             dying.wait()
             done = living.wait()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import fork_server
 import pytest
 from crawling import Running, environment, files_in, run, sha256
 from origin import status
@@ -479,14 +480,8 @@ main()
 
 def killed_at(step, folder, *words):
     command, *rest = words
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DYING, step, command, "-s", "FILES_STORE=store", *rest],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    code = ["-c", _DYING, step, command, "-s", "FILES_STORE=store", *rest]
+    process = fork_server.start(code, folder, environment(), subprocess.DEVNULL)
     with Running(process, folder, None) as running:
         assert running.wait().status == -signal.SIGKILL
 

@@ -249,7 +249,7 @@ def _start_and_wait(pool: worker_pool.WorkerProcesses) -> bool:
     while not any(worker.is_ready for worker in list(pool._workers)):
         if time.monotonic() > until or pool._stopped or pool.deaths >= worker_pool.MOST_DEATHS:
             return False
-        threading.Event().wait(0.001)
+        threading.Event().wait(0.005)
     return True
 
 

@@ -658,6 +658,13 @@ def _the_first_answer_counts(patches):
 def a_file_that_is_being_prepared_is_waited_for_and_no_other_file_waits(scene):
     urls = [scene.add(f"/{n}.jpg", body(n)) for n in range(10)]
     scene.origin.fault("/0.jpg", status(202, retry_after=QUIET_S, body=b"in a moment"))
+
+    def second(_request):
+        """Not before the first is answered: the other connection could bring all others until then."""
+        scene.origin.wait_for(lambda: any(asked.finished_at for asked in scene.asked("/0.jpg")))
+        return Answer(200, [("Content-Type", JPEG)], body(1))
+
+    scene.origin.on("/1.jpg", second)
     ran = scene.run(*urls, CONCURRENT_REQUESTS_PER_DOMAIN=2)
     assert (ran.status, ran.failed, len(ran.store)) == (0, 0, 10), ran
     first, second = scene.asked("/0.jpg")
@@ -945,7 +952,7 @@ def a_body_that_drips_is_cut_and_continued(scene):
     """Without the rule it would be there after a while, by one request."""
     data = Pattern(300_000, 1)
     url = scene.add("/a.jpg", data, faults=[drip_after(300_000 - 40, 10)])
-    ran = scene.run(url, MEDIACRAWL_STALL_S=0.5, MEDIACRAWL_STALL_BYTES=100)
+    ran = scene.run(url, MEDIACRAWL_STALL_S=1.0, MEDIACRAWL_STALL_BYTES=100)
     assert (ran.status, ran.store) == (0, {data.sha256()}), ran
     first, second = scene.asked("/a.jpg")
     assert first.body_bytes_sent < 300_000
@@ -960,7 +967,7 @@ def a_helper_that_drips_is_cut_and_its_piece_comes_another_way(scene):
     url = scene.add("/a.jpg", data, faults=[limit_per_connection(20_000_000), dripping])
     ran = scene.run(
         url,
-        MEDIACRAWL_STALL_S=0.5,
+        MEDIACRAWL_STALL_S=1.0,
         MEDIACRAWL_STALL_BYTES=100,
         MEDIACRAWL_SEGMENT_PROBE_S=0,
         MEDIACRAWL_SEGMENT_MIN_BYTES=2_000_000,

@@ -83,7 +83,7 @@ def test_a_stop_wakes_who_waits_for_a_head_and_is_for_good(transport, origin):
     began = time.monotonic()
     with pytest.raises(ConnectionLost, match="stopped"):
         get(transport, url, timeout_s=LONG_S)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     with pytest.raises(ConnectionLost, match="stopped"):
         get(transport, url)
     assert len(origin.requests) == 1
@@ -646,14 +646,14 @@ def test_what_has_come_over_tls_before_an_end_that_is_too_early_is_handed_on(kin
     def talk(sock):
         sock.recv(4096)
         sock.sendall(head + b"a" * 60_000)
-        arrived.wait(10)  # else a reset may take with it what is on its way
+        arrived.wait(60)  # else a reset may take with it what is on its way
         if end == "reset":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if end == "silent":
             sock.recv(1)
 
     with serving(over_tls(certificate, talk)) as port:
-        answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=0.3 if end == "silent" else LONG_S)
+        answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=1.0 if end == "silent" else LONG_S)
         blocks = answer.blocks()
         while len(came) < 60_000:
             came += next(blocks)
@@ -676,13 +676,13 @@ def test_records_that_are_there_come_as_one_block(certificate):
         sock.sendall(head)
         sock.sendall(b"a" * 30_000)
         sent.set()
-        go_on.wait(10)
+        go_on.wait(60)
         sock.sendall(b"b" * 40_000)
 
     with serving(over_tls(certificate, talk)) as port:
         answer = get(transport, f"https://127.0.0.1:{port}/a", timeout_s=LONG_S)
         blocks = answer.blocks()
-        assert sent.wait(10)
+        assert sent.wait(60)
         assert next(blocks) == b"a" * 30_000
         go_on.set()
         assert b"".join(blocks) == b"b" * 40_000

@@ -483,7 +483,7 @@ def test_a_broken_encoding_is_an_error(rig):
 
 def test_a_stall_is_noticed_and_the_transfer_resumed(rig):
     url = rig.origin.add("/a", BODY, faults=[stall_after(HAVE)])
-    arrived = rig.bring(url, downloader=rig.downloader(stall_s=0.3))
+    arrived = rig.bring(url, downloader=rig.downloader(stall_s=1.0))
     assert arrived.data == BODY.read()
     assert rig.origin.requests[0].stalled
     assert rig.asks("/a")[1][:2] == (REST, TAG)

@@ -83,7 +83,7 @@ def released_when_a_helper_comes(rig):
     """The origin stalls until then, so that the first connection does not bring all before there is another."""
 
     def wait():
-        rig.origin.wait_for(lambda: helpers(rig), 30)
+        rig.origin.wait_for(lambda: helpers(rig))
         rig.origin.release()
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -230,6 +230,21 @@ def test_where_the_first_helper_is_refused_the_front_goes_on_alone(rig, failure,
 def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), ignore_range(times=None)])
     arrived = rig.bring(url, downloader=rig.downloader(segments=policy))
+    assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
+    assert len(rig.origin.requests) == 2
+
+
+def test_there_is_no_second_helper_before_the_first_is_answered(rig):
+    """However well the first seems to pay: what came faster meanwhile is not due to it."""
+
+    def is_late(request):
+        if of_helper(request):
+            rig.origin.wait_for(lambda: helpers(rig)[1:] or rig.origin.requests[0].body_bytes_sent >= 3 * MIB)
+        return True
+
+    policy = SegmentPolicy(4, 2 * MIB, 0.001, gain=0)
+    faults = [limit_per_connection(60_000_000), ignore_range(times=None).when(is_late)]
+    arrived = rig.bring(rig.origin.add("/a", BODY, faults=faults), downloader=rig.downloader(segments=policy))
     assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
     assert len(rig.origin.requests) == 2
 
@@ -396,8 +411,9 @@ def test_a_seam_is_in_the_record_as_long_as_it_is_open(rig):
 def test_what_had_to_begin_anew_amid_segments_comes_over_one_connection(rig):
     """Else a server that knows ranges only now and then would send the beginning for ever."""
     broken = drop_after(MIB).when(lambda request: request.number == 0)
+    stalls = stall_after(MIB // 2).when(lambda request: request.number == 1)  # or it could ask for more by then
     ignores = ignore_range(times=None).when(lambda request: request.number > 1)
-    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), broken, ignores])
+    url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), broken, stalls, ignores])
     assert rig.bring(url, connections=2).data == BODY.read()
     assert rig.origin.requests[2].status == 200
     assert len(rig.origin.requests) == 3

@@ -91,7 +91,7 @@ def test_a_large_file_is_hashed_beside_the_transfer(monkeypatch):
     running.follow(5)
     assert not reached.is_set(), "small so far"
     running.follow(100)
-    assert reached.wait(10)
+    assert reached.wait(60)
     running.finish(100, nothing)
     assert running.sha256_hex == sha256(disk.data)
     assert disk.reads == [(5, 100)], "and no byte twice"
@@ -130,18 +130,18 @@ def test_nothing_is_read_after_hashing_was_stopped(monkeypatch):
     def read(start, stop):
         reads.append(start)
         in_step.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return bytes(stop - start)
 
     running = RunningHash(read)
     running.follow(100)
-    assert in_step.wait(10)
+    assert in_step.wait(60)
     stopping = threading.Thread(target=running.stop)
     stopping.start()
     stopping.join(0.05)
     assert stopping.is_alive(), "a step is under way"
     go_on.set()
-    stopping.join(10)
+    stopping.join(60)
     assert reads == [0]
     assert running.hashed_bytes == 10
 

@@ -255,7 +255,7 @@ def test_status_counts_what_is_partial_and_what_is_not_begun(command, origin, tm
     url = origin.add("/b.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     later = origin.url("/c.mp4")
     with start(tmp_path, "get", url, later, settings={"MEDIACRAWL_CONCURRENT_TRANSFERS": 1}) as running:
-        origin.wait_for(lambda: origin.bytes_sent("/b.mp4") >= STALLS_AT, 30)
+        origin.wait_for(lambda: origin.bytes_sent("/b.mp4") >= STALLS_AT)
         running.interrupt()
         running.wait()
     assert json.loads(command("status", "--json").out) == {

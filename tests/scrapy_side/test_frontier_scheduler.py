@@ -131,7 +131,7 @@ def test_a_second_process_on_the_same_job_ends_with_4_and_names_the_first(origin
     words = ("crawl", "site", "-a", f"url={origin.url('/')}")
     settings = {"JOBDIR": "job", "ROBOTSTXT_OBEY": False}
     with start(tmp_path, *words, settings=settings) as first:
-        origin.wait_for(lambda: origin.requests, 30)
+        origin.wait_for(lambda: origin.requests)
         second = run(tmp_path, *words, settings=settings)
         assert second.status == 4, str(second)
         assert f"the job folder job is in use by process {first.process.pid}" in second.err
@@ -266,11 +266,25 @@ def test_each_way_in_which_a_page_can_end_lets_the_job_finish(crawl, origin, tmp
     caplog.clear()
 
 
-def test_a_page_whose_file_is_on_its_way_is_not_done_before_that_is_safe(crawl, origin, tmp_path):
+def test_a_page_whose_file_is_on_its_way_is_not_done_before_that_is_safe(crawl, crawls, origin, tmp_path):
     url = origin.page("/", '<img src="/a.jpg">')
     body = b"\1" * 4000
     origin.add("/a.jpg", body, content_type="image/jpeg", faults=[stall_after(1000)])
-    first = crawl(SiteSpider, settings={"CLOSESPIDER_TIMEOUT": 0.3}, url=url)
+
+    class Closed(SiteSpider):
+        """Closed by a site that has sent a part of its file."""
+
+        @classmethod
+        def from_crawler(cls, crawler, *args, **kwargs):
+            threading.Thread(target=cls.close_later, args=(crawler,), daemon=True).start()
+            return super().from_crawler(crawler, *args, **kwargs)
+
+        @staticmethod
+        def close_later(crawler):
+            origin.wait_for(lambda: any(request.stalled for request in origin.requests))
+            crawls.do(crawler.engine.close_spider_async(reason="closespider_timeout"))
+
+    first = crawl(Closed, url=url)
     assert (first.status, first.reason) == (3, "closespider_timeout")
     assert describe(tmp_path / "job") == {"pages_pending": 1, "pages_done": 0}
     second = crawl(SiteSpider, url=url)

@@ -158,7 +158,7 @@ def test_from_a_pipe_each_line_is_fetched_before_the_next_is_there(command, site
     def write():
         with (tmp_path / "pipe").open("w") as pipe:
             print(site.url("/a.jpg"), file=pipe, flush=True)
-            site.wait_for(lambda: site.bytes_sent("/a.jpg"), 30)
+            site.wait_for(lambda: site.bytes_sent("/a.jpg"))
             print(site.url("/b.jpg"), file=pipe)
 
     writer = threading.Thread(target=write)
@@ -194,11 +194,11 @@ def test_a_host_is_asked_for_no_more_than_so_many_at_a_time(command, origin, lis
 def test_what_another_process_fetches_is_waited_for(command, site, listed, tmp_path):
     url = site.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     with start(tmp_path, "get", url) as other:
-        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT)
         said = []
 
         def end_other():
-            site.wait_for(lambda: site.bytes_sent("/a.jpg"), 30)
+            site.wait_for(lambda: site.bytes_sent("/a.jpg"))
             other.interrupt()
             said.append(other.wait().status)
 
@@ -215,7 +215,7 @@ def test_interrupted_it_goes_on_with_what_is_left(site, listed, tmp_path):
     url = site.add("/big.mp4", BIG, content_type="video/mp4", faults=[stall_after(STALLS_AT)])
     listed(f"{{a}}\n{url}\n{{b}}\n")
     with start(tmp_path, "get", "-i", "list") as running:
-        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT, 30)
+        site.wait_for(lambda: site.bytes_sent("/big.mp4") >= STALLS_AT)
         running.interrupt()
         first = running.wait()
     assert first.status == 3
@@ -285,7 +285,7 @@ def test_what_got_its_name_while_it_was_stopped_is_said_too(origin, said, tmp_pa
     origin.answer_only(100)
     (tmp_path / "list").write_text("\n".join(urls))
     with said("-i", "list", stdout=subprocess.PIPE) as running:
-        origin.wait_for(lambda: len(origin.requests) > 100, 30)
+        origin.wait_for(lambda: len(origin.requests) > 100)
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate()
     assert running.returncode == 3

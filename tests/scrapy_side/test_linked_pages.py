@@ -163,7 +163,7 @@ def test_a_kill_loses_no_page_that_a_hyperlink_leads_to(origin, tmp_path, asked_
     settings = {"JOBDIR": "job", "ROBOTSTXT_OBEY": False}
     origin.fault("/wiki/File:A.jpg", stall_after(5).after(asked_before - 1))
     with start(tmp_path, *words, settings=settings) as running:
-        origin.wait_for(lambda: asked(origin, "/wiki/File:A.jpg") == asked_before, 30)
+        origin.wait_for(lambda: asked(origin, "/wiki/File:A.jpg") == asked_before)
         running.kill()
         running.wait()
     origin.release()

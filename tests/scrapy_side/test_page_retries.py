@@ -80,6 +80,6 @@ def test_a_host_that_sends_no_robots_txt_is_waited_for_no_longer_than_for_a_file
         origin.on("/robots.txt", lambda _: origin.pause(60))
         origin.on("/a.png", lambda _: Answer(200, [], PNG))
         (tmp_path / "list").write_text(origin.url("/a.png"))
-        quick = ("-s", "MEDIACRAWL_STALL_S=0.3", "-s", "RETRY_TIMES=0", "-s", "MEDIACRAWL_BACKOFF_S=0.02")
+        quick = ("-s", "MEDIACRAWL_STALL_S=1.0", "-s", "RETRY_TIMES=0", "-s", "MEDIACRAWL_BACKOFF_S=0.02")
         done = run(tmp_path, "crawl", "urllist", "-a", "file=list", *quick)
         assert (done.status, len(done.store)) == (0, 1), str(done)

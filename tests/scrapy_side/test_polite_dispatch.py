@@ -234,7 +234,7 @@ def test_of_a_site_that_is_slow_as_many_are_under_way_as_are_allowed(origin, tmp
     urls = [origin.add(f"/{n}.jpg", BIG, content_type="image/jpeg", faults=[stall_after(10)]) for n in range(8)]
     page = origin.page("/", "".join(f'<img src="{url}">' for url in urls))
     with start(tmp_path, "crawl", "site", "-a", f"url={page}", settings={"ROBOTSTXT_OBEY": False}) as running:
-        origin.wait_for(lambda: sum(request.stalled for request in origin.requests) == 8, timeout_s=30)
+        origin.wait_for(lambda: sum(request.stalled for request in origin.requests) == 8)
         running.interrupt()
         assert running.wait().status == 3
 
@@ -262,7 +262,7 @@ def test_a_picture_does_not_wait_for_the_end_of_a_film(crawls, tmp_path, origin,
         return len({request.path for request in media(origin)})
 
     def film(_request):  # ends when all pictures have been asked for
-        origin.wait_for(lambda: pictures() == MANY, timeout_s=30)
+        origin.wait_for(lambda: pictures() == MANY)
         return b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 4\r\n\r\n\0ilm"
 
     items = [item_of(*urls[at : at + 10]) for at in range(0, 100, 10)]  # then the site is known to be fast
