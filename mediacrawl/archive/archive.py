@@ -22,6 +22,7 @@ from mediacrawl.download.records import PresentFile
 from mediacrawl.errors import MachineError, MediacrawlError, TransferError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.rows import options_of
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
 from mediacrawl.urls import Origin, former_key_of_url, is_row_of, key_of_url
@@ -410,8 +411,7 @@ def _wished_path(entry: Entry) -> str | None:
     """Return the path that the user has given for a file."""
     if not entry.wish or '"path"' not in entry.wish:
         return None
-    path = json.loads(entry.wish).get("path")
-    return path if isinstance(path, str) else None
+    return options_of(entry).get("path")
 
 
 def _supersedes(change: Change) -> tuple[str, ...]:
@@ -427,5 +427,5 @@ def validators_of(entry: Entry) -> Validators:
     """Return the validators of a row; empty validators if the row has none."""
     try:
         return Validators.from_dict(json.loads(entry.validators or "{}"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return Validators()

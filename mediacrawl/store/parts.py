@@ -42,6 +42,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import threading
 import time
@@ -53,15 +54,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from mediacrawl.errors import MachineError, disk_error
 from mediacrawl.store.completed_log import CompletedLog, LeftoverLogs, identity
 from mediacrawl.store.fsync import begin_writing, sync_files, sync_folders
+from mediacrawl.store.part_record import VERSION, BadRecord, checked_record, inode_of, merged, moved_to, wished_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINT_S = 1.0  # a power cut costs this many seconds of fetching, or twice as many
 _WRITE_EVERY_BYTES = 8 * 1024 * 1024  # after this many new bytes writing to the disk is started, ahead of a sync
 RECORDED_FROM_BYTES = 128 * 1024  # below this size a part is not worth a record: it is fetched again
-_VERSION = 1  # of a record
 _NEW = ".new"  # ends the name of a part that is to replace another one
 
 Range = tuple[int, int]  # half-open
@@ -125,15 +128,7 @@ def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
     """Return the union of `ranges` and `new`, ascending and merged."""
     if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # the usual case: the next block
         return ((ranges[0][0], max(ranges[0][1], new[1])),)
-    merged: list[Range] = []
-    for start, stop in sorted((*ranges, new)):
-        if start >= stop:
-            continue
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
-        else:
-            merged.append((start, stop))
-    return tuple(merged)
+    return merged((*ranges, new))
 
 
 def _no_stop(_step: str) -> None:
@@ -536,7 +531,7 @@ class PartFile:
         self.file, self._stem, self._moves_to = empty.file, stem, ""
         for name in ("path", "_record_path"):
             self.__dict__.pop(name, None)
-        if wished := _path_of(record.head):
+        if wished := wished_path(record.head):
             self._folder.note_begun(wished, self.name)
 
     def release(self) -> None:
@@ -856,7 +851,10 @@ class PartFile:
                 record = record._replace(ranges=(), seams=())
         except FileNotFoundError:
             return self._load_line()
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            logger.warning(
+                "%s.json, the record of a part, is damaged and does not count: its file begins anew", self._stem
+            )
             return None
         self._recorded = True
         return record._replace(ranges=self._trusted(record, same_boot=same_boot))
@@ -868,7 +866,7 @@ class PartFile:
             return None
         try:
             record = _record_of(line[1])
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except BadRecord:
             return None
         return record._replace(ranges=((0, line[0][1]),)) if record.complete_length == line[0][1] else None
 
@@ -877,10 +875,7 @@ class PartFile:
         if same_boot and record.in_order:
             limit = size if record.complete_length is None else min(size, record.complete_length)
             return ((0, limit),) if limit else ()
-        kept: tuple[Range, ...] = ()
-        for start, stop in record.ranges:
-            kept = add_range(kept, (start, min(stop, size)))
-        return kept
+        return merged((start, min(stop, size)) for start, stop in record.ranges)
 
     def _write_record(self) -> None:
         assert self.record is not None
@@ -896,7 +891,7 @@ class PartFile:
                     file.flush()
                     os.fsync(file.fileno())
             aside.replace(self._record_path)
-        if (wished := _path_of(self.record.head)) and not self._recorded:
+        if (wished := wished_path(self.record.head)) and not self._recorded:
             self._folder.note_begun(wished, self.name)
         self._recorded = True
 
@@ -914,7 +909,7 @@ class PartFile:
             "in_order": record.in_order,
             "boot": self._folder.boot,
             "inode": os.fstat(self._fd).st_ino,
-            "version": _VERSION,
+            "version": VERSION,
         } | ({"moves_to": self._moves_to} if self._moves_to else {})
 
 
@@ -935,52 +930,36 @@ def _take_names(folder: PartFolder, new: str, old: str) -> None:
 def _inode_of(record: str) -> int | None:
     """Return the inode number of the file that a record was made for; None if the record is torn."""
     try:
-        raw = json.loads(Path(record).read_bytes())
-        return int(raw["inode"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return inode_of(json.loads(Path(record).read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _moved_to(record: Path) -> tuple[str, int | None]:
     """Return the name that a part was moved to, and its inode number; an empty name if it was not moved."""
     try:
-        raw = json.loads(record.read_bytes())
-        return str(raw["moves_to"]), int(raw["inode"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return moved_to(json.loads(record.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return "", None
 
 
 def _wished_path(record: Path) -> str | None:
     """Return the path that a part was begun for, as its record has it."""
     try:
-        return _path_of(json.loads(record.read_bytes())["head"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return wished_path(checked_record(json.loads(record.read_bytes()))["head"])
+    except (OSError, ValueError, RecursionError):
         return None
 
 
-def _path_of(head: Mapping[str, Any]) -> str | None:
-    wish = head.get("wish")
-    return wish.get("path") if isinstance(wish, dict) else None
-
-
-def _record_of(raw: dict[str, Any]) -> PartRecord:
-    """Return the record that a JSON object describes.
+def _record_of(raw: object) -> PartRecord:
+    """Return the record that a JSON value describes.
 
     Raises:
-        ValueError, KeyError, TypeError, OverflowError: this version has not written the object.
+        BadRecord: this version has not written the value.
     """
-    length = raw["complete_length"]
-    ranges = tuple((int(start), int(stop)) for start, stop in raw["ranges"])
-    if raw["version"] != _VERSION or any(not 0 <= start < stop for start, stop in ranges):
-        raise ValueError("not a record of this version")
-    return PartRecord(
-        validators=dict(raw["validators"]),
-        complete_length=None if length is None else int(length),
-        head=dict(raw["head"]),
-        ranges=ranges,
-        seams=tuple(int(offset) for offset in raw.get("seams", ())),
-        in_order=bool(raw["in_order"]),
-    )
+    facts = checked_record(raw)
+    names = ("validators", "complete_length", "head", "ranges", "in_order")
+    return PartRecord(**{name: facts[name] for name in names}, seams=tuple(facts["seams"]))
 
 
 class _disk_errors:  # noqa: N801 - reads as a statement

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 _MOST_COPIES = 5
 _WAL, _SHM, _JOURNAL = "-wal", "-shm", "-journal"
 
+UNDECODABLE = "Could not decode to UTF-8"
+"""How the message of sqlite3 begins for a text that is not UTF-8."""
+
 # Device, inode, size, times of modification and of change; None for a file that is missing.
 _Identity = tuple[int, ...] | None
+
+
+def replacing(text: bytes) -> str:
+    """Decode a text of a database, with a replacement character for each byte that is not UTF-8."""
+    return text.decode(errors="replace")
 
 
 class ReadOnlyDatabase:
@@ -53,7 +61,10 @@ class ReadOnlyDatabase:
         while True:
             try:
                 rows = self._db.execute(query, values).fetchall()
-            except sqlite3.DatabaseError:
+            except sqlite3.DatabaseError as error:
+                if str(error).startswith(UNDECODABLE) and self._db.text_factory is not replacing:
+                    self._db.text_factory = replacing
+                    continue
                 if self._is_valid():
                     raise
             else:

@@ -34,6 +34,7 @@ _ENCODED_IN_PATH = re.compile(r"[^!$-;=@-\[\]_a-z|~]+")
 _ENCODED_IN_QUERY = re.compile(r"[^!$-;=?-~]+")
 _ENCODED_IN_USERINFO = re.compile(r"[^!-~]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # as the `surrogateescape` error handler decodes it
+_LONGEST_NAME = 253  # characters of a host (RFC 1035 2.3.4); to encode a longer one may take the square of the time
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+")
 
 
@@ -205,6 +206,8 @@ def _authority_as_sent(authority: str) -> str:
 
 def _a_labels(name: str) -> str:
     """Return a host name in A-labels, as browsers do (UTS 46); the name itself if it has none."""
+    if len(name) > _LONGEST_NAME:
+        return name
     import idna  # noqa: PLC0415 - seldom needed
 
     for encode in (partial(idna.encode, uts46=True), partial(str.encode, encoding="idna")):  # the latter knows emoji
