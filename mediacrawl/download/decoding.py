@@ -233,8 +233,8 @@ class _Members:
         at = 0
         while piece := block[at : self._step_bytes and at + self._step_bytes]:
             at += len(piece)
-            if self._unpacker.eof:
-                piece = self._begun(piece)
+            if self._unpacker.eof and not (piece := self._begun(piece)):
+                continue
             while piece:
                 yield self._unpacker.decompress(piece, _MAX_BLOCK_BYTES)
                 piece = self._unpacker.unconsumed_tail

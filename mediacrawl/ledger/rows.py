@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STATES = frozenset({State.PENDING, State.PUBLISHING, State.DONE, State.FAILED})
+_WITH_PATH = frozenset({State.PUBLISHING, State.DONE})
 _NUMBER = (int, float)
 # The types of a column that is set; NULL stands for a fact that is not known.
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -43,9 +44,14 @@ def entry_of(row: Sequence[Any], tell: Callable[[str], None]) -> Entry | None:
     if values[_STATE] not in _STATES:
         tell("state")
         values[_STATE] = State.PENDING
-    if (path := values[_PATH]) is not None and not _is_inside(path):
-        tell("path")
+    path = values[_PATH]
+    if path is None:
+        is_sound = values[_STATE] not in _WITH_PATH
+    elif not (is_sound := _is_inside(path)):
         values[_PATH] = None
+    if not is_sound:
+        tell("path")
+        values[_STATE] = State.FAILED if values[_STATE] == State.FAILED else State.PENDING
     return Entry(*values)
 
 

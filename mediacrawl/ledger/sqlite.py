@@ -22,7 +22,7 @@ from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.ledger.rows import entry_of
 from mediacrawl.store.safe_paths import fold
-from mediacrawl.system.read_only_sqlite import UNDECODABLE, ReadOnlyDatabase, replacing
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase, decodes_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -440,9 +440,8 @@ class SqliteLedger:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
-            if not str(error).startswith(UNDECODABLE) or self._db.text_factory is replacing:
+            if not decodes_after(error, self._db):
                 raise
-            self._db.text_factory = replacing  # slower, and only needed for a damaged file
             return self._fetch(query, values)
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 _MOST_COPIES = 5
 _WAL, _SHM, _JOURNAL = "-wal", "-shm", "-journal"
 
-UNDECODABLE = "Could not decode to UTF-8"
-"""How the message of sqlite3 begins for a text that is not UTF-8."""
-
 # Device, inode, size, times of modification and of change; None for a file that is missing.
 _Identity = tuple[int, ...] | None
 
 
-def replacing(text: bytes) -> str:
-    """Decode a text of a database, with a replacement character for each byte that is not UTF-8."""
+def decodes_after(error: sqlite3.Error, db: sqlite3.Connection) -> bool:
+    """Have a connection decode texts that are not UTF-8, if the error is about one; return whether it does so now.
+
+    A replacement character stands for each wrong byte. This is slower, and only needed for a damaged database.
+    """
+    if not str(error).startswith("Could not decode to UTF-8") or db.text_factory is _replacing:
+        return False
+    db.text_factory = _replacing
+    return True
+
+
+def _replacing(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
@@ -62,8 +69,7 @@ class ReadOnlyDatabase:
             try:
                 rows = self._db.execute(query, values).fetchall()
             except sqlite3.DatabaseError as error:
-                if str(error).startswith(UNDECODABLE) and self._db.text_factory is not replacing:
-                    self._db.text_factory = replacing
+                if decodes_after(error, self._db):
                     continue
                 if self._is_valid():
                     raise
