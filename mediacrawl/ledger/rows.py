@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STATES = frozenset({State.PENDING, State.PUBLISHING, State.DONE, State.FAILED})
-_WITH_PATH = frozenset({State.PUBLISHING, State.DONE})
+_WITHOUT_PATH = frozenset({State.PENDING, State.FAILED})
+_NEEDED = ("key", "url")
+_MAY_LEAVE = ("", "/", ".")  # how a path begins that has to be looked at
 _NUMBER = (int, float)
 # The types of a column that is set; NULL stands for a fact that is not known.
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -30,45 +32,51 @@ _MOST_SHAPES = 1_000
 _sound_shapes: set[tuple[type, ...]] = set()  # the types of the columns of rows that were sound: there are few
 
 
-def entry_of(row: Sequence[Any], tell: Callable[[str], None]) -> Entry | None:
+def entry_of(row: Sequence[Any], tell: Callable[[object, str], None]) -> Entry | None:
     """Return the entry of a row, whose values are in the order of `Entry`.
 
     A damaged column counts as not set: its file is fetched anew, if the column is needed for it. A row without key or
-    URL counts as none. `tell` is called with the name of what is damaged.
+    URL counts as none. `tell` is called with the key and the name of what is damaged.
     """
     values = list(row)
-    shape = tuple(map(type, values))
-    if shape not in _sound_shapes and not _is_mended(values, shape, tell):
+    if not (_is_plain(values) or _is_mended(values, tell)):
         return None
     values[_PERMANENT] = bool(values[_PERMANENT])
-    if values[_STATE] not in _STATES:
-        tell("state")
-        values[_STATE] = State.PENDING
-    path = values[_PATH]
-    if path is None:
-        is_sound = values[_STATE] not in _WITH_PATH
-    elif not (is_sound := _is_inside(path)):
-        values[_PATH] = None
-    if not is_sound:
-        tell("path")
-        values[_STATE] = State.FAILED if values[_STATE] == State.FAILED else State.PENDING
     return Entry(*values)
 
 
-def _is_mended(values: list[Any], shape: tuple[type, ...], tell: Callable[[str], None]) -> bool:
-    """Replace the values of a wrong type; return False if there is no entry without them."""
-    is_sound = True
-    for at, name in enumerate(Entry._fields):
-        value = values[at]
-        if not (isinstance(value, _TYPES[name]) or (value is None and name not in ("key", "url", "state"))):
-            tell(name)
-            if name in ("key", "url"):
-                return False
-            values[at] = Entry._field_defaults[name]
-            is_sound = False
-    if is_sound and len(_sound_shapes) < _MOST_SHAPES:
+def _is_plain(values: list[Any]) -> bool:
+    """Return whether the values are those of nearly every row, so that nothing else has to be looked at."""
+    if tuple(map(type, values)) not in _sound_shapes:
+        return False
+    path, state = values[_PATH], values[_STATE]
+    if path is None:
+        return state in _WITHOUT_PATH
+    return state in _STATES and path[:1] not in _MAY_LEAVE and ".." not in path and "\0" not in path
+
+
+def _is_mended(values: list[Any], tell: Callable[[object, str], None]) -> bool:
+    """Replace what is damaged in the values of a row; return False if there is no entry without it."""
+    key, shape = values[0], tuple(map(type, values))
+    damaged = [name for name, value in zip(Entry._fields, values, strict=True) if not _is_possible(name, value)]
+    if not damaged and len(_sound_shapes) < _MOST_SHAPES:
         _sound_shapes.add(shape)
+    if (path := values[_PATH]) is not None and "path" not in damaged and not _is_inside(path):
+        damaged.append("path")
+    for name in damaged:
+        tell(key, name)
+        if name in _NEEDED:
+            return False
+        values[Entry._fields.index(name)] = Entry._field_defaults[name]
+    if values[_PATH] is None and values[_STATE] not in _WITHOUT_PATH:
+        values[_STATE] = State.PENDING
     return True
+
+
+def _is_possible(name: str, value: object) -> bool:
+    if name == "state":
+        return value in _STATES
+    return isinstance(value, _TYPES[name]) or (value is None and name not in _NEEDED)
 
 
 def _is_inside(path: str) -> bool:

@@ -419,7 +419,7 @@ class SqliteLedger:
     def _entries(self, rows: Iterable[Sequence[Any]]) -> Iterator[Entry]:
         """Yield the entries of rows; a row that is too damaged for one is left out."""
         for row in rows:
-            if (entry := entry_of(row, partial(self._tell_damaged, row[0]))) is not None:
+            if (entry := entry_of(row, self._tell_damaged)) is not None:
                 yield entry
 
     def _tell_damaged(self, key: object, column: str) -> None:

@@ -101,7 +101,9 @@ def _check_head(head: dict[str, Any]) -> None:
 
 def _range(pair: object, length: int) -> tuple[int, int]:
     match pair:
-        case [start, stop] if _is_offset(start, 0, length) and _is_offset(stop, start + 1, length + 1):
+        case [int(start), int(stop)] if (
+            start < stop and _is_offset(start, 0, length) and _is_offset(stop, 1, length + 1)
+        ):
             return start, stop
     raise BadRecord
 

@@ -98,7 +98,11 @@ def test_a_ledger_that_is_no_database_is_status_4_and_one_line(command, tmp_path
     path.write_bytes(b"not a database, " * 1000)
     done = command(*words)
     assert (done.status, done.out) == (4, "")
-    assert done.lines == [f"mediacrawl: cannot use the ledger {path}: file is not a database"]
+    (line,) = done.lines
+    assert line == (
+        f"mediacrawl: cannot use the ledger {path}: file is not a database: it is damaged, or no ledger;"
+        " restore it from a copy, or move it away to begin a new one"
+    )
     assert path.read_bytes() == b"not a database, " * 1000
 
 
