@@ -155,7 +155,7 @@ class Archive:
             rows = self.ledger.lookup([entry.key for entry in entries])
             lost = [entry for entry in entries if rows.get(entry.key) == entry and not self._is_there(entry)]
             for entry in lost:
-                if aside := self.store.quarantine(entry.path or ""):
+                if entry.path and (aside := self.store.quarantine(entry.path)):
                     logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
             self.store.at_step("ledger-lose")
             self.ledger.mark_missing([entry.key for entry in lost])

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STATES = frozenset({State.PENDING, State.PUBLISHING, State.DONE, State.FAILED})
-_WITHOUT_PATH = frozenset({State.PENDING, State.FAILED})
 _NEEDED = ("key", "url")
 _MAY_LEAVE = ("", "/", ".")  # how a path begins that has to be looked at
 _NUMBER = (int, float)
@@ -49,10 +48,9 @@ def _is_plain(values: list[Any]) -> bool:
     """Return whether the values are those of nearly every row, so that nothing else has to be looked at."""
     if tuple(map(type, values)) not in _sound_shapes:
         return False
-    path, state = values[_PATH], values[_STATE]
-    if path is None:
-        return state in _WITHOUT_PATH
-    return state in _STATES and path[:1] not in _MAY_LEAVE and ".." not in path and "\0" not in path
+    path = values[_PATH]
+    may_leave = path is not None and (path[:1] in _MAY_LEAVE or ".." in path or "\0" in path)
+    return not may_leave and values[_STATE] in _STATES
 
 
 def _is_mended(values: list[Any], tell: Callable[[object, str], None]) -> bool:
@@ -68,7 +66,7 @@ def _is_mended(values: list[Any], tell: Callable[[object, str], None]) -> bool:
         if name in _NEEDED:
             return False
         values[Entry._fields.index(name)] = Entry._field_defaults[name]
-    if values[_PATH] is None and values[_STATE] not in _WITHOUT_PATH:
+    if "path" in damaged and values[_STATE] != State.FAILED:
         values[_STATE] = State.PENDING
     return True
 
@@ -81,7 +79,8 @@ def _is_possible(name: str, value: object) -> bool:
 
 def _is_inside(path: str) -> bool:
     """Return whether a path may be that of a published file: it does not leave the store."""
-    return not (path.startswith(("/", ".mediacrawl/")) or ".." in path.split("/") or "\0" in path)
+    parts = path.split("/")
+    return parts[0] != ".mediacrawl" and "\0" not in path and not any(part in {"", ".", ".."} for part in parts)
 
 
 def options_of(entry: Entry) -> dict[str, str]:

@@ -165,6 +165,9 @@ class SqliteLedger:
     def _selected_columns(self) -> str:
         """Return the columns of an `Entry` for SELECT, NULL for columns that an older format (read-only) lacks."""
         present = {row[1] for row in self._fetch("PRAGMA table_info(files)")} or set(Entry._fields)
+        for name in ("key", "url", "state"):
+            if name not in present:
+                raise sqlite3.OperationalError(f"no such column: {name}")
         return ", ".join(name if name in present else f"NULL AS {name}" for name in Entry._fields)
 
     def close(self) -> None:

@@ -130,7 +130,8 @@ def test_a_ledger_that_is_damaged_inside_is_status_4_and_one_line(command, tmp_p
     for words in (("manifest",), ("verify",)):
         done = command(*words)
         assert done.status == 4
-        assert done.lines == [f"mediacrawl: cannot use the ledger {path}: database disk image is malformed"]
+        (line,) = done.lines
+        assert line.startswith(f"mediacrawl: cannot use the ledger {path}: database disk image is malformed: it is")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def retries(tmp_path_factory):
         ("never used", 0, "new 0, resumed 0, already there 0, failed 0"),
         ("missing", 2, "missing: no file was ever wanted there"),
         ("file", 4, "file: Not a directory"),
-        ("garbage", 4, "ledger.sqlite3: file is not a database"),
+        ("garbage", 4, "move it away to begin a new one"),
     ],
 )
 def test_retry_in_a_store_with_nothing_to_retry(retries, store, status, says):

@@ -1156,7 +1156,7 @@ def a_damaged_record_of_a_part_counts_as_none_and_its_file_is_fetched_anew(scene
 
 @row(lambda patches: patches.setattr(ledger_rows, "_is_mended", lambda *_: True))
 def a_damaged_row_counts_as_none_and_its_file_is_fetched_anew(scene):
-    urls = [scene.add(f"/{number}.jpg", body(number)) for number in range(len(_DAMAGED_OPTIONS) + 6)]
+    urls = [scene.add(f"/{number}.jpg", body(number)) for number in range(len(_DAMAGED_OPTIONS) + 7)]
     LocalStore(scene.store).open()
     with scene.ledger() as ledger:
         ledger.record_wanted([Entry(url, url) for url in urls], 1.0)
@@ -1167,6 +1167,7 @@ def a_damaged_row_counts_as_none_and_its_file_is_fetched_anew(scene):
             *(
                 "state = 'done', path = '../../a', size_bytes = 'x'",
                 "attempts = 'x', permanent = 'y'",
+                "state = 'done', path = NULL",
                 "page = x'ff'",
             ),
         )
