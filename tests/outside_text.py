@@ -19,7 +19,7 @@ from w3lib.html import get_base_url, get_meta_refresh
 from mediacrawl.crawl.page_body import is_complete
 from mediacrawl.download import content_coding, content_family, cookies, signatures
 from mediacrawl.download.decoding import decoded
-from mediacrawl.errors import ConnectionLost, UsageProblem
+from mediacrawl.errors import ConnectionLost, UsageProblem, redact_url
 from mediacrawl.extract import (
     attributes,
     css,
@@ -42,7 +42,7 @@ from mediacrawl.extract import (
     srcset,
     structured_data,
 )
-from mediacrawl.fetch import filenames
+from mediacrawl.fetch import advice, filenames
 from mediacrawl.headers import (
     ContentRange,
     ETag,
@@ -372,6 +372,12 @@ PARSERS = [
         (ValueError, OverflowError),
     ),
     # URLs
+    Parser("URL without credentials", redact_url, (*URLS, many(MARKS, "//", "@x"), many("@"), many("a", "http://"))),
+    Parser(
+        "words of a command",
+        lambda text: [advice._masked(option, text) for option in ("-s", "-a", "--header", "--cookie", "")],
+        (many("x"), many("x", "A="), many("://x", "A="), many("KEY"), many("a="), many("://a@ "), many("KEY=")),
+    ),
     Parser("URL as sent", as_sent, URLS, (ValueError,)),
     Parser("key of a URL", key_of_url, URLS, (ValueError,)),
     Parser("former key of a URL", lambda text: former_key_of_url(text[:8_000]), URLS),

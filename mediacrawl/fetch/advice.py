@@ -21,10 +21,13 @@ _COMMANDS = "mediacrawl.commands"
 _PROGRAMS = ("mediacrawl", "scrapy")
 # Settings of a crawl that a retry must not have: its pages, its end, its feeds; and the store, which is added.
 _OF_ONE_CRAWL = re.compile(r"FILES_STORE|MEDIACRAWL_LEDGER|MEDIACRAWL_FRONTIER|JOBDIR|CLOSESPIDER_.*|FEEDS?(_.*)?")
-_SECRET = re.compile(r"([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE(?!S=|S_))[^=]*=).*", re.IGNORECASE | re.DOTALL)
-_VALUE = re.compile(r"([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
+# Each begins where a name or a word begins, so that no value is searched from each of its characters.
+_SECRET = re.compile(
+    r"(?<![^=])(?=[^=]*=)([^=]*(?:PASS|SECRET|TOKEN|KEY|AUTH|COOKIE(?!S=|S_))[^=]*=).*", re.IGNORECASE | re.DOTALL
+)
+_VALUE = re.compile(r"\A([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
 _URL_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
-_ANY_CREDENTIALS = re.compile(r"://\S+@")
+_ANY_CREDENTIALS = re.compile(r"(?<!\S)(?=\S*@)(\S*?)://\S+@")
 _NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes, as `surrogateescape` decodes them
 
 
@@ -104,7 +107,7 @@ def _masked(option: str, value: str) -> str:
     if option in {"-s", "--set", "-a"}:
         value = _SECRET.sub(r"\1***", value)
     if option in {"-s", "--set"}:  # a password may contain what ends the authority of a URL
-        value = _ANY_CREDENTIALS.sub("://***@", value)
+        value = _ANY_CREDENTIALS.sub(r"\1://***@", value)
     value = _URL_CREDENTIALS.sub("://***@", value)
     return _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", value) if "://" in value else value
 
