@@ -22,6 +22,7 @@ COMPONENTS: dict[str, Any] = {
     },
     "EXTENSIONS": {"mediacrawl.extensions.ProgressExtension": 500},
     "SCHEDULER": "mediacrawl.scheduler.FrontierScheduler",
+    "ROBOTSTXT_PARSER": "mediacrawl.crawl.robots_file.RobotsFile",
 }
 _CHOSEN = "DOWNLOADER_MIDDLEWARES"
 _SCRAPYS = "scrapy.downloadermiddlewares"
@@ -48,7 +49,8 @@ class Addon:
         for name in ("ITEM_PIPELINES", "DOWNLOADER_MIDDLEWARES", "SPIDER_MIDDLEWARES", "EXTENSIONS"):
             for path, order in COMPONENTS[name].items():
                 settings.setdefault_in_component_priority_dict(name, path, order)
-        settings.set("SCHEDULER", COMPONENTS["SCHEDULER"], "addon")
+        for name in ("SCHEDULER", "ROBOTSTXT_PARSER"):
+            settings.set(name, COMPONENTS[name], "addon")
         settings.set("MEDIA_ALLOW_REDIRECTS", True, "addon")
         settings.set("MEDIACRAWL_VERIFY_TLS", True, "addon")  # for pages, too
         replace_components(settings)

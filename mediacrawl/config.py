@@ -52,6 +52,8 @@ def number(given: Any) -> float:
         value = float(given)
     except (TypeError, ValueError):
         raise ValueError("must be a number") from None
+    except OverflowError:  # an integer of a settings module
+        raise ValueError("must be a finite number") from None
     if not math.isfinite(value):
         raise ValueError("must be a finite number")
     if value < 0:

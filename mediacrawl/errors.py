@@ -44,6 +44,8 @@ from mediacrawl.visible import text_of_field, visible
 # `urlunsplit` would drop an empty query, and so change the request target.
 _CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 
+_LONGEST = 2_000  # characters
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -57,6 +59,8 @@ def redact_url(url: str) -> str:
         return url
     if (found := _CREDENTIALS.match(url)) is not None:
         return found[1] + url[found.end() :]
+    if len(url) > _LONGEST and not url.isascii():  # to normalise it, as `urlsplit` does, may take minutes
+        return url.rpartition("@")[2]
     try:
         parts = urlsplit(url)
     except ValueError:

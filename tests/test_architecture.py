@@ -271,6 +271,7 @@ def test_a_name_that_stands_for_two_things_is_found():
 
 # Attributes of objects that are not ours: of Scrapy, requests, tqdm, logging, Python.
 FOREIGN = {
+    ("system.read_only_sqlite", "db.text_factory"),
     ("crawl.context", "robots.robot_parser"),
     ("crawl.context", "downloader.handlers"),
     ("crawl.context", "downloader.fetch"),

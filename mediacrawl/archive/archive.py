@@ -22,6 +22,7 @@ from mediacrawl.download.records import PresentFile
 from mediacrawl.errors import MachineError, MediacrawlError, PathConflict, TransferError
 from mediacrawl.headers import Validators
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.rows import options_of
 from mediacrawl.store.base import NameTaken
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.store.safe_paths import fold, is_numbered, numbered, safe_relative_path
@@ -156,7 +157,7 @@ class Archive:
             rows = self.ledger.lookup([entry.key for entry in entries])
             lost = [entry for entry in entries if rows.get(entry.key) == entry and not self._is_there(entry)]
             for entry in lost:
-                if aside := self.store.quarantine(entry.path or ""):
+                if entry.path and (aside := self.store.quarantine(entry.path)):
                     logger.warning("%s has another size than was fetched: set aside as %s", entry.path, aside)
             self.store.at_step("ledger-lose")
             self.ledger.mark_missing([entry.key for entry in lost])
@@ -478,8 +479,7 @@ def _wished_path(entry: Entry) -> str | None:
     """Return the path that the user has given for a file."""
     if not entry.wish or '"path"' not in entry.wish:
         return None
-    path = json.loads(entry.wish).get("path")
-    return path if isinstance(path, str) else None
+    return options_of(entry).get("path")
 
 
 def _supersedes(change: Change) -> tuple[str, ...]:
@@ -495,5 +495,5 @@ def validators_of(entry: Entry) -> Validators:
     """Return the validators of a row; empty validators if the row has none."""
     try:
         return Validators.from_dict(json.loads(entry.validators or "{}"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return Validators()

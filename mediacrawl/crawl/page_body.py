@@ -65,9 +65,11 @@ def is_complete(body: bytes, coding: str) -> bool:
 def _is_inflated(body: bytes, window_bits: int) -> bool:
     inflater = zlib.decompressobj(window_bits)
     try:
-        while body and not inflater.eof:
-            inflater.decompress(body, _CHUNK_BYTES)
-            body = inflater.unconsumed_tail
+        for start in range(0, len(body), _CHUNK_BYTES):
+            rest = body[start : start + _CHUNK_BYTES]  # zlib copies what is left at each step
+            while rest and not inflater.eof:
+                inflater.decompress(rest, _CHUNK_BYTES)
+                rest = inflater.unconsumed_tail
     except zlib.error as error:
         return "data check" in str(error) or "length check" in str(error)
     return inflater.eof

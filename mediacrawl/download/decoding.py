@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mediacrawl.headers import Digest
 
 _MAX_BLOCK_BYTES = 256 * 1024
+_STEP_BYTES = 16 * 1024  # behind a member: zlib copies what follows one, and a member may have as few as 20 bytes
 _NOTHING = Removal()
 
 
@@ -208,20 +209,55 @@ def _inflated(blocks: Iterator[bytes], coding: str) -> Iterator[bytes]:
             break
     if not beginning:
         return
-    wbits = wbits_of(coding, beginning)
-    unpacker = zlib.decompressobj(wbits)
+    members = _Members(coding, wbits_of(coding, beginning))
     for block in itertools.chain([beginning], blocks):
-        data = block
-        while data:
-            if unpacker.eof:
-                data = data.lstrip(b"\0")
-                if not data:
-                    break
-                if coding != "gzip":
-                    raise zlib.error("other bytes follow the data")
-                unpacker = zlib.decompressobj(wbits)  # a gzip body may consist of several members (RFC 1952 2.2)
-            yield unpacker.decompress(data, _MAX_BLOCK_BYTES)
-            data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-    yield unpacker.flush()
-    if not unpacker.eof:
-        raise EOFError
+        yield from members.inflated(block)
+    yield members.end()
+
+
+class _Members:
+    """Decodes the members of a body; only gzip may have more than one (RFC 1952 2.2)."""
+
+    def __init__(self, coding: str, wbits: int) -> None:
+        self._coding = coding
+        self._wbits = wbits
+        self._unpacker = zlib.decompressobj(wbits)
+        self._step_bytes: int | None = None  # None stands for all of a block
+
+    def inflated(self, block: bytes) -> Iterator[bytes]:
+        """Yield the decoded bytes of a block of the body.
+
+        Raises:
+            zlib.error: the data is not in the coding, or other bytes follow it.
+        """
+        at = 0
+        while piece := block[at : self._step_bytes and at + self._step_bytes]:
+            at += len(piece)
+            if self._unpacker.eof and not (piece := self._begun(piece)):
+                continue
+            while piece:
+                yield self._unpacker.decompress(piece, _MAX_BLOCK_BYTES)
+                piece = self._unpacker.unconsumed_tail
+            if self._unpacker.eof:
+                at -= len(self._unpacker.unused_data)
+                self._step_bytes = _STEP_BYTES
+
+    def _begun(self, piece: bytes) -> bytes:
+        """Begin another member, if more than zero bytes follow the last one; return its bytes."""
+        piece = piece.lstrip(b"\0")
+        if piece and self._coding != "gzip":
+            raise zlib.error("other bytes follow the data")
+        if piece:
+            self._unpacker = zlib.decompressobj(self._wbits)
+        return piece
+
+    def end(self) -> bytes:
+        """Return the decoded bytes that are left at the end of the body.
+
+        Raises:
+            EOFError: the data breaks off.
+        """
+        rest = self._unpacker.flush()
+        if not self._unpacker.eof:
+            raise EOFError
+        return rest

@@ -45,7 +45,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from lxml import etree
 
@@ -377,10 +377,7 @@ def _download_kind(name: str | None, link: str) -> str | None:
     """Return the kind of an `<a download>`, which leads to a file, not a page: `/download?name=song.mp3` names it."""
     if name is None:
         return None
-    try:
-        values = [value for _, value in parse_qsl(urlsplit(link).query)]
-    except ValueError:
-        values = []
+    values = [value for _, value in parse_qsl(link.partition("#")[0].partition("?")[2])]
     return next(filter(None, map(kind_of_path, [name, *values])), None)
 
 

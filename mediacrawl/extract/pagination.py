@@ -47,6 +47,7 @@ _OTHER_RELATIONS = frozenset(
 _LINKS = ("a", "area", "button", "input")
 _SMALL = 40  # elements; a link with more is not just "next". Also keeps the time for nested links linear.
 _LONGEST = 100  # characters, for the same reason
+_LONGEST_URL = 2_000  # characters in which the name of a page is looked for
 _SECOND = 2  # page
 _NEAR = 4  # neighbours that are examined
 
@@ -259,7 +260,7 @@ class _Texts(NamedTuple):
 
     def name_something_but(self, url: str) -> bool:
         """Return whether the labels are something else than "next" and the name of the page with this URL."""
-        name = letters(unquote(url))
+        name = letters(unquote(url[:_LONGEST_URL]))
         return bool(self.labels) and all(label.is_unclear and label.letters not in name for label in self.labels)
 
     def are_unclear(self) -> bool:

@@ -31,7 +31,7 @@ _JSON = json.JSONDecoder(strict=False)  # pages have line breaks in strings
 # Comments, and escapes that JSON does not have, between and in strings. Each match ends at the end of the text at the
 # latest, so that nothing is read twice.
 _NO_JSON = re.compile(r"""(?P<string>"(?:[^"\\]|\\.)*+"?)|/\*(?:[^*]|\*(?!/))*+(?:\*/)?|(?<!:)//[^\n]*+""", re.DOTALL)
-_NO_COMMA = re.compile(r"""("(?:[^"\\]|\\.)*+"?)|,(?=[\s,]*+[\]}])""", re.DOTALL)
+_COMMAS = re.compile(r"""(?P<string>"(?:[^"\\]|\\.)*+"?)|,[\s,]*+(?P<end>[\]}])?""", re.DOTALL)
 _NO_ESCAPE = re.compile(r"""\\(?:(["\\/bfnrt]|u[0-9A-Fa-f]{4})|(.)|$)""", re.DOTALL)
 _AMPERSAND = re.compile(r"&(?:amp|#0{0,9}38|#x0{0,9}26);", re.IGNORECASE)
 _VOCABULARY = re.compile(r"(?:schema:|https?://(?:www\.)?schema\.org/)")
@@ -98,7 +98,11 @@ def _after_marks(text: str, at: int) -> int:
 
 def _repaired(text: str) -> str:
     """Return a script without comments, without commas at the end of lists, and without escapes that JSON lacks."""
-    return _NO_COMMA.sub(r"\1", _NO_JSON.sub(_repaired_string, text))
+    return _COMMAS.sub(_without_last_comma, _NO_JSON.sub(_repaired_string, text))
+
+
+def _without_last_comma(match: re.Match[str]) -> str:
+    return match["end"] or match[0]
 
 
 def _repaired_string(match: re.Match[str]) -> str:

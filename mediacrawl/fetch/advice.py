@@ -22,9 +22,9 @@ _COMMANDS = "mediacrawl.commands"
 _PROGRAMS = ("mediacrawl", "scrapy")
 # Settings of a crawl that a retry must not have: its pages, its end, its feeds; and the store, which is added.
 _OF_ONE_CRAWL = re.compile(r"FILES_STORE|MEDIACRAWL_LEDGER|MEDIACRAWL_FRONTIER|JOBDIR|CLOSESPIDER_.*|FEEDS?(_.*)?")
-_VALUE = re.compile(r"([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
+_VALUE = re.compile(r"\A([^=:]*[=:]\s*).*", re.DOTALL)  # of a header or a cookie
 _URL_CREDENTIALS = re.compile(r"://[^/?#\s]+@")
-_ANY_CREDENTIALS = re.compile(r"://\S+@")
+_ANY_CREDENTIALS = re.compile(r"(?<!\S)(?=\S*@)(\S*?)://\S+@")
 _NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes, as `surrogateescape` decodes them
 
 
@@ -129,7 +129,7 @@ def _masked(option: str, value: str) -> str:
         name, equals, value = value.partition("=")
         value = name + equals + ("***" if value and is_secret(name) else value)
     if is_setting:  # a password may contain what ends the authority of a URL
-        value = _ANY_CREDENTIALS.sub("://***@", value)
+        value = _ANY_CREDENTIALS.sub(r"\1://***@", value)
     value = _URL_CREDENTIALS.sub("://***@", value)
     return _NO_UTF8.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", value) if "://" in value else value
 

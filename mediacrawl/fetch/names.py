@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from mediacrawl.fetch.filenames import preferred_path
+from mediacrawl.ledger.rows import options_of
 from mediacrawl.store.safe_paths import is_numbered, safe_relative_path
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def second_path(request: FileRequest, entry: Entry, owner: str) -> str | None:
 
 def is_wished(filename: str, entry: Entry) -> bool:
     """Return whether a row was made for a request with this file name."""
-    wish = json.loads(entry.wish or "{}")
-    return isinstance(wish, dict) and wish.get("filename") == filename
+    return options_of(entry).get("filename") == filename
 
 
 def _name(path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +12,7 @@ from mediacrawl.download.records import TransferRequest, Wish
 from mediacrawl.errors import UnsupportedURL, UsageProblem, WrongContent, redact_url, writable
 from mediacrawl.fetch.filenames import expected_type, name_in_url, preferred_path
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.rows import options_of
 from mediacrawl.sources.list_entry import digests_of, key_problem
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
@@ -179,7 +179,7 @@ class FileRequest(NamedTuple):
         """Return whether the file was wanted with other digests when it failed: a list was corrected since."""
         if entry.wish == self.options:
             return False
-        return digests_of(json.loads(entry.wish or "{}")) != self.transfer.digests
+        return digests_of(options_of(entry)) != self.transfer.digests
 
     def revalidating(self, entry: Entry | None, owner: str) -> FileRequest:
         """Return the request with the validators of the version in the store, if the row has a version.

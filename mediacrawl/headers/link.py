@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # RFC 8288 3: `<reference>` and its parameters. A comma and a semicolon may stand in the reference and in quotes.
-_LINK = re.compile(r"<([^>]*+)>((?:\s*+;[^\";,]*+(?:\"(?:[^\"\\]|\\.)*+\"?+[^\";,]*+)*+)*+)", re.DOTALL)
+# A reference without end extends to the end of the value, so that the search never reads a text twice.
+_LINK = re.compile(r"<([^>]*+)(?:>|\Z)((?:\s*+;[^\";,]*+(?:\"(?:[^\"\\]|\\.)*+\"?+[^\";,]*+)*+)*+)", re.DOTALL)
 _PARAMETER = re.compile(r";\s*+([^\s=;,\"]++)\s*+(?:=\s*+(?:\"((?:[^\"\\]|\\.)*+)\"?+|([^\s;,\"]*+)))?+", re.DOTALL)
 
 

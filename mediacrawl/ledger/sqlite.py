@@ -7,6 +7,7 @@ Several processes may use one ledger: transactions are short, readers never wait
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 import os
 import sqlite3
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mediacrawl.errors import DiskFull, StoreNotWritable, disk_error, redact_url
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
+from mediacrawl.ledger.rows import entry_of
 from mediacrawl.store.safe_paths import fold
 from mediacrawl.system.private_sqlite import check_regular, prepare_private, withdraw_permissions
-from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase, decodes_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUSY_S = 30.0
+_WORDS_OF_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "has no column", "disk image")
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for a long time
@@ -60,7 +63,7 @@ CREATE INDEX IF NOT EXISTS files_by_state ON files (state) WHERE state <> 'done'
 """
 
 
-_PERMANENT = Entry._fields.index("permanent")
+logger = logging.getLogger(__name__)
 
 
 class SqliteLedger:
@@ -83,6 +86,7 @@ class SqliteLedger:
         self._reader: sqlite3.Connection | None = None
         self._read_only: ReadOnlyDatabase | None = None
         self._give_up_at = math.inf
+        self._damaged: set[object] = set()  # the keys of damaged rows that were told
         with self._errors():
             if read_only:
                 check_regular(path)
@@ -165,6 +169,9 @@ class SqliteLedger:
     def _selected_columns(self) -> str:
         """Return the columns of an `Entry` for SELECT, NULL for columns that an older format (read-only) lacks."""
         present = {row[1] for row in self._fetch("PRAGMA table_info(files)")} or set(Entry._fields)
+        for name in ("key", "url", "state"):
+            if name not in present:
+                raise sqlite3.OperationalError(f"no such column: {name}")
         return ", ".join(name if name in present else f"NULL AS {name}" for name in Entry._fields)
 
     def close(self) -> None:
@@ -212,7 +219,7 @@ class SqliteLedger:
             batch = keys[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(batch))
             rows = self._all(f"SELECT {self._columns} FROM files WHERE key IN ({marks})", batch)  # noqa: S608
-            found.update((row[0], _entry(row)) for row in rows)
+            found.update((entry.key, entry) for entry in self._entries(rows))
         return found
 
     def knows_any(self, keys: Sequence[str]) -> bool:
@@ -254,7 +261,7 @@ class SqliteLedger:
         last = ""
         while rows := self._all(query, (last, *values)):
             last = rows[-1][0]
-            yield from map(_entry, rows)
+            yield from self._entries(rows)
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows in each state, and as `bytes` the total size of the done files."""
@@ -272,7 +279,7 @@ class SqliteLedger:
         """Return the row of the file that is, or is to be, at a path in the store; None if there is none."""
         query = f"SELECT {self._columns} FROM files WHERE folded = ? AND path = ?"  # noqa: S608
         rows = self._all(query, (fold(path), path))
-        return _entry(rows[0]) if rows else None
+        return next(self._entries(rows), None)
 
     def taken(self, folded: Sequence[str]) -> set[str]:
         """Return which of these paths, as returned by `fold`, belong to some key."""
@@ -287,8 +294,9 @@ class SqliteLedger:
         """Return the first row with one of these names as its key, else as its URL; None if there is none."""
         for column in ("key", "url"):
             for name in names:
-                if rows := self._all(f"SELECT {self._columns} FROM files WHERE {column} = ? LIMIT 1", (name,)):  # noqa: S608
-                    return _entry(rows[0])
+                rows = self._all(f"SELECT {self._columns} FROM files WHERE {column} = ? LIMIT 1", (name,))  # noqa: S608
+                if (entry := next(self._entries(rows), None)) is not None:
+                    return entry
         return None
 
     def strangers(self, paths: Sequence[str]) -> list[str]:
@@ -415,6 +423,20 @@ class SqliteLedger:
 
     # Helpers
 
+    def _entries(self, rows: Iterable[Sequence[Any]]) -> Iterator[Entry]:
+        """Yield the entries of rows; a row that is too damaged for one is left out."""
+        for row in rows:
+            if (entry := entry_of(row, self._tell_damaged)) is not None:
+                yield entry
+
+    def _tell_damaged(self, key: object, column: str) -> None:
+        """Log a damaged row, once: it is read several times in a run."""
+        if key not in self._damaged:
+            self._damaged.add(key)
+            logger.warning(
+                "The ledger %s is damaged in the row of %r (%s): that does not count", self._path, key, column
+            )
+
     def _all(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._lock, self._errors():
             return self._patiently(lambda: self._fetch(query, values))
@@ -422,7 +444,12 @@ class SqliteLedger:
     def _fetch(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         if self._read_only is not None:
             return self._read_only.fetch(query, values)
-        return self._db.execute(query, values).fetchall()
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if not decodes_after(error, self._db):
+                raise
+            return self._fetch(query, values)
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         with self._lock:
@@ -450,8 +477,16 @@ class SqliteLedger:
                 raise DiskFull(
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None
-            hint = " by another process: run again when that is through" if "locked" in str(error) else ""
-            raise StoreNotWritable(f"cannot use the ledger {self._path}: {error}{hint}") from None
+            raise StoreNotWritable(f"cannot use the ledger {self._path}: {error}{_hint(str(error))}") from None
+
+
+def _hint(error: str) -> str:
+    """Return what to do about an error of SQLite."""
+    if "locked" in error:
+        return " by another process: run again when that is through"
+    if any(words in error for words in _WORDS_OF_DAMAGE):
+        return ": it is damaged, or no ledger; restore it from a copy, or move it away to begin a new one"
+    return ""
 
 
 def _newest_format() -> int:
@@ -462,9 +497,3 @@ def _newest_format() -> int:
 def _wanted(entry: Entry) -> tuple[str | None, ...]:
     """Return the first columns of a row. Credentials are removed here, in case the caller did not remove them."""
     return entry.key, redact_url(entry.url), entry.page and redact_url(entry.page), entry.spider, entry.wish
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    values = list(row)  # in the order of the columns
-    values[_PERMANENT] = bool(values[_PERMANENT])
-    return Entry(*values)

@@ -186,6 +186,8 @@ def _json_facts(text: str) -> dict[str, Any]:
         facts = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
+    except ValueError:  # a limit of Python
+        raise ValueError("not usable JSON: it has a number of more than 4300 digits") from None
     if not isinstance(facts, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - the line is wrong, not the program
     return facts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from scrapy import Spider
@@ -11,6 +10,7 @@ from mediacrawl.backends import has_ledger, ledger_url, open_ledger, store_of
 from mediacrawl.config import FILES_STORE, LEDGER
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.ledger.base import State
+from mediacrawl.ledger.rows import options_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -55,9 +55,9 @@ class RetrySpider(Spider):
 
 def _item(entry: Entry) -> dict[str, Any]:
     """Return the item for a row, with the key, the owner and the options that the file had at first."""
-    wish: dict[str, Any] = json.loads(entry.wish or "{}")
-    path = wish.pop("path", None)
-    return wish | {
+    options = options_of(entry)
+    path = options.pop("path", None)
+    return options | {
         "file_urls": [entry.url],
         "page": entry.page,
         "media_key": entry.key,

@@ -163,10 +163,16 @@ class LeftoverLogs:
 def _lines(text: bytes, boot: str) -> Iterator[tuple[str, tuple[Identity, dict[str, Any]]]]:
     """Yield the valid lines of a log. Torn lines are skipped, and every line of another boot."""
     first, *rest = text.split(b"\n")
-    with suppress(ValueError):
-        if not boot or json.loads(first) != boot:
-            return
-        for line in rest:
-            with suppress(ValueError, TypeError):
-                name, (inode, size_bytes, changed_ns), record = json.loads(line)
+    if not boot or _parsed(first) != boot:
+        return
+    for line in rest:
+        match _parsed(line):
+            case [str(name), [int(inode), int(size_bytes), int(changed_ns)], dict(record)]:
                 yield name, ((inode, size_bytes, changed_ns), record)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

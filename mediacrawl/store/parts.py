@@ -44,7 +44,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import threading
 import time
 from contextlib import suppress
@@ -55,6 +54,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from mediacrawl.errors import MachineError, disk_error
 from mediacrawl.store.completed_log import CompletedLog, LeftoverLogs, identity
 from mediacrawl.store.fsync import begin_writing, sync_files
+from mediacrawl.store.part_record import VERSION, BadRecord, checked_record, inode_of, merged, moved_to, wished_path
 from mediacrawl.system.directories import (
     OWN_FOLDER,
     Directory,
@@ -73,9 +73,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_S = 1.0  # a power cut costs this many seconds of fetching, or twice as many
 _WRITE_EVERY_BYTES = 8 * 1024 * 1024  # after this many new bytes writing to the disk is started, ahead of a sync
 RECORDED_FROM_BYTES = 128 * 1024  # below this size a part is not worth a record: it is fetched again
-_VERSION = 1  # of a record
 _PUBLISHED_MODE = 0o644  # less the umask: a part becomes the published file; until then its folder is private
-_NAME = re.compile(r"[0-9a-f]{40}")  # of a part
 _NEW = ".new"  # ends the name of a part that is to replace another one
 
 Range = tuple[int, int]  # half-open
@@ -139,15 +137,7 @@ def add_range(ranges: tuple[Range, ...], new: Range) -> tuple[Range, ...]:
     """Return the union of `ranges` and `new`, ascending and merged."""
     if len(ranges) == 1 and ranges[0][0] <= new[0] <= ranges[0][1]:  # the usual case: the next block
         return ((ranges[0][0], max(ranges[0][1], new[1])),)
-    merged: list[Range] = []
-    for start, stop in sorted((*ranges, new)):
-        if start >= stop:
-            continue
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
-        else:
-            merged.append((start, stop))
-    return tuple(merged)
+    return merged((*ranges, new))
 
 
 def _no_stop(_step: str) -> None:
@@ -603,7 +593,7 @@ class PartFile:
         self.file, self._stem, self._moves_to = empty.file, empty.file.removesuffix(".part"), ""
         for name in ("path", "_record_path"):
             self.__dict__.pop(name, None)
-        if wished := _path_of(record.head):
+        if wished := wished_path(record.head):
             self._folder.note_begun(wished, self.name)
 
     def release(self) -> None:
@@ -939,7 +929,10 @@ class PartFile:
                 record = record._replace(ranges=(), seams=())
         except FileNotFoundError:
             return self._load_line()
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (OSError, ValueError, RecursionError):
+            logger.warning(
+                "%s.json, the record of a part, is damaged and does not count: its file begins anew", self._stem
+            )
             return None
         self._recorded = True
         return record._replace(ranges=self._trusted(record, same_boot=same_boot))
@@ -951,7 +944,7 @@ class PartFile:
             return None
         try:
             record = _record_of(line[1])
-        except (ValueError, KeyError, TypeError, OverflowError):
+        except BadRecord:
             return None
         return record._replace(ranges=((0, line[0][1]),)) if record.complete_length == line[0][1] else None
 
@@ -960,10 +953,7 @@ class PartFile:
         if same_boot and record.in_order:
             limit = size if record.complete_length is None else min(size, record.complete_length)
             return ((0, limit),) if limit else ()
-        kept: tuple[Range, ...] = ()
-        for start, stop in record.ranges:
-            kept = add_range(kept, (start, min(stop, size)))
-        return kept
+        return merged((start, min(stop, size)) for start, stop in record.ranges)
 
     def _write_record(self) -> None:
         assert self.record is not None
@@ -981,7 +971,7 @@ class PartFile:
             finally:
                 os.close(fd)
             directory.replace(aside, directory, f"{self.name}.json")
-        if (wished := _path_of(self.record.head)) and not self._recorded:
+        if (wished := wished_path(self.record.head)) and not self._recorded:
             self._folder.note_begun(wished, self.name)
         self._recorded = True
 
@@ -999,7 +989,7 @@ class PartFile:
             "in_order": record.in_order,
             "boot": self._folder.boot,
             "inode": os.fstat(self._fd).st_ino,
-            "version": _VERSION,
+            "version": VERSION,
         } | ({"moves_to": self._moves_to} if self._moves_to else {})
 
 
@@ -1021,52 +1011,36 @@ def _take_names(folder: PartFolder, new: str, old: str) -> None:
 def _inode_of(folder: Directory, record: str) -> int | None:
     """Return the inode number of the file that a record was made for; None if the record is torn."""
     try:
-        return int(json.loads(folder.read(record))["inode"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return inode_of(json.loads(folder.read(record)))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _moved_to(folder: Directory, record: str) -> tuple[str, int | None]:
     """Return the name that a part was moved to, and its inode number; an empty name if it was not moved."""
     try:
-        raw = json.loads(folder.read(record))
-        name, inode = str(raw["moves_to"]), int(raw["inode"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return moved_to(json.loads(folder.read(record)))
+    except (OSError, ValueError, RecursionError):
         return "", None
-    return (name, inode) if _NAME.fullmatch(name) else ("", None)
 
 
 def _wished_path(folder: Directory, record: str) -> str | None:
     """Return the path that a part was begun for, as its record has it."""
     try:
-        return _path_of(json.loads(folder.read(record))["head"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return wished_path(checked_record(json.loads(folder.read(record)))["head"])
+    except (OSError, ValueError, RecursionError):
         return None
 
 
-def _path_of(head: Mapping[str, Any]) -> str | None:
-    wish = head.get("wish")
-    return wish.get("path") if isinstance(wish, dict) else None
-
-
-def _record_of(raw: dict[str, Any]) -> PartRecord:
-    """Return the record that a JSON object describes.
+def _record_of(raw: object) -> PartRecord:
+    """Return the record that a JSON value describes.
 
     Raises:
-        ValueError, KeyError, TypeError, OverflowError: this version has not written the object.
+        BadRecord: this version has not written the value.
     """
-    length = raw["complete_length"]
-    ranges = tuple((int(start), int(stop)) for start, stop in raw["ranges"])
-    if raw["version"] != _VERSION or any(not 0 <= start < stop for start, stop in ranges):
-        raise ValueError("not a record of this version")
-    return PartRecord(
-        validators=dict(raw["validators"]),
-        complete_length=None if length is None else int(length),
-        head=dict(raw["head"]),
-        ranges=ranges,
-        seams=tuple(int(offset) for offset in raw.get("seams", ())),
-        in_order=bool(raw["in_order"]),
-    )
+    facts = checked_record(raw)
+    names = ("validators", "complete_length", "head", "ranges", "in_order")
+    return PartRecord(**{name: facts[name] for name in names}, seams=tuple(facts["seams"]))
 
 
 class _disk_errors:  # noqa: N801 - reads as a statement

@@ -13,6 +13,8 @@ MAX_NAME_BYTES = 200  # file systems allow 255; the rest is for the suffix of a 
 MAX_PATH_BYTES = 1000  # PATH_MAX of macOS is 1024, and the store's own folder needs room
 _SMALLEST_NAME_BYTES = 32  # room for an extension and a stem
 _NAMELESS = "file"
+_MOST_CHARACTERS = 1024  # of an untrusted name that are examined; no file system allows more than 255
+_END_CHARACTERS = 128  # of these, those at the end, where the extension is
 
 _SEPARATORS = re.compile(r"[/\\]")
 _FORBIDDEN = frozenset('<>:"|?*/\\')  # by Windows, or as separators
@@ -40,7 +42,7 @@ def safe_name(name: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
         raise ValueError(f"max_bytes must be at least {_SMALLEST_NAME_BYTES}, not {max_bytes}")
     if len(name) <= _SMALLEST_NAME_BYTES and _SAFE.fullmatch(name) and not _RESERVED.fullmatch(name):
         return name  # most names need no change
-    text = "".join(_safe_character(character) for character in unicodedata.normalize("NFC", name))
+    text = "".join(_safe_character(character) for character in unicodedata.normalize("NFC", _shortened(name)))
     # Normalise again: letters may have become adjacent when a character between them was removed.
     text = re.sub(" +", " ", unicodedata.normalize("NFC", text)).strip(" ." + _JOINERS)
     text = _fitted(text or _NAMELESS, "", max_bytes)
@@ -101,6 +103,16 @@ def fold(path: str) -> str:
         return path.lower()
     bare = path.translate(dict.fromkeys(map(ord, _JOINERS)))
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", bare).casefold())
+
+
+def _shortened(name: str) -> str:
+    """Return the beginning and the end of a name of more than `_MOST_CHARACTERS`, and any other name as it is.
+
+    To normalise a text takes a time that grows with the square of its length, if it is made for that.
+    """
+    if len(name) <= _MOST_CHARACTERS:
+        return name
+    return name[: _MOST_CHARACTERS - _END_CHARACTERS] + name[-_END_CHARACTERS:]
 
 
 def _safe_character(character: str) -> str:

@@ -23,6 +23,21 @@ _WAL, _SHM, _JOURNAL = "-wal", "-shm", "-journal"
 _Identity = tuple[int, ...] | None
 
 
+def decodes_after(error: sqlite3.Error, db: sqlite3.Connection) -> bool:
+    """Have a connection decode texts that are not UTF-8, if the error is about one; return whether it does so now.
+
+    A replacement character stands for each wrong byte. This is slower, and only needed for a damaged database.
+    """
+    if not str(error).startswith("Could not decode to UTF-8") or db.text_factory is _replacing:
+        return False
+    db.text_factory = _replacing
+    return True
+
+
+def _replacing(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
 class ReadOnlyDatabase:
     """A read-only database. Its files determine in which of three ways it is read.
 
@@ -53,7 +68,9 @@ class ReadOnlyDatabase:
         while True:
             try:
                 rows = self._db.execute(query, values).fetchall()
-            except sqlite3.DatabaseError:
+            except sqlite3.DatabaseError as error:
+                if decodes_after(error, self._db):
+                    continue
                 if self._is_valid():
                     raise
             else:

@@ -295,7 +295,8 @@ class CurlResponse:
         line = self._line
         assert line is not None
         patience = None
-        while (head := _final_head(line.head)) is None:
+        heads = _Heads(line.head)
+        while (head := heads.final()) is None:
             if line.is_over:
                 raise self._failure(line)
             if self._transport.is_stopped:
@@ -816,21 +817,30 @@ def _header_line(name: str, value: str) -> bytes:
     return encoded
 
 
-def _final_head(lines: list[bytes]) -> list[bytes] | None:
-    """Return the lines of the first complete head that is not of an interim response (RFC 9110 15.2).
+class _Heads:
+    """The heads of a response, whose lines libcurl appends to a list while they are received."""
 
-    The line at the end is excluded if it is empty: for libcurl, any line that begins with CR ends the head. Return
-    None if there is no complete head yet.
-    """
-    start = 0
-    for at, line in enumerate(lines):
-        if line[0] <= _CR and line[:1] in _ENDS_HEAD and at:
-            if line not in _LINE_ENDS:
-                return lines[start : at + 1]
-            if not lines[start].partition(b" ")[2].startswith(b"1"):
-                return lines[start:at]
-            start = at + 1
-    return None
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+        self._start = self._at = 0  # of the head that is being received, and of the next line to look at
+
+    def final(self) -> list[bytes] | None:
+        """Return the lines of the first complete head that is not of an interim response (RFC 9110 15.2).
+
+        The line at the end is excluded if it is empty: for libcurl, any line that begins with CR ends the head.
+        Return None if there is no complete head yet. No line is looked at twice, however often this is called.
+        """
+        lines = self._lines
+        for at in range(self._at, len(lines)):
+            line = lines[at]
+            if line[0] <= _CR and line[:1] in _ENDS_HEAD and at:
+                if line not in _LINE_ENDS:
+                    return lines[self._start : at + 1]
+                if not lines[self._start].partition(b" ")[2].startswith(b"1"):
+                    return lines[self._start : at]
+                self._start = at + 1
+        self._at = len(lines)
+        return None
 
 
 def _phrase(status: int) -> str:
@@ -905,7 +915,7 @@ def _of_proxy(line: _CurlConnection, route: Route, words: str) -> TransferError 
 
 def _invalid_head(line: _CurlConnection, code: int, words: str) -> str | None:
     """Return the reason why libcurl refuses a head; None if libcurl has failed for another reason."""
-    if _final_head(line.head) is not None or not line.connecting_s or "CONNECT" in words:
+    if _Heads(line.head).final() is not None or not line.connecting_s or "CONNECT" in words:
         return None
     if code == _WEIRD_REPLY and (double := re.match(r"Multiple (\S+) headers", words)):
         return f"the response has two {double[1]} fields that differ"

@@ -22,7 +22,8 @@ MAX_LINES = 10_000
 BARE_CR = "a header line of the response contains NUL or a bare CR"
 
 # A status code has three digits (RFC 9112 4). Blanks are accepted as RFC 9112 4 describes. libcurl writes HTTP/2.
-_STATUS_LINE = re.compile(r"HTTP/(0\.9|1\.[0-9]|[23])[ \t]+([1-9][0-9]{2})(?:[ \t]+([^\0\r\n]{0,8000}))?")
+# `++` never gives a blank back: a server may send megabytes of them.
+_STATUS_LINE = re.compile(r"HTTP/(0\.9|1\.[0-9]|[23])[ \t]++([1-9][0-9]{2})(?:[ \t]++([^\0\r\n]{0,8000}+))?")
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 5.2
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _NO_BODY = {204, 304}  # regardless of Content-Length (RFC 9110 6.4.1)

@@ -37,6 +37,7 @@ _ENCODED_IN_USERINFO = re.compile(r"[^!-~]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # as the `surrogateescape` error handler decodes it
 # C0 without the characters that browsers remove, DEL, and C1: they steer terminals, and no URL has them.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONGEST_NAME = 253  # characters of a host (RFC 1035 2.3.4); to encode a longer one may take the square of the time
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+")
 
 
@@ -221,6 +222,8 @@ def _authority_as_sent(authority: str) -> str:
 
 def _a_labels(name: str) -> str:
     """Return a host name in A-labels, as browsers do (UTS 46); the name itself if it has none."""
+    if len(name) > _LONGEST_NAME:
+        return name
     import idna  # noqa: PLC0415 - seldom needed
 
     for encode in (partial(idna.encode, uts46=True), partial(str.encode, encoding="idna")):  # the latter knows emoji

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import gzip
+import json
 import os
 import socket
 import time
@@ -53,6 +54,7 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.fetch.stats import RunStats
+from mediacrawl.ledger import rows as ledger_rows
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.store import parts
@@ -1194,3 +1196,62 @@ def a_link_that_another_user_has_planted_is_neither_followed_nor_replaced(scene)
     assert (scene.store / path).is_symlink()
     assert foreign.read_bytes() == body(1)
     assert len([path for path in again.paths if not (scene.store / path).is_symlink()]) == 2
+
+
+# --- damage -----------------------------------------------------------------------------------------
+
+_RECORD = {
+    "version": 1,
+    "validators": {"etag": '"1"', "last_modified": None, "last_modified_is_strong": False},
+    "complete_length": 300_000,
+    "head": {"status": 200, "url": "", "headers": {}},
+    "ranges": [[0, 200_000]],
+    "seams": [],
+    "in_order": False,
+    "boot": "",
+    "inode": 1,
+}
+_DAMAGED_RECORDS = (
+    *(b"", b"[" * 100_000, {"head": {"headers": [1]}}, {"head": {"wish": {"path": [], "keys": 5}}}),
+    *({"ranges": [[0, 10**30]]}, {"seams": [0.5]}, {"complete_length": -7}),
+)
+_DAMAGED_OPTIONS = ("{", "[1]", "5", '{"path": 7}', '{"sha256": [2]}', "[" * 100_000, '{"filename": NaN}', b"\xff")
+
+
+@row(lambda patches: patches.setattr(parts, "checked_record", lambda raw: raw))
+def a_damaged_record_of_a_part_counts_as_none_and_its_file_is_fetched_anew(scene):
+    folder = LocalStore(scene.store).parts.folder
+    folder.mkdir(parents=True)
+    files = {}
+    for number, damage in enumerate(_DAMAGED_RECORDS):
+        data = body(number, 3000)
+        files[scene.add(f"/{number}.jpg", data, etag='"1"')] = data
+        stem = folder / LocalStore(scene.store).parts.name(scene.origin.url(f"/{number}.jpg"))
+        stem.with_suffix(".part").write_bytes(bytes(200_000))
+        text = damage if isinstance(damage, bytes) else json.dumps(_RECORD | damage).encode()
+        stem.with_suffix(".json").write_bytes(text)
+    ran = scene.run(*files)
+    assert (ran.status, ran.store) == (0, {sha256(data) for data in files.values()}), ran
+
+
+@row(lambda patches: patches.setattr(ledger_rows, "_is_mended", lambda *_: True))
+def a_damaged_row_counts_as_none_and_its_file_is_fetched_anew(scene):
+    urls = [scene.add(f"/{number}.jpg", body(number)) for number in range(len(_DAMAGED_OPTIONS) + 7)]
+    LocalStore(scene.store).open()
+    with scene.ledger() as ledger:
+        ledger.record_wanted([Entry(url, url) for url in urls], 1.0)
+        for url, options in zip(urls, _DAMAGED_OPTIONS, strict=False):
+            ledger._db.execute("UPDATE files SET state = 'failed', wish = ? WHERE key = ?", (options, url))
+        changes = (
+            *("state = x'ff', path = 5, folded = 'x'", "url = 7, state = 'done', path = 'a'", "validators = '[[['"),
+            *(
+                "state = 'done', path = '../../a', size_bytes = 'x'",
+                "attempts = 'x', permanent = 'y'",
+                "state = 'done', path = NULL",
+                "page = x'ff'",
+            ),
+        )
+        for url, change in zip(urls[len(_DAMAGED_OPTIONS) :], changes, strict=True):
+            ledger._db.execute(f"UPDATE files SET {change} WHERE key = ?", (url,))
+    ran = scene.run(*(Wanted(url, filename=f"n{number}.jpg") for number, url in enumerate(urls)))
+    assert (ran.status, ran.store) == (0, {sha256(body(number)) for number in range(len(urls))}), ran

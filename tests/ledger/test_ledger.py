@@ -579,7 +579,7 @@ def test_an_older_ledger_is_read_as_it_is_by_who_may_only_read(path, tmp_path, m
     before = snapshot(tmp_path)
     monkeypatch.setattr(ledger_module, "STEPS", (*STEPS, "ALTER TABLE files ADD COLUMN note TEXT"))
     monkeypatch.setattr(ledger_module, "Entry", Newer)
-    monkeypatch.setattr(ledger_module, "_PERMANENT", 4)
+    monkeypatch.setattr(ledger_module, "entry_of", lambda row, _tell: Newer(*row[:4], bool(row[4])))
     reader = SqliteLedger(path, read_only=True)
     assert reader.is_prepared()
     assert row(reader) == Newer(KEY, "http://h/a.jpg?token=1", None, State.DONE)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import itertools
 import re
+import zlib
+from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from crawling import run, start, together, wait_until
@@ -151,6 +154,12 @@ READ = {
 }
 
 # By name: the answers, the page that is named, and the reason.
+PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress}  # and what Scrapy can decode besides, if it is here
+with suppress(ImportError):
+    PACKERS["br"] = import_module("brotli").compress
+with suppress(ImportError):
+    PACKERS["zstd"] = import_module("backports.zstd").compress
+
 FAILED = {
     "a page that redirects to itself": ({"2": to("SITE/2")}, "2", "redirected in a circle"),
     "two pages that redirect to each other": ({"2": to("SITE/3"), "3": to("SITE/2")}, "2", "redirected in a circle"),
@@ -175,6 +184,14 @@ FAILED = {
         "2",
         "larger than DOWNLOAD_MAXSIZE",
     ),
+    **{
+        f"a page of {coding} that is a bomb": (
+            {"2": html(pack(b"<p>" * 300_000), ("Content-Encoding", coding))},
+            "2",
+            "larger than DOWNLOAD_MAXSIZE",
+        )
+        for coding, pack in PACKERS.items()
+    },
     "a status": ({"2": html("<p>", status=403)}, "2", "HTTP 403"),
     "a redirect to a page that is not there": ({"2": to("SITE/3"), "3": html("", status=404)}, "3", "HTTP 404"),
     "a URL that is too long": (

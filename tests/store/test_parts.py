@@ -265,17 +265,34 @@ def test_no_more_than_the_complete_length_is_trusted(parts):
         {"ranges": [[0, 1e999]]},
         {"complete_length": "many"},
         {"version": 2},
+        *({"version": "1"}, {"version": [1]}, {"boot": []}, {"in_order": "yes"}, {"in_order": 1}, {"durable": 0}),
+        *({"validators": []}, {"validators": [["etag", "1"]]}, {"complete_length": float("nan")}),
+        *(
+            {"complete_length": -7},
+            {"complete_length": "300000"},
+            {"complete_length": True},
+            {"complete_length": KEPT - 1},
+        ),
+        *({"ranges": [[0, 10**30]]}, {"ranges": {"a": 1}}, {"ranges": [["0", "5"]]}, {"ranges": [[0.0, 5.0]]}),
+        *({"ranges": [[0, 1, 2]]}, {"ranges": ["ab"]}, {"ranges": [[False, True]]}, {"ranges": [[0, 9e999]]}),
+        *({"seams": [0.5]}, {"seams": [-1]}, {"seams": [10**9]}, {"seams": {}}, {"seams": list(range(2_000))}),
+        *({"head": {"headers": [1]}}, {"head": {"headers": {"a": 1}}}, {"head": {"status": "x"}}, {"head": []}),
+        *({"head": {"status": 10**30}}, {"head": {"url": {}}}, {"head": {"is_encoded": 1}}, {"head": {"wish": [1]}}),
+        *({"head": {"wish": {"path": [], "link": ""}}}, {"head": {"wish": {"keys": 5}}}),
+        *({"head": {"wish": {"keys": [[]]}}}, {"head": {"wish": {"digests": "x"}}}, {"head": {"wish": {"link": 1}}}),
     ],
-    ids=str,
+    ids=lambda torn: str(torn)[:60],
 )
-def test_a_torn_or_foreign_record_makes_the_part_count_as_nothing(parts, torn):
+def test_a_torn_or_foreign_record_makes_the_part_count_as_nothing_and_is_told(parts, torn, caplog):
     written(parts, (0, KEPT)).close()
     path = parts._path(KEY).with_suffix(".json")
     good = json.loads(path.read_text())
     path.write_bytes(torn if isinstance(torn, bytes) else json.dumps(good | torn).encode())
+    assert parts.begun_for("a") == []
     with parts.open(KEY) as part:
         assert part.record is None
         assert part.path.stat().st_size == 0
+    assert [message.partition(",")[0] for message in caplog.messages] == [str(path)]
     assert files(parts) == []
 
 
