@@ -25,7 +25,7 @@ try:
     from django.urls import re_path
     from django.views.decorators.http import require_safe
 except ImportError:
-    raise PackageMissing("this needs Django: pip install 'mediacrawl[serve]'") from None
+    raise PackageMissing("the Django view needs Django: pip install 'mediacrawl[serve]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mediacrawl.server.files import OpenFile
     from mediacrawl.server.ranges import PlannedResponse
 
+_ASGI_BYTES = 64 * 1024  # the most that Django sends in one message
 _MISSING = "There is no such file."
 
 
@@ -142,7 +143,7 @@ def _with_body(request: Any, file: OpenFile, planned: PlannedResponse) -> Any:
 
 async def _asynchronous(file: OpenFile, planned: PlannedResponse) -> AsyncIterator[bytes]:
     """Yield the bytes of a response; each block is read in a thread."""
-    for block in blocks(planned.body):
+    for block in blocks(planned.body, _ASGI_BYTES):
         if isinstance(block, Span):
             start = block.start
             while start < block.stop:

@@ -30,6 +30,7 @@ _REGISTERED = {
 # Browsers show these within the page of a site. A file of any other kind is downloaded: SVG, HTML, XML and PDF can
 # carry scripts, which would act for the person who looks at the file, and so may kinds that come later.
 _SHOWN = ("image/", "audio/", "video/")
+_EMPTY = (("Content-Type", "text/plain"), ("Content-Length", "0"))
 _SANDBOX = "sandbox; default-src 'none'"
 
 
@@ -92,11 +93,11 @@ def plan_response(method: str, field: Callable[[str], str | None], facts: FileFa
     if status == 304:
         return PlannedResponse(304, version.fields_of_304())
     if status == 412:
-        return PlannedResponse(412, [*version.fields(), ("Content-Length", "0")])
+        return PlannedResponse(412, [*version.fields(), *_EMPTY])
     ranges = _wanted_ranges(field, version, facts.size) if method == "GET" else None
     if ranges is not None and not ranges:
         unsatisfied = ContentRange(None, None, facts.size).to_header()
-        return PlannedResponse(416, [*version.fields(), ("Content-Range", unsatisfied), ("Content-Length", "0")])
+        return PlannedResponse(416, [*version.fields(), ("Content-Range", unsatisfied), *_EMPTY])
     about = [*version.fields(), *_fields_of_file(facts)]
     if facts.sha256 and wants_sha256(field("want-repr-digest")):
         about.append(("Repr-Digest", repr_digest(facts.sha256)))

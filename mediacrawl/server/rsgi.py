@@ -52,7 +52,7 @@ class RsgiFiles:
                 may read every file.
             most_open: the number of files that are kept open.
         """
-        self._site = site
+        self.site = site
         self._refuse = refuse
         self._open = DescriptorCache(site.files, most=most_open)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "disk")
@@ -69,11 +69,11 @@ class RsgiFiles:
         try:
             await self._send_file(request, protocol)
         except OSError as error:
-            _send(protocol, request.method, self._site.unavailable(request, error))
+            _send(protocol, request.method, self.site.unavailable(request, error))
 
     async def _send_file(self, request: ResourceRequest, protocol: Any) -> None:
         file = self._open.get(request.path)
-        digests = self._site.digests
+        digests = self.site.digests
         if file is not None and not digests.is_looked_up(file):
             with file.duplicate() as asked:
                 await self._off_loop(digests.look_up, asked)
@@ -81,7 +81,7 @@ class RsgiFiles:
         if file is None:
             _send(protocol, request.method, NOT_FOUND)
             return
-        response = self._site.respond(request, file, digests.known(file))
+        response = self.site.respond(request, file, digests.known(file))
         if body_length(response.body) <= _SMALL_BYTES:
             await self._send_small(protocol, file, response)
             return

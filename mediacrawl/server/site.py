@@ -99,12 +99,12 @@ class StoreSite:
         return UNAVAILABLE
 
 
-def blocks(body: tuple[bytes | Span, ...]) -> Iterator[bytes | Span]:
-    """Yield the parts of a body, with each span in blocks that can be read at once."""
+def blocks(body: tuple[bytes | Span, ...], most: int = READ_BYTES) -> Iterator[bytes | Span]:
+    """Yield the parts of a body, with each span in blocks of at most `most` bytes."""
     for part in body:
         if isinstance(part, Span):
-            for start in range(part.start, part.stop, READ_BYTES):
-                yield Span(start, min(start + READ_BYTES, part.stop))
+            for start in range(part.start, part.stop, most):
+                yield Span(start, min(start + most, part.stop))
         else:
             yield part
 

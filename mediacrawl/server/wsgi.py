@@ -38,7 +38,7 @@ class WsgiFiles:
             refuse: returns the response to a request that may not be fulfilled, None if it may. By default, everybody
                 may read every file.
         """
-        self._site = site
+        self.site = site
         self._refuse = refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -58,13 +58,13 @@ class WsgiFiles:
         if (refusal := self._refuse(request)) is not None:
             return refusal, None
         try:
-            file = self._site.files.open(request.path)
+            file = self.site.files.open(request.path)
         except OSError as error:
-            return self._site.unavailable(request, error), None
+            return self.site.unavailable(request, error), None
         if file is None:
             return NOT_FOUND, None
         try:
-            response = self._site.respond(request, file, self._site.digests.look_up(file))
+            response = self.site.respond(request, file, self.site.digests.look_up(file))
         except BaseException:
             file.close()
             raise

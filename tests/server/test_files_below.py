@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from pathlib import Path
 
 import pytest
+from hostile_paths import HOSTILE, SECRET, make_traps
 
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.server.descriptors import DescriptorCache
 from mediacrawl.server.files import FilesBelow, open_file
-
-SECRET = b"secret"
 
 
 def descriptors():
@@ -23,29 +21,7 @@ def descriptors():
 @pytest.fixture
 def root(tmp_path):
     """A store beside a secret, with all kinds of ways to it."""
-    (tmp_path / "secret").write_bytes(SECRET)
-    root = tmp_path / "store"
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "a" / "b" / "c.jpg").write_bytes(b"picture")
-    (root / "ünï 東.jpg").write_bytes(b"picture")
-    (root / "a:b.jpg").write_bytes(b"picture")
-    (root / "back\\slash.jpg").write_bytes(b"picture")
-    (root / os.fsdecode(b"latin-\xff.jpg")).write_bytes(b"picture")
-    for hidden in (root / ".mediacrawl", root / "a" / ".mediacrawl", root / ".git"):
-        hidden.mkdir()
-        (hidden / "ledger.sqlite3").write_bytes(SECRET)
-    (root / ".netrc").write_bytes(SECRET)
-    (root / "link").symlink_to(tmp_path / "secret")
-    (root / "inner-link").symlink_to("a/b/c.jpg")
-    (root / "up").symlink_to("..")
-    (root / "a" / "away").symlink_to(tmp_path)
-    (root / "loop").symlink_to("loop")
-    (root / "dangling").symlink_to("nowhere")
-    (root / "to-hidden").symlink_to(".mediacrawl")
-    os.mkfifo(root / "fifo")
-    with socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(str(root / "socket"))
-    return root
+    return make_traps(tmp_path / "store")
 
 
 @pytest.fixture
@@ -67,69 +43,6 @@ def test_a_regular_file_is_opened(files, path):
         assert file.identity == files.identity(path)
 
 
-HOSTILE = [
-    "",
-    ".",
-    "..",
-    "/",
-    "a",
-    "a/b",
-    "a/b/",
-    "a/b/c.jpg/",
-    "a/b/c.jpg/.",
-    "a/b/c.jpg/x",
-    "a//b/c.jpg",
-    "/a/b/c.jpg",
-    "./a/b/c.jpg",
-    "a/./b/c.jpg",
-    "a/../a/b/c.jpg",
-    "../store/a/b/c.jpg",
-    "../secret",
-    "a/../../secret",
-    "a/b/../../../secret",
-    "..\\secret",
-    "a\\b\\c.jpg",
-    "C:/secret",
-    "C:\\secret",
-    "C:secret",
-    "//server/share",
-    "\\\\server\\share",
-    "\\\\?\\C:\\secret",
-    "%2e%2e/secret",
-    "..%2fsecret",
-    "%2e%2e%2fsecret",
-    "..;/secret",
-    "..\u2215secret",
-    "\uff0e\uff0e/secret",
-    "link",
-    "inner-link",
-    "up/secret",
-    "a/away/secret",
-    "loop",
-    "loop/x",
-    "dangling",
-    "to-hidden/ledger.sqlite3",
-    ".mediacrawl",
-    ".mediacrawl/ledger.sqlite3",
-    ".MEDIACRAWL/ledger.sqlite3",
-    ".\u200cmediacrawl/ledger.sqlite3",
-    "\u200c.mediacrawl/ledger.sqlite3",
-    "a/.mediacrawl/ledger.sqlite3",
-    ".git/ledger.sqlite3",
-    ".netrc",
-    "a/b/c.jpg\0",
-    "a/b/c.jpg\0.txt",
-    "\0",
-    "../secret\0.jpg",
-    "\ud800",
-    "x" * 300,
-    "x/" * 3000 + "x",
-    "fifo",
-    "socket",
-    "nothing",
-]
-
-
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: ascii(path[:40]))
 def test_no_other_path_is_a_file(files, path):
     assert files.open(path) is None
@@ -138,9 +51,9 @@ def test_no_other_path_is_a_file(files, path):
 def test_the_hidden_folder_is_not_reached_under_another_name(files, root):
     """As on a file system that ignores case, or some characters."""
     (root / ".mediacrawl").rename(root / "shown")
-    assert files.open("shown/ledger.sqlite3") is not None
+    assert files.open("shown/secret.sqlite3") is not None
     (root / ".mediacrawl").symlink_to("shown")
-    with files.open("shown/ledger.sqlite3"):  # a link in its place is not the folder
+    with files.open("shown/secret.sqlite3"):  # a link in its place is not the folder
         pass
     (root / ".mediacrawl").unlink()
     real = os.stat
@@ -150,7 +63,7 @@ def test_the_hidden_folder_is_not_reached_under_another_name(files, root):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "stat", stat_)
-        assert files.open("shown/ledger.sqlite3") is None
+        assert files.open("shown/secret.sqlite3") is None
 
 
 def test_an_unreadable_file_is_not_there_and_a_missing_folder_is_told(root, tmp_path, monkeypatch):
