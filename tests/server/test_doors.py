@@ -237,6 +237,9 @@ def test_clients_that_stop_reading_cost_no_memory(door, store):
         return  # a thread each, for which there are not enough
     with (store / "huge.mp4").open("wb") as file:
         file.truncate(64 << 20)
+    head = b"GET /huge.mp4 HTTP/1.1\r\nHost: localhost\r\n"
+    if door.kind.startswith("django"):
+        head = head.replace(b"/huge", b"/view/huge")  # the other view reads the file for its digest
     wanted = [b"", b"Range: bytes=0-30000000,40000000-\r\n"]
     stalled = []
     for turn in range(60):
@@ -245,7 +248,7 @@ def test_clients_that_stop_reading_cost_no_memory(door, store):
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(30)
         sock.connect(str(door.server.socket))
-        sock.sendall(b"GET /huge.mp4 HTTP/1.1\r\nHost: localhost\r\n" + wanted[turn % 2] + b"\r\n")
+        sock.sendall(head + wanted[turn % 2] + b"\r\n")
         assert sock.recv(100).startswith(b"HTTP/1.1 20")
         stalled.append(sock)
     assert door.ask("/ten.bin")[2] == BODIES["ten.bin"]
