@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,17 @@ class DescriptorCache:
         files: FilesBelow,
         *,
         most: int = 512,
-        grace_s: float = 60.0,
+        grace_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Cache up to `most` files; as many more may be open that were evicted or replaced meanwhile."""
+        """Cache up to `most` files. Others stay open for their time: up to half of the numbers in use here."""
         self._files = files
         self._most, self._grace_s, self._clock = most, grace_s, clock
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._handed_out: OrderedDict[int, tuple[OpenFile, float]] = OrderedDict()  # by number; oldest first
-        self._first_number = self._next_number = _highest_descriptors()
+        self._first_number, numbers = _highest_numbers()
+        self._next_number = self._first_number
+        self._most_handed_out = numbers // 2
 
     def get(self, path: str) -> OpenFile | None:
         """Return the file that is at a path now; None if there is none.
@@ -70,13 +73,8 @@ class DescriptorCache:
         """
         now = self._clock()
         self._close_expired(now)
-        if not _HAS_PROC or (file.descriptor not in self._handed_out and len(self._handed_out) >= 2 * self._most):
+        if file.descriptor not in self._handed_out and not self._prepare(file):
             return None
-        if file.descriptor not in self._handed_out:
-            try:
-                self._renumber(file)
-            except OSError:
-                return None
         self._handed_out[file.descriptor] = (file, now)
         self._handed_out.move_to_end(file.descriptor)
         return f"/proc/self/fd/{file.descriptor}"
@@ -88,12 +86,15 @@ class DescriptorCache:
         self._open.clear()
         self._handed_out.clear()
 
-    def _renumber(self, file: OpenFile) -> None:
-        try:
-            number = file.renumber(self._next_number)
-        except OSError:  # beyond the last number
-            number = file.renumber(self._first_number)
-        self._next_number = number + 1
+    def _prepare(self, file: OpenFile) -> bool:
+        """Give a file a number that has not been in use for long; return whether there is one."""
+        if not _HAS_PROC or len(self._handed_out) >= self._most_handed_out:
+            return False
+        for least in (self._next_number, self._first_number):
+            with suppress(OSError):  # beyond the last number
+                self._next_number = file.renumber(least) + 1
+                return True
+        return False
 
     def _evict(self, file: OpenFile) -> None:
         if file.descriptor not in self._handed_out:
@@ -110,7 +111,11 @@ class DescriptorCache:
                 file.close()
 
 
-def _highest_descriptors() -> int:
-    """Return the lowest number of the upper half of all descriptors, which other files of a process seldom reach."""
+def _highest_numbers() -> tuple[int, int]:
+    """Return the first of the upper half of all numbers of descriptors, and how many they are.
+
+    The rest of the process has the lowest free number each time, and so seldom one of these.
+    """
     allow_many_files()
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit // 2, limit - limit // 2

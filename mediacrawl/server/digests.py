@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections import OrderedDict
 from threading import Lock
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_KNOWN = 65_536
+_MOST_KNOWN = 16_384
 _ASK_AGAIN_S = 2.0  # the row of a file is done only a moment after its rename
 
 
@@ -38,7 +39,8 @@ class RecordedDigests:
         self._clock = clock
         self._ledger: Ledger | None = None
         self._known: OrderedDict[tuple[str, FileIdentity], str] = OrderedDict()
-        self._unknown: OrderedDict[tuple[str, FileIdentity], float] = OrderedDict()  # and when that was found
+        self._unknown: OrderedDict[tuple[str, FileIdentity], float] = OrderedDict()  # and when to ask again
+        self._look_again_at = -math.inf
         self._lock = Lock()
 
     def close(self) -> None:
@@ -47,24 +49,18 @@ class RecordedDigests:
             if self._ledger is not None:
                 self._ledger.close()
 
-    def known(self, file: OpenFile) -> str | None:
-        """Return the digest of a file if it has been looked up, in no time."""
-        return self._known.get((file.path, file.identity))
-
-    def is_looked_up(self, file: OpenFile) -> bool:
-        """Return whether `look_up` would find what `known` returns, so that there is no need for it."""
-        key = (file.path, file.identity)
-        return key in self._known or self._unknown.get(key, -_ASK_AGAIN_S) + _ASK_AGAIN_S > self._clock()
-
     def look_up(self, file: OpenFile) -> str | None:
-        """Return the digest of a file in hex; None if the ledger has none for exactly this version."""
-        if self.is_looked_up(file):
-            return self.known(file)
+        """Return the digest of a file in hex; None if the ledger has none for exactly this version.
+
+        The cost is one query, without waiting for other processes, and mostly none.
+        """
+        key = (file.path, file.identity)
+        if (digest := self._known.get(key)) is not None or self._unknown.get(key, 0.0) > self._clock():
+            return digest
         with self._lock:
             digest = self._recorded(file)
-            key = (file.path, file.identity)
             if digest is None:
-                _put(self._unknown, key, self._clock())
+                _put(self._unknown, key, self._clock() + _ASK_AGAIN_S)
             else:
                 _put(self._known, key, digest)
         return digest
@@ -73,15 +69,22 @@ class RecordedDigests:
         if file.path != writable(file.path):
             return None  # a name that is not UTF-8 is in no ledger
         try:
-            if self._ledger is None and has_ledger(self._url):
-                self._ledger = open_ledger(self._url, read_only=True)
-            entry = self._ledger.at_path(file.path) if self._ledger is not None else None
+            ledger = self._opened()
+            entry = ledger.at_path(file.path) if ledger is not None else None
         except MachineError as error:
             logger.warning("files are served without ETag: %s", error)
             return None
         if entry is None or entry.state != State.DONE or entry.identity != json.dumps(file.identity):
             return None
         return entry.sha256
+
+    def _opened(self) -> Ledger | None:
+        if self._ledger is None and self._look_again_at <= self._clock():
+            self._look_again_at = self._clock() + _ASK_AGAIN_S
+            if has_ledger(self._url):
+                self._ledger = open_ledger(self._url, read_only=True)
+                self._ledger.hurry()
+        return self._ledger
 
 
 def _put(known: OrderedDict[tuple[str, FileIdentity], Any], key: tuple[str, FileIdentity], value: Any) -> None:

@@ -177,8 +177,8 @@ class FilesBelow:
                 inner = os.open(part, _FOLDER, dir_fd=folder)
                 if folder != self._descriptor:
                     os.close(folder)
-                folder = inner
-                if self._is_hidden(folder):
+                is_first, folder = folder == self._descriptor, inner
+                if is_first and self._is_hidden(folder):
                     return None
             descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
         finally:

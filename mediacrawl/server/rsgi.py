@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.descriptors import DescriptorCache
@@ -61,7 +60,7 @@ class RsgiFiles:
         """Respond to a request."""
         if scope.proto != "http":
             return
-        request = ResourceRequest(scope.method, scope.path.removeprefix("/"), partial(_field, scope.headers))
+        request = ResourceRequest(scope.method, scope.path.removeprefix("/"), _fields(scope.headers).get)
         refusal = NOT_ALLOWED if request.method not in {"GET", "HEAD"} else await self._refuse(request)
         if refusal is not None:
             _send(protocol, request.method, refusal)
@@ -73,37 +72,27 @@ class RsgiFiles:
 
     async def _send_file(self, request: ResourceRequest, protocol: Any) -> None:
         file = self._open.get(request.path)
-        digests = self.site.digests
-        if file is not None and not digests.is_looked_up(file):
-            with file.duplicate() as asked:
-                await self._off_loop(digests.look_up, asked)
-            file = self._open.get(request.path)  # another request may have closed the first
         if file is None:
             _send(protocol, request.method, NOT_FOUND)
             return
-        response = self.site.respond(request, file, digests.known(file))
-        if body_length(response.body) <= _SMALL_BYTES:
-            await self._send_small(protocol, file, response)
-            return
-        span = response.only_span
-        path = self._open.hand_out(file) if span is not None else None
-        if span is None or path is None:
-            await self._send_through_pipe(protocol, file, response)
-        else:
-            protocol.response_file_range(response.status, _lower(response), path, span.start, span.stop)
-
-    async def _send_small(self, protocol: Any, file: OpenFile, response: PlannedResponse) -> None:
-        body = _cached(file, response)
-        if body is None:
+        response = self.site.respond(request, file, self.site.digests.look_up(file))
+        is_small = body_length(response.body) <= _SMALL_BYTES
+        if is_small and (body := _cached(file, response)) is not None:
+            _send(protocol, request.method, response._replace(body=(body,)))
+        elif (span := response.only_span) is not None and (path := self._open.hand_out(file)) is not None:
+            protocol.response_file_range(response.status, response.headers, path, span.start, span.stop)
+        elif is_small:
             with file.duplicate() as read:
-                body = b"".join(await self._off_loop(list, read_blocks(read, response.body)))
-        _send(protocol, "GET", response._replace(body=(body,) if body else ()))
+                content = await self._off_loop(list, read_blocks(read, response.body))
+            _send(protocol, request.method, response._replace(body=tuple(content)))
+        else:
+            await self._send_through_pipe(protocol, file, response)
 
     async def _send_through_pipe(self, protocol: Any, file: OpenFile, response: PlannedResponse) -> None:
         with file.duplicate() as read:
             pipe = _Pipe()
             try:
-                protocol.response_file(response.status, _lower(response), pipe.path)
+                protocol.response_file(response.status, response.headers, pipe.path)
                 for block in blocks(response.body):
                     if isinstance(block, Span):
                         start = block.start
@@ -174,24 +163,26 @@ def _cached(file: OpenFile, response: PlannedResponse) -> bytes | None:
     return None if None in parts else b"".join(part for part in parts if part is not None)
 
 
-def _field(headers: Any, name: str) -> str | None:
-    """Return a field. A value that is not visible ASCII is one that no parser accepts, and not a missing one."""
-    if name not in headers:
-        return None
-    return ", ".join(headers.get_all(name)) or "\x00"
+def _fields(headers: Any) -> dict[str, str]:
+    """Return the fields of a request; lines of one name are joined.
 
-
-def _lower(response: PlannedResponse) -> list[tuple[str, str]]:
-    return [(name.lower(), value) for name, value in response.headers]
+    A value that is not visible ASCII becomes one that no parser accepts: the field is not missing.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    if len(found) != len(headers):
+        found = dict.fromkeys(headers.keys(), "\x00") | found
+    return found
 
 
 def _send(protocol: Any, method: str, response: PlannedResponse) -> None:
     """Send a response that needs no file."""
     body = b"".join(part for part in response.body if isinstance(part, bytes))
     if body and method != "HEAD":
-        protocol.response_bytes(response.status, _lower(response), body)
+        protocol.response_bytes(response.status, response.headers, body)
     else:
-        protocol.response_empty(response.status, _lower(response))
+        protocol.response_empty(response.status, response.headers)
 
 
 def rsgi_app(root: str, *, ledger: str = "") -> RsgiFiles:

@@ -45,7 +45,7 @@ class Server:
         command = [part.format(socket=self.socket) for part in COMMANDS[kind]]
         self.log = []
         self._ready, self._over = threading.Event(), threading.Event()
-        path = os.pathsep.join([str(HERE), str(HERE.parent)])
+        path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command, *more],
             env=os.environ | {"SERVED_STORE": str(store), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},

@@ -10,6 +10,7 @@ import pytest
 from hostile_paths import HOSTILE, SECRET, make_traps
 
 from mediacrawl.errors import StoreNotWritable
+from mediacrawl.server import descriptors as descriptors_module
 from mediacrawl.server.descriptors import DescriptorCache
 from mediacrawl.server.files import FilesBelow, open_file
 
@@ -160,7 +161,9 @@ def store(tmp_path):
 
 @pytest.fixture
 def cache(store, clock):
-    cache = DescriptorCache(store, most=2, clock=clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(descriptors_module, "_highest_numbers", lambda: (500, 8))
+        cache = DescriptorCache(store, most=2, clock=clock)
     yield cache
     cache.close()
 
@@ -204,10 +207,10 @@ def test_a_file_stays_open_for_its_time_and_too_many_are_refused(cache, clock):
     held = [cache.hand_out(cache.get(str(n))) for n in range(4)]
     assert None not in held
     assert cache.hand_out(cache.get("4")) is None
-    clock.now = 59.0
+    clock.now = 19.0
     assert [content(path) for path in held] == [b"0", b"1", b"2", b"3"]
     assert cache.hand_out(cache.get("4")) is None
-    clock.now = 61.0
+    clock.now = 21.0
     assert content(cache.hand_out(cache.get("4"))) == b"4"
     for path in held[:2]:
         with pytest.raises(FileNotFoundError):
