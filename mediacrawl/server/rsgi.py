@@ -56,6 +56,11 @@ class RsgiFiles:
         self._open = DescriptorCache(site.files, most=most_open)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "disk")
 
+    def close(self) -> None:
+        """Close the files that are kept open, and end the threads. The site stays open."""
+        self._open.close()
+        self._disk.shutdown()
+
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Respond to a request."""
         if scope.proto != "http":
