@@ -230,11 +230,18 @@ class Archive:
         if folders:
             self.store.sync(folders)
             self.store.at_step("ledger-done")
+            links = [change for n, change in enumerate(changes) if n in claims and isinstance(change, Link)]
+            done = self._identified(entry for n in named if isinstance(entry := results[n], Entry))
+            sources = self._identified(link.source for link in links)  # a link changes the ctime of its file
             with self.ledger.transaction():
-                done = [results[n] for n in named]
-                self.ledger.finish((entry for entry in done if isinstance(entry, Entry)), self._clock())
+                self.ledger.finish(done, self._clock())
+                self.ledger.record_identities(sources)
             self._forget_parts(changes, results)
         return results
+
+    def _identified(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return rows with the identities that their files have now."""
+        return [entry._replace(identity=identity_text(self.store.identity(entry.path or ""))) for entry in entries]
 
     def _present_links(self, changes: Sequence[Change]) -> dict[int, Entry]:
         """Return the rows of second names that need no change, by the position of the change.
@@ -489,6 +496,11 @@ def _supersedes(change: Change) -> tuple[str, ...]:
         case Failure() | Unchanged():
             return change.supersedes
     return ()
+
+
+def identity_text(identity: tuple[int, ...] | None) -> str | None:
+    """Return an identity as its column has it."""
+    return json.dumps(identity) if identity else None
 
 
 def validators_of(entry: Entry) -> Validators:

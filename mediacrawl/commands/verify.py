@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scrapy.exceptions import UsageError
 from tqdm import tqdm
 
+from mediacrawl.archive.archive import identity_text
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mediacrawl.store.base import Store
 
 _BLOCK_BYTES = 1024 * 1024
+_ROWS_AT_ONCE = 500
 _ADOPTED = "file:"
 _LOOKS = 5  # at a file that is written continuously; the file that is fetched again will replace it
 
@@ -66,21 +68,26 @@ class Command(crawl.Command, StoreCommand):
     def _check(self, archive: Archive, *, repair: bool) -> tuple[int, int]:
         """Compare all files with the ledger. Return the numbers of damaged files and of files set aside."""
         damaged = aside = 0
+        unnoted: list[Entry] = []
         total_bytes = archive.ledger.counts()["bytes"]
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
             for row in archive.ledger.entries(State.DONE, State.FAILED, State.PENDING):
                 if row.path is None:
                     continue  # the file was never complete
+                identity = archive.store.identity(row.path)
                 entry, state, moved = _repaired(archive, row, bar) if repair else _found(archive, row, bar)
                 if state is None:
                     if entry.state in {State.FAILED, State.PENDING}:  # the file has been restored
                         archive.ledger.settle(entry.key, State.DONE, time.time())
+                    if identity == archive.store.identity(row.path):  # the bytes were those of this file
+                        _note_identity(archive, entry, identity, unnoted)
                     continue
                 damaged += 1
                 aside += moved
                 with tqdm.external_write_mode(file=sys.stdout):
                     print(visible(f"{state}: {entry.path} ({entry.url})"))
+        archive.ledger.record_identities(unnoted)
         return damaged, aside
 
     def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
@@ -92,6 +99,17 @@ class Command(crawl.Command, StoreCommand):
             adopted += adopt and why_not is None
             print(f"unknown: {visible(_shown(name))}" + (f" (not adopted: {why_not})" if why_not else ""))
         return f"unknown {unknown}" + (f" ({adopted} adopted)" if adopt else "")
+
+
+def _note_identity(archive: Archive, entry: Entry, identity: tuple[int, ...] | None, unnoted: list[Entry]) -> None:
+    """Record the identity of a file, if it has another one than its row; many rows in one transaction."""
+    text = identity_text(identity)
+    if text is None or text == entry.identity:
+        return
+    unnoted.append(entry._replace(identity=text))
+    if len(unnoted) >= _ROWS_AT_ONCE:
+        archive.ledger.record_identities(unnoted)
+        unnoted.clear()
 
 
 def _found(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None, bool]:
@@ -177,7 +195,7 @@ def _adopt(archive: Archive, name: str) -> str | None:
     """Add a row with the file itself as its key, as its origin is unknown. Return why this failed, or None."""
     if not _is_text(name):
         return "its name is not UTF-8"
-    digest, size_bytes = hashlib.sha256(), 0
+    digest, size_bytes, identity = hashlib.sha256(), 0, archive.store.identity(name)
     try:
         for block in _blocks(archive.store, name):
             digest.update(block)
@@ -187,9 +205,11 @@ def _adopt(archive: Archive, name: str) -> str | None:
     entry = Entry(
         f"{_ADOPTED}{name}", f"{_ADOPTED}{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest()
     )
+    if identity != archive.store.identity(name):
+        return "it is being changed"
     with archive.ledger.transaction():
         if archive.ledger.owner_of(name) is not None:
             return "another file has the same name but for upper and lower case"
         archive.ledger.claim(entry)
-        archive.ledger.finish([entry], time.time())
+        archive.ledger.finish([entry._replace(identity=identity_text(identity))], time.time())
     return None

@@ -29,6 +29,8 @@ class Entry(NamedTuple):
     """One row. Times are in seconds since the epoch; `url` and `page` contain no credentials.
 
     `wish` holds the values that the list gives in addition to the URL (file name, digests, referer), as JSON.
+    `identity` is that of the file in the store when `sha256` was last known to be its digest, as a JSON list: see
+    `Store.identity`.
     """
 
     key: str
@@ -49,6 +51,7 @@ class Entry(NamedTuple):
     wanted_at: float | None = None
     finished_at: float | None = None
     checked_at: float | None = None
+    identity: str | None = None
 
 
 class Ledger(Protocol):
@@ -134,7 +137,10 @@ class Ledger(Protocol):
         """Give a row another key, which has no row."""
 
     def finish(self, entries: Iterable[Entry], now: float) -> None:
-        """Note that the files of claimed rows are at their paths: state `done`."""
+        """Note that the files of claimed rows are at their paths, with their identities there: state `done`."""
+
+    def record_identities(self, entries: Iterable[Entry]) -> None:
+        """Note the identities of files whose bytes are unchanged; a row with another digest stays as it is."""
 
     def settle(self, key: str, state: str, now: float) -> None:
         """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""

@@ -332,7 +332,7 @@ class SqliteLedger:
             " ON CONFLICT (key) DO UPDATE SET state = 'publishing', url = excluded.url, path = excluded.path,"
             " folded = excluded.folded, size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
             " validators = excluded.validators, content_type = excluded.content_type,"
-            " http_status = excluded.http_status",
+            " http_status = excluded.http_status, identity = NULL",
             (
                 (
                     *(*_wanted(entry), entry.path, fold(entry.path or ""), entry.size_bytes, entry.sha256),
@@ -350,8 +350,15 @@ class SqliteLedger:
         """Note that the files of these entries are at their paths. The rows have the other facts since `claim`."""
         self._many(
             "UPDATE files SET state = 'done', reason = NULL, attempts = 0, permanent = 0, finished_at = ?,"
-            " checked_at = ? WHERE key = ?",
-            ((now, now, entry.key) for entry in entries),
+            " checked_at = ?, identity = ? WHERE key = ?",
+            ((now, now, entry.identity, entry.key) for entry in entries),
+        )
+
+    def record_identities(self, entries: Iterable[Entry]) -> None:
+        """Note the identities of files whose bytes are unchanged; a row with another digest stays as it is."""
+        self._many(
+            "UPDATE files SET identity = ? WHERE key = ? AND sha256 = ? AND state = 'done'",
+            ((entry.identity, entry.key, entry.sha256) for entry in entries),
         )
 
     def settle(self, key: str, state: str, now: float) -> None:

@@ -80,6 +80,23 @@ def test_missing_truncated_and_altered_are_told_apart(command, filled, origin):
     assert command("verify").out == done.out  # looking changes nothing
 
 
+def test_a_file_that_was_copied_back_is_known_again_with_its_digest(command, filled):
+    """The row has the identity of the file that was read: a server sends the digest for no other."""
+    original = filled.path("a.jpg")
+    original.with_name("copy").write_bytes(original.read_bytes())
+    original.with_name("copy").replace(original)
+    alter(filled.path("b.jpg"))
+    assert command("verify").status == 1
+    store = LocalStore(filled.root)
+    archive = Archive.open(store)
+    rows = {row.path.rpartition("/")[2]: row for row in archive.ledger.entries()}
+    archive.close()
+    identities = {name: json.dumps(store.identity(filled.name(name))) for name in BODIES}
+    assert {name: row.identity == identities[name] for name, row in rows.items()} == dict.fromkeys(BODIES, True) | {
+        "b.jpg": False
+    }
+
+
 def test_a_file_that_has_grown_is_altered(command, filled):
     with filled.path("d.jpg").open("ab") as file:
         file.write(b"more")

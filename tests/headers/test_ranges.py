@@ -124,7 +124,7 @@ def test_an_empty_or_negative_range_cannot_be_asked_for(start, stop):
         ("bytes=0-9,5000-", 1000, [(0, 10)]),
         (f"bytes=0-{'9' * 5000}", 1000, [(0, 1000)]),
         (f"bytes={'0' * 5000}-9", 1000, [(0, 10)]),
-        ("bytes=" + ",".join(["0-0"] * 32), 1000, [(0, 1)] * 32),
+        ("bytes=" + ",".join(["0-0"] * 100), 1000, [(0, 1)] * 100),
     ],
 )
 def test_satisfiable_ranges_are_clipped_to_what_exists(header, length, expected):
@@ -161,7 +161,7 @@ def test_valid_but_unsatisfiable_is_empty_so_that_416_is_answered(header, length
         ("bytes 0-9", 1000),
         ("bytes=٠-٩", 1000),
         ("items=0-9", 1000),
-        ("bytes=" + ",".join(["0-0"] * 33), 1000),
+        ("bytes=" + ",".join(["0-0"] * 101), 1000),
         ("bytes=-5", 0),
     ],
 )

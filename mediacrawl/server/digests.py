@@ -1,0 +1,93 @@
+"""The digests that a ledger has recorded, for files that are unchanged since then."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.backends import has_ledger, open_ledger
+from mediacrawl.errors import MachineError, writable
+from mediacrawl.ledger.base import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mediacrawl.ledger.base import Ledger
+    from mediacrawl.server.files import FileIdentity, OpenFile
+
+logger = logging.getLogger(__name__)
+
+_MOST_KNOWN = 16_384
+_ASK_AGAIN_S = 2.0  # the row of a file is done only a moment after its rename
+
+
+class RecordedDigests:
+    """The SHA-256 of the files of a store, as its ledger knows them. Thread-safe.
+
+    A digest holds as long as the device, inode, size, time of modification and time of change of the file are as
+    recorded when the file was published, or last verified. The ledger is opened for reading only, when it is first
+    needed; a ledger that cannot be read gives no digests.
+    """
+
+    def __init__(self, ledger_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = ledger_url
+        self._clock = clock
+        self._ledger: Ledger | None = None
+        self._known: OrderedDict[tuple[str, FileIdentity], str] = OrderedDict()
+        self._unknown: OrderedDict[tuple[str, FileIdentity], float] = OrderedDict()  # and when to ask again
+        self._look_again_at = -math.inf
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """Close the ledger."""
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+
+    def look_up(self, file: OpenFile) -> str | None:
+        """Return the digest of a file in hex; None if the ledger has none for exactly this version.
+
+        The cost is one query, without waiting for other processes, and mostly none.
+        """
+        key = (file.path, file.identity)
+        if (digest := self._known.get(key)) is not None or self._unknown.get(key, 0.0) > self._clock():
+            return digest
+        with self._lock:
+            digest = self._recorded(file)
+            if digest is None:
+                _put(self._unknown, key, self._clock() + _ASK_AGAIN_S)
+            else:
+                _put(self._known, key, digest)
+        return digest
+
+    def _recorded(self, file: OpenFile) -> str | None:
+        if file.path != writable(file.path):
+            return None  # a name that is not UTF-8 is in no ledger
+        try:
+            ledger = self._opened()
+            entry = ledger.at_path(file.path) if ledger is not None else None
+        except MachineError as error:
+            logger.warning("files are served without ETag: %s", error)
+            return None
+        if entry is None or entry.state != State.DONE or entry.identity != json.dumps(file.identity):
+            return None
+        return entry.sha256
+
+    def _opened(self) -> Ledger | None:
+        if self._ledger is None and self._look_again_at <= self._clock():
+            self._look_again_at = self._clock() + _ASK_AGAIN_S
+            if has_ledger(self._url):
+                self._ledger = open_ledger(self._url, read_only=True)
+                self._ledger.hurry()
+        return self._ledger
+
+
+def _put(known: OrderedDict[tuple[str, FileIdentity], Any], key: tuple[str, FileIdentity], value: Any) -> None:
+    known[key] = value
+    if len(known) > _MOST_KNOWN:
+        known.popitem(last=False)

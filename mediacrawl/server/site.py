@@ -1,0 +1,131 @@
+"""The files of one store as resources of a web server: everything that is the same under each kind of server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from mediacrawl.backends import ledger_url
+from mediacrawl.server.digests import RecordedDigests
+from mediacrawl.server.files import FilesBelow
+from mediacrawl.server.ranges import FileFacts, PlannedResponse, Span, plan_response
+from mediacrawl.store.local import LocalStore
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from mediacrawl.server.files import OpenFile
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 256 * 1024  # of one read
+
+
+class ResourceRequest(NamedTuple):
+    """A request, as a check of its permission sees it.
+
+    Attributes:
+        method: `GET` or `HEAD`; other methods are refused before.
+        path: decoded, without the "/" at its beginning; not yet checked.
+        field: returns a header field by its name in lower case; lines of one name are joined by commas.
+    """
+
+    method: str
+    path: str
+    field: Callable[[str], str | None]
+
+
+def text_response(status: int, text: str, *headers: tuple[str, str]) -> PlannedResponse:
+    """Return a response with one line of text, which no cache keeps."""
+    body = f"{text}\n".encode()
+    fields = [
+        *headers,
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    return PlannedResponse(status, fields, (body,))
+
+
+NOT_FOUND = text_response(404, "There is no such file.")
+NOT_ALLOWED = text_response(405, "Files can only be read here.", ("Allow", "GET, HEAD"))
+UNAVAILABLE = text_response(503, "The file cannot be read now.", ("Retry-After", "10"))
+
+
+class StoreSite:
+    """The files of a store, for reading. A file at `a/b.jpg` in the store is the resource `/a/b.jpg`. Thread-safe.
+
+    Attributes:
+        files: opens them.
+        digests: of the files, from the ledger.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, ledger: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        """Open a store that exists; nothing in it is changed.
+
+        Args:
+            root: the folder of the store.
+            ledger: the URL of the ledger; by default, the ledger is in the store.
+            clock: returns seconds since the epoch.
+
+        Raises:
+            StoreNotWritable: there is no such folder, or it cannot be read.
+        """
+        self.files = FilesBelow(root)
+        self.digests = RecordedDigests(ledger_url(ledger, LocalStore(root)))
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close the folder and the ledger. Open files stay open."""
+        self.files.close()
+        self.digests.close()
+
+    def respond(self, request: ResourceRequest, file: OpenFile, sha256: str | None) -> PlannedResponse:
+        """Decide the response to a request for an open file."""
+        facts = FileFacts(file.name, file.identity.size, file.identity.modified_ns, sha256)
+        response = plan_response(request.method, request.field, facts, self._clock())
+        # A cache may keep it, but asks each time: the next person may not be allowed to read it.
+        response.headers.append(("Cache-Control", "private, no-cache"))
+        return response
+
+    def unavailable(self, request: ResourceRequest, error: OSError) -> PlannedResponse:
+        """Log an error of this machine, and return the response that tells of it."""
+        logger.error("cannot read %r: %s", request.path, error.strerror or error)
+        return UNAVAILABLE
+
+
+def blocks(body: tuple[bytes | Span, ...], most: int = READ_BYTES) -> Iterator[bytes | Span]:
+    """Yield the parts of a body, with each span in blocks of at most `most` bytes."""
+    for part in body:
+        if isinstance(part, Span):
+            for start in range(part.start, part.stop, most):
+                yield Span(start, min(start + most, part.stop))
+        else:
+            yield part
+
+
+def read_blocks(file: OpenFile, body: tuple[bytes | Span, ...]) -> Iterator[bytes]:
+    """Yield the bytes of a body, a block at a time.
+
+    Raises:
+        OSError: the file cannot be read, or has become shorter: the response is to be broken off.
+    """
+    for block in blocks(body):
+        if isinstance(block, Span):
+            yield from read_span(file, block)
+        else:
+            yield block
+
+
+def read_span(file: OpenFile, span: Span) -> Iterator[bytes]:
+    """Yield the bytes of a span, mostly at once."""
+    start = span.start
+    while start < span.stop:
+        data = file.read(start, span.stop - start)
+        start += len(data)
+        yield data

@@ -1,0 +1,41 @@
+"""What the servers of the tests run: each application of one store. Imported in processes of their own."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+STORE = os.environ["SERVED_STORE"]
+
+
+def __getattr__(name):
+    """Make an application when a server asks for it, so that each process has only its own."""
+    if name == "wsgi":
+        from mediacrawl.server.wsgi import wsgi_app
+
+        return wsgi_app(STORE)
+    if name == "rsgi":
+        from mediacrawl.server.rsgi import rsgi_app
+
+        return rsgi_app(STORE)
+    if name in {"django_wsgi", "django_asgi"}:
+        return django_application(name)
+    raise AttributeError(name)
+
+
+@cache  # uvicorn asks twice
+def django_application(name):
+    """A bare project: no application, no database, and a middleware that breaks ranges unless told not to."""
+    import django
+    from django.conf import settings
+    from django.core.handlers.asgi import ASGIHandler
+    from django.core.handlers.wsgi import WSGIHandler
+
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="django_urls",
+        MIDDLEWARE=["django.middleware.gzip.GZipMiddleware", "django.middleware.http.ConditionalGetMiddleware"],
+        LOGGING_CONFIG=None,
+    )
+    django.setup()
+    return ASGIHandler() if name == "django_asgi" else WSGIHandler()
