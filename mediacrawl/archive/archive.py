@@ -75,8 +75,8 @@ class Archive:
         return archive
 
     def close(self) -> None:
-        """Close the part files and the ledger."""
-        self.store.parts.close()
+        """Close the store and the ledger."""
+        self.store.close()
         self.ledger.close()
 
     def lookup(self, keys: Sequence[str], urls: Sequence[str] = ()) -> list[Entry | None]:
@@ -228,11 +228,11 @@ class Archive:
         entries = [rows.get(n) or adopted.get(c.entry.key, c.entry) for n, c in enumerate(changes)]
         results, folders = self._rename(changes, entries, claims)
         if folders:
-            self.store.sync(folders)
-            self.store.at_step("ledger-done")
             links = [change for n, change in enumerate(changes) if n in claims and isinstance(change, Link)]
             done = self._identified(entry for n in named if isinstance(entry := results[n], Entry))
             sources = self._identified(link.source for link in links)  # a link changes the ctime of its file
+            self.store.sync(folders)
+            self.store.at_step("ledger-done")
             with self.ledger.transaction():
                 self.ledger.finish(done, self._clock())
                 self.ledger.record_identities(sources)

@@ -44,6 +44,9 @@ class Store(Protocol):
     def open(self) -> None:
         """Prepare the store for use, and test that it can be written."""
 
+    def close(self) -> None:
+        """Close the part files and all else that is open. Another call opens what it needs again."""
+
     def path(self, name: str) -> Path:
         """Return the absolute path of a name; raise `StoreNotWritable` for a name that leaves the store."""
         ...

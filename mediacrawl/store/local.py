@@ -77,6 +77,11 @@ class LocalStore:
         except OSError as error:
             raise disk_error(error, f"the store {self.root}") from None
 
+    def close(self) -> None:
+        """Close the folders that are open, and the part files."""
+        self.parts.close()
+        self._opened.close()
+
     def path(self, name: str) -> Path:
         """Return the absolute path of a relative name.
 
@@ -366,7 +371,10 @@ def _make_folders(folder: Path) -> list[Path]:
     missing = [folder]
     while not missing[-1].exists():
         missing.append(missing[-1].parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
     return missing[1:]
 
 

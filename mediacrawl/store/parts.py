@@ -188,9 +188,11 @@ class PartFolder:
             return self._directory
 
     def close(self) -> None:
-        """Remove the log of complete parts, unless parts still need it."""
+        """Remove the log of complete parts, unless parts still need it, and close the folder."""
         with _disk_errors(self.folder):
             self.completed_log.close()
+        with self._lock:
+            self._directory = None
 
     def exists(self, key: str) -> bool:
         """Return whether there is a part of that key.
