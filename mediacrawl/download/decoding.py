@@ -237,7 +237,7 @@ class _Members:
                 continue
             while piece:
                 yield self._unpacker.decompress(piece, _MAX_BLOCK_BYTES)
-                piece = self._unpacker.unconsumed_tail
+                piece = b"" if self._unpacker.eof else self._unpacker.unconsumed_tail  # it may keep bytes at the end
             if self._unpacker.eof:
                 at -= len(self._unpacker.unused_data)
                 self._step_bytes = _STEP_BYTES
