@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from frontiers import add, names
@@ -190,4 +191,43 @@ def test_a_page_in_memory_is_seen_in_this_run_and_after_a_crash_it_never_was(job
     close(frontier)
     frontier = SqliteFrontier(job, "gallery")
     assert frontier.hold(b"other") is None
+    close(frontier)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE pages SET run = 'x'",
+        "UPDATE pages SET run = 9223372036854775807",
+        "UPDATE pages SET place = -9223372036854775808",
+        "UPDATE pages SET place = x'00ff'",
+        "UPDATE pages SET state = 'x'",
+        "UPDATE pages SET state = 9",
+        "UPDATE pages SET priority = 'x'",
+        "UPDATE failures SET url = x'ff', reason = 5",
+        "UPDATE failures SET url = CAST(x'ff' AS TEXT)",
+        "UPDATE failures SET run = 'x'",
+        "UPDATE facts SET value = CAST(x'ff' AS TEXT) WHERE name = 'finished'",
+    ],
+)
+def test_a_damaged_number_or_text_costs_no_page_and_no_traceback(job, damage):
+    frontier = SqliteFrontier(job, "gallery")
+    add(frontier, "a", "b")
+    frontier.note_failure(b"c", "http://h/c", "gone")
+    close(frontier)
+    with closing(sqlite3.connect(job / "frontier.sqlite3")) as db, db:
+        db.execute(damage)
+    frontier = SqliteFrontier(job, "gallery")
+    assert all(isinstance(text, str) for failure in frontier.earlier_failures() for text in failure)
+    add(frontier, "d")
+    assert sorted(names(frontier)) == ["a", "b", "d"]
+    close(frontier)
+
+
+@pytest.mark.parametrize("priority", [10**30, -(10**30)])
+def test_a_priority_beyond_the_numbers_of_sqlite_is_the_highest_or_lowest(job, priority):
+    frontier = SqliteFrontier(job, "gallery")
+    add(frontier, "a", priority=0)
+    add(frontier, "b", priority=priority)
+    assert names(frontier) == (["b", "a"] if priority > 0 else ["a", "b"])
     close(frontier)
