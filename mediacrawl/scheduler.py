@@ -278,7 +278,7 @@ def _check_spider_state(folder: str | None) -> None:
         found = path.lstat()
     except OSError:
         return
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(found):
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(str(path), found):
         raise JobInUse(
             f"{path} may have been written by another user of this machine, and to read it could run code of that"
             " user: move it away and run the same command again"

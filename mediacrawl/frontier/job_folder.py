@@ -42,7 +42,7 @@ def open_job_folder(path: Path) -> Directory:
     if all(map(_OF_A_JOB.fullmatch, folder.names())):
         if make_private(folder.fd, str(path)):
             logger.info("The job folder %s was open to other users of this machine: its mode is now 0700", path)
-    elif others_may_write(found):
+    elif others_may_write(folder.fd, found):
         raise UnexpectedEntry(
             str(path), "other users can write in it: take a folder of its own for the job, or take their permission"
         )

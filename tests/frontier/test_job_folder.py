@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import struct
 from contextlib import closing
 
 import pytest
@@ -10,6 +11,7 @@ from frontiers import add, names
 
 from mediacrawl.errors import JobInUse, MachineError, StoreNotWritable
 from mediacrawl.frontier.sqlite import FORMAT, SqliteFrontier, describe
+from mediacrawl.system import directories
 
 SECRET = b"of somebody else"
 
@@ -231,3 +233,34 @@ def test_a_priority_beyond_the_numbers_of_sqlite_is_the_highest_or_lowest(job, p
     add(frontier, "b", priority=priority)
     assert names(frontier) == (["b", "a"] if priority > 0 else ["a", "b"])
     close(frontier)
+
+
+def access_list(user):
+    """The extended attribute of Linux: owner, this user, group, mask (all rwx), others. See acl(5)."""
+    nobody, everything = 0xFFFFFFFF, 7
+    entries = [
+        (1, everything, nobody),
+        (2, everything, user),
+        (4, 0, nobody),
+        (16, everything, nobody),
+        (32, 0, nobody),
+    ]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_a_folder_that_an_access_control_list_opens_to_another_user_is_refused(job, monkeypatch):
+    monkeypatch.setattr(directories, "_is_group_of_one", lambda _gid: True)
+    job.mkdir(parents=True)
+    (job / "notes.txt").touch()
+    job.chmod(0o770)
+    close(SqliteFrontier(job, "gallery"))
+    try:
+        os.setxattr(job, "system.posix_acl_access", access_list(12345))
+    except OSError:
+        pytest.skip("a file system without access control lists")
+    assert stat.S_IMODE(job.stat().st_mode) == 0o770
+    with pytest.raises(MachineError, match="other users can write in it"):
+        SqliteFrontier(job, "gallery")
+    (job / "notes.txt").unlink()
+    close(SqliteFrontier(job, "gallery"))
+    assert stat.S_IMODE(job.stat().st_mode) == 0o700  # without a mask, the list gives nothing
