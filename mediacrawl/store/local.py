@@ -366,7 +366,10 @@ def _make_folders(folder: Path) -> list[Path]:
     missing = [folder]
     while not missing[-1].exists():
         missing.append(missing[-1].parent)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
     return missing[1:]
 
 

@@ -127,7 +127,7 @@ def test_what_a_dead_worker_had_is_brought_by_threads(origin, team):
 
 def test_workers_that_die_again_and_again_are_given_up(origin, team, monkeypatch, caplog):
     team = team()
-    monkeypatch.setattr("mediacrawl.workers.processes.sys.executable", "false")  # ends at once
+    monkeypatch.setattr("mediacrawl.system.child_process.sys.executable", "false")  # ends at once
     urls, transport = add(origin, 12), RequestsTransport()
     transfers = TransferExecutor(
         TransferThreads(Downloader(team.store, transport, Policy()), 1), team.pool, workers_from=0
