@@ -34,8 +34,9 @@ from mediacrawl.crawl.stored_requests import (
     request_from_pickle,
     request_to_bytes,
 )
-from mediacrawl.errors import JobInUse, MachineError, UsageProblem, redact_url
+from mediacrawl.errors import JobInUse, MachineError, UsageProblem, disk_error, redact_url
 from mediacrawl.frontier.base import PageKind
+from mediacrawl.frontier.job_folder import open_job_folder
 from mediacrawl.system.directories import others_may_write
 
 if TYPE_CHECKING:
@@ -259,17 +260,25 @@ class FrontierScheduler(BaseScheduler):
 def _check_spider_state(folder: str | None) -> None:
     """Check the file of Scrapy's extension SpiderState, which it reads as a pickle: that runs the code in it.
 
+    The folder is checked too, as the frontier may be in another one. A user who can write in it could replace the
+    file after the check, and the extension writes to the file when the crawl ends.
+
     Raises:
         JobInUse: the file is a link, or another user may have written it.
+        MachineError: the folder cannot be used, or other users may write in it.
     """
     if not folder:
         return
+    try:
+        open_job_folder(Path(folder))
+    except OSError as error:
+        raise disk_error(error, f"the job folder {folder}") from None
     path = Path(folder) / "spider.state"
     try:
         found = path.lstat()
     except OSError:
         return
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(found):
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or others_may_write(str(path), found):
         raise JobInUse(
             f"{path} may have been written by another user of this machine, and to read it could run code of that"
             " user: move it away and run the same command again"

@@ -688,3 +688,14 @@ def test_a_version_that_was_not_renamed_before_the_kill_is_not_taken_for_the_old
             break
     else:
         pytest.fail("no kill fell before that rename")
+
+
+def test_a_damaged_path_that_belongs_to_another_file_is_not_claimed(archive):
+    for name in "ab":
+        archive.write(
+            [Publish(Entry(name, f"http://h/{name}", path=f"{name}.jpg"), fetch(archive, name, name.encode()))]
+        )
+    archive.ledger._db.execute("UPDATE files SET path = 'a.jpg' WHERE key = 'b'")
+    (entry,) = archive.write([Publish(Entry("b", "http://h/b", path="b.jpg"), fetch(archive, "b", b"new"))])
+    assert entry.path == "b-2.jpg"
+    assert on_disk(archive.store) == {"a.jpg": b"a", "b.jpg": b"b", "b-2.jpg": b"new"}

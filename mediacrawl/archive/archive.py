@@ -388,6 +388,8 @@ class Archive:
             row = rows.get(entry.key)
             replaces = row is not None and row.path is not None and row.finished_at is not None
             path = row.path if row is not None else None
+            if path is not None and self.ledger.owner_of(path) not in {entry.key, None}:  # a damaged row
+                path, replaces = None, False
             if path is not None and not replaces and self.store.taken(path):
                 path = self._numbered(wish, entry.key, taken)
             elif path is None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import sqlite3
 import time
 from contextlib import closing
@@ -20,22 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import DiskFull, JobInUse, StoreNotWritable, disk_error
 from mediacrawl.frontier.base import FrontierPage, PageKind
-from mediacrawl.system.directories import (
-    OWN_FOLDER,
-    Directory,
-    UnexpectedEntry,
-    belongs_to_us,
-    make_private,
-    of_another_user,
-    others_may_write,
-)
+from mediacrawl.frontier.job_folder import open_job_folder
+from mediacrawl.system.directories import Directory, make_private
 from mediacrawl.system.private_sqlite import (
     check_regular,
     is_written_by_us_alone,
     prepare_private,
     withdraw_permissions,
 )
-from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase
+from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase, replace_wrong_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +38,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 2
 _PICKLED_FORMAT = 1  # its pages are pickles, which run code when they are read
 _DATABASE, _LOCK = "frontier.sqlite3", "frontier.lock"
-_OF_A_JOB = re.compile(r"frontier\..*|requests\..*|spider\.state|demo-port")  # names in a folder of nothing but a job
 COMMIT_S = 0.02
 _BUSY_S = 5.0
 _SCHEMA = """
@@ -72,6 +63,12 @@ CREATE TABLE IF NOT EXISTS failures (
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 """
 _PENDING, _LEASED, _DONE = 0, 1, 2
+_MOST = 1 << 48  # a run or place beyond is damaged, a higher priority counts as this one
+_LAST = """
+SELECT max(CASE WHEN typeof(run) = 'integer' AND run BETWEEN 0 AND :most THEN run END),
+       max(CASE WHEN typeof(place) = 'integer' AND place BETWEEN -:most AND :most THEN abs(place) END)
+FROM pages
+"""
 
 
 class SqliteFrontier:
@@ -127,7 +124,7 @@ class SqliteFrontier:
             self._db.execute,
             "INSERT INTO pages (fingerprint, kind, is_start, run, priority, place, data)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (fingerprint, kind, kind == PageKind.START, self._run, priority, place, data),
+            (fingerprint, kind, kind == PageKind.START, self._run, _clamped(priority), place, data),
         )
         self._pending += 1
         self._commit_when_due()
@@ -183,8 +180,8 @@ class SqliteFrontier:
 
     def earlier_failures(self) -> list[tuple[str, str]]:
         """Return URL and reason of each page that only earlier runs of this job have noted as not read."""
-        query = "SELECT url, reason FROM failures WHERE run < ? ORDER BY rowid"
-        return list(self._call(self._db.execute, query, (self._run,)))
+        query = "SELECT CAST(url AS TEXT), CAST(reason AS TEXT) FROM failures WHERE run < ? ORDER BY rowid"
+        return list(self._call(lambda: self._db.execute(query, (self._run,)).fetchall()))
 
     def __len__(self) -> int:
         """Return how many pages are pending."""
@@ -202,7 +199,7 @@ class SqliteFrontier:
 
     def _lock(self) -> int:
         try:
-            return self._locked_in(_job_folder(self._folder))
+            return self._locked_in(open_job_folder(self._folder))
         except OSError as error:
             raise disk_error(error, f"the job folder {self._folder}") from None
 
@@ -240,7 +237,9 @@ class SqliteFrontier:
         return is_ours_alone
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._folder / _DATABASE, isolation_level=None)
+        db = sqlite3.connect(self._folder / _DATABASE, isolation_level=None)
+        replace_wrong_bytes(db)  # slower, but there are few texts
+        return db
 
     def _configure(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -259,7 +258,7 @@ class SqliteFrontier:
                 " finish it without mediacrawl's SCHEDULER, or take another JOBDIR"
             )
         self._db.executescript(_SCHEMA)
-        self._check_pickles(version)
+        self._check_pages(version)
         self._db.execute(f"PRAGMA user_version={FORMAT}")
         row = self._db.execute("SELECT value FROM facts WHERE name = 'owner'").fetchone()
         if row is not None and row[0] != owner:
@@ -269,27 +268,26 @@ class SqliteFrontier:
             )
         self._put("owner", owner)
 
-    def _check_pickles(self, version: int) -> None:
-        """Find out whether pages of an earlier version are left, and refuse those that another user may have written.
+    def _check_pages(self, version: int) -> None:
+        """Refuse pages that another user may have written, and find out whether pages of an earlier version are left.
 
-        Reading a pickle runs the code that is in it.
+        Reading a pickle runs the code that is in it. A page in JSON names methods of the spider, classes and URLs.
         """
         if version == _PICKLED_FORMAT:
             self._put("pickles", "yes")
-        if self._get("pickles") != "yes":
-            return
-        left = self._db.execute("SELECT 1 FROM pages WHERE data >= x'80' AND data < x'81' LIMIT 1").fetchone()
-        if left is None:
-            self._put("pickles", "no")
-        elif not self._is_ours_alone:
+        if not self._is_ours_alone and self._has("SELECT 1 FROM pages WHERE data IS NOT NULL LIMIT 1"):
             raise JobInUse(
-                f"the job folder {self._folder} has pages that an earlier version has stored, and other users may"
-                " have written to its frontier.sqlite3: to read such pages could run their code; if nobody else has"
-                " written to it, give the file to the user that runs this command, with mode 0600; else take another"
-                " JOBDIR"
+                f"the job folder {self._folder} has pages, and other users may have written to its frontier.sqlite3:"
+                " to read pages of another user could run code of that user; if nobody else has written to it, give"
+                " the file to the user that runs this command, with mode 0600; else take another JOBDIR"
             )
-        else:
-            self.reads_pickles = True
+        if self._get("pickles") == "yes":
+            self.reads_pickles = self._has("SELECT 1 FROM pages WHERE data >= x'80' AND data < x'81' LIMIT 1")
+            if not self.reads_pickles:
+                self._put("pickles", "no")
+
+    def _has(self, query: str) -> bool:
+        return self._db.execute(query).fetchone() is not None
 
     def _recover(self) -> None:
         self._db.execute("BEGIN")
@@ -298,9 +296,10 @@ class SqliteFrontier:
             self._db.execute("DELETE FROM failures")
             self._put("finished", "no")
         self._db.execute("DELETE FROM pages WHERE state = ? AND data IS NULL", (_LEASED,))  # were kept in memory only
-        self._db.execute("UPDATE pages SET state = ? WHERE state = ?", (_PENDING, _LEASED))
-        (last_run, last_place) = self._db.execute("SELECT max(run), max(abs(place)) FROM pages").fetchone()
-        self._has_failures = self._db.execute("SELECT 1 FROM failures LIMIT 1").fetchone() is not None
+        # Not `state = 1`: a damaged state must not end the job before its pages.
+        self._db.execute("UPDATE pages SET state = ? WHERE state NOT IN (?, ?)", (_PENDING, _PENDING, _DONE))
+        (last_run, last_place) = self._db.execute(_LAST, {"most": _MOST}).fetchone()
+        self._has_failures = self._has("SELECT 1 FROM failures LIMIT 1")
         self._run = (last_run or 0) + 1
         self._next_place = (last_place or 0) + 1
         self._pending = self._count(_PENDING)
@@ -350,28 +349,9 @@ class SqliteFrontier:
             raise StoreNotWritable(f"cannot use {where}: {error}") from None
 
 
-def _job_folder(path: Path) -> Directory:
-    """Open a job folder, which is created if it is missing, so that no other user can read or write in it.
-
-    A folder of this user that contains nothing but a job loses the permissions of others. One that contains other
-    files keeps them.
-
-    Raises:
-        OSError: the folder cannot be used, belongs to another user, or keeps the permission of others to write.
-    """
-    path.mkdir(OWN_FOLDER, parents=True, exist_ok=True)
-    folder = Directory.at(str(path))
-    found = os.fstat(folder.fd)
-    if not belongs_to_us(found):
-        raise of_another_user(str(path), found)
-    if all(map(_OF_A_JOB.fullmatch, folder.names())):
-        if make_private(folder.fd, str(path)):
-            logger.info("The job folder %s was open to other users of this machine: its mode is now 0700", path)
-    elif others_may_write(found):
-        raise UnexpectedEntry(
-            str(path), "other users can write in it: take a folder of its own for the job, or take their permission"
-        )
-    return folder
+def _clamped(priority: int) -> int:
+    """Return a priority as a number that SQLite can store."""
+    return priority if -_MOST <= priority <= _MOST else _MOST if priority > 0 else -_MOST
 
 
 def describe(folder: Path) -> dict[str, int]:

@@ -34,6 +34,7 @@ BUSY_S = 30.0
 _WORDS_OF_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "has no column", "disk image")
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
+_MOST_BYTES = 1 << 50  # of one file: a larger size is damaged, and could make the sum of all sizes overflow
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for a long time
 
 # The schema of format 1. The steps of `migrations` convert it to the current format.
@@ -267,7 +268,8 @@ class SqliteLedger:
         """Return the number of rows in each state, and as `bytes` the total size of the done files."""
         counts = dict.fromkeys((State.PENDING, State.PUBLISHING, State.DONE, State.FAILED), 0)
         counts.update(self._all("SELECT state, count(*) FROM files GROUP BY state"))
-        (total,) = self._all("SELECT sum(size_bytes) FROM files WHERE state = 'done'")[0]
+        query = "SELECT sum(size_bytes) FROM files WHERE state = 'done' AND size_bytes BETWEEN 0 AND ?"
+        (total,) = self._all(query, (_MOST_BYTES,))[0]
         return counts | {"bytes": total or 0}
 
     def owner_of(self, path: str) -> str | None:

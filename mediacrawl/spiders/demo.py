@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,18 @@ from urllib.parse import urlsplit
 from scrapy import signals
 
 from mediacrawl.demo import DemoSite
+from mediacrawl.frontier.job_folder import open_job_folder
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown_arguments
+from mediacrawl.system.directories import write_all
 
 if TYPE_CHECKING:
     from typing import Self
 
     from scrapy.crawler import Crawler
+
+    from mediacrawl.system.directories import Directory
+
+_NOTE = "demo-port"
 
 
 class DemoSpider(MediaSpider):
@@ -44,12 +51,19 @@ def _site(job: str | None) -> DemoSite:
     """
     if not job:
         return DemoSite().start()
-    note = Path(job) / "demo-port"
     try:
-        site = DemoSite(int(note.read_text(encoding="ascii"))).start()
+        site = DemoSite(int(open_job_folder(Path(job)).read(_NOTE))).start()
     except (OSError, ValueError, OverflowError):
         site = DemoSite().start()
     with suppress(OSError):  # the scheduler reports an error of the folder
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(site.port), encoding="ascii")
+        _note_port(open_job_folder(Path(job)), site.port)
     return site
+
+
+def _note_port(job: Directory, port: int) -> None:
+    """Note the port in the job folder, not in what somebody else may have put at the name of the note."""
+    fd = job.create_file(_NOTE)
+    try:
+        write_all(fd, str(port).encode("ascii"))
+    finally:
+        os.close(fd)

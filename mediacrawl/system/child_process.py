@@ -29,7 +29,8 @@ def start_module(module: str, end: socket.socket) -> subprocess.Popen[bytes]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return subprocess.Popen(  # noqa: S603 - this Python and this package
-            [sys.executable, "-m", module, str(end.fileno())],
+            # -P: with -m alone, the modules of the current folder, perhaps of somebody else, come before all others.
+            [sys.executable, "-P", "-m", module, str(end.fileno())],
             pass_fds=[end.fileno()],
             stdin=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": _python_path()},
@@ -54,6 +55,7 @@ def die_with_parent() -> None:
 def _python_path() -> str:
     """Return the import path of this process.
 
-    A child process thereby imports the same modules: this package, and the modules of the user's project.
+    A child process thereby imports the same modules: this package, and the modules of the user's project. The current
+    folder is among them only if this process looks there, too.
     """
     return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)

@@ -264,14 +264,25 @@ def belongs_to_us(found: os.stat_result) -> bool:
     return os.geteuid() in {0, found.st_uid}
 
 
-def others_may_write(found: os.stat_result) -> bool:
+def others_may_write(entry: int | str, found: os.stat_result) -> bool:
     """Return whether another user may write to an entry of this user.
 
     With a umask of 002, files can be written by a group that has the name of the user and no other member.
+
+    Args:
+        entry: a descriptor, or a path that is no link.
+        found: the facts of the entry. With an access control list, its permissions of the group are the most that any
+            other user or group may have; see acl(5).
     """
     if found.st_mode & stat.S_IWOTH:
         return True
-    return bool(found.st_mode & stat.S_IWGRP) and not _is_group_of_one(found.st_gid)
+    return bool(found.st_mode & stat.S_IWGRP) and (_has_access_list(entry) or not _is_group_of_one(found.st_gid))
+
+
+def _has_access_list(entry: int | str) -> bool:
+    with suppress(OSError, AttributeError):  # there is none, or the file system or the system has none
+        return bool(os.getxattr(entry, "system.posix_acl_access"))
+    return False
 
 
 def _is_group_of_one(gid: int) -> bool:

@@ -30,8 +30,13 @@ def decodes_after(error: sqlite3.Error, db: sqlite3.Connection) -> bool:
     """
     if not str(error).startswith("Could not decode to UTF-8") or db.text_factory is _replacing:
         return False
-    db.text_factory = _replacing
+    replace_wrong_bytes(db)
     return True
+
+
+def replace_wrong_bytes(db: sqlite3.Connection) -> None:
+    """Have a connection decode each text, with a replacement character for each byte that is not UTF-8."""
+    db.text_factory = _replacing
 
 
 def _replacing(text: bytes) -> str:

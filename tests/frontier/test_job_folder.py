@@ -3,12 +3,15 @@
 import os
 import sqlite3
 import stat
+import struct
+from contextlib import closing
 
 import pytest
 from frontiers import add, names
 
 from mediacrawl.errors import JobInUse, MachineError, StoreNotWritable
 from mediacrawl.frontier.sqlite import FORMAT, SqliteFrontier, describe
+from mediacrawl.system import directories
 
 SECRET = b"of somebody else"
 
@@ -191,3 +194,73 @@ def test_a_page_in_memory_is_seen_in_this_run_and_after_a_crash_it_never_was(job
     frontier = SqliteFrontier(job, "gallery")
     assert frontier.hold(b"other") is None
     close(frontier)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE pages SET run = 'x'",
+        "UPDATE pages SET run = 9223372036854775807",
+        "UPDATE pages SET place = -9223372036854775808",
+        "UPDATE pages SET place = x'00ff'",
+        "UPDATE pages SET state = 'x'",
+        "UPDATE pages SET state = 9",
+        "UPDATE pages SET priority = 'x'",
+        "UPDATE failures SET url = x'ff', reason = 5",
+        "UPDATE failures SET url = CAST(x'ff' AS TEXT)",
+        "UPDATE failures SET run = 'x'",
+        "UPDATE facts SET value = CAST(x'ff' AS TEXT) WHERE name = 'finished'",
+    ],
+)
+def test_a_damaged_number_or_text_costs_no_page_and_no_traceback(job, damage):
+    frontier = SqliteFrontier(job, "gallery")
+    add(frontier, "a", "b")
+    frontier.note_failure(b"c", "http://h/c", "gone")
+    close(frontier)
+    with closing(sqlite3.connect(job / "frontier.sqlite3")) as db, db:
+        db.execute(damage)
+    frontier = SqliteFrontier(job, "gallery")
+    assert all(isinstance(text, str) for failure in frontier.earlier_failures() for text in failure)
+    add(frontier, "d")
+    assert sorted(names(frontier)) == ["a", "b", "d"]
+    close(frontier)
+
+
+@pytest.mark.parametrize("priority", [10**30, -(10**30)])
+def test_a_priority_beyond_the_numbers_of_sqlite_is_the_highest_or_lowest(job, priority):
+    frontier = SqliteFrontier(job, "gallery")
+    add(frontier, "a", priority=0)
+    add(frontier, "b", priority=priority)
+    assert names(frontier) == (["b", "a"] if priority > 0 else ["a", "b"])
+    close(frontier)
+
+
+def access_list(user):
+    """The extended attribute of Linux: owner, this user, group, mask (all rwx), others. See acl(5)."""
+    nobody, everything = 0xFFFFFFFF, 7
+    entries = [
+        (1, everything, nobody),
+        (2, everything, user),
+        (4, 0, nobody),
+        (16, everything, nobody),
+        (32, 0, nobody),
+    ]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_a_folder_that_an_access_control_list_opens_to_another_user_is_refused(job, monkeypatch):
+    monkeypatch.setattr(directories, "_is_group_of_one", lambda _gid: True)
+    job.mkdir(parents=True)
+    (job / "notes.txt").touch()
+    job.chmod(0o770)
+    close(SqliteFrontier(job, "gallery"))
+    try:
+        os.setxattr(job, "system.posix_acl_access", access_list(12345))
+    except OSError:
+        pytest.skip("a file system without access control lists")
+    assert stat.S_IMODE(job.stat().st_mode) == 0o770
+    with pytest.raises(MachineError, match="other users can write in it"):
+        SqliteFrontier(job, "gallery")
+    (job / "notes.txt").unlink()
+    close(SqliteFrontier(job, "gallery"))
+    assert stat.S_IMODE(job.stat().st_mode) == 0o700  # without a mask, the list gives nothing

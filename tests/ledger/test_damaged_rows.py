@@ -164,3 +164,15 @@ def test_a_file_that_is_no_ledger_any_more_is_told_in_one_line_with_what_to_do(p
     assert message.startswith(f"cannot use the ledger {path}: ")
     assert message.endswith("restore it from a copy, or move it away to begin a new one")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, -(2**63), 1e308, "text", b"\xff"])
+def test_sizes_that_no_file_has_are_not_summed(path, size):
+    ledger = SqliteLedger(path)
+    others = [Entry(f"k{n}", "http://h/b", None, None, None, State.DONE, f"b{n}", 3) for n in range(3)]
+    ledger.claim(*others)
+    ledger.finish(others, 1.0)
+    for key in (KEY, "k0"):
+        change(path, "size_bytes", size, key)
+    assert ledger.counts() == {"done": 4, "pending": 0, "publishing": 0, "failed": 0, "bytes": 6}
+    ledger.close()

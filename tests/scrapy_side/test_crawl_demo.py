@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from crawling import run, sha256
@@ -57,3 +58,31 @@ def test_a_second_crawl_of_the_demo_asks_for_pages_only(first, crawls, fast):
     assert second.stat("downloader/request_count") == len(DemoSite().pages) + 1  # and robots.txt
     assert {file["status"] for file in second.files} == {"uptodate"}
     assert second.store == before
+
+
+@pytest.mark.parametrize("planted", ["link", "dangling link", "FIFO", "hard link", "folder", "text", "huge number"])
+def test_what_is_put_at_the_name_of_the_noted_port_is_neither_followed_nor_waited_for(
+    tmp_path, crawls, fast, planted
+):
+    foreign, job = tmp_path / "foreign", tmp_path / "job"
+    foreign.write_text("80")
+    job.mkdir()
+    note = job / "demo-port"
+    match planted:
+        case "link":
+            note.symlink_to(foreign)
+        case "dangling link":
+            note.symlink_to(tmp_path / "new")
+        case "FIFO":
+            os.mkfifo(note)
+        case "hard link":
+            note.hardlink_to(foreign)
+        case "folder":
+            note.mkdir()
+        case _:
+            note.write_bytes(b"\xff\x00" if planted == "text" else b"9" * 9999)
+    done = crawls.crawl(tmp_path, DemoSpider, settings={"JOBDIR": str(job)})
+    assert done.status == 0
+    assert foreign.read_text() == "80"
+    assert not (tmp_path / "new").exists()
+    assert planted == "folder" or note.read_text().isdigit()

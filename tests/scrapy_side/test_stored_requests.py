@@ -232,6 +232,36 @@ def test_the_owner_of_an_older_job_goes_on_with_it(crawl, origin, tmp_path):
     assert ([item["url"] for item in crawled.items], crawled.status, crawled.reason) == ([url], 0, "finished")
 
 
+def test_a_request_that_another_user_may_have_written_is_not_read(crawl, origin, tmp_path, monkeypatch):
+    url = origin.page("/", "text")
+    (tmp_path / "module_of_nobody.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    page = json.dumps({"url": url, "_class": "module_of_nobody.Request"}).encode()
+    job_with(tmp_path, page, version=2).chmod(0o666)
+    for _ in range(2):
+        crawled = crawl()
+        assert (crawled.items, crawled.status) == ([], 4)
+        assert "other users" in str(crawled.report.fatal)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("planted", ["", "link"])
+def test_a_job_folder_without_the_frontier_is_no_place_for_others_either(crawls, origin, tmp_path, planted):
+    job, foreign = tmp_path / "job", tmp_path / "foreign"
+    job.mkdir()
+    (job / "notes.txt").touch()  # so that it keeps its mode
+    job.chmod(0o777)
+    foreign.write_text("as it was")
+    if planted:
+        (job / "spider.state").symlink_to(foreign)
+    settings = {"JOBDIR": str(job), "MEDIACRAWL_FRONTIER": str(tmp_path / "frontier"), "ROBOTSTXT_OBEY": False}
+    crawled = crawls.crawl(tmp_path, Pages, settings)
+    assert crawled.status == 4
+    assert "other users can write in it" in str(crawled.report.fatal)
+    assert sorted(path.name for path in job.iterdir()) == ["notes.txt", *(["spider.state"] if planted else [])]
+    assert foreign.read_text() == "as it was"
+
+
 @pytest.mark.parametrize("where", ["pages of format 1", "pages of format 2", "spider.state", "linked spider.state"])
 def test_a_pickle_that_another_user_may_have_written_is_never_read(crawl, origin, tmp_path, where):
     mark, url = tmp_path / "executed", origin.page("/", "text")
