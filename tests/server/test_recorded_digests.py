@@ -134,23 +134,27 @@ def test_a_digest_that_comes_a_moment_after_the_file_is_found(archive, tmp_path,
     files.close()
 
 
-@pytest.mark.parametrize("damage", ["missing", "not a database", "of an older format"])
+@pytest.mark.parametrize("damage", ["missing", "not a database", "without a column", "of an older format"])
 def test_without_a_readable_ledger_there_are_files_without_digests(tmp_path, damage, caplog):
     (tmp_path / "a.jpg").write_bytes(b"bytes")
     ledger = tmp_path / "ledger.sqlite3"
     if damage == "not a database":
         ledger.write_bytes(b"x" * 5000)
+    elif damage == "without a column":
+        with sqlite3.connect(ledger) as db:
+            db.executescript("CREATE TABLE files (key TEXT PRIMARY KEY, state TEXT); PRAGMA user_version=1")
+        db.close()
     elif damage == "of an older format":
         with sqlite3.connect(ledger) as db:
             db.executescript(
-                "CREATE TABLE files (key TEXT PRIMARY KEY, path TEXT, folded TEXT, state TEXT, sha256 TEXT)"
+                "CREATE TABLE files (key TEXT PRIMARY KEY, url TEXT, path TEXT, folded TEXT, state TEXT, sha256 TEXT)"
             )
-            db.execute("INSERT INTO files VALUES ('k', 'a.jpg', 'a.jpg', 'done', 'ab')")
+            db.execute("INSERT INTO files VALUES ('k', 'http://h/a', 'a.jpg', 'a.jpg', 'done', ?)", ("ab" * 32,))
             db.execute("PRAGMA user_version=1")
         db.close()
     digests, files = RecordedDigests(str(ledger)), FilesBelow(tmp_path)
     with files.open("a.jpg") as file:
         assert digests.look_up(file) is None
-    assert len(caplog.records) == (damage == "not a database")
+    assert len(caplog.records) == (damage in {"not a database", "without a column"})
     digests.close()
     files.close()
