@@ -75,6 +75,7 @@ class StoreSite:
 
         Raises:
             StoreNotWritable: there is no such folder, or it cannot be read.
+            ValueError: the path of the folder is empty.
         """
         self.files = FilesBelow(root)
         self.digests = RecordedDigests(ledger_url(ledger, LocalStore(root)))

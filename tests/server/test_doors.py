@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 from wsgiref.util import setup_testing_defaults
@@ -21,6 +22,7 @@ from range_requests import BODIES, BODY, CASES, MODIFIED, check
 from serving import COMMANDS, Server
 
 from mediacrawl.archive import Archive
+from mediacrawl.server.rsgi import rsgi_app
 from mediacrawl.server.site import StoreSite, text_response
 from mediacrawl.server.wsgi import WsgiFiles, wsgi_app
 from mediacrawl.store.local import LocalStore
@@ -289,14 +291,14 @@ def test_a_check_decides_with_the_request_and_before_the_disk(store):
         seen.append((request.method, request.path, request.field("cookie")))
         return None if request.field("cookie") == "me" else text_response(403, "Log in first.")
 
-    site = StoreSite(store)
-    ask = in_process(WsgiFiles(site, refuse))
+    app = wsgi_app(store, refuse=refuse)
+    ask = in_process(app)
     assert ask("/body.bin")[0] == 403
     assert ask("/.mediacrawl/nothing")[0] == 403
     assert ask("/body.bin", {"Cookie": "me"})[2] == BODY
     assert ask("/body.bin", method="POST")[0] == 405
     assert seen == [("GET", "body.bin", None), ("GET", ".mediacrawl/nothing", None), ("GET", "body.bin", "me")]
-    site.close()
+    app.site.close()
 
 
 def test_a_machine_without_descriptors_is_unavailable(store, monkeypatch, caplog):
@@ -306,6 +308,17 @@ def test_a_machine_without_descriptors_is_unavailable(store, monkeypatch, caplog
     assert (status, fields["retry-after"]) == (503, "10")
     assert [record.getMessage() for record in caplog.records] == ["cannot read 'body.bin': Too many open files"]
     site.close()
+
+
+@pytest.mark.parametrize("app", [wsgi_app, rsgi_app])
+def test_an_empty_folder_is_not_the_working_directory(app, store, monkeypatch):
+    monkeypatch.chdir(store)
+    for empty in ("", Path()):
+        with pytest.raises(ValueError, match="empty"):
+            app(empty)
+    found = app(".")
+    assert found.site.files.root == store
+    found.site.close()
 
 
 @pytest.mark.parametrize("server", ["uWSGI", "mod_wsgi", ""])
