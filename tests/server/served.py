@@ -8,6 +8,15 @@ from functools import cache
 STORE = os.environ["SERVED_STORE"]
 
 
+def refuse(request):
+    """Allow one folder to those who have a cookie, and each other one to everybody."""
+    from mediacrawl.server.site import text_response
+
+    if request.path.startswith("private/") and request.field("cookie") != "me":
+        return text_response(403, "Log in first.")
+    return None
+
+
 def __getattr__(name):
     """Make an application when a server asks for it, so that each process has only its own."""
     if name == "wsgi":
@@ -18,6 +27,17 @@ def __getattr__(name):
         from mediacrawl.server.rsgi import rsgi_app
 
         return rsgi_app(STORE)
+    if name == "guarded_wsgi":
+        from mediacrawl.server.wsgi import wsgi_app
+
+        return wsgi_app(STORE, refuse=refuse)
+    if name == "guarded_rsgi":
+        from mediacrawl.server.rsgi import rsgi_app
+
+        async def refuse_async(request):
+            return refuse(request)
+
+        return rsgi_app(STORE, refuse=refuse_async)
     if name in {"django_wsgi", "django_asgi"}:
         return django_application(name)
     raise AttributeError(name)
