@@ -206,5 +206,6 @@ def rsgi_app(
     Raises:
         StoreNotWritable: there is no such folder, or it cannot be read.
         ValueError: the path of the folder is empty.
+        UsageProblem: the URL of the ledger is of an unknown kind.
     """
     return RsgiFiles(StoreSite(root, ledger=ledger), refuse)

@@ -184,5 +184,6 @@ def wsgi_app(
     Raises:
         StoreNotWritable: there is no such folder, or it cannot be read.
         ValueError: the path of the folder is empty.
+        UsageProblem: the URL of the ledger is of an unknown kind.
     """
     return WsgiFiles(StoreSite(root, ledger=ledger), refuse)
