@@ -38,7 +38,7 @@ def __getattr__(name):
             return refuse(request)
 
         return rsgi_app(STORE, refuse=refuse_async)
-    if name in {"django_wsgi", "django_asgi"}:
+    if name.startswith("django_"):
         return django_application(name)
     raise AttributeError(name)
 
@@ -54,8 +54,9 @@ def django_application(name):
     settings.configure(
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF="django_urls",
-        MIDDLEWARE=["django.middleware.gzip.GZipMiddleware", "django.middleware.http.ConditionalGetMiddleware"],
+        MIDDLEWARE=["django_wrapping.wrapping"] * name.endswith("_wrapped")
+        + ["django.middleware.gzip.GZipMiddleware", "django.middleware.http.ConditionalGetMiddleware"],
         LOGGING_CONFIG=None,
     )
     django.setup()
-    return ASGIHandler() if name == "django_asgi" else WSGIHandler()
+    return ASGIHandler() if name.startswith("django_asgi") else WSGIHandler()

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path as url_path
-from django.utils.decorators import sync_and_async_middleware
+from serving import COMMANDS, Server
 
 from mediacrawl.server.django import files_url, ranged_response, serve
 
@@ -45,32 +45,6 @@ def urls(*patterns):
     return override_settings(ROOT_URLCONF=module)
 
 
-@sync_and_async_middleware
-def wrapping(get_response):
-    """A middleware that changes the content of responses, as Django's documentation has it."""
-
-    def wrapped(content):
-        for chunk in content:
-            yield chunk.swapcase()
-
-    async def wrapped_async(content):
-        async for chunk in content:
-            yield chunk.swapcase()
-
-    def change(response):
-        wrap = wrapped_async if response.is_async else wrapped
-        response.streaming_content = wrap(response.streaming_content)
-        return response
-
-    def middleware(request):
-        return change(get_response(request))
-
-    async def middleware_async(request):
-        return change(await get_response(request))
-
-    return middleware_async if asyncio.iscoroutinefunction(get_response) else middleware
-
-
 async def got_under_asgi(headers):
     response = await AsyncClient().get("/media/film.mp4", headers=headers)
     assert response.is_async
@@ -88,10 +62,9 @@ def descriptors(folder):
 
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
 @pytest.mark.parametrize("kind", ["WSGI", "ASGI"])
-@pytest.mark.parametrize("middleware", [None, wrapping], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("middleware", [[], ["django_wrapping.wrapping"]], ids=["bare", "wrapped"])
 def test_a_project_reads_a_response_in_its_own_tests(folder, headers, kind, middleware):
-    chain = [f"{__name__}.wrapping"] if middleware else []
-    with urls(files_url("media/", folder)), override_settings(MIDDLEWARE=chain):
+    with urls(files_url("media/", folder)), override_settings(MIDDLEWARE=middleware):
         response, content = got_under_wsgi(headers) if kind == "WSGI" else asyncio.run(got_under_asgi(headers))
     response.close()
     response.close()
@@ -201,3 +174,15 @@ def test_the_view_is_a_pattern_of_a_project(folder):
     with urls(url_path("files/<path:path>", serve, {"document_root": folder})):
         assert Client().get("/files/film.mp4").getvalue() == BODY
         assert Client().post("/files/film.mp4").status_code == 405
+
+
+@pytest.mark.parametrize("kind", ["django under gunicorn", "django under uvicorn"])
+def test_a_server_sends_what_a_middleware_makes_of_a_file(folder, kind):
+    commands = {kind: [*COMMANDS[kind][:-1], f"{COMMANDS[kind][-1]}_wrapped"]}
+    with Server(kind, folder, commands=commands) as server:
+        connection = server.connection()
+        for headers, expected in ({}, BODY), ({"Range": "bytes=9-300008"}, BODY[9:300_009]):
+            _, fields, content = server.ask("/pattern/film.mp4", headers, connection=connection)
+            assert (int(fields["content-length"]), content) == (len(expected), expected.swapcase())
+        connection.close()
+    assert not [line for line in server.log if "Traceback" in line]
