@@ -12,6 +12,8 @@ def refuse(request):
     """Allow one folder to those who have a cookie, and each other one to everybody."""
     from mediacrawl.server.site import text_response
 
+    if request.field("cookie") == "broken":
+        raise LookupError("the check of the project fails")
     if request.path.startswith("private/") and request.field("cookie") != "me":
         return text_response(403, "Log in first.")
     return None

@@ -379,6 +379,9 @@ def test_no_spelling_of_a_path_gets_round_a_check(kind, tmp_path):
     with Server(kind, tmp_path, commands=GUARDED) as server:
         assert server.ask("/public/b.jpg")[2] == b"picture"
         assert server.ask("/private/a.jpg", {"Cookie": "me"})[2] == SECRET
+        status, _, content = server.ask("/public/b.jpg", {"Cookie": "broken"})
+        assert status == 500
+        assert b"picture" not in content
         assert server.ask("/private/a.jpg")[::2] == (403, b"Log in first.\n")
         for more in MORE_FIELDS:
             head = f"GET /public/b.jpg HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"
