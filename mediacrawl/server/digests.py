@@ -7,11 +7,12 @@ import logging
 import math
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.backends import has_ledger, open_ledger
-from mediacrawl.errors import MachineError, writable
+from mediacrawl.errors import MachineError, StoreNotWritable, writable
 from mediacrawl.ledger.base import State
 
 if TYPE_CHECKING:
@@ -31,16 +32,24 @@ class RecordedDigests:
 
     A digest holds as long as the device, inode, size, time of modification and time of change of the file are as
     recorded when the file was published, or last verified. The ledger is opened for reading only, when it is first
-    needed; a ledger that cannot be read gives no digests.
+    needed; a ledger that cannot be read gives no digests, which is logged once.
     """
 
     def __init__(self, ledger_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read digests from a ledger, which may be missing yet.
+
+        Raises:
+            UsageProblem: the URL is of an unknown kind.
+        """
+        with suppress(StoreNotWritable):
+            has_ledger(ledger_url)
         self._url = ledger_url
         self._clock = clock
         self._ledger: Ledger | None = None
         self._known: OrderedDict[tuple[str, FileIdentity], str] = OrderedDict()
         self._unknown: OrderedDict[tuple[str, FileIdentity], float] = OrderedDict()  # and when to ask again
         self._look_again_at = -math.inf
+        self._told = ""
         self._lock = Lock()
 
     def close(self) -> None:
@@ -72,7 +81,9 @@ class RecordedDigests:
             ledger = self._opened()
             entry = ledger.at_path(file.path) if ledger is not None else None
         except MachineError as error:
-            logger.warning("files are served without ETag: %s", error)
+            if str(error) != self._told:
+                logger.warning("files are served without ETag: %s", error)
+                self._told = str(error)
             return None
         if entry is None or entry.state != State.DONE or entry.identity != json.dumps(file.identity):
             return None

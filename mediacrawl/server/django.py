@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import PackageMissing, StoreNotWritable
-from mediacrawl.server.files import FilesBelow, open_file
+from mediacrawl.server.files import FilesBelow, open_file, refuse_empty
 from mediacrawl.server.ranges import FileFacts, Span, plan_response
 from mediacrawl.server.site import READ_BYTES, blocks, read_blocks
 from mediacrawl.server.wsgi import field_of, window_of
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
     from mediacrawl.server.files import OpenFile
     from mediacrawl.server.ranges import PlannedResponse
+    from mediacrawl.server.wsgi import FileWindow
 
 _ASGI_BYTES = 64 * 1024  # the most that Django sends in one message
 _MISSING = "There is no such file."
+_SHA256 = re.compile("[0-9a-fA-F]{64}")
 
 
 def ranged_response(
@@ -54,8 +56,9 @@ def ranged_response(
     Args:
         request: Django's.
         path: of the file. It is opened as it is: never make it of a request alone, see `serve`.
-        sha256: of exactly the file that is there now, in hex. With it, the response has a strong ETag, and
-            Repr-Digest for a request that wants it. Without it, versions are told apart by Last-Modified alone.
+        sha256: of exactly the file that is there now: 64 hexadecimal digits. With it, the response has a strong ETag,
+            and Repr-Digest for a request that wants it. With None or an empty text, versions are told apart by
+            Last-Modified alone.
         content_type: by default, what the name implies.
         filename: under which browsers save the file; by default, the last component of the path.
         as_attachment: whether browsers save the file instead of showing it. By default, all but pictures, sound,
@@ -63,12 +66,14 @@ def ranged_response(
 
     Raises:
         Http404: there is no regular file at this path that may be read.
+        ValueError: `sha256` is not the text of such a digest.
     """
+    digest = _checked_digest(sha256)
     file = open_file(os.fspath(path))
     if file is None:
         raise Http404(_MISSING)
     facts = FileFacts(
-        filename or file.name, file.identity.size, file.identity.modified_ns, sha256, content_type, as_attachment
+        filename or file.name, file.identity.size, file.identity.modified_ns, digest, content_type, as_attachment
     )
     return _ranged(request, file, facts)
 
@@ -87,11 +92,11 @@ def serve(request: Any, path: str, document_root: str | os.PathLike[str], **opti
 
     Raises:
         Http404: there is no regular file at this path that may be read.
-        ImproperlyConfigured: there is no such folder, or it cannot be read.
+        ImproperlyConfigured: there is no such folder, its path is empty, or it cannot be read.
     """
     try:
         files = FilesBelow(document_root)
-    except StoreNotWritable as error:
+    except (StoreNotWritable, ValueError) as error:
         raise ImproperlyConfigured(str(error)) from None
     with closing(files):
         file = files.open(path)
@@ -105,11 +110,30 @@ def files_url(prefix: str, document_root: str | os.PathLike[str], **options: Any
     """Return the URL pattern that serves the files below a folder: `urlpatterns = [files_url("media/", folder)]`.
 
     Args:
-        prefix: of the paths, as `media/`.
+        prefix: of the paths, as `media/`; slashes at its ends are optional.
         document_root: the folder.
         options: as for `serve`.
+
+    Raises:
+        ImproperlyConfigured: the prefix is empty or the URL of another host, or the path of the folder is empty.
     """
-    return re_path(rf"^{re.escape(prefix)}(?P<path>.+)\Z", serve, {"document_root": document_root, **options})
+    name = prefix.strip("/")
+    if not name or "//" in prefix.rstrip("/"):
+        raise ImproperlyConfigured(f"the prefix of files is a path below this site, as 'media/', and not {prefix!r}")
+    try:
+        refuse_empty(document_root)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{error} (MEDIA_ROOT is empty unless it is set)") from None
+    return re_path(rf"^{re.escape(name)}/(?P<path>.+)\Z", serve, {"document_root": document_root, **options})
+
+
+def _checked_digest(sha256: object) -> str | None:
+    """Return a digest as it is sent, in lower case: it becomes the ETag."""
+    if sha256 is None or sha256 == "":
+        return None
+    if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
+        raise ValueError(f"sha256 is a text of 64 hexadecimal digits, and not {sha256!r:.100}")
+    return sha256.lower()
 
 
 def _ranged(request: Any, file: OpenFile, facts: FileFacts) -> Any:
@@ -169,12 +193,16 @@ class _Blocks(_Uncompressed, StreamingHttpResponse):
 class _Window(_Uncompressed, FileResponse):
     block_size = READ_BYTES
 
+    def __init__(self, window: FileWindow, status: int) -> None:
+        super().__init__(window, status=status)
+        self._window = window  # `file_to_stream` is None once a middleware or the test client has wrapped the content
+
     def set_headers(self, filelike: Any) -> None:
         """Set no headers: they are known."""
 
     def close(self) -> None:
         """Close the file. An error tells the server to close the connection, and Django would suppress it."""
         try:
-            self.file_to_stream.check()
+            self._window.check()
         finally:
             super().close()

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mediacrawl.errors import StoreNotWritable
@@ -133,7 +133,9 @@ class FilesBelow:
 
         Raises:
             StoreNotWritable: there is no such folder, or it cannot be read.
+            ValueError: the path is empty.
         """
+        refuse_empty(root)
         self.root = Path(root).absolute()
         try:
             self._descriptor = os.open(self.root, _FOLDER & ~os.O_NOFOLLOW)
@@ -192,6 +194,15 @@ class FilesBelow:
             hidden = os.stat(HIDDEN, dir_fd=self._descriptor, follow_symlinks=False)
             return os.path.samestat(hidden, os.fstat(folder))
         return False
+
+
+def refuse_empty(root: str | os.PathLike[str]) -> None:
+    """Raise ValueError for an empty path: it is a setting that was not made, and would mean the working directory.
+
+    `Path("")` is empty too; the text "." is not.
+    """
+    if not os.fspath(root) or (isinstance(root, PurePath) and not root.parts):
+        raise ValueError("the path of the folder to serve is empty: set it, best as an absolute path")
 
 
 def open_file(path: str) -> OpenFile | None:

@@ -190,10 +190,22 @@ def _send(protocol: Any, method: str, response: PlannedResponse) -> None:
         protocol.response_empty(response.status, response.headers)
 
 
-def rsgi_app(root: str, *, ledger: str = "") -> RsgiFiles:
-    """Return an application that lets everybody read the files of a store.
+def rsgi_app(
+    root: str | os.PathLike[str],
+    *,
+    ledger: str = "",
+    refuse: Callable[[ResourceRequest], Awaitable[PlannedResponse | None]] = _allow,
+) -> RsgiFiles:
+    """Return an application that serves the files of a store, for reading.
+
+    Args:
+        root: the folder of the store.
+        ledger: the URL of the ledger; by default, the ledger is in the store.
+        refuse: as for `RsgiFiles`: by default, everybody may read every file.
 
     Raises:
         StoreNotWritable: there is no such folder, or it cannot be read.
+        ValueError: the path of the folder is empty.
+        UsageProblem: the URL of the ledger is of an unknown kind.
     """
-    return RsgiFiles(StoreSite(root, ledger=ledger))
+    return RsgiFiles(StoreSite(root, ledger=ledger), refuse)

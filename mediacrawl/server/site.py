@@ -75,9 +75,11 @@ class StoreSite:
 
         Raises:
             StoreNotWritable: there is no such folder, or it cannot be read.
+            ValueError: the path of the folder is empty.
+            UsageProblem: the URL of the ledger is of an unknown kind.
         """
+        self.digests = RecordedDigests(ledger_url(ledger, LocalStore(root)))  # before: it holds nothing open yet
         self.files = FilesBelow(root)
-        self.digests = RecordedDigests(ledger_url(ledger, LocalStore(root)))
         self._clock = clock
 
     def close(self) -> None:

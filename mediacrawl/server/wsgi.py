@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from mediacrawl.server.ranges import PlannedResponse, Span
 
 
+def _allow(_request: ResourceRequest) -> None:
+    """Let everybody read every file."""
+
+
 class WsgiFiles:
     """A WSGI application that serves the files of a store, for reading.
 
     `sendfile` sends a single range where the server has it; otherwise a response takes one block of memory.
     """
 
-    def __init__(
-        self, site: StoreSite, refuse: Callable[[ResourceRequest], PlannedResponse | None] = lambda _request: None
-    ) -> None:
+    def __init__(self, site: StoreSite, refuse: Callable[[ResourceRequest], PlannedResponse | None] = _allow) -> None:
         """Serve a site.
 
         Args:
@@ -166,10 +168,22 @@ def window_of(file: OpenFile, span: Span, environ: dict[str, Any]) -> FileWindow
     return _SendableWindow(file, span)
 
 
-def wsgi_app(root: str, *, ledger: str = "") -> WsgiFiles:
-    """Return an application that lets everybody read the files of a store.
+def wsgi_app(
+    root: str | os.PathLike[str],
+    *,
+    ledger: str = "",
+    refuse: Callable[[ResourceRequest], PlannedResponse | None] = _allow,
+) -> WsgiFiles:
+    """Return an application that serves the files of a store, for reading.
+
+    Args:
+        root: the folder of the store.
+        ledger: the URL of the ledger; by default, the ledger is in the store.
+        refuse: as for `WsgiFiles`: by default, everybody may read every file.
 
     Raises:
         StoreNotWritable: there is no such folder, or it cannot be read.
+        ValueError: the path of the folder is empty.
+        UsageProblem: the URL of the ledger is of an unknown kind.
     """
-    return WsgiFiles(StoreSite(root, ledger=ledger))
+    return WsgiFiles(StoreSite(root, ledger=ledger), refuse)

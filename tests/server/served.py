@@ -8,6 +8,17 @@ from functools import cache
 STORE = os.environ["SERVED_STORE"]
 
 
+def refuse(request):
+    """Allow one folder to those who have a cookie, and each other one to everybody."""
+    from mediacrawl.server.site import text_response
+
+    if request.field("cookie") == "broken":
+        raise LookupError("the check of the project fails")
+    if request.path.startswith("private/") and request.field("cookie") != "me":
+        return text_response(403, "Log in first.")
+    return None
+
+
 def __getattr__(name):
     """Make an application when a server asks for it, so that each process has only its own."""
     if name == "wsgi":
@@ -18,7 +29,18 @@ def __getattr__(name):
         from mediacrawl.server.rsgi import rsgi_app
 
         return rsgi_app(STORE)
-    if name in {"django_wsgi", "django_asgi"}:
+    if name == "guarded_wsgi":
+        from mediacrawl.server.wsgi import wsgi_app
+
+        return wsgi_app(STORE, refuse=refuse)
+    if name == "guarded_rsgi":
+        from mediacrawl.server.rsgi import rsgi_app
+
+        async def refuse_async(request):
+            return refuse(request)
+
+        return rsgi_app(STORE, refuse=refuse_async)
+    if name.startswith("django_"):
         return django_application(name)
     raise AttributeError(name)
 
@@ -34,8 +56,9 @@ def django_application(name):
     settings.configure(
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF="django_urls",
-        MIDDLEWARE=["django.middleware.gzip.GZipMiddleware", "django.middleware.http.ConditionalGetMiddleware"],
+        MIDDLEWARE=["django_wrapping.wrapping"] * name.endswith("_wrapped")
+        + ["django.middleware.gzip.GZipMiddleware", "django.middleware.http.ConditionalGetMiddleware"],
         LOGGING_CONFIG=None,
     )
     django.setup()
-    return ASGIHandler() if name == "django_asgi" else WSGIHandler()
+    return ASGIHandler() if name.startswith("django_asgi") else WSGIHandler()

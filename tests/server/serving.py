@@ -20,6 +20,9 @@ COMMANDS = {
     "django under gunicorn": ["gunicorn", "--threads", "4", "--bind", "unix:{socket}", "served:django_wsgi"],
     "django under uvicorn": ["uvicorn", "--uds", "{socket}", "--lifespan", "off", "served:django_asgi"],
 }
+GUARDED = {  # with a check of permission
+    kind: [part.replace("served:", "served:guarded_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+}
 _READY = ("Listening at", "Uvicorn running")
 
 
@@ -39,10 +42,10 @@ class Connection(http.client.HTTPConnection):
 class Server:
     """A server of one store; `log` has what it wrote."""
 
-    def __init__(self, kind, store, *more):
+    def __init__(self, kind, store, *more, commands=COMMANDS):
         self.folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))  # a path of a socket is short
         self.socket = self.folder / "s"
-        command = [part.format(socket=self.socket) for part in COMMANDS[kind]]
+        command = [part.format(socket=self.socket) for part in commands[kind]]
         self.log = []
         self._ready, self._over = threading.Event(), threading.Event()
         path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])

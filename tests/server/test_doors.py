@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 from wsgiref.util import setup_testing_defaults
@@ -18,9 +20,10 @@ import pytest
 from archive_job import publish
 from hostile_paths import HOSTILE, SECRET, make_traps
 from range_requests import BODIES, BODY, CASES, MODIFIED, check
-from serving import COMMANDS, Server
+from serving import COMMANDS, GUARDED, Server
 
 from mediacrawl.archive import Archive
+from mediacrawl.server.rsgi import rsgi_app
 from mediacrawl.server.site import StoreSite, text_response
 from mediacrawl.server.wsgi import WsgiFiles, wsgi_app
 from mediacrawl.store.local import LocalStore
@@ -259,6 +262,28 @@ def test_clients_that_stop_reading_cost_no_memory(door, store):
     assert door.ask("/ten.bin")[2] == BODIES["ten.bin"]
 
 
+@pytest.mark.parametrize(("kind", "more"), [("granian", ()), ("gunicorn", ("--threads", "256"))])
+def test_with_two_hundred_slow_readers_others_are_served(kind, more, tmp_path):
+    with (tmp_path / "huge.mp4").open("wb") as file:
+        file.truncate(64 << 20)
+    (tmp_path / "ten.bin").write_bytes(BODIES["ten.bin"])
+    wanted = [b"", b"Range: bytes=0-30000000,40000000-\r\n"]
+    with Server(kind, tmp_path, *more) as server, ExitStack() as open_until_the_end:
+        assert server.ask("/ten.bin")[0] == 200
+        before, readers = server.memory_mib(), []
+        for turn in range(200):
+            sock = open_until_the_end.enter_context(socket.socket(socket.AF_UNIX))
+            sock.settimeout(30)
+            sock.connect(str(server.socket))
+            sock.sendall(b"GET /huge.mp4 HTTP/1.1\r\nHost: localhost\r\n" + wanted[turn % 2] + b"\r\n")
+            readers.append(sock)
+        for _ in range(3):
+            for sock in readers:
+                assert sock.recv(5000)
+            assert server.ask("/ten.bin")[2] == BODIES["ten.bin"]
+        assert server.memory_mib() - before < 400, "200 bodies have 12,000 MiB"
+
+
 def test_a_file_that_shrinks_breaks_the_connection(door, store):
     """A client must not take the next response for the rest of this one."""
     if door.server is None:
@@ -289,14 +314,85 @@ def test_a_check_decides_with_the_request_and_before_the_disk(store):
         seen.append((request.method, request.path, request.field("cookie")))
         return None if request.field("cookie") == "me" else text_response(403, "Log in first.")
 
-    site = StoreSite(store)
-    ask = in_process(WsgiFiles(site, refuse))
+    app = wsgi_app(store, refuse=refuse)
+    ask = in_process(app)
     assert ask("/body.bin")[0] == 403
     assert ask("/.mediacrawl/nothing")[0] == 403
     assert ask("/body.bin", {"Cookie": "me"})[2] == BODY
     assert ask("/body.bin", method="POST")[0] == 405
     assert seen == [("GET", "body.bin", None), ("GET", ".mediacrawl/nothing", None), ("GET", "body.bin", "me")]
-    site.close()
+    app.site.close()
+
+
+SPELLINGS = [
+    "/private/a.jpg",
+    "/private/a.jpg?x=/public/b.jpg",
+    "/private/a.jpg#/public/b.jpg",
+    "/private/a.jpg;x",
+    "//private/a.jpg",
+    "///private/a.jpg",
+    "/./private/a.jpg",
+    "/public/../private/a.jpg",
+    "/public/%2e%2e/private/a.jpg",
+    "/public/..%2fprivate%2fa.jpg",
+    "/public/%252e%252e/private/a.jpg",
+    "/public%00/../private/a.jpg",
+    "/%70rivate/a.jpg",
+    "/%2570rivate/a.jpg",
+    "/private%2fa.jpg",
+    "/private%252fa.jpg",
+    "/%2fprivate/a.jpg",
+    "/private//a.jpg",
+    "/private/./a.jpg",
+    "/private/a.jpg/",
+    "/private/a.jpg%00",
+    "/%00private/a.jpg",
+    "/%20private/a.jpg",
+    "/private%20/a.jpg",
+    "/private\\a.jpg",
+    "/PRIVATE/a.jpg",
+    "/%ef%bd%90rivate/a.jpg",
+    "/%c0%af/private/a.jpg",
+    "/private%c0%afa.jpg",
+    "http://localhost/private/a.jpg",
+    "http://localhost//private/a.jpg",
+    "private/a.jpg",
+]
+MORE_FIELDS = [
+    "",
+    "X-Original-URL: /private/a.jpg\r\n",
+    "X-Forwarded-Prefix: /public\r\n",
+    "SCRIPT_NAME: /public\r\n",
+    "PATH_INFO: /private/a.jpg\r\n",
+    "X-HTTP-Method-Override: GET\r\n",
+]
+
+
+@pytest.mark.parametrize("kind", GUARDED)
+def test_no_spelling_of_a_path_gets_round_a_check(kind, tmp_path):
+    """The check sees the path that is opened, and a path has only one spelling that opens it."""
+    for name, body in (("private/a.jpg", SECRET), ("public/b.jpg", b"picture")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(body)
+    (tmp_path / "public" / "link").symlink_to("../private")
+    spellings = [*SPELLINGS, "/public/link/a.jpg", "/public/private/a.jpg"]
+    with Server(kind, tmp_path, commands=GUARDED) as server:
+        assert server.ask("/public/b.jpg")[2] == b"picture"
+        assert server.ask("/private/a.jpg", {"Cookie": "me"})[2] == SECRET
+        status, _, content = server.ask("/public/b.jpg", {"Cookie": "broken"})
+        assert status == 500
+        assert b"picture" not in content
+        assert server.ask("/private/a.jpg")[::2] == (403, b"Log in first.\n")
+        for more in MORE_FIELDS:
+            head = f"GET /public/b.jpg HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"
+            assert SECRET not in server.raw(head.encode()), head
+        for method in ("GET", "HEAD", "POST", "get"):
+            for path in spellings:
+                for more in MORE_FIELDS:
+                    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"
+                    answer = server.raw(head.encode())
+                    assert SECRET not in answer, head
+                    assert not answer.startswith(b"HTTP/1.1 20"), head
 
 
 def test_a_machine_without_descriptors_is_unavailable(store, monkeypatch, caplog):
@@ -306,6 +402,17 @@ def test_a_machine_without_descriptors_is_unavailable(store, monkeypatch, caplog
     assert (status, fields["retry-after"]) == (503, "10")
     assert [record.getMessage() for record in caplog.records] == ["cannot read 'body.bin': Too many open files"]
     site.close()
+
+
+@pytest.mark.parametrize("app", [wsgi_app, rsgi_app])
+def test_an_empty_folder_is_not_the_working_directory(app, store, monkeypatch):
+    monkeypatch.chdir(store)
+    for empty in ("", Path()):
+        with pytest.raises(ValueError, match="empty"):
+            app(empty)
+    found = app(".")
+    assert found.site.files.root == store
+    found.site.close()
 
 
 @pytest.mark.parametrize("server", ["uWSGI", "mod_wsgi", ""])

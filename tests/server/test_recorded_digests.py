@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 from archive_job import publish, sha256
 
 from mediacrawl.archive import Archive, Link
 from mediacrawl.backends import LEDGER_NAME
+from mediacrawl.errors import UsageProblem
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.server.digests import RecordedDigests
 from mediacrawl.server.files import FilesBelow
+from mediacrawl.server.wsgi import wsgi_app
 from mediacrawl.store.local import LocalStore
 
 
@@ -134,23 +137,54 @@ def test_a_digest_that_comes_a_moment_after_the_file_is_found(archive, tmp_path,
     files.close()
 
 
-@pytest.mark.parametrize("damage", ["missing", "not a database", "of an older format"])
+@pytest.mark.parametrize("damage", ["missing", "not a database", "without a column", "of an older format"])
 def test_without_a_readable_ledger_there_are_files_without_digests(tmp_path, damage, caplog):
     (tmp_path / "a.jpg").write_bytes(b"bytes")
     ledger = tmp_path / "ledger.sqlite3"
     if damage == "not a database":
         ledger.write_bytes(b"x" * 5000)
+    elif damage == "without a column":
+        with sqlite3.connect(ledger) as db:
+            db.executescript("CREATE TABLE files (key TEXT PRIMARY KEY, state TEXT); PRAGMA user_version=1")
+        db.close()
     elif damage == "of an older format":
         with sqlite3.connect(ledger) as db:
             db.executescript(
-                "CREATE TABLE files (key TEXT PRIMARY KEY, path TEXT, folded TEXT, state TEXT, sha256 TEXT)"
+                "CREATE TABLE files (key TEXT PRIMARY KEY, url TEXT, path TEXT, folded TEXT, state TEXT, sha256 TEXT)"
             )
-            db.execute("INSERT INTO files VALUES ('k', 'a.jpg', 'a.jpg', 'done', 'ab')")
+            db.execute("INSERT INTO files VALUES ('k', 'http://h/a', 'a.jpg', 'a.jpg', 'done', ?)", ("ab" * 32,))
             db.execute("PRAGMA user_version=1")
         db.close()
-    digests, files = RecordedDigests(str(ledger)), FilesBelow(tmp_path)
+    clock = Clock()
+    digests, files = RecordedDigests(str(ledger), clock), FilesBelow(tmp_path)
     with files.open("a.jpg") as file:
-        assert digests.look_up(file) is None
-    assert len(caplog.records) == (damage == "not a database")
+        for _ in range(3):
+            assert digests.look_up(file) is None
+            clock.now += 10
+    assert len(caplog.records) == (damage in {"not a database", "without a column"})
+    digests.close()
+    files.close()
+
+
+def test_a_ledger_of_an_unknown_kind_is_told_before_the_first_request(tmp_path):
+    with pytest.raises(UsageProblem, match="only a file on this machine"):
+        wsgi_app(tmp_path, ledger="postgres://h/x")
+
+
+def test_a_ledger_that_may_not_be_read_is_told_once(tmp_path, monkeypatch, caplog):
+    """As for a server that is not the owner of the store."""
+    (tmp_path / "a.jpg").write_bytes(b"bytes")
+
+    def denied(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    clock, files = Clock(), FilesBelow(tmp_path)
+    with files.open("a.jpg") as file, monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", denied)
+        digests = RecordedDigests(str(tmp_path / "ledger.sqlite3"), clock)
+        for _ in range(3):
+            assert digests.look_up(file) is None
+            clock.now += 10
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["Permission denied"]
     digests.close()
     files.close()
