@@ -17,7 +17,7 @@ from mediacrawl.visible import text_of_field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_HEAD_BYTES = 4 * 1024 * 1024  # some servers send a head without end, and a head is held in memory
+MAX_HEAD_BYTES = 1024 * 1024  # some servers send a head without end, and a head is held in memory
 MAX_LINES = 10_000
 BARE_CR = "a header line of the response contains NUL or a bare CR"
 
