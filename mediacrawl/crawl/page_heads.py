@@ -31,7 +31,8 @@ def invalid_head(error: Exception) -> InvalidHead | None:
     """Return the error of a head that was refused, if it is the reason of an error of Scrapy."""
     cause = error.__cause__
     reasons = cause.reasons if isinstance(cause, ResponseFailed) else ()
-    return next((one.value for one in reasons if isinstance(one.value, InvalidHead)), None)
+    errors = (getattr(one, "value", one) for one in reasons)  # the handler for HTTP/2 gives no failures of Twisted
+    return next((one for one in errors if isinstance(one, InvalidHead)), None)
 
 
 class _LimitedFactory:

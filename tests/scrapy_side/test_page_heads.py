@@ -9,6 +9,12 @@ import threading
 
 import pytest
 from crawling import run
+from scrapy.exceptions import DownloadFailedError
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed
+
+from mediacrawl.crawl.page_heads import invalid_head
+from mediacrawl.transport.fields import InvalidHead
 
 BEGINNINGS = {
     "fields": (b"HTTP/1.1 200 OK\r\n", b"X-A: aaaaaaaaaaaaaaaa\r\n"),
@@ -52,3 +58,20 @@ def test_a_page_whose_head_has_no_end_is_given_up_at_once(tmp_path, beginning, l
     assert f"{url}: page: the head of the response has more than 10,000 lines" in done.err
     assert len(sent) == 1  # and it is not requested again
     assert sent[0] < MOST * len(line)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        ([Failure(InvalidHead("too large"))], "too large"),
+        ([Failure(ValueError("x"))], None),
+        ([ValueError("of HTTP/2"), InvalidHead("last")], "last"),
+        ([], None),
+    ],
+)
+def test_a_head_that_was_refused_is_found_among_the_reasons_of_both_handlers(reasons, expected):
+    error = DownloadFailedError("failed")
+    error.__cause__ = ResponseFailed(reasons)
+    found = invalid_head(error)
+    assert (str(found) if found else None) == expected
+    assert invalid_head(DownloadFailedError("alone")) is None
