@@ -169,9 +169,13 @@ class TransferError(MediacrawlError):
         super().__init__(f"{self.url}: {self.reason}")
 
     def last(self, took_s: float, saved_bytes: int, fetched_bytes: int, supersedes: tuple[str, ...] = ()) -> None:
-        """Set the duration of the transfer in seconds, its bytes, and the keys that its file had before."""
+        """Set the duration of the transfer in seconds, its bytes, and the keys that its file had before.
+
+        The traceback is discarded: its frames hold heads and bodies, and a run keeps the errors of all its files.
+        """
         self.took_s, self.saved_bytes, self.fetched_bytes = took_s, saved_bytes, fetched_bytes
         self.supersedes = supersedes
+        self.__traceback__ = self.__context__ = None
 
     def of_host(self, host: str, url: str) -> TransferError:
         """Return the same error for a file at `url`, of a host that is given up because of this error."""

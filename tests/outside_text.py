@@ -307,7 +307,7 @@ PARSERS = [
     ),
     Parser(
         "status line",
-        uncached(head.status_line),
+        head.status_line,
         (many(" ", "HTTP/1.1 200 ", "\0"), many("\t", "HTTP/1.1"), many("a ", "HTTP/1.1 200 ")),
         (fields.InvalidHead,),
     ),

@@ -452,11 +452,22 @@ def _ask_once(robots: Any) -> None:
 
     By itself the middleware (2.19) gives the parsed robots.txt only to the first two requests. Each later request is
     told that there is no robots.txt, and may then be sent to a forbidden URL.
+
+    A large file is parsed in another thread, see `RobotsFile`, and one after another.
     """
     ask = robots.robot_parser
     asking: dict[str, asyncio.Task[Any]] = {}
+    one_at_a_time = asyncio.Lock()
 
     async def robot_parser(request: Request) -> Any:
+        parser = await found(request)
+        parse_ahead = getattr(parser, "parse_ahead", None)  # a project may have a parser of its own
+        if parse_ahead is not None and parser.is_unparsed:
+            async with one_at_a_time:
+                await parse_ahead()
+        return parser
+
+    async def found(request: Request) -> Any:
         site = urlsplit(request.url).netloc
         known = robots._parsers.get(site, asking)  # noqa: SLF001 - `asking` stands for "not known yet"
         if known is not asking and not isinstance(known, Deferred):

@@ -32,6 +32,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from mediacrawl import config
+from mediacrawl.crawl.page_heads import invalid_head, limit_heads
 from mediacrawl.crawl.public_endpoints import connects_to_public
 from mediacrawl.errors import AddressRefused, redact_url
 from mediacrawl.transport.addresses import PrivateAddress
@@ -119,6 +120,7 @@ class PageNetwork:
         scheme = request.url.partition(":")[0].lower()
         handler = handlers._get_handler(scheme) if scheme in {"http", "https"} else None  # noqa: SLF001
         self._verify(handler)
+        limit_heads(handler)
         proxy = proxy_of(request)
         is_ours = proxy is not None and _is_ours(handler, scheme, proxy)
         if self._block_private:
@@ -213,6 +215,9 @@ class PageNetwork:
     async def _explained(self, error: Exception, request: Request, proxy: str | None) -> Exception:
         """Return an error of Scrapy with a message that says what to do, and names the proxy."""
         route, text = self._route(request, proxy), str(error)
+        if (head := invalid_head(error)) is not None:
+            request.meta["dont_retry"] = True
+            return DownloadFailedError(f"{head}{route.through}")
         if any(words in text for words in _UNTRUSTED):
             request.meta["dont_retry"] = True
             origin = Origin.of(request.url)

@@ -17,10 +17,11 @@ from mediacrawl.visible import text_of_field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_HEAD_BYTES = 4 * 1024 * 1024  # some servers send a head without end, and a head is held in memory
+MAX_HEAD_BYTES = 1024 * 1024  # some servers send a head without end, and a head is held in memory
 MAX_LINES = 10_000
 BARE_CR = "a header line of the response contains NUL or a bare CR"
 
+_LONGEST_STATUS_LINE = 8 * 1024
 # A status code has three digits (RFC 9112 4). Blanks are accepted as RFC 9112 4 describes. libcurl writes HTTP/2.
 # `++` never gives a blank back: a server may send megabytes of them.
 _STATUS_LINE = re.compile(r"HTTP/(0\.9|1\.[0-9]|[23])[ \t]++([1-9][0-9]{2})(?:[ \t]++([^\0\r\n]{0,8000}+))?")
@@ -62,13 +63,19 @@ class ResponseHead(NamedTuple):
     length_bytes: int | None
 
 
-@lru_cache(64)  # all responses of a server have the same few
 def status_line(line: str) -> StatusLine:
     """Parse a status line.
 
     Raises:
         InvalidHead: the line is no status line (RFC 9112 4), or is of a version of HTTP that is not known.
     """
+    if len(line) > _LONGEST_STATUS_LINE:
+        raise InvalidHead("the status line of the response is malformed")
+    return _status_line(line)
+
+
+@lru_cache(64)  # all responses of a server have the same few
+def _status_line(line: str) -> StatusLine:
     match = _STATUS_LINE.fullmatch(line.removesuffix("\n").removesuffix("\r"))
     if match is None:
         raise InvalidHead("the status line of the response is malformed")
@@ -102,9 +109,14 @@ def check_size(lines: Sequence[bytes]) -> None:
         InvalidHead: the head is too large.
     """
     if len(lines) > MAX_LINES:
-        raise InvalidHead(f"the head of the response has more than {MAX_LINES:,} lines")
+        raise too_many_lines()
     if sum(map(len, lines)) > MAX_HEAD_BYTES:
         raise too_large()
+
+
+def too_many_lines() -> InvalidHead:
+    """Return the error for a head of too many lines."""
+    return InvalidHead(f"the head of the response has more than {MAX_LINES:,} lines")
 
 
 def too_large() -> InvalidHead:

@@ -198,7 +198,7 @@ _MAX_PLAIN_FIELDS = 64
 # RFC 9112 4 and 5. No value ends with a blank. The group of a field is not possessive: CPython before 3.11.5 loses
 # the end of the last complete repetition (gh-100061) and would end the head within that field.
 _PLAIN_HEAD = re.compile(
-    rb"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]*+))?\r\n"
+    rb"HTTP/1\.1 (2[0-9]{2}|[3-5][0-9]{2})(?: ([\x20-\x7e]{0,8000}+))?\r\n"
     rb"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)+)\r\n"
 )
 

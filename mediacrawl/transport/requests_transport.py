@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -339,7 +340,7 @@ class _RequestsResponse:
             if isinstance(self._raw, HTTP1Exchange):
                 self._raw.drain(_DRAINED_BYTES, within_s)
             elif (self._raw.length_remaining or _DRAINED_BYTES + 1) <= _DRAINED_BYTES:
-                self._raw.read(_DRAINED_BYTES)
+                _drain_with_limit(self._raw, within_s)
 
     def abort(self) -> None:
         self._is_broken = True
@@ -369,3 +370,23 @@ class _RequestsResponse:
         if not self._raw.isclosed():
             self._is_cut = not getattr(self._raw, "is_through", False)
             self._raw.close()
+
+
+def _drain_with_limit(raw: Any, within_s: float) -> None:
+    """Read the rest of a body of urllib3, for at most `within_s` seconds: each byte may come late.
+
+    Nothing is read if the socket is not known, as that of a custom session.
+    """
+    sock = getattr(getattr(raw, "connection", None), "sock", None)
+    if sock is None:
+        return
+    timeout_s, until = sock.gettimeout(), time.monotonic() + within_s
+    try:
+        while raw.length_remaining and (left_s := until - time.monotonic()) > 0:
+            sock.settimeout(left_s)
+            if not raw.read1(_DRAINED_BYTES, decode_content=False):
+                break
+        if not raw.length_remaining:
+            raw.read1(1, decode_content=False)  # its end, so that urllib3 takes the connection back
+    finally:
+        sock.settimeout(timeout_s)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from origin import drop_after, headers_without_end, status
 
 from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.progress import Progress
 from mediacrawl.download.records import Fetched, TransferRequest
-from mediacrawl.errors import DiskFull
+from mediacrawl.errors import DiskFull, TransferError
 from mediacrawl.store.parts import PartFile
 
 COUNT = 3
@@ -43,3 +44,11 @@ def test_a_part_that_a_full_disk_cannot_close_keeps_no_other_locked(rig, monkeyp
             outcome.part.close()
     for request in requests:
         rig.store.parts.open(request.key).close()  # raises PartInUse if it is locked
+
+
+@pytest.mark.parametrize("fault", [status(404), drop_after(10, times=None), headers_without_end()])
+def test_the_error_of_a_file_holds_nothing_of_its_transfer(rig, fault):
+    request = TransferRequest("k", rig.origin.add("/a.mp4", BODY, faults=[fault]))
+    [error] = rig.downloader().fetch_batch([request], Cancel(), lambda _: Progress(""))
+    assert isinstance(error, TransferError)
+    assert error.__traceback__ is error.__context__ is None  # its frames would hold the head

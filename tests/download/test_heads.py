@@ -243,6 +243,39 @@ def test_a_field_of_several_100_kb_is_read_where_the_library_allows_it(fetch, wa
         assert fetch(raw)[0] == BODY
 
 
+LONG = b"a" * 17_000
+LEFT_OUT = {
+    "an entity tag": (b'ETag: "' + LONG + b'"\r\n', "etag"),
+    "a location": (b"Location: /" + LONG + b"\r\n", "location"),
+    "a date": (b"Last-Modified: " + LONG + b"\r\n", "last-modified"),
+    "a name": (b"Content-Disposition: attachment; filename=" + LONG + b"\r\n", "content-disposition"),
+    "many short ones": (b"Last-Modified: 1 Jan 2024\r\n" * 2_000, "last-modified"),
+}
+
+
+@pytest.mark.parametrize(("lines", "name"), LEFT_OUT.values(), ids=LEFT_OUT.keys())
+def test_a_field_that_is_longer_than_any_use_of_it_is_left_out(fetch, lines, name):
+    got, headers = fetch(STATUS + lines + LENGTH)
+    assert (got, name in headers) == (BODY, False)
+
+
+def test_of_several_cookies_the_long_one_is_left_out(fetch):
+    lines = b"Set-Cookie: a=1\r\nSet-Cookie: b=" + LONG + b"\r\nSet-Cookie: c=2\r\n"
+    assert fetch(STATUS + lines + LENGTH)[1]["set-cookie"] == "a=1\nc=2"
+
+
+@pytest.mark.parametrize("name", [b"Content-Type", b"Content-Encoding", b"Content-Range", b"Transfer-Encoding"])
+def test_a_long_field_that_decides_about_the_file_is_refused(fetch, name):
+    with pytest.raises(InvalidResponse, match="longer than 16 KiB"):
+        fetch(STATUS + name + b": x; " + LONG + b"\r\n" + LENGTH)
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200" + b" " * 9_000 + b"OK", b"HTTP/1.1 200 " + LONG])
+def test_a_status_line_that_is_too_long_is_refused(fetch, line):
+    with pytest.raises(InvalidResponse, match="status line"):
+        fetch(line + b"\r\n" + LENGTH)
+
+
 # --- chunks -----------------------------------------------------------------------------------------
 
 WHOLE = {

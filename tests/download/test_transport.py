@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import threading
+import time
 
 import pytest
 import requests
 from origin import (
+    Answer,
     Pattern,
     chunked,
     close_delimited,
@@ -113,6 +116,32 @@ def test_redirects_are_not_followed(transport, origin):
     answer = get(transport, origin.redirect("/a", "/b"))
     answer.close()
     assert (answer.status, answer.headers["location"], len(origin.requests)) == (302, "/b", 1)
+
+
+@pytest.mark.parametrize("way", ["proxy", "session"])
+def test_the_body_of_a_redirect_that_comes_byte_by_byte_is_not_waited_for(origin, way):
+    class Theirs(requests.Session):
+        pass
+
+    url, proxy = origin.url("/a"), None
+    origin.on("/a", lambda _: Answer(302, [("Location", "/b")], b"x" * 1000, drip_at=10, drip_bytes_per_s=2))
+    if way == "proxy":
+        url, proxy = "http://nowhere.invalid/a", f"http://{origin.netloc}"
+    transport = RequestsTransport(Theirs) if way == "session" else RequestsTransport()
+    began = time.monotonic()
+    answer = transport.get(url, {}, proxy=proxy, timeout_s=30.0)
+    assert (answer.status, answer.headers["location"]) == (302, "/b")
+    answer.close()
+    transport.close()
+    assert time.monotonic() - began < 20  # of 500 s
+
+
+def test_a_connection_to_a_proxy_is_used_again_after_a_redirect(origin):
+    origin.on("/a", lambda _: Answer(302, [("Location", "/b")], b"moved"))
+    with contextlib.closing(RequestsTransport()) as transport:
+        for _ in range(3):
+            transport.get("http://nowhere.invalid/a", {}, proxy=f"http://{origin.netloc}", timeout_s=30.0).close()
+    assert len({request.client_port for request in origin.requests}) == 1
 
 
 def test_a_connection_is_used_again_after_a_whole_body_and_not_after_half_a_one(transport, origin):

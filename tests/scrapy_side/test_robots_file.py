@@ -1,11 +1,17 @@
 """Only the beginning of a robots.txt counts: its rules are compared with each URL."""
 
+import asyncio
+import gc
+from types import SimpleNamespace
+
 import pytest
 from crawling import items_spider, settings_of
 from origin import Answer
+from protego import Protego
 from scrapy.settings import Settings
 
 from mediacrawl.addon import Addon
+from mediacrawl.crawl.context import RequestDropped
 from mediacrawl.crawl.robots_file import MOST_BYTES, RobotsFile
 
 FIRST = b"User-agent: *\nDisallow: /private\n"
@@ -52,3 +58,37 @@ def test_a_crawl_obeys_the_beginning_of_an_endless_robots_txt(crawls, origin, tm
     crawled = crawls.crawl(tmp_path, items_spider(item), {"ROBOTSTXT_OBEY": True})
     assert [path.rpartition("/")[2] for path in crawled.store] == ["a.jpg"]
     assert origin.requests_for("/private/b.jpg") == []
+
+
+def test_few_of_the_large_files_are_held_in_parsed_form(monkeypatch):
+    parsed = []
+    monkeypatch.setattr(
+        "scrapy.robotstxt.Protego.parse", lambda text, parse=Protego.parse: parsed.append(text) or parse(text)
+    )
+    files = [RobotsFile(FIRST + b"#" * 400_000 + b"\nDisallow: /%d\n" % number, None) for number in range(10)]
+    assert parsed == []  # before a URL is asked for
+    for _ in range(2):
+        for number, file in enumerate(files):
+            assert [file.allowed(f"http://h/{path}", "x") for path in (number, number + 1)] == [False, True]
+    assert len(parsed) == 20
+    assert gc_count(Protego) < 9
+
+
+def gc_count(kind):
+    gc.collect()
+    return sum(type(one) is kind for one in gc.get_objects())
+
+
+def test_a_crawl_that_is_stopping_parses_no_large_file():
+    file = RobotsFile(FIRST + b"#" * 400_000, None, SimpleNamespace(stopping=True))
+    with pytest.raises(RequestDropped):
+        asyncio.run(file.parse_ahead())
+    assert file.is_unparsed
+
+
+def test_a_large_file_is_parsed_ahead_in_another_thread():
+    file = RobotsFile(FIRST + b"#" * 400_000, None)
+    assert file.is_unparsed
+    asyncio.run(file.parse_ahead())
+    assert not file.is_unparsed
+    assert (file.allowed("http://h/a", "x"), file.allowed("http://h/private", "x")) == (True, False)
