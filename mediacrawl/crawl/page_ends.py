@@ -99,11 +99,15 @@ class PageEnds:
 
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
-        self._report.pages.count_read(urlsplit(response.url).hostname or "", media)
+        self._report.pages.count_read(_host_of(response), media)
         if response.request is not None:
             fingerprint = self._fingerprint(response.request)
             self._being_read.discard(fingerprint)
             self._waiting.pop(fingerprint, None)
+
+    def count_read_in_part(self, response: Response, media: int) -> None:
+        """Count the links to media of a page that counts as one that could not be read."""
+        self._report.pages.count_read_in_part(_host_of(response), media)
 
     def count_failure(self, response: Response, reason: str) -> None:
         """Count a page that could not be read."""
@@ -325,6 +329,10 @@ class PageEnds:
 def _is_page(request: Request) -> bool:
     """Return whether a spider has made the request: neither a robots.txt nor media have a callback."""
     return request.callback is not NO_CALLBACK
+
+
+def _host_of(response: Response) -> str:
+    return urlsplit(response.url).hostname or ""
 
 
 def _is_same(url: str, other: str) -> bool:

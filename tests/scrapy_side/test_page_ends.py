@@ -147,6 +147,14 @@ READ = {
         },
         ["b", "c"],
     ),
+    **{
+        f"a stray control byte {byte!r}": ({"2": html(b"<h1>x%s</h1><img src=b.png>" % byte)}, ["b"])
+        for byte in (b"\0", b"\x07", b"\x0b", b"\x1b")
+    },
+    "a stray control byte, and a link only": (
+        {"2": html(b"<h1>x\x07</h1><a rel=next href=3>n</a>"), "3": html("<img src=b.png>")},
+        ["b"],
+    ),
     "a document in srcdoc": (
         {"2": html("<iframe srcdoc='<img src=\"b.png\">' src=f></iframe>"), "f": html("<img src=c.png>")},
         ["b"],
