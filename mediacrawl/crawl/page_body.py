@@ -36,7 +36,7 @@ def why_unreadable(response: Response, has_contents: Callable[[], bool]) -> str 
     """Return why a response has no page, or not all of it, in a few words; None for a page and for media.
 
     Browsers show what is declared as HTML as such, whatever bytes are in it (WHATWG MIME Sniffing, 7). It counts as
-    binary only if there are binary bytes at its beginning, and `has_contents` returns that nothing can be taken from it.
+    binary only if there are binary bytes at its beginning, and `has_contents` returns that there is nothing to take.
     """
     content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip()
     is_text = isinstance(response, TextResponse)

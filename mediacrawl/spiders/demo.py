@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ class DemoSpider(MediaSpider):
         return f"demo:{parts.path}?{parts.query}"
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _site(job: str | None) -> DemoSite:
     """Start the site of this run, on the port of the last run if a job is resumed.
 
@@ -51,5 +56,6 @@ def _site(job: str | None) -> DemoSite:
         site = DemoSite().start()
     with suppress(OSError):  # the scheduler reports an error of the folder
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(site.port), encoding="ascii")
+        with open(note, "w", encoding="ascii", opener=_private) as file:
+            file.write(str(site.port))
     return site

@@ -186,17 +186,17 @@ FAILED = {
         "Content-Encoding rot13 cannot be decoded",
     ),
     "a redirect to another host": ({"2": to("http://localhost:PORT/login")}, None, "redirected to localhost"),
-    "a page that is too large": ({"2": html("x" * 200_000)}, "2", "larger than download max size"),
+    "a page that is too large": ({"2": html("x" * 200_000)}, "2", "larger than MEDIACRAWL_PAGE_MAXSIZE allows"),
     "a page that is too large when decompressed": (
         {"2": html(gzip.compress(b"x" * 200_000), ("Content-Encoding", "gzip"))},
         "2",
-        "larger than DOWNLOAD_MAXSIZE",
+        "larger than MEDIACRAWL_PAGE_MAXSIZE allows",
     ),
     **{
         f"a page of {coding} that is a bomb": (
             {"2": html(pack(b"<p>" * 300_000), ("Content-Encoding", coding))},
             "2",
-            "larger than DOWNLOAD_MAXSIZE",
+            "larger than MEDIACRAWL_PAGE_MAXSIZE allows",
         )
         for coding, pack in PACKERS.items()
     },
