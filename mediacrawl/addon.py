@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from mediacrawl.config import is_secret
+from mediacrawl.config import PREFIX, check, is_secret
+from mediacrawl.errors import EXIT_USAGE, UsageProblem
 from mediacrawl.visible import Secret, make_log_visible
 
 if TYPE_CHECKING:
@@ -37,11 +39,38 @@ _REPLACED = {
 }
 
 
+class SettingsRefused(UsageProblem, SystemExit):
+    """Settings of mediacrawl are wrong. Uncaught, it ends the process with status 2, and without a traceback."""
+
+    code = EXIT_USAGE
+
+
 class Addon:
     """Adds the components: the pipeline, the spider middlewares, the progress display and the crash-safe scheduler.
 
     Settings of the project take precedence.
     """
+
+    @classmethod
+    def update_pre_crawler_settings(cls, settings: BaseSettings) -> None:
+        """Refuse wrong settings in one line, before anything is done.
+
+        Scrapy calls this method before it creates a crawler. Its `crawl` command ends with status 0 if a component of
+        the crawler refuses a setting later.
+
+        Raises:
+            SettingsRefused: a setting of mediacrawl, or a file or variable about the network, cannot be used.
+        """
+        # Not needed by the commands of this project that send no request.
+        from mediacrawl.fetch.resources import check_network, cookies_of  # noqa: PLC0415
+
+        try:
+            check(settings, PREFIX)
+            cookies_of(settings)
+            check_network(settings)
+        except UsageProblem as error:
+            print(f"mediacrawl: {error}", file=sys.stderr)  # noqa: T201
+            raise SettingsRefused(str(error)) from None
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Add the components to the settings of a crawler; Scrapy calls this method for each crawler."""

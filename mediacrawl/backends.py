@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import StoreNotWritable, UsageProblem, redact_url
+from mediacrawl.errors import UsageProblem, disk_error, redact_url
 from mediacrawl.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def has_ledger(url: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StoreNotWritable(f"cannot read {path}: {error.strerror}") from None
+        raise disk_error(error, f"the ledger {path}", "read") from None
     return True
 
 

@@ -25,6 +25,7 @@ _SECRET_NAME = re.compile(
     r"PASS|PWD|SECRET|TOKEN|KEY|AUTH|CREDENTIAL|BEARER|JWT|LOGIN|HEADER|COOKIE(?!S\Z|S_)|SESSION(?!_FACTORY)",
     re.IGNORECASE,
 )
+_LEAST_PAGE_MEMORY = 64 * 1024**2
 DEFAULT_USER_AGENT = f"mediacrawl/{__version__}"
 _SCRAPY, _STORE, _TRANSFERS = "Scrapy's settings", "Store and ledger", "Transfers"
 _RETRIES, _HTTP, _DISPLAY = "Stalls, retries and pauses", "Connections and security", "What a person sees"
@@ -99,6 +100,14 @@ def switch(given: Any) -> bool:
         return bool(int(given))
     except (TypeError, ValueError):
         raise ValueError("must be True or False") from None
+
+
+def page_memory(given: Any) -> int:
+    """Parse 0, or a number of bytes in which the process that reads pages can start."""
+    value = integer(given)
+    if 0 < value < _LEAST_PAGE_MEMORY:
+        raise ValueError(f"must be 0, or {_LEAST_PAGE_MEMORY} bytes ({_LEAST_PAGE_MEMORY >> 20} MiB) or more")
+    return value
 
 
 def text(given: Any) -> str:
@@ -332,9 +341,10 @@ PAGE_TIME_LIMIT_S = Option(
 PAGE_MEMORY_LIMIT = Option(
     "MEDIACRAWL_PAGE_MEMORY_LIMIT",
     2 * 1024**3,
-    integer,
+    page_memory,
     _CRAWLS,
-    "memory of the process that reads such a page; a page that needs more is given up; 0: no limit. Only on Linux",
+    "memory of the process that reads such a page, 64 MiB or more; a page that needs more is given up; 0: no limit. "
+    "Only on Linux",
     "bytes",
 )
 RETRY_PERMANENT_DAYS = Option(
@@ -476,11 +486,11 @@ _NOT_SET = (
 
 
 def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[Any]] = OPTIONS) -> None:
-    """Raise `UsageProblem` for a name with the prefix `MEDIACRAWL_` that is no option, or is a former name."""
+    """Raise `UsageProblem` for a name with the prefix `MEDIACRAWL_`, in any case, that is none of the options."""
     names = {option.name: option.name for option in options if option.name.startswith(PREFIX)}
     former = {name: option.name for option in options for name in option.former_names}
     for name in settings:
-        if not isinstance(name, str) or not name.startswith(PREFIX) or name in names:
+        if not isinstance(name, str) or not name.upper().startswith(PREFIX) or name in names:
             continue
         if name in former:
             raise UsageProblem(f"{name} is called {former[name]} now: set that instead")
@@ -488,7 +498,7 @@ def refuse_unknown_settings(settings: Iterable[Any], options: Iterable[Option[An
 
         # The prefix is left out: with it, any two names are alike.
         bare = {known.removeprefix(PREFIX): known for known in names}
-        nearest = get_close_matches(name.removeprefix(PREFIX), bare, 1, 0.6)
+        nearest = get_close_matches(name.upper().removeprefix(PREFIX), bare, 1, 0.6)
         hint = f"the nearest one is {bare[nearest[0]]}, " if nearest else ""
         raise UsageProblem(f"there is no setting {name}; {hint}docs/settings.md has all")
 
@@ -498,11 +508,15 @@ def is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def check(settings: Settings) -> None:
-    """Raise `UsageProblem` for a setting that does not exist, or has a value that cannot be used."""
+def check(settings: Settings, prefix: str = "") -> None:
+    """Raise `UsageProblem` for a setting that does not exist, or has a value that cannot be used.
+
+    Values are checked of the settings whose names begin with `prefix`.
+    """
     refuse_unknown_settings(settings)
     for option in OPTIONS:
-        option.of(settings)
+        if option.name.startswith(prefix):
+            option.of(settings)
 
 
 # --- the command line of `get` -------------------------------------------------------------------------------------
@@ -655,8 +669,8 @@ This file is written by `python -m mediacrawl.config > docs/settings.md`; a test
 All settings of Scrapy hold for crawls. Those below belong to mediacrawl, or have another default here than in Scrapy.
 Set one with `-s NAME=VALUE` on the command line of any command, or in the settings of your project. Names are written
 in capitals. A switch is True or False (or 1 or 0); a size is a number of bytes, without a unit. A name that begins
-with `MEDIACRAWL_` and is not in this list is refused, and so is a value that cannot be used: exit status 2, and
-nothing is done.
+with `MEDIACRAWL_`, in capitals or not, and is not in this list is refused, and so is a value that cannot be used:
+exit status 2, and nothing is done.
 
 `mediacrawl get`, and programs that call [`fetch`](library.md), ask no robots.txt and keep no delay: `ROBOTSTXT_OBEY`,
 `DOWNLOAD_DELAY` and `MEDIACRAWL_PAGE_MAXSIZE` mean nothing to them, nor do Scrapy's other settings.
@@ -685,9 +699,9 @@ def _row(option: Option[Any]) -> str:
 def _value_text(option: Option[Any]) -> str:
     value = option.default
     if option.unit == "bytes":
-        for size, unit in ((1024**4, "TiB"), (1024**2, "MiB")):
+        for size, unit in ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB")):
             if value and value % size == 0:
-                return f"{value // size} {unit}"
+                return f"{value} ({value // size} {unit})"
     return (
         f"{value:g}" if isinstance(value, float) else f"`{value}`" if isinstance(value, str) and value else str(value)
     )

@@ -34,7 +34,9 @@ that servers and lists have sent steers no terminal in it: each error makes its 
 from __future__ import annotations
 
 import errno
+import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -316,10 +318,23 @@ def writable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def disk_error(error: OSError, where: object) -> MachineError:
+def _file_in(path: object) -> str | None:
+    """Return the part of a path that is a file in the place of a folder; None if there is none."""
+    if not isinstance(path, str | os.PathLike):
+        return None
+    return next(
+        (str(part) for part in (Path(path), *Path(path).parents) if part.exists() and not part.is_dir()), None
+    )
+
+
+def disk_error(error: OSError, where: object, action: str = "write") -> MachineError:
     """Translate an OSError of the store into a `MachineError` with one line for the user."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(f"no space left for {where}: nothing is lost, free some space and run the same command again")
     if isinstance(error, directories.UnexpectedEntry):
         return StoreNotWritable(f"cannot use {error.filename}: {error.strerror}")
-    return StoreNotWritable(f"cannot write {where}: {error.strerror or error}")
+    # EEXIST is that of `mkdir`; a link that cannot be made has two names.
+    is_about_a_folder = error.errno == errno.ENOTDIR or (error.errno == errno.EEXIST and error.filename2 is None)
+    if is_about_a_folder and (file := _file_in(error.filename)) is not None:
+        return StoreNotWritable(f"cannot {action} {where}: {file} is a file, not a folder")
+    return StoreNotWritable(f"cannot {action} {where}: {error.strerror or error}")

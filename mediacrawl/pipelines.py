@@ -147,7 +147,7 @@ class MediaFilesPipeline(FilesPipeline):
         try:
             if self._context.refused is not None:
                 raise self._context.refused
-            _refuse_empty_slots(self.crawler.settings)
+            refuse_empty_slots(self.crawler.settings)
             self._resources = FetchResources(
                 self.crawler.settings,
                 self.store,
@@ -809,7 +809,7 @@ class MediaFilesPipeline(FilesPipeline):
         return type(self._referers) is RefererMiddleware and self._referers.default_policy.__module__ == stock
 
 
-def _refuse_empty_slots(settings: BaseSettings) -> None:
+def refuse_empty_slots(settings: BaseSettings) -> None:
     """Raise `UsageProblem` if a slot allows no request at all: Scrapy (2.19) would then never send a request."""
     for name, slot in settings.getdict("DOWNLOAD_SLOTS").items():
         concurrency = slot.get("concurrency", 1)

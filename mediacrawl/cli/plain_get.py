@@ -282,6 +282,9 @@ class _ListRequests:
         """
         self.list_file: str | None = config.INPUT.of(opts)
         output = config.OUTPUT.of(opts)
+        for url in urls:
+            if url.startswith("-") and url != "-":  # argparse passes on what is no option
+                raise UsageProblem(f"there is no option {url.partition('=')[0]}, see: --help")
         if not urls and self.list_file is None:
             raise UsageProblem("give at least one URL, or a list with -i")
         if output and (len(urls) > 1 or self.list_file is not None):

@@ -21,6 +21,7 @@ from mediacrawl.errors import EXIT_FAILED, EXIT_MACHINE, EXIT_USAGE, MediacrawlE
 from mediacrawl.extensions import ProgressExtension
 from mediacrawl.fetch.advice import advice_for_crawl
 from mediacrawl.fetch.resources import check_network, cookies_of
+from mediacrawl.pipelines import refuse_empty_slots
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Command(crawl.Command):
             config.check(self.settings)
             cookies_of(self.settings)
             check_network(self.settings)
+            refuse_empty_slots(self.settings)
         except UsageProblem as error:
             print(f"{self._name}: {error}", file=sys.stderr)
             self.exitcode = error.exit_status

@@ -33,7 +33,8 @@ class Command(StoreCommand):
             raise UsageError("manifest takes no argument; choose the store with -s FILES_STORE=FOLDER")
         with self.ledger() as ledger:
             for entry in ledger.entries(State.DONE) if ledger is not None else ():
-                print(visible_json(described(entry)))
+                if entry.path is not None:  # else its row is damaged, and counts as not done
+                    print(visible_json(described(entry)))
 
 
 def described(entry: Entry) -> dict[str, Any]:

@@ -17,19 +17,18 @@ from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
 from mediacrawl.ledger.base import Entry, State
-from mediacrawl.spiders.retry import RetrySpider
+from mediacrawl.spiders.retry import ADOPTED, DAMAGED_ROW, RetrySpider
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from mediacrawl.archive import Archive
     from mediacrawl.store.base import Store
 
 _BLOCK_BYTES = 1024 * 1024
 _ROWS_AT_ONCE = 500
-_ADOPTED = "file:"
 _LOOKS = 5  # at a file that is written continuously; the file that is fetched again will replace it
 
 
@@ -37,6 +36,7 @@ class Command(crawl.Command, StoreCommand):
     """Exit status: 0 if every file matches the ledger (or was repaired), 1 if not."""
 
     requires_crawler_process = True  # for --repair
+    _can_repair_all = True
 
     def syntax(self) -> str:
         return "[--repair] [--adopt]"
@@ -55,18 +55,25 @@ class Command(crawl.Command, StoreCommand):
         if opts.repair and self.refuses_settings():  # before a damaged file is set aside
             return
         with self.archive(create=opts.adopt) as archive:
-            damaged, aside = (0, 0) if archive is None else self._check(archive, repair=opts.repair)
+            damaged = aside = 0
+            if archive is not None:
+                rows = self._check_rows(archive, repair=opts.repair)
+                damaged, aside = self._check(archive, repair=opts.repair, counted=rows)
+                damaged += len(rows)
             unknown = self._look_for_unknown(archive, adopt=opts.adopt)
             where = f" ({aside} set aside in {self.store().quarantine_folder})" if aside else ""
             print(visible(f"damaged {damaged}{where}, {unknown}"))
         if damaged and opts.repair:
             opts.spargs["damaged"] = "1"
             self.crawl(RetrySpider, opts)
-        elif damaged:
-            self.exitcode = EXIT_FAILED
+        if damaged and not (opts.repair and self._can_repair_all):
+            self.exitcode = self.exitcode or EXIT_FAILED
 
-    def _check(self, archive: Archive, *, repair: bool) -> tuple[int, int]:
-        """Compare all files with the ledger. Return the numbers of damaged files and of files set aside."""
+    def _check(self, archive: Archive, *, repair: bool, counted: Container[object] = ()) -> tuple[int, int]:
+        """Compare all files with the ledger. Return the numbers of damaged files and of files set aside.
+
+        Those with one of the keys in `counted` have been counted.
+        """
         damaged = aside = 0
         unnoted: list[Entry] = []
         total_bytes = archive.ledger.counts()["bytes"]
@@ -83,12 +90,30 @@ class Command(crawl.Command, StoreCommand):
                     if identity == archive.store.identity(row.path):  # the bytes were those of this file
                         _note_identity(archive, entry, identity, unnoted)
                     continue
-                damaged += 1
+                damaged += entry.key not in counted
                 aside += moved
+                is_adopted = entry.url.startswith(ADOPTED)
+                self._can_repair_all = self._can_repair_all and not is_adopted
+                hint = "; adopted, so there is no URL to fetch it from" if is_adopted else ""
                 with tqdm.external_write_mode(file=sys.stdout):
-                    print(visible(f"{state}: {entry.path} ({entry.url})"))
+                    print(visible(f"{state}: {entry.path} ({entry.url}){hint}"))
         archive.ledger.record_identities(unnoted)
         return damaged, aside
+
+    def _check_rows(self, archive: Archive, *, repair: bool) -> set[object]:
+        """Tell the damaged rows of the ledger, and mend them if `repair` is set. Return their keys."""
+        rows = archive.ledger.damaged()
+        for key, (column, entry) in rows.items():
+            if entry is None:
+                self._can_repair_all = False
+                what_next = "is removed" if repair else "verify --repair removes it"
+                what_next += ": its file, whose URL is lost, is fetched again when it is wanted again"
+            else:
+                what_next = "is mended" if repair else "mend it with: verify --repair"
+            print(visible(f"damaged row: {entry.url if entry else key} ({column}), {what_next}"))
+            if repair:
+                _mend_row(archive, key, entry)
+        return set(rows)
 
     def _look_for_unknown(self, archive: Archive | None, *, adopt: bool) -> str:
         """List the unknown files, and adopt them if `adopt` is set. Return the text about them for the summary."""
@@ -126,13 +151,31 @@ def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str 
         entry, state = _compared_now(archive, row, bar)
         if state is None:
             return entry, state, False
-        if entry.url.startswith(_ADOPTED):  # it has no URL for a new fetch, and its owner may have changed it
-            archive.ledger.mark_corrupt(entry.key, state)
+        if entry.url.startswith(ADOPTED):  # it has no URL for a new fetch, and its owner may have changed it
             return entry, state, False
         if archive.mark_corrupt(entry, state, identity):
             return entry, state, identity is not None
     archive.ledger.mark_corrupt(entry.key, str(state))
     return entry, state, False
+
+
+def _mend_row(archive: Archive, key: object, entry: Entry | None) -> None:
+    """Write a damaged row anew without what is damaged; remove it if there is no entry without it.
+
+    The row of a file that is not known to be in the store any more is that of a failed file: it is fetched again.
+    """
+    with archive.ledger.transaction():
+        archive.ledger.forget([key])
+        if entry is None:
+            return
+        if entry.path is None:
+            archive.ledger.record_failure([entry._replace(reason=DAMAGED_ROW)], time.time())
+            return
+        size_bytes = archive.store.size(entry.path) if entry.size_bytes is None else entry.size_bytes
+        archive.ledger.claim(entry._replace(size_bytes=size_bytes))
+        archive.ledger.finish([entry], time.time())
+        if entry.state != State.DONE:
+            archive.ledger.mark_corrupt(entry.key, entry.reason or DAMAGED_ROW)
 
 
 def _compared_now(archive: Archive, entry: Entry, bar: tqdm[Any]) -> tuple[Entry, str | None]:
@@ -155,7 +198,8 @@ def compared(store: Store, entry: Entry, bar: tqdm[Any]) -> str | None:
     size_bytes = store.size(entry.path or "")
     if size_bytes is None:
         return "missing"
-    if size_bytes != entry.size_bytes:
+    is_size_known = entry.size_bytes is not None or entry.sha256 is None  # of a damaged row it may be the digest only
+    if is_size_known and size_bytes != entry.size_bytes:
         return "truncated" if size_bytes < (entry.size_bytes or 0) else "altered"
     digest = hashlib.sha256()
     try:
@@ -202,9 +246,7 @@ def _adopt(archive: Archive, name: str) -> str | None:
             size_bytes += len(block)
     except OSError as error:
         return str(error.strerror)
-    entry = Entry(
-        f"{_ADOPTED}{name}", f"{_ADOPTED}{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest()
-    )
+    entry = Entry(f"{ADOPTED}{name}", f"{ADOPTED}{name}", path=name, size_bytes=size_bytes, sha256=digest.hexdigest())
     if identity != archive.store.identity(name):
         return "it is being changed"
     with archive.ledger.transaction():

@@ -12,6 +12,8 @@ from scrapy.utils import _compression as compression
 from mediacrawl.headers import kind_of_path, kind_of_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scrapy.http import Response
 
 _DOWNLOADS = frozenset(
@@ -26,11 +28,16 @@ _CHUNK_BYTES = 65536
 _codings: Any = compression  # the packages that Scrapy has found for brotli and Zstandard
 
 _BINARY = frozenset(map(chr, (*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20))))  # as in WHATWG MIME Sniffing
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
 _SNIFFED = 1445  # characters; in WHATWG MIME Sniffing it is the length of the resource header, in bytes
 
 
-def why_unreadable(response: Response) -> str | None:
-    """Return why a response has no page, or not all of it, in a few words; None for a page and for media."""
+def why_unreadable(response: Response, has_contents: Callable[[], bool]) -> str | None:
+    """Return why a response has no page, or not all of it, in a few words; None for a page and for media.
+
+    Browsers show what is declared as HTML as such, whatever bytes are in it (WHATWG MIME Sniffing, 7). It counts as
+    binary only if there are binary bytes at its beginning, and `has_contents` returns that there is nothing to take.
+    """
     content_type = (response.headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip()
     is_text = isinstance(response, TextResponse)
     if kind_of_type(content_type) or not (is_text or kind_of_path(urlsplit(response.url).path) is None):
@@ -39,7 +46,10 @@ def why_unreadable(response: Response) -> str | None:
         return _BEGINNING if DATALOSS in response.flags else "an empty response"
     if not isinstance(response, TextResponse) or not _BINARY.isdisjoint(response.text[:_SNIFFED]):
         coding = (response.headers.get("Content-Encoding") or b"").decode("latin-1")
-        return f"Content-Encoding {coding} cannot be decoded" if coding else f"not a page but binary {content_type}"
+        if coding:
+            return f"Content-Encoding {coding} cannot be decoded"
+        if not (is_text and content_type.lower() in _HTML and has_contents()):
+            return f"not a page but binary {content_type}"
     return _BEGINNING if DATALOSS in response.flags else None
 
 

@@ -155,7 +155,7 @@ class PageContents:
     @cached_property
     def problem(self) -> str | None:
         """Why the response has no page, or not all of it, in a few words."""
-        problem = why_unreadable(self._response)
+        problem = why_unreadable(self._response, self._has_contents)
         if problem or not self.is_page:
             return problem
         return "only the beginning of the page could be parsed" if self._page.is_cut else None
@@ -237,6 +237,13 @@ class PageContents:
     def short_texts(self) -> tuple[int, ...]:
         """The checksums of the short texts; see `page_digest`."""
         return short_texts(self._page)
+
+    def _has_contents(self) -> bool:
+        """Return whether there is anything to take from the page: a link, media or a frame."""
+        if self._page.root.xpath("boolean(//a[@href])"):
+            return True
+        found = self.found
+        return isinstance(found, Failed) or bool(found.links or found.frames)
 
     @cached_property
     def _page(self) -> Page:

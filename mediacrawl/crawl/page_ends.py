@@ -22,6 +22,7 @@ from scrapy.spidermiddlewares.depth import DepthMiddleware
 from scrapy.spidermiddlewares.urllength import UrlLengthMiddleware
 from w3lib.url import canonicalize_url
 
+from mediacrawl.config import PAGE_MAXSIZE
 from mediacrawl.errors import describe_error, redact_url
 from mediacrawl.fetch.stats import FORBIDDEN, Recent
 
@@ -44,9 +45,10 @@ _LONGEST = 2000  # characters that are shown of a long URL
 # Scrapy gives a page up with an IgnoreRequest of these words. All others leave a page out on purpose.
 _FAILURES = {
     "max redirections reached": "redirected more than REDIRECT_MAX_TIMES times",
-    "exceeded DOWNLOAD_MAXSIZE": "larger than DOWNLOAD_MAXSIZE",
+    "exceeded DOWNLOAD_MAXSIZE": "larger than DOWNLOAD_MAXSIZE allows",
     "Forbidden by robots.txt": FORBIDDEN,
 }
+_TOO_LARGE = ("exceeded DOWNLOAD_MAXSIZE", "download max size")
 _WITHOUT_CONTENT = (FORBIDDEN, "an empty response", "not a page but binary", "HTTP 404", "HTTP 410")
 _ON_PURPOSE = {
     "Filtered offsite request": "outside allowed_domains",
@@ -99,11 +101,15 @@ class PageEnds:
 
     def count_read(self, response: Response, media: int) -> None:
         """Count a page that a spider has read, and its links to media."""
-        self._report.pages.count_read(urlsplit(response.url).hostname or "", media)
+        self._report.pages.count_read(_host_of(response), media)
         if response.request is not None:
             fingerprint = self._fingerprint(response.request)
             self._being_read.discard(fingerprint)
             self._waiting.pop(fingerprint, None)
+
+    def count_read_in_part(self, response: Response, media: int) -> None:
+        """Count the links to media of a page that counts as one that could not be read."""
+        self._report.pages.count_read_in_part(_host_of(response), media)
 
     def count_failure(self, response: Response, reason: str) -> None:
         """Count a page that could not be read."""
@@ -123,6 +129,9 @@ class PageEnds:
             return
         said = describe_error(exception)
         failure = said if not isinstance(exception, IgnoreRequest) else _first(_FAILURES, said)
+        if failure is not None and any(words in said for words in _TOO_LARGE):
+            name = PAGE_MAXSIZE.name if PAGE_MAXSIZE.of(self._crawler.settings) else "DOWNLOAD_MAXSIZE"
+            failure = f"larger than {name} allows"
         if failure is not None:
             self.count_unread(request, failure)
         else:
@@ -325,6 +334,10 @@ class PageEnds:
 def _is_page(request: Request) -> bool:
     """Return whether a spider has made the request: neither a robots.txt nor media have a callback."""
     return request.callback is not NO_CALLBACK
+
+
+def _host_of(response: Response) -> str:
+    return urlsplit(response.url).hostname or ""
 
 
 def _is_same(url: str, other: str) -> bool:

@@ -889,7 +889,7 @@ class _Transfer:
 
     def _refuse_size(self, size_bytes: int) -> None:
         if self._max_bytes and size_bytes > self._max_bytes:
-            raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes")
+            raise TooLarge(self._request.url, f"larger than the maximal {self._max_bytes} bytes of DOWNLOAD_MAXSIZE")
 
     def _too_short(self) -> ConnectionLost:
         total = self.part.record.complete_length if self.part.record else None

@@ -171,16 +171,17 @@ class FetchResources:
 
 
 def check_network(settings: Settings) -> None:
-    """Check what the environment says about the network, for a command that is to end with one line.
+    """Check transport and environment, for a command that is to end with one line.
 
     Raises:
-        UsageProblem: it names a proxy, authorities or a .netrc file that are none, or urllib3 is another package.
+        UsageProblem: the transport is unknown or not installed. Or the environment names a proxy, authorities or a
+            .netrc file that are none, or urllib3 is another package.
     """
     if config.TRANSPORT.of(settings) == config.TRANSPORT.default:
         check_urllib3()
     environment_proxies()
-    authorities_of(config.VERIFY_TLS.of(settings))
     read_netrc(config.NETRC.of(settings))
+    make_transport(transport_of(settings)).close()
 
 
 def connection_limit_of(settings: Settings, at_least: int = 0) -> ConnectionLimit | None:

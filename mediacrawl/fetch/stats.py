@@ -95,6 +95,10 @@ class PageStats:
     def count_read(self, host: str, media: int) -> None:
         """Count a page that was read, and its links to media."""
         self.read += 1
+        self.count_read_in_part(host, media)
+
+    def count_read_in_part(self, host: str, media: int) -> None:
+        """Count the links to media of a page that counts as a failure, as its rest is not known."""
         self.media += media
         self.hosts.add(host)
 

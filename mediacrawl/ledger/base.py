@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 
@@ -94,6 +94,10 @@ class Ledger(Protocol):
         """Return the number of rows in each state, and as `bytes` the total size of the done files."""
         ...
 
+    def damaged(self) -> Mapping[object, tuple[str, Entry | None]]:
+        """Return by key the damaged rows: the name of a damaged column, and the entry without it, if there is one."""
+        ...
+
     def at_path(self, path: str) -> Entry | None:
         """Return the row of the file that is, or is to be, at a path in the store; None if there is none."""
         ...
@@ -163,5 +167,5 @@ class Ledger(Protocol):
         The row with a path takes the key and the URL of the entry. Rows of these keys without a path are deleted.
         """
 
-    def forget(self, keys: Iterable[str]) -> None:
-        """Delete rows."""
+    def forget(self, keys: Iterable[object]) -> None:
+        """Delete rows. The key of a damaged row may be no text."""

@@ -12,7 +12,7 @@ from mediacrawl.ledger.base import Entry, State
 from mediacrawl.sources.list_entry import digest_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("size_bytes", "http_status", "attempts", "permanent"), (int,)),
     **dict.fromkeys(("wanted_at", "finished_at", "checked_at"), _NUMBER),
 }
+_SQL_TYPES = {str: "'text'", int: "'integer'", float: "'real'"}
+# The same as `_is_plain`, for SQLite: a path that has to be looked at.
+_MAY_LEAVE_SQL = "substr(path, 1, 1) IN ('', '/', '.') OR instr(path, '..') OR instr(path, char(0))"
 _PERMANENT, _STATE, _PATH = map(Entry._fields.index, ("permanent", "state", "path"))
 _MOST_SHAPES = 1_000
 _sound_shapes: set[tuple[type, ...]] = set()  # the types of the columns of rows that were sound: there are few
@@ -42,6 +45,15 @@ def entry_of(row: Sequence[Any], tell: Callable[[object, str], None]) -> Entry |
         return None
     values[_PERMANENT] = bool(values[_PERMANENT])
     return Entry(*values)
+
+
+def suspects(names: Iterable[str] = Entry._fields) -> str:
+    """Return the condition of SQL for the rows of which `entry_of` may find one of these columns damaged."""
+    possible = {name: ", ".join(_SQL_TYPES[kind] for kind in _TYPES[name]) for name in names}
+    nulls = {name: "" if name in (*_NEEDED, "state") else ", 'null'" for name in names}
+    conditions = [f"typeof({name}) NOT IN ({possible[name]}{nulls[name]})" for name in possible]
+    states = ", ".join(f"'{state}'" for state in sorted(_STATES))
+    return " OR ".join([*conditions, f"state NOT IN ({states})", _MAY_LEAVE_SQL])
 
 
 def _is_plain(values: list[Any]) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mediacrawl.errors import DiskFull, StoreNotWritable, disk_error, redact_url
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.migrations import STEPS
-from mediacrawl.ledger.rows import entry_of
+from mediacrawl.ledger.rows import entry_of, suspects
 from mediacrawl.store.safe_paths import fold
 from mediacrawl.system.private_sqlite import check_regular, prepare_private, withdraw_permissions
 from mediacrawl.system.read_only_sqlite import ReadOnlyDatabase, decodes_after
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BUSY_S = 30.0
 _WORDS_OF_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "has no column", "disk image")
+_PRICE = "then every file is fetched again, beside those that are there (docs/crash-safety.md)"
 _TRY_S, _HURRY_S = 0.25, 2.0
 _CLOSE_WITHIN_S = 1.0
 _MOST_BYTES = 1 << 50  # of one file: a larger size is damaged, and could make the sum of all sizes overflow
 _MAX_VARIABLES = 500  # of one query; SQLite's own limit was 999 for a long time
+
+_STATES = (State.PENDING, State.PUBLISHING, State.DONE, State.FAILED)
 
 # The schema of format 1. The steps of `migrations` convert it to the current format.
 _SCHEMA = """
@@ -133,7 +136,7 @@ class SqliteLedger:
         if version > _newest_format():
             raise StoreNotWritable(
                 f"the ledger {self._path} has format {version}, this mediacrawl writes format {_newest_format()}:"
-                " use the version that wrote it, or move the ledger away to begin a new one"
+                f" use the version that wrote it, or move the ledger away to begin a new one: {_PRICE}"
             )
 
     def _format(self) -> int:
@@ -245,7 +248,7 @@ class SqliteLedger:
         only on the yielded rows, not on the number of done rows. A row may be missed if another thread or process
         meanwhile moves it from one of several states to another.
         """
-        states = states or (State.PENDING, State.PUBLISHING, State.DONE, State.FAILED)
+        states = states or _STATES
         if State.DONE in states:
             yield from self._blocks(f"state IN ({','.join('?' * len(states))})", states)
             return
@@ -265,12 +268,39 @@ class SqliteLedger:
             yield from self._entries(rows)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of rows in each state, and as `bytes` the total size of the done files."""
-        counts = dict.fromkeys((State.PENDING, State.PUBLISHING, State.DONE, State.FAILED), 0)
+        """Return the number of rows in each state, and as `bytes` the total size of the done files.
+
+        A damaged row counts in the state in which it is read: one without a path in the store is not done.
+        """
+        counts: dict[Any, int] = dict.fromkeys(_STATES, 0)
         counts.update(self._all("SELECT state, count(*) FROM files GROUP BY state"))
         query = "SELECT sum(size_bytes) FROM files WHERE state = 'done' AND size_bytes BETWEEN 0 AND ?"
         (total,) = self._all(query, (_MOST_BYTES,))[0]
-        return counts | {"bytes": total or 0}
+        counts["bytes"] = int(total or 0)
+        for row in self._suspects(("key", "url", "path")):
+            entry, state = next(self._entries([row]), None), row[Entry._fields.index("state")]
+            if entry is None or entry.state != state:
+                counts[state] -= 1
+                size_bytes = row[Entry._fields.index("size_bytes")]
+                is_counted = state == State.DONE and isinstance(size_bytes, int) and 0 <= size_bytes <= _MOST_BYTES
+                counts["bytes"] -= size_bytes if is_counted else 0
+            if entry is not None and entry.state != state:
+                counts[entry.state] += 1
+        return {name: number for name, number in counts.items() if name in {*_STATES, "bytes"}}
+
+    def damaged(self) -> dict[object, tuple[str, Entry | None]]:
+        """Return by key the damaged rows: the name of a damaged column, and the entry without it, if there is one."""
+        found: dict[object, tuple[str, Entry | None]] = {}
+        for row in self._suspects():
+            told: dict[str, object] = {}
+            entry = entry_of(row, lambda key, name, told=told: told.setdefault(name, key))  # type: ignore[misc]
+            if told:
+                found[row[0]] = (next(iter(told)), entry)
+        return found
+
+    def _suspects(self, names: Iterable[str] = Entry._fields) -> list[Any]:
+        query = f"SELECT * FROM (SELECT {self._columns} FROM files) WHERE {suspects(names)}"  # noqa: S608
+        return self._all(query)
 
     def owner_of(self, path: str) -> str | None:
         """Return the key that a path belongs to, or a path with the same `fold`; None if it is free."""
@@ -415,7 +445,7 @@ class SqliteLedger:
             )
             self._many("DELETE FROM files WHERE key = ? AND path IS NULL", [(other,)])
 
-    def forget(self, keys: Iterable[str]) -> None:
+    def forget(self, keys: Iterable[object]) -> None:
         """Delete rows, as if their files had never been wanted."""
         self._many("DELETE FROM files WHERE key = ?", ((key,) for key in keys))
 
@@ -494,7 +524,7 @@ def _hint(error: str) -> str:
     if "locked" in error:
         return " by another process: run again when that is through"
     if any(words in error for words in _WORDS_OF_DAMAGE):
-        return ": it is damaged, or no ledger; restore it from a copy, or move it away to begin a new one"
+        return ": it is damaged, or no ledger; restore it from a copy, or move it away to begin a new one: " + _PRICE
     return ""
 
 

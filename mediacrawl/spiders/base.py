@@ -139,7 +139,8 @@ class MediaSpider(Spider):
             self._count_failure(response, problem)
         if page is None:
             if not problem and self._is_wanted_file(response):
-                yield from self._read(response, [MediaLink(response.url, None)])
+                CrawlContext.of(self.crawler).page_ends.count_read(response, 1)
+                yield self._marked_item(response, [MediaLink(response.url, None)])
             return
         if (again := self._with_cookie(response, page)) is not None:
             yield again
@@ -149,8 +150,12 @@ class MediaSpider(Spider):
             self._count_failure(response, found.reason)
             return
         self._note_file_shown(response, page)
-        if found.links or not problem:
-            yield from self._read(response, found.links)
+        if not problem:
+            CrawlContext.of(self.crawler).page_ends.count_read(response, len(found.links))
+        elif found.links:
+            CrawlContext.of(self.crawler).page_ends.count_read_in_part(response, len(found.links))
+        if found.links:
+            yield self._marked_item(response, found.links)
         yield from self._nested(response, page, found.frames)
 
     def wanted_of(self, request: Request, response: Response) -> WantedContents:
@@ -195,12 +200,6 @@ class MediaSpider(Spider):
         again = request.replace(url=response.url, dont_filter=True)
         again.meta.update(ends.way_after(request), **{_WITH_COOKIE: True})
         return again if ends.has_other_cookies(again) else None
-
-    def _read(self, response: Response, links: list[MediaLink]) -> Iterator[Any]:
-        """Count a page that was read, and yield its item if it has media."""
-        CrawlContext.of(self.crawler).page_ends.count_read(response, len(links))
-        if links:
-            yield self._marked_item(response, links)
 
     def _nested(self, response: Response, page: PageContents, frames: list[Frame]) -> Iterator[Request]:
         """Yield requests for the frames of a page, and for the page to which a detail page goes on by itself.

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mediacrawl.ledger.base import Entry
 
 
+ADOPTED = "file:"  # how the URL of a file that `verify --adopt` has taken in begins
+DAMAGED_ROW = "its row in the ledger was damaged"
+
+
 class RetrySpider(Spider):
     """Arguments: `permanent` also takes files that are gone for good, `damaged` only files that `verify` found."""
 
@@ -46,10 +50,10 @@ class RetrySpider(Spider):
             ledger.close()
 
     def _is_wanted(self, entry: Entry) -> bool:
-        if entry.reason is None:
+        if entry.reason is None or entry.url.startswith(ADOPTED):
             return False  # pending, and never failed; a row with a reason is pending after a killed retry
         if self._damaged:
-            return entry.path is not None  # the file was present once
+            return entry.path is not None or entry.reason == DAMAGED_ROW  # the file was present once
         return self._permanent or not entry.permanent
 
 

@@ -79,7 +79,7 @@ def test_a_store_that_cannot_be_one_is_status_4_and_one_line(command, tmp_path, 
     (line,) = done.lines
     assert line.startswith("mediacrawl: cannot ")
     assert f"{tmp_path}/{store}" in line
-    assert line.endswith("Not a directory")
+    assert line.endswith("file is a file, not a folder")
 
 
 @every_command
@@ -101,7 +101,8 @@ def test_a_ledger_that_is_no_database_is_status_4_and_one_line(command, tmp_path
     (line,) = done.lines
     assert line == (
         f"mediacrawl: cannot use the ledger {path}: file is not a database: it is damaged, or no ledger;"
-        " restore it from a copy, or move it away to begin a new one"
+        " restore it from a copy, or move it away to begin a new one: then every file is fetched again, beside those"
+        " that are there (docs/crash-safety.md)"
     )
     assert path.read_bytes() == b"not a database, " * 1000
 
@@ -158,8 +159,8 @@ def retries(tmp_path_factory):
     [
         ("never used", 0, "new 0, resumed 0, already there 0, failed 0"),
         ("missing", 2, "missing: no file was ever wanted there"),
-        ("file", 4, "file: Not a directory"),
-        ("garbage", 4, "move it away to begin a new one"),
+        ("file", 4, "file is a file, not a folder"),
+        ("garbage", 4, "beside those that are there (docs/crash-safety.md)"),
     ],
 )
 def test_retry_in_a_store_with_nothing_to_retry(retries, store, status, says):

@@ -6,8 +6,10 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 
 import fork_server
@@ -408,9 +410,50 @@ def test_an_altered_file_that_nobody_can_fetch_stays_where_it_is(command, tmp_pa
     path.write_bytes(b"mine")
     command("verify", "--adopt")
     path.write_bytes(b"mine, by a better photographer")
-    done = run(tmp_path, "verify", "--repair")
-    assert (done.status, done.out.splitlines()[-1]) == (1, "damaged 1, unknown 0")
+    for _ in range(2):  # nothing is written into its row
+        done = run(tmp_path, "verify", "--repair")
+        assert done.status == 1
+        assert done.out.splitlines() == [
+            "altered: mine.jpg (file:mine.jpg); adopted, so there is no URL to fetch it from",
+            "damaged 1, unknown 0",
+        ]
+        assert "File failed" not in done.err, str(done)
     assert path.read_bytes() == b"mine, by a better photographer"
+    assert command("status", "--failed").out == ""
+    assert command("forget", "file:mine.jpg").status == 0
+    command("verify", "--adopt")
+    assert command("verify").status == 0, "accepted as it is"
+
+
+LOST = "verify --repair removes it: its file, whose URL is lost, is fetched again when it is wanted again"
+
+
+def change_row(filled, name, **columns):
+    with closing(sqlite3.connect(filled.root / ".mediacrawl" / "ledger.sqlite3")) as db, db:
+        for column, value in columns.items():
+            db.execute(f"UPDATE files SET {column} = ? WHERE url LIKE ?", (value, f"%/{name}"))
+
+
+def test_a_damaged_row_is_damage_and_its_file_is_not_done(command, filled, tmp_path, origin):
+    change_row(filled, "a.jpg", path="../x")
+    change_row(filled, "b.jpg", size_bytes=b"many", page=b"\xff")
+    change_row(filled, "c.jpg", url=b"\xff")
+    done = command("verify")
+    assert done.status == 1
+    assert done.out.splitlines() == [
+        f"damaged row: {filled.url('a.jpg')} (path), mend it with: verify --repair",
+        f"damaged row: {filled.url('b.jpg')} (page), mend it with: verify --repair",
+        f"damaged row: {filled.url('c.jpg')} (url), {LOST}",
+        "damaged 3, unknown 0",
+    ]
+    assert len(command("manifest").out.splitlines()) == 2
+    assert json.loads(command("status", "--json").out)["done"] == 2
+    assert origin.requests == []
+    assert run(tmp_path, "verify", "--repair").status == 1, "one cannot be repaired"
+    assert [request.path for request in origin.requests if request.path != "/robots.txt"] == ["/a.jpg"]
+    again = command("verify")
+    assert (again.status, again.err) == (0, "")
+    assert json.loads(command("status", "--json").out)["done"] == 3
 
 
 def put_back(filled, _ledger):

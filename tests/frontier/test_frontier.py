@@ -256,7 +256,10 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreNotWritable) as caught:
         SqliteFrontier(tmp_path / "file" / "job", "gallery")
-    assert str(caught.value) == f"cannot write the job folder {tmp_path}/file/job: Not a directory"
+    assert (
+        str(caught.value)
+        == f"cannot write the job folder {tmp_path}/file/job: {tmp_path}/file is a file, not a folder"
+    )
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"rubbish" * 1000), lambda path: path.mkdir()])

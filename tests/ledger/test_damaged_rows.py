@@ -162,7 +162,7 @@ def test_a_file_that_is_no_ledger_any_more_is_told_in_one_line_with_what_to_do(p
             ledger.close()
     message = str(caught.value)
     assert message.startswith(f"cannot use the ledger {path}: ")
-    assert message.endswith("restore it from a copy, or move it away to begin a new one")
+    assert "restore it from a copy, or move it away to begin a new one: then every file is fetched again" in message
     assert "\n" not in message
 
 

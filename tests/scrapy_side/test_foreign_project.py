@@ -76,6 +76,23 @@ def test_the_addon_brings_pipeline_scheduler_and_summary(project, gallery, origi
     assert {request.headers["user-agent"] for request in origin.requests} == {"theirs/1.0"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('MEDIACRAWL_STAL_S = "3"', "there is no setting MEDIACRAWL_STAL_S; the nearest one is MEDIACRAWL_STALL_S"),
+        ('MEDIACRAWL_COOKIES = "/no/such/file"', "/no/such/file"),
+        ('MEDIACRAWL_TRANSPORT = "wget"', "MEDIACRAWL_TRANSPORT=wget: must be requests or curl"),
+    ],
+)
+def test_the_addon_refuses_wrong_settings_in_one_line_with_status_2(project, gallery, origin, setting, said):
+    folder = project(f'ADDONS = {{"mediacrawl.Addon": 500}}\n{setting}')
+    done = run(folder, "crawl", "gallery", "-a", gallery[0], module="scrapy")
+    (line,) = [line for line in done.err.splitlines() if "[scrapy" not in line]
+    assert (done.status, said in line) == (2, True), str(done)
+    assert "Traceback" not in done.err
+    assert origin.requests == []
+
+
 def test_nothing_but_the_pipeline_needs_to_be_swapped(project, gallery, origin):
     url, digests = gallery
     folder = project('ITEM_PIPELINES = {"mediacrawl.pipelines.MediaFilesPipeline": 300}\nFILES_STORE = "store"')

@@ -33,7 +33,7 @@ def test_a_store_below_a_file_ends_with_4_and_one_clear_line(origin, tmp_path):
     )
     for done in (crawl, get, demo):
         assert done.status == 4, str(done)
-        assert f"cannot write the store {store}: Not a directory" in done.err
+        assert f"cannot write the store {store}: {tmp_path / 'file'} is a file, not a folder" in done.err
         assert len(done.lines) <= 3
     assert origin.requests == []
 
@@ -42,11 +42,14 @@ def test_a_job_folder_below_a_file_ends_with_4(origin, tmp_path):
     (tmp_path / "file").touch()
     done = run(tmp_path, "crawl", "site", "-a", f"url={origin.url('/')}", settings={"JOBDIR": "file/job"})
     assert done.status == 4
-    assert done.lines == ["scrapy crawl: cannot write the job folder file/job: Not a directory"]
+    assert done.lines == ["scrapy crawl: cannot write the job folder file/job: file is a file, not a folder"]
     assert origin.requests == []
     (tmp_path / "store").mkdir()
     done = run(tmp_path, "retry", settings={"JOBDIR": "file/job"})
-    assert (done.status, done.lines) == (4, ["scrapy retry: cannot write the job folder file/job: Not a directory"])
+    assert (done.status, done.lines) == (
+        4,
+        ["scrapy retry: cannot write the job folder file/job: file is a file, not a folder"],
+    )
 
 
 @pytest.mark.parametrize(

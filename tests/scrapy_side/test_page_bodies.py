@@ -62,6 +62,7 @@ def test_a_truncated_page_is_read_and_told_and_a_broken_one_is_told(crawls, orig
     ]
     crawled = crawls.crawl(tmp_path, SiteSpider, QUICK, url=" ".join(urls))
     assert (crawled.status, crawled.report.pages_failed) == (1, 2 * len(CODINGS))
+    assert crawled.report.pages.read == len(CODINGS), "a page is read or could not be read, never both"
     assert len(crawled.store) == 2 * len(CODINGS) - 1  # zstd has one block
     assert crawled.report.reasons["page: only the beginning of the page has arrived"] == len(CODINGS)
     assert crawled.report.reasons["page: Content-Encoding zstd cannot be decoded"] == 1

@@ -147,6 +147,14 @@ READ = {
         },
         ["b", "c"],
     ),
+    **{
+        f"a stray control byte {byte!r}": ({"2": html(b"<h1>x%s</h1><img src=b.png>" % byte)}, ["b"])
+        for byte in (b"\0", b"\x07", b"\x0b", b"\x1b")
+    },
+    "a stray control byte, and a link only": (
+        {"2": html(b"<h1>x\x07</h1><a rel=next href=3>n</a>"), "3": html("<img src=b.png>")},
+        ["b"],
+    ),
     "a document in srcdoc": (
         {"2": html("<iframe srcdoc='<img src=\"b.png\">' src=f></iframe>"), "f": html("<img src=c.png>")},
         ["b"],
@@ -178,17 +186,17 @@ FAILED = {
         "Content-Encoding rot13 cannot be decoded",
     ),
     "a redirect to another host": ({"2": to("http://localhost:PORT/login")}, None, "redirected to localhost"),
-    "a page that is too large": ({"2": html("x" * 200_000)}, "2", "larger than download max size"),
+    "a page that is too large": ({"2": html("x" * 200_000)}, "2", "larger than MEDIACRAWL_PAGE_MAXSIZE allows"),
     "a page that is too large when decompressed": (
         {"2": html(gzip.compress(b"x" * 200_000), ("Content-Encoding", "gzip"))},
         "2",
-        "larger than DOWNLOAD_MAXSIZE",
+        "larger than MEDIACRAWL_PAGE_MAXSIZE allows",
     ),
     **{
         f"a page of {coding} that is a bomb": (
             {"2": html(pack(b"<p>" * 300_000), ("Content-Encoding", coding))},
             "2",
-            "larger than DOWNLOAD_MAXSIZE",
+            "larger than MEDIACRAWL_PAGE_MAXSIZE allows",
         )
         for coding, pack in PACKERS.items()
     },

@@ -216,13 +216,13 @@ def test_a_page_that_takes_too_long_is_given_up_and_told_and_the_crawl_goes_on(c
 
 
 def test_a_page_that_needs_too_much_memory_is_given_up_and_told(crawls, origin, site, tmp_path):
-    large = "<b></b>" * 20_000
+    large = "<b></b>" * 1_000_000
     origin.on("/large", lambda _request: Answer(200, [("Content-Type", HTML)], large.encode()))
-    settings = {"MEDIACRAWL_PAGE_MEMORY_LIMIT": 16 * 1024**2}
+    settings = {"MEDIACRAWL_PAGE_MEMORY_LIMIT": 64 * 1024**2}
     crawled = crawls.crawl(tmp_path, SiteSpider, settings, url=" ".join(map(site.url, ("/large", "/plain"))))
     assert files(crawled) == ["c.png"]
     (line,) = [line for line in crawled.report.lines("x") if "/large" in line]
-    assert "more than 16 MiB of memory; -s MEDIACRAWL_PAGE_MEMORY_LIMIT" in line
+    assert "more than 64 MiB of memory; -s MEDIACRAWL_PAGE_MEMORY_LIMIT" in line
 
 
 def start_reading(folder, site, *words, settings=None):

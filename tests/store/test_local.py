@@ -39,7 +39,9 @@ def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreNotWritable) as caught:
         LocalStore(tmp_path / "file" / "store").open()
-    assert str(caught.value) == f"cannot write the store {tmp_path}/file/store: Not a directory"
+    assert (
+        str(caught.value) == f"cannot write the store {tmp_path}/file/store: {tmp_path}/file is a file, not a folder"
+    )
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched_and_nothing_is_left_of_the_trial(tmp_path, monkeypatch):

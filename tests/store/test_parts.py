@@ -728,7 +728,7 @@ def test_a_part_that_another_process_begins_meanwhile_is_neither_taken_nor_remov
 
 def test_a_folder_that_cannot_be_is_one_line_for_a_person(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreNotWritable, match=r"cannot write .*file/parts: Not a directory"):
+    with pytest.raises(StoreNotWritable, match=r"cannot write .*file/parts: .*file is a file, not a folder"):
         PartFolder(tmp_path / "file" / "parts").open(KEY)
 
 
