@@ -91,7 +91,7 @@ def receive(
         if splices:
             splices = False
             _splice(body, segment, sink)
-            if segment.is_full and not sink.extend(segment):
+            if segment.is_full:
                 return blocks
     return iter(())
 
@@ -110,7 +110,7 @@ def _fill(segment: Segment, block: bytes, sink: Sink) -> bytes | None:
 
 def _splice(body: Body, segment: Segment, sink: Sink) -> None:
     with open_pipe() as (source, pipe):
-        while not segment.is_full:
+        while not segment.is_full or sink.extend(segment):
             # Bytes that are about to be moved cannot be given to a helper: move only a small part of the rest.
             at_once = min(PIPE_BYTES, max(_SPLICED_AT_ONCE, segment.missing_bytes // 64))
             moved = body.splice(pipe, segment.room(at_once))

@@ -15,8 +15,10 @@ the piece, or the front segment is extended over it. A piece that is left at the
 requests the gap like any other missing part. Each request covers some bytes behind the end of its segment. They are
 compared with the bytes of the next segment, see `Seams`: a server may send other bytes than its heads name.
 
-The second helper starts only after the first has received the expected response. Until then the front does not end
-either: a server without support for ranges costs nothing.
+The second helper starts only after the first has received the expected response. The front does not wait for the
+response to a helper: it reads on, into the piece of that helper. A server that answers one connection at a time, or
+does not support ranges, therefore costs nothing: the front reads the file to its end. A helper that receives its
+response after that requests the rear half of what is left of its piece instead.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
     from mediacrawl.transport.base import TransportResponse
 
 _STOP_WITHIN_S = 2.0
-_TRY_AGAIN_S = 0.1
+_TRY_AGAIN_S = 0.1  # not less than `connection_limits.CUT_COUNTS_S`
+_HEAD_WITHIN_S = 1.0  # for a helper, at the end of a transfer
 _SPLIT_BYTES = 512 * 1024  # a smaller segment is not worth another request, unless no other is left
 
 
@@ -88,6 +91,7 @@ class Segment:
         self.taken = start  # end of the received bytes, which may not be written yet
         self.lock = threading.Lock()
         self.writing = threading.Lock()
+        self.is_awaited = False  # requested, without a response yet: the front may take its first bytes
         self.is_fenced = False  # no more bytes are written for this segment
 
     @property
@@ -132,6 +136,24 @@ class Segment:
         """Extend this segment to a new end."""
         with self.lock:
             self.stop = stop
+
+    def give(self, most_bytes: float = float("inf")) -> int:
+        """Give up the first bytes of this segment while its response is awaited. Return how many they are."""
+        with self.lock:
+            if not self.is_awaited or self.stop is None:
+                return 0
+            given_bytes = int(min(most_bytes, self.stop - self.start))
+            self.start += given_bytes
+            return given_bytes
+
+    def is_answered(self, requested_start: int) -> bool:
+        """Return whether the response comes in time: this segment gives up no more bytes then.
+
+        It comes too late if this segment does not begin at `requested_start` any more.
+        """
+        with self.lock:
+            self.is_awaited = self.start > requested_start
+            return not self.is_awaited
 
     def fence(self) -> None:
         """Prevent further writes to this segment by a helper that is still running."""
@@ -263,26 +285,40 @@ class SegmentedFetch:
                 self._grow()
 
     def goes_on(self) -> bool:
-        """Extend the full front segment by the unassigned segment that follows it. Return whether there was one.
+        """Extend the full front segment if no response with the next bytes has come. Return whether it was extended.
 
-        Waits until the first helper has received its response or has ended.
+        Those bytes are unassigned, or a helper has requested them. The front does not wait for that helper: the
+        server may answer it only when the front has ended.
         """
-        while self._threads and not self._answered.wait(0.2):
-            self._cancel.check()
         with self._lock:
-            if not self._left or self._left[0].start != self._front.stop:
-                return False
-            self._front.extend(self._take().stop or 0)
-            return True
+            if self._left and self._left[0].start == self._front.stop:
+                self._front.extend(self._take().stop or 0)
+                return True
+            for segment in self._segments_under_way:
+                if segment.start == self._front.stop and segment.give(2 * _SPLIT_BYTES):
+                    self._front.extend(segment.start)
+                    return True
+            return False
 
     def join(self) -> None:
-        """Fetch segments like a helper, then wait for the helpers. Called once the front's connection is free."""
+        """Fetch segments like a helper, then wait for the helpers. Called once the front's connection is free.
+
+        If only helpers without a response are left, their segments are fetched here after a short while.
+        """
         if self._threads:
             self._help(self._next(), is_front=True)
-        for thread in self._threads:
-            while thread.is_alive():
-                thread.join(0.2)
-                self._cancel.check()
+        busy_at = time.monotonic()
+        while self._error is None and not self._is_through:
+            thread = next((thread for thread in self._threads if thread.is_alive()), None)
+            if thread is None:
+                break
+            thread.join(0.2)
+            self._cancel.check()
+            now = time.monotonic()
+            if self._is_receiving:
+                busy_at = now
+            elif now - busy_at > max(_HEAD_WITHIN_S, 2 * self._latency_s):
+                self._help(self._taken_over(), is_front=True)
         if self._error is not None:
             raise self._error
 
@@ -303,6 +339,31 @@ class SegmentedFetch:
         for segment in segments:
             segment.fence()
         self._following.close()
+
+    @property
+    def _is_through(self) -> bool:
+        """Whether no byte is missing, and no helper compares bytes any more."""
+        with self._lock:
+            helped = [segment for segment in self._segments_under_way if segment is not self._front]
+            return not self._left and all(segment.is_awaited and segment.is_full for segment in helped)
+
+    @property
+    def _is_receiving(self) -> bool:
+        with self._lock:
+            return any(not segment.is_awaited for segment in self._segments_under_way if segment is not self._front)
+
+    def _taken_over(self) -> Segment | None:
+        """Return a segment with all the bytes of a helper that has no response; None if there is no such helper."""
+        with self._lock:
+            for awaited in self._segments_under_way:
+                if given_bytes := awaited.give():
+                    return self._assigned(Segment(awaited.start - given_bytes, awaited.start))
+        return None
+
+    def _assigned(self, segment: Segment) -> Segment:
+        segment.is_awaited = True
+        self._segments_under_way.append(segment)
+        return segment
 
     @property
     def _all_at_once(self) -> bool:
@@ -366,9 +427,20 @@ class SegmentedFetch:
             else:
                 largest = max(self._segments_under_way, key=lambda s: s.missing_bytes)
                 segment = largest.split(least_bytes=self._worth_splitting_bytes())
-            if segment is not None:
-                self._segments_under_way.append(segment)
-            return segment
+            return None if segment is None else self._assigned(segment)
+
+    def _rear_of(self, late: Segment) -> Segment | None:
+        """Return the rear half of a segment whose response came too late; if that is too small, the next segment.
+
+        Waits until the connection that was cut does not count any more.
+        """
+        self._over.wait(_TRY_AGAIN_S)
+        with self._lock:
+            rear = late.split()
+            if rear is not None:
+                self._assigned(rear)
+        self._end(late)
+        return rear or self._next()
 
     def _take(self) -> Segment:
         """Take the first piece of the unassigned segments: the fewer bytes are unassigned, the smaller the piece."""
@@ -402,7 +474,9 @@ class SegmentedFetch:
         has_place = not is_front  # the transfer releases the place of the front
         try:
             while segment is not None and not self._over.is_set:
-                self._fetch_one(segment, is_front=is_front)
+                if not self._fetch_one(segment, is_front=is_front):
+                    segment = self._rear_of(segment)
+                    continue
                 self._end(segment)
                 segment = self._next()
         except _Crowded as crowded:
@@ -432,13 +506,15 @@ class SegmentedFetch:
             if segment.missing_bytes:
                 self._left = sorted([*self._left, segment], key=lambda s: s.start)
 
-    def _fetch_one(self, segment: Segment, *, is_front: bool) -> None:
+    def _fetch_one(self, segment: Segment, *, is_front: bool) -> bool:
+        """Fetch a segment. Return False if its response came too late, after the front has taken its first bytes."""
         if_range = self._saved.validators.if_range()
         assert if_range is not None
         assert segment.stop is not None
-        start = max(0, segment.start - OVERLAP_BYTES)
-        if not self._part.has(start, segment.start):  # another connection fetches these bytes
-            start = segment.start
+        requested_start = segment.start
+        start = max(0, requested_start - OVERLAP_BYTES)
+        if not self._part.has(start, requested_start):  # another connection fetches these bytes
+            start = requested_start
         span = range_header(start, segment.stop + self._seams.bytes_beyond(segment.stop))
         ask = ConditionalRequest(RequestKind.IF_RANGE, start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
@@ -447,11 +523,15 @@ class SegmentedFetch:
             if not is_same_version(self._saved, start, head):
                 raise TransferError(answer.url, f"HTTP {head.status} to a segment's range")
             self._latency_s = exchange.latency_s or 0.0
+            is_answered = segment.is_answered(requested_start)
             self._add_all()
+            if not is_answered:
+                return False
             body = self._new_body(answer, self._over)
             self._receive(body, head, start, segment, is_front=is_front)
         if not segment.is_full:
             raise TransferError("", "a segment ended early")
+        return True
 
     def _receive(self, body: Body, head: Head, start: int, segment: Segment, *, is_front: bool) -> None:
         """Write a body that begins at `start` into its segment, and compare its bytes before and behind the segment.

@@ -20,12 +20,13 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
 
 # A connection closed in the middle of a response counts for this time after its close. A server that is sending
@@ -43,11 +44,21 @@ _MOST_HOSTS = 512  # hosts with kept unused permits: a further request to a host
 _CLOSED_THERE = {6, 7, 8, 9, 11}
 
 
+class Abortable(Protocol):
+    """See `download.cancel.Abortable`."""
+
+    def abort(self) -> None:
+        """Wake the thread that blocks."""
+
+
 class StopCheck(Protocol):
     """See `download.cancel.Cancel`."""
 
     def check(self) -> None:
         """Raise `Interrupted` if a stop was requested."""
+
+    def watch(self, answer: Abortable) -> AbstractContextManager[None]:
+        """Abort `answer` on a stop while the `with` block runs. Raises `Interrupted` if already stopped."""
 
 
 class WaitClock(Protocol):
@@ -566,6 +577,13 @@ class Admission(NamedTuple):
         """Raise `HostPaused` if the host is paused now: the wait for a connection may have taken long."""
         if self.pauses.remaining_s(self.host) > 0:
             raise HostPaused(self.host)
+
+    def waking(self, wait_for_head: Abortable) -> AbstractContextManager[None]:
+        """Return a context manager that aborts the wait of a helper thread on a stop.
+
+        Helper threads are stopped while the run goes on. A stop of the run ends all waits, see `Transport.abort`.
+        """
+        return nullcontext() if self.wait else self.cancel.watch(wait_for_head)
 
 
 class FileConnections:

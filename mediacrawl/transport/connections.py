@@ -38,7 +38,7 @@ from mediacrawl.errors import PackageMissing, UsageProblem, redact_url
 from mediacrawl.transport.addresses import PrivateAddress
 from mediacrawl.transport.connecting import Winners, connect
 from mediacrawl.transport.errors import TunnelBroken
-from mediacrawl.transport.http1 import StrictResponse
+from mediacrawl.transport.http1 import StrictResponse, waking
 from mediacrawl.transport.proxies import is_socks
 
 _HOSTS = 32  # number of origins with pools of kept connections
@@ -257,9 +257,10 @@ class _Permitted:
 
 
 class _Target(threading.local):
-    """The request target that the thread sends with a session; None outside `sending`."""
+    """The request target that the thread sends with a session, and the admission of the request; None outside."""
 
     value: str | None = None
+    admission: Admission | None = None
 
     def set(self, target: str | None) -> None:
         self.value = target
@@ -276,6 +277,16 @@ def sending(target: str) -> Iterator[None]:
         yield
     finally:
         _target.set(None)
+
+
+@contextmanager
+def waited_for(admission: Admission | None) -> Iterator[None]:
+    """Wait for the responses in the block as `http1.waking` does: a session does not pass an admission on."""
+    _target.admission = admission
+    try:
+        yield
+    finally:
+        _target.admission = None
 
 
 class _Watched:
@@ -304,7 +315,7 @@ class _Watched:
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]
 
     def getresponse(self) -> Any:
-        with self.watched():
+        with self.watched(), waking(self.sock, _target.admission):
             return super().getresponse()  # type: ignore[misc]
 
     def watched(self) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ import select
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -123,7 +123,8 @@ class CurlTransport:
             if admission is not None:
                 admission.check()
             line.begin(sent_url, sent_headers, route.proxy, admission)
-            answer.wait_for_head()
+            with nullcontext() if admission is None else admission.waking(answer):
+                answer.wait_for_head()
             if route.is_refused_by_proxy(answer.status):
                 raise route.unauthorized()
         except BaseException as error:
@@ -299,7 +300,7 @@ class CurlResponse:
         while (head := heads.final()) is None:
             if line.is_over:
                 raise self._failure(line)
-            if self._transport.is_stopped:
+            if self._transport.is_stopped or self._aborted:
                 raise ConnectionLost(self.url, _STOPPED)
             patience = patience or _Patience(line, self._route)
             line.step(patience.until(len(line.head)))

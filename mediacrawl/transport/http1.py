@@ -9,7 +9,7 @@ import select
 import socket
 import ssl
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http import HTTPStatus
 from http.client import (
     BadStatusLine,
@@ -33,10 +33,12 @@ from mediacrawl.transport.head import (
     status_line,
     too_large,
 )
-from mediacrawl.transport.watchdog import cut
+from mediacrawl.transport.watchdog import Cut, cut
 from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from urllib3.connectionpool import HTTPConnectionPool
 
     from mediacrawl.transport.connection_limits import Admission
@@ -313,7 +315,7 @@ class HTTP1Exchange:
             _send(sock, request)
         except BrokenPipeError:  # the server may have responded to a partial request
             pass
-        with connection.watched():
+        with connection.watched(), waking(sock, admission):
             arrived = sock.recv(_BUFFER_BYTES)
             head = plain_head(arrived)
             if head is None:
@@ -497,6 +499,11 @@ def _new(pool: Any, admission: Admission | None) -> Any:
     if admission is not None:
         connection.get_permit(admission, lambda: False)
     return connection
+
+
+def waking(sock: Any, admission: Admission | None) -> AbstractContextManager[None]:
+    """Return a context manager that ends the wait of a helper thread for its response, see `Admission.waking`."""
+    return nullcontext() if admission is None or admission.wait else admission.waking(Cut(sock))
 
 
 def _send(sock: Any, request: bytes) -> None:

@@ -23,7 +23,7 @@ from mediacrawl.errors import TransferError
 from mediacrawl.transport.authorities import authorities_of
 from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.connection_limits import HostPaused
-from mediacrawl.transport.connections import GuardedAdapter, sending
+from mediacrawl.transport.connections import GuardedAdapter, sending, waited_for
 from mediacrawl.transport.errors import Route, translated
 from mediacrawl.transport.fields import InvalidHead, combined
 from mediacrawl.transport.head import framing
@@ -97,7 +97,7 @@ class RequestsTransport:
                 raw = HTTP1Exchange(self._adapter.pool(origin, self._verify), request, timeout_s, admission)
                 answer = _straight(raw, route)
             else:
-                with _permitted(admission) as permit:
+                with _permitted(admission) as permit, waited_for(admission):
                     answer = self._through(route, "GET", headers, None, permit)
         except (requests.RequestException, *_BROKEN, UnicodeError, ValueError, AttributeError) as error:
             raise translated(error, route) from None

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -91,6 +91,15 @@ class _Watched:
 
     def __exit__(self, *_: object) -> None:
         self._watch.end(self._sock)
+
+
+class Cut(NamedTuple):
+    """A wait for a response that ends when its connection is cut, see `cut`."""
+
+    sock: Any
+
+    def abort(self) -> None:
+        cut(self.sock)
 
 
 def cut(sock: Any) -> None:

@@ -180,3 +180,26 @@ class Rig:
 
 def content(body: Body) -> bytes:
     return body.read() if isinstance(body, Pattern) else body
+
+
+def of_helper(request):
+    """Helpers ask for a range with an end, and so does the transfer itself for a gap between two segments."""
+    return request.range is not None and request.range[1] is not None
+
+
+def helpers(rig):
+    return [request for request in rig.origin.requests if of_helper(request)]
+
+
+def segment_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "segment"]
+
+
+def front_waits(have_bytes, wait):
+    """The front waits, from so many bytes on, once there are helpers, which begin after its first block."""
+
+    def until():
+        if (others := segment_threads()) and threading.current_thread() not in others:
+            wait()
+
+    return When(have_bytes, until)
