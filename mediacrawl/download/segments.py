@@ -137,6 +137,11 @@ class Segment:
         with self.lock:
             self.stop = stop
 
+    def begin_wait(self) -> None:
+        """Note that the bytes of this segment are about to be requested."""
+        with self.lock:
+            self.is_awaited = True
+
     def give(self, most_bytes: float = float("inf")) -> int:
         """Give up the first bytes of this segment while its response is awaited. Return how many they are."""
         with self.lock:
@@ -361,7 +366,7 @@ class SegmentedFetch:
         return None
 
     def _assigned(self, segment: Segment) -> Segment:
-        segment.is_awaited = True
+        segment.begin_wait()
         self._segments_under_way.append(segment)
         return segment
 

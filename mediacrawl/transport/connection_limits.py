@@ -44,7 +44,7 @@ _MOST_HOSTS = 512  # hosts with kept unused permits: a further request to a host
 _CLOSED_THERE = {6, 7, 8, 9, 11}
 
 
-class Abortable(Protocol):
+class Wakeable(Protocol):
     """See `download.cancel.Abortable`."""
 
     def abort(self) -> None:
@@ -57,7 +57,7 @@ class StopCheck(Protocol):
     def check(self) -> None:
         """Raise `Interrupted` if a stop was requested."""
 
-    def watch(self, answer: Abortable) -> AbstractContextManager[None]:
+    def watch(self, answer: Wakeable) -> AbstractContextManager[None]:
         """Abort `answer` on a stop while the `with` block runs. Raises `Interrupted` if already stopped."""
 
 
@@ -578,7 +578,7 @@ class Admission(NamedTuple):
         if self.pauses.remaining_s(self.host) > 0:
             raise HostPaused(self.host)
 
-    def waking(self, wait_for_head: Abortable) -> AbstractContextManager[None]:
+    def waking(self, wait_for_head: Wakeable) -> AbstractContextManager[None]:
         """Return a context manager that aborts the wait of a helper thread on a stop.
 
         Helper threads are stopped while the run goes on. A stop of the run ends all waits, see `Transport.abort`.

@@ -265,6 +265,9 @@ class _Target(threading.local):
     def set(self, target: str | None) -> None:
         self.value = target
 
+    def admit(self, admission: Admission | None) -> None:
+        self.admission = admission
+
 
 _target = _Target()
 
@@ -282,11 +285,11 @@ def sending(target: str) -> Iterator[None]:
 @contextmanager
 def waited_for(admission: Admission | None) -> Iterator[None]:
     """Wait for the responses in the block as `http1.waking` does: a session does not pass an admission on."""
-    _target.admission = admission
+    _target.admit(admission)
     try:
         yield
     finally:
-        _target.admission = None
+        _target.admit(None)
 
 
 class _Watched:
