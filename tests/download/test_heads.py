@@ -370,5 +370,5 @@ def test_a_head_of_any_bytes_is_read_or_refused(data):
 def test_a_damaged_head_takes_no_longer_than_its_size_deserves():
     """Neither folds, nor blanks, nor a field that is repeated make its time grow with the square of its size."""
     for line in (b" " * 100_000 + b"\r\n", b" a\r\n", b"X-A: " + b"a" * 300 + b"\r\n"):
-        lines = [STATUS, b"X-A: b\r\n", *[line] * min(9000, 3_000_000 // len(line))]
+        lines = [STATUS, b"X-A: b\r\n", *[line] * min(9000, 1_000_000 // len(line))]
         read_head(lines)
