@@ -28,11 +28,14 @@ SMALL_FILES = 100  # more than a crawl fetches without worker processes, which s
 # A module may ask for what an extra brings; anything else that is missing is missing in `dependencies`.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, mediacrawl
+from mediacrawl.errors import PackageMissing
 assert mediacrawl.__file__.startswith(sys.prefix), mediacrawl.__file__
 names = [module.name for module in pkgutil.walk_packages(mediacrawl.__path__, "mediacrawl.")]
 for name in names:
     try:
         importlib.import_module(name)
+    except PackageMissing:
+        pass
     except ModuleNotFoundError as error:
         if error.name != "pycurl":
             raise
@@ -131,9 +134,9 @@ def try_many(folder: Path, python: Path) -> None:
 
 
 def try_extra(python: Path, wheel: Path) -> None:
-    """`mediacrawl[curl]` brings what the other transport needs."""
-    step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl]", cwd=wheel.parent)
-    step(python, "-c", "import mediacrawl.transport.curl")
+    """The extras bring what the other transport and the server need."""
+    step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl,serve]", cwd=wheel.parent)
+    step(python, "-c", "import mediacrawl.transport.curl, mediacrawl.server.django, mediacrawl.server.rsgi, granian")
 
 
 class HostPause(SimpleHTTPRequestHandler):
