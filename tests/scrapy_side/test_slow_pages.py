@@ -184,7 +184,7 @@ def test_a_page_has_the_same_contents_wherever_it_is_read(crawls, origin, tmp_pa
     assert len(started) == 1
     assert there.store == here.store
     assert there.status == here.status
-    assert list(there.report.lines("x")) == list(here.report.lines("x"))
+    assert sorted(there.report.lines("x")) == sorted(here.report.lines("x"))  # pages end in any order
     key = lambda item: (item["page"], sorted(item["file_urls"]))  # noqa: E731
     assert sorted(map(key, there.items)) == sorted(map(key, here.items))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 COMMANDS = {
     "gunicorn": ["gunicorn", "--threads", "4", "--worker-class", "gthread", "--bind", "unix:{socket}", "served:wsgi"],
-    "granian": ["granian", "--interface", "rsgi", "--uds", "{socket}", "served:rsgi"],
+    "granian": ["granian", "--interface", "rsgi", "--workers-kill-timeout", "2", "--uds", "{socket}", "served:rsgi"],
     "django under gunicorn": ["gunicorn", "--threads", "4", "--bind", "unix:{socket}", "served:django_wsgi"],
     "django under uvicorn": ["uvicorn", "--uds", "{socket}", "--lifespan", "off", "served:django_asgi"],
 }
