@@ -384,11 +384,12 @@ class Archive:
         preferred = [safe_relative_path(entry.path or "file") for entry in entries]
         folded = [fold(path) for path in preferred]
         taken = self.ledger.taken(folded)
+        owners = self.ledger.owners([fold(row.path) for row in rows.values() if row.path is not None])
         for entry, wish, folded_preferred in zip(entries, preferred, folded, strict=True):
             row = rows.get(entry.key)
             replaces = row is not None and row.path is not None and row.finished_at is not None
             path = row.path if row is not None else None
-            if path is not None and self.ledger.owner_of(path) not in {entry.key, None}:  # a damaged row
+            if path is not None and owners.get(fold(path), entry.key) != entry.key:  # a damaged row
                 path, replaces = None, False
             if path is not None and not replaces and self.store.taken(path):
                 path = self._numbered(wish, entry.key, taken)

@@ -110,6 +110,10 @@ class Ledger(Protocol):
         """Return which of these paths, as `fold` gives them, belong to some key."""
         ...
 
+    def owners(self, folded: Sequence[str]) -> Mapping[str, str]:
+        """Return the keys that these paths, as returned by `fold`, belong to; free paths are left out."""
+        ...
+
     def strangers(self, paths: Sequence[str]) -> list[str]:
         """Return the paths, out of at most 500, that belong to no row."""
         ...

@@ -315,11 +315,15 @@ class SqliteLedger:
 
     def taken(self, folded: Sequence[str]) -> set[str]:
         """Return which of these paths, as returned by `fold`, belong to some key."""
-        found: set[str] = set()
+        return set(self.owners(folded))
+
+    def owners(self, folded: Sequence[str]) -> dict[str, str]:
+        """Return the keys that these paths, as returned by `fold`, belong to; free paths are left out."""
+        found: dict[str, str] = {}
         for start in range(0, len(folded), _MAX_VARIABLES):
             batch = folded[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(batch))
-            found.update(row[0] for row in self._all(f"SELECT folded FROM files WHERE folded IN ({marks})", batch))  # noqa: S608
+            found.update(self._all(f"SELECT folded, key FROM files WHERE folded IN ({marks})", batch))  # noqa: S608
         return found
 
     def find(self, *names: str) -> Entry | None:
