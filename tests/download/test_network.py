@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import socket
 import sys
 
@@ -235,6 +236,7 @@ def black_hole(host, port=0):
         listener = stack.enter_context(socket.socket(family))
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # former connections do not hold the port
         listener.bind((host, port))
         listener.listen(0)
         for _ in range(4):
@@ -242,6 +244,23 @@ def black_hole(host, port=0):
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def black_holes(*hosts):
+    """Addresses that answer no connection, at one port of all of them."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            port = 0
+            try:
+                for host in hosts:
+                    port = stack.enter_context(black_hole(host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue  # another process has this port of the second address
+            yield port
+            return
 
 
 def resolving(monkeypatch, *addresses):
@@ -315,7 +334,7 @@ def test_without_an_address_that_answers_the_error_says_most(monkeypatch, addres
 
 
 def test_all_addresses_together_have_the_time_limit(monkeypatch):
-    with black_hole("::1") as port, black_hole("127.0.0.1", port):
+    with black_holes("::1", "127.0.0.1") as port:
         resolving(monkeypatch, "::1", "127.0.0.1")
         with pytest.raises(TimeoutError):
             connect("a.test", port, 0.05, (), Winners())

@@ -203,7 +203,11 @@ def test_a_refresh_at_the_beginning_of_a_large_page_is_followed(crawls, origin, 
 
 
 def test_a_page_that_takes_too_long_is_given_up_and_told_and_the_crawl_goes_on(crawls, site, tmp_path, started):
-    settings = {"MEDIACRAWL_PAGE_TIME_LIMIT_S": 0.3, "JOBDIR": str(tmp_path / "job")}
+    settings = {
+        "MEDIACRAWL_PAGE_TIME_LIMIT_S": 0.3,
+        "JOBDIR": str(tmp_path / "job"),
+        "CONCURRENT_REQUESTS": 1,  # so that the slow page is the first
+    }
     urls = " ".join(map(site.url, ("/slow", "/plain")))
     crawled = crawls.crawl(tmp_path, SiteSpider, settings, url=urls, media=CUBE)
     assert files(crawled) == ["c.png"]
