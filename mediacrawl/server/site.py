@@ -30,11 +30,13 @@ class ResourceRequest(NamedTuple):
         method: `GET` or `HEAD`; other methods are refused before.
         path: decoded, without the "/" at its beginning; not yet checked.
         field: returns a header field by its name in lower case; lines of one name are joined by commas.
+        address: of the client, behind all trusted proxies; empty if it is not known.
     """
 
     method: str
     path: str
     field: Callable[[str], str | None]
+    address: str = ""
 
 
 def text_response(status: int, text: str, *headers: tuple[str, str]) -> PlannedResponse:

@@ -1,0 +1,53 @@
+"""Hashes of passwords: which one, and how many at a time."""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.hashers import Argon2PasswordHasher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_HASHES = 2  # at a time, so that 38 MiB and two threads
+MOST_CHARACTERS = 1000  # of a password
+
+_slots = threading.BoundedSemaphore(MOST_HASHES)
+
+
+class PasswordHasher(Argon2PasswordHasher):
+    """Argon2id with the least cost that OWASP recommends: 19 MiB, two passes, one thread.
+
+    Django's default takes 100 MiB for each login that is being checked.
+    """
+
+    time_cost = 2
+    memory_cost = 19 * 1024  # KiB
+    parallelism = 1
+
+
+@contextmanager
+def hash_slot() -> Iterator[None]:
+    """Wait until fewer than `MOST_HASHES` threads are within this context."""
+    with _slots:
+        yield
+
+
+def same_form(password: str) -> str:
+    """Return a password in the form in which it is hashed: an accent may be typed as one character or as two."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def takes_a_hash(method: str, path: str) -> bool:
+    """Return whether a request may wait for a hash, and is to be run in one of `MOST_HASHES` threads of its own.
+
+    Otherwise, logins would occupy the threads that make the pages of other people.
+
+    Args:
+        method: of the request.
+        path: of the request below the prefix, as `/login`.
+    """
+    return method == "POST" and path.startswith(("/login", "/account", "/invitation/"))
