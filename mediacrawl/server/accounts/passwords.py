@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MOST_HASHES = 2  # at a time, so that 38 MiB and two threads
 MOST_CHARACTERS = 1000  # of a password
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PATHS = ("/login", "/account/password", "/invitation/")
 
 _slots = threading.BoundedSemaphore(MOST_HASHES)
 
@@ -36,8 +40,13 @@ def hash_slot() -> Iterator[None]:
         yield
 
 
-def same_form(password: str) -> str:
-    """Return a password in the form in which it is hashed: an accent may be typed as one character or as two."""
+def same_form(password: str) -> str | None:
+    """Return a password in the form in which it is hashed: an accent may be typed as one character or as two.
+
+    None for a text that cannot be a password: too long, or not Unicode.
+    """
+    if len(password) > MOST_CHARACTERS or _SURROGATE.search(password) is not None:
+        return None
     return unicodedata.normalize("NFKC", password)
 
 
@@ -50,4 +59,4 @@ def takes_a_hash(method: str, path: str) -> bool:
         method: of the request.
         path: of the request below the prefix, as `/login`.
     """
-    return method == "POST" and path.startswith(("/login", "/account", "/invitation/"))
+    return method == "POST" and path.startswith(_PATHS)

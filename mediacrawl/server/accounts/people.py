@@ -139,10 +139,10 @@ def authenticate(name: str, password: str, address: str) -> Person | None:
     user = _find_user(typed)
     counted = typed if user is not None else _pseudonym(typed)
     _refuse_too_many(user, counted, client)
-    password = same_form(password) if len(password) <= MOST_CHARACTERS else ""  # of which no hash is kept
+    text = same_form(password) or ""  # of which no hash is kept
     with hash_slot():
         _refuse_too_many(user, counted, client)  # of all that were checked meanwhile
-        found = auth.authenticate(_request_from(client), username=counted, password=password)
+        found = auth.authenticate(_request_from(client), username=counted, password=text)
     if found is None:
         logger.warning("a login of %s from %s has failed", typed if user is not None else "an unknown name", address)
         return None
@@ -161,11 +161,9 @@ def authenticate_application(name: str, password: str, address: str) -> Person |
         password: a result of `make_application_password`.
         address: of the client, for the log.
     """
-    found = ApplicationPassword.objects.filter(
-        digest=_digest(password), user__username=name.strip().lower(), user__is_active=True
-    ).select_related("user__account")
-    row = found.first()
-    if row is None:
+    found = ApplicationPassword.objects.filter(digest=_digest(password))
+    row = found.select_related("user__account").first()
+    if row is None or not row.user.is_active or row.user.get_username() != name.strip().lower():
         logger.warning("a login with an application password from %s has failed", address)
         return None
     now = timezone.now()
@@ -195,7 +193,8 @@ def _refuse_too_many(user: Any, counted: str, client: str) -> None:
 
 def _pseudonym(typed: str) -> str:
     """Return what is kept instead of a name that no person has: it may be a password typed into the wrong field."""
-    return "?" + salted_hmac("mediacrawl.accounts.unknown", typed).hexdigest()[:30]
+    text = typed.encode("utf-8", "surrogatepass")
+    return "?" + salted_hmac("mediacrawl.accounts.unknown", text).hexdigest()[:30]
 
 
 def _request_from(client: str) -> HttpRequest:
@@ -292,8 +291,8 @@ def _hashed(name: str, password: str) -> str:
         AccountProblem: it is too weak, or too long.
     """
     text = same_form(password)
-    if len(password) > MOST_CHARACTERS:
-        raise AccountProblem(f"the password is too long: expected at most {MOST_CHARACTERS} characters")
+    if text is None:
+        raise AccountProblem(f"this cannot be a password: expected at most {MOST_CHARACTERS} characters of Unicode")
     try:
         validate_password(text, User(username=name))
     except ValidationError as error:
@@ -308,6 +307,8 @@ def _keep_a_manager(user: Any) -> None:
 
 
 def _find_user(name: str) -> Any:
+    if PERSON_NAME.fullmatch(name) is None:  # SQLite takes no such text as a value
+        return None
     return User.objects.filter(username=name, is_active=True).select_related("account").first()
 
 
