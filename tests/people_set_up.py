@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -23,7 +24,7 @@ PASSWORD = "correct horse"  # of everybody, unless a test says otherwise
 @cache
 def configured():
     """Set Django up with a cheap hash; return the options."""
-    store = Path(tempfile.mkdtemp(prefix="people-"))
+    store = Path(tempfile.mkdtemp(prefix="people-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     threading._register_atexit(shutil.rmtree, store, ignore_errors=True)
     options = ServeOptions(store=store)
     cheap = {"PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"]}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.server.accounts.rights import Person, Rights
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d{1,12})([KMGT]?)", re.IGNORECASE)
 _ADDRESS = "http://127.0.0.1:8000"  # of a server without options
 
@@ -30,23 +30,27 @@ class Command(StoreCommand):
     """Adds, lists, invites and removes the people who may log in to `mediacrawl serve`."""
 
     def syntax(self) -> str:
+        """Return the arguments, for `--help`."""
         return "add NAME | passwd NAME | list | remove NAME | invite"
 
     def short_desc(self) -> str:
+        """Return the line of the list of commands."""
         return "Add, list, invite and remove the people of a server"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of all actions."""
         super().add_options(parser)
         given = parser.add_argument_group("rights, for add and invite")
         given.add_argument("--upload", action="store_true", help="may add files")
         given.add_argument("--manage", action="store_true", help="may invite and remove people")
         given.add_argument("--no-read", action="store_true", help="may not read the common folder")
-        given.add_argument("--quota", metavar="SIZE", help="may add at most this many bytes; with K, M, G or T")
+        given.add_argument("--quota", metavar="SIZE", help="may add at most this many bytes; 20G: 20 GB")
         parser.add_argument("--days", metavar="N", type=int, default=7, help="invite: until it expires (7)")
         parser.add_argument("--url", default=_ADDRESS, help=f"invite: address of the server ({_ADDRESS})")
         parser.add_argument("--json", action="store_true", help="list: one JSON object for each person")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        """Run one action."""
         action, *names = args or [""]
         if action not in _ACTIONS:
             raise UsageError("give one of: " + self.syntax())

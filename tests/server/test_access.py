@@ -11,7 +11,7 @@ import threading
 import pytest
 from people_set_up import PASSWORD, options  # noqa: F401
 
-from mediacrawl.server.accounts.access import KEPT_S, Access
+from mediacrawl.server.accounts.access import PERSON_KEPT_S, Access
 from mediacrawl.server.accounts.configuration import session_cookie
 from mediacrawl.server.accounts.rights import Rights
 from mediacrawl.server.options import ServeOptions
@@ -92,7 +92,7 @@ def session_of(name):
 
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = HERE
-    request.session = SessionStore()
+    request.session, request.user = SessionStore(), None
     sessions.log_in(request, people.find_person(name))
     request.session.save()
     return request, f"a=b; {session_cookie(ServeOptions(store=None))}={request.session.session_key}; c=d"
@@ -208,7 +208,7 @@ def test_a_person_is_looked_up_once_for_some_seconds(asked):
     _, cookie = session_of("anna")
     assert [asked(cookie=cookie) for _ in range(20)] == [200] * 20
     assert asked.looked_up == 1
-    asked.clock.now += KEPT_S
+    asked.clock.now += PERSON_KEPT_S
     assert asked(cookie=cookie) == 200
     assert asked.looked_up == 2
 

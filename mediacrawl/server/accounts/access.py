@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEPT_S = 5.0
+PERSON_KEPT_S = 5.0
 _MOST_KEPT = 10_000
 _MOST_CHARACTERS = 300  # of `Authorization`: a name and an application password have fewer
 _READ_REVISION = "PRAGMA user_version"  # as `revocations` writes it
@@ -159,7 +159,7 @@ class Access:
             person = sessions.person_of_authorization(credentials.text, address)
         else:
             person = sessions.person_of_session(credentials.text)
-        known = _Known(person, self._clock() + KEPT_S, revision)
+        known = _Known(person, self._clock() + PERSON_KEPT_S, revision)
         with self._lock:
             self._known.pop(credentials, None)
             while len(self._known) >= _MOST_KEPT:

@@ -17,6 +17,8 @@ class RightsFields(models.Model):
     quota_bytes = models.PositiveBigIntegerField(null=True)
 
     class Meta:
+        """Has no table of its own."""
+
         abstract = True
 
 
@@ -53,4 +55,6 @@ class KnownAddress(models.Model):
     last_login_at = models.DateTimeField()
 
     class Meta:
+        """Keep one row for each address of a person."""
+
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "address"], name="one_row_for_an_address")]

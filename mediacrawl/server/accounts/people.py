@@ -194,7 +194,7 @@ def _refuse_too_many(user: Any, counted: str, client: str) -> None:
 def _pseudonym(typed: str) -> str:
     """Return what is kept instead of a name that no person has: it may be a password typed into the wrong field."""
     text = typed.encode("utf-8", "surrogatepass")
-    return "?" + salted_hmac("mediacrawl.accounts.unknown", text).hexdigest()[:30]
+    return f"?{salted_hmac('mediacrawl.accounts.unknown', text).hexdigest()[:30]}"
 
 
 def _request_from(client: str) -> HttpRequest:
@@ -298,7 +298,7 @@ def _hashed(name: str, password: str) -> str:
     except ValidationError as error:
         raise AccountProblem(" ".join(error.messages)) from None
     with hash_slot():
-        return make_password(text)
+        return str(make_password(text))
 
 
 def _keep_a_manager(user: Any) -> None:
