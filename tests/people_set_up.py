@@ -14,10 +14,11 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from mediacrawl.server.accounts.configuration import django_settings, migrate
+from mediacrawl.server.accounts.configuration import django_settings, migrate, session_cookie
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.store.local import HIDDEN
 
+HERE = "192.0.2.1"  # the address of a client
 PASSWORD = "correct horse"  # of everybody, unless a test says otherwise
 
 
@@ -47,9 +48,26 @@ def options():
     for model in (User, Invitation, Session, AccessAttempt):
         model.objects.all().delete()
     for folder in found.store.iterdir():
-        if folder.name != HIDDEN:
+        if folder.is_file():
+            folder.unlink()
+        elif folder.name != HIDDEN:
             shutil.rmtree(folder)
     return found
+
+
+def session_of(name):
+    """Begin a session; return the request that may end it, and the field `Cookie`."""
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.http import HttpRequest
+
+    from mediacrawl.server.accounts import people, sessions
+
+    request = HttpRequest()
+    request.META["REMOTE_ADDR"] = HERE
+    request.session, request.user = SessionStore(), None
+    sessions.log_in(request, people.find_person(name))
+    request.session.save()
+    return request, f"a=b; {session_cookie(configured())}={request.session.session_key}; c=d"
 
 
 def run_in_threads(function, many):

@@ -9,15 +9,13 @@ import sys
 import threading
 
 import pytest
-from people_set_up import PASSWORD, options  # noqa: F401
+from people_set_up import HERE, PASSWORD, options, session_of  # noqa: F401
 
 from mediacrawl.server.accounts.access import PERSON_KEPT_S, Access
-from mediacrawl.server.accounts.configuration import session_cookie
 from mediacrawl.server.accounts.rights import Rights
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.site import ResourceRequest
 
-HERE = "192.0.2.1"
 BROWSER = {"accept": "text/html,*/*;q=0.8", "sec-fetch-mode": "navigate"}
 
 
@@ -81,21 +79,6 @@ def public(options, people, monkeypatch):  # noqa: F811
     one = Asked(ServeOptions(store=options.store, is_public=True), monkeypatch)
     yield one
     one.access.close()
-
-
-def session_of(name):
-    """Begin a session; return the request that may end it, and the field `Cookie`."""
-    from django.contrib.sessions.backends.db import SessionStore
-    from django.http import HttpRequest
-
-    from mediacrawl.server.accounts import people, sessions
-
-    request = HttpRequest()
-    request.META["REMOTE_ADDR"] = HERE
-    request.session, request.user = SessionStore(), None
-    sessions.log_in(request, people.find_person(name))
-    request.session.save()
-    return request, f"a=b; {session_cookie(ServeOptions(store=None))}={request.session.session_key}; c=d"
 
 
 def basic(name, password):

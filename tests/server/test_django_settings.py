@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from people_set_up import options, run_in_threads  # noqa: F401
+from people_set_up import PASSWORD, options, run_in_threads  # noqa: F401
 
+import mediacrawl
 from mediacrawl.errors import StoreNotWritable
 from mediacrawl.server.accounts.configuration import django_settings, migrate, session_cookie, set_up
 from mediacrawl.server.options import ServeOptions
@@ -165,3 +169,18 @@ def test_who_only_fetches_does_not_meet_django():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the command sqlite3")
+def test_the_documented_backup_is_whole_while_the_server_runs(options, tmp_path):  # noqa: F811
+    from mediacrawl.server.accounts import people
+
+    people.add_person("anna", PASSWORD)  # is in the log of SQLite, as the database is open
+    text = (Path(mediacrawl.__file__).parents[1] / "docs/people.md").read_text("utf-8")
+    commands = text.partition("```sh\n")[2].partition("```")[0]
+    environment = os.environ | {"STORE": str(options.store), "BACKUP": str(tmp_path)}
+    subprocess.run(["sh", "-euc", commands], env=environment, check=True)
+    with closing(sqlite3.connect(tmp_path / "people.sqlite3")) as copy:
+        assert copy.execute("SELECT username FROM auth_user").fetchall() == [("anna",)]
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}

@@ -17,7 +17,6 @@ MOST_HASHES = 2  # at a time, so that 38 MiB and two threads
 MOST_CHARACTERS = 1000  # of a password
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_PATHS = ("/login", "/account/password", "/invitation/")
 
 _slots = threading.BoundedSemaphore(MOST_HASHES)
 
@@ -48,15 +47,3 @@ def same_form(password: str) -> str | None:
     if len(password) > MOST_CHARACTERS or _SURROGATE.search(password) is not None:
         return None
     return unicodedata.normalize("NFKC", password)
-
-
-def takes_a_hash(method: str, path: str) -> bool:
-    """Return whether a request may wait for a hash, and is to be run in one of `MOST_HASHES` threads of its own.
-
-    Otherwise, logins would occupy the threads that make the pages of other people.
-
-    Args:
-        method: of the request.
-        path: of the request below the prefix, as `/login`.
-    """
-    return method == "POST" and path.startswith(_PATHS)
