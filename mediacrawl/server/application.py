@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
-from mediacrawl.server.routing import Part, RequestHead, Router
+from mediacrawl.server.routing import BROKEN_OFF, Part, RequestHead, Router
 from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
 from mediacrawl.server.site import ResourceRequest, StoreSite
 from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
@@ -206,9 +207,12 @@ class WsgiApplication:
             return _planned(head, route.response, start_response)
         if route.part is Part.FILES:
             return self._files.respond(_file_request(head, route), environ, start_response)
-        return self._pages(self._environ_of_page(environ, route), start_response)
+        body = environ["wsgi.input"].read(route.length) if route.length else b""
+        if len(body) != route.length:
+            return _planned(head, BROKEN_OFF, start_response)
+        return self._pages(self._environ_of_page(environ, route, body), start_response)
 
-    def _environ_of_page(self, environ: dict[str, Any], route: Route) -> dict[str, Any]:
+    def _environ_of_page(self, environ: dict[str, Any], route: Route, body: bytes) -> dict[str, Any]:
         """Return the environment with the client that the router has found, and without the prefix in the path."""
         kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_X_FORWARDED_")}
         kept |= {
@@ -216,6 +220,7 @@ class WsgiApplication:
             "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
             "REMOTE_ADDR": route.client.address,
             "wsgi.url_scheme": route.client.scheme,
+            "wsgi.input": BytesIO(body),
         }
         return kept | ({"HTTP_HOST": route.client.host} if route.client.host is not None else {})
 

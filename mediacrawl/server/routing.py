@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mediacrawl.server.proxies import Client
     from mediacrawl.server.ranges import PlannedResponse
 
+BROKEN_OFF = text_response(400, "The content of the request is not complete.", ("Connection", "close"))
 MOST_BODY_BYTES = 1024 * 1024  # of a form; files are not uploaded to pages
 
 _MOST_DIGITS = 20  # `int` takes a quadratic time

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.server.response_pipe import ResponsePipe
+from mediacrawl.server.routing import BROKEN_OFF
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import text_response
 
@@ -35,7 +36,6 @@ _SAFE = frozenset({"GET", "HEAD"})
 _NO_CONTENT = frozenset({204, 304})
 
 _TOO_SLOW = text_response(408, "The content of the request did not arrive in time.", ("Connection", "close"))
-_BROKEN_OFF = text_response(400, "The content of the request is not complete.", ("Connection", "close"))
 _BUSY = text_response(503, "The server is busy. Try again in a few seconds.", ("Retry-After", "5"))
 _FAILED = text_response(500, "The server could not make this page. Its log says why.")
 
@@ -92,7 +92,7 @@ class WsgiBridge:
             send_planned(protocol, head.method, _TOO_SLOW)
             return
         if len(body) != route.length:
-            send_planned(protocol, head.method, _BROKEN_OFF)  # though nobody may be there to read it
+            send_planned(protocol, head.method, BROKEN_OFF)  # though nobody may be there to read it
             return
         await self._send(head, protocol, threads, environ_of(head, route, self._prefix, body))
 
