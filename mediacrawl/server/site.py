@@ -33,7 +33,7 @@ class ResourceRequest(NamedTuple):
         method: `GET` or `HEAD`; other methods are refused before.
         path: decoded, without the "/" at its beginning; not yet checked.
         field: returns a header field by its name in lower case; lines of one name are joined by commas.
-        address: of the client, behind trusted proxies; empty if it is not known.
+        address: of the client, behind all trusted proxies; empty if it is not known.
     """
 
     method: str
