@@ -281,11 +281,13 @@ def wsgi_application(options: ServeOptions) -> WsgiApplication:
 
 
 def _parts(options: ServeOptions) -> tuple[Pages, Any]:
-    """Set Django up; return its application, and the check of permission."""
+    """Set Django up; return its application, and the check of permission. All is loaded before the first request."""
     from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415 - reads the settings
+    from django.urls import get_resolver  # noqa: PLC0415
 
     from mediacrawl.server.accounts import configuration  # noqa: PLC0415
     from mediacrawl.server.accounts.access import Access  # noqa: PLC0415
 
     configuration.set_up(options)
+    _ = get_resolver().url_patterns
     return WSGIHandler(), Access(options)
