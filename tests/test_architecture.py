@@ -67,6 +67,7 @@ OUTSIDE = {
     "parsel": {"extract"},
     "w3lib": {"urls.former_keys"} | SCRAPY_SIDE,
     "idna": {"urls.as_sent"},
+    "granian": {"server.granian_process"},
     "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},
 }
 
