@@ -108,6 +108,19 @@ def test_the_cookies(tmp_path, facts, cookie, path, is_secure):
         assert {key: found[f"{kind}_COOKIE_{key}"] for key in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "hosts"),
+    [
+        ({"host": "::1"}, {"localhost", "127.0.0.1", "[::1]"}),
+        ({"host": "192.0.2.7"}, {"localhost", "127.0.0.1", "[::1]", "192.0.2.7"}),
+        ({"host": "0.0.0.0"}, {"*"}),  # each address, which the application checks before
+        ({"host": "0.0.0.0", "hosts": ("media.example.org",)}, {"media.example.org"}),
+    ],
+)
+def test_the_hosts(tmp_path, facts, hosts):
+    assert set(django_settings(ServeOptions(store=tmp_path, **facts))["ALLOWED_HOSTS"]) == hosts
+
+
 CHECK = """
 import json, sys
 from pathlib import Path

@@ -64,7 +64,7 @@ def django_settings(options: ServeOptions) -> dict[str, Any]:
         "SERVE_OPTIONS": options,
         "SECRET_KEY": _secret_key(hidden),
         "DEBUG": False,
-        "ALLOWED_HOSTS": list(accepted_hosts(options)),
+        "ALLOWED_HOSTS": _allowed_hosts(options),
         "FORCE_SCRIPT_NAME": options.prefix,
         "ROOT_URLCONF": "mediacrawl.server.pages.urls",
         "APPEND_SLASH": False,
@@ -140,17 +140,14 @@ def migrate() -> None:
     withdraw_permissions(path)
 
 
-def accepted_hosts(options: ServeOptions) -> tuple[str, ...]:
-    """Return the values of Host that are accepted, without ports, as Django's `ALLOWED_HOSTS` has them."""
-    if options.hosts:
-        return options.hosts
-    own = f"[{options.host}]" if ":" in options.host else options.host
-    return tuple(dict.fromkeys(("localhost", "127.0.0.1", "[::1]", own)))
-
-
 def session_cookie(options: ServeOptions) -> str:
     """Return the name of the cookie of a session."""
     return _cookie_name(options, "session")
+
+
+def _allowed_hosts(options: ServeOptions) -> list[str]:
+    """Return the names that Django accepts: all, if `HostCheck`, which is asked before, accepts each address."""
+    return ["*"] if options.listens_everywhere and not options.hosts else list(options.accepted_hosts)
 
 
 def _login_settings(options: ServeOptions) -> dict[str, Any]:
