@@ -20,6 +20,9 @@ COMMANDS = {
     "django under gunicorn": ["gunicorn", "--threads", "4", "--bind", "unix:{socket}", "served:django_wsgi"],
     "django under uvicorn": ["uvicorn", "--uds", "{socket}", "--lifespan", "off", "served:django_asgi"],
 }
+FOR_PEOPLE = {  # with logins
+    kind: [part.replace("served:", "served:people_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+}
 GUARDED = {  # with a check of permission
     kind: [part.replace("served:", "served:guarded_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
 }
