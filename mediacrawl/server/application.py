@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.server.options import ServeOptions
     from mediacrawl.server.ranges import PlannedResponse
-    from mediacrawl.server.routing import Route
+    from mediacrawl.server.routing import RoutedRequest
 
     Pages = Callable[..., Iterable[bytes]]
     StartResponse = Callable[..., Any]
@@ -95,7 +95,7 @@ class RsgiApplication:
         )
         route = self._router.route(head)
         if isinstance(protocol, _RecordingProtocol):
-            protocol.address, protocol.wanted = route.client.address, fields.get("range", "")
+            protocol.note_request(route.client.address, fields.get("range", ""))
         if route.response is not None:
             send_planned(protocol, head.method, route.response)
         elif route.part is Part.FILES:
@@ -129,6 +129,9 @@ class _RecordingProtocol:
         self._protocol = protocol
         self.address = self.length = self.wanted = ""
         self.status = 500  # the response of granian if the application has failed
+
+    def note_request(self, address: str, wanted: str) -> None:
+        self.address, self.wanted = address, wanted
 
     def __aiter__(self) -> Any:
         return self._protocol.__aiter__()
@@ -212,7 +215,7 @@ class WsgiApplication:
             return _planned(head, BROKEN_OFF, start_response)
         return self._pages(self._environ_of_page(environ, route, body), start_response)
 
-    def _environ_of_page(self, environ: dict[str, Any], route: Route, body: bytes) -> dict[str, Any]:
+    def _environ_of_page(self, environ: dict[str, Any], route: RoutedRequest, body: bytes) -> dict[str, Any]:
         """Return the environment with the client that the router has found, and without the prefix in the path."""
         kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_X_FORWARDED_")}
         kept |= {
@@ -254,7 +257,7 @@ def _site_of(options: ServeOptions) -> StoreSite:
     return StoreSite(options.store, ledger=options.ledger, accel_location=options.accel_location)
 
 
-def _file_request(head: RequestHead, route: Route) -> ResourceRequest:
+def _file_request(head: RequestHead, route: RoutedRequest) -> ResourceRequest:
     return ResourceRequest(head.method, route.path, head.field, route.client.address)
 
 

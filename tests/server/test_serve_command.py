@@ -8,11 +8,15 @@ import signal
 import socket
 import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from certificates import Authority
 from serve_process import Serve, command, is_running, run, wait_until
+from serving import Server
+
+import mediacrawl
 
 PICTURE = b"\xff\xd8\xff picture"
 VIDEO_BYTES = 64 << 20
@@ -157,18 +161,6 @@ def test_a_worker_that_dies_is_started_again_with_the_same_people(server):
     assert browser.ask("/files/a.jpg")[0] == 200
 
 
-def test_a_server_that_is_killed_takes_all_its_processes_with_it(store):
-    server = Serve(store)
-    processes = server.processes()
-    assert len(processes) >= 3
-    assert server.password is None, "there is a person already"
-    os.kill(processes[1], signal.SIGSTOP)  # it cannot help
-    assert server.end(signal.SIGKILL) == -signal.SIGKILL
-    wait_until(lambda: not any(map(is_running, processes)))
-    with Serve(store) as again:  # neither lock nor port is left
-        assert again.ask("/healthz")[0] == 200
-
-
 @pytest.fixture
 def public(tmp_path):
     (tmp_path / "films").mkdir()
@@ -177,9 +169,24 @@ def public(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.slow
+def test_a_server_that_is_killed_takes_all_its_processes_with_it(public):
+    server = Serve(public, "--public")
+    processes = server.processes()
+    assert len(processes) >= 3
+    os.kill(processes[1], signal.SIGSTOP)  # it cannot help
+    assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    wait_until(lambda: not any(map(is_running, processes)))
+    with Serve(public, "--public") as again:  # no lock is left
+        assert again.password is None, "there is a person already"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_signal_ends_all_also_with_clients_that_do_not_read(public, number):
-    with Serve(public, "--public") as server, ExitStack() as until_the_end:
+    """Files beside it are not imported: a store may contain files of others, with any name."""
+    for name in ("granian", "django", "argon2", "sitecustomize", "json"):
+        (public / f"{name}.py").write_text("raise SystemExit('imported from the working folder')")
+    with Serve(".", "--public", cwd=public) as server, ExitStack() as until_the_end:
         for _ in range(20):
             sock = until_the_end.enter_context(server.stalled("/files/films/long.mp4"))
             assert sock.recv(12) == b"HTTP/1.1 200"
@@ -189,6 +196,7 @@ def test_a_signal_ends_all_also_with_clients_that_do_not_read(public, number):
         assert "Traceback" not in "".join(server.log)
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_all_processes_of_a_terminal_and_ends_them_in_order(public):
     with Serve(public, "--public", start_new_session=True) as server:
         processes = server.processes()
@@ -219,14 +227,23 @@ def test_tls_and_a_prefix(tmp_path):
         assert not [line for line in server.log if "GET" in line]
 
 
-def test_modules_of_the_working_folder_are_not_imported(public, tmp_path):
-    """A store may contain files of others, with any name."""
-    for name in ("granian", "django", "argon2", "sitecustomize", "json"):
-        (public / f"{name}.py").write_text("raise SystemExit('imported from the working folder')")
-    with Serve(".", "--public", cwd=public) as server:
+@pytest.mark.slow
+def test_the_documented_module_serves_the_same_under_gunicorn(public, tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("wsgi")
+    text = (Path(mediacrawl.__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
+    body = re.search(r"^```python\n# serve_wsgi.py\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    (folder / "serve_wsgi.py").write_text(body.replace("/srv/archive", str(public)))
+    line = re.search(r"^gunicorn .*$", text, re.MULTILINE)[0].replace("127.0.0.1:8000", "unix:{socket}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    assert run("user", "list", "-s", f"FILES_STORE={public}")[0] == 0
+    with Server("gunicorn", public, commands={"gunicorn": line.split()}) as server:
         assert server.ask("/healthz")[0] == 200
+        assert server.ask("/login")[0] == 200
+        assert server.ask("/files/films/long.mp4")[0] == 401
+        assert server.ask("/login", {"Host": "evil.example"})[0] == 400
 
 
+@pytest.mark.slow
 def test_the_reader_of_the_log_may_go_away(public):
     """For example, `mediacrawl serve | head -1`."""
     process = subprocess.Popen(command("serve", public, "--port", 0, "--public"), stdout=subprocess.PIPE, text=True)
