@@ -50,7 +50,7 @@ OUTSIDE = {
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
     "pydispatch": SCRAPY_SIDE,
-    "django": {"server.django", "server.application", "server.accounts"},
+    "django": {"server.django", "server.accounts"},
     "axes": {"server.accounts"},
     "requests": {
         "transport.requests_transport",

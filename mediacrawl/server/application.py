@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterable
 
+    from mediacrawl.server.accounts.access import Access
     from mediacrawl.server.options import ServeOptions
     from mediacrawl.server.ranges import PlannedResponse
     from mediacrawl.server.routing import RoutedRequest
@@ -283,14 +284,9 @@ def wsgi_application(options: ServeOptions) -> WsgiApplication:
     return WsgiApplication(options, pages, access.refuse_in_thread)
 
 
-def _parts(options: ServeOptions) -> tuple[Pages, Any]:
-    """Set Django up; return its application, and the check of permission. All is loaded before the first request."""
-    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415 - reads the settings
-    from django.urls import get_resolver  # noqa: PLC0415
+def _parts(options: ServeOptions) -> tuple[Pages, Access]:
+    """Set Django up; return its application, and the check of permission."""
+    from mediacrawl.server.accounts.access import Access  # noqa: PLC0415 - Django may be missing
+    from mediacrawl.server.accounts.handler import page_handler  # noqa: PLC0415
 
-    from mediacrawl.server.accounts import configuration  # noqa: PLC0415
-    from mediacrawl.server.accounts.access import Access  # noqa: PLC0415
-
-    configuration.set_up(options)
-    _ = get_resolver().url_patterns
-    return WSGIHandler(), Access(options)
+    return page_handler(options), Access(options)
