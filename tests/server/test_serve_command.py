@@ -228,6 +228,16 @@ def test_tls_and_a_prefix(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_server_at_all_addresses_answers_for_each_of_them_and_for_no_other_name(public):
+    with Serve(public, "--public", "--host", "0.0.0.0") as server:
+        assert server.line_with("without TLS, passwords can be read on the way")
+        for path in ("/files/", "/files/films/long.mp4", "/login"):
+            for host in ("192.0.2.7:8000", "[2001:db8::1]", "localhost", socket.gethostname()):
+                assert server.ask(path, {"Host": host}, "HEAD")[0] == 200, (path, host)
+            assert server.ask(path, {"Host": "evil.example"})[0] == 400
+
+
+@pytest.mark.slow
 def test_the_documented_module_serves_the_same_under_gunicorn(public, tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("wsgi")
     text = (Path(mediacrawl.__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
