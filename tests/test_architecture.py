@@ -315,6 +315,8 @@ FOREIGN = {
     ("transport.requests_transport", "session.trust_env"),
     ("transport.requests_transport", "session.get_redirect_target"),
     ("errors", "error.args"),
+    ("server.access_log", "record.msg"),
+    ("server.access_log", "record.args"),
     ("server.accounts.people", "user.password"),
     ("server.accounts.sessions", "request.session"),
     ("errors", "failure.__cause__"),

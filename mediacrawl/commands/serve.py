@@ -31,12 +31,15 @@ class Command(StoreCommand):
     """Becomes the process of the server, which knows no Scrapy."""
 
     def syntax(self) -> str:
+        """Return the arguments, for `--help`."""
         return "[options] [FOLDER]"
 
     def short_desc(self) -> str:
+        """Return the line of the list of commands."""
         return "Serve the store to browsers and download programs"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the server."""
         super().add_options(parser)
         add = parser.add_argument
         add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there; 0.0.0.0 for all (127.0.0.1)")
@@ -60,6 +63,7 @@ class Command(StoreCommand):
         add("--create", action="store_true", help="make the store if there is none")
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        """Check the arguments, and become the server."""
         if len(args) > 1:
             raise UsageError("serve takes one folder")
         with one_line():

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterable
 
+    from mediacrawl.server.accounts.access import Access
     from mediacrawl.server.options import ServeOptions
     from mediacrawl.server.ranges import PlannedResponse
-    from mediacrawl.server.routing import Route
+    from mediacrawl.server.routing import RoutedRequest
 
     Pages = Callable[..., Iterable[bytes]]
     StartResponse = Callable[..., Any]
@@ -95,7 +96,7 @@ class RsgiApplication:
         )
         route = self._router.route(head)
         if isinstance(protocol, _RecordingProtocol):
-            protocol.address, protocol.wanted = route.client.address, fields.get("range", "")
+            protocol.note_request(route.client.address, fields.get("range", ""))
         if route.response is not None:
             send_planned(protocol, head.method, route.response)
         elif route.part is Part.FILES:
@@ -129,6 +130,9 @@ class _RecordingProtocol:
         self._protocol = protocol
         self.address = self.length = self.wanted = ""
         self.status = 500  # the response of granian if the application has failed
+
+    def note_request(self, address: str, wanted: str) -> None:
+        self.address, self.wanted = address, wanted
 
     def __aiter__(self) -> Any:
         return self._protocol.__aiter__()
@@ -212,7 +216,7 @@ class WsgiApplication:
             return _planned(head, BROKEN_OFF, start_response)
         return self._pages(self._environ_of_page(environ, route, body), start_response)
 
-    def _environ_of_page(self, environ: dict[str, Any], route: Route, body: bytes) -> dict[str, Any]:
+    def _environ_of_page(self, environ: dict[str, Any], route: RoutedRequest, body: bytes) -> dict[str, Any]:
         """Return the environment with the client that the router has found, and without the prefix in the path."""
         kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_X_FORWARDED_")}
         kept |= {
@@ -254,7 +258,7 @@ def _site_of(options: ServeOptions) -> StoreSite:
     return StoreSite(options.store, ledger=options.ledger, accel_location=options.accel_location)
 
 
-def _file_request(head: RequestHead, route: Route) -> ResourceRequest:
+def _file_request(head: RequestHead, route: RoutedRequest) -> ResourceRequest:
     return ResourceRequest(head.method, route.path, head.field, route.client.address)
 
 
@@ -280,14 +284,9 @@ def wsgi_application(options: ServeOptions) -> WsgiApplication:
     return WsgiApplication(options, pages, access.refuse_in_thread)
 
 
-def _parts(options: ServeOptions) -> tuple[Pages, Any]:
-    """Set Django up; return its application, and the check of permission. All is loaded before the first request."""
-    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415 - reads the settings
-    from django.urls import get_resolver  # noqa: PLC0415
+def _parts(options: ServeOptions) -> tuple[Pages, Access]:
+    """Set Django up; return its application, and the check of permission."""
+    from mediacrawl.server.accounts.access import Access  # noqa: PLC0415 - Django may be missing
+    from mediacrawl.server.accounts.handler import page_handler  # noqa: PLC0415
 
-    from mediacrawl.server.accounts import configuration  # noqa: PLC0415
-    from mediacrawl.server.accounts.access import Access  # noqa: PLC0415
-
-    configuration.set_up(options)
-    _ = get_resolver().url_patterns
-    return WSGIHandler(), Access(options)
+    return page_handler(options), Access(options)

@@ -75,7 +75,7 @@ class RequestHead:
     query: str = ""
 
 
-class Route(NamedTuple):
+class RoutedRequest(NamedTuple):
     """What becomes of a request.
 
     Attributes:
@@ -107,23 +107,23 @@ class Router:
         self._hosts = HostCheck(options)
         self._proxies = TrustedProxies(options.trusted_proxies)
 
-    def route(self, head: RequestHead) -> Route:
+    def route(self, head: RequestHead) -> RoutedRequest:
         """Decide about a request."""
         client = self._proxies.client_of(head.peer, head.scheme, head.host, head.field)
         path = self._below_prefix(head.path)
         if path == "/healthz" and head.method in _SAFE:
-            return Route(client, Part.PAGES, path, response=_HEALTHY)
+            return RoutedRequest(client, Part.PAGES, path, response=_HEALTHY)
         if (refusal := self._refused(head, client, path)) is not None:
-            return Route(client, Part.PAGES, path or "", response=refusal)
+            return RoutedRequest(client, Part.PAGES, path or "", response=refusal)
         assert path is not None
         if path.startswith(_FILES) and not path.endswith("/"):
-            return Route(client, Part.FILES, path.removeprefix(_FILES))
+            return RoutedRequest(client, Part.FILES, path.removeprefix(_FILES))
         if head.method not in _METHODS:
-            return Route(client, Part.PAGES, path, response=_BAD_METHOD)
+            return RoutedRequest(client, Part.PAGES, path, response=_BAD_METHOD)
         length = _length(head.field)
         if isinstance(length, int):
-            return Route(client, Part.PAGES, path, length)
-        return Route(client, Part.PAGES, path, response=length)
+            return RoutedRequest(client, Part.PAGES, path, length)
+        return RoutedRequest(client, Part.PAGES, path, response=length)
 
     def _below_prefix(self, path: str) -> str | None:
         """Return the path without the prefix; None if it does not have it."""

@@ -136,7 +136,8 @@ def fields_of_scope(scope: Any) -> dict[str, str]:
 
     A value that is not visible ASCII becomes one that no parser accepts: the field is not missing.
     """
-    headers, found = scope.headers, {}
+    headers = scope.headers
+    found: dict[str, str] = {}
     for name, value in headers.items():
         separator = "; " if name == "cookie" else ", "
         found[name] = f"{found[name]}{separator}{value}" if name in found else value

@@ -22,7 +22,7 @@ from mediacrawl.server.site import text_response
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from mediacrawl.server.routing import RequestHead, Route
+    from mediacrawl.server.routing import RequestHead, RoutedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class WsgiBridge:
         self._reading.close()
         self._changing.close()
 
-    async def respond(self, head: RequestHead, route: Route, protocol: Any) -> None:
+    async def respond(self, head: RequestHead, route: RoutedRequest, protocol: Any) -> None:
         """Read the content of a request, and send the response of the application."""
         threads = self._reading if head.method in _SAFE else self._changing
         if threads.are_busy:
@@ -195,7 +195,7 @@ async def _send_through_pipe(protocol: Any, threads: _Threads, made: _Made) -> N
             await threads.run(made.close)
 
 
-def environ_of(head: RequestHead, route: Route, prefix: str, body: bytes) -> dict[str, Any]:
+def environ_of(head: RequestHead, route: RoutedRequest, prefix: str, body: bytes) -> dict[str, Any]:
     """Return the environment of a request, as PEP 3333 has it.
 
     The client is the one that `Router` has found, so the fields of proxies are left out. A name with "_" is left out,

@@ -1,4 +1,4 @@
-"""The modules and command lines of docs/serve.md, run as they are written there."""
+"""The modules and command lines of docs/applications.md, run as they are written there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import mediacrawl
 
 DOCS = Path(mediacrawl.__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall((DOCS / "serve.md").read_text(encoding="utf-8"))
+BLOCKS = BLOCK.findall((DOCS / "applications.md").read_text(encoding="utf-8"))
 MODULES = {body.partition("\n")[0].removeprefix("# ").strip(): body for kind, body in BLOCKS if kind == "python"}
 COMMANDS = {line.split()[0]: line for kind, body in BLOCKS if kind == "" for line in body.splitlines()}
 ADDRESSES = ("--bind 127.0.0.1:8000", "--host 127.0.0.1 --port 8000")
@@ -63,7 +63,7 @@ def test_the_documented_check_under_granian_allows_a_folder(store):
         assert server.ask("/other/a.jpg")[0] == 403
 
 
-@pytest.mark.parametrize("document", ["serve.md", "django.md"])
+@pytest.mark.parametrize("document", ["applications.md", "django.md", "serve.md"])
 def test_each_name_of_an_example_is_imported_or_defined_in_it(document):
     for kind, body in BLOCK.findall((DOCS / document).read_text(encoding="utf-8")):
         if kind == "python":

@@ -10,7 +10,7 @@ import pytest
 
 from mediacrawl.server import wsgi_bridge
 from mediacrawl.server.proxies import Client
-from mediacrawl.server.routing import Part, RequestHead, Route
+from mediacrawl.server.routing import Part, RequestHead, RoutedRequest
 from mediacrawl.server.wsgi_bridge import WsgiBridge
 
 
@@ -39,7 +39,7 @@ class Protocol:
 
 def request(length, method="POST"):
     head = RequestHead(method=method, path="/x", peer="", scheme="http", host="localhost", field={}.get)
-    return head, Route(Client("127.0.0.1", "http", "localhost"), Part.PAGES, "/x", length)
+    return head, RoutedRequest(Client("127.0.0.1", "http", "localhost"), Part.PAGES, "/x", length)
 
 
 def echo(environ, start_response):
