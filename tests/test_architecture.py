@@ -50,7 +50,15 @@ OUTSIDE = {
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
     "pydispatch": SCRAPY_SIDE,
-    "django": {"server.django"},
+    "django": {
+        "server.django",
+        "server.pages.urls",
+        "server.pages.folder_views",
+        "server.pages.account_views",
+        "server.pages.error_views",
+        "server.pages.forms",
+        "server.pages.templatetags.mediacrawl_pages",
+    },
     "requests": {
         "transport.requests_transport",
         "transport.connections",
