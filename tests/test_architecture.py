@@ -57,6 +57,7 @@ OUTSIDE = {
         "server.pages.account_views",
         "server.pages.error_views",
         "server.pages.forms",
+        "server.pages.served_store",
         "server.pages.templatetags.mediacrawl_pages",
     },
     "requests": {

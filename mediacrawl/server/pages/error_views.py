@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
@@ -19,7 +18,6 @@ _TEXTS = {
     400: _Text("Bad request", "The address, or the form, is not one of this server."),
     403: _Text("Not allowed", "Your rights do not include this. A manager of this server can give them."),
     404: _Text("Not found", "There is nothing at this address. It may have been renamed or removed."),
-    413: _Text("Too large", "A form has at most 1 MiB."),
     429: _Text("Too many attempts", ""),
     500: _Text("Error", "The server has failed. Its log says why."),
     503: _Text("Busy", "The server cannot do this now. Repeat it in a few seconds."),
@@ -30,7 +28,7 @@ def error_page(status: int, advice: str = "", *, retry_after_s: int | None = Non
     """Return the page of an error.
 
     Args:
-        status: 400, 403, 404, 413, 429, 500 or 503.
+        status: 400, 403, 404, 429, 500 or 503.
         advice: instead of the usual one: what the person can do.
         retry_after_s: seconds after which a repetition may succeed.
     """
@@ -50,12 +48,8 @@ def too_many_attempts(retry_after_s: float) -> Any:
     return error_page(429, f"The password was wrong too often. Try again in {wait}.", retry_after_s=seconds)
 
 
-def bad_request(_request: Any, exception: BaseException | None = None) -> Any:
+def bad_request(_request: Any, _exception: BaseException | None = None) -> Any:
     """Return the page for a request that Django refuses, as `handler400`."""
-    if isinstance(exception, RequestDataTooBig):
-        return error_page(413)
-    if isinstance(exception, DisallowedHost):
-        return error_page(400, "This server does not answer under this name: its option --host-name allows names.")
     return error_page(400)
 
 
@@ -74,7 +68,7 @@ def failed(_request: Any) -> Any:
     return error_page(500)
 
 
-def csrf_failed(_request: Any, reason: str = "") -> Any:
+def csrf_failed(_request: Any, reason: str = "") -> Any:  # noqa: ARG001 - Django names the argument
     """Return the page for a form that was not sent from a page of this server, as `CSRF_FAILURE_VIEW`."""
     return error_page(
         400, "The form is too old, or is not from this server. Go back, reload the page, send it again."

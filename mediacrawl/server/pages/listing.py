@@ -59,9 +59,15 @@ class Order(NamedTuple):
 
     def key(self, entry: Entry) -> _Key:
         """Return the sort key of an entry, which no other entry of its folder has."""
-        return self._key(entry.is_folder, _value(entry, self.by), entry.name)
+        return self.key_of_cursor(self.cursor(entry))
 
-    def _key(self, is_folder: bool, value: int, name: str) -> _Key:
+    def cursor(self, entry: Entry) -> Cursor:
+        """Return the beginning of the page after an entry."""
+        return Cursor(entry.is_folder, _value(entry, self.by), entry.name)
+
+    def key_of_cursor(self, cursor: Cursor) -> _Key:
+        """Return the sort key of the entry of a cursor."""
+        is_folder, value, name = cursor
         return _Key(is_folder is self.is_descending, 0 if is_folder and self.by == "size" else value, natural(name))
 
 
@@ -168,14 +174,11 @@ def list_folder(
             if first is None or (key < first if order.is_descending else key > first):
                 yield key, entry
 
-    first = None if after is None else order._key(*after)
+    first = None if after is None else order.key_of_cursor(after)
     with folder:
         choose = heapq.nlargest if order.is_descending else heapq.nsmallest
         chosen = [entry for _, entry in choose(most + 1, keyed(), key=lambda pair: pair[0])]
-    following = None
-    if len(chosen) > most:
-        last = chosen[most - 1]
-        following = Cursor(last.is_folder, _value(last, order.by), last.name)
+    following = order.cursor(chosen[most - 1]) if len(chosen) > most else None
     return Listing(chosen[:most], total, following)
 
 

@@ -1,4 +1,4 @@
-"""The URLs of the pages, below the prefix of the server. Files themselves are no pages: see `mediacrawl.server.site`."""
+"""The URLs of the pages, below the prefix of the server. Files themselves: `mediacrawl.server.site`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ urlpatterns = [
     path("account/application-passwords/revoke", account_views.revoke_password, name="revoke"),
     path("people", account_views.people_page, name="people"),
     path("people/invite", account_views.invite_person, name="invite"),
+    path("people/withdraw", account_views.withdraw_invitation, name="withdraw"),
     path("people/rights", account_views.change_rights, name="rights"),
     path("people/remove", account_views.remove_person, name="remove"),
 ]
