@@ -48,27 +48,27 @@ def too_many_attempts(retry_after_s: float) -> Any:
     return error_page(429, f"The password was wrong too often. Try again in {wait}.", retry_after_s=seconds)
 
 
-def bad_request(_request: Any, _exception: BaseException | None = None) -> Any:
+def bad_request(*_arguments: Any, **_named: Any) -> Any:
     """Return the page for a request that Django refuses, as `handler400`."""
     return error_page(400)
 
 
-def forbidden(_request: Any, _exception: BaseException | None = None) -> Any:
+def forbidden(*_arguments: Any, **_named: Any) -> Any:
     """Return the page for a person without the right, as `handler403`."""
     return error_page(403)
 
 
-def not_found(_request: Any, _exception: BaseException | None = None) -> Any:
+def not_found(*_arguments: Any, **_named: Any) -> Any:
     """Return the page for a path without a page, as `handler404`."""
     return error_page(404)
 
 
-def failed(_request: Any) -> Any:
+def failed(*_arguments: Any, **_named: Any) -> Any:
     """Return the page for an error of the server, as `handler500`."""
     return error_page(500)
 
 
-def csrf_failed(_request: Any, reason: str = "") -> Any:  # noqa: ARG001 - Django names the argument
+def csrf_failed(*_arguments: Any, **_named: Any) -> Any:
     """Return the page for a form that was not sent from a page of this server, as `CSRF_FAILURE_VIEW`."""
     return error_page(
         400, "The form is too old, or is not from this server. Go back, reload the page, send it again."

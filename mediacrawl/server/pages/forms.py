@@ -27,7 +27,14 @@ def _password_field(label: str, autocomplete: str) -> Any:
     return forms.CharField(label=label, strip=False, widget=widget, validators=[MaxLengthValidator(_MOST_PASSWORD)])
 
 
-class LoginForm(forms.Form):
+class _Form(forms.Form):
+    """A form whose labels end without a colon."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, label_suffix="", **named)
+
+
+class LoginForm(_Form):
     """A name, a password, and the page to show next."""
 
     name = _name_field("username")
@@ -35,7 +42,7 @@ class LoginForm(forms.Form):
     next = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
-class _NewPassword(forms.Form):
+class _NewPassword(_Form):
     """A password that is typed twice."""
 
     def clean(self) -> Any:
@@ -62,7 +69,7 @@ class PasswordForm(_NewPassword):
     again = _password_field("The new password again", "new-password")
 
 
-class LabelForm(forms.Form):
+class LabelForm(_Form):
     """A new application password."""
 
     label = forms.CharField(
@@ -70,19 +77,19 @@ class LabelForm(forms.Form):
     )
 
 
-class NumberForm(forms.Form):
+class NumberForm(_Form):
     """The number of an application password, or of an invitation."""
 
     number = forms.IntegerField(min_value=0, max_value=2**63 - 1)
 
 
-class NameForm(forms.Form):
+class NameForm(_Form):
     """The name of a person to remove."""
 
     name = forms.CharField(max_length=_MOST_NAME)
 
 
-class RightsForm(forms.Form):
+class RightsForm(_Form):
     """The rights of a person."""
 
     can_read = forms.BooleanField(label="Read", required=False)

@@ -113,7 +113,7 @@ class Cursor(NamedTuple):
         """
         try:
             found = _CURSOR.fullmatch(base64.b64decode(text, b"-_", validate=True).decode("utf-8", "surrogateescape"))
-        except UnicodeError:  # characters that are not ASCII
+        except ValueError:  # no base64, or not of ASCII characters
             found = None
         if found is None:
             raise ValueError(f"not the beginning of a page: {text!r:.100}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from mediacrawl.fetch.stats import size_text
-from mediacrawl.headers import is_web_image, kind_of_path, type_of_path
+from mediacrawl.headers import kind_of_path, type_of_path
+from mediacrawl.headers.media_type import is_web_image
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:

@@ -6,13 +6,11 @@ from django.urls import path, re_path
 
 from mediacrawl.server.pages import account_views, folder_views
 
-# A path of the store may have any character, line ends too, which `<path:…>` does not accept.
-_PATH = r"(?s:.*)\Z"
-
 urlpatterns = [
     path("", folder_views.start_page, name="start"),
-    re_path(rf"^files/{_PATH}", folder_views.folder_page, name="files"),
-    re_path(rf"^play/{_PATH}", folder_views.player_page, name="play"),
+    # A path of the store follows, with any character: line ends too, which `<path:…>` does not accept.
+    re_path("^files/", folder_views.folder_page, name="files"),
+    re_path("^play/", folder_views.player_page, name="play"),
     path("search", folder_views.search_page, name="search"),
     path("static/<str:name>", folder_views.static_file, name="static"),
     path("login", account_views.login_page, name="login"),
