@@ -79,23 +79,24 @@ def _for_managers(view: Callable[..., Any]) -> Callable[..., Any]:
 @sensitive_variables()
 def login_page(request: Any) -> Any:
     """Log a person in."""
+    following = _following(request)
     if request.method != "POST":
-        following = _following(request, request.GET.get("next", ""))
         if people.person_of_user(request.user) is not None:
             return HttpResponseRedirect(following)
-        return show(request, "pages/login.html", None, {"form": LoginForm(initial={"next": following})})
+        return show(request, "pages/login.html", None, {"form": LoginForm(), "following": following})
     form = LoginForm(request.POST)
+    facts = {"form": form, "following": following}
     if not form.is_valid():
-        return show(request, "pages/login.html", None, {"form": form}, status=400)
+        return show(request, "pages/login.html", None, facts, status=400)
     try:
         typed = form.cleaned_data
         person = people.authenticate(typed["name"], typed["password"], request.META.get("REMOTE_ADDR", ""))
     except TooManyAttempts as error:
         return too_many_attempts(error.retry_after_s)
     if person is None:
-        return show(request, "pages/login.html", None, {"form": form, "problem": _WRONG}, status=403)
+        return show(request, "pages/login.html", None, facts | {"problem": _WRONG}, status=403)
     sessions.log_in(request, person)
-    return HttpResponseRedirect(_following(request, typed["next"]))
+    return HttpResponseRedirect(following)
 
 
 @require_POST
@@ -128,12 +129,14 @@ def invitation_page(request: Any, token: str) -> Any:
     return show(request, "pages/invitation.html", None, {"form": form, "problem": problem}, status=400)
 
 
-def _following(request: Any, wanted: str) -> str:
-    """Return the URL to show after a login: a page of this server, else the files."""
+def _following(request: Any) -> str:
+    """Return the URL that a request wants to see after the login: a page of this server, else the files."""
+    wanted: str = request.POST.get("next", "") or request.GET.get("next", "")
+    is_plain = wanted.isascii() and wanted.isprintable()  # as `login_needed` writes it
     is_own = wanted.startswith(get_script_prefix()) and url_has_allowed_host_and_scheme(
         wanted, {request.get_host()}, require_https=request.is_secure()
     )
-    return wanted if is_own else reverse("files")
+    return wanted if is_plain and is_own else reverse("files")
 
 
 # --- one's own account -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from mediacrawl.server.accounts import sessions
@@ -64,7 +65,9 @@ def folder_page(request: Any) -> Any:
     listing = _listing(person, folder, order, _cursor(request))
     if path != folder or not folder:
         respond = _folder_json if wants_json else _folder_html
-        return respond(request, person, folder, order, listing)
+        response = respond(request, person, folder, order, listing)
+        patch_vary_headers(response, ["Accept", "Authorization"])
+        return response
     return HttpResponseRedirect(_links().folder(folder))
 
 
@@ -103,7 +106,7 @@ def search_page(request: Any) -> Any:
     if not _may_open(request, person, folder):
         return _refused(request, person, folder)
     links = _links()
-    facts: dict[str, Any] = {"query": query, "shown_query": visible(query), "folder": quoted(folder)}
+    facts: dict[str, Any] = {"query": visible(query), "folder": quoted(folder)}
     facts |= {"shown_folder": visible(folder), "folder_href": links.folder(folder)}
     facts["everywhere"] = f"{reverse('search')}?{urlencode({'q': query})}"
     if words := query.split()[:_MOST_WORDS]:
@@ -229,7 +232,6 @@ def _folder_json(_request: Any, _person: Person | None, folder: str, order: Orde
     following = listing.following and _query(order, listing.following, format="json")
     response = JsonResponse({"folder": f"{folder}/" if folder else "", "entries": entries, "next": following})
     response.headers["Cache-Control"] = "private, no-store"
-    response.headers["Vary"] = "Accept, Cookie, Authorization"
     return response
 
 

@@ -35,11 +35,10 @@ class _Form(forms.Form):
 
 
 class LoginForm(_Form):
-    """A name, a password, and the page to show next."""
+    """A name and a password."""
 
     name = _name_field("username")
     password = _password_field("Password", "current-password")
-    next = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
 class _NewPassword(_Form):
