@@ -33,6 +33,7 @@ from mediacrawl.server.pages.listing import (
 from mediacrawl.server.pages.rows import Links, Step, entry_facts, played_kind, quoted
 from mediacrawl.server.pages.served_store import store_options, store_site
 from mediacrawl.server.pages.static_files import STATIC_FILES
+from mediacrawl.server.routing import PATH_AS_SENT
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
@@ -150,9 +151,9 @@ def show(request: Any, template: str, person: Person | None, facts: dict[str, An
 
 
 def _path(request: Any, begin: str) -> str:
-    """Return the path of the store in a request, as the system writes names: Django would lose bytes of it."""
-    raw: bytes = request.META.get("PATH_INFO", "").encode("latin-1")
-    return raw.decode("utf-8", "surrogateescape").removeprefix(begin)
+    """Return the path of the store in a request, as the system writes names."""
+    path: str = request.META[PATH_AS_SENT]
+    return path.removeprefix(begin)
 
 
 def _links() -> Links:
