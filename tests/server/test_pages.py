@@ -7,6 +7,7 @@ import os
 import re
 from base64 import b64encode
 from functools import cache
+from itertools import chain
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +19,7 @@ from mediacrawl.visible import visible
 
 HOSTILE = [
     "<script>alert(1)<",
-    "\"><img src=x onerror=alert(1)>.jpg",
+    '"><img src=x onerror=alert(1)>.jpg',
     "' onmouseover='alert(1).mp4",
     "javascript:alert(1)",
     "data:text,<svg onload=alert(1)>.svg",
@@ -86,7 +87,8 @@ def basic(name, password):
 
 def listed(browser, path="/files/", headers=()):
     answer = browser.ask(f"{path}?format=json", headers=headers)
-    return answer.status, [entry["name"] for entry in json.loads(answer.body)["entries"]] if answer.status == 200 else []
+    entries = json.loads(answer.body)["entries"] if answer.status == 200 else []
+    return answer.status, [entry["name"] for entry in entries]
 
 
 # --- login and logout --------------------------------------------------------------------------------
@@ -320,8 +322,8 @@ def test_an_application_password_changes_nothing(store):
     password = re.search(r'class="secret">(.*?)<', made.text)[1]
     program = browser()
     before = state()
-    for form in FORMS:
-        answer = program.ask(form, fields=FORMS[form], headers=basic("anna", password))
+    for form, fields in FORMS.items():
+        answer = program.ask(form, fields=fields, headers=basic("anna", password))
         assert answer.status == 400, form
     assert program.ask("/account", headers=basic("anna", password)).status in {302, 401}
     assert [state()[0], state()[2]] == [before[0], before[2]]
@@ -350,8 +352,12 @@ WAYS = {
         "/files/?format=json",
         "/files/?sort=-size&format=json",
     ],
-    "/play/": [f"/play/~berta/{SECRET}.jpg", f"/play/~berta/{SECRET}%20folder/{SECRET}.txt", "/play/~anna/own.txt"],
-    "/search": [f"/search?q={SECRET[:4]}", f"/search?q={SECRET[:4]}&in=~berta", f"/search?q={SECRET[:4]}&in=/~berta/"],
+    "/play/": [f"/play/~berta/{SECRET}.jpg", f"/play/~berta/{SECRET}%20folder/{SECRET}.txt", "/play/~anna/x.txt"],
+    "/search": [
+        f"/search?q={SECRET[:4]}",
+        f"/search?q={SECRET[:4]}&in=~berta",
+        f"/search?q={SECRET[:4]}&in=/~berta/",
+    ],
     "/static/<str:name>": ["/static/~berta", "/static/..%2f~berta"],
     "/login": ["/login?next=/files/~berta/"],
     "/logout": ["/logout"],
@@ -373,7 +379,7 @@ def test_a_private_folder_is_invisible_to_all_others(store, name):
     assert set(WAYS) == patterns()
     person = browser(name)
     answers = person.walk()
-    for way in sum(WAYS.values(), []):
+    for way in chain(*WAYS.values()):
         answers[way] = person.ask(way)
         answers[f"post {way}"] = person.post(way)
         if not person.cookies or way == "/logout":
@@ -582,10 +588,10 @@ def test_a_manager_changes_rights_and_removes_a_person(store):
 def test_others_manage_nobody(store):
     anna = browser("anna")
     before = state()[0]
-    for form in FORMS:
+    for form, fields in FORMS.items():
         if form.startswith("/people"):
-            assert anna.post(form, **FORMS[form]).status == 403, form
-            assert browser().post(form, **FORMS[form]).status in {302, 401}, form
+            assert anna.post(form, **fields).status == 403, form
+            assert browser().post(form, **fields).status in {302, 401}, form
     assert [row["username"] for row in state()[0]] == [row["username"] for row in before]
 
 

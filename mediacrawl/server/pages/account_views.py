@@ -153,7 +153,7 @@ def account_page(request: Any, person: Person) -> Any:
 @sensitive_post_parameters()
 @sensitive_variables()
 @_for_people
-def change_password(request: Any, person: Person) -> Any:
+def post_password(request: Any, person: Person) -> Any:
     """Change a person's own password; other sessions of this person end."""
     form = PasswordForm(request.POST)
     if not form.is_valid():
@@ -175,7 +175,7 @@ def change_password(request: Any, person: Person) -> Any:
 @require_POST
 @sensitive_variables()
 @_for_people
-def make_application_password(request: Any, person: Person) -> Any:
+def post_application_password(request: Any, person: Person) -> Any:
     """Make an application password, and show it once."""
     form = LabelForm(request.POST)
     if not form.is_valid():
@@ -190,7 +190,7 @@ def make_application_password(request: Any, person: Person) -> Any:
 
 @require_POST
 @_for_people
-def revoke_password(request: Any, person: Person) -> Any:
+def post_revocation(request: Any, person: Person) -> Any:
     """Revoke an application password."""
     form = NumberForm(request.POST)
     if form.is_valid():
@@ -226,7 +226,7 @@ def people_page(request: Any, person: Person) -> Any:
 @require_POST
 @sensitive_variables()
 @_for_managers
-def invite_person(request: Any, person: Person) -> Any:
+def post_invitation(request: Any, person: Person) -> Any:
     """Make an invitation, and show its link once."""
     form = InviteForm(request.POST)
     if not form.is_valid():
@@ -238,7 +238,7 @@ def invite_person(request: Any, person: Person) -> Any:
 
 @require_POST
 @_for_managers
-def withdraw_invitation(request: Any, _person: Person) -> Any:
+def post_withdrawal(request: Any, _person: Person) -> Any:
     """Withdraw an invitation that was not accepted yet."""
     form = NumberForm(request.POST)
     if form.is_valid():
@@ -248,7 +248,7 @@ def withdraw_invitation(request: Any, _person: Person) -> Any:
 
 @require_POST
 @_for_managers
-def change_rights(request: Any, person: Person) -> Any:
+def post_rights(request: Any, person: Person) -> Any:
     """Set the rights of a person."""
     form = ChangedRights(request.POST)
     if not form.is_valid():
@@ -262,7 +262,7 @@ def change_rights(request: Any, person: Person) -> Any:
 
 @require_POST
 @_for_managers
-def remove_person(request: Any, person: Person) -> Any:
+def post_removal(request: Any, person: Person) -> Any:
     """Remove a person's login."""
     form = NameForm(request.POST)
     try:

@@ -23,14 +23,14 @@ from mediacrawl.server.pages.listing import (
     ORDERS,
     SEARCH_S,
     Cursor,
-    Entry,
+    FolderEntry,
     Listing,
     Order,
     find_by_name,
     list_folder,
     neighbours,
 )
-from mediacrawl.server.pages.rows import Links, Step, entry_facts, played_kind, quoted
+from mediacrawl.server.pages.rows import Links, PathStep, entry_facts, played_kind, quoted
 from mediacrawl.server.pages.served_store import store_options, store_site
 from mediacrawl.server.pages.static_files import STATIC_FILES
 from mediacrawl.server.routing import PATH_AS_SENT
@@ -91,7 +91,7 @@ def player_page(request: Any) -> Any:
         "path": links.steps(path),
         "kind": played_kind(path),
         "source": links.file(path),
-        "entry": links.row(Entry(path, is_folder=False, identity=file.identity)),
+        "entry": links.row(FolderEntry(path, is_folder=False, identity=file.identity)),
         "previous": _player_step(links, before),
         "next": _player_step(links, after),
     }
@@ -165,7 +165,7 @@ def _may_see(person: Person | None) -> Callable[[str], bool]:
 
 
 def _may_open(request: Any, person: Person | None, folder: str) -> bool:
-    """Return whether a person may look into a folder. Each may look into the root, where they see what they may read."""
+    """Return whether a person may look into a folder; each may look into the root, and sees what may be read."""
     if _is_wrong(request, person):
         return False
     return (not folder and person is not None) or _may_see(person)(folder)
@@ -272,8 +272,8 @@ def _folder_html(request: Any, person: Person | None, folder: str, order: Order,
     return show(request, "pages/folder.html", person, facts)
 
 
-def _player_step(links: Links, path: str | None) -> Step | None:
-    return None if path is None else Step(visible(path.rpartition("/")[2]), links.player(path))
+def _player_step(links: Links, path: str | None) -> PathStep | None:
+    return None if path is None else PathStep(visible(path.rpartition("/")[2]), links.player(path))
 
 
 def _counted(number: int, one: str, several: str = "") -> str:

@@ -32,7 +32,7 @@ _CURSOR = re.compile(r"([df])(-?[0-9]{1,20})/([^/]{1,1024})", re.DOTALL)
 _LOOK_AT_CLOCK = 256  # entries
 
 
-class Entry(NamedTuple):
+class FolderEntry(NamedTuple):
     """A file or a folder.
 
     Attributes:
@@ -57,11 +57,11 @@ class Order(NamedTuple):
     by: str = "name"
     is_descending: bool = False
 
-    def key(self, entry: Entry) -> _Key:
+    def key(self, entry: FolderEntry) -> _Key:
         """Return the sort key of an entry, which no other entry of its folder has."""
         return self.key_of_cursor(self.cursor(entry))
 
-    def cursor(self, entry: Entry) -> Cursor:
+    def cursor(self, entry: FolderEntry) -> Cursor:
         """Return the beginning of the page after an entry."""
         return Cursor(entry.is_folder, _value(entry, self.by), entry.name)
 
@@ -77,7 +77,7 @@ class _Key(NamedTuple):
     name: tuple[str, str]
 
 
-def _value(entry: Entry, by: str) -> int:
+def _value(entry: FolderEntry, by: str) -> int:
     return {"size": entry.identity.size, "date": entry.identity.modified_ns}.get(by, 0)
 
 
@@ -134,7 +134,7 @@ class Listing(NamedTuple):
         following: the beginning of the next page; None on the last one.
     """
 
-    entries: list[Entry]
+    entries: list[FolderEntry]
     total: int
     following: Cursor | None
 
@@ -166,7 +166,7 @@ def list_folder(
         return None
     total = 0
 
-    def keyed() -> Iterator[tuple[_Key, Entry]]:
+    def keyed() -> Iterator[tuple[_Key, FolderEntry]]:
         nonlocal total
         for entry in _entries(folder, may_see):
             total += 1
@@ -213,7 +213,7 @@ class SearchResult(NamedTuple):
         is_complete: whether the search came to its end, before the limits of time and of entries.
     """
 
-    entries: list[Entry]
+    entries: list[FolderEntry]
     folders: int
     is_complete: bool
 
@@ -246,7 +246,7 @@ def find_by_name(
     """
     wanted = [fold(word) for word in words]
     ends_at = clock() + within_s
-    found: list[Entry] = []
+    found: list[FolderEntry] = []
     pending = deque([below])
     searched = 0
     while pending:
@@ -276,17 +276,17 @@ def _matches(path: str, wanted: list[str]) -> bool:
     return all(word in text for word in wanted) and any(word in name for word in wanted)
 
 
-def _entries(folder: OpenFolder, may_see: Callable[[str], bool]) -> Iterator[Entry]:
+def _entries(folder: OpenFolder, may_see: Callable[[str], bool]) -> Iterator[FolderEntry]:
     for entry in folder.entries():
         path = _below(folder.path, entry.name)
         if may_see(path) and (known := _entry(path, entry)) is not None:
             yield known
 
 
-def _entry(path: str, entry: os.DirEntry[str]) -> Entry | None:
+def _entry(path: str, entry: os.DirEntry[str]) -> FolderEntry | None:
     """Return the facts of an entry; None if it has been removed."""
     try:
-        return Entry(path, not _is_file(entry), FileIdentity.of(entry.stat(follow_symlinks=False)))
+        return FolderEntry(path, not _is_file(entry), FileIdentity.of(entry.stat(follow_symlinks=False)))
     except FileNotFoundError:
         return None
 

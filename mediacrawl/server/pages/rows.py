@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mediacrawl.server.files import FileIdentity
-    from mediacrawl.server.pages.listing import Entry
+    from mediacrawl.server.pages.listing import FolderEntry
 
 STORE_NAME = "Files"  # the name of the root of the store
 
@@ -33,7 +33,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NS = 1_000_000_000
 
 
-class Step(NamedTuple):
+class PathStep(NamedTuple):
     """A folder, or another thing with a page, and the URL of the page."""
 
     name: str
@@ -83,19 +83,19 @@ class Links:
         """Return the URL of the page of a file."""
         return f"{self._prefix}play/{quoted(path)}"
 
-    def entry(self, entry: Entry) -> str:
+    def entry(self, entry: FolderEntry) -> str:
         """Return the URL to which the name of an entry leads."""
         if entry.is_folder:
             return self.folder(entry.path)
         return self.player(entry.path) if kind_of_path(entry.path) else self.file(entry.path)
 
-    def steps(self, path: str) -> list[Step]:
+    def steps(self, path: str) -> list[PathStep]:
         """Return the folders that lead to a path, from the store on, and the last component of the path."""
         parts = path.split("/") if path else []
-        folders = [Step(visible(part), self.folder("/".join(parts[: at + 1]))) for at, part in enumerate(parts)]
-        return [Step(STORE_NAME, self.folder("")), *folders]
+        folders = [PathStep(visible(part), self.folder("/".join(parts[: at + 1]))) for at, part in enumerate(parts)]
+        return [PathStep(STORE_NAME, self.folder("")), *folders]
 
-    def row(self, entry: Entry, *, with_folder: bool = False) -> Row:
+    def row(self, entry: FolderEntry, *, with_folder: bool = False) -> Row:
         """Return an entry as a page shows it."""
         identity, folder = entry.identity, entry.path.rpartition("/")[0]
         return Row(
@@ -140,7 +140,7 @@ def _date(identity: FileIdentity, zone: Any) -> datetime:
         return datetime.fromtimestamp(0, zone)
 
 
-def entry_facts(entry: Entry, sha256_of: Callable[[str, FileIdentity], str | None]) -> dict[str, Any]:
+def entry_facts(entry: FolderEntry, sha256_of: Callable[[str, FileIdentity], str | None]) -> dict[str, Any]:
     """Return the facts of an entry for JSON.
 
     `href` leads to exactly this entry; in `name` and `path`, bytes that are not UTF-8 are U+FFFD.
