@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediacrawl.server.files import FilesBelow
-from mediacrawl.server.pages.listing import Cursor, Order, find_by_name, list_folder, natural, neighbours
+from mediacrawl.server.pages.listing import Cursor, Order, find_by_name, list_folder, neighbours
 from mediacrawl.server.pages.rows import Links, entry_facts, played_kind
 from mediacrawl.store.local import HIDDEN
 
@@ -176,11 +176,6 @@ def test_a_cursor_is_read_as_it_was_written(is_folder, value, name):
 def test_other_texts_are_no_cursors(text):
     with pytest.raises(ValueError, match="not the beginning"):
         Cursor.from_text(text)
-
-
-@given(st.lists(st.text(max_size=20), min_size=2, max_size=4))
-def test_names_have_one_order(found):
-    assert sorted(found, key=natural) == sorted(found[::-1], key=natural)
 
 
 @pytest.mark.parametrize(
