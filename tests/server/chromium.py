@@ -131,8 +131,12 @@ class Chromium:
     def click(self, selector):
         """Click in the middle of an element that leads to another page."""
         where = self.run(
-            f"(one => {{ one.scrollIntoView({{block: 'center'}}); const box = one.getBoundingClientRect();"
-            f"return [box.x + box.width / 2, box.y + box.height / 2] }})(document.querySelector({json.dumps(selector)}))"
+            f"""(() => {{
+            const one = document.querySelector({json.dumps(selector)})
+            one.scrollIntoView({{block: "center"}})
+            const box = one.getBoundingClientRect()
+            return [box.x + box.width / 2, box.y + box.height / 2]
+            }})()"""
         )
         mouse = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
 

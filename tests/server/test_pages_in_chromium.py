@@ -71,8 +71,9 @@ def test_a_person_is_invited_logs_in_searches_plays_a_video_from_its_middle_and_
         played = browser.run(
             "new Promise((done, failed) => { const video = document.querySelector('video');"
             "video.onerror = () => failed(video.error.message);"
-            f"video.ontimeupdate = () => {{ if (video.currentTime > {SECONDS * 0.6} + 0.3) done(video.currentTime) }};"
-            f"video.currentTime = {SECONDS * 0.6}; video.play().catch(failed) }})"
+            f"const middle = video.currentTime = {SECONDS * 0.6};"
+            "video.ontimeupdate = () => { if (video.currentTime > middle + 0.3) done(video.currentTime) };"
+            "video.play().catch(failed) })"
         )
         assert played > SECONDS * 0.6
         browser.run("document.querySelector('video').pause()")

@@ -30,6 +30,7 @@ from mediacrawl.server.pages.forms import (
     PasswordForm,
     RightsForm,
 )
+from mediacrawl.server.pages.rows import local_time
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def post_password(request: Any, person: Person) -> Any:
     try:
         known = people.authenticate(person.name, typed["current"], request.META.get("REMOTE_ADDR", ""))
         if known is None:
-            return _account(request, person, {"password_problem": "The password until now is wrong."}, status=403)
+            return _account(request, person, {"password_problem": "The current password is wrong."}, status=403)
         people.change_password(person.name, typed["password"])
     except TooManyAttempts as error:
         return too_many_attempts(error.retry_after_s)
@@ -200,7 +201,12 @@ def post_revocation(request: Any, person: Person) -> Any:
 
 def _account(request: Any, person: Person, facts: dict[str, Any], *, status: int = 200) -> Any:
     known = [
-        {"number": one.number, "label": visible(one.label), "made": one.made_at, "used": one.last_used_at}
+        {
+            "number": one.number,
+            "label": visible(one.label),
+            "made": local_time(one.made_at),
+            "used": one.last_used_at and local_time(one.last_used_at),
+        }
         for one in people.application_passwords(person.name)
     ]
     usual = {
@@ -280,7 +286,10 @@ def _people(request: Any, person: Person, facts: dict[str, Any], *, status: int 
             {"name": one.name, "is_self": one.name == person.name, "form": RightsForm.of(one.rights)}
             for one in people.list_people()
         ],
-        "invitations": people.open_invitations(),
+        "invitations": [
+            {"number": one.number, "made_by": one.made_by, "until": local_time(one.expires_at)}
+            for one in people.open_invitations()
+        ],
         "invite_form": InviteForm(initial={"can_read": True}),
     }
     return show(request, "pages/people.html", person, usual | facts, status=status)

@@ -63,7 +63,7 @@ class InvitationForm(_NewPassword):
 class PasswordForm(_NewPassword):
     """A change of one's own password."""
 
-    current = _password_field("Password until now", "current-password")
+    current = _password_field("Current password", "current-password")
     password = _password_field("New password", "new-password")
     again = _password_field("The new password again", "new-password")
 
@@ -95,7 +95,7 @@ class RightsForm(_Form):
     can_upload = forms.BooleanField(label="Upload", required=False)
     can_manage = forms.BooleanField(label="Manage", required=False)
     quota = forms.DecimalField(
-        label="Quota in GB",
+        label="Quota (GB)",
         required=False,
         min_value=0,
         max_value=10**9,

@@ -208,7 +208,7 @@ class SearchResult(NamedTuple):
     """The entries that a search has found.
 
     Attributes:
-        entries: those of higher folders first.
+        entries: by their names within each level of folders, those of higher folders first.
         folders: the number of folders that were searched.
         is_complete: whether the search came to its end, before the limits of time and of entries.
     """
@@ -257,7 +257,7 @@ def find_by_name(
         with folder:
             for number, entry in enumerate(folder.entries()):
                 if number % _LOOK_AT_CLOCK == 0 and clock() >= ends_at:
-                    return SearchResult(found, searched, is_complete=False)
+                    return _found(found, searched, is_complete=False)
                 path = _below(folder.path, entry.name)
                 if not may_see(path):
                     continue
@@ -266,8 +266,13 @@ def find_by_name(
                 if _matches(path, wanted) and (known := _entry(path, entry)) is not None:
                     found.append(known)
                     if len(found) >= most:
-                        return SearchResult(found, searched, is_complete=False)
-    return SearchResult(found, searched, is_complete=True)
+                        return _found(found, searched, is_complete=False)
+    return _found(found, searched, is_complete=True)
+
+
+def _found(entries: list[FolderEntry], folders: int, *, is_complete: bool) -> SearchResult:
+    ordered = sorted(entries, key=lambda entry: (entry.path.count("/"), natural(entry.name)))
+    return SearchResult(ordered, folders, is_complete)
 
 
 def _matches(path: str, wanted: list[str]) -> bool:

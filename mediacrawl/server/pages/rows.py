@@ -129,7 +129,12 @@ def timestamp(identity: FileIdentity) -> str:
 
 
 def _local_date(identity: FileIdentity) -> str:
-    return _date(identity, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return local_time(_date(identity, UTC))
+
+
+def local_time(when: datetime) -> str:
+    """Return a time for a person, in the time zone of the machine."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _date(identity: FileIdentity, zone: Any) -> datetime:
