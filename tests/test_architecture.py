@@ -50,7 +50,17 @@ OUTSIDE = {
     "itemadapter": SCRAPY_SIDE,
     "twisted": SCRAPY_SIDE,
     "pydispatch": SCRAPY_SIDE,
-    "django": {"server.django", "server.accounts"},
+    "django": {
+        "server.django",
+        "server.accounts",
+        "server.pages.urls",
+        "server.pages.folder_views",
+        "server.pages.account_views",
+        "server.pages.error_views",
+        "server.pages.forms",
+        "server.pages.served_store",
+        "server.pages.templatetags.mediacrawl_pages",
+    },
     "axes": {"server.accounts"},
     "requests": {
         "transport.requests_transport",

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
-from mediacrawl.server.routing import BROKEN_OFF, Part, RequestHead, Router
+from mediacrawl.server.routing import BROKEN_OFF, PATH_AS_SENT, Part, RequestHead, Router
 from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
 from mediacrawl.server.site import ResourceRequest, StoreSite
 from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
@@ -222,6 +222,7 @@ class WsgiApplication:
         kept |= {
             "SCRIPT_NAME": self._prefix,
             "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+            PATH_AS_SENT: route.path,
             "REMOTE_ADDR": route.client.address,
             "wsgi.url_scheme": route.client.scheme,
             "wsgi.input": BytesIO(body),

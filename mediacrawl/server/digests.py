@@ -63,29 +63,33 @@ class RecordedDigests:
 
         The cost is one query, without waiting for other processes, and mostly none.
         """
-        key = (file.path, file.identity)
+        return self.of(file.path, file.identity)
+
+    def of(self, path: str, identity: FileIdentity) -> str | None:
+        """Return the digest of the version of a file that has this identity, as `look_up`."""
+        key = (path, identity)
         if (digest := self._known.get(key)) is not None or self._unknown.get(key, 0.0) > self._clock():
             return digest
         with self._lock:
-            digest = self._recorded(file)
+            digest = self._recorded(path, identity)
             if digest is None:
                 _put(self._unknown, key, self._clock() + _ASK_AGAIN_S)
             else:
                 _put(self._known, key, digest)
         return digest
 
-    def _recorded(self, file: OpenFile) -> str | None:
-        if file.path != writable(file.path):
+    def _recorded(self, path: str, identity: FileIdentity) -> str | None:
+        if path != writable(path):
             return None  # a name that is not UTF-8 is in no ledger
         try:
             ledger = self._opened()
-            entry = ledger.at_path(file.path) if ledger is not None else None
+            entry = ledger.at_path(path) if ledger is not None else None
         except MachineError as error:
             if str(error) != self._told:
                 logger.warning("files are served without ETag: %s", error)
                 self._told = str(error)
             return None
-        if entry is None or entry.state != State.DONE or entry.identity != json.dumps(file.identity):
+        if entry is None or entry.state != State.DONE or entry.identity != json.dumps(identity):
             return None
         return entry.sha256
 

@@ -120,6 +120,44 @@ class OpenFile:
             os.close(descriptor)
 
 
+class OpenFolder:
+    """A folder, open for reading. It is closed by `close` or `with`."""
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def entries(self) -> Iterator[os.DirEntry[str]]:
+        """Yield the regular files and the folders in it, in no order, without the names that begin with a dot.
+
+        Symbolic links are left out. Call `stat(follow_symlinks=False)` of an entry before the folder is closed.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        with os.scandir(self._descriptor) as found:
+            for entry in found:
+                is_shown = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+                if is_shown and not fold(entry.name).startswith("."):
+                    yield entry
+
+    def close(self) -> None:
+        """Close the descriptor. A second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 class FilesBelow:
     """The regular files below a folder. Methods may be called from any thread.
 
@@ -172,21 +210,43 @@ class FilesBelow:
             return None
         return FileIdentity.of(found) if stat.S_ISREG(found.st_mode) else None
 
+    def folder(self, path: str) -> OpenFolder | None:
+        """Open a folder, the root if the path is empty; None if there is no folder at this path that may be read.
+
+        Raises:
+            OSError: the machine cannot open any file now, or the disk fails.
+        """
+        parts = _components(path) if path else []
+        if parts is None:
+            return None
+        with _missing_is_none():
+            descriptor = self._opened_folder(parts)
+            return None if descriptor is None else OpenFolder(path, descriptor)
+        return None
+
     def _opened(self, parts: list[str]) -> OpenFile | None:
-        folder = self._descriptor
+        folder = self._opened_folder(parts[:-1])
+        if folder is None:
+            return None
         try:
-            for part in parts[:-1]:
-                inner = os.open(part, _FOLDER, dir_fd=folder)
-                if folder != self._descriptor:
-                    os.close(folder)
-                is_first, folder = folder == self._descriptor, inner
-                if is_first and self._is_hidden(folder):
-                    return None
             descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
         finally:
-            if folder != self._descriptor:
-                os.close(folder)
+            os.close(folder)
         return _checked("/".join(parts), descriptor)
+
+    def _opened_folder(self, parts: list[str]) -> int | None:
+        """Return a new descriptor of a folder, None if it is the hidden one or within it."""
+        folder = os.open(".", _FOLDER, dir_fd=self._descriptor)
+        for part in parts:
+            try:
+                inner = os.open(part, _FOLDER, dir_fd=folder)
+            finally:
+                os.close(folder)
+            folder = inner
+            if part is parts[0] and self._is_hidden(folder):
+                os.close(folder)
+                return None
+        return folder
 
     def _is_hidden(self, folder: int) -> bool:
         """Return whether this is the hidden folder, under any spelling that the file system takes for its name."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mediacrawl.server.ranges import PlannedResponse
 
 BROKEN_OFF = text_response(400, "The content of the request is not complete.", ("Connection", "close"))
+# In the environment of a page: its path below the prefix, as the system writes names. Django alters `PATH_INFO`.
+PATH_AS_SENT = "mediacrawl.path"
 MOST_BODY_BYTES = 1024 * 1024  # of a form; files are not uploaded to pages
 
 _MOST_DIGITS = 20  # `int` takes a quadratic time

@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.server.response_pipe import ResponsePipe
-from mediacrawl.server.routing import BROKEN_OFF
+from mediacrawl.server.routing import BROKEN_OFF, PATH_AS_SENT
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import text_response
 
@@ -207,6 +207,7 @@ def environ_of(head: RequestHead, route: RoutedRequest, prefix: str, body: bytes
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": prefix,
         "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        PATH_AS_SENT: route.path,
         "QUERY_STRING": head.query,
         "SERVER_NAME": host if is_with_port else route.client.host or "localhost",
         "SERVER_PORT": port if is_with_port else {"https": "443"}.get(route.client.scheme, "80"),

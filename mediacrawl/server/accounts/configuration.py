@@ -67,6 +67,7 @@ def django_settings(options: ServeOptions) -> dict[str, Any]:
         "ALLOWED_HOSTS": _allowed_hosts(options),
         "FORCE_SCRIPT_NAME": options.prefix,
         "ROOT_URLCONF": "mediacrawl.server.pages.urls",
+        "CSRF_FAILURE_VIEW": "mediacrawl.server.pages.error_views.csrf_failed",
         "APPEND_SLASH": False,
         "INSTALLED_APPS": [
             "mediacrawl.server.accounts",

@@ -1,0 +1,1 @@
+"""The pages of the server, an application of Django: folders, players, search, logins, people."""
