@@ -43,7 +43,7 @@ def test_an_option_reads_its_default_and_is_explained(option):
 
 def test_each_name_in_code_and_texts_is_an_option():
     """But for variables of the environment."""
-    known = {option.name for option in OPTIONS} | {"MEDIACRAWL_DEMO_BYTES_PER_S"}
+    known = {option.name for option in OPTIONS} | {"MEDIACRAWL_DEMO_BYTES_PER_S", "MEDIACRAWL_ADMIN_PASSWORD"}
     known |= {name for option in OPTIONS for name in option.former_names}
     texts = [*PACKAGE.rglob("*.py"), CLONE / "README.md", *CLONE.glob("docs/*.md")]
     found = {name for path in texts for name in re.findall(r"\bMEDIACRAWL_[A-Z0-9_]+\b", path.read_text("utf-8"))}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict, dataclass, fields
+from ipaddress import ip_address
+from pathlib import Path
+from socket import gethostname
+from typing import Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_OWN_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_PATHS = frozenset({"store", "tls_cert", "tls_key"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +22,16 @@ class ServeOptions:
         ledger: the URL of the ledger; by default, the ledger is in the store.
         host: the address to listen at.
         port: the port to listen at.
-        hosts: the names that a Host field may have; by default those of this machine and the address listened at.
+        hosts: the names that a Host field may have, as Django's `ALLOWED_HOSTS`; by default as `accepted_hosts` says.
         prefix: of all paths: empty, or "/" and a name.
         is_public: whether the common folder is readable without a login.
         tls_cert: a file with the certificate and its chain, in PEM.
         tls_key: a file with its key, in PEM.
-        trusted_proxies: addresses and networks whose `X-Forwarded-…` fields are believed.
+        trusted_proxies: addresses and networks whose `X-Forwarded-…` fields are believed; `unix` stands for clients
+            at a socket in the file system.
         log_access: whether each request is logged.
+        accel_location: the path of an internal location of nginx that has the files of the store; with it, files are
+            sent by nginx (`X-Accel-Redirect`).
     """
 
     store: Path
@@ -38,8 +45,60 @@ class ServeOptions:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     log_access: bool = True
+    accel_location: str = ""
 
     @property
     def is_secure(self) -> bool:
         """Whether people reach the server by TLS only."""
         return self.tls_cert is not None or bool(self.trusted_proxies)
+
+    @property
+    def accepted_hosts(self) -> tuple[str, ...]:
+        """The names that a Host field may have: the given ones, or those of this machine and the address listened at.
+
+        A server that listens at all addresses (`0.0.0.0`, `::`) answers for the name of the machine, and for each
+        address, see `HostCheck`.
+        """
+        if self.hosts:
+            return self.hosts
+        if self.listens_everywhere:
+            name = gethostname().lower()
+            return (*_OWN_HOSTS, name, f"{name}.local")
+        own = bracketed(self.host)
+        return _OWN_HOSTS if own in _OWN_HOSTS else (*_OWN_HOSTS, own)
+
+    @property
+    def listens_everywhere(self) -> bool:
+        """Whether the address to listen at stands for all addresses of the machine."""
+        try:
+            return ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """The address of the first page, as a person on this machine types it."""
+        scheme = "https" if self.tls_cert is not None else "http"
+        host = "localhost" if self.listens_everywhere else bracketed(self.host)
+        return f"{scheme}://{host}:{self.port}{self.prefix}/"
+
+    def as_json(self) -> str:
+        """Return the options as one line of text, for another process."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> ServeOptions:
+        """Return the options that `as_json` has written."""
+        given: dict[str, Any] = json.loads(text)
+        return cls(**{field.name: _as_it_was(field.name, given[field.name]) for field in fields(cls)})
+
+
+def _as_it_was(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(value) if name in _PATHS and value is not None else value
+
+
+def bracketed(host: str) -> str:
+    """Return an address as it is written in a URL and in a Host field."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.descriptors import DescriptorCache
 from mediacrawl.server.ranges import PlannedResponse, Span, body_length
+from mediacrawl.server.response_pipe import ResponsePipe
 from mediacrawl.server.site import NOT_ALLOWED, NOT_FOUND, ResourceRequest, StoreSite, blocks, read_blocks
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Awaitable, Callable
 
     from mediacrawl.server.files import OpenFile
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SMALL_BYTES = 64 * 1024  # as much as a pipe holds: a larger body fills the pipe before it has a reader
-_OPENED_WITHIN_S = 60.0
 _DISK_THREADS = 8
 
 
@@ -65,37 +65,41 @@ class RsgiFiles:
         """Respond to a request."""
         if scope.proto != "http":
             return
-        request = ResourceRequest(scope.method, scope.path.removeprefix("/"), _fields(scope.headers).get)
+        fields = fields_of_scope(scope)
+        await self.respond(ResourceRequest(scope.method, scope.path.removeprefix("/"), fields.get), protocol)
+
+    async def respond(self, request: ResourceRequest, protocol: Any) -> None:
+        """Respond to a request for a file, by the protocol of granian."""
         refusal = NOT_ALLOWED if request.method not in {"GET", "HEAD"} else await self._refuse(request)
         if refusal is not None:
-            _send(protocol, request.method, refusal)
+            send_planned(protocol, request.method, refusal)
             return
         try:
             await self._send_file(request, protocol)
         except OSError as error:
-            _send(protocol, request.method, self.site.unavailable(request, error))
+            send_planned(protocol, request.method, self.site.unavailable(request, error))
 
     async def _send_file(self, request: ResourceRequest, protocol: Any) -> None:
         file = self._open.get(request.path)
         if file is None:
-            _send(protocol, request.method, NOT_FOUND)
+            send_planned(protocol, request.method, NOT_FOUND)
             return
         response = self.site.respond(request, file, self.site.digests.look_up(file))
         is_small = body_length(response.body) <= _SMALL_BYTES
         if is_small and (body := _cached(file, response)) is not None:
-            _send(protocol, request.method, response._replace(body=(body,)))
+            send_planned(protocol, request.method, response._replace(body=(body,)))
         elif (span := response.only_span) is not None and (path := self._open.hand_out(file)) is not None:
             protocol.response_file_range(response.status, response.headers, path, span.start, span.stop)
         elif is_small:
             with file.duplicate() as read:
                 content = await self._off_loop(list, read_blocks(read, response.body))
-            _send(protocol, request.method, response._replace(body=tuple(content)))
+            send_planned(protocol, request.method, response._replace(body=tuple(content)))
         else:
             await self._send_through_pipe(protocol, file, response)
 
     async def _send_through_pipe(self, protocol: Any, file: OpenFile, response: PlannedResponse) -> None:
         with file.duplicate() as read:
-            pipe = _Pipe()
+            pipe = ResponsePipe()
             try:
                 protocol.response_file(response.status, response.headers, pipe.path)
                 for block in blocks(response.body):
@@ -118,47 +122,6 @@ class RsgiFiles:
         return asyncio.get_running_loop().run_in_executor(self._disk, function, *arguments)
 
 
-class _Pipe:
-    """A pipe whose read end another part of the process opens by its path."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        self.path = f"/dev/fd/{self._reader}"
-        self._is_read = False
-        os.set_blocking(self._writer, False)
-
-    async def write(self, data: bytes) -> None:
-        """Write all bytes, as they are read.
-
-        Raises:
-            BrokenPipeError: there is no reader any more.
-            TimeoutError: there has been no reader at all.
-        """
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._writer, rest) :]
-            except BlockingIOError:
-                await self._writable()
-
-    async def _writable(self) -> None:
-        loop, writable = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_writer(self._writer, writable.set)
-        try:
-            await asyncio.wait_for(writable.wait(), None if self._is_read else _OPENED_WITHIN_S)
-        finally:
-            loop.remove_writer(self._writer)
-        if not self._is_read:  # so another descriptor reads: without this one, its end becomes a BrokenPipeError
-            self._is_read = True
-            os.close(self._reader)
-
-    def close(self) -> None:
-        """Close both ends."""
-        os.close(self._writer)
-        if not self._is_read:
-            os.close(self._reader)
-
-
 def _cached(file: OpenFile, response: PlannedResponse) -> bytes | None:
     """Return a small body without waiting for the disk; None if it is not in memory."""
     parts = [
@@ -168,20 +131,21 @@ def _cached(file: OpenFile, response: PlannedResponse) -> bytes | None:
     return None if None in parts else b"".join(part for part in parts if part is not None)
 
 
-def _fields(headers: Any) -> dict[str, str]:
-    """Return the fields of a request; lines of one name are joined.
+def fields_of_scope(scope: Any) -> dict[str, str]:
+    """Return the fields of a request; lines of one name are joined by commas, those of Cookie as RFC 6265 5.4 has it.
 
     A value that is not visible ASCII becomes one that no parser accepts: the field is not missing.
     """
-    found: dict[str, str] = {}
+    headers, found = scope.headers, {}
     for name, value in headers.items():
-        found[name] = f"{found[name]}, {value}" if name in found else value
+        separator = "; " if name == "cookie" else ", "
+        found[name] = f"{found[name]}{separator}{value}" if name in found else value
     if len(found) != len(headers):
         found = dict.fromkeys(headers.keys(), "\x00") | found
     return found
 
 
-def _send(protocol: Any, method: str, response: PlannedResponse) -> None:
+def send_planned(protocol: Any, method: str, response: PlannedResponse) -> None:
     """Send a response that needs no file."""
     body = b"".join(part for part in response.body if isinstance(part, bytes))
     if body and method != "HEAD":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from mediacrawl.backends import ledger_url
 from mediacrawl.server.digests import RecordedDigests
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 256 * 1024  # of one read
+# A cache may keep a file, but asks each time: the next person may not be allowed to read it.
+_CACHE_CONTROL = "private, no-cache"
 
 
 class ResourceRequest(NamedTuple):
@@ -30,11 +33,13 @@ class ResourceRequest(NamedTuple):
         method: `GET` or `HEAD`; other methods are refused before.
         path: decoded, without the "/" at its beginning; not yet checked.
         field: returns a header field by its name in lower case; lines of one name are joined by commas.
+        address: of the client, behind all trusted proxies; empty if it is not known.
     """
 
     method: str
     path: str
     field: Callable[[str], str | None]
+    address: str = ""
 
 
 def text_response(status: int, text: str, *headers: tuple[str, str]) -> PlannedResponse:
@@ -64,13 +69,20 @@ class StoreSite:
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], *, ledger: str = "", clock: Callable[[], float] = time.time
+        self,
+        root: str | os.PathLike[str],
+        *,
+        ledger: str = "",
+        accel_location: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Open a store that exists; nothing in it is changed.
 
         Args:
             root: the folder of the store.
             ledger: the URL of the ledger; by default, the ledger is in the store.
+            accel_location: the path of an internal location of nginx that has the files; with it, each response asks
+                nginx to send the file.
             clock: returns seconds since the epoch.
 
         Raises:
@@ -80,6 +92,7 @@ class StoreSite:
         """
         self.digests = RecordedDigests(ledger_url(ledger, LocalStore(root)))  # before: it holds nothing open yet
         self.files = FilesBelow(root)
+        self._accel_location = accel_location
         self._clock = clock
 
     def close(self) -> None:
@@ -90,15 +103,28 @@ class StoreSite:
     def respond(self, request: ResourceRequest, file: OpenFile, sha256: str | None) -> PlannedResponse:
         """Decide the response to a request for an open file."""
         facts = FileFacts(file.name, file.identity.size, file.identity.modified_ns, sha256)
+        if self._accel_location:
+            return _sent_by_nginx(f"{self._accel_location}/{quote(file.path, errors='surrogateescape')}", facts)
         response = plan_response(request.method, request.field, facts, self._clock())
-        # A cache may keep it, but asks each time: the next person may not be allowed to read it.
-        response.headers.append(("Cache-Control", "private, no-cache"))
+        response.headers.append(("Cache-Control", _CACHE_CONTROL))
         return response
 
     def unavailable(self, request: ResourceRequest, error: OSError) -> PlannedResponse:
         """Log an error of this machine, and return the response that tells of it."""
         logger.error("cannot read %r: %s", request.path, error.strerror or error)
         return UNAVAILABLE
+
+
+def _sent_by_nginx(location: str, facts: FileFacts) -> PlannedResponse:
+    """Return the response that has nginx send a file, with ranges, conditions and validators of its own.
+
+    nginx keeps these fields, and no others.
+    """
+    whole = plan_response("HEAD", lambda _name: None, facts, 0.0)
+    kept = [field for field in whole.headers if field[0] in {"Content-Type", "Content-Disposition"}]
+    return PlannedResponse(
+        200, [("X-Accel-Redirect", location), *kept, ("Cache-Control", _CACHE_CONTROL), ("Content-Length", "0")]
+    )
 
 
 def blocks(body: tuple[bytes | Span, ...], most: int = READ_BYTES) -> Iterator[bytes | Span]:

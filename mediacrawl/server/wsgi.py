@@ -45,16 +45,22 @@ class WsgiFiles:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Respond to a request."""
-        response, file = self._respond(environ)
+        request = ResourceRequest(environ["REQUEST_METHOD"], path_info(environ).removeprefix("/"), field_of(environ))
+        return self.respond(request, environ, start_response)
+
+    def respond(
+        self, request: ResourceRequest, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Respond to a request for a file."""
+        response, file = self._planned(request)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", response.headers)
         if file is None:
-            is_head = environ["REQUEST_METHOD"] == "HEAD"
+            is_head = request.method == "HEAD"
             return [] if is_head else [part for part in response.body if isinstance(part, bytes)]
         return file_content(environ, file, response)
 
-    def _respond(self, environ: dict[str, Any]) -> tuple[PlannedResponse, OpenFile | None]:
+    def _planned(self, request: ResourceRequest) -> tuple[PlannedResponse, OpenFile | None]:
         """Return a response, and its file if bytes of it are to be sent."""
-        request = ResourceRequest(environ["REQUEST_METHOD"], _path(environ), field_of(environ))
         if request.method not in {"GET", "HEAD"}:
             return NOT_ALLOWED, None
         if (refusal := self._refuse(request)) is not None:
@@ -81,10 +87,10 @@ def field_of(environ: dict[str, Any]) -> Callable[[str], str | None]:
     return lambda name: environ.get(f"HTTP_{name.upper().replace('-', '_')}")
 
 
-def _path(environ: dict[str, Any]) -> str:
+def path_info(environ: dict[str, Any]) -> str:
     """Return the decoded path as the system writes names: bytes that are not UTF-8 become surrogates."""
     path: str = environ.get("PATH_INFO", "")
-    return path.encode("latin-1").decode("utf-8", "surrogateescape").removeprefix("/")
+    return path.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def file_content(environ: dict[str, Any], file: OpenFile, response: PlannedResponse) -> Iterable[bytes]:

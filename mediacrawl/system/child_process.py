@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import socket
@@ -37,6 +37,18 @@ def start_module(module: str, end: socket.socket) -> subprocess.Popen[bytes]:
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def become_module(module: str, *arguments: str) -> NoReturn:
+    """Replace this process with `python -m module ARGUMENTS`: the number of the process and its terminal stay.
+
+    Raises:
+        OSError: the system cannot run this Python again.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    os.execve(sys.executable, command, os.environ | {"PYTHONPATH": _python_path()})  # noqa: S606 - as above
 
 
 def die_with_parent() -> None:

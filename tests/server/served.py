@@ -40,9 +40,30 @@ def __getattr__(name):
             return refuse(request)
 
         return rsgi_app(STORE, refuse=refuse_async)
+    if name.startswith("people_"):
+        return application_for_people(name)
     if name.startswith("django_"):
         return django_application(name)
     raise AttributeError(name)
+
+
+@cache
+def application_for_people(name):
+    """The files of a store whose people have been set up, for those who have logged in."""
+    from pathlib import Path
+
+    from mediacrawl.server.accounts.access import Access
+    from mediacrawl.server.accounts.configuration import set_up
+    from mediacrawl.server.options import ServeOptions
+    from mediacrawl.server.rsgi import rsgi_app
+    from mediacrawl.server.wsgi import wsgi_app
+
+    options = ServeOptions(store=Path(STORE))
+    set_up(options)
+    access = Access(options)
+    if name == "people_wsgi":
+        return wsgi_app(STORE, refuse=access.refuse_in_thread)
+    return rsgi_app(STORE, refuse=access.refuse)
 
 
 @cache  # uvicorn asks twice

@@ -20,8 +20,14 @@ COMMANDS = {
     "django under gunicorn": ["gunicorn", "--threads", "4", "--bind", "unix:{socket}", "served:django_wsgi"],
     "django under uvicorn": ["uvicorn", "--uds", "{socket}", "--lifespan", "off", "served:django_asgi"],
 }
+FOR_PEOPLE = {  # with logins
+    kind: [part.replace("served:", "served:people_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+}
 GUARDED = {  # with a check of permission
     kind: [part.replace("served:", "served:guarded_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+}
+COMPOSED = {
+    kind: [part.replace("served:", "composed:") for part in COMMANDS[kind]] for kind in ("granian", "gunicorn")
 }
 _READY = ("Listening at", "Uvicorn running")
 
@@ -42,7 +48,7 @@ class Connection(http.client.HTTPConnection):
 class Server:
     """A server of one store; `log` has what it wrote."""
 
-    def __init__(self, kind, store, *more, commands=COMMANDS):
+    def __init__(self, kind, store, *more, commands=COMMANDS, options=""):
         self.folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))  # a path of a socket is short
         self.socket = self.folder / "s"
         command = [part.format(socket=self.socket) for part in commands[kind]]
@@ -51,7 +57,8 @@ class Server:
         path = os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command, *more],
-            env=os.environ | {"SERVED_STORE": str(store), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            env=os.environ
+            | {"SERVED_STORE": str(store), "SERVED_OPTIONS": options, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,13 +8,13 @@ import hashlib
 from pathlib import Path
 from types import ModuleType
 
-import django
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.urls import path as url_path
+from people_set_up import configured
 from serving import COMMANDS, Server
 
 from mediacrawl.server.django import files_url, ranged_response, serve
@@ -26,10 +26,10 @@ HEADERS = {"whole": {}, "one range": {"Range": "bytes=9-300008"}, "two ranges": 
 
 @pytest.fixture(scope="module", autouse=True)
 def project():
-    """A bare project; a process has one only."""
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None)
-        django.setup()
+    """A bare project. A process has one only, so that it is that of the server without what it adds."""
+    configured()
+    with override_settings(ALLOWED_HOSTS=["*"], MIDDLEWARE=[], INSTALLED_APPS=[], FORCE_SCRIPT_NAME=None):
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from range_requests import parts_of
 
-from mediacrawl.server import descriptors, rsgi
+from mediacrawl.server import descriptors, response_pipe
 from mediacrawl.server.rsgi import rsgi_app
 
 BIG = os.urandom(1000) * 1000
@@ -43,7 +43,7 @@ class Protocol:
 @pytest.fixture
 def app(tmp_path, monkeypatch):
     monkeypatch.setattr(descriptors, "_HAS_PROC", False)  # as on macOS
-    monkeypatch.setattr(rsgi, "_OPENED_WITHIN_S", 0.1)
+    monkeypatch.setattr(response_pipe, "OPENED_WITHIN_S", 0.1)
     (tmp_path / "a.mp4").write_bytes(BIG)
     app = rsgi_app(str(tmp_path))
     yield app

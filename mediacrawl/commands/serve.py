@@ -1,0 +1,138 @@
+"""`mediacrawl serve`: streams the store to browsers and download programs, for people with logins of their own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scrapy.exceptions import UsageError
+
+from mediacrawl import config
+from mediacrawl.backends import store_of
+from mediacrawl.cli.main import StoreCommand, one_line
+from mediacrawl.errors import UsageProblem
+from mediacrawl.server.options import ServeOptions
+from mediacrawl.server.running import refuse_missing_packages
+from mediacrawl.system.child_process import become_module
+
+if TYPE_CHECKING:
+    import argparse
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_HOST = re.compile(r"\*|\.?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_MOST_PORT = 65_535
+
+
+class Command(StoreCommand):
+    """Becomes the process of the server, which knows no Scrapy."""
+
+    def syntax(self) -> str:
+        return "[options] [FOLDER]"
+
+    def short_desc(self) -> str:
+        return "Serve the store to browsers and download programs"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        add = parser.add_argument
+        add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there; 0.0.0.0 for all (127.0.0.1)")
+        add("--port", default=8000, type=int, help="listen there; 0 for a free one (8000)")
+        add("--public", action="store_true", help="everybody may read the common folder without a login")
+        add(
+            "--hosts", action="append", default=[], metavar="NAME,…", help="names under which people reach the server"
+        )
+        add("--prefix", default="", metavar="/NAME", help="of all paths, behind a proxy that keeps it")
+        add("--tls-cert", metavar="FILE", help="certificate and chain, in PEM")
+        add("--tls-key", metavar="FILE", help="key of the certificate, in PEM")
+        add(
+            "--trusted-proxy",
+            action="append",
+            default=[],
+            metavar="ADDRESS",
+            help="address or network of a proxy with TLS, whose X-Forwarded-… fields are believed; may be repeated",
+        )
+        add("--accel-redirect", default="", metavar="/LOCATION", help="let nginx send the files (X-Accel-Redirect)")
+        add("--no-access-log", action="store_true", help="write no line for each request")
+        add("--create", action="store_true", help="make the store if there is none")
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        if len(args) > 1:
+            raise UsageError("serve takes one folder")
+        with one_line():
+            refuse_missing_packages()
+            options = self._options(args, opts)
+            _refuse_missing_folder(options.store, create=opts.create)
+            become_module("mediacrawl.server.running", options.as_json())
+
+    def _options(self, args: list[str], opts: argparse.Namespace) -> ServeOptions:
+        store = store_of(args[0]) if args else self.store()
+        if not 0 <= opts.port <= _MOST_PORT:
+            raise UsageProblem(f"--port {opts.port}: expected a number from 0 to {_MOST_PORT}")
+        return ServeOptions(
+            store=store.root,
+            ledger=config.LEDGER.of(self._settings),
+            host=_address(opts.host),
+            port=opts.port,
+            hosts=tuple(_host(name) for given in opts.hosts for name in given.split(",") if name.strip()),
+            prefix=_path("--prefix", opts.prefix),
+            is_public=opts.public,
+            tls_cert=_file(opts.tls_cert),
+            tls_key=_file(opts.tls_key),
+            trusted_proxies=tuple(opts.trusted_proxy),
+            log_access=not opts.no_access_log,
+            accel_location=_path("--accel-redirect", opts.accel_redirect),
+        )
+
+
+def _refuse_missing_folder(store: Path, *, create: bool) -> None:
+    """Raise `UsageProblem` if there is no store, unless it is to be made: its path may be mistyped."""
+    if store.is_dir():
+        return
+    if store.exists():
+        raise UsageProblem(f"{store} is not a folder")
+    if not create:
+        raise UsageProblem(f"there is no store {store}: to make an empty one, add --create")
+    store.mkdir(parents=True)
+    print(f"made an empty store: {store}", file=sys.stderr)
+
+
+def _address(text: str) -> str:
+    """Return an address to listen at."""
+    if text == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ip_address(text.strip("[]")))
+    except ValueError:
+        raise UsageProblem(
+            f"--host {text}: expected an address of this machine, as 127.0.0.1, 0.0.0.0 (all) or ::1; names under "
+            f"which people reach the server are given with --hosts"
+        ) from None
+
+
+def _host(text: str) -> str:
+    """Return a name that a Host field may have."""
+    name = text.strip().lower()
+    if ":" in name and not name.startswith("["):
+        with suppress(ValueError):
+            name = f"[{ip_address(name)}]"
+    if _HOST.fullmatch(name) is None:
+        raise UsageProblem(
+            f"--hosts {text.strip()}: expected names without scheme, port and path, as media.example.org"
+        )
+    return name
+
+
+def _path(option: str, text: str) -> str:
+    """Return the path of a prefix: empty, or with "/" at its beginning and not at its end."""
+    path = f"/{text.strip('/')}" if text.strip("/") else ""
+    if path and (_PREFIX.fullmatch(path) is None or {".", ".."} & set(path.split("/"))):
+        raise UsageProblem(f"{option} {text}: expected a path of letters, digits, '.', '_', '~' and '-', as /media")
+    return path
+
+
+def _file(text: str | None) -> Path | None:
+    return Path(text).absolute() if text else None

@@ -1,0 +1,293 @@
+"""The one application of a server: files, pages, and the checks that hold for both. For RSGI and for WSGI."""
+
+from __future__ import annotations
+
+import sys
+import time
+from http import HTTPStatus
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from mediacrawl.server.access_log import AccessLog, AnsweredRequest
+from mediacrawl.server.routing import BROKEN_OFF, Part, RequestHead, Router
+from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
+from mediacrawl.server.site import ResourceRequest, StoreSite
+from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
+from mediacrawl.server.wsgi_bridge import WsgiBridge
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from mediacrawl.server.options import ServeOptions
+    from mediacrawl.server.ranges import PlannedResponse
+    from mediacrawl.server.routing import Route
+
+    Pages = Callable[..., Iterable[bytes]]
+    StartResponse = Callable[..., Any]
+
+
+class RsgiApplication:
+    """The application under granian. One instance serves one event loop."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        pages: Pages,
+        refuse: Callable[[ResourceRequest], Awaitable[PlannedResponse | None]],
+    ) -> None:
+        """Open the store.
+
+        Args:
+            options: of the server.
+            pages: a WSGI application that responds to all requests but those for files.
+            refuse: as for `RsgiFiles`.
+
+        Raises:
+            StoreNotWritable: there is no such store, or it cannot be read.
+            UsageProblem: an option is wrong.
+        """
+        self._router = Router(options)
+        self._site = _site_of(options)
+        self._files = RsgiFiles(self._site, refuse)
+        self._pages = pages
+        self._prefix = options.prefix
+        self._bridge: WsgiBridge | None = None
+        self._log = AccessLog(sys.stdout) if options.log_access else None
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the threads of the pages."""
+        self._bridge = WsgiBridge(self._pages, prefix=self._prefix)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the threads, and close the store."""
+        if self._bridge is not None:
+            self._bridge.close()
+        self._files.close()
+        self._site.close()
+        if self._log is not None:
+            self._log.close()
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        """Respond to a request."""
+        if scope.proto != "http":
+            return
+        if self._log is None:
+            await self._respond(scope, protocol)
+            return
+        began, recording = time.monotonic(), _RecordingProtocol(protocol)
+        try:
+            await self._respond(scope, recording)
+        finally:
+            self._note(self._log, scope, recording, began)
+
+    async def _respond(self, scope: Any, protocol: Any) -> None:
+        fields = fields_of_scope(scope)
+        head = RequestHead(
+            method=scope.method,
+            path=scope.path,
+            peer=scope.client.rpartition(":")[0].strip("[]"),
+            scheme=scope.scheme,
+            host=scope.authority or fields.get("host"),
+            field=fields.get,
+            names=fields,
+            query=scope.query_string,
+        )
+        route = self._router.route(head)
+        if isinstance(protocol, _RecordingProtocol):
+            protocol.address, protocol.wanted = route.client.address, fields.get("range", "")
+        if route.response is not None:
+            send_planned(protocol, head.method, route.response)
+        elif route.part is Part.FILES:
+            await self._files.respond(_file_request(head, route), protocol)
+        else:
+            assert self._bridge is not None
+            await self._bridge.respond(head, route, protocol)
+
+    @staticmethod
+    def _note(log: AccessLog, scope: Any, recording: _RecordingProtocol, began: float) -> None:
+        log.note(
+            AnsweredRequest(
+                client=recording.address,
+                method=scope.method,
+                path=scope.path,
+                version=scope.http_version,
+                status=recording.status,
+                length=recording.length,
+                wanted=recording.wanted,
+                began=began,
+            )
+        )
+
+
+class _RecordingProtocol:
+    """The protocol of granian, with what the access log tells of the response."""
+
+    __slots__ = ("_protocol", "address", "length", "status", "wanted")
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self.address = self.length = self.wanted = ""
+        self.status = 500  # the response of granian if the application has failed
+
+    def __aiter__(self) -> Any:
+        return self._protocol.__aiter__()
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self._record(status, headers)
+        self._protocol.response_empty(status, headers)
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self._record(status, headers)
+        self._protocol.response_bytes(status, headers, body)
+
+    def response_file(self, status: int, headers: list[tuple[str, str]], path: str) -> None:
+        self._record(status, headers)
+        self._protocol.response_file(status, headers, path)
+
+    def response_file_range(
+        self, status: int, headers: list[tuple[str, str]], path: str, start: int, stop: int
+    ) -> None:
+        self._record(status, headers)
+        self._protocol.response_file_range(status, headers, path, start, stop)
+
+    def _record(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.status = status
+        self.length = _length_of(headers)
+
+
+class WsgiApplication:
+    """The application under gunicorn with threads. Thread-safe."""
+
+    def __init__(
+        self, options: ServeOptions, pages: Pages, refuse: Callable[[ResourceRequest], PlannedResponse | None]
+    ) -> None:
+        """Open the store. The arguments and errors are those of `RsgiApplication`; `refuse` is as for `WsgiFiles`."""
+        self._router = Router(options)
+        self._site = _site_of(options)
+        self._files = WsgiFiles(self._site, refuse)
+        self._pages = pages
+        self._prefix = options.prefix
+        self._log = AccessLog(sys.stdout) if options.log_access else None
+
+    def close(self) -> None:
+        """Close the store, and end the thread of the access log."""
+        self._site.close()
+        if self._log is not None:
+            self._log.close()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to a request."""
+        if self._log is None:
+            return self._respond(environ, start_response, [""])
+        log, began, address = self._log, time.monotonic(), [""]
+
+        def note_and_start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            log.note(
+                AnsweredRequest(
+                    client=address[0],
+                    method=environ["REQUEST_METHOD"],
+                    path=path_info(environ),
+                    version=environ["SERVER_PROTOCOL"].removeprefix("HTTP/"),
+                    status=int(status[:3]),
+                    length=_length_of(headers),
+                    wanted=environ.get("HTTP_RANGE", ""),
+                    began=began,
+                )
+            )
+            return start_response(status, headers, *error)
+
+        return self._respond(environ, note_and_start, address)
+
+    def _respond(self, environ: dict[str, Any], start_response: StartResponse, address: list[str]) -> Iterable[bytes]:
+        head = head_of_environ(environ)
+        route = self._router.route(head)
+        address[0] = route.client.address
+        if route.response is not None:
+            return _planned(head, route.response, start_response)
+        if route.part is Part.FILES:
+            return self._files.respond(_file_request(head, route), environ, start_response)
+        body = environ["wsgi.input"].read(route.length) if route.length else b""
+        if len(body) != route.length:
+            return _planned(head, BROKEN_OFF, start_response)
+        return self._pages(self._environ_of_page(environ, route, body), start_response)
+
+    def _environ_of_page(self, environ: dict[str, Any], route: Route, body: bytes) -> dict[str, Any]:
+        """Return the environment with the client that the router has found, and without the prefix in the path."""
+        kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_X_FORWARDED_")}
+        kept |= {
+            "SCRIPT_NAME": self._prefix,
+            "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
+            "REMOTE_ADDR": route.client.address,
+            "wsgi.url_scheme": route.client.scheme,
+            "wsgi.input": BytesIO(body),
+        }
+        return kept | ({"HTTP_HOST": route.client.host} if route.client.host is not None else {})
+
+
+def head_of_environ(environ: dict[str, Any]) -> RequestHead:
+    """Return a request as the router takes it."""
+    names = [name[5:].replace("_", "-").lower() for name in environ if name.startswith("HTTP_")]
+    fields = field_of(environ)
+    own = {"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"}
+
+    def field(name: str) -> str | None:
+        return environ.get(own[name]) if name in own else fields(name)
+
+    return RequestHead(
+        method=environ["REQUEST_METHOD"],
+        path=environ.get("SCRIPT_NAME", "") + path_info(environ),
+        peer=environ.get("REMOTE_ADDR", ""),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        host=environ.get("HTTP_HOST"),
+        field=field,
+        names=names,
+        query=environ.get("QUERY_STRING", ""),
+    )
+
+
+def _length_of(headers: list[tuple[str, str]]) -> str:
+    return next((value for name, value in headers if name == "Content-Length"), "")
+
+
+def _site_of(options: ServeOptions) -> StoreSite:
+    return StoreSite(options.store, ledger=options.ledger, accel_location=options.accel_location)
+
+
+def _file_request(head: RequestHead, route: Route) -> ResourceRequest:
+    return ResourceRequest(head.method, route.path, head.field, route.client.address)
+
+
+def _planned(head: RequestHead, response: PlannedResponse, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", response.headers)
+    return [] if head.method == "HEAD" else [part for part in response.body if isinstance(part, bytes)]
+
+
+def rsgi_application(options: ServeOptions) -> RsgiApplication:
+    """Return the application of a server whose databases are up to date. Called once in a process.
+
+    Raises:
+        StoreNotWritable: there is no such store, or it cannot be read.
+        UsageProblem: an option is wrong.
+    """
+    pages, access = _parts(options)
+    return RsgiApplication(options, pages, access.refuse)
+
+
+def wsgi_application(options: ServeOptions) -> WsgiApplication:
+    """Return the same application for a WSGI server: one process of gunicorn with threads."""
+    pages, access = _parts(options)
+    return WsgiApplication(options, pages, access.refuse_in_thread)
+
+
+def _parts(options: ServeOptions) -> tuple[Pages, Any]:
+    """Set Django up; return its application, and the check of permission. All is loaded before the first request."""
+    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415 - reads the settings
+    from django.urls import get_resolver  # noqa: PLC0415
+
+    from mediacrawl.server.accounts import configuration  # noqa: PLC0415
+    from mediacrawl.server.accounts.access import Access  # noqa: PLC0415
+
+    configuration.set_up(options)
+    _ = get_resolver().url_patterns
+    return WSGIHandler(), Access(options)
