@@ -218,9 +218,7 @@ def _single(span: Span, facts: FileFacts, content_type: str, about: list[tuple[s
     return PlannedResponse(206, headers, (span,))
 
 
-def _several(
-    spans: list[Span], facts: FileFacts, content_type: str, about: list[tuple[str, str]]
-) -> PlannedResponse:
+def _several(spans: list[Span], facts: FileFacts, content_type: str, about: list[tuple[str, str]]) -> PlannedResponse:
     """Return a multipart response (RFC 9110 14.6)."""
     boundary = secrets.token_hex(16)  # in no file but by a chance of 2 to the power of -128
     body: list[bytes | Span] = []
