@@ -532,6 +532,7 @@ class Argument(NamedTuple):
         parse: converts a value; raises ValueError with the rest of a message that begins with the flag.
         is_repeated: whether the option can be given several times; its value is a list then.
         sets: the settings that an option without a value sets.
+        is_switch: whether the option has no value.
     """
 
     flags: tuple[str, ...]
@@ -540,10 +541,11 @@ class Argument(NamedTuple):
     parse: Callable[[Any], Any] = text
     is_repeated: bool = False
     sets: Mapping[str, Any] = {}
+    is_switch: bool = False
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the option to a parser, which keeps values as the user typed them."""
-        if self.sets:
+        if self.is_switch:
             parser.add_argument(*self.flags, action="store_true", help=self.help)
             return
         more: dict[str, Any] = {"action": "append", "default": []} if self.is_repeated else {}
@@ -556,7 +558,7 @@ class Argument(NamedTuple):
             UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.
         """
         given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
-        if self.sets:
+        if self.is_switch:
             return given
         try:
             if self.is_repeated:
@@ -632,9 +634,22 @@ CONNECTIONS = Argument(
     _connections,
 )
 WITHOUT_NETRC = Argument(
-    ("--no-netrc",), "", "do not read .netrc, as with MEDIACRAWL_NETRC=False", sets={NETRC.name: False}
+    ("--no-netrc",),
+    "",
+    "do not read .netrc, as with MEDIACRAWL_NETRC=False",
+    sets={NETRC.name: False},
+    is_switch=True,
 )
-GET_ARGUMENTS = (*(INPUT, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS, WITHOUT_NETRC),)
+RECURSIVE = Argument(
+    ("-r", "--recursive"),
+    "",
+    "each URL is a folder of a `mediacrawl serve`: fetch all files below it, each under its path there, so into "
+    "get/<host>/<path>; with -o into the folder NAME",
+    is_switch=True,
+)
+GET_ARGUMENTS = (
+    *(INPUT, RECURSIVE, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS, WITHOUT_NETRC),
+)
 
 
 def settings_with(options: argparse.Namespace, settings: Settings) -> Settings:

@@ -60,6 +60,7 @@ from mediacrawl.headers.charset import codec_of, decode_text
 from mediacrawl.headers.link import reference_of
 from mediacrawl.ledger.base import Entry
 from mediacrawl.ledger.rows import options_of
+from mediacrawl.sources.folder_page import read_folder_page
 from mediacrawl.sources.url_list import read_list
 from mediacrawl.store import safe_paths
 from mediacrawl.store.part_record import BadRecord, checked_record
@@ -405,6 +406,18 @@ PARSERS = [
             ),
             *(many('{"key":"a","url":"http://h/a"}\n'), many("\ufeff", "a")),
         ),
+    ),
+    Parser(
+        "folder of a server",
+        lambda text: read_folder_page(octets(text), "http://h.example/files/"),
+        (
+            *(many("["), many("9", '{"folder":'), many(" "), many("{}"), many('"')),
+            many('{"kind":"file","href":"a"},', '{"folder":"","entries":[', '{"kind":"file","href":"b"}]}'),
+            many("%2e", '{"folder":"","entries":[{"kind":"file","href":"', '"}]}'),
+            many("../", '{"folder":"","entries":[{"kind":"file","href":"', '"}]}'),
+            many("a/", '{"folder":"","entries":[{"kind":"folder","href":"', '"}]}'),
+        ),
+        (ValueError,),
     ),
     # Names
     Parser("safe name", safe_paths.safe_name, NAMES),

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from mediacrawl import config
 from mediacrawl.backends import store_of
+from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.cookies import MAIN_JAR, read_cookies
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.advice import advice_for_get
+from mediacrawl.fetch.folder_walk import FolderWalk
 from mediacrawl.fetch.progress_display import Display, Snapshot
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.config import Settings
     from mediacrawl.download.cookies import Cookies
+    from mediacrawl.download.downloader import Downloader
     from mediacrawl.fetch.request import FileResult
 
 _OWNER = "get"
@@ -131,7 +134,8 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
         resources.most_open_parts,
         resources.downloader.policy.backoff,
     )
-    run = ThreadedFetch(resources, files, requests.blocks(), report)
+    cancel = Cancel()
+    run = ThreadedFetch(resources, files, requests.blocks(resources.downloader, cancel), report)
     console = _Console(resources, report, display, run)
     with _handling_output_errors(report), _first_interrupt(run.stop):
         try:
@@ -140,6 +144,7 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
                 console.say_met(files.take_met())
                 console.draw()
         finally:
+            cancel.set()
             resources.close()
             console.close()
     with _handling_output_errors(report):
@@ -288,10 +293,14 @@ class _ListRequests:
         if not urls and self.list_file is None:
             raise UsageProblem("give at least one URL, or a list with -i")
         if output and (len(urls) > 1 or self.list_file is not None):
-            raise UsageProblem("-o names a single file, and there may be several")
+            raise UsageProblem("-o names a single file or folder, and there may be several")
         key = config.KEY.of(opts)
         if key and (len(urls) > 1 or self.list_file is not None):
             raise UsageProblem("--key names a single file, and there may be several: a list has a column key")
+        self._is_recursive: bool = config.RECURSIVE.of(opts)
+        if self._is_recursive and (key or self.list_file is not None):
+            raise UsageProblem("-r walks the folders that URLs name: it goes neither with -i nor with --key")
+        self._into = output
         self._headers = _headers(opts, settings)
         self.cookies = _cookies(opts, settings)
         self._proxies = environment_proxies()
@@ -301,18 +310,26 @@ class _ListRequests:
         self._lines: Iterator[FileRequest | InvalidLine] = iter(())
         self._ahead: list[FileRequest | InvalidLine] = []
         self._block_lines = _BLOCK_LINES
-        self.at_most: float = len(urls)
+        self.at_most: float = math.inf if self._is_recursive else len(urls)
         if self.list_file is not None:
             refuse_unreadable(self.list_file)
             self._lines = self._of_list(self.list_file)
             self._look_ahead(Path(self.list_file))
 
-    def blocks(self) -> Iterator[Sequence[FileRequest | InvalidLine]]:
-        """Yield the requests in blocks.
+    def blocks(self, downloader: Downloader, cancel: Cancel) -> Iterator[Sequence[FileRequest | InvalidLine]]:
+        """Yield the requests in blocks. `downloader` reads folders, until `cancel` is set.
 
         Raises:
             UsageProblem: the list cannot be read.
+            Interrupted: a folder was being read when `cancel` was set.
         """
+        if self._is_recursive:
+            for folder in self._first:
+                walk = FolderWalk(
+                    downloader, folder, self._into, owner=_OWNER, request_of=self._request, cancel=cancel
+                )
+                yield from walk.blocks()
+            return
         yield [*self._first, *self._ahead]
         while block := list(islice(self._lines, self._block_lines)):
             yield block

@@ -43,7 +43,7 @@ from mediacrawl.fetch.names import second_path
 from mediacrawl.fetch.paused_hosts import PauseOfHost
 from mediacrawl.fetch.refetch import is_noted
 from mediacrawl.fetch.request import FETCHED, LOOKED_UP, FileRequest, FileResult
-from mediacrawl.ledger.base import Entry
+from mediacrawl.ledger.base import Entry, State
 from mediacrawl.store.parts import PartInUse
 from mediacrawl.urls import Origin
 
@@ -528,13 +528,19 @@ class FetchQueue:
     ) -> Iterator[tuple[FileRequest, Entry | None]]:
         """Yield the files that have to be fetched, with their rows. Give the other files their results."""
         for request, entry in zip(requests, entries, strict=True):
-            if entry is not None and self._refetch.is_fresh(entry, wall_s):
+            if entry is not None and self._is_present(request, entry, wall_s):
                 self._end(request, FileResult.of_present(request, entry))
             elif (why := self._known_failure(request, entry, wall_s)) is not None:
                 self._end(request, FileResult.of_failure(request, why))
             else:
                 self._pending[request.key] = entry
                 yield request.revalidating(entry, self._owner), entry
+
+    def _is_present(self, request: FileRequest, entry: Entry, wall_s: float) -> bool:
+        is_listed = request.listed.is_that_of(entry) if request.listed is not None else None
+        if is_listed is None or entry.state != State.DONE:
+            return self._refetch.is_fresh(entry, wall_s)
+        return is_listed
 
     def _known_failure(self, request: FileRequest, entry: Entry | None, wall_s: float) -> str | None:
         if entry is None or request.ignores_known_failure:

@@ -47,6 +47,21 @@ WRITTEN = "written"
 """The result is recorded in the ledger."""
 
 
+class Listed(NamedTuple):
+    """The version of a file that its server has now, as a list of the server's files tells; None: it does not."""
+
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    def is_that_of(self, entry: Entry) -> bool | None:
+        """Return whether the version is that of a row; None if the list tells too little."""
+        if self.sha256 is not None and entry.sha256:
+            return self.sha256 == entry.sha256
+        if self.size_bytes is not None and entry.size_bytes is not None and self.size_bytes != entry.size_bytes:
+            return False
+        return None
+
+
 class FileRequest(NamedTuple):
     """One wanted file.
 
@@ -68,6 +83,7 @@ class FileRequest(NamedTuple):
         until: the state up to which the queue handles the file: `LOOKED_UP`, `FETCHED` or `WRITTEN`; see
             `FetchQueue.take_steps`.
         carrier: data that the driver needs to send the request.
+        listed: the version that the server has now, if a list of its files tells.
     """
 
     transfer: TransferRequest
@@ -86,6 +102,7 @@ class FileRequest(NamedTuple):
     fetched_bytes: int = 0
     until: str = WRITTEN
     carrier: Any = None
+    listed: Listed | None = None
 
     @classmethod
     def of_url(
@@ -210,11 +227,13 @@ class FileResult(NamedTuple):
             stopped.
         entry: the ledger row of a file that is present; None for a failure.
         reason: why the file failed, or is none; empty otherwise.
-        error: the error behind `reason`. None if no request was sent, as the file is known to have failed for good.
+        error: the error behind `reason`. None if no request was sent: the file is known to have failed for good, or
+            it is a line of a list that is no request.
         size_bytes: size of a file that was fetched; 0 otherwise.
         saved_bytes: how many of these bytes were on the disk before.
         fetched_bytes: bytes that were transferred for the file.
-        request: the request for the file; None for a line of a list that is no request.
+        request: the request for the file; None for a line of a list that is no request, and for a folder that could
+            not be read.
     """
 
     url: str
@@ -268,7 +287,7 @@ class FileResult(NamedTuple):
     @property
     def is_unusable(self) -> bool:
         """Whether no command can send a request: a line that is no URL, or a URL of another scheme."""
-        if self.status != FAILED or self.request is None:
+        if self.status != FAILED or (self.request is None and self.error is None):
             return self.status == FAILED
         return isinstance(self.error, UnsupportedURL) and self.error.url == self.url  # not that of a redirect
 

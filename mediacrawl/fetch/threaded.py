@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mediacrawl.download.records import Outcome
+    from mediacrawl.errors import TransferError
     from mediacrawl.fetch.host_queue import Batch
     from mediacrawl.fetch.queue import FetchQueue, Write
     from mediacrawl.fetch.resources import FetchResources
@@ -37,15 +38,17 @@ _SILENCE_S = 0.1  # without an event; then files that another process was fetchi
 
 
 class InvalidLine(NamedTuple):
-    """A line of a list that is no request.
+    """A line of a list that is no request, or a folder that could not be read.
 
     Attributes:
-        where: file and line number, or the text of the line, for a message.
-        why: the reason why the line is no request.
+        where: file and line number, the text of the line, or the URL of the folder, for a message.
+        why: the reason.
+        error: of a folder.
     """
 
     where: str
     why: str
+    error: TransferError | None = None
 
 
 Block = Sequence[FileRequest | InvalidLine]
@@ -186,7 +189,7 @@ class ThreadedFetch:
                 for line in self._blocks.get_nowait():
                     if isinstance(line, InvalidLine):
                         self._report.count_wanted(1)
-                        self._invalid.append(FileResult(line.where, FAILED, reason=line.why))
+                        self._invalid.append(FileResult(line.where, FAILED, reason=line.why, error=line.error))
                     elif self._seen.add(line.identity):
                         taken.append(line)
         if taken:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from functools import lru_cache
 from urllib.parse import quote
 
 from mediacrawl.headers import ETag
@@ -69,7 +68,6 @@ def repr_digest(sha256: str) -> str:
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
-@lru_cache(1024)  # the ranges of one file have one name
 def content_disposition(kind: str, name: str) -> str:
     """Return the value of Content-Disposition (RFC 6266 4).
 

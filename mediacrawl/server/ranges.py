@@ -98,12 +98,15 @@ def plan_response(method: str, field: Callable[[str], str | None], facts: FileFa
     if ranges is not None and not ranges:
         unsatisfied = ContentRange(None, None, facts.size).to_header()
         return PlannedResponse(416, [*version.fields(), ("Content-Range", unsatisfied), *_EMPTY])
-    about = [*version.fields(), *_fields_of_file(facts)]
+    kind = _kind(facts.name, facts.content_type, facts.as_attachment)
+    about = [*version.fields(), *kind.fields]
     if facts.sha256 and wants_sha256(field("want-repr-digest")):
         about.append(("Repr-Digest", repr_digest(facts.sha256)))
     if ranges is None:
-        return _whole(method, facts, about)
-    return _single(ranges[0], facts, about) if len(ranges) == 1 else _several(ranges, facts, about)
+        return _whole(method, facts, kind.content_type, about)
+    if len(ranges) == 1:
+        return _single(ranges[0], facts, kind.content_type, about)
+    return _several(ranges, facts, kind.content_type, about)
 
 
 class _Version(NamedTuple):
@@ -200,29 +203,29 @@ def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[Span]:
     return [span for _, span in sorted(merged)]
 
 
-def _whole(method: str, facts: FileFacts, about: list[tuple[str, str]]) -> PlannedResponse:
+def _whole(method: str, facts: FileFacts, content_type: str, about: list[tuple[str, str]]) -> PlannedResponse:
     body = (Span(0, facts.size),) if method == "GET" and facts.size else ()
-    return PlannedResponse(200, [*about, ("Content-Type", _type(facts)), ("Content-Length", str(facts.size))], body)
+    return PlannedResponse(200, [*about, ("Content-Type", content_type), ("Content-Length", str(facts.size))], body)
 
 
-def _single(span: Span, facts: FileFacts, about: list[tuple[str, str]]) -> PlannedResponse:
+def _single(span: Span, facts: FileFacts, content_type: str, about: list[tuple[str, str]]) -> PlannedResponse:
     headers = [
         *about,
-        ("Content-Type", _type(facts)),
+        ("Content-Type", content_type),
         ("Content-Range", ContentRange(*span, facts.size).to_header()),
         ("Content-Length", str(span.stop - span.start)),
     ]
     return PlannedResponse(206, headers, (span,))
 
 
-def _several(spans: list[Span], facts: FileFacts, about: list[tuple[str, str]]) -> PlannedResponse:
+def _several(spans: list[Span], facts: FileFacts, content_type: str, about: list[tuple[str, str]]) -> PlannedResponse:
     """Return a multipart response (RFC 9110 14.6)."""
     boundary = secrets.token_hex(16)  # in no file but by a chance of 2 to the power of -128
     body: list[bytes | Span] = []
     for span in spans:
         line_end = "\r\n" if body else ""
         content_range = ContentRange(*span, facts.size).to_header()
-        head = f"{line_end}--{boundary}\r\nContent-Type: {_type(facts)}\r\nContent-Range: {content_range}\r\n\r\n"
+        head = f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {content_range}\r\n\r\n"
         body += [head.encode("ascii"), span]
     body.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
     headers = [
@@ -238,19 +241,23 @@ def body_length(body: Sequence[bytes | Span]) -> int:
     return sum(part.stop - part.start if isinstance(part, Span) else len(part) for part in body)
 
 
-def _type(facts: FileFacts) -> str:
-    if facts.content_type is not None:
-        return facts.content_type
-    implied = type_of_path(facts.name) or _UNKNOWN_TYPE
-    return _REGISTERED.get(implied, implied)
+class _Kind(NamedTuple):
+    """What follows from the name of a file: its type, and the fields that say how browsers treat it."""
+
+    content_type: str
+    fields: tuple[tuple[str, str], ...]
 
 
-def _fields_of_file(facts: FileFacts) -> list[tuple[str, str]]:
-    is_safe = _is_shown(_type(facts))
-    if facts.as_attachment or (facts.as_attachment is None and not is_safe):
-        found = [("Content-Disposition", content_disposition("attachment", facts.name))]
-        return found if is_safe else [*found, ("Content-Security-Policy", _SANDBOX)]
-    return [("Content-Disposition", content_disposition("inline", facts.name))]
+@lru_cache(1024)  # the ranges of one file have one name
+def _kind(name: str, content_type: str | None, as_attachment: bool | None) -> _Kind:
+    if content_type is None:
+        implied = type_of_path(name) or _UNKNOWN_TYPE
+        content_type = _REGISTERED.get(implied, implied)
+    is_safe = _is_shown(content_type)
+    if not as_attachment and (is_safe or as_attachment is not None):
+        return _Kind(content_type, (("Content-Disposition", content_disposition("inline", name)),))
+    saved = ("Content-Disposition", content_disposition("attachment", name))
+    return _Kind(content_type, (saved,) if is_safe else (saved, ("Content-Security-Policy", _SANDBOX)))
 
 
 def _is_shown(content_type: str) -> bool:

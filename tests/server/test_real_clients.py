@@ -141,3 +141,36 @@ def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
     assert hashlib.sha256(film.read_bytes()).digest() == hashlib.sha256(FILM).digest()
     if client != "aria2c":  # its eight connections ask for more than they read
         assert passed < SIZE * 9 // 10, "it began again"  # a part of the first half was in buffers
+
+
+@pytest.fixture(scope="module")
+def clip(store):
+    """A film that ends with the table of its frames, as most do: a player reads its end first."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    path = store / "clip.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10,noise=alls=60:allf=t", "-t", "30"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, "-c:v", "mpeg4", "-q:v", "3", str(path)], check=True)
+    return path
+
+
+def frames_at(second, source):
+    """The command that writes the digests of three frames from a second on."""
+    reading = ["ffmpeg", "-v", "error", "-nostdin", "-ss", str(second), "-i", str(source)]
+    return [*reading, "-frames:v", "3", "-f", "framemd5", "-"]
+
+
+def test_ffmpeg_seeks_and_does_so_again_after_it_was_killed(server, clip):
+    size = clip.stat().st_size
+    assert size > 4 << 20
+    right = subprocess.run(frames_at(25, clip), check=True, capture_output=True).stdout
+    with Relay(server, size // 64) as relay:
+        command = frames_at(25, f"{relay.url}/clip.mp4")
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+            assert relay.stopped.wait(60)
+            running.kill()
+        before = relay.release()
+        again = subprocess.run(command, check=True, capture_output=True, timeout=60)
+        passed = relay.passed - before
+    assert again.stdout == right
+    assert passed < size // 2, "it has read the film from its beginning"

@@ -1,0 +1,1 @@
+"""Compare `mediacrawl serve` with nginx and copyparty: `python -m benchmarks.serve`."""
