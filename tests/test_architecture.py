@@ -289,6 +289,8 @@ FOREIGN = {
     ("crawl.page_heads", "pool._factory"),
     ("crawl.page_heads", "factory.buildProtocol"),
     ("crawl.page_heads", "protocol.dataReceived"),
+    ("crawl.page_heads", "pool.put_connection"),
+    ("crawl.page_heads", "connection._handle_events"),
     ("crawl.public_endpoints", "pool.getConnection"),
     ("crawl.public_endpoints", "pool.get_connection"),
     ("crawl.public_endpoints", "inner._reactor"),
