@@ -107,6 +107,8 @@ class _LimitedEvents:
         self._others = 0  # since the last progress
 
     def __call__(self, events: Any) -> None:
+        if self._others > MAX_LINES:  # given up
+            return
         for event in events:
             brings = type(event).__name__ in _PROGRESS and getattr(event, "data", b"x") != b""
             self._others = 0 if brings else self._others + 1
