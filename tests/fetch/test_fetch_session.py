@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
+from open_files import open_below
 from origin import Pattern, drop_after, require_header, stall_after
 
 import mediacrawl
@@ -147,6 +148,7 @@ def test_closing_the_iterator_stops_and_loses_nothing(origin, store):
     assert next(results).url == small
     wait_until(lambda: largest_part_bytes(store) > 500_000)
     results.close()
+    assert open_below(store) == []
     origin.release()
     assert [path.suffix for path in sorted(parts_in(store))] == [".json", ".part"]
     origin.forget()
