@@ -59,7 +59,8 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: item.path.parts)
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     gc.freeze()
     gc.enable()
 
