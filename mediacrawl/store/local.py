@@ -351,15 +351,13 @@ class _OpenedFolders:
 
     def below(self, folder: str) -> Directory:
         """Open a folder without following symbolic links, or return it if it is open."""
-        with self._lock:
-            found = self._folders.get(folder)
+        found = self._folders.get(folder)
         return found if found is not None else self.top.below(*filter(None, folder.split("/")))
 
     def made(self, folder: str) -> tuple[Directory, list[Directory]]:
         """Open a folder, and create what is missing of it. Return also the folders that have got a new entry."""
-        with self._lock:
-            if (found := self._folders.get(folder)) is not None:
-                return found, []
+        if (found := self._folders.get(folder)) is not None:
+            return found, []
         found, *new = self.top.make([name for name in folder.split("/") if name])
         with self._lock:
             if len(self._folders) >= _MOST_OPEN:

@@ -434,6 +434,10 @@ def _is_old(found: os.stat_result | None, age_s: float = 60.0) -> bool:
     return found is not None and time.time() - found.st_mtime > age_s
 
 
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".part")
+
+
 class PartFile:
     """One part, open and locked.
 
@@ -441,6 +445,7 @@ class PartFile:
 
     Attributes:
         file: path of the file with the bytes.
+        name: the file name, without suffix.
         is_new: whether this object has created the file.
     """
 
@@ -452,7 +457,7 @@ class PartFile:
         self._folder = folder
         self._replaces = replaces
         self.file = path
-        self._stem = path.removesuffix(".part")
+        self.name = _name_of(path)
         self._lock = threading.RLock()  # several threads write segments of one file
         self._fd, self.is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
@@ -490,13 +495,9 @@ class PartFile:
         return Path(self.file)
 
     @property
-    def name(self) -> str:
-        """The file name of the part, without suffix."""
-        return self._stem.rpartition("/")[2]
-
-    @cached_property
-    def _record_path(self) -> Path:
-        return Path(f"{self._stem}.json")
+    def _stem(self) -> str:
+        """The path without suffix."""
+        return self.file.removesuffix(".part")
 
     @property
     def have(self) -> int:
@@ -572,9 +573,8 @@ class PartFile:
         self._forget_line()
         old.make_way(self.name)
         self.file = old.file
-        self._stem = self.file.removesuffix(".part")
-        for name in ("path", "_record_path"):
-            self.__dict__.pop(name, None)
+        self.name = _name_of(self.file)
+        self.__dict__.pop("path", None)
         self.note_whole()
 
     def make_way(self, new: str) -> None:
@@ -605,9 +605,8 @@ class PartFile:
             self._folder.at_step("part-adopt")
             directory.replace(f"{self.name}.json", directory, f"{empty.name}.json")
             directory.sync()
-        self.file, self._stem, self._moves_to = empty.file, empty.file.removesuffix(".part"), ""
-        for name in ("path", "_record_path"):
-            self.__dict__.pop(name, None)
+        self.file, self.name, self._moves_to = empty.file, empty.name, ""
+        self.__dict__.pop("path", None)
         if wished := wished_path(record.head):
             self._folder.note_begun(wished, self.name)
 
@@ -793,7 +792,7 @@ class PartFile:
         recorded, self._recorded = self._recorded, False
         try:
             if recorded:
-                with _disk_errors(self._record_path):
+                with _disk_errors(f"{self._stem}.json"):
                     self._folder.directory.remove(f"{self.name}.json")
         finally:
             self._unlock()
@@ -977,7 +976,7 @@ class PartFile:
         facts = self._facts()
         directory, aside = self._folder.directory, f"{self.name}.tmp"
         self._folder.at_step("part-record")
-        with _disk_errors(self._record_path):
+        with _disk_errors(f"{self._stem}.json"):
             fd = directory.create_file(aside)
             try:
                 write_all(fd, json.dumps(facts).encode("ascii"))
