@@ -163,6 +163,7 @@ class PartFolder:
         """
         self.open_folder = open_folder or private_folder
         self._directory: Directory | None = None
+        self._keeps = True  # the folder open
         self.folder = folder
         self._text = str(folder)
         self.durable = durable
@@ -183,16 +184,28 @@ class PartFolder:
     def reopen(self, former: Directory | None) -> Directory:
         """Open the folder again, unless another thread has done so since the caller has used `former`."""
         with self._lock:
-            if self._directory is None or self._directory is former:
-                self._directory = self.open_folder(self.folder)
-            return self._directory
+            if self._directory is not None and self._directory is not former:
+                return self._directory
+            found = self.open_folder(self.folder)
+            if self._keeps:
+                self._directory = found
+            return found
+
+    def keep_open(self) -> None:
+        """Keep the folder open from now on."""
+        with self._lock:
+            self._keeps = True
 
     def close(self) -> None:
-        """Remove the log of complete parts, unless parts still need it, and close the folder."""
+        """Remove the log of complete parts, unless parts still need it, and close the folder.
+
+        A later call opens the folder for itself.
+        """
+        with self._lock:
+            self._keeps = False
+            self._directory = None
         with _disk_errors(self.folder):
             self.completed_log.close()
-        with self._lock:
-            self._directory = None
 
     def exists(self, key: str) -> bool:
         """Return whether there is a part of that key.
@@ -421,6 +434,10 @@ def _is_old(found: os.stat_result | None, age_s: float = 60.0) -> bool:
     return found is not None and time.time() - found.st_mtime > age_s
 
 
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".part")
+
+
 class PartFile:
     """One part, open and locked.
 
@@ -428,6 +445,7 @@ class PartFile:
 
     Attributes:
         file: path of the file with the bytes.
+        name: the file name, without suffix.
         is_new: whether this object has created the file.
     """
 
@@ -439,7 +457,7 @@ class PartFile:
         self._folder = folder
         self._replaces = replaces
         self.file = path
-        self._stem = path.removesuffix(".part")
+        self.name = _name_of(path)
         self._lock = threading.RLock()  # several threads write segments of one file
         self._fd, self.is_new = self._open_locked()
         self._checkpoint_at = time.monotonic()
@@ -477,13 +495,9 @@ class PartFile:
         return Path(self.file)
 
     @property
-    def name(self) -> str:
-        """The file name of the part, without suffix."""
-        return self._stem.rpartition("/")[2]
-
-    @cached_property
-    def _record_path(self) -> Path:
-        return Path(f"{self._stem}.json")
+    def _stem(self) -> str:
+        """The path without suffix."""
+        return self.file.removesuffix(".part")
 
     @property
     def have(self) -> int:
@@ -559,9 +573,8 @@ class PartFile:
         self._forget_line()
         old.make_way(self.name)
         self.file = old.file
-        self._stem = self.file.removesuffix(".part")
-        for name in ("path", "_record_path"):
-            self.__dict__.pop(name, None)
+        self.name = _name_of(self.file)
+        self.__dict__.pop("path", None)
         self.note_whole()
 
     def make_way(self, new: str) -> None:
@@ -592,9 +605,8 @@ class PartFile:
             self._folder.at_step("part-adopt")
             directory.replace(f"{self.name}.json", directory, f"{empty.name}.json")
             directory.sync()
-        self.file, self._stem, self._moves_to = empty.file, empty.file.removesuffix(".part"), ""
-        for name in ("path", "_record_path"):
-            self.__dict__.pop(name, None)
+        self.file, self.name, self._moves_to = empty.file, empty.name, ""
+        self.__dict__.pop("path", None)
         if wished := wished_path(record.head):
             self._folder.note_begun(wished, self.name)
 
@@ -780,7 +792,7 @@ class PartFile:
         recorded, self._recorded = self._recorded, False
         try:
             if recorded:
-                with _disk_errors(self._record_path):
+                with _disk_errors(f"{self._stem}.json"):
                     self._folder.directory.remove(f"{self.name}.json")
         finally:
             self._unlock()
@@ -964,7 +976,7 @@ class PartFile:
         facts = self._facts()
         directory, aside = self._folder.directory, f"{self.name}.tmp"
         self._folder.at_step("part-record")
-        with _disk_errors(self._record_path):
+        with _disk_errors(f"{self._stem}.json"):
             fd = directory.create_file(aside)
             try:
                 write_all(fd, json.dumps(facts).encode("ascii"))
