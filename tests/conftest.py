@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +31,38 @@ def pytest_configure(config) -> None:
     is_fast = config.option.markexpr == "not slow"
     if is_fast and not is_chosen and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _FREE_BYTES:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)  # inherited by the processes that run the tests
+
+
+# --- what each of the processes that run the tests does before the first one ------------------------
+
+# Most of the start is the rewriting of assertions. It is kept in `__pycache__`, also where that is switched off, and
+# each process begins with other folders and files: what the others have rewritten by then is read.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_COUNT = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+gc.disable()  # all that is made until the tests are collected stays
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    if isinstance(collector, pytest.Directory):
+        first = len(report.result) * _NUMBER // _COUNT
+        report.result = [*report.result[first:], *report.result[:first]]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Put them into the order that they have in each process, before pytest groups them by their fixtures."""
+    items.sort(key=lambda item: item.path.parts)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:

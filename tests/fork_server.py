@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
+import gc
 import importlib
 import os
 import pickle
@@ -57,7 +59,10 @@ MODULES = (
     "mediacrawl.spiders.urllist",
     "mediacrawl.workers.processes",
 )
+_OF_PYTHON = {"__main__", "builtins", "sys"}
+_LAST = ("asyncio", "twisted")  # they hold the event loop, which Python ends when it warns of nothing any more
 _SIZE_BYTES = 8
+_SPARED: list[object] = []
 
 
 class Command(NamedTuple):
@@ -196,9 +201,16 @@ def _server(variables: frozenset[tuple[str, str]]) -> tuple[socket.socket, threa
 
 def serve(control: socket.socket) -> Command:
     """Fork for each command that is asked for; return, in the process that is to run it, the command."""
+    imported: dict[str, tuple[types.ModuleType, dict[str, object]]] = {}
+    atexit.register(_spare, imported)  # before what the modules register: it comes last
     for name in MODULES:
         importlib.import_module(name)
     assert "twisted.internet.reactor" not in sys.modules, "each process installs a reactor of its own"
+    imported |= {
+        name: (module, vars(module).copy()) for name, module in sys.modules.items() if name not in _OF_PYTHON
+    }
+    gc.collect()
+    gc.freeze()
     while True:
         size, descriptors, _, _ = socket.recv_fds(control, _SIZE_BYTES, 4)
         _forget_ended()
@@ -212,6 +224,25 @@ def serve(control: socket.socket) -> Command:
             return command
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _spare(imported: dict[str, tuple[types.ModuleType, dict[str, object]]]) -> None:
+    """At the end of a process, leave the modules alone that the server has imported: their end is most of its time.
+
+    What the process itself has put into them ends as it does in any other, with the warnings of what was left open.
+    """
+    for name, (module, before) in imported.items():
+        sys.modules.pop(name, None)
+        if name.startswith(_LAST):
+            continue
+        now = vars(module)
+        for key in [key for key, value in now.items() if before.get(key, imported) is not value]:
+            if key in before:
+                now[key] = before[key]
+            else:
+                now.pop(key, None)
+    _SPARED.append(imported)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_SPARED))
 
 
 def _fork_and_tell(status: socket.socket, streams: list[int]) -> None:

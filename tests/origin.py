@@ -185,6 +185,7 @@ class Answer:
     drip_at: int | None = None
     drip_bytes_per_s: float = 0
     endless: str | None = None  # "head" or "body"
+    line_bytes: int = 200  # of an endless head
 
     @property
     def end(self) -> int:
@@ -791,8 +792,13 @@ def close_delimited(*, times: int | None = 1) -> Fault:
     return _on_answer(lambda a: setattr(a, "framing", "close"), times, "close_delimited", fits=_has_body)
 
 
-def headers_without_end(*, times: int | None = 1) -> Fault:
-    return _on_answer(lambda a: setattr(a, "endless", "head"), times, "headers_without_end", phase=WIRE)
+def headers_without_end(line_bytes: int = 200, *, times: int | None = 1) -> Fault:
+    """A head that goes on, in lines with so many bytes each."""
+
+    def change(answer: Answer) -> None:
+        answer.endless, answer.line_bytes = "head", line_bytes
+
+    return _on_answer(change, times, "headers_without_end", phase=WIRE)
 
 
 def body_without_end(*, times: int | None = 1) -> Fault:
@@ -1223,7 +1229,7 @@ class _Connection:
         meant = None if answer.endless else 0 if bodiless else answer.length
         self.origin._note(request, status=answer.status, body_bytes_meant=meant)
         if answer.endless == "head":
-            self._send_endless_head(head)
+            self._send_endless_head(head, answer.line_bytes)
         elif bodiless:
             self.origin._end(request)
             self.sock.sendall(head)
@@ -1231,12 +1237,12 @@ class _Connection:
             self._send_body(request, answer, head)
         return keep
 
-    def _send_endless_head(self, head: bytes) -> None:
+    def _send_endless_head(self, head: bytes, line_bytes: int) -> None:
         self.sock.sendall(head[:-2])
         for number in itertools.count():
             if self.origin._ending.is_set():
                 raise _HangUp
-            self.sock.sendall(b"X-Padding-%d: %s\r\n" % (number, b"." * 200))
+            self.sock.sendall(b"X-Padding-%d: %s\r\n" % (number, b"." * line_bytes))
 
     def _send_body(self, request: Request, answer: Answer, head: bytes) -> None:
         step = SLICE_BYTES if answer.framing != "chunked" else 1 << 16

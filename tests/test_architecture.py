@@ -1,6 +1,7 @@
 """The layers of the package. Imports point down only."""
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -70,8 +71,12 @@ OUTSIDE = {
 }
 
 
+parsed = functools.cache(ast.parse)  # the same sources are looked at by many tests
+
+
+@functools.cache
 def modules():
-    """Name of each module, without `mediacrawl.`, and its source."""
+    """Name of each module, without `mediacrawl.`, and its source; not to be changed."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip("."): path.read_text()
         for path in ROOT.rglob("*.py")
@@ -81,7 +86,7 @@ def modules():
 def imported(module, source, names):
     """All that a module imports, also within functions and for types only, with `mediacrawl.` for what is ours."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -240,7 +245,7 @@ def public_names(sources):
     """Each public name that a module defines at its top level, and in which modules."""
     found = {}
     for module, source in sorted(sources.items()):
-        for node in ast.parse(source).body:
+        for node in parsed(source).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [node.name]
             elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -289,6 +294,8 @@ FOREIGN = {
     ("crawl.page_heads", "pool._factory"),
     ("crawl.page_heads", "factory.buildProtocol"),
     ("crawl.page_heads", "protocol.dataReceived"),
+    ("crawl.page_heads", "pool.put_connection"),
+    ("crawl.page_heads", "connection._handle_events"),
     ("crawl.public_endpoints", "pool.getConnection"),
     ("crawl.public_endpoints", "pool.get_connection"),
     ("crawl.public_endpoints", "inner._reactor"),
@@ -339,7 +346,7 @@ def assigned_elsewhere(sources):
     return {
         (module, ast.unparse(attribute))
         for module, source in sources.items()
-        for attribute in assigned(ast.parse(source))
+        for attribute in assigned(parsed(source))
         if not is_own(attribute)
     }
 
@@ -348,7 +355,7 @@ def changing(sources):
     """Of each class, the attributes that its methods assign once it has been made."""
     found = {}
     for module, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.ClassDef):
                 methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
                 found[f"{module}.{node.name}"] = {

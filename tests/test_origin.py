@@ -307,13 +307,13 @@ def test_large_bodies_arrive_whole_and_fast(origin):
     pattern = Pattern(100_000_000)
     origin.add("/a", pattern)
     digest, buffer = hashlib.sha256(), bytearray(1 << 20)
-    began = time.monotonic()
+    began = time.process_time()
     with connected(origin) as client:
         client.request("GET", "/a")
         response = client.getresponse()
         while read := response.readinto(buffer):
             digest.update(memoryview(buffer)[:read])
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 5  # of both sides; the machine may have other work
     assert digest.hexdigest() == pattern.sha256()
     assert origin.requests[0].whole
     assert origin.requests[0].finished_at
@@ -410,12 +410,13 @@ def test_a_stall_may_have_an_end_of_its_own(origin):
 
 
 @pytest.mark.parametrize(
-    "fault", [stall_after(4), one_byte_per_s(), slow(0.1), body_without_end(), headers_without_end()]
+    "fault", [stall_after(4), one_byte_per_s(), slow(0.001), body_without_end(), headers_without_end()]
 )
 def test_the_origin_closes_at_once_whatever_it_is_sending(fault):
+    """What it has under way would take an hour."""
     with Origin() as origin:
-        origin.add("/a", BODY, faults=[fault])
-        origin.add("/late", BODY, delay_s=100)
+        origin.add("/a", Pattern(3600), faults=[fault])
+        origin.add("/late", BODY, delay_s=3600)
         with (
             socket.create_connection((origin.host, origin.port), 5) as sock,
             socket.create_connection((origin.host, origin.port), 5) as other,
@@ -424,35 +425,43 @@ def test_the_origin_closes_at_once_whatever_it_is_sending(fault):
             other.sendall(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
             assert sock.recv(10)
             origin.wait_for(lambda: len(origin.requests) == 2)
-            began = time.monotonic()
-            origin.close()
-            assert time.monotonic() - began < 20
+            closing = threading.Thread(target=origin.close, daemon=True)
+            closing.start()
+            closing.join(60)
+            assert not closing.is_alive()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("origin")]
 
 
 @pytest.mark.parametrize("fault", [slow(100_000), limit_per_connection(100_000)])
-def test_a_slow_answer_takes_its_time(origin, fault):
+def test_a_slow_answer_takes_its_time(origin, monkeypatch, fault):
     origin.add("/a", Pattern(20_000), faults=[fault])
+    planned_s, pause = [], origin.pause
+    monkeypatch.setattr(origin, "pause", lambda seconds: planned_s.append(seconds) or pause(seconds))
     began = time.monotonic()
     assert ask(origin)[2] == Pattern(20_000).read()
-    assert 0.15 < time.monotonic() - began < 20
+    assert time.monotonic() - began > 0.15
+    assert sum(planned_s) < 0.2, "what is longer is due to this machine"
 
 
-def test_a_limit_per_connection_is_beaten_by_several(origin):
+def test_a_limit_per_connection_is_beaten_by_several(origin, monkeypatch):
+    """They wait side by side, each no longer than for its own bytes."""
     origin.add("/a", Pattern(80_000), faults=[limit_per_connection(100_000)])
-    parts = [(at, at + 20_000) for at in range(0, 80_000, 20_000)]
+    wanted = [{"Range": f"bytes={at}-{at + 19_999}"} for at in range(0, 80_000, 20_000)]
+    side_by_side, planned_s = threading.Barrier(4), []
 
-    def seconds():
-        wanted = [{"Range": f"bytes={a}-{b - 1}"} for a, b in parts]
-        threads = [threading.Thread(target=ask, args=(origin,), kwargs=headers) for headers in wanted]
-        began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return time.monotonic() - began
+    def pause(seconds):
+        planned_s.append(seconds)
+        side_by_side.wait(60)
 
-    assert any(seconds() < 0.6 for _ in range(10))  # the machine may be busy for a while
+    monkeypatch.setattr(origin, "pause", pause)
+    threads = [threading.Thread(target=ask, args=(origin,), kwargs=headers) for headers in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not side_by_side.broken
+    assert len(planned_s) > 4
+    assert max(planned_s) < 20_000 / 100_000
     assert origin.peak == 4
     origin.forget()
     assert origin.requests == []

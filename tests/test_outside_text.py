@@ -1,12 +1,18 @@
 """No text from outside takes more than a time in proportion to its length, or raises what nobody expects."""
 
+import functools
+import gc
+import sys
 import time
 from contextlib import suppress
 from itertools import islice
 
 import pytest
 from drawing import chance_for
-from outside_text import PARSERS
+from outside_text import PARSERS, page_of
+
+from mediacrawl.extract.media import find_media
+from mediacrawl.extract.pagination import find_next
 
 SIZES = (4_000, 8_000, 16_000)  # characters
 SURELY_LINEAR_S = 0.02  # of the largest size; the square of it would take many times as long
@@ -96,3 +102,54 @@ def nonsense(chance, parser):
         worst = chance.choice(parser.worst)(chance.randrange(200))
         at = chance.randrange(len(worst) + 1)
         yield worst[:at] + text + worst[at:]
+
+
+LONG = "a" * 12_000
+LONGEST_KEY = 10_000  # characters
+# Whatever a page can make long.
+PAGES = [
+    f'<base href="/{LONG}/x"><a {LONG}=1 class="{LONG}" rel="{LONG}" href="?page=2" title="{LONG}">{LONG}</a>',
+    f'<a href="/{LONG}?page=2" class="next">next</a><div {LONG}=1 data-{LONG}-src="a.png" onclick="{LONG}">1</div>',
+    f'<picture><source media="{LONG}" type="image/{LONG}" srcset="a.png {LONG}, /{LONG}.{LONG} 1x"></picture>',
+    f'<style media="{LONG}">@media {LONG} {{a{{background:url(/{LONG}.{LONG})}}}}</style><img src="//{LONG}/a.png">',
+    f'<script type="{LONG}">{{}}</script><link rel=preload as="{LONG}" href="/b.{LONG}" type="{LONG}">',
+    f'<script type="application/ld+json">{{"{LONG}": "{LONG}", "contentUrl": "/{LONG}.jpg"}}</script>',
+]
+
+
+def test_no_cache_keeps_a_long_text():
+    """A thousand entries of 100 KB each would be as much as all else that a crawl needs."""
+    for page in map(page_of, PAGES):
+        list(find_media(page))
+        find_next(page)
+    for parser in PARSERS:
+        for make in parser.worst:
+            attempt(parser, make(len(LONG)))
+    assert {name: longest for name, cache in caches() if (longest := longest_key(cache)) > LONGEST_KEY} == {}
+
+
+def caches():
+    """The caches of mediacrawl in all modules that are loaded, by the name of the function."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("mediacrawl.")]:
+        for name, value in vars(module).items():
+            if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == module.__name__:
+                yield f"{module.__name__}.{name}", value
+
+
+def longest_key(cache):
+    tables = [one for one in gc.get_referents(cache) if type(one) is dict and one is not cache.__dict__]
+    return max((length(key) for table in tables for key in table), default=0)
+
+
+def length(key):
+    return len(key) if isinstance(key, str | bytes) else sum(map(length, key)) if isinstance(key, tuple) else 0
+
+
+def test_the_keys_of_a_cache_are_found():
+    @functools.lru_cache(8)
+    def one(*texts):
+        return texts
+
+    one("a" * 7)
+    one("b" * 5, ("c" * 20, 3))
+    assert longest_key(one) == 25

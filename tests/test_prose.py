@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -26,7 +27,12 @@ VERBS = set((Path(__file__).parent / "data/verbs.txt").read_text().split())
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+parsed = functools.cache(ast.parse)
+
+
+@functools.cache
 def sources():
+    """Return the source of each module by its path; not to be changed."""
     return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
 
@@ -37,7 +43,7 @@ def documented(tree):
 
 def prose_of(source):
     """The docstrings and comments of a module."""
-    texts = [ast.get_docstring(node) or "" for node in documented(ast.parse(source))]
+    texts = [ast.get_docstring(node) or "" for node in documented(parsed(source))]
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return "\n".join([*texts, *(token.string for token in tokens if token.type == tokenize.COMMENT)])
 
@@ -53,7 +59,7 @@ def first_words(source):
     """Of each function with a docstring, but properties: its name, and the first word of the docstring."""
     return [
         (node.name, re.sub(r"[^a-z-]", "", text.split()[0].lower()))
-        for node in documented(ast.parse(source))
+        for node in documented(parsed(source))
         if isinstance(node, Function) and (text := ast.get_docstring(node))
         if not any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
     ]
@@ -70,7 +76,7 @@ def undocumented(source):
                 if isinstance(child, ast.ClassDef):
                     yield from within(child, f"{child.name}.")
 
-    return list(within(ast.parse(source), ""))
+    return list(within(parsed(source), ""))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from mediacrawl.crawl.page_cookies import PageCookies
 from mediacrawl.crawl.page_ends import PageEnds
 from mediacrawl.crawl.page_network import PageNetwork, proxy_of
 from mediacrawl.crawl.page_retries import PageRetries
+from mediacrawl.crawl.recent_robots import RecentRobots
 from mediacrawl.crawl.referrer_policies import policy_name
 from mediacrawl.crawl.semaphores import KeyedSemaphore
 from mediacrawl.download.cookies import Cookies
@@ -140,6 +141,7 @@ class CrawlContext:
         pauses: the hosts that requested a pause, for pages and media alike.
         paused: the hosts for which pages or media wait now, for the progress display.
         limit: the connections that may be open to each host, for pages and media together; None without a limit.
+        recent_robots: the large robots.txt files that are held in parsed form.
         contents: the contents of pages that were read before a spider parses them, see `PageReader`.
         cookies: the cookies of media.
         page_cookies: joins these with the cookies of pages; None before `install`, and for a crawl without cookies.
@@ -164,6 +166,7 @@ class CrawlContext:
         self.stall_s = config.STALL_S.of(crawler.settings)
         self.resources: list[FetchResources] = []
         self.limit = connection_limit_of(crawler.settings)
+        self.recent_robots = RecentRobots()
         self.contents: WeakKeyDictionary[Response, PageContents] = WeakKeyDictionary()
         self.refused: UsageProblem | None = None  # the first pipeline that opens closes the crawl because of it
         try:
@@ -453,7 +456,8 @@ def _ask_once(robots: Any) -> None:
     By itself the middleware (2.19) gives the parsed robots.txt only to the first two requests. Each later request is
     told that there is no robots.txt, and may then be sent to a forbidden URL.
 
-    A large file is parsed in another thread, see `RobotsFile`, and one after another.
+    A large file is parsed in another thread, see `RobotsFile`, and one after another. The requests get the file in
+    parsed form: it can be asked, even if it is not held for later requests any more.
     """
     ask = robots.robot_parser
     asking: dict[str, asyncio.Task[Any]] = {}
@@ -462,10 +466,12 @@ def _ask_once(robots: Any) -> None:
     async def robot_parser(request: Request) -> Any:
         parser = await found(request)
         parse_ahead = getattr(parser, "parse_ahead", None)  # a project may have a parser of its own
-        if parse_ahead is not None and parser.is_unparsed:
+        if parse_ahead is None:
+            return parser
+        if (parsed := parser.parsed) is None:
             async with one_at_a_time:
-                await parse_ahead()
-        return parser
+                parsed = await parse_ahead()
+        return parsed
 
     async def found(request: Request) -> Any:
         site = urlsplit(request.url).netloc

@@ -18,7 +18,7 @@ from mediacrawl.errors import TransferError, UnsupportedURL, failure_of, redact_
 from mediacrawl.fetch.filenames import expected_type, name_in_url
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.sources import list_entry
-from mediacrawl.urls import Origin, as_sent, is_plain, key_of_url
+from mediacrawl.urls import Origin, as_sent, has_controls, is_plain, key_of_url
 
 if TYPE_CHECKING:
     from itemadapter import ItemAdapter
@@ -36,6 +36,7 @@ _OPTIONS = {
         *("media_key", "media_path", "media_owner", "media_again"),
     )
 }
+_URL_PROBLEM = "media_url_problem"  # the key in `Request.meta` of the reason why a URL was replaced by an invalid one
 _OF_PAGE = ("page", "page_encoding")  # options for each URL of an item
 _MORE = (*(name for name in _OPTIONS if name not in _OF_PAGE), "headers")
 
@@ -48,7 +49,10 @@ def request_for(url: str) -> Request:
     try:
         return request_as_sent(as_sent(url))
     except (ValueError, TypeError, AttributeError):
-        return Request(f"about:invalid#{writable(redact_url(str(url)))}", callback=NO_CALLBACK)
+        shown, meta = writable(redact_url(str(url))), {}
+        if isinstance(url, str) and has_controls(url):
+            meta[_URL_PROBLEM] = "a control character in the URL"
+        return Request(f"about:invalid#{shown}", callback=NO_CALLBACK, meta=meta)
 
 
 def plain_url(url: object) -> str | None:
@@ -170,7 +174,8 @@ def refusal_of(request: FileRequest) -> TransferError | None:
     if sent is None:  # a plain request
         return None
     if Origin.of(request.transfer.url) is None:
-        return UnsupportedURL(request.transfer.url, "not an http or https URL with a host")
+        problem = sent.meta.get(_URL_PROBLEM) or "not an http or https URL with a host"
+        return UnsupportedURL(request.transfer.url, problem)
     if request.carrier.problem is not None:
         return failure_of(request.url, request.carrier.problem)
     if sent.method != "GET":

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from scrapy.robotstxt import ProtegoRobotParser
 
 from mediacrawl.crawl.context import CrawlContext, RequestDropped
 from mediacrawl.crawl.page_network import in_thread
+from mediacrawl.crawl.recent_robots import RecentRobots
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 # RFC 9309 2.5. All rules are compared with each URL: those of a file of 25 MB would take seconds for each.
 MOST_BYTES = 500 * 1024
 _SMALL_BYTES = 4 * 1024  # files up to this size stay parsed: nearly all have less
-_MOST_PARSED_BYTES = 2 * 1024 * 1024  # of the larger files that are held in parsed form
 
 
 class RobotsFile(ProtegoRobotParser):
@@ -34,12 +33,13 @@ class RobotsFile(ProtegoRobotParser):
     def __init__(
         self, robotstxt_body: bytes, spider: Spider | None, crawl_context: CrawlContext | None = None
     ) -> None:
-        """Keep the file; a large one is parsed when it is asked for a URL."""
+        """Keep the file; a large one is parsed when it is asked for a URL, and held among those of its crawl."""
         if len(robotstxt_body) > MOST_BYTES:
             logger.warning("A robots.txt has %d bytes: the rules in the first 500 KiB count", len(robotstxt_body))
             beginning = robotstxt_body[:MOST_BYTES]
             robotstxt_body = beginning[: max(beginning.rfind(b"\n"), beginning.rfind(b"\r")) + 1]
         self._context = crawl_context
+        self._recent = RecentRobots() if crawl_context is None else crawl_context.recent_robots
         self._size_bytes = len(robotstxt_body)
         self._is_small = self._size_bytes <= _SMALL_BYTES
         self._packed = b"" if self._is_small else zlib.compress(robotstxt_body, 1)
@@ -62,55 +62,29 @@ class RobotsFile(ProtegoRobotParser):
         return self._whole().crawl_delay(user_agent) if not self._is_small else super().crawl_delay(user_agent)
 
     @property
-    def is_unparsed(self) -> bool:
-        """Whether the file has to be parsed before it can be asked."""
-        return not self._is_small and _recent.get(self) is None
+    def parsed(self) -> ProtegoRobotParser | None:
+        """The file in parsed form; None if it has to be parsed before it can be asked."""
+        return self if self._is_small else self._recent.get(self)
 
-    async def parse_ahead(self) -> None:
-        """Parse a large file in another thread, so that the event loop goes on.
+    async def parse_ahead(self) -> ProtegoRobotParser:
+        """Return the file in parsed form. A large file is parsed in another thread, so that the event loop goes on.
 
         Raises:
             RequestDropped: the crawl is stopping.
         """
-        if not self.is_unparsed:
-            return
+        if (parsed := self.parsed) is not None:
+            return parsed
         if self._context is not None and self._context.stopping:
             raise RequestDropped("the crawl is stopping")
-        _recent.add(self, await in_thread(self._parsed), self._size_bytes)
+        parsed = await in_thread(self._parsed)
+        self._recent.add(self, parsed, self._size_bytes)
+        return parsed
 
     def _parsed(self) -> ProtegoRobotParser:
         return ProtegoRobotParser(zlib.decompress(self._packed), self.spider)
 
     def _whole(self) -> ProtegoRobotParser:
-        if (parsed := _recent.get(self)) is None:
+        if (parsed := self._recent.get(self)) is None:
             parsed = self._parsed()
-            _recent.add(self, parsed, self._size_bytes)
+            self._recent.add(self, parsed, self._size_bytes)
         return parsed
-
-
-class _Recent:
-    """The large files that were asked last, in parsed form. For the thread of the event loop."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[ProtegoRobotParser, int]] = OrderedDict()
-        self._size_bytes = 0  # of the files
-
-    def get(self, file: RobotsFile) -> ProtegoRobotParser | None:
-        """Return a file in parsed form, if it is still held."""
-        if file not in self._kept:
-            return None
-        self._kept.move_to_end(file)
-        return self._kept[file][0]
-
-    def add(self, file: RobotsFile, parsed: ProtegoRobotParser, size_bytes: int) -> None:
-        """Hold a file in parsed form; release those that were asked longest ago."""
-        if file in self._kept:
-            return
-        self._kept[file] = parsed, size_bytes
-        self._size_bytes += size_bytes
-        while self._size_bytes > _MOST_PARSED_BYTES and len(self._kept) > 1:
-            _, (_, released_bytes) = self._kept.popitem(last=False)
-            self._size_bytes -= released_bytes
-
-
-_recent = _Recent()

@@ -133,8 +133,11 @@ def formats_of_name(name: str) -> tuple[str, ...]:
     return _OF_EXTENSION.get(name.rstrip("/").rpartition(".")[2].lower(), ()) if "." in name else ()
 
 
-@lru_cache(64)
 def formats_of_type(content_type: str | None) -> tuple[str, ...]:
     """Return the formats that a Content-Type names, if they are formats of compressed files; else none."""
-    essence = media_type(content_type) or ""
+    return _formats_of(media_type(content_type) or "")
+
+
+@lru_cache(64)
+def _formats_of(essence: str) -> tuple[str, ...]:
     return tuple(name for name, ends in _SUBTYPE_ENDS.items() if essence.endswith(ends))

@@ -31,6 +31,7 @@ _LOCATION = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\{[{%]|\$\{|<%")
 _LONGEST_SCRIPT = 1_000  # characters
+_LONGEST_NAME = 64  # of an attribute that scripts read
 _MOST_FIELDS = 50  # of a form; one with more is a search. Also keeps the time linear.
 _SENDING = ("submit", "image")  # types of <input> that send the form
 
@@ -46,13 +47,16 @@ def candidates(root: Element) -> Iterator[Element]:
             yield element
 
 
-@lru_cache(maxsize=1_024)
 def _may_name_url(attribute: str) -> bool:
     return attribute == "onclick" or _is_url_attribute(attribute)
 
 
-@lru_cache(maxsize=1_024)
 def _is_url_attribute(name: str) -> bool:
+    return len(name) <= _LONGEST_NAME and _is_name_of_url(name)
+
+
+@lru_cache(maxsize=1_024)
+def _is_name_of_url(name: str) -> bool:
     return _URL_ATTRIBUTE.fullmatch(name) is not None and not any(word in name for word in _OF_SOMETHING_ELSE)
 
 

@@ -59,11 +59,15 @@ _DEEPEST = 8  # parentheses
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "="}
 
 
-@lru_cache(256)  # a page has few different queries, each on many elements
 def applies(queries: str) -> bool:
     """Return whether a media query list is true for the screen. An empty list is; what is no query is not."""
+    return not queries or (len(queries) <= _LONGEST and _list_applies(queries))
+
+
+@lru_cache(256)  # a page has few different queries, each on many elements
+def _list_applies(queries: str) -> bool:
     queries = queries.strip().lower()
-    return not queries or (len(queries) <= _LONGEST and any(map(_query_applies, queries.split(","))))
+    return not queries or any(map(_query_applies, queries.split(",")))
 
 
 def _query_applies(query: str) -> bool:

@@ -78,12 +78,17 @@ def begins_with_one(link: Element) -> bool:
     return False
 
 
-@lru_cache(maxsize=64)  # asked for several times for one link
 def counts_on(url: str, other: str) -> bool:
     """Return whether the second URL is that of a later page: it has a higher page number, or the first has none.
 
     Apart from the number the path is the same, or its last segment is: `/a/list.html`, `/a/list-2.html`.
     """
+    is_usual = max(len(url), len(other)) <= _LONGEST_URL
+    return _counts_on(url, other) if is_usual else _counts_on.__wrapped__(url, other)
+
+
+@lru_cache(maxsize=64)  # asked for several times for one link
+def _counts_on(url: str, other: str) -> bool:
     theirs = _last_count(other)
     if theirs is None:
         return False

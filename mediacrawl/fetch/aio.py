@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MOST_PENDING = 4096  # files without a result, above which a list has to wait: limits memory
+_SENT_AT_ONCE = 32  # batches in one iteration of the event loop: a page may link to thousands of hosts
 _ASKED_AT_ONCE = 64  # keys, at most, in a lookup on the event loop
 _AT_ONCE_S = 0.02  # after a lookup that takes longer, a thread performs all further lookups
 
@@ -75,6 +77,7 @@ class AsyncFetch:
         self._asks_at_once = True
         self._futures: dict[str, asyncio.Future[Any]] = {}  # by identity: the next step or the result of a file
         self._is_due = False
+        self._unsent: deque[Batch] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -286,8 +289,10 @@ class AsyncFetch:
             self._begin(self._learn(request, target))
         files.take_met()
         self._write()  # records these files as wanted before the first of them is fetched
-        for batch in files.next_batches(now_s):
-            self._begin(self._send(batch))
+        is_sending = bool(self._unsent)
+        self._unsent.extend(files.next_batches(now_s))
+        if not is_sending:
+            self._send_some()
         for step in files.take_steps():  # of hosts that are given up
             self._hand_over(step)
         self._write()
@@ -359,6 +364,13 @@ class AsyncFetch:
             self._files.fail(request, failure_of(request.url, error))
         else:
             self._files.retry([request])
+
+    def _send_some(self) -> None:
+        """Begin to send some batches, and the others in the next iterations of the event loop."""
+        for _ in range(min(_SENT_AT_ONCE, len(self._unsent))):
+            self._begin(self._send(self._unsent.popleft()))
+        if self._unsent:
+            self._loop.call_soon(self._send_some)
 
     async def _send(self, batch: Batch) -> None:
         if batch.is_contended:

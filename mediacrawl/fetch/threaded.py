@@ -149,7 +149,6 @@ class ThreadedFetch:
                 elif event.func == self._fetched:
                     for outcome in _outcomes_of(event.args[-1]):
                         unlock(outcome)
-        self._resources.archive.store.close()  # a part that is unlocked writes its record, in an open folder
         if error is not None:
             raise error
 

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - RFC 9110 5.6.2, not a secret
 _ESSENCE = re.compile(rf"({_TOKEN}/{_TOKEN})[ \t]*(?:;.*)?", re.DOTALL)
+_LONGEST = 255  # characters (RFC 6838 4.2)
+_LONGEST_EXTENSION = 32  # a longer one is none
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _KINDS = frozenset({"image", "audio", "video"})
@@ -117,11 +119,15 @@ def _table() -> mimetypes.MimeTypes:
     return table
 
 
-@lru_cache(256)  # a site sends few values, and each is parsed several times
 def media_type(value: str | None) -> str | None:
     """Return `type/subtype` in lower case, without parameters; None if the value is no media type."""
-    match = _ESSENCE.fullmatch((value or "").strip(" \t"))
-    return match[1].lower() if match else None
+    return _essence(value.strip(" \t")[: 2 * _LONGEST]) if value else None
+
+
+@lru_cache(256)  # a site sends few values, and each is parsed several times
+def _essence(beginning: str) -> str | None:
+    match = _ESSENCE.fullmatch(beginning)
+    return match[1].lower() if match and len(match[1]) <= _LONGEST else None
 
 
 def is_html(mime: str | None) -> bool:
@@ -165,7 +171,7 @@ def _extension_of(path: str) -> str:
     """Return the extension in lower case, with its dot; empty if there is none."""
     name = path.rstrip("/").rpartition("/")[2]
     dot = name.rfind(".")  # as `PurePath.suffix`, at a tenth of the cost: called for each link
-    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+    return name[dot:].lower() if 0 < dot < len(name) - 1 and len(name) - dot <= _LONGEST_EXTENSION else ""
 
 
 @lru_cache(256)

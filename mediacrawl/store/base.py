@@ -45,7 +45,10 @@ class Store(Protocol):
         """Prepare the store for use, and test that it can be written."""
 
     def close(self) -> None:
-        """Close the part files and all else that is open. Another call opens what it needs again."""
+        """Close the part files and all else that is open.
+
+        A later call opens what it needs, and keeps nothing open until `open` is called again.
+        """
 
     def path(self, name: str) -> Path:
         """Return the absolute path of a name; raise `StoreNotWritable` for a name that leaves the store."""

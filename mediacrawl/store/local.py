@@ -70,6 +70,8 @@ class LocalStore:
         Raises:
             StoreNotWritable, DiskFull: with the path and the system's reason.
         """
+        self._opened.keep_open()
+        self.parts.keep_open()
         try:
             sync_folders(_make_folders(self.root))
             self._check_writing(self._open_private(self.hidden))
@@ -78,9 +80,13 @@ class LocalStore:
             raise disk_error(error, f"the store {self.root}") from None
 
     def close(self) -> None:
-        """Close the folders that are open, and the part files."""
+        """Close the folders that are open, and the log of parts.
+
+        A part may be unlocked later, by a transfer that has ended late. It opens the folders that it needs, and they
+        are closed with its call.
+        """
         self.parts.close()
-        self._opened.close()
+        self._opened.close(keeps=False)
 
     def path(self, name: str) -> Path:
         """Return the absolute path of a relative name.
@@ -321,7 +327,7 @@ class LocalStore:
 
 
 class _OpenedFolders:
-    """The folders of published files that are open, between two calls of `close`.
+    """The folders of published files that are open, between two calls of `close`, unless none is to be kept open.
 
     An open folder stays the same, whatever somebody puts at its path. It is opened anew for each batch of files, as
     the user may move folders. Methods may be called from any thread.
@@ -332,14 +338,16 @@ class _OpenedFolders:
         self._lock = threading.Lock()
         self._top: Directory | None = None
         self._folders: dict[str, Directory] = {}
+        self._keeps = True
 
     @property
     def top(self) -> Directory:
         """The root of the store; its path may lead through symbolic links."""
         with self._lock:
-            if self._top is None:
-                self._top = Directory.at(self._root or "/")
-            return self._top
+            top = self._top if self._top is not None else Directory.at(self._root or "/")
+            if self._keeps:
+                self._top = top
+            return top
 
     def below(self, folder: str) -> Directory:
         """Open a folder without following symbolic links, or return it if it is open."""
@@ -354,12 +362,19 @@ class _OpenedFolders:
         with self._lock:
             if len(self._folders) >= _MOST_OPEN:
                 self._folders.clear()
-            self._folders[folder] = found
+            if self._keeps:
+                self._folders[folder] = found
         return found, new
 
-    def close(self) -> None:
-        """Close all folders, the root too."""
+    def keep_open(self) -> None:
+        """Keep folders open from now on."""
         with self._lock:
+            self._keeps = True
+
+    def close(self, *, keeps: bool = True) -> None:
+        """Close all folders, the root too; without `keeps`, later ones close with their last user."""
+        with self._lock:
+            self._keeps = keeps
             self._folders.clear()
             self._top = None
 

@@ -163,6 +163,7 @@ class PartFolder:
         """
         self.open_folder = open_folder or private_folder
         self._directory: Directory | None = None
+        self._keeps = True  # the folder open
         self.folder = folder
         self._text = str(folder)
         self.durable = durable
@@ -183,16 +184,28 @@ class PartFolder:
     def reopen(self, former: Directory | None) -> Directory:
         """Open the folder again, unless another thread has done so since the caller has used `former`."""
         with self._lock:
-            if self._directory is None or self._directory is former:
-                self._directory = self.open_folder(self.folder)
-            return self._directory
+            if self._directory is not None and self._directory is not former:
+                return self._directory
+            found = self.open_folder(self.folder)
+            if self._keeps:
+                self._directory = found
+            return found
+
+    def keep_open(self) -> None:
+        """Keep the folder open from now on."""
+        with self._lock:
+            self._keeps = True
 
     def close(self) -> None:
-        """Remove the log of complete parts, unless parts still need it, and close the folder."""
+        """Remove the log of complete parts, unless parts still need it, and close the folder.
+
+        A later call opens the folder for itself.
+        """
+        with self._lock:
+            self._keeps = False
+            self._directory = None
         with _disk_errors(self.folder):
             self.completed_log.close()
-        with self._lock:
-            self._directory = None
 
     def exists(self, key: str) -> bool:
         """Return whether there is a part of that key.

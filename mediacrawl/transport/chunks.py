@@ -14,6 +14,9 @@ MALFORMED_CHUNK = "a chunk of the body is malformed"
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\0\r\n]*)?\r?\n")
 _LARGEST = 2**63 - 1
+_FREE_BYTES = 1024 * 1024  # of the lines before chunks
+_FREE_BYTES_OF_CHUNK = 32
+_MOST_TIMES = 16  # the data of the body
 
 
 def chunk_size(line: bytes) -> int:
@@ -41,6 +44,29 @@ def check_end(size_line: bytes, line: bytes) -> None:
         raise HTTPException(MALFORMED_CHUNK)
 
 
+class ChunkLines:
+    """A count of the lines before chunks, which ends a body that consists of chunk extensions (RFC 9112 7.1.1).
+
+    A server could send megabytes of them with each byte of data: the body would neither stall nor be too large.
+    """
+
+    def __init__(self) -> None:
+        self._room_bytes = _FREE_BYTES
+
+    def size(self, line: bytes) -> int:
+        """Parse the line before a chunk, as `chunk_size` does.
+
+        Raises:
+            HTTPException: the line is malformed, or the extensions are many times as long as the data.
+        """
+        size_bytes = chunk_size(line)
+        self._room_bytes -= max(0, len(line) - _FREE_BYTES_OF_CHUNK)
+        if self._room_bytes < 0:
+            raise HTTPException("the chunk extensions are longer than the data of the body")
+        self._room_bytes += _MOST_TIMES * size_bytes
+        return size_bytes
+
+
 class ChunkDecoder:
     """A decoder of a chunked body that is received in pieces.
 
@@ -53,12 +79,13 @@ class ChunkDecoder:
         self._left_bytes = 0  # of the current chunk
         self._size_line = b""  # of a chunk whose line end is still to be received
         self._line = b""  # the beginning of a line
+        self._lines = ChunkLines()
 
     def decode(self, data: bytes) -> list[bytes]:
         """Return the data of the chunks in a piece of the body. Bytes behind the last chunk are ignored.
 
         Raises:
-            HTTPException: a chunk is malformed.
+            HTTPException: a chunk is malformed, or the extensions are many times as long as the data.
         """
         pieces: list[bytes] = []
         at = 0
@@ -84,5 +111,5 @@ class ChunkDecoder:
             check_end(self._size_line, line)
             self._size_line = b""
             return
-        self._left_bytes, self._size_line = chunk_size(line), line
+        self._left_bytes, self._size_line = self._lines.size(line), line
         self.is_through = not self._left_bytes

@@ -21,7 +21,7 @@ from http.client import (
 )
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mediacrawl.transport.chunks import LONGEST_CHUNK_LINE, MALFORMED_CHUNK, check_end, chunk_size
+from mediacrawl.transport.chunks import LONGEST_CHUNK_LINE, MALFORMED_CHUNK, ChunkLines, check_end
 from mediacrawl.transport.connection_limits import HostPaused
 from mediacrawl.transport.fields import InvalidHead, combined
 from mediacrawl.transport.head import (
@@ -64,6 +64,7 @@ class StrictResponse(HTTPResponse):
         self._tls = sock if hasattr(sock, "suppress_ragged_eofs") else None
         self._room_bytes = MAX_HEAD_BYTES
         self._status_line = self._size_line = b""  # the size line is that of the current chunk
+        self._chunk_lines = ChunkLines()
         self.fields: dict[str, str] = {}
 
     def begin(self, **_limits: Any) -> None:
@@ -159,7 +160,7 @@ class StrictResponse(HTTPResponse):
 
         Raises:
             IncompleteRead: the connection ended before the last chunk.
-            HTTPException: a chunk is malformed (RFC 9112 7.1).
+            HTTPException: a chunk is malformed (RFC 9112 7.1), or chunk extensions are the most of the body.
         """
         left: int | None = self.chunk_left
         if left:
@@ -167,7 +168,7 @@ class StrictResponse(HTTPResponse):
         if left is not None:
             check_end(self._size_line, self._chunk_line())
         self._size_line = self._chunk_line()
-        left = chunk_size(self._size_line)
+        left = self._chunk_lines.size(self._size_line)
         if left == 0:
             self._skip_trailers()
             self._close_conn()  # type: ignore[attr-defined]

@@ -37,6 +37,7 @@ _ENCODED_IN_USERINFO = re.compile(r"[^!-~]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # as the `surrogateescape` error handler decodes it
 # C0 without the characters that browsers remove, DEL, and C1: they steer terminals, and no URL has them.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONGEST_USUAL = 300  # characters of an authority
 _LONGEST_NAME = 253  # characters of a host (RFC 1035 2.3.4); to encode a longer one may take the square of the time
 _ASCII_HOST = re.compile(r"[a-z0-9._-]+")
 
@@ -212,8 +213,13 @@ def _escapes(encoding: str, match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode(encoding, "surrogateescape"))
 
 
-@lru_cache(256)
 def _authority_as_sent(authority: str) -> str:
+    is_usual = len(authority) <= _LONGEST_USUAL
+    return _usual_as_sent(authority) if is_usual else _usual_as_sent.__wrapped__(authority)
+
+
+@lru_cache(256)
+def _usual_as_sent(authority: str) -> str:
     userinfo, at, host = authority.rpartition("@")
     name, colon, port = host.partition(":") if "[" not in host else (host, "", "")
     userinfo = _encode(_ENCODED_IN_USERINFO, userinfo)

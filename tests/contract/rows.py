@@ -11,6 +11,7 @@ import email.utils
 import gzip
 import json
 import os
+import re
 import socket
 import time
 import urllib.parse
@@ -23,6 +24,7 @@ from urllib.parse import unquote
 from certificates import Authority, TlsFront
 from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
+from hostile import LINES, STEERING, HostileServer, faults_of, hostile_answers, steering_in
 from origin import (
     Answer,
     Fault,
@@ -1086,6 +1088,31 @@ def a_file_over_tls_comes_from_the_host_that_its_certificate_names_or_not_at_all
         ran = scene.run(*urls, *moved, MEDIACRAWL_RETRY_TIMES=0, MEDIACRAWL_VERIFY_TLS=str(authority.file))
         assert (ran.status, ran.new, ran.failed, len(scene.asked("/a.jpg"))) == (1, 2, 4, 2), ran
         assert "the certificate of 127.0.0.1 is not accepted" in ran.failures
+
+
+# --- text from outside ------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr("mediacrawl.visible._STEERING", re.compile("(?!)")))
+def no_text_of_a_server_or_a_list_steers_a_terminal_and_no_url_has_a_control_character(scene):
+    """Each part of a response, names, and URLs; what is not HTTP at all is another host, which may be given up."""
+    answers = hostile_answers()
+    broken = {path for path in answers if path in {"/status-line.jpg", "/begins-http.jpg", "/te.jpg", "/chunk.jpg"}}
+    with HostileServer(answers) as server, HostileServer(answers) as other:
+        urls = [(other if path in broken else server).url(path) for path in answers if path.endswith(".jpg")]
+        named = [Wanted(server.url(f"/etag.jpg?{number}"), filename=name) for number, name in enumerate(NAMES)]
+        controls = [f"http://h/a{control}b.jpg" for control in ("\x1b", "\x7f", "\x9b", "\0")]
+        quick = {"MEDIACRAWL_RETRY_TIMES": 0, "MEDIACRAWL_RETRY_AFTER_MAX_S": 0}
+        ran = scene.run(*urls, *named, *controls, f"http://{STEERING}/", f"ftp://h/{LINES}", **quick)
+    assert ran.status == 1, ran
+    assert faults_of((ran.err + ran.failures).encode(errors="surrogateescape")) == []
+    assert steering_in("".join(ran.paths)) == []
+    assert r"HTTP 404 \x1b[31m\x1b]0;owned\x07\x9b2J" in ran.failures
+    assert ran.failures.count("a control character in the URL") >= len(controls), ran
+    assert any("caf" in path for path in ran.paths)
+
+
+NAMES = (f"caf{STEERING}.jpg", f"{LINES}.jpg")
 
 
 # --- what is no file --------------------------------------------------------------------------------

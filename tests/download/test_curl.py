@@ -78,12 +78,10 @@ def test_a_stop_wakes_who_waits_for_a_head_and_is_for_good(transport, origin):
         origin.wait_for(lambda: origin.requests)  # on a busy machine it has not been sent before
         transport.abort()
 
-    url = origin.add("/a", b"x", delay_s=60)
+    url = origin.add("/a", b"x", delay_s=LONG_S)
     threading.Timer(0.05, stop).start()
-    began = time.monotonic()
     with pytest.raises(ConnectionLost, match="stopped"):
         get(transport, url, timeout_s=LONG_S)
-    assert time.monotonic() - began < 30
     with pytest.raises(ConnectionLost, match="stopped"):
         get(transport, url)
     assert len(origin.requests) == 1

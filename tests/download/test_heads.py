@@ -344,6 +344,19 @@ def test_a_chunk_that_is_malformed_is_no_part_of_a_file(fetch, sent):
         fetch(CHUNKED + sent)
 
 
+@pytest.mark.parametrize(
+    ("extension", "count", "is_read"), [(80, 10_000, True), (4_000, 250, True), (4_000, 300, False)]
+)
+def test_a_body_of_chunk_extensions_is_given_up(fetch, extension, count, is_read):
+    """Each chunk has one byte; those that are read are as long as signatures are, or few."""
+    sent = CHUNKED + (b"1;" + b"e" * extension + b"\r\nj\r\n") * count + b"0\r\n\r\n"
+    if is_read:
+        assert fetch(sent)[0] == b"j" * count
+    else:
+        with pytest.raises(ConnectionLost, match="the chunk extensions are longer than the data"):
+            fetch(sent)
+
+
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(1, 9))
 def test_chunks_that_come_in_pieces_are_the_same(chunks, step):
     raw = b"".join(b"%x;a\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nX: y\r\n\r\n"
@@ -367,8 +380,9 @@ def test_a_head_of_any_bytes_is_read_or_refused(data):
     assert all(not re.search(r"[\0\r\n]", name + value) for name, value in head.fields)
 
 
-def test_a_damaged_head_takes_no_longer_than_its_size_deserves():
+def test_a_damaged_head_takes_no_longer_than_its_size_deserves(monkeypatch):
     """Neither folds, nor blanks, nor a field that is repeated make its time grow with the square of its size."""
+    monkeypatch.setattr("mediacrawl.transport.head.MAX_HEAD_BYTES", 4_000_000)
     for line in (b" " * 100_000 + b"\r\n", b" a\r\n", b"X-A: " + b"a" * 300 + b"\r\n"):
-        lines = [STATUS, b"X-A: b\r\n", *[line] * min(9000, 1_000_000 // len(line))]
+        lines = [STATUS, b"X-A: b\r\n", *[line] * min(9000, 3_000_000 // len(line))]
         read_head(lines)

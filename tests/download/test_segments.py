@@ -55,20 +55,21 @@ BODY, OTHER = Pattern(TOTAL, 1), Pattern(TOTAL, 2)
 TAG = f'"p1-{TOTAL}"'
 
 
-@pytest.fixture(autouse=True)
-def quick_responses(monkeypatch):
-    """The response to the first helper comes before the front has its piece, however busy this machine is.
+@pytest.fixture
+def answered(monkeypatch):
+    """A progress with which the front goes on when the first helper has its response, or has ended.
 
-    What becomes of others is in test_slow_responses.py.
+    However busy this machine is, the front does not come first. What becomes of responses that come late is in
+    test_slow_responses.py.
     """
-    goes_on = SegmentedFetch.goes_on
+    crews, make = [], SegmentedFetch.__init__
 
-    def waits(crew):
-        while crew._threads and not crew._answered.wait(0.2):
-            crew._cancel.check()
-        return goes_on(crew)
+    def noted(crew, *given, **named):
+        crews.append(crew)
+        make(crew, *given, **named)
 
-    monkeypatch.setattr(SegmentedFetch, "goes_on", waits)
+    monkeypatch.setattr(SegmentedFetch, "__init__", noted)
+    return front_waits(1, lambda: crews[-1]._answered.wait(60))
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def released_when_a_helper_comes(rig):
     """The origin stalls until then, so that the first connection does not bring all before there is another."""
 
     def wait():
-        rig.origin.wait_for(lambda: helpers(rig))
+        rig.origin.wait_for(lambda: helpers(rig) and helpers(rig)[0].status)
         rig.origin.release()
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -147,16 +148,16 @@ def test_one_connection_is_never_more_and_a_small_file_needs_no_helper(rig, size
     assert len(rig.origin.requests) == 1
 
 
-def test_a_strong_date_is_validator_enough(rig):
+def test_a_strong_date_is_validator_enough(rig, answered):
     url = rig.origin.add("/a", BODY, etag=False, faults=[limit_per_connection(40_000_000)])
-    assert rig.bring(url, connections=2).data == BODY.read()
+    assert rig.bring(url, connections=2, progress=answered).data == BODY.read()
     assert {request.headers["if-range"] for request in helpers(rig)} == {"Tue, 02 Jan 2024 03:04:05 GMT"}
 
 
-def test_segments_help_with_the_rest_of_a_part_too(rig):
+def test_segments_help_with_the_rest_of_a_part_too(rig, answered):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(40_000_000)])
     rig.plant(BODY.read(0, 3 * MIB), total=TOTAL, etag=TAG)
-    arrived = rig.bring(url, connections=3)
+    arrived = rig.bring(url, connections=3, progress=answered)
     assert arrived.data == BODY.read()
     assert (arrived.fetched.saved_bytes, arrived.fetched.fetched_bytes) == (3 * MIB, 5 * MIB)
     assert helpers(rig)
@@ -197,32 +198,37 @@ REFUSALS = {
 
 @pytest.mark.parametrize("failure", BREAKS.values(), ids=BREAKS.keys())
 @pytest.mark.parametrize("connections", [2, 4])
-def test_what_a_helper_leaves_is_brought_by_others(rig, failure, connections):
-    assert_brought_once(rig, failure, connections)
+def test_what_a_helper_leaves_is_brought_by_others(rig, answered, failure, connections):
+    assert_brought_once(rig, failure, connections, answered)
     assert helpers(rig)
 
 
-def assert_brought_once(rig, failure, connections):
+@pytest.mark.parametrize("failure", [*BREAKS.values(), *REFUSALS.values()], ids=[*BREAKS, *REFUSALS])
+def test_whichever_comes_first_the_file_is_brought_once(rig, failure):
+    assert_brought_once(rig, failure, 4, None)
+
+
+def assert_brought_once(rig, failure, connections, progress):
     """Whole, and no byte twice, though helpers meet with these faults."""
     faults = [limit_per_connection(60_000_000), *(fault.when(of_helper) for fault in failure)]
     url = rig.origin.add("/a", BODY, faults=faults)
-    arrived = rig.bring(url, connections=connections)
+    arrived = rig.bring(url, connections=connections, progress=progress)
     assert arrived.data == BODY.read()
     assert arrived.fetched.fetched_bytes == TOTAL
 
 
 @pytest.mark.parametrize("failure", REFUSALS.values(), ids=REFUSALS.keys())
 @pytest.mark.parametrize("connections", [2, 4])
-def test_where_the_first_helper_is_refused_the_front_goes_on_alone(rig, failure, connections):
-    assert_brought_once(rig, failure, connections)
+def test_where_the_first_helper_is_refused_the_front_goes_on_alone(rig, answered, failure, connections):
+    assert_brought_once(rig, failure, connections, answered)
     assert len(helpers(rig)) == 1
     assert not [request for request in rig.origin.requests[1:] if not of_helper(request)]
 
 
 @pytest.mark.parametrize("policy", [SegmentPolicy(4, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.01)], ids=str)
-def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, policy):
+def test_a_server_that_knows_no_ranges_sends_the_file_once(rig, answered, policy):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), ignore_range(times=None)])
-    arrived = rig.bring(url, downloader=rig.downloader(segments=policy))
+    arrived = rig.bring(url, downloader=rig.downloader(segments=policy), progress=answered)
     assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
     assert len(rig.origin.requests) == 2
 
@@ -237,7 +243,9 @@ def test_there_is_no_second_helper_before_the_first_is_answered(rig):
 
     policy = SegmentPolicy(4, 2 * MIB, 0.001, gain=0)
     faults = [limit_per_connection(60_000_000), ignore_range(times=None).when(is_late)]
-    arrived = rig.bring(rig.origin.add("/a", BODY, faults=faults), downloader=rig.downloader(segments=policy))
+    asked = front_waits(1, lambda: rig.origin.wait_for(lambda: helpers(rig)))
+    downloader = rig.downloader(segments=policy)
+    arrived = rig.bring(rig.origin.add("/a", BODY, faults=faults), downloader=downloader, progress=asked)
     assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
     assert len(rig.origin.requests) == 2
 
@@ -282,16 +290,16 @@ LIES = {
     [SegmentPolicy(2, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.0), SegmentPolicy(4, 2 * MIB, 0.01)],
     ids=str,
 )
-def test_bytes_that_are_not_those_of_the_head_are_noticed_at_the_seam(rig, lie, policy):
+def test_bytes_that_are_not_those_of_the_head_are_noticed_at_the_seam(rig, answered, lie, policy):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000), lie])
-    assert rig.bring(url, downloader=rig.downloader(segments=policy)).data == BODY.read()
+    assert rig.bring(url, downloader=rig.downloader(segments=policy), progress=answered).data == BODY.read()
     if lie.times is None:
         assert [request for request in rig.origin.requests[1:] if request.range is None], "the whole was asked for"
 
 
-def test_each_seam_costs_16_kib_and_no_request(rig):
+def test_each_seam_costs_16_kib_and_no_request(rig, answered):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(60_000_000)])
-    assert rig.bring(url, connections=4).data == BODY.read()
+    assert rig.bring(url, connections=4, progress=answered).data == BODY.read()
     assert len(rig.origin.requests) == 1 + len(helpers(rig))
     starts = {request.range[0] for request in helpers(rig)}
     assert len(starts) >= 3
@@ -588,12 +596,12 @@ def test_a_disk_that_is_full_ends_all_connections_with_that_reason(rig, monkeypa
     assert MIB <= rig.planted_bytes() < TOTAL
 
 
-def test_a_helper_that_drips_is_cut_and_the_file_is_right(rig):
+def test_a_helper_that_drips_is_cut_and_the_file_is_right(rig, answered):
     """Two bytes a second for ever: it is no connection that hangs, and has to be noticed all the same."""
     dripping = slow(2).when(of_helper)
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), dripping])
     impatient = rig.downloader(stall_s=1.0, stall_bytes=1024)
-    assert rig.bring(url, downloader=impatient, connections=2).data == BODY.read()
+    assert rig.bring(url, downloader=impatient, connections=2, progress=answered).data == BODY.read()
     assert helpers(rig)[0].body_bytes_sent < 1024
 
 
@@ -625,19 +633,20 @@ def test_a_helper_that_hangs_is_left_alone_and_writes_nothing_afterwards(rig, mo
     assert refused == hanging
 
 
-def test_helpers_send_the_headers_of_the_request(rig):
+def test_helpers_send_the_headers_of_the_request(rig, answered):
     wants = require_header("Cookie", "id=7")
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(40_000_000), wants])
-    assert rig.bring(url, connections=3, headers=(("Cookie", "id=7"),)).data == BODY.read()
+    arrived = rig.bring(url, connections=3, headers=(("Cookie", "id=7"),), progress=answered)
+    assert arrived.data == BODY.read()
     assert helpers(rig)
     assert all(request.status == 206 for request in helpers(rig))
 
 
-def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig):
+def test_helpers_of_one_file_do_not_exceed_what_a_host_may_have(rig, answered):
     url = rig.origin.add("/a", BODY, faults=[limit_per_connection(20_000_000), stall_after(TOTAL // 2)])
     quick = SegmentPolicy(8, 2 * MIB, measure_s=0.01, gain=0.01)
     with released_when_a_helper_comes(rig):
-        arrived = rig.bring(url, downloader=rig.downloader(segments=quick, per_host=2))
+        arrived = rig.bring(url, downloader=rig.downloader(segments=quick, per_host=2), progress=answered)
     assert (arrived.data, arrived.fetched.fetched_bytes) == (BODY.read(), TOTAL)
     assert len({request.client_port for request in rig.origin.requests if request.number < 2}) == 2
     assert rig.origin.peak_open == 2

@@ -150,3 +150,22 @@ def test_what_is_no_html_is_an_empty_page(text):
 def test_no_link_no_base_and_no_address_breaks_a_page(link, base, url):
     link = page(f"<base href='{escape(base)}'>", url).resolve(link)
     assert link is None or link.startswith(("http://", "https://"))
+
+
+LONG = "a" * 5_000
+
+
+@pytest.mark.parametrize("base", [f"/{LONG}/b", f"https://h.example/{LONG}/", f"//h.example/x/{LONG}/y?z"])
+def test_no_link_is_below_a_base_that_is_longer_than_any_server_takes(base):
+    """A page of 1 MB with a base of half of that would have gigabytes of URLs."""
+    one = page(f'<base href="{base}">')
+    assert [one.resolve(link) for link in ("a.jpg", "./a", "?a", "https:a.jpg", "../a.jpg")] == [None] * 5
+    ends = [
+        one.resolve(link).rpartition("example")[2] for link in ("/a.jpg", "//o.example/a.jpg", "http://e.example/a")
+    ]
+    assert ends == ["/a.jpg", "/a.jpg", "/a"]
+
+
+def test_the_length_of_the_query_of_a_page_does_not_count():
+    one = Page.from_text("", f"https://h.example/x/y?{LONG}/z")
+    assert [one.resolve(link) for link in ("a.jpg", "?a")] == ["https://h.example/x/a.jpg", "https://h.example/x/y?a"]

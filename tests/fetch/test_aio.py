@@ -1,6 +1,7 @@
 """`AsyncFetch` by itself: whoever gives up, and whenever, nothing stays pending and no part stays locked."""
 
 import asyncio
+import sys
 from concurrent.futures import Future
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from mediacrawl.archive import Publish
 from mediacrawl.download.records import Fetched
 from mediacrawl.errors import DiskFull, TransferError
-from mediacrawl.fetch.aio import AsyncFetch, Crawl
+from mediacrawl.fetch.aio import _SENT_AT_ONCE, AsyncFetch, Crawl
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.request import DOWNLOADED, FAILED, INTERRUPTED, FileRequest
@@ -200,3 +201,35 @@ def test_a_mistake_of_ours_ends_the_crawl_and_nobody_waits_for_ever(event, monke
 
     asyncio.run(main())
     caplog.clear()
+
+
+def test_the_files_of_many_hosts_are_begun_a_few_at_a_time(monkeypatch):
+    """A page may link to thousands of hosts: each begins with steps of milliseconds, and the loop must go on."""
+    begun_in_turn = []
+
+    async def run():
+        monkeypatch.setattr(sys.modules[__name__], "MOST_OPEN", 1_000)
+        scene = Scene()
+        send, turn = scene.files._send, [0]
+
+        def counted(batch):
+            begun_in_turn.append(turn[0])
+            return send(batch)
+
+        monkeypatch.setattr(scene.files, "_send", counted)
+
+        async def turns():
+            while True:
+                turn[0] += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(turns())
+        futures = scene.files.fetch([FileRequest.of_url(f"http://h{number}/a.jpg") for number in range(500)])
+        results = await asyncio.wait_for(asyncio.gather(*futures), PATIENCE_S)
+        await scene.end()
+        task.cancel()
+        assert {result.status for result in results} == {DOWNLOADED}
+
+    asyncio.run(run())
+    assert len(begun_in_turn) == 500
+    assert max(begun_in_turn.count(turn) for turn in set(begun_in_turn)) <= 2 * _SENT_AT_ONCE

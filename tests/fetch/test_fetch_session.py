@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
+from open_files import open_below
 from origin import Pattern, drop_after, require_header, stall_after
 
 import mediacrawl
@@ -26,7 +27,6 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.stats import RunStats
 from mediacrawl.fetch.threaded import ThreadedFetch
-from mediacrawl.store.local import LocalStore
 
 SETTINGS = {"MEDIACRAWL_BACKOFF_S": 0.01, "MEDIACRAWL_PROCESSES": 0}
 BIG = Pattern(2_000_000, 1)
@@ -148,6 +148,7 @@ def test_closing_the_iterator_stops_and_loses_nothing(origin, store):
     assert next(results).url == small
     wait_until(lambda: largest_part_bytes(store) > 500_000)
     results.close()
+    assert open_below(store) == []
     origin.release()
     assert [path.suffix for path in sorted(parts_in(store))] == [".json", ".part"]
     origin.forget()
@@ -213,7 +214,7 @@ def test_a_full_disk_is_raised_once_what_had_come_is_told(origin, store, monkeyp
     assert sorted(told) == sorted(files_in(store))
 
 
-def test_what_was_written_beside_what_could_not_be_is_told(store):
+def test_what_was_written_beside_what_could_not_be_is_told():
     """Also where several writes have failed before."""
     files = FetchQueue("get", RefetchPolicy(), 2)
     files.add([FileRequest.of_url("http://h/a.jpg")])
@@ -222,8 +223,7 @@ def test_what_was_written_beside_what_could_not_be_is_told(store):
     (batch,) = files.next_batches(0.0)
     files.fetched(batch, [Fetched(SimpleNamespace(file="part"), 200, "http://h/a.jpg")], 0.0)
     (publish,) = files.take_writes()
-    resources = SimpleNamespace(archive=SimpleNamespace(store=LocalStore(store)))
-    run = ThreadedFetch(resources, files, [], RunStats())
+    run = ThreadedFetch(SimpleNamespace(), files, [], RunStats())
     failed, done = Future(), Future()
     failed.set_exception(DiskFull("no space left"))
     done.set_result([publish.change.entry])

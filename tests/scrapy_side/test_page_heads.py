@@ -6,6 +6,7 @@ import contextlib
 import socket
 import socketserver
 import threading
+from types import SimpleNamespace
 
 import pytest
 from crawling import run
@@ -13,7 +14,7 @@ from scrapy.exceptions import DownloadFailedError
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed
 
-from mediacrawl.crawl.page_heads import invalid_head
+from mediacrawl.crawl.page_heads import invalid_head, limit_heads
 from mediacrawl.transport.fields import InvalidHead
 
 BEGINNINGS = {
@@ -75,3 +76,54 @@ def test_a_head_that_was_refused_is_found_among_the_reasons_of_both_handlers(rea
     found = invalid_head(error)
     assert (str(found) if found else None) == expected
     assert invalid_head(DownloadFailedError("alone")) is None
+
+
+class Event(SimpleNamespace):
+    """An event of h2: its kind is the name of its class."""
+
+
+class H2Connection:
+    """What Scrapy's handler for HTTP/2 has as a connection."""
+
+    def __init__(self):
+        self.handled, self._conn_lost_errors, self.is_aborted = [], [], False
+        self.transport = SimpleNamespace(abortConnection=lambda: setattr(self, "is_aborted", True))
+
+    def _handle_events(self, events):
+        self.handled += events
+
+
+class H2Pool:
+    __module__ = "scrapy.core._http2.agent"
+
+    def put_connection(self, connection, _key):
+        return connection
+
+
+def event(kind, **facts):
+    return type(kind, (Event,), {})(**facts)
+
+
+@pytest.mark.parametrize(
+    ("between", "is_given_up"),
+    [
+        ([], True),
+        ([event("DataReceived", data=b"")], True),
+        ([event("DataReceived", data=b"x")], False),
+        ([event("ResponseReceived")], False),
+    ],
+    ids=["frames only", "empty data", "data", "a response"],
+)
+@pytest.mark.parametrize("kind", ["InformationalResponseReceived", "PingReceived", "RemoteSettingsChanged"])
+def test_a_connection_of_http_2_on_which_nothing_but_frames_come_is_given_up(kind, between, is_given_up):
+    handler = SimpleNamespace(_pool=H2Pool())
+    for _ in range(2):
+        limit_heads(handler)
+    connection = handler._pool.put_connection(H2Connection(), "key")
+    for _ in range(11):
+        connection._handle_events([event(kind)] * 1000 + between)
+    assert connection.is_aborted == is_given_up
+    assert [str(error) for error in connection._conn_lost_errors] == [
+        "more than 10,000 frames have come that are no part of a page"
+    ] * is_given_up
+    assert len(connection.handled) >= 9_000

@@ -1,17 +1,20 @@
 """Only the beginning of a robots.txt counts: its rules are compared with each URL."""
 
 import asyncio
+import contextlib
 import gc
+import threading
 from types import SimpleNamespace
 
 import pytest
 from crawling import items_spider, settings_of
-from origin import Answer
+from origin import Answer, Origin
 from protego import Protego
 from scrapy.settings import Settings
 
 from mediacrawl.addon import Addon
 from mediacrawl.crawl.context import RequestDropped
+from mediacrawl.crawl.recent_robots import RecentRobots
 from mediacrawl.crawl.robots_file import MOST_BYTES, RobotsFile
 
 FIRST = b"User-agent: *\nDisallow: /private\n"
@@ -65,7 +68,8 @@ def test_few_of_the_large_files_are_held_in_parsed_form(monkeypatch):
     monkeypatch.setattr(
         "scrapy.robotstxt.Protego.parse", lambda text, parse=Protego.parse: parsed.append(text) or parse(text)
     )
-    files = [RobotsFile(FIRST + b"#" * 400_000 + b"\nDisallow: /%d\n" % number, None) for number in range(10)]
+    of_crawl = SimpleNamespace(recent_robots=RecentRobots())
+    files = [RobotsFile(large(b"\nDisallow: /%d\n" % number), None, of_crawl) for number in range(10)]
     assert parsed == []  # before a URL is asked for
     for _ in range(2):
         for number, file in enumerate(files):
@@ -74,21 +78,57 @@ def test_few_of_the_large_files_are_held_in_parsed_form(monkeypatch):
     assert gc_count(Protego) - before < 9
 
 
+def test_another_crawl_releases_none_of_the_files_of_a_crawl():
+    one, other = (SimpleNamespace(recent_robots=RecentRobots(), stopping=False) for _ in range(2))
+    file = RobotsFile(large(), None, one)
+    asyncio.run(file.parse_ahead())
+    for _ in range(10):
+        asyncio.run(RobotsFile(large(), None, other).parse_ahead())
+    assert file.parsed is not None
+
+
+def large(last=b""):
+    return FIRST + b"#" * 400_000 + last
+
+
 def gc_count(kind):
     gc.collect()
     return sum(type(one) is kind for one in gc.get_objects())
 
 
 def test_a_crawl_that_is_stopping_parses_no_large_file():
-    file = RobotsFile(FIRST + b"#" * 400_000, None, SimpleNamespace(stopping=True))
+    file = RobotsFile(large(), None, SimpleNamespace(stopping=True, recent_robots=RecentRobots()))
     with pytest.raises(RequestDropped):
         asyncio.run(file.parse_ahead())
-    assert file.is_unparsed
+    assert file.parsed is None
 
 
 def test_a_large_file_is_parsed_ahead_in_another_thread():
-    file = RobotsFile(FIRST + b"#" * 400_000, None)
-    assert file.is_unparsed
-    asyncio.run(file.parse_ahead())
-    assert not file.is_unparsed
+    file = RobotsFile(large(), None)
+    assert file.parsed is None
+    assert asyncio.run(file.parse_ahead()) is file.parsed
     assert (file.allowed("http://h/a", "x"), file.allowed("http://h/private", "x")) == (True, False)
+
+
+def test_no_file_is_parsed_in_the_event_loop_however_many_wait_for_theirs(crawls, origin, tmp_path, monkeypatch):
+    """Those that were parsed for one request are released by others before the next one asks."""
+    in_loop = []
+    parse = Protego.parse
+
+    def noting(text):
+        if len(text) > 4096 and threading.current_thread().name == "reactor":
+            in_loop.append(text[:100])
+        return parse(text)
+
+    monkeypatch.setattr("scrapy.robotstxt.Protego.parse", noting)
+    monkeypatch.setattr("mediacrawl.crawl.recent_robots._MOST_BYTES", 1)
+    with contextlib.ExitStack() as stack:
+        hosts = [stack.enter_context(Origin()) for _ in range(3)]
+        for host in hosts:
+            host.on("/robots.txt", lambda _: Answer(200, [("Content-Type", "text/plain")], large()))
+            for number in range(6):
+                host.add(f"/{number}.jpg", b"\xff\xd8\xff%d" % number, content_type="image/jpeg")
+        urls = [host.url(f"/{number}.jpg") for number in range(6) for host in hosts]
+        crawled = crawls.crawl(tmp_path, items_spider({"file_urls": urls}), {"ROBOTSTXT_OBEY": True})
+    assert len(crawled.store) == 18
+    assert in_loop == []

@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from open_files import open_below
 
 from mediacrawl.backends import store_of
 from mediacrawl.errors import PathConflict, StoreNotWritable
+from mediacrawl.headers import ETag, Validators
+from mediacrawl.store.parts import PartRecord
 
 IMPLEMENTATIONS = {"folder": "file:{folder}/store"}
 
@@ -55,6 +58,24 @@ def test_opening_again_changes_nothing(store, url):
     assert again.path("a/b.jpg").read_bytes() == b"whole"
     assert left.exists(), "whoever settles after a crash asks for it: it is swept later"
     again.parts.close()
+
+
+@pytest.mark.parametrize("body", [b"", bytes(2_000_000)], ids=["nothing", "a record"])
+def test_a_part_that_is_unlocked_after_the_close_leaves_nothing_open(store, body):
+    publish(store, "a/b.jpg")
+    part_file = store.parts.open("key")
+    part_file.begin(PartRecord(validators=Validators(ETag("a")).to_dict(), complete_length=10**9))
+    part_file.write_at(0, body)
+    part_file.mark((0, len(body)))
+    store.close()
+    assert open_below(store.root) == [part_file.file]
+    part_file.close()
+    assert open_below(store.root) == []
+    store.open()
+    with store.parts.open("key") as again:
+        assert again.written_bytes == len(body)
+    assert open_below(store.root) != [], "it keeps its folders open again"
+    store.close()
 
 
 @pytest.mark.parametrize(
