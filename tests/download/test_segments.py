@@ -367,7 +367,7 @@ def test_a_seam_without_a_gap_is_in_the_record_before_a_byte_behind_it(rig):
         part.write_at(0, BODY.read(0, MIB))
         part.mark((0, MIB))
         part.note_seam(MIB)
-        record = json.loads(part._record_path.read_bytes())
+        record = json.loads(part.path.with_suffix(".json").read_bytes())
     assert (record["seams"], record["in_order"], record["ranges"]) == ([MIB], False, [[0, MIB]])
 
 
@@ -380,7 +380,7 @@ def test_while_the_end_of_a_body_without_a_length_is_awaited_its_last_bytes_are_
         part.mark((0, TOTAL))
 
         def rest():
-            record = json.loads(part._record_path.read_bytes())
+            record = json.loads(part.path.with_suffix(".json").read_bytes())
             seen.append((record["seams"], record["in_order"]))
             yield from ()
 

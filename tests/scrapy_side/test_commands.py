@@ -334,12 +334,12 @@ def test_genspider_in_the_clone_writes_into_its_package(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "mediacrawl", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PACKAGE.parent / "scrapy.cfg", tmp_path)
     (tmp_path / "jobs").mkdir()
-    made = run(tmp_path, "genspider", "-t", "media", "first", "example.org")
-    env = {"PYTHONPATH": str(tmp_path)}
+    env = {"PYTHONPATH": str(tmp_path)}  # a forked process has imported the package of these tests
+    made = run(tmp_path, "genspider", "-t", "media", "first", "example.org", env=env)
     below = run(tmp_path / "jobs", "genspider", "-t", "media", "second", "example.org", env=env)
     assert made.status == below.status == 0, f"{made}{below}"
     assert {"first.py", "second.py"} <= {path.name for path in (tmp_path / "mediacrawl" / "spiders").iterdir()}
-    assert {"first", "second"} <= set(run(tmp_path, "list").out.split())
+    assert {"first", "second"} <= set(run(tmp_path, "list", env=env).out.split())
 
 
 def test_genspider_lists_our_template_beside_scrapys(command):

@@ -233,7 +233,7 @@ def _no_store_folder_sync(patches):
 
 def _no_record_sync(patches):
     """Go on with the bytes while the old record is only seemingly gone."""
-    patches.setattr(PartFile, "_drop_record", lambda part: part._record_path.unlink(missing_ok=True))
+    patches.setattr(PartFile, "_drop_record", lambda part: part.path.with_suffix(".json").unlink(missing_ok=True))
 
 
 def _no_claim(patches):
