@@ -1095,11 +1095,12 @@ def a_file_over_tls_comes_from_the_host_that_its_certificate_names_or_not_at_all
 
 @row(lambda patches: patches.setattr("mediacrawl.visible._STEERING", re.compile("(?!)")))
 def no_text_of_a_server_or_a_list_steers_a_terminal_and_no_url_has_a_control_character(scene):
-    """Each part of a response, names, and URLs; what is not HTTP at all is another host, which may be given up."""
+    """Each part of a response, names, and URLs; what is not HTTP at all, or 503, is of hosts that may be given up."""
     answers = hostile_answers()
     broken = {path for path in answers if path in {"/status-line.jpg", "/begins-http.jpg", "/te.jpg", "/chunk.jpg"}}
-    with HostileServer(answers) as server, HostileServer(answers) as other:
-        urls = [(other if path in broken else server).url(path) for path in answers if path.endswith(".jpg")]
+    with HostileServer(answers) as server, HostileServer(answers) as other, HostileServer(answers) as unavailable:
+        of_path = dict.fromkeys(broken, other) | {"/retry-after.jpg": unavailable}
+        urls = [of_path.get(path, server).url(path) for path in answers if path.endswith(".jpg")]
         named = [Wanted(server.url(f"/etag.jpg?{number}"), filename=name) for number, name in enumerate(NAMES)]
         controls = [f"http://h/a{control}b.jpg" for control in ("\x1b", "\x7f", "\x9b", "\0")]
         quick = {"MEDIACRAWL_RETRY_TIMES": 0, "MEDIACRAWL_RETRY_AFTER_MAX_S": 0}
