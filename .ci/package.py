@@ -7,12 +7,14 @@ wheel out of that sdist, and a fresh virtual environment with nothing but that w
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
+import urllib.request
 import zipfile
 from email import message_from_bytes
 from functools import partial
@@ -37,7 +39,7 @@ for name in names:
     except PackageMissing:
         pass
     except ModuleNotFoundError as error:
-        if error.name != "pycurl":
+        if error.name not in {"pycurl", "django", "granian", "axes", "argon2"}:
             raise
 print(len(names), "modules")
 """
@@ -137,6 +139,36 @@ def try_extra(python: Path, wheel: Path) -> None:
     """The extras bring what the other transport and the server need."""
     step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl,serve]", cwd=wheel.parent)
     step(python, "-c", "import mediacrawl.transport.curl, mediacrawl.server.django, mediacrawl.server.rsgi, granian")
+    try_server(empty(wheel.parent.parent / "serve"), python)
+
+
+def try_server(folder: Path, python: Path) -> None:
+    """Serve a folder from the wheel: a first start, a page with its style sheet, a file, and the end."""
+    (empty(folder / "store") / "film.mp4").write_bytes(b"film")
+    command = [str(python.with_name("mediacrawl")), "serve", "store", "--port", "0", "--public"]
+    print("+ mediacrawl", *command[1:], flush=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            told = next((line for line in server.stdout if " is served at " in line), "")
+            check(told, "the server has started")
+            url = told.split(" is served at ")[1].split()[0]
+            page = read(f"{url}files/")
+            check(b"film.mp4" in page, "the page of the folder has the file")
+            style = re.search(rb'href="[^"]*(static/[^"]+\.css[^"]*)"', page)
+            check(style and read(url + style[1].decode()), "the page has its style sheet")
+            check(b"<form" in read(f"{url}login"), "the page of the login has a form")
+            check(read(f"{url}files/film.mp4") == b"film", "the file arrives")
+        finally:
+            server.terminate()
+        check(server.wait() == 0, f"a signal ends the server with status 0, not {server.returncode}")
+
+
+def read(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - of this server
+        content: bytes = response.read()
+        return content
 
 
 class HostPause(SimpleHTTPRequestHandler):

@@ -36,6 +36,8 @@ class RsgiApplication:
         options: ServeOptions,
         pages: Pages,
         refuse: Callable[[ResourceRequest], Awaitable[PlannedResponse | None]],
+        *,
+        at_end: Callable[[], None] | None = None,
     ) -> None:
         """Open the store.
 
@@ -43,6 +45,7 @@ class RsgiApplication:
             options: of the server.
             pages: a WSGI application that responds to all requests but those for files.
             refuse: as for `RsgiFiles`.
+            at_end: called after the last request.
 
         Raises:
             StoreNotWritable: there is no such store, or it cannot be read.
@@ -54,6 +57,7 @@ class RsgiApplication:
         self._pages = pages
         self._prefix = options.prefix
         self._bridge: WsgiBridge | None = None
+        self._at_end = at_end
         self._log = AccessLog(sys.stdout) if options.log_access else None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,6 +70,8 @@ class RsgiApplication:
             self._bridge.close()
         self._files.close()
         self._site.close()
+        if self._at_end is not None:
+            self._at_end()
         if self._log is not None:
             self._log.close()
 
@@ -164,7 +170,12 @@ class WsgiApplication:
     """The application under gunicorn with threads. Thread-safe."""
 
     def __init__(
-        self, options: ServeOptions, pages: Pages, refuse: Callable[[ResourceRequest], PlannedResponse | None]
+        self,
+        options: ServeOptions,
+        pages: Pages,
+        refuse: Callable[[ResourceRequest], PlannedResponse | None],
+        *,
+        at_end: Callable[[], None] | None = None,
     ) -> None:
         """Open the store. The arguments and errors are those of `RsgiApplication`; `refuse` is as for `WsgiFiles`."""
         self._router = Router(options)
@@ -172,11 +183,14 @@ class WsgiApplication:
         self._files = WsgiFiles(self._site, refuse)
         self._pages = pages
         self._prefix = options.prefix
+        self._at_end = at_end
         self._log = AccessLog(sys.stdout) if options.log_access else None
 
     def close(self) -> None:
-        """Close the store, and end the thread of the access log."""
+        """Close the store and the database of people, and end the thread of the access log."""
         self._site.close()
+        if self._at_end is not None:
+            self._at_end()
         if self._log is not None:
             self._log.close()
 
@@ -276,13 +290,13 @@ def rsgi_application(options: ServeOptions) -> RsgiApplication:
         UsageProblem: an option is wrong.
     """
     pages, access = _parts(options)
-    return RsgiApplication(options, pages, access.refuse)
+    return RsgiApplication(options, pages, access.refuse, at_end=access.close)
 
 
 def wsgi_application(options: ServeOptions) -> WsgiApplication:
     """Return the same application for a WSGI server: one process of gunicorn with threads."""
     pages, access = _parts(options)
-    return WsgiApplication(options, pages, access.refuse_in_thread)
+    return WsgiApplication(options, pages, access.refuse_in_thread, at_end=access.close)
 
 
 def _parts(options: ServeOptions) -> tuple[Pages, Access]:

@@ -13,6 +13,7 @@ from people_set_up import HERE, PASSWORD, options, session_of  # noqa: F401
 
 from mediacrawl.server.accounts.access import PERSON_KEPT_S, Access
 from mediacrawl.server.accounts.rights import Rights
+from mediacrawl.server.application import RsgiApplication, WsgiApplication
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.site import ResourceRequest
 
@@ -337,3 +338,18 @@ def test_a_database_that_cannot_be_read_is_503(asked, caplog):
     _, cookie = session_of("anna")
     assert asked(cookie=cookie) == 503
     assert "cannot read the database of people" in caplog.text
+
+
+@pytest.mark.parametrize("is_rsgi", [True, False])
+def test_the_end_of_an_application_closes_the_database_of_people(options, people, is_rsgi):  # noqa: F811
+    before = set(threading.enumerate())
+    access = Access(options)
+    request = ResourceRequest("GET", "a", {"authorization": basic("anna", "wrong")}.get, HERE)
+    assert asyncio.run(access.refuse(request)).status == 401
+    assert set(threading.enumerate()) - before
+    if is_rsgi:
+        RsgiApplication(options, None, access.refuse, at_end=access.close).__rsgi_del__(None)
+    else:
+        WsgiApplication(options, None, access.refuse_in_thread, at_end=access.close).close()
+    assert set(threading.enumerate()) <= before
+    assert access.refuse_in_thread(request).status == 503
