@@ -202,7 +202,7 @@ class Archive:
         The caller must hold the locks of the part files: without a lock, the other process may still be fetching the
         file. The ledger is only read.
         """
-        return {key for key, entry in self.ledger.lookup(keys).items() if self._is_fetched_elsewhere(key, entry)}
+        return {key for key, entry in self.ledger.finished(keys).items() if self._is_fetched_elsewhere(key, entry)}
 
     def _is_fetched_elsewhere(self, key: str, entry: Entry) -> bool:
         if entry.state == State.PUBLISHING:

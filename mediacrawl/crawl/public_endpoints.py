@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scrapy.core.downloader.handlers.http11 import _TunnelingTCP4ClientEndpoint
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.web.client import HTTPConnectionPool
@@ -49,6 +48,10 @@ class _Http1Connections:
         self._get = pool.getConnection
 
     def __call__(self, key: Any, endpoint: Any) -> Deferred[Any]:
+        from scrapy.core.downloader.handlers.http11 import (  # noqa: PLC0415 - slow to import, and loaded by now
+            _TunnelingTCP4ClientEndpoint,
+        )
+
         is_of_proxy = key[0] == _PROXY or isinstance(endpoint, _TunnelingTCP4ClientEndpoint)
         if not is_of_proxy and not _refuses_private(endpoint):
             return fail(_unchecked(endpoint))

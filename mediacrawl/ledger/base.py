@@ -82,6 +82,10 @@ class Ledger(Protocol):
         """Return the rows of these keys; keys without a row are omitted."""
         ...
 
+    def finished(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the committed rows of these keys that are done or being published, without waiting for a thread."""
+        ...
+
     def knows_any(self, keys: Sequence[str]) -> bool:
         """Return, without waiting, whether a committed row of any of these few keys exists."""
         ...

@@ -226,6 +226,25 @@ class SqliteLedger:
             found.update((entry.key, entry) for entry in self._entries(rows))
         return found
 
+    def finished(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the committed rows of these keys that are done or being published; other keys are omitted.
+
+        The call waits for no transaction of another thread: the threads that fetch files ask while rows are written.
+        """
+        found: dict[str, Entry] = {}
+        for start in range(0, len(keys), _MAX_VARIABLES):
+            batch = keys[start : start + _MAX_VARIABLES]
+            marks = ",".join("?" * len(batch))
+            wanted = f"key IN ({marks}) AND state IN ('publishing', 'done')"
+            query = f"SELECT {self._columns} FROM files WHERE {wanted}"  # noqa: S608
+            if self._read_only is not None:
+                rows = self._all(query, batch)
+            else:
+                with self._errors():
+                    rows = self._patiently(partial(self._fetch_committed, query, batch))
+            found.update((entry.key, entry) for entry in self._entries(rows))
+        return found
+
     def knows_any(self, keys: Sequence[str]) -> bool:
         """Return whether a committed row of any of these few keys exists.
 
@@ -235,11 +254,8 @@ class SqliteLedger:
             StoreNotWritable: the file is locked or cannot be read now.
         """
         marks = ",".join("?" * len(keys))
-        with self._reading, self._errors():
-            if self._reader is None:
-                self._reader = self._connected("ro", busy_s=0.0)
-            found = self._reader.execute(f"SELECT 1 FROM files WHERE key IN ({marks}) LIMIT 1", keys)  # noqa: S608
-            return found.fetchone() is not None
+        with self._errors():
+            return bool(self._fetch_committed(f"SELECT 1 FROM files WHERE key IN ({marks}) LIMIT 1", keys))  # noqa: S608
 
     def entries(self, *states: str) -> Iterator[Entry]:
         """Yield every row in one of the states (every row without arguments), by key, each row once.
@@ -493,6 +509,18 @@ class SqliteLedger:
             if not decodes_after(error, self._db):
                 raise
             return self._fetch(query, values)
+
+    def _fetch_committed(self, query: str, values: Sequence[Any]) -> list[Any]:
+        """Return the rows of a query, beside the transaction of another thread. Never wait for another process."""
+        with self._reading:
+            if self._reader is None:
+                self._reader = self._connected("ro", busy_s=0.0)
+            try:
+                return self._reader.execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if not decodes_after(error, self._reader):
+                    raise
+                return self._reader.execute(query, values).fetchall()
 
     def _many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         with self._lock:

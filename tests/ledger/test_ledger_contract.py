@@ -297,6 +297,22 @@ def test_a_row_can_get_another_key(ledger):
     assert row(ledger, "other") == before._replace(key="other")
 
 
+def test_finished_rows_are_told_as_far_as_they_are_committed(ledger):
+    other = WHOLE._replace(key="http://h/b.jpg", url="http://h/b.jpg", path="b.jpg")
+    ledger.record_wanted([WANTED, other], 1.0)
+    assert ledger.finished([KEY, other.key, "http://h/c.jpg"]) == {}
+    with ledger.transaction():
+        ledger.claim(WHOLE)
+        assert ledger.finished([KEY]) == {}
+    assert ledger.finished([KEY, other.key]) == {KEY: row(ledger, KEY)}
+    assert row(ledger, KEY).state == State.PUBLISHING
+    ledger.finish([WHOLE], 2.0)
+    assert ledger.finished([other.key, KEY]) == {KEY: row(ledger, KEY)}
+    assert row(ledger, KEY).state == State.DONE
+    ledger.mark_missing([KEY])
+    assert ledger.finished([KEY]) == {}
+
+
 def test_whether_any_of_some_keys_is_known_is_told_as_far_as_it_is_committed(ledger):
     assert not ledger.knows_any([KEY, "http://h/b.jpg"])
     with ledger.transaction():
@@ -306,7 +322,7 @@ def test_whether_any_of_some_keys_is_known_is_told_as_far_as_it_is_committed(led
     assert not ledger.knows_any(["http://h/b.jpg"])
 
 
-def test_whether_a_key_is_known_waits_for_no_transaction_of_another_thread(ledger):
+def test_what_is_known_or_finished_waits_for_no_transaction_of_another_thread(ledger):
     begun, over = threading.Event(), threading.Event()
 
     def write():
@@ -318,6 +334,7 @@ def test_whether_a_key_is_known_waits_for_no_transaction_of_another_thread(ledge
     writer.start()
     begun.wait(30)
     assert not ledger.knows_any([KEY])
+    assert ledger.finished([KEY]) == {}
     over.set()
     writer.join()
 

@@ -401,3 +401,15 @@ def test_what_scrapy_has_left_behind_says_where_it_is_from(tmp_path):
     of = "sys.modules['scrapy.core.downloader.contextfactory'].ScrapyClientContextFactory.__module__"
     words = ["crawl", "urllist", "-a", "file=-"]
     assert within(tmp_path, *words, tell=of) == ["0", "scrapy.core.downloader.contextfactory"]
+
+
+def test_no_import_of_a_crawl_has_scrapy_search_all_modules(tmp_path):
+    """Its deprecated classes ask for the stack; a quick answer is given, if nothing has imported them before."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import inspect\ncalls, stack = [], inspect.stack\n"
+        "def counted(*arguments):\n    calls.append(1)\n    return stack(*arguments)\ninspect.stack = counted\n"
+    )
+    words = ["crawl", "urllist", "-a", "file=-"]
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+        assert within(tmp_path, *words, tell="len(sys.modules['sitecustomize'].calls)") == ["0", "0"]
