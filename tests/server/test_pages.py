@@ -556,7 +556,8 @@ def test_a_manager_invites_a_person(store):
     assert guest.post(link, name="Otto ", password="correct horse", again="correct horse").status == 302
     assert guest.ask("/files/").status == 200
     assert "up to 1.5" in guest.ask("/account").text.replace("1.50", "1.5")
-    assert browser().ask(link).status == 404
+    used = browser().ask(link)
+    assert (used.status, "Ask for a new one" in used.text) == (404, True)
     assert "Open invitation" not in maria.ask("/people").text
 
 
