@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from scrapy import cmdline
 from scrapy.commands import ScrapyCommand
@@ -41,6 +41,12 @@ def main() -> None:
 
 class _VisibleParser(cmdline.ScrapyArgumentParser):
     """Scrapy's parser of the command line. Its error messages, which may repeat an argument, are visible."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """Name the command as it was typed: the usage of Scrapy begins with "scrapy"."""
+        if usage := named.get("usage"):
+            named["usage"] = usage.replace("scrapy ", "mediacrawl ", 1)
+        super().__init__(*arguments, **named)
 
     def error(self, message: str) -> NoReturn:
         super().error(visible(message))

@@ -14,7 +14,7 @@ from scrapy.exceptions import UsageError
 from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.cli.main import StoreCommand, one_line
-from mediacrawl.errors import UsageProblem
+from mediacrawl.errors import StoreNotWritable, UsageProblem
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.running import refuse_missing_packages
 from mediacrawl.system.child_process import become_module
@@ -93,14 +93,22 @@ class Command(StoreCommand):
 
 
 def _refuse_missing_folder(store: Path, *, create: bool) -> None:
-    """Raise `UsageProblem` if there is no store, unless it is to be made: its path may be mistyped."""
+    """Check that there is a store, or make one: its path may be mistyped.
+
+    Raises:
+        UsageProblem: there is none, and none is to be made.
+        StoreNotWritable: it cannot be made.
+    """
     if store.is_dir():
         return
     if store.exists():
         raise UsageProblem(f"{store} is not a folder")
     if not create:
         raise UsageProblem(f"there is no store {store}: to make an empty one, add --create")
-    store.mkdir(parents=True)
+    try:
+        store.mkdir(parents=True)
+    except OSError as error:
+        raise StoreNotWritable(f"cannot make the store {store}: {error.strerror}") from None
     print(f"made an empty store: {store}", file=sys.stderr)
 
 

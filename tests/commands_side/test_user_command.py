@@ -97,6 +97,7 @@ def test_wrong_usage_is_told_and_changes_nothing(user, people, words, typed, sai
     done = user(*words, typed=typed)
     assert done.status == 2
     assert said in done.err
+    assert "scrapy" not in done.err
     assert "\x1b" not in done.err
     assert people.list_people() == [Person("bert", can_manage=True)]
     assert people.open_invitations() == []

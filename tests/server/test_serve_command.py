@@ -116,6 +116,11 @@ def test_a_second_server_on_the_store_or_the_port_is_refused_in_one_line(server,
     assert (status, errors.count("\n")) == (2, 2), errors
     assert f"cannot listen at 127.0.0.1:{server.port}: another program listens there" in errors
     assert not (other / ".mediacrawl" / "people.sqlite3").exists()
+    within = tmp_path / "file"
+    within.touch()
+    assert run("serve", within / "store", "--create")[2] == (
+        f"mediacrawl: cannot make the store {within / 'store'}: Not a directory\n"
+    )
     assert server.ask("/healthz")[0] == 200
 
 

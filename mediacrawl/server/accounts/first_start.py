@@ -46,5 +46,8 @@ def first_administrator(options: ServeOptions) -> FirstAdministrator | None:
         return None
     given = os.environ.get(PASSWORD_VARIABLE)
     password = given or secrets.token_urlsafe(12)
-    people.add_person(_NAME, password, _ALL_RIGHTS)
+    try:
+        people.add_person(_NAME, password, _ALL_RIGHTS)
+    except people.AccountProblem as error:
+        raise people.AccountProblem(f"{PASSWORD_VARIABLE}: {error}") from None
     return FirstAdministrator(_NAME, None if given else password)

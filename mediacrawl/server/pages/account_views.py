@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.urls import get_script_prefix, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from mediacrawl.server.accounts import people, sessions
 from mediacrawl.server.accounts.people import AccountProblem, TooManyAttempts
-from mediacrawl.server.pages.error_views import too_many_attempts
+from mediacrawl.server.pages.error_views import error_page, too_many_attempts
 from mediacrawl.server.pages.folder_views import show
 from mediacrawl.server.pages.forms import (
     ChangedRights,
@@ -113,7 +113,7 @@ def logout_page(request: Any) -> Any:
 def invitation_page(request: Any, token: str) -> Any:
     """Make a login for the person who has an invitation."""
     if people.open_invitation(token) is None:
-        raise Http404
+        return error_page(404, "This invitation was used or withdrawn, or has expired. Ask for a new one.")
     form = InvitationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound:
         return show(request, "pages/invitation.html", None, {"form": form})

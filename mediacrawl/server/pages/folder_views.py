@@ -282,5 +282,5 @@ def _counted(number: int, one: str, several: str = "") -> str:
 
 def _why_stopped(found: int) -> str:
     if found >= MOST_FOUND:
-        return f"These are the first {MOST_FOUND}. More words find less."
+        return f"These are the first {MOST_FOUND}. Add a word to find fewer."
     return f"The search has ended after {SEARCH_S:.0f} seconds, before the whole store was searched."

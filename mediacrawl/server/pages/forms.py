@@ -14,17 +14,21 @@ from mediacrawl.server.accounts.rights import Rights
 _MOST_NAME = 150
 _MOST_PASSWORD = 2_000
 _GB = Decimal(10**9)
+# The rules of `people` in words, before a person has broken them.
+_NAME_RULE = "For example anna: letters from a to z, digits, '.', '_' and '-'."
+_NEW_RULE = "At least 10 characters, and no common password."
 
 
-def _name_field(autocomplete: str) -> Any:
+def _name_field(autocomplete: str, rule: str = "") -> Any:
     attributes = {"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
-    return forms.CharField(label="Name", max_length=_MOST_NAME, widget=forms.TextInput(attributes))
+    return forms.CharField(label="Name", max_length=_MOST_NAME, help_text=rule, widget=forms.TextInput(attributes))
 
 
-def _password_field(label: str, autocomplete: str) -> Any:
+def _password_field(label: str, autocomplete: str, rule: str = "") -> Any:
     """Return a field whose text is taken as it is, blanks at its ends too."""
     widget = forms.PasswordInput({"autocomplete": autocomplete})
-    return forms.CharField(label=label, strip=False, widget=widget, validators=[MaxLengthValidator(_MOST_PASSWORD)])
+    validators = [MaxLengthValidator(_MOST_PASSWORD)]
+    return forms.CharField(label=label, strip=False, help_text=rule, widget=widget, validators=validators)
 
 
 class _Form(forms.Form):
@@ -55,8 +59,8 @@ class _NewPassword(_Form):
 class InvitationForm(_NewPassword):
     """The name and the password of a new person."""
 
-    name = _name_field("username")
-    password = _password_field("Password", "new-password")
+    name = _name_field("username", _NAME_RULE)
+    password = _password_field("Password", "new-password", _NEW_RULE)
     again = _password_field("The password again", "new-password")
 
 
@@ -64,7 +68,7 @@ class PasswordForm(_NewPassword):
     """A change of one's own password."""
 
     current = _password_field("Current password", "current-password")
-    password = _password_field("New password", "new-password")
+    password = _password_field("New password", "new-password", _NEW_RULE)
     again = _password_field("The new password again", "new-password")
 
 
