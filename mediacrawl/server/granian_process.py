@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,10 @@ def main() -> None:
         ssl_protocol_min=SSLProtocols.tls12,
         workers_kill_timeout=_KILLED_AFTER_S,
     )
-    server.serve(target_loader=partial(load_application, options), wrap_loader=False)
+    try:
+        server.serve(target_loader=partial(load_application, options), wrap_loader=False)
+    except RuntimeError as error:  # of the part that is not Python, with a backtrace behind the first line
+        sys.exit(f"mediacrawl: granian cannot serve: {str(error).partition(chr(10))[0]}")
 
 
 def load_application(options: ServeOptions) -> Any:
