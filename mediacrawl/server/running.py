@@ -18,7 +18,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from mediacrawl.errors import EXIT_OK, MediacrawlError, PackageMissing, StoreNotWritable, UsageProblem, disk_error
 from mediacrawl.server.options import ServeOptions, bracketed
@@ -279,9 +279,7 @@ class _Supervisor:
             _say("the server runs again")
             return
         self._has_told = True
-        print(  # noqa: T201
-            f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)", flush=True
-        )
+        _write(sys.stdout, f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End the process and its worker. A second signal does not wait for clients."""
@@ -353,7 +351,14 @@ def _how(status: int) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"mediacrawl: {visible(what)}", file=sys.stderr, flush=True)  # noqa: T201
+    _write(sys.stderr, f"mediacrawl: {visible(what)}")
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write a line. The server runs on if it cannot be written: the reader is gone, or the disk of a log is full."""
+    if stream is not None:
+        with suppress(OSError):
+            os.write(stream.fileno(), f"{line}\n".encode(errors="surrogateescape"))
 
 
 if __name__ == "__main__":
