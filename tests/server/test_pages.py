@@ -235,6 +235,7 @@ def test_a_query_that_nobody_wrote_is_a_bad_request(store, target):
         "..%2f..%2fetc/passwd",
         "music/../../",
         "./",
+        "/",
         "music//",
         "%00/",
         "link/",
