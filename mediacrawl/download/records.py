@@ -60,6 +60,7 @@ class TransferRequest(NamedTuple):
         revalidate: the validators of the file that exists already; a 304 response then ends the transfer.
         max_bytes: refuse a larger file; None takes the policy's value, 0 means no limit.
         allow_redirects: follow 3xx responses.
+        leaves_origin: follow them also to other origins than that of `url`.
         ask_before_redirect: follow redirects only to URLs that `Downloader.may_follow` permits.
         expected_type: the media type that the name of the file implies; None if the name implies none.
         connections: the number of connections that a large file may use at once; None takes the policy's value.
@@ -79,6 +80,7 @@ class TransferRequest(NamedTuple):
     revalidate: Validators | None = None
     max_bytes: int | None = None
     allow_redirects: bool = True
+    leaves_origin: bool = True
     ask_before_redirect: bool = True
     expected_type: str | None = None
     connections: int | None = None

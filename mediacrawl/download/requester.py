@@ -211,6 +211,10 @@ class Requester:
             raise RedirectRefused(
                 self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
             )
+        if not self._request.leaves_origin and Origin.of(target) != self.origin:
+            raise RedirectRefused(
+                self._request.url, f"redirect to {redact_url(target)}: is refused, it is another origin"
+            )
         # A redirect to the same URL with a new cookie is no loop: sites that require a cookie respond like that.
         step = (target, self._cookie_field(target, origin_of(target)))
         if step in seen:

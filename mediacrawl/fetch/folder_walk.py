@@ -30,6 +30,7 @@ _MOST_BYTES = 16 * 1024**2  # of a page; a thousand of the longest names have a 
 _MOST_PAGES = 10_000  # of a folder
 _MOST_FOLDERS = 100_000
 _MOST_DEEP = 64
+_BLOCK_FILES = 250
 
 
 class _Folder(NamedTuple):
@@ -75,7 +76,7 @@ class FolderWalk:
         self._known = 1  # folders
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the requests for the files, a page at a time. A folder that cannot be read is an `InvalidLine`.
+        """Yield the requests for the files, in blocks. A folder that cannot be read is an `InvalidLine`.
 
         Raises:
             Interrupted: the walk was cancelled.
@@ -86,7 +87,8 @@ class FolderWalk:
             inner: list[_Folder] = []
             try:
                 for page, path in self._pages(folder):
-                    yield [self._request(file, path) for file in page.files]
+                    for start in range(0, len(page.files), _BLOCK_FILES):
+                        yield [self._request(file, path) for file in page.files[start : start + _BLOCK_FILES]]
                     inner += [
                         _Folder(one.url, f"{path}{safe_name(one.name)}/", folder.depth + 1) for one in page.folders
                     ]
@@ -133,8 +135,8 @@ class FolderWalk:
         return read_document(self._downloader, request, self._cancel, content_type=_JSON, most_bytes=_MOST_BYTES)
 
     def _redirected(self, folder: _Folder, url: str) -> str:
-        """Return the URL of the first folder after a redirect: with the same credentials, at the same origin."""
-        if folder.path is not None or Origin.of(url) != Origin.of(folder.url):
+        """Return the URL of the first folder after a redirect within its origin: with the same credentials."""
+        if folder.path is not None:
             raise RedirectRefused(folder.url, f"redirect to {redact_url(url)}: is refused, it is another folder")
         return _folder_url(resolve(folder.url, target_of(url)))
 
@@ -149,7 +151,7 @@ class FolderWalk:
     def _request(self, file: ListedFile, folder: str) -> FileRequest:
         path = safe_relative_path(f"{folder}{safe_name(file.name)}")
         sha256 = file.sha256.value.hex() if file.sha256 is not None else None
-        return self._request_of(
+        request = self._request_of(
             file.url,
             path=path,
             digests=(file.sha256,) if file.sha256 is not None else (),
@@ -157,12 +159,13 @@ class FolderWalk:
             options=kept_of({"path": path}),
             ignores_known_failure=True,
         )
+        return request._replace(transfer=request.transfer._replace(leaves_origin=False))
 
 
 def _page_request(transfer: TransferRequest) -> TransferRequest:
     """Return the request for a page of a folder, with the headers of the request for a file."""
     others = tuple((name, value) for name, value in transfer.headers if name.lower() != "accept")
-    return transfer._replace(headers=(*others, ("Accept", _JSON)), wish=None, digests=())
+    return transfer._replace(headers=(*others, ("Accept", _JSON)), wish=None, digests=(), leaves_origin=False)
 
 
 def _folder_url(url: str) -> str:

@@ -58,7 +58,7 @@ class RsgiApplication:
         self._prefix = options.prefix
         self._bridge: WsgiBridge | None = None
         self._at_end = at_end
-        self._log = AccessLog(sys.stdout) if options.log_access else None
+        self._log = AccessLog(sys.stdout) if options.log_access and sys.stdout is not None else None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads of the pages."""
@@ -184,7 +184,7 @@ class WsgiApplication:
         self._pages = pages
         self._prefix = options.prefix
         self._at_end = at_end
-        self._log = AccessLog(sys.stdout) if options.log_access else None
+        self._log = AccessLog(sys.stdout) if options.log_access and sys.stdout is not None else None
 
     def close(self) -> None:
         """Close the store and the database of people, and end the thread of the access log."""

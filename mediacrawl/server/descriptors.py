@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mediacrawl.server.files import FilesBelow, OpenFile
 
 _HAS_PROC = Path("/proc/self/fd").is_dir()
+_SHARE = 4  # of the upper numbers: for files that nobody reads now, beside those that were handed out of late
 
 
 class DescriptorCache:
@@ -35,13 +36,17 @@ class DescriptorCache:
         grace_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Cache up to `most` files. Others stay open for their time: up to half of the numbers in use here."""
+        """Cache up to `most` files, and few if the process may have few open. Others stay open for their time.
+
+        These are up to half of the numbers in use here.
+        """
         self._files = files
-        self._most, self._grace_s, self._clock = most, grace_s, clock
+        self._grace_s, self._clock = grace_s, clock
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._handed_out: OrderedDict[int, tuple[OpenFile, float]] = OrderedDict()  # by number; oldest first
         self._first_number, numbers = _highest_numbers()
         self._next_number = self._first_number
+        self._most = max(1, min(most, numbers // _SHARE))
         self._most_handed_out = numbers // 2
 
     def get(self, path: str) -> OpenFile | None:

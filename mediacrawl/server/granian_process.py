@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,16 @@ from granian.log import LogLevels
 
 from mediacrawl.server.child_options import log_to_stderr, receive_options
 from mediacrawl.system.child_process import die_with_parent
+from mediacrawl.system.open_files import allow_many_files
 
 if TYPE_CHECKING:
     from mediacrawl.server.options import ServeOptions
 
 _TARGET = "mediacrawl.server.application"  # as granian names it
 _CONNECTIONS = 1024
+_LEAST_CONNECTIONS = 4
+_OWN_FILES = 64  # of the process: libraries, databases, threads
+_FILES_OF_CONNECTION = 4  # its socket, the file that is sent, perhaps a pipe; and files that are kept open
 _DISK_THREADS = 16  # as quick as the 512 of granian, which each have a stack and buffers
 _KILLED_AFTER_S = 3  # clients that do not read would keep the worker
 
@@ -25,6 +31,7 @@ def main() -> None:
     """Serve until a signal comes."""
     options = receive_options()
     log_to_stderr()
+    connections = most_connections()
     server = Granian(
         _TARGET,
         address=options.host,
@@ -38,14 +45,26 @@ def main() -> None:
         http=HTTPModes.http1,
         websockets=False,
         backlog=_CONNECTIONS,
-        backpressure=_CONNECTIONS,
+        backpressure=connections,
         log_level=LogLevels.warning,
         ssl_cert=options.tls_cert,
         ssl_key=options.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,
         workers_kill_timeout=_KILLED_AFTER_S,
     )
-    server.serve(target_loader=partial(load_application, options), wrap_loader=False)
+    try:
+        server.serve(target_loader=partial(load_application, options), wrap_loader=False)
+    except RuntimeError as error:  # of the part that is not Python, with a backtrace behind the first line
+        sys.exit(f"mediacrawl: granian cannot serve: {str(error).partition(chr(10))[0]}")
+
+
+def most_connections() -> int:
+    """Return the number of connections for which this process may open enough files; more clients wait."""
+    allow_many_files()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    return max(_LEAST_CONNECTIONS, min(_CONNECTIONS, (limit - _OWN_FILES) // _FILES_OF_CONNECTION))
 
 
 def load_application(options: ServeOptions) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-OPENED_WITHIN_S = 60.0
+OPENED_WITHIN_S = 20.0  # of a client that is gone, the pipe is never opened
 
 
 class ResponsePipe:

@@ -18,7 +18,7 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from mediacrawl.errors import EXIT_OK, MediacrawlError, PackageMissing, StoreNotWritable, UsageProblem, disk_error
 from mediacrawl.server.options import ServeOptions, bracketed
@@ -68,8 +68,12 @@ def run_server(options: ServeOptions) -> int:
     refuse_missing_packages()
     Router(options)  # raises for wrong options
     check_certificate(options)
-    with locked_store(options.store), _Signals() as signals:
-        options = replace(options, port=free_port(options.host, options.port))
+    with (
+        locked_store(options.store),
+        _Signals() as signals,
+        reserved_port(options.host, options.port) as port,
+    ):
+        options = replace(options, port=port)
         status = _prepare(options, signals)
         if status != EXIT_OK or signals.count:
             return status
@@ -141,24 +145,57 @@ def free_port(host: str, port: int) -> int:
     Raises:
         UsageProblem: the port is taken, or cannot be used here.
     """
-    where = f"{bracketed(host)}:{port}"
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+    with _socket_for(host) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server before this one
         try:
             sock.bind((host, port))
             sock.listen(1)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                said = "another program listens there. Choose another port with --port, or stop that program"
-            elif error.errno == errno.EADDRNOTAVAIL:
-                said = "this machine has no such address. Choose one with --host (0.0.0.0 stands for all)"
-            elif error.errno in {errno.EACCES, errno.EPERM}:
-                said = "ports below 1024 need a privilege. Choose another one with --port"
-            else:
-                said = error.strerror or str(error)
-            raise UsageProblem(f"cannot listen at {where}: {said}") from None
+            raise _cannot_listen(host, port, error) from None
         found: int = sock.getsockname()[1]
         return found
+
+
+@contextmanager
+def reserved_port(host: str, port: int) -> Iterator[int]:
+    """Keep a port that `free_port` has found, also while no process of granian listens there; yield its number.
+
+    granian shares its port (SO_REUSEPORT). A socket that is bound with the same option, and does not listen, leaves
+    connections to granian, and keeps other programs out.
+
+    Raises:
+        UsageProblem: as `free_port`.
+    """
+    port = free_port(host, port)
+    with _socket_for(host) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            try:
+                sock.bind((host, port))  # without SO_REUSEADDR, which would let others listen that have it, too
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of another program end
+                sock.bind((host, port))
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from None
+        yield port
+
+
+def _socket_for(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> UsageProblem:
+    if error.errno == errno.EADDRINUSE:
+        said = "another program listens there. Choose another port with --port, or stop that program"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        said = "this machine has no such address. Choose one with --host (0.0.0.0 stands for all)"
+    elif error.errno in {errno.EACCES, errno.EPERM}:
+        said = "ports below 1024 need a privilege. Choose another one with --port"
+    else:
+        said = error.strerror or str(error)
+    return UsageProblem(f"cannot listen at {bracketed(host)}:{port}: {said}")
 
 
 class _Signals:
@@ -242,9 +279,7 @@ class _Supervisor:
             _say("the server runs again")
             return
         self._has_told = True
-        print(  # noqa: T201
-            f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)", flush=True
-        )
+        _write(sys.stdout, f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End the process and its worker. A second signal does not wait for clients."""
@@ -316,7 +351,14 @@ def _how(status: int) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"mediacrawl: {visible(what)}", file=sys.stderr, flush=True)  # noqa: T201
+    _write(sys.stderr, f"mediacrawl: {visible(what)}")
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write a line. The server runs on if it cannot be written: the reader is gone, or the disk of a log is full."""
+    if stream is not None:
+        with suppress(OSError):
+            os.write(stream.fileno(), f"{line}\n".encode(errors="surrogateescape"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ READ_BYTES = 256 * 1024  # of one read
 _CACHE_CONTROL = "private, no-cache"
 
 
+_KEPT_FOR_NGINX = frozenset({"Content-Type", "Content-Disposition", "Content-Security-Policy"})
+
+
 class ResourceRequest(NamedTuple):
     """A request, as a check of its permission sees it.
 
@@ -118,10 +121,10 @@ class StoreSite:
 def _sent_by_nginx(location: str, facts: FileFacts) -> PlannedResponse:
     """Return the response that has nginx send a file, with ranges, conditions and validators of its own.
 
-    nginx keeps these fields, and no others.
+    nginx keeps these fields, and no others; its configuration takes the policy over.
     """
     whole = plan_response("HEAD", lambda _name: None, facts, 0.0)
-    kept = [field for field in whole.headers if field[0] in {"Content-Type", "Content-Disposition"}]
+    kept = [field for field in whole.headers if field[0] in _KEPT_FOR_NGINX]
     return PlannedResponse(
         200, [("X-Accel-Redirect", location), *kept, ("Cache-Control", _CACHE_CONTROL), ("Content-Length", "0")]
     )

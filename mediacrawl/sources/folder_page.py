@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SEGMENT = re.compile(r"[^/?#]+(/?)")
 _LONGEST_SHOWN = 80  # characters
+_LONGEST_URL = 16_384  # characters; a path of Linux has 4,096 bytes, each of which may be percent-encoded
 
 
 class ListedFolder(NamedTuple):
@@ -100,7 +101,7 @@ def _entries(entries: list[Any], url: str) -> Iterator[ListedFile | ListedFolder
         if not isinstance(entry, dict):
             raise ValueError("an entry of the folder is no object")  # noqa: TRY004
         href, kind = entry.get("href"), entry.get("kind")
-        if kind not in {"file", "folder"}:
+        if not isinstance(kind, str) or kind not in {"file", "folder"}:
             raise ValueError(f"an entry of the folder is neither a file nor a folder: {_shown(kind)}")
         found, name, is_folder = _below(url, href)
         if kind == "folder":
@@ -136,7 +137,9 @@ def _resolved(url: str, href: Any) -> str | None:
     """Return the URL that a reference leads to; None for one that is not written as a reference in a URL is."""
     if not isinstance(href, str) or not href or not (href.isascii() and href.isprintable()) or " " in href:
         return None
-    return resolve(url, href)
+    if len(href) > _LONGEST_URL or len(found := resolve(url, href)) > _LONGEST_URL:
+        raise ValueError(f"a URL has more than {_LONGEST_URL} characters: {_shown(href)}")
+    return found
 
 
 def _size(value: Any) -> int | None:
@@ -155,5 +158,6 @@ def _sha256(value: Any) -> Digest | None:
 
 
 def _shown(value: Any) -> str:
-    text = visible(value if isinstance(value, str) else json.dumps(value))
-    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r} …"
+    text = value if isinstance(value, str) else json.dumps(value)
+    shown = visible(text[:_LONGEST_SHOWN])
+    return repr(shown) if len(text) <= _LONGEST_SHOWN else f"{shown!r} …"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from crawling import BIG, STALLS_AT, sha256, start
 from listed_folders import ListedFolders, answer_json, file_entry, folder_entry
 from origin import Origin, stall_after, status
+
+from mediacrawl.download.documents import Document
+from mediacrawl.fetch.folder_walk import FolderWalk
+from mediacrawl.fetch.request import FileRequest
 
 FILES = {
     "a.bin": b"\1a",
@@ -217,6 +222,9 @@ ENTRIES_THAT_LIE = {
     "a line end": file_entry("a", href="a\nb"),
     "a file that is a folder": file_entry("a", href="a/"),
     "another kind": file_entry("a", kind="device\x1b[31m"),
+    "a kind that is a list": file_entry("a", kind=["file"]),
+    "a kind that is an object": file_entry("a", kind={}),
+    "a name without end": file_entry("a", href="a" * 20_000),
     "a size below 0": file_entry("a", size=-1),
     "a size that is a text": file_entry("a", size="9"),
     "a digest that is none": file_entry("a", sha256="0" * 63),
@@ -304,16 +312,15 @@ def test_names_that_no_file_should_have_are_made_safe(command, origin):
     assert done.out.replace("\n", "").isprintable()
 
 
-def test_a_redirect_to_another_host_is_refused_and_gets_no_credentials(command, server):
-    server.authorization = BASIC
+@pytest.mark.parametrize("path", ["films/", "films/b.mp4"], ids=["a folder", "a file"])
+def test_a_redirect_to_another_origin_is_not_followed(command, server, path):
     with Origin() as other:
-        other.on("/files/", lambda _: answer_json({"folder": "", "entries": [file_entry("a")], "next": None}))
-        server.origin.redirect("/files/films/", other.url("/files/"))
-        done = command("get", "-r", server.url().replace("//", "//anna:one-two@"))
-        assert (done.status, len(done.store)) == (1, 2), str(done)
-        assert "redirect to " in done.err
-        assert [request.path for request in other.requests] == ["/files/"]
-        assert other.requests[0].headers.get("authorization") is None
+        other.add("/files/", b"\1of another server")
+        server.origin.redirect(f"/files/{path}", other.url("/files/"))
+        done = command("get", "-r", server.url())
+        assert (done.status, other.requests) == (1, []), str(done)
+        assert f"{server.url(path)}: redirect to {other.url('/files/')}: is refused, it is another origin" in done.err
+        assert HERE + "a.bin" in done.store
 
 
 def test_a_redirect_to_another_folder_is_refused(command, server):
@@ -356,3 +363,12 @@ def test_an_interrupt_ends_a_folder_that_does_not_come(server, tmp_path):
     server.origin.wait_for(lambda: any(request.stalled for request in server.origin.requests))
     running.interrupt()
     assert running.wait().status == 3
+
+
+def test_a_page_with_very_many_files_is_taken_in_blocks(monkeypatch):
+    content = json.dumps({"folder": "", "entries": [file_entry(f"f{number}") for number in range(600)], "next": None})
+    document = Document("http://h/files/", "application/json", content.encode())
+    monkeypatch.setattr("mediacrawl.fetch.folder_walk.read_document", lambda *_, **__: document)
+    first = FileRequest.of_url("http://h/files/")
+    walk = FolderWalk(None, first, None, owner="get", request_of=FileRequest.of_url, cancel=None)
+    assert [len(block) for block in walk.blocks()] == [250, 250, 100]

@@ -171,6 +171,15 @@ def test_a_request_need_not_ask_before_it_is_redirected():
     assert led_to(script, may_follow=lambda *_: "nowhere", ask_before_redirect=False) == ["http://a/1", "http://a/2"]
 
 
+def test_a_request_may_be_bound_to_its_origin():
+    script = {"http://a/1": [to("/2")], "http://a/2": [to("http://a:81/3")]}
+    made, transport = exchange(script, leaves_origin=False)
+    with pytest.raises(RedirectRefused) as caught, made.ask(whole_request()):
+        pass
+    assert caught.value.reason == "redirect to http://a:81/3: is refused, it is another origin"
+    assert ([url for url, *_ in transport.asked], transport.open) == (["http://a/1", "http://a/2"], 0)
+
+
 def test_a_loop_is_noticed_and_every_answer_closed():
     looping = "http://me:secret@a/2"
     made, transport = exchange({"http://a/1": [to(looping)], looping: [to("/2")]})

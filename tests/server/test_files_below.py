@@ -175,6 +175,15 @@ def cache(store, clock):
     cache.close()
 
 
+def test_few_files_are_kept_where_few_can_be_open(store, clock, monkeypatch):
+    """They would keep the server from accepting connections, for ever."""
+    monkeypatch.setattr(descriptors_module, "_highest_numbers", lambda: (500, 8))
+    cache = DescriptorCache(store, most=512, clock=clock)
+    files = [cache.get(name) for name in "0123"]
+    assert [file.descriptor >= 0 for file in files] == [False, False, True, True]
+    cache.close()
+
+
 def content(path):
     return Path(path).read_bytes()
 

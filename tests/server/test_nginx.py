@@ -37,6 +37,7 @@ def store(tmp_path):
     (root / "a b").mkdir(parents=True)
     (root / "a b" / "ü%41+.bin").write_bytes(BODY)
     (root / "page.html").write_text("<script>alert(1)</script>")
+    (root / "picture.jpg").write_bytes(b"picture")
     (root / "~anna").mkdir()
     (root / "~anna" / "own.jpg").write_bytes(b"secret")
     (root / "link").symlink_to("/etc/passwd")
@@ -107,7 +108,10 @@ def test_the_documented_proxy_serves_files_and_pages(tmp_path, store, block, mor
         modified = fields["last-modified"]
         assert nginx.ask(PATH, {"If-Modified-Since": modified})[0] == 304
         assert nginx.ask(PATH, method="HEAD")[1]["content-length"] == str(len(BODY))
-        assert nginx.ask("/files/page.html")[1]["content-disposition"].startswith("attachment")
+        page = nginx.ask("/files/page.html")[1]
+        assert page["content-disposition"].startswith("attachment")
+        assert page["content-security-policy"] == "sandbox; default-src 'none'"
+        assert "content-security-policy" not in nginx.ask("/files/picture.jpg")[1]
         for path in ("/files/~anna/own.jpg", "/files/link", "/files/.mediacrawl/secret_key", "/inner/page.html"):
             assert nginx.ask(path)[0] in {401, 404}, path
         for path in ("/inner/~anna/own.jpg", "/files/..%2f..%2fetc/passwd", "/files/%2e%2e/x", "//inner/page.html"):

@@ -11,6 +11,7 @@ from itertools import chain
 from urllib.parse import quote
 
 import pytest
+from django.db import DatabaseError, OperationalError
 from page_browser import Browser, links_of
 from people_set_up import PASSWORD, configured, options  # noqa: F401 - a fixture
 
@@ -234,6 +235,7 @@ def test_a_query_that_nobody_wrote_is_a_bad_request(store, target):
         "..%2f..%2fetc/passwd",
         "music/../../",
         "./",
+        "/",
         "music//",
         "%00/",
         "link/",
@@ -526,6 +528,41 @@ def test_an_error_of_the_server_is_a_page_that_tells_nothing(store, monkeypatch)
     monkeypatch.setattr(folder_views, "list_folder", fail)
     failed = browser("anna").ask("/files/")
     assert (failed.status, "Its log says why" in failed.text, "inner reason" in failed.text) == (500, True, False)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("pages.folder_views", "list_folder"), ("accounts.sessions", "log_in")],
+    ids=["a folder", "a login"],
+)
+@pytest.mark.parametrize(
+    "error", [OSError(5, "I/O error"), OperationalError("disk is full"), DatabaseError("malformed")]
+)
+def test_an_error_of_the_machine_is_one_line_and_may_pass(store, monkeypatch, caplog, module, name, error):
+    anna = browser("anna")
+
+    def fail(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(f"mediacrawl.server.{module}.{name}", fail)
+    failed = anna.ask("/files/") if name == "list_folder" else browser().log_in("anna", PASSWORD)
+    assert (failed.status, failed.header("Retry-After"), str(error) in failed.text) == (503, "10", False)
+    (record,) = [record for record in caplog.records if record.name == "django.request"]
+    assert record.getMessage() == f"{'/files/' if name == 'list_folder' else '/login'} cannot be answered: {error}"
+    assert not record.exc_info
+
+
+def test_an_application_password_reads_also_if_its_use_cannot_be_noted(store, monkeypatch):
+    from django.db.models import QuerySet
+
+    from mediacrawl.server.accounts.people import make_application_password
+
+    def fail(*_arguments, **_named):
+        raise OperationalError("database or disk is full")
+
+    headers = basic("anna", make_application_password("anna", "x"))
+    monkeypatch.setattr(QuerySet, "update", fail)
+    assert browser().ask("/files/common.txt", headers=headers).body == b"content"
 
 
 def test_two_searches_run_at_a_time(store):

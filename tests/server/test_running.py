@@ -20,16 +20,19 @@ from mediacrawl.commands.serve import Command
 from mediacrawl.errors import PackageMissing, StoreNotWritable, UsageProblem
 from mediacrawl.server import running
 from mediacrawl.server.options import ServeOptions
-from mediacrawl.server.running import LOCK_NAME, check_certificate, free_port, locked_store
+from mediacrawl.server.running import LOCK_NAME, check_certificate, free_port, locked_store, reserved_port
 
 
-def listener(*options, host="127.0.0.1", is_listening=True):
-    sock = socket.socket()
-    for option in options:
-        sock.setsockopt(socket.SOL_SOCKET, option, 1)
-    sock.bind((host, 0))
-    if is_listening:
+def listener(*options, host="127.0.0.1", port=0):
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        for option in options:
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        sock.bind((host, port))
         sock.listen()
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -59,6 +62,39 @@ def test_a_port_whose_last_connections_wait_for_their_end_is_free():
 
 def test_a_free_port_is_found():
     assert 1024 <= free_port("127.0.0.1", 0) <= 65535
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_reserved_port_is_for_granian_alone(host):
+    """It stays so while granian is started again: another program would have its clients, and be told as running."""
+    with reserved_port(host, 0) as port:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("::1" if ":" in host else "127.0.0.1", port))
+        for options in ((), (socket.SO_REUSEADDR,)):
+            with pytest.raises(OSError, match="in use"):
+                listener(*options, host=host, port=port)
+        with pytest.raises(UsageProblem, match="another program listens there"):
+            free_port(host, port)
+        with (
+            listener(socket.SO_REUSEADDR, socket.SO_REUSEPORT, host=host, port=port) as granian,
+            socket.create_connection(("::1" if ":" in host else "127.0.0.1", port)),
+        ):
+            granian.accept()[0].close()
+    assert free_port(host, port) == port
+
+
+def test_granian_that_cannot_listen_says_so_in_one_line(tmp_path):
+    own, end = socket.socketpair()
+    with own, end, listener() as other:
+        options = ServeOptions(store=tmp_path, port=other.getsockname()[1])
+        own.sendall(f"{options.as_json()}\n".encode())
+        command = [sys.executable, "-P", "-m", "mediacrawl.server.granian_process", str(end.fileno())]
+        done = subprocess.run(
+            command, pass_fds=[end.fileno()], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("mediacrawl: granian cannot serve: Address already in use")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_address_that_this_machine_does_not_have_is_told():

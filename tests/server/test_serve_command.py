@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import shlex
 import signal
 import socket
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -17,6 +20,7 @@ from serve_process import Serve, command, is_running, run, wait_until
 from serving import Server
 
 import mediacrawl
+from mediacrawl.server.running import free_port
 
 PICTURE = b"\xff\xd8\xff picture"
 VIDEO_BYTES = 64 << 20
@@ -271,6 +275,62 @@ def test_the_reader_of_the_log_may_go_away(public):
             with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
                 sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 assert sock.recv(12) == b"HTTP/1.1 200"
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [64, 256])
+def test_few_open_files_are_enough(public, limit):
+    for number in range(limit + 50):
+        (public / f"{number}.bin").write_bytes(b"x" * 100_000)
+    limits = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, limit))
+    with Serve(public, "--public", preexec_fn=limits) as server:
+        assert {server.ask(f"/files/{number}.bin")[0] for number in range(limit + 50)} == {200}
+        assert server.ask("/login")[0] == 200
+
+
+@pytest.fixture
+def full():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with Path("/dev/full").open("w") as stream:
+        yield stream
+
+
+@pytest.mark.slow
+def test_a_first_password_that_cannot_be_written_is_told(full, tmp_path):
+    store = tmp_path / "own's"
+    store.mkdir()
+    words = command("serve", store, "--port", 0)
+    done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert "the first password could not be written to standard output: No space left on device" in line
+    advised = shlex.split(line.partition("with: mediacrawl ")[2])
+    assert run(*advised, input="correct horse battery\n")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_written_stops_no_server(full, public):
+    """It may be on the disk that is full."""
+    assert run("user", "add", "anna", "-s", f"FILES_STORE={public}", input="correct horse battery\n")[0] == 0
+    port = free_port("127.0.0.1", 0)
+    words = command("serve", public, "--port", port, "--public")
+    process = subprocess.Popen(words, stdout=full, stderr=full)
+
+    def answers():
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+            sock.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            return sock.recv(12) == b"HTTP/1.0 200"
+
+    try:
+        wait_until(answers)
+        granian = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        os.kill(granian, signal.SIGKILL)  # the first process has something to say
+        wait_until(lambda: not is_running(granian))
+        wait_until(answers)
     finally:
         process.terminate()
         assert process.wait(60) == 0

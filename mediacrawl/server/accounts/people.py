@@ -19,7 +19,7 @@ from django.contrib import auth
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -168,7 +168,10 @@ def authenticate_application(name: str, password: str, address: str) -> Person |
         return None
     now = timezone.now()
     if row.last_used_at is None or row.last_used_at < now - _USE_NOTED_EACH:
-        found.update(last_used_at=now)
+        try:
+            found.update(last_used_at=now)
+        except OperationalError as error:  # a disk that is full does not keep people from reading
+            logger.warning("the use of an application password could not be noted: %s", error)
     return person_of_user(row.user)
 
 

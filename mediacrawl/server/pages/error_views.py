@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
+from django.db import DatabaseError, OperationalError
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
+from django.utils.log import log_response
+
+_RETRY_AFTER_S = 10
 
 
 class _Text(NamedTuple):
@@ -63,9 +68,22 @@ def not_found(*_arguments: Any, **_named: Any) -> Any:
     return error_page(404)
 
 
-def failed(*_arguments: Any, **_named: Any) -> Any:
-    """Return the page for an error of the server, as `handler500`."""
-    return error_page(500)
+def failed(request: Any = None, *_arguments: Any, **_named: Any) -> Any:
+    """Return the page for an error of the server, as `handler500`: it is called while the error is handled.
+
+    An error of the machine, as a disk that is full, is one line of the log, and the page says that it may pass.
+    """
+    error = sys.exception()
+    if request is None or error is None or not _is_of_machine(error):
+        return error_page(500)
+    response = error_page(503, retry_after_s=_RETRY_AFTER_S)
+    log_response("%s cannot be answered: %s", request.path, str(error), request=request, response=response)
+    return response
+
+
+def _is_of_machine(error: BaseException) -> bool:
+    """Return whether a disk or a limit of the system is the cause, and no fault of the program."""
+    return isinstance(error, OSError | OperationalError) or type(error) is DatabaseError  # its other kinds are faults
 
 
 def csrf_failed(*_arguments: Any, **_named: Any) -> Any:

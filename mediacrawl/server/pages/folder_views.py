@@ -62,6 +62,8 @@ def folder_page(request: Any) -> Any:
     folder = path.removesuffix("/")
     if not _may_open(request, person, folder):
         return _refused(request, person, folder)
+    if path == "/":  # `/files//`: an empty name, from which the links of the root lead nowhere
+        raise Http404
     order, wants_json = _order(request), _wants_json(request)
     listing = _listing(person, folder, order, _cursor(request))
     if path != folder or not folder:
