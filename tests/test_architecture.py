@@ -336,6 +336,7 @@ FOREIGN = {
     ("server.access_log", "record.args"),
     ("server.accounts.people", "user.password"),
     ("server.accounts.sessions", "request.session"),
+    ("server.pages.error_views", "response._has_been_logged"),
     ("errors", "failure.__cause__"),
     ("extensions", "record.exc_info"),
     ("extensions", "record.msg"),

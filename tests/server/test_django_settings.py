@@ -92,9 +92,9 @@ def test_django_is_set_up_once(options, tmp_path):  # noqa: F811
     [
         ({}, "mediacrawl_session_8000", "/", False),
         ({"port": 9}, "mediacrawl_session_9", "/", False),
-        ({"prefix": "/media"}, "mediacrawl_session_8000", "/media/", False),
+        ({"prefix": "/media/b"}, "mediacrawl_session_8000.media.b", "/media/b/", False),
         (TLS, "__Host-mediacrawl_session_8000", "/", True),
-        (TLS | {"prefix": "/media"}, "__Secure-mediacrawl_session_8000", "/media/", True),
+        (TLS | {"prefix": "/media"}, "__Secure-mediacrawl_session_8000.media", "/media/", True),
     ],
 )
 def test_the_cookies(tmp_path, facts, cookie, path, is_secure):

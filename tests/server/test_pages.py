@@ -528,6 +528,65 @@ def test_an_error_of_the_server_is_a_page_that_tells_nothing(store, monkeypatch)
     assert (failed.status, "Its log says why" in failed.text, "inner reason" in failed.text) == (500, True, False)
 
 
+@pytest.mark.parametrize("accept", ["text/html; a*=bogus''%41", "application/json" + ';"' * 3000, "a," * 4000])
+def test_an_accept_field_that_cannot_be_parsed_is_a_page(store, accept):
+    answer = browser("anna").ask("/files/", headers={"Accept": accept})
+    assert (answer.status, answer.is_page) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "lines"),
+    [
+        ("OperationalError('database or disk is full')", 503, 1),
+        ("DatabaseError('database disk image is malformed')", 503, 1),
+        ("IntegrityError('UNIQUE constraint failed')", 500, 0),
+    ],
+)
+def test_a_database_that_fails_is_told_in_one_line(store, monkeypatch, caplog, error, status, lines):
+    from django import db
+
+    from mediacrawl.server.accounts import people
+
+    def fail(*_arguments, **_named):
+        raise eval(f"db.{error}", {"db": db})
+
+    monkeypatch.setattr(people, "application_passwords", fail)
+    failed = browser("anna").ask("/account")
+    assert (failed.status, failed.header("Retry-After")) == (status, "10" if lines else None)
+    told = [record for record in caplog.records if "cannot use the database of people" in record.getMessage()]
+    assert len(told) == lines
+    assert [record.exc_info is not None for record in caplog.records] == [not lines]
+
+
+def test_after_the_login_no_form_is_repeated(store):
+    anna = browser()
+    asked = anna.post("/account/password", current="x")
+    assert (asked.status, asked.header("Location")) == (302, "/login?next=/files/")
+
+
+def test_what_is_refused_is_no_error_of_the_log(store, caplog):
+    assert browser("anna").ask("/search?" + "a=b&" * 2000).status == 400
+    assert browser("anna").ask("/files/", headers={"Host": "localhost.."}).status == 400
+    assert caplog.text == ""
+
+
+def test_an_invitation_is_in_no_log_whatever_handlers_there_are(store, caplog, monkeypatch):
+    from mediacrawl.server.accounts import people
+
+    token = people.invite(None, people.Rights(), 1)
+    guest = browser()
+    assert guest.post(f"/invitation/{token}", name="otto", password="short", again="short").status == 400
+    assert guest.ask(f"/invitation/{token}x").status == 404
+
+    def fail(*_arguments, **_named):
+        raise LookupError("the inner reason")
+
+    monkeypatch.setattr(people, "open_invitation", fail)
+    assert guest.ask(f"/invitation/{token}").status == 500
+    assert "/invitation/***" in caplog.text
+    assert token not in caplog.text
+
+
 def test_two_searches_run_at_a_time(store):
     from mediacrawl.server.pages.folder_views import _searches
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any, NamedTuple
 
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
+
+logger = logging.getLogger(__name__)
+
+_OF_DATABASE = (OperationalError, InterfaceError)  # and their base class alone: a file that is damaged
+_REPEATED_AFTER_S = 10
 
 
 class _Text(NamedTuple):
@@ -64,8 +72,17 @@ def not_found(*_arguments: Any, **_named: Any) -> Any:
 
 
 def failed(*_arguments: Any, **_named: Any) -> Any:
-    """Return the page for an error of the server, as `handler500`."""
-    return error_page(500)
+    """Return the page for an error of the server, as `handler500`.
+
+    A database that is locked, full or missing is told in one line of the log, all other errors with their tracebacks.
+    """
+    error = sys.exc_info()[1]
+    if not isinstance(error, _OF_DATABASE) and type(error) is not DatabaseError:
+        return error_page(500)
+    logger.error("cannot use the database of people: %s", error)
+    response = error_page(503, retry_after_s=_REPEATED_AFTER_S)
+    response._has_been_logged = True  # noqa: SLF001 - its own log would have the traceback
+    return response
 
 
 def csrf_failed(*_arguments: Any, **_named: Any) -> Any:
