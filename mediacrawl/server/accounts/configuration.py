@@ -215,7 +215,7 @@ def _cookie_name(options: ServeOptions, use: str) -> str:
 def _database(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": path,
+        "NAME": f"{path.absolute().as_uri()}?mode=rw",  # one that was deleted is not made anew, without tables
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",  # a revocation outlives a power cut
