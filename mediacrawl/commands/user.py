@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mediacrawl.server.accounts.rights import Person, Rights
 
+_MOST_QUOTA = 2**63 - 1  # bytes: what SQLite keeps
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"(\d{1,12})([KMGT]?)", re.IGNORECASE)
 _ADDRESS = "http://127.0.0.1:8000"  # of a server without options
@@ -59,7 +60,10 @@ class Command(StoreCommand):
             raise UsageError(f"{action} takes {'the name of one person' if takes_name else 'no name'}")
         with one_line():
             self._set_up()
-            function(*names, opts)
+            from mediacrawl.server.accounts.configuration import usable_database  # noqa: PLC0415 - needs Django
+
+            with usable_database():
+                function(*names, opts)
 
     def _set_up(self) -> None:
         """Open the people of the store.
@@ -148,7 +152,10 @@ def _size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         raise UsageProblem(f"--quota {text}: expected a number of bytes, or one with K, M, G or T, as 20G")
-    return int(found[1]) * _UNITS[found[2].upper()]
+    size = int(found[1]) * _UNITS[found[2].upper()]
+    if size > _MOST_QUOTA:
+        raise UsageProblem(f"--quota {text}: expected at most 9,000,000 TB; without --quota, there is no limit")
+    return size
 
 
 def _new_password() -> str:

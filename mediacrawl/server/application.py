@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
-from mediacrawl.server.routing import BROKEN_OFF, PATH_AS_SENT, Part, RequestHead, Router
+from mediacrawl.server.routing import BROKEN_OFF, FORM_TYPE, PATH_AS_SENT, Part, RequestHead, Router, page_cookies
 from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
 from mediacrawl.server.site import ResourceRequest, StoreSite
 from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
@@ -238,6 +238,8 @@ class WsgiApplication:
             "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
             PATH_AS_SENT: route.path,
             "REMOTE_ADDR": route.client.address,
+            "HTTP_COOKIE": page_cookies(environ.get("HTTP_COOKIE", "")),
+            "CONTENT_TYPE": FORM_TYPE if route.length else "",
             "wsgi.url_scheme": route.client.scheme,
             "wsgi.input": BytesIO(body),
         }

@@ -40,6 +40,3 @@ def log_to_stderr() -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     handler.addFilter(mask_secrets)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # The access log has a line for each request that is refused.
-    for name in ("django.request", "django.security"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -34,7 +34,7 @@ class HostCheck:
 
     def accepts(self, host: str | None) -> bool:
         """Return whether a Host field is well-formed and one of the accepted ones; False for None."""
-        match = _HOST.fullmatch((host or "")[:_LONGEST].lower())
+        match = _HOST.fullmatch(host.lower()) if host is not None and len(host) <= _LONGEST else None
         if match is None:
             return False
         name = match[1].rstrip(".")

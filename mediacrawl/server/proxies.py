@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _UNIX = "unix"
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _MOST_HOPS = 32
+_ZONE = re.compile("[A-Za-z0-9._-]{1,32}")  # of a link-local address (RFC 4007 11); Python takes any text
 
 
 class Client(NamedTuple):
@@ -96,6 +97,8 @@ class TrustedProxies:
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address, with or without a port; None for any other text. An IPv4-mapped address is an IPv4 one."""
     with_port = _WITH_PORT.fullmatch(text)
+    if "%" in text and _ZONE.fullmatch(text.partition("%")[2]) is None:
+        return None
     try:
         found = ip_address(text if with_port is None else with_port[1] or with_port[2])
     except ValueError:

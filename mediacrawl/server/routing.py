@@ -27,11 +27,14 @@ BROKEN_OFF = text_response(400, "The content of the request is not complete.", (
 # In the environment of a page: its path below the prefix, as the system writes names. Django alters `PATH_INFO`.
 PATH_AS_SENT = "mediacrawl.path"
 MOST_BODY_BYTES = 1024 * 1024  # of a form; files are not uploaded to pages
+FORM_TYPE = "application/x-www-form-urlencoded"  # all that browsers send from these pages
 
 _MOST_DIGITS = 20  # `int` takes a quadratic time
+_MOST_FIELD = 8 * 1024  # characters, as in other servers
 _FILES = "/files/"
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _SAFE = frozenset({"GET", "HEAD"})
+_IN_QUERY = "!$%&'()*+,/:;=?@~"  # RFC 3986 3.4, and what is encoded already
 
 _HEALTHY = text_response(200, "ok")
 _NO_SUCH_PAGE = text_response(404, "There is no such page.")
@@ -39,6 +42,8 @@ _BAD_PATH = text_response(400, "The path of the request is malformed.")
 _BAD_LENGTH = text_response(400, "The Content-Length of the request is malformed.", ("Connection", "close"))
 _NO_LENGTH = text_response(411, "A request with content needs a Content-Length.", ("Connection", "close"))
 _TOO_LONG = text_response(413, f"A form has at most {MOST_BODY_BYTES} bytes.", ("Connection", "close"))
+_NO_FORM = text_response(415, f"Pages take {FORM_TYPE} only.", ("Connection", "close"))
+_LONG_FIELD = text_response(431, f"A header field has at most {_MOST_FIELD} bytes.", ("Connection", "close"))
 _BAD_METHOD = text_response(405, "Pages are read by GET and HEAD, and changed by POST.", ("Allow", "GET, HEAD, POST"))
 _TLS_ONLY = text_response(
     400, "This server is reached by TLS only. A proxy in front of it has to send X-Forwarded-Proto: https."
@@ -124,7 +129,7 @@ class Router:
             return RoutedRequest(client, Part.PAGES, path, response=_BAD_METHOD)
         length = _length(head.field)
         if isinstance(length, int):
-            return RoutedRequest(client, Part.PAGES, path, length)
+            return RoutedRequest(client, Part.PAGES, path, length, _refused_page(head, length))
         return RoutedRequest(client, Part.PAGES, path, response=length)
 
     def _below_prefix(self, path: str) -> str | None:
@@ -154,13 +159,32 @@ def _misdirected(host: str | None) -> PlannedResponse:
 def _by_tls(head: RequestHead, client: Client) -> PlannedResponse:
     """Send a browser that has used http, as the proxy tells, to https."""
     if client.is_told and head.method in _SAFE:
-        query = f"?{head.query}" if head.query else ""
+        query = f"?{quote(head.query, safe=_IN_QUERY)}" if head.query else ""
         return _redirect(f"https://{client.host}{quote(head.path, errors='surrogateescape')}{query}")
     return _TLS_ONLY
 
 
 def _redirect(target: str) -> PlannedResponse:
     return text_response(308, "The page is at another address.", ("Location", target))
+
+
+def page_cookies(value: str) -> str:
+    r"""Return a Cookie field without the cookies that have a "\", which no cookie of this server has.
+
+    RFC 6265 4.1.1 excludes it, and to unquote such a value takes a quadratic time in older versions of Python.
+    """
+    return value if "\\" not in value else ";".join(pair for pair in value.split(";") if "\\" not in pair)
+
+
+def _refused_page(head: RequestHead, length: int) -> PlannedResponse | None:
+    """Return the response to a request for a page with fields, or content, that no page takes; else None.
+
+    The media type is decided about here: Django's parser takes a quadratic time, and fails for some parameters.
+    """
+    if any(len(head.field(name) or "") > _MOST_FIELD for name in head.names):
+        return _LONG_FIELD
+    media_type = (head.field("content-type") or "").partition(";")[0].strip().lower()
+    return _NO_FORM if head.method == "POST" and length and media_type != FORM_TYPE else None
 
 
 def _length(field: Callable[[str], str | None]) -> int | PlannedResponse:

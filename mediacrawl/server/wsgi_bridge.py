@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.server.response_pipe import ResponsePipe
-from mediacrawl.server.routing import BROKEN_OFF, PATH_AS_SENT
+from mediacrawl.server.routing import BROKEN_OFF, FORM_TYPE, PATH_AS_SENT, page_cookies
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import text_response
 
@@ -93,6 +93,9 @@ class WsgiBridge:
             return
         if len(body) != route.length:
             send_planned(protocol, head.method, BROKEN_OFF)  # though nobody may be there to read it
+            return
+        if threads.are_busy:  # by now: any number of contents may have been awaited
+            send_planned(protocol, head.method, _BUSY)
             return
         await self._send(head, protocol, threads, environ_of(head, route, self._prefix, body))
 
@@ -203,18 +206,18 @@ def environ_of(head: RequestHead, route: RoutedRequest, prefix: str, body: bytes
     """
     host, _, port = (route.client.host or "localhost").rpartition(":")
     is_with_port = bool(host) and port.isdecimal()
-    environ = {
+    environ: dict[str, Any] = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": prefix,
         "PATH_INFO": route.path.encode("utf-8", "surrogateescape").decode("latin-1"),
         PATH_AS_SENT: route.path,
-        "QUERY_STRING": head.query,
+        "QUERY_STRING": head.query.encode("utf-8", "surrogateescape").decode("latin-1"),
         "SERVER_NAME": host if is_with_port else route.client.host or "localhost",
         "SERVER_PORT": port if is_with_port else {"https": "443"}.get(route.client.scheme, "80"),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": route.client.address,
         "CONTENT_LENGTH": str(route.length),
-        "CONTENT_TYPE": head.field("content-type") or "",
+        "CONTENT_TYPE": FORM_TYPE if route.length else "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": route.client.scheme,
         "wsgi.input": BytesIO(body),
@@ -226,6 +229,8 @@ def environ_of(head: RequestHead, route: RoutedRequest, prefix: str, body: bytes
     for name in head.names:
         if "_" not in name and name not in {"content-length", "content-type"} and not name.startswith("x-forwarded-"):
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = head.field(name)
+    if "HTTP_COOKIE" in environ:
+        environ["HTTP_COOKIE"] = page_cookies(environ["HTTP_COOKIE"])
     if route.client.host is not None:
         environ["HTTP_HOST"] = route.client.host
     return environ

@@ -57,6 +57,20 @@ def test_a_password_is_changed(user, people):
     assert people.authenticate("anna", "battery staple", HERE) == Person("anna")
 
 
+def test_a_database_that_cannot_be_written_is_one_line(user, people, monkeypatch):
+    from django.db import OperationalError
+
+    people.add_person("anna", PASSWORD)
+
+    def fail(*_arguments):
+        raise OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(people, "remove_person", fail)
+    done = user("remove", "anna")
+    assert (done.status, done.err.count("\n")) == (4, 1)
+    assert "attempt to write a readonly database; restore a copy of it, or free space" in done.err
+
+
 def test_a_person_is_removed(user, people):
     people.add_person("anna", PASSWORD)
     assert user("remove", "anna").out == "removed: anna; the files in the folder ~anna stay\n"
@@ -85,6 +99,8 @@ def test_an_invitation_is_a_link(user, people):
         (["add", "anna"], "short", "too short"),
         (["add", "anna"], "", "no password on standard input"),
         (["add", "anna", "--quota", "many"], PASSWORD, "--quota many: expected a number of bytes"),
+        (["add", "anna", "--quota", "9999999T"], PASSWORD, "--quota 9999999T: expected at most"),
+        (["invite", "--quota", "999999999999T"], "", "--quota 999999999999T: expected at most"),
         (["add", "anna", "--uplaod"], PASSWORD, "there is no option --uplaod"),
         (["passwd", "nobody"], PASSWORD, "there is no person with the name nobody"),
         (["remove", "nobody"], "", "there is no person with the name 'nobody'"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 from people_set_up import HERE, PASSWORD, options, session_of  # noqa: F401
 
 from mediacrawl.server.accounts.access import PERSON_KEPT_S, Access
+from mediacrawl.server.accounts.configuration import people_database
 from mediacrawl.server.accounts.rights import Rights
 from mediacrawl.server.application import RsgiApplication, WsgiApplication
 from mediacrawl.server.options import ServeOptions
@@ -331,6 +334,29 @@ def test_what_is_kept_has_a_limit(asked, monkeypatch):
             ResourceRequest("GET", "a", {"authorization": basic("a", str(count))}.get, HERE)
         )
     assert len(asked.access._known) == 100
+
+
+def test_a_long_field_is_not_kept(asked):
+    """10,000 of them would be a gigabyte."""
+    for count in range(5):
+        assert asked(authorization=f"Basic {count}" + "A" * 100_000) == 401
+    assert sum(len(known.text) for known in asked.access._known) < 1_000
+
+
+def test_reading_waits_for_no_process_that_writes(asked, people, options):  # noqa: F811
+    """A backup, or a disk that is full: neither the use of a password nor the end of a session is written then."""
+    field = basic("anna", people.make_application_password("anna", "curl"))
+    _, of_bert = session_of("bert")
+    _, of_anna = session_of("anna")
+    people.change_password("anna", "battery staple")
+    other = sqlite3.connect(people_database(options.store), isolation_level=None)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        assert [asked(authorization=field), asked(cookie=of_bert), asked(cookie=of_anna)] == [200, 200, 401]
+        assert people.application_passwords("anna")[0].last_used_at is None
+    asked.clock.now += PERSON_KEPT_S
+    assert asked(authorization=field) == 200
+    assert people.application_passwords("anna")[0].last_used_at is not None
 
 
 def test_a_database_that_cannot_be_read_is_503(asked, caplog):

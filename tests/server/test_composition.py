@@ -17,6 +17,7 @@ from serving import COMPOSED, Server
 
 from mediacrawl.server.options import ServeOptions
 
+FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
 HEAD_END = "Host: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -249,6 +250,21 @@ def test_a_request_without_a_host_gets_nothing(server):
 # Content of requests
 
 
+def test_a_page_gets_no_text_that_its_parsers_fail_at(server):
+    """Encodings that are none, and parameters and quotes for which parsers of Python take a quadratic time."""
+    target = b"/search?q=\xe2\x82\xac"
+    fields = b"Content-Type: x; charset=hex; a*=bogus''%41\r\nCookie: a=\"" + b'\\"' * 2000 + b'"; b=1\r\n'
+    answer = server.raw(b"GET " + target + b" HTTP/1.1\r\n" + fields + HEAD_END.encode())
+    if server.kind == "granian" or status_of(answer) == 200:  # gunicorn may refuse the target
+        page = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert page["QUERY_STRING"].encode("latin-1") == b"q=\xe2\x82\xac"
+        assert (page["CONTENT_TYPE"], page["HTTP_COOKIE"].strip()) == ("", "b=1")
+    other = f"POST /login HTTP/1.1\r\nContent-Type: multipart/form-data\r\nContent-Length: 1\r\n{HEAD_END}x"
+    assert status_of(server.raw(other.encode())) == 415
+    long = server.raw(f"GET /page HTTP/1.1\r\nAccept: {'a' * 8193}\r\n{HEAD_END}".encode())
+    assert status_of(long) in {431, 400}
+
+
 def test_a_form_arrives_whole(server):
     body = os.urandom(300_000)
     answer = posted(server, "/login", body)
@@ -269,7 +285,7 @@ def test_a_form_that_is_broken_off_reaches_no_page(server):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(60)
         sock.connect(str(server.socket))
-        sock.sendall(f"POST /broken-off HTTP/1.1\r\nContent-Length: 10\r\n{HEAD_END}".encode() + b"12345")
+        sock.sendall(f"POST /broken-off HTTP/1.1\r\nContent-Length: 10\r\n{FORM}{HEAD_END}".encode() + b"12345")
         sock.shutdown(socket.SHUT_WR)
         answer = sock.recv(65536)
     assert status_of(answer) != 200
@@ -284,7 +300,7 @@ def test_forms_that_wait_leave_the_threads_of_the_pages(server):
         for _ in range(20):  # more than there are threads
             sock = until_the_end.enter_context(socket.socket(socket.AF_UNIX))
             sock.connect(str(server.socket))
-            sock.sendall(f"POST /wait HTTP/1.1\r\nContent-Length: 1\r\n{HEAD_END}x".encode())
+            sock.sendall(f"POST /wait HTTP/1.1\r\nContent-Length: 1\r\n{FORM}{HEAD_END}x".encode())
         assert told(server.ask("/page"))["PATH_INFO"] == "/page"
         assert told(server.ask("/go"))["PATH_INFO"] == "/go"
 

@@ -76,6 +76,28 @@ def test_a_key_that_was_cut_is_one_line(tmp_path):
         django_settings(ServeOptions(store=tmp_path))
 
 
+def test_a_database_that_is_deleted_is_not_made_anew(tmp_path):
+    """A thread that opens it then would serve from one without tables, and leave it to the next start."""
+    store = tmp_path / "a store: 100% ?mode=memory"
+    store.mkdir()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from mediacrawl.server.accounts.configuration import migrate, people_database, set_up\n"
+        "from mediacrawl.server.options import ServeOptions\n"
+        "options = ServeOptions(store=Path(sys.argv[1]))\n"
+        "set_up(options); migrate()\n"
+        "from django.db import OperationalError, connection\n"
+        "from mediacrawl.server.accounts import people\n"
+        "assert people.list_people() == []\n"
+        "connection.close(); people_database(options.store).unlink()\n"
+        "try: people.list_people()\n"
+        "except OperationalError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store], capture_output=True, text=True, check=True)
+    assert done.stdout == "unable to open database file\n"
+    assert "people.sqlite3" not in {path.name for path in (store / ".mediacrawl").iterdir()}
+
+
 def test_a_missing_store_is_one_line(tmp_path):
     with pytest.raises(StoreNotWritable, match="No such file"):
         django_settings(ServeOptions(store=tmp_path / "none"))
@@ -92,9 +114,9 @@ def test_django_is_set_up_once(options, tmp_path):  # noqa: F811
     [
         ({}, "mediacrawl_session_8000", "/", False),
         ({"port": 9}, "mediacrawl_session_9", "/", False),
-        ({"prefix": "/media"}, "mediacrawl_session_8000", "/media/", False),
+        ({"prefix": "/media/b"}, "mediacrawl_session_8000.media.b", "/media/b/", False),
         (TLS, "__Host-mediacrawl_session_8000", "/", True),
-        (TLS | {"prefix": "/media"}, "__Secure-mediacrawl_session_8000", "/media/", True),
+        (TLS | {"prefix": "/media"}, "__Secure-mediacrawl_session_8000.media", "/media/", True),
     ],
 )
 def test_the_cookies(tmp_path, facts, cookie, path, is_secure):

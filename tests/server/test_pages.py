@@ -11,7 +11,7 @@ from itertools import chain
 from urllib.parse import quote
 
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, IntegrityError, OperationalError
 from page_browser import Browser, links_of
 from people_set_up import PASSWORD, configured, options  # noqa: F401 - a fixture
 
@@ -552,6 +552,18 @@ def test_an_error_of_the_machine_is_one_line_and_may_pass(store, monkeypatch, ca
     assert not record.exc_info
 
 
+def test_a_fault_of_the_program_has_its_traceback_in_the_log(store, monkeypatch, caplog):
+    from mediacrawl.server.accounts import people
+
+    def fail(*_arguments, **_named):
+        raise IntegrityError("UNIQUE constraint failed")
+
+    monkeypatch.setattr(people, "application_passwords", fail)
+    failed = browser("anna").ask("/account")
+    assert (failed.status, failed.header("Retry-After")) == (500, None)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
 def test_an_application_password_reads_also_if_its_use_cannot_be_noted(store, monkeypatch):
     from django.db.models import QuerySet
 
@@ -563,6 +575,41 @@ def test_an_application_password_reads_also_if_its_use_cannot_be_noted(store, mo
     headers = basic("anna", make_application_password("anna", "x"))
     monkeypatch.setattr(QuerySet, "update", fail)
     assert browser().ask("/files/common.txt", headers=headers).body == b"content"
+
+
+@pytest.mark.parametrize("accept", ["text/html; a*=bogus''%41", "application/json" + ';"' * 3000, "a," * 4000])
+def test_an_accept_field_that_cannot_be_parsed_is_a_page(store, accept):
+    answer = browser("anna").ask("/files/", headers={"Accept": accept})
+    assert (answer.status, answer.is_page) == (200, True)
+
+
+def test_after_the_login_no_form_is_repeated(store):
+    anna = browser()
+    asked = anna.post("/account/password", current="x")
+    assert (asked.status, asked.header("Location")) == (302, "/login?next=/files/")
+
+
+def test_what_is_refused_is_no_error_of_the_log(store, caplog):
+    assert browser("anna").ask("/search?" + "a=b&" * 2000).status == 400
+    assert browser("anna").ask("/files/", headers={"Host": "localhost.."}).status == 400
+    assert caplog.text == ""
+
+
+def test_an_invitation_is_in_no_log_whatever_handlers_there_are(store, caplog, monkeypatch):
+    from mediacrawl.server.accounts import people
+
+    token = people.invite(None, people.Rights(), 1)
+    guest = browser()
+    assert guest.post(f"/invitation/{token}", name="otto", password="short", again="short").status == 400
+    assert guest.ask(f"/invitation/{token}x").status == 404
+
+    def fail(*_arguments, **_named):
+        raise LookupError("the inner reason")
+
+    monkeypatch.setattr(people, "open_invitation", fail)
+    assert guest.ask(f"/invitation/{token}").status == 500
+    assert "/invitation/***" in caplog.text
+    assert token not in caplog.text
 
 
 def test_two_searches_run_at_a_time(store):

@@ -191,6 +191,17 @@ def test_a_time_without_sense_is_refused(people, days):
         people.invite(None, Rights(), days=days)
 
 
+def test_the_invitations_of_a_manager_end_with_the_right(people):
+    """Else a manager who was demoted could become one again by the own link."""
+    for name in ("anna", "bert"):
+        people.add_person(name, PASSWORD, MANAGER)
+    tokens = [people.invite(name, MANAGER) for name in ("anna", "bert", None)]
+    people.set_rights("bert", MANAGER)
+    assert all(map(people.open_invitation, tokens))
+    people.set_rights("bert", Rights())
+    assert [people.open_invitation(token) is not None for token in tokens] == [True, False, True]
+
+
 @pytest.mark.parametrize("token", ["", "x", "\0", "\udcff", "x" * 100_000])
 def test_any_text_is_no_invitation(people, token):
     people.invite(None, Rights())

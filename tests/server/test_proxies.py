@@ -84,4 +84,7 @@ def test_a_proxy_that_is_no_address_is_refused(text):
 
 def test_an_address_has_one_spelling():
     assert str(parse_address("::ffff:192.0.2.1")) == str(parse_address("192.0.2.1:80")) == "192.0.2.1"
+    assert str(parse_address("fe80::1%eth0.1")) == "fe80::1%eth0.1"
+    for zone in ("", " x", 'x" 200 "', "x\r\n", "x" * 33, "a%b"):  # Python takes most of them
+        assert parse_address(f"fe80::1%{zone}") is None
     assert parse_address("localhost") is parse_address("") is parse_address("1.2.3") is None

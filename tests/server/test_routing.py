@@ -8,7 +8,7 @@ import pytest
 
 from mediacrawl.server.hosts import HostCheck
 from mediacrawl.server.options import ServeOptions
-from mediacrawl.server.routing import MOST_BODY_BYTES, Part, RequestHead, Router
+from mediacrawl.server.routing import FORM_TYPE, MOST_BODY_BYTES, Part, RequestHead, Router, page_cookies
 
 OWN = {"localhost", "127.0.0.1", "[::1]"}
 
@@ -99,8 +99,37 @@ def test_pages_have_three_methods(method):
     ],
 )
 def test_a_form_has_a_length_that_is_not_too_large(fields, expected):
-    route = Router(options()).route(head("/login", method="POST", **fields))
+    route = Router(options()).route(head("/login", method="POST", content_type=FORM_TYPE, **fields))
     assert (route.response.status if route.response else route.length) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"content_type": FORM_TYPE}, None),
+        ({"content_type": f"{FORM_TYPE.title()} ; charset=hex"}, None),
+        ({}, 415),
+        ({"content_type": "multipart/form-data; boundary=x"}, 415),
+        ({"content_type": "application/json"}, 415),
+        ({"content_type": FORM_TYPE, "accept": "a" * 8192}, None),
+        ({"content_type": FORM_TYPE, "accept": "a" * 8193}, 431),
+        ({"content_type": FORM_TYPE + ";" * 8193}, 431),
+    ],
+)
+def test_a_page_takes_forms_alone_and_fields_of_a_usual_length(fields, status):
+    route = Router(options()).route(head("/login", method="POST", content_length="1", **fields))
+    assert (route.response and route.response.status) == status
+    is_long = any(len(value) > 8192 for value in fields.values())
+    route = Router(options()).route(head("/login", **fields))
+    assert (route.response is not None) == is_long
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("a=1; b=2", "a=1; b=2"), ('a="1"', 'a="1"'), ('a="\\"\\""; b=2; c=\\', " b=2"), ("", "")],
+)
+def test_a_cookie_that_takes_long_to_unquote_reaches_no_page(sent, kept):
+    assert page_cookies(sent) == kept
 
 
 HOSTS = [
@@ -172,3 +201,16 @@ def test_options_survive_the_way_to_another_process():
     assert told.url == "https://127.0.0.1:8000/"
     assert options(host="::", prefix="/m").url == "http://localhost:8000/m/"
     assert options(host="fd00::1").url == "http://[fd00::1]:8000/"
+
+
+def test_a_long_name_is_not_cut_before_it_is_checked():
+    domain = ".media.example"
+    name = "a" * (300 - len(domain)) + domain
+    check = HostCheck(options(hosts=(domain,)))
+    assert [check.accepts(host) for host in (name, f"{name}.evil.example", f"{name}/")] == [True, False, False]
+
+
+def test_no_character_of_a_query_gets_into_a_location():
+    told = head("/files/", peer="10.0.0.1", host="localhost", query="q=é\u20ac&a=%41", x_forwarded_proto="http")
+    response = Router(options(trusted_proxies=("10.0.0.1",))).route(told).response
+    assert dict(response.headers)["Location"] == "https://localhost/files/?q=%C3%A9%E2%82%AC&a=%41"

@@ -126,7 +126,8 @@ class Access:
 
     def _credentials(self, request: ResourceRequest) -> Credentials | None:
         if is_basic(authorization := request.field("authorization")):
-            return Credentials(True, authorization or "")
+            text = authorization or ""  # a long one is wrong, and is not kept
+            return Credentials(True, text if len(text) <= _MOST_CHARACTERS else "")
         cookies = request.field("cookie")
         if cookies is None or (found := self._session.search(cookies)) is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.errors import PackageMissing, StoreNotWritable, disk_error
@@ -14,6 +14,7 @@ from mediacrawl.system.directories import OWN_FOLDER, Directory, make_private, w
 from mediacrawl.system.private_sqlite import prepare_private, withdraw_permissions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mediacrawl.server.options import ServeOptions
@@ -30,7 +31,7 @@ BODY_BYTES = 1024 * 1024  # the largest body of a request for a page
 
 _SECRET_NAME = "secret_key"  # noqa: S105 - of a file
 _LEAST_SECRET = 50  # characters, as Django's own check wants them
-_BUSY_S = 30
+WRITER_WAITED_FOR_S = 30  # to wait for another process that writes
 
 # No inline script or style: text of strangers in a page stays text.
 CONTENT_POLICY = "; ".join(
@@ -128,17 +129,25 @@ def migrate() -> None:
         StoreNotWritable: the database cannot be used.
     """
     from django.core.management import call_command  # noqa: PLC0415 - once Django is set up
-    from django.db import DatabaseError  # noqa: PLC0415
 
     from mediacrawl.server.accounts import people  # noqa: PLC0415
 
-    path = people_database(settings.SERVE_OPTIONS.store)
-    try:
+    with usable_database():
         call_command("migrate", verbosity=0, interactive=False)
         people.remove_expired()
+    withdraw_permissions(people_database(settings.SERVE_OPTIONS.store))
+
+
+@contextmanager
+def usable_database() -> Iterator[None]:
+    """Raise `StoreNotWritable` for errors of the database of people: it is locked, full, read-only or damaged."""
+    from django.db import DatabaseError  # noqa: PLC0415 - once Django is set up
+
+    try:
+        yield
     except DatabaseError as error:
+        path = people_database(settings.SERVE_OPTIONS.store)
         raise StoreNotWritable(f"cannot use {path}: {error}; restore a copy of it, or free space") from None
-    withdraw_permissions(path)
 
 
 def session_cookie(options: ServeOptions) -> str:
@@ -195,21 +204,23 @@ def _cookie_settings(options: ServeOptions) -> dict[str, Any]:
 def _cookie_name(options: ServeOptions, use: str) -> str:
     """Return a name that no other server of this host takes: cookies of all ports are sent to all of them.
 
+    The prefix is in it: of two cookies with one name, for "/" and for "/media/", Django takes that of "/".
+
     With the prefixes `__Host-` and `__Secure-`, a browser takes the cookie from this host and over TLS only.
     """
     guard = "" if not options.is_secure else "__Secure-" if options.prefix else "__Host-"
-    return f"{guard}mediacrawl_{use}_{options.port}"
+    return f"{guard}mediacrawl_{use}_{options.port}{options.prefix.replace('/', '.')}"
 
 
 def _database(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": path,
+        "NAME": f"{path.absolute().as_uri()}?mode=rw",  # one that was deleted is not made anew, without tables
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",  # a revocation outlives a power cut
             "transaction_mode": "IMMEDIATE",
-            "timeout": _BUSY_S,
+            "timeout": WRITER_WAITED_FOR_S,
         },
     }
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +20,13 @@ from django.contrib import auth
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from mediacrawl.errors import MediacrawlError, UsageProblem
+from mediacrawl.server.accounts.configuration import WRITER_WAITED_FOR_S
 from mediacrawl.server.accounts.models import Account, ApplicationPassword, Invitation, KnownAddress
 from mediacrawl.server.accounts.passwords import MOST_CHARACTERS, hash_slot, same_form
 from mediacrawl.server.accounts.rights import PERSON_NAME, Person, Rights
@@ -168,11 +170,19 @@ def authenticate_application(name: str, password: str, address: str) -> Person |
         return None
     now = timezone.now()
     if row.last_used_at is None or row.last_used_at < now - _USE_NOTED_EACH:
-        try:
-            found.update(last_used_at=now)
-        except OperationalError as error:  # a disk that is full does not keep people from reading
-            logger.warning("the use of an application password could not be noted: %s", error)
+        _note_use(found, now)
     return person_of_user(row.user)
+
+
+def _note_use(found: Any, now: datetime) -> None:
+    """Note when an application password was used, if this is possible at once: reading does not depend on it."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            with suppress(DatabaseError):
+                found.update(last_used_at=now)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {WRITER_WAITED_FOR_S * 1000}")
 
 
 def person_of_user(user: Any) -> Person | None:
@@ -258,6 +268,8 @@ def change_password(name: str, password: str) -> None:
 def set_rights(name: str, rights: Rights) -> None:
     """Change the rights of a person, also in sessions that are open.
 
+    With the right to manage, the invitations of this person end: each could give it back.
+
     Raises:
         AccountProblem: there is no such person, or nobody else may manage.
     """
@@ -265,6 +277,7 @@ def set_rights(name: str, rights: Rights) -> None:
         account = _user(name).account
         if not rights.can_manage:
             _keep_a_manager(account.user)
+            account.user.invitations.all().delete()
         _give(account, rights).save()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
 
 from mediacrawl.server.accounts import people
@@ -20,6 +20,16 @@ _BACKEND = "django.contrib.auth.backends.ModelBackend"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
+class _ReadSession(SessionStore):
+    """A session that is only read: a request for a file waits for no process that writes."""
+
+    key_salt = SessionStore().key_salt  # by which its row was signed
+
+    def flush(self) -> None:
+        """Forget a session of which Django has found that it does not hold any more. Its row stays."""
+        self.clear()
+
+
 def person_of(request: Any) -> Person | None:
     """Return who has sent a request of Django: by an application password for GET and HEAD, else by a session."""
     authorization = request.META.get("HTTP_AUTHORIZATION")
@@ -30,7 +40,9 @@ def person_of(request: Any) -> Person | None:
 
 def login_needed(request: Any) -> HttpResponse:
     """Return the response to a request of somebody who is not logged in, see `ask_for_login`."""
-    planned = ask_for_login(field_of(request.META), settings.SERVE_OPTIONS.prefix, request.get_full_path())
+    prefix = settings.SERVE_OPTIONS.prefix
+    target = request.get_full_path() if request.method in _SAFE_METHODS else f"{prefix}/files/"  # no form is repeated
+    planned = ask_for_login(field_of(request.META), prefix, target)
     response = HttpResponse(b"".join(part for part in planned.body if isinstance(part, bytes)), status=planned.status)
     for name, value in planned.headers:
         response.headers[name] = value
@@ -57,7 +69,7 @@ def keep_logged_in(request: Any, person: Person) -> None:
 def person_of_session(key: str) -> Person | None:
     """Return the person whose session has a key; None if there is none, or it has expired."""
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    request.session = _ReadSession(key)
     return people.person_of_user(auth.get_user(request))
 
 

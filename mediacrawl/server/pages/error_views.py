@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
@@ -83,7 +83,8 @@ def failed(request: Any = None, *_arguments: Any, **_named: Any) -> Any:
 
 def _is_of_machine(error: BaseException) -> bool:
     """Return whether a disk or a limit of the system is the cause, and no fault of the program."""
-    return isinstance(error, OSError | OperationalError) or type(error) is DatabaseError  # its other kinds are faults
+    is_of_database = isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, OSError) or is_of_database or type(error) is DatabaseError  # its other kinds are faults
 
 
 def csrf_failed(*_arguments: Any, **_named: Any) -> Any:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _MOST_SEARCHES = 2  # at a time: each takes a thread, and the disk
 _MOST_WORDS = 8
 _MOST_QUERY = 200  # characters
+_MOST_ACCEPT = 1_000  # characters: Django takes a quadratic time for its parameters
 _A_YEAR_S = 365 * 24 * 3600
 _TITLES = {"name": "Name", "size": "Size", "date": "Date"}
 _KINDS_OF_JSON = ["text/html", "application/json"]
@@ -208,7 +209,12 @@ def _wants_json(request: Any) -> bool:
     """Return whether a request wants JSON: by its query, or as it accepts nothing that is preferred."""
     if "format" in request.GET:
         return bool(request.GET["format"] == "json")
-    return bool(request.get_preferred_type(_KINDS_OF_JSON) == "application/json")
+    if len(request.headers.get("Accept", "")) > _MOST_ACCEPT:
+        return False
+    try:
+        return bool(request.get_preferred_type(_KINDS_OF_JSON) == "application/json")
+    except ValueError:  # a malformed parameter
+        return False
 
 
 def _listing(person: Person | None, folder: str, order: Order, after: Cursor | None) -> Listing:
