@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
-_MOST_AT_A_TIME = 256  # requests with content
+_MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
 _MOST_TURNS = 10_000  # uploads, more than requests at a time
 _SWEEP_EVERY_S = 3600.0
 _READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
