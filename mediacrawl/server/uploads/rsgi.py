@@ -229,11 +229,14 @@ class RsgiUploads:
                 with suppress(MediacrawlError):
                     await asyncio.shield(self._write(writer.drop))
                 raise
+            if is_complete and asked.is_by_proxy:
+                self._note_received(command.id, began, arrival)
+            if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
+                path = await self._run(self._finishing, uploads.finish, facts.id, asked.person, writer)
+                return facts._replace(offset=writer.offset, path=path, is_published=True)
             durable = await self._write(writer.close if is_complete else writer.drop)
         finally:
             self._arriving -= 1
-        if is_complete and asked.is_by_proxy:
-            self._note_received(command.id, began, arrival)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
 
     async def _writer(
