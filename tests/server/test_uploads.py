@@ -508,6 +508,19 @@ def test_many_writers_at_once_leave_one_right_file(uploads, tmp_path):
     assert (tmp_path / "a.jpg").read_bytes() == data
 
 
+def test_an_upload_that_is_finished_while_its_facts_are_looked_up_is_told_as_finished(uploads, monkeypatch):
+    upload = begun(uploads)
+    locked = uploads._lock
+
+    def finished_before(*arguments):
+        monkeypatch.setattr(uploads, "_lock", locked)
+        uploads.finish(upload, ANNA)
+        return locked(*arguments)
+
+    monkeypatch.setattr(uploads, "_lock", finished_before)
+    assert uploads.facts(upload, ANNA).is_published
+
+
 OTHER = """
     import sys, time
     from pathlib import Path

@@ -280,6 +280,23 @@ def test_many_clients_at_once(server, store):
         assert (store / f"many-{number}.bin").read_bytes() == content(400_000, number)
 
 
+def test_requests_while_an_upload_is_published_wait_and_are_told_its_end(server, store):
+    data = content(8 * MIB)
+    path = created(server, len(data), filename="waited-for.bin")
+    assert patched(server, path, data[:-1], 0)[0] == 204
+    told = []
+    sender = threading.Thread(target=patched, args=[server, path, data[-1:], len(data) - 1])
+    askers = [threading.Thread(target=lambda: told.append(offset_of(server, path))) for _ in range(12)]
+    for thread in (sender, *askers):
+        thread.start()
+    for thread in (sender, *askers):
+        thread.join()
+    assert set(told) <= {len(data) - 1, len(data)}
+    offset = offset_of(server, path)
+    assert offset == len(data) or patched(server, path, data[offset:], offset)[0] == 204
+    assert (store / "waited-for.bin").read_bytes() == data
+
+
 # Who may
 
 

@@ -25,6 +25,7 @@ from mediacrawl.server.uploads import protocol
 from mediacrawl.server.uploads.arrival import Arrival
 from mediacrawl.server.uploads.buffering import BufferingWatch
 from mediacrawl.server.uploads.problems import (
+    NoSuchUpload,
     OffsetConflict,
     SilentClient,
     TakenOver,
@@ -96,6 +97,7 @@ class RsgiUploads:
         self._arriving = 0
         self._buffering = BufferingWatch()
         self._turns = _Turns()
+        self._publishing: dict[str, asyncio.Future[str]] = {}  # by id
         self._sweep: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -155,7 +157,11 @@ class RsgiUploads:
             return protocol.refused(error)
 
     async def _carried_out(self, command: protocol.TusCommand, asked: _Asked) -> PlannedResponse:
-        turn = self._turns.take(asked.person, command.id) if isinstance(command, _OF_ONE_UPLOAD) else 0
+        turn = 0
+        if isinstance(command, _OF_ONE_UPLOAD):
+            turn = self._turns.take(asked.person, command.id)
+            if (publishing := self._publishing.get(command.id)) is not None:  # a thread would wait as long
+                await asyncio.wait([publishing])
         uploads = await self._answer(self._opened.get)
         match command:
             case protocol.ListUploads():
@@ -200,7 +206,11 @@ class RsgiUploads:
         if length is not None and command.offset + (command.length or 0) > length:
             raise UploadTooLarge(f"the upload has {length} bytes in total, and these are more")
         if not facts.is_published:
-            facts = await self._receive(uploads, facts, command, asked)
+            try:
+                facts = await self._receive(uploads, facts, command, asked)
+            except NoSuchUpload:  # unless another request has finished it meanwhile
+                facts = await self._answer(uploads.look, command.id, asked.person)
+                raise OffsetConflict(facts.offset, command.offset) from None
             facts = await self._published(uploads, facts, asked.person)
         elif command.offset != length:
             raise OffsetConflict(length or 0, command.offset)
@@ -243,7 +253,7 @@ class RsgiUploads:
         """Publish an upload whose last byte was written, or else make its bytes durable."""
         if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
             person = await self._person_now(asked)
-            path = await self._run(self._finishing, uploads.finish, facts.id, person, writer)
+            path = await self._finish(uploads, facts.id, person, writer)
             return facts._replace(offset=writer.offset, path=path, is_published=True)
         durable = await self._write(writer.close if is_complete else writer.drop)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
@@ -270,8 +280,20 @@ class RsgiUploads:
         """Publish an upload if it is whole, and return its facts."""
         if facts.is_published or not facts.is_whole or facts.concat == "partial":
             return facts
-        path = await self._run(self._finishing, uploads.finish, facts.id, person)
+        path = await self._finish(uploads, facts.id, person)
         return facts._replace(path=path, is_published=True)
+
+    async def _finish(
+        self, uploads: Uploads, upload_id: str, person: Person, writer: UploadWriter | None = None
+    ) -> str:
+        call = partial(uploads.finish, upload_id, person, writer)
+        future = asyncio.get_running_loop().run_in_executor(self._finishing, call)
+        self._publishing[upload_id] = future
+        try:
+            return await future
+        finally:
+            if self._publishing.get(upload_id) is future:
+                del self._publishing[upload_id]
 
     def _note_received(self, upload_id: str, began: float, arrival: Arrival) -> None:
         if self._buffering.note_received(upload_id, began, time.monotonic(), arrival.size_bytes):

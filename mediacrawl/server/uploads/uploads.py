@@ -132,13 +132,18 @@ class Uploads:
         Raises:
             UploadInUse: the process of the writer does not answer.
         """
-        self._held.wait_until_idle(upload_key(person.name, upload_id))
-        found = self._find(upload_id, person)
-        if isinstance(found, UploadFacts):
-            return found
-        if found.is_published:
-            return self._facts(found, found.length_bytes or 0)
-        row, part = self._lock(upload_id, person)
+        for _ in range(_ATTEMPTS):
+            self._held.wait_until_idle(upload_key(person.name, upload_id))
+            found = self._find(upload_id, person)
+            if isinstance(found, UploadFacts):
+                return found
+            if found.is_published:
+                return self._facts(found, found.length_bytes or 0)
+            with suppress(NoSuchUpload):  # it was finished or removed meanwhile: look again
+                return self._durable_facts(*self._lock(upload_id, person))
+        raise UploadInUse("other requests change this upload: ask again in a moment")
+
+    def _durable_facts(self, row: UploadRow, part: PartFile) -> UploadFacts:
         try:
             if part.record is None:
                 part.close()  # which removes it
