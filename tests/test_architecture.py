@@ -60,6 +60,7 @@ OUTSIDE = {
         "server.pages.error_views",
         "server.pages.forms",
         "server.pages.served_store",
+        "server.pages.upload_part",
         "server.pages.templatetags.mediacrawl_pages",
     },
     "axes": {"server.accounts"},

@@ -146,6 +146,29 @@ class Chromium:
 
         self.loading(click)
 
+    def press(self, selector):
+        """Click on an element that leads to no other page."""
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def until(self, condition):
+        """Wait until an expression is true in the page; return its value."""
+        return self.run(
+            "new Promise(done => { const look = () => { const found = "
+            f"({condition}); if (found) done(found); else setTimeout(look, 50) }}; look() }})"
+        )
+
+    def choose(self, selector, *paths):
+        """Choose files, or a folder, in an input."""
+        found = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        chosen = [str(path) for path in paths]
+        self.call("DOM.setFileInputFiles", files=chosen, objectId=found["result"]["objectId"])
+
+    def drop(self, *paths):
+        """Drag files and folders from outside over the page, and drop them."""
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=100, y=100, data=data)
+
     @property
     def text(self):
         return self.run("document.body.innerText")

@@ -29,14 +29,18 @@ class Parsed(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.links, self.forms, self.texts, self.elements, self.inline = [], [], [], set(), []
+        self.scripts, self._is_within_script = [], False
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         facts = dict(attrs)
         self.elements.add(tag)
+        self._is_within_script = tag == "script"
         self.inline += [name for name in facts if name.startswith("on") or name == "style"]
-        self.inline += [tag] * (tag in FORBIDDEN or "http-equiv" in facts)
+        is_script = tag == "script" and facts.get("src") and facts.get("nonce")
+        self.inline += [tag] * ((tag in FORBIDDEN and not is_script) or "http-equiv" in facts)
+        self.scripts += [(facts["src"], facts["nonce"])] if is_script else []
         self.links += [facts[name] for name in _LOADING if facts.get(name) and name != "action"]
         if tag == "form":
             self.forms.append(Form(facts.get("method", "get"), facts.get("action", ""), {}))
@@ -45,8 +49,12 @@ class Parsed(HTMLParser):
             if is_sent:
                 self.forms[-1].fields[facts["name"]] = facts.get("value") or ""
 
+    def handle_endtag(self, tag):
+        self._is_within_script &= tag != "script"
+
     def handle_data(self, data):
         self.texts.append(data)
+        self.inline += ["script"] * self._is_within_script
 
 
 class Answer(NamedTuple):
@@ -174,6 +182,10 @@ def check(answer):
     assert "no-store" in answer.header("Cache-Control")
     parsed = answer.parsed()
     assert parsed.inline == []
+    nonces = {f"'nonce-{nonce}'" for _, nonce in parsed.scripts}
+    assert set(re.findall("script-src ([^;]*)", policy)) == nonces
+    assert ("connect-src" in policy) == bool(nonces)
+    assert all(re.search(r"^(/media)?/static/\w[\w.]+\?v=\w+$", source) for source, _ in parsed.scripts)
     for link in [*parsed.links, *(form.action for form in parsed.forms)]:
         assert not urlsplit(link).scheme, link
         assert not link.startswith(("//", "/\\")), link

@@ -166,6 +166,7 @@ def test_what_is_told():
     assert not [name for name in options if name.startswith("access-control")]
     listed = json.loads(protocol.listed([FACTS], 5, is_buffered=False).body[0])
     assert (listed["uploads"][0]["path"], listed["left_bytes"], listed["is_buffered"]) == ("~anna/a b.jpg", 5, False)
+    assert listed["uploads"][0]["metadata"] == FACTS.metadata
 
 
 @pytest.mark.parametrize(

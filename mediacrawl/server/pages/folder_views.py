@@ -33,6 +33,7 @@ from mediacrawl.server.pages.listing import (
 from mediacrawl.server.pages.rows import Links, PathStep, entry_facts, played_kind, quoted
 from mediacrawl.server.pages.served_store import store_options, store_site
 from mediacrawl.server.pages.static_files import STATIC_FILES
+from mediacrawl.server.pages.upload_part import upload_part
 from mediacrawl.server.routing import PATH_AS_SENT
 from mediacrawl.visible import visible
 
@@ -266,8 +267,10 @@ def _folder_html(request: Any, person: Person | None, folder: str, order: Order,
     links = _links()
     here = links.folder(folder)
     path = links.steps(folder)
+    part = upload_part(person, folder)
     facts = {
         "title": path[-1].name,
+        "upload": part,
         "folder": quoted(folder),
         "path": path,
         "entries": [links.row(entry) for entry in listing.entries],
@@ -277,7 +280,10 @@ def _folder_html(request: Any, person: Person | None, folder: str, order: Order,
         "next": here + _query(order, listing.following) if listing.following else "",
         "section": "own" if person is not None and folder == person.own_folder else "",
     }
-    return show(request, "pages/folder.html", person, facts)
+    response = show(request, "pages/folder.html", person, facts)
+    if part is not None:
+        response.headers["Content-Security-Policy"] = part.content_policy
+    return response
 
 
 def _player_step(links: Links, path: str | None) -> PathStep | None:

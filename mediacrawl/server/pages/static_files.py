@@ -6,7 +6,12 @@ import hashlib
 from importlib.resources import files
 from typing import NamedTuple
 
-_TYPES = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
+}
 
 
 class StaticFile(NamedTuple):
@@ -26,9 +31,9 @@ class StaticFile(NamedTuple):
 def _read() -> dict[str, StaticFile]:
     found = {}
     for file in files("mediacrawl.server.pages").joinpath("static").iterdir():
-        content = file.read_bytes()
-        content_type = _TYPES[file.name.rpartition(".")[2]]
-        found[file.name] = StaticFile(content, content_type, hashlib.sha256(content).hexdigest()[:16])
+        if (content_type := _TYPES.get(file.name.rpartition(".")[2])) is not None:
+            content = file.read_bytes()
+            found[file.name] = StaticFile(content, content_type, hashlib.sha256(content).hexdigest()[:16])
     return found
 
 

@@ -371,6 +371,8 @@ def capabilities(origin: str | None = None) -> PlannedResponse:
 def listed(uploads: Iterable[UploadFacts], left_bytes: int | None, *, is_buffered: bool) -> PlannedResponse:
     """Return the unfinished uploads of a person, as JSON; `offset` is of the moment.
 
+    `metadata` is what the client has sent at the creation: by it, a client knows its file again.
+
     Args:
         uploads: of the person.
         left_bytes: how much more the person may add; None: no limit.
@@ -384,6 +386,7 @@ def listed(uploads: Iterable[UploadFacts], left_bytes: int | None, *, is_buffere
                 "length": facts.length_bytes,
                 "offset": facts.offset,
                 "expires": formatdate(facts.expires_at, usegmt=True),
+                "metadata": facts.metadata,
             }
             for facts in uploads
         ],
