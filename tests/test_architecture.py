@@ -327,6 +327,8 @@ FOREIGN = {
     ("transport.connections", "conn.cert_reqs"),
     ("transport.connections", "conn.ca_certs"),
     ("transport.connections", "conn.ca_cert_dir"),
+    ("transport.ftp_connection", "context.check_hostname"),
+    ("transport.ftp_connection", "context.verify_mode"),
     ("transport.http1", "self._tls.suppress_ragged_eofs"),
     ("transport.requests_transport", "self._local.session"),
     ("transport.requests_transport", "session.trust_env"),
