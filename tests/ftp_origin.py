@@ -18,6 +18,7 @@ from urllib.parse import quote
 with warnings.catch_warnings():  # of asyncore, which Python 3.12 has no longer
     warnings.simplefilter("ignore", DeprecationWarning)
     from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.filesystems import AbstractedFS
     from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
     from pyftpdlib.ioloop import IOLoop
     from pyftpdlib.servers import FTPServer
@@ -47,11 +48,13 @@ class FtpFault:
         command: the command that it is about.
         reply: what the server replies to it; None if it carries the command out.
         read: changes what is read from a file: it gets the handler, the file, and the bytes that were asked for.
+        write: changes what is written to a file: it gets the handler, the file, and the bytes.
     """
 
     command: str
     reply: str | None = None
     read: Callable[[Any, Any, int], bytes] | None = None
+    write: Callable[[Any, Any, bytes], int] | None = None
     times: int | None = 1
 
     def applies(self, command: str) -> bool:
@@ -131,16 +134,41 @@ def run_at(size_bytes: int, action: Callable[[], object]) -> FtpFault:
     return FtpFault("RETR", read=read, times=None)
 
 
+def drop_upload_after(size_bytes: int, *, command: str = "STOR", times: int | None = 1) -> FtpFault:
+    """Break both connections once so many bytes of a file were received."""
+
+    def write(handler: Any, file: Any, data: bytes) -> int:
+        file.write(data[: max(0, size_bytes - file.tell())])
+        file.flush()
+        if file.tell() >= size_bytes:
+            handler.break_off()
+        return len(data)
+
+    return FtpFault(command, write=write, times=times)
+
+
+class _FaultySystem(AbstractedFS):
+    """Files of the server, whose `write` may be that of a fault."""
+
+    def open(self, filename: str, mode: str) -> Any:
+        file = super().open(filename, mode)
+        fault = self.cmd_channel._fault
+        return file if fault is None or fault.write is None else _Faulty(file, self.cmd_channel, fault)
+
+
 @dataclass
 class _Faulty:
-    """A file whose `read` is that of a fault."""
+    """A file whose `read` and `write` are those of a fault."""
 
     file: Any
     handler: Any
-    change: Callable[[Any, Any, int], bytes]
+    fault: FtpFault
 
     def read(self, size: int = -1) -> bytes:
-        return self.change(self.handler, self.file, size)
+        return self.file.read(size) if self.fault.read is None else self.fault.read(self.handler, self.file, size)
+
+    def write(self, data: bytes) -> int:
+        return self.file.write(data) if self.fault.write is None else self.fault.write(self.handler, self.file, data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
@@ -166,7 +194,7 @@ class _Handler:
     def push_dtp_data(self, data: Any, isproducer: bool = False, file: Any = None, cmd: str | None = None) -> None:
         if isproducer and file is not None and self._fault is not None and self._fault.read is not None:
             self.has_sent_more = False
-            data.file = _Faulty(file, self, self._fault.read)
+            data.file = _Faulty(file, self, self._fault)
         super().push_dtp_data(data, isproducer=isproducer, file=file, cmd=cmd)
 
     def break_off(self) -> None:
@@ -202,7 +230,7 @@ class FtpOrigin:
         else:
             authorizer.add_user(self.user, self.password, str(self.folder), perm=self.permissions)
         base = FTPHandler if self.certificate is None else TLS_FTPHandler
-        facts: dict[str, Any] = {"origin": self, "authorizer": authorizer}
+        facts: dict[str, Any] = {"origin": self, "authorizer": authorizer, "abstracted_fs": _FaultySystem}
         if self.certificate is not None:
             facts |= {
                 "certfile": str(self.certificate),
