@@ -128,7 +128,7 @@ class FtpTarget:
             return Sent(place, is_present=True)
         if plan.way is _Way.REFUSE:
             raise TransferError(place, "another file of this name is there: remove it, or name another folder")
-        start = plan.start if plan.way is _Way.GO_ON and self._agrees(errand, connection, path, plan.start) else 0
+        start = self._agreed(errand, connection, path, plan.start) if plan.way is _Way.GO_ON else 0
         errand.confirm(start)
         self._state.note(file, place, pushed._replace(is_begun=True))
         if start < file.size_bytes or not start:
@@ -158,23 +158,28 @@ class FtpTarget:
             raise TransferError(self.place(file), f"{file.size_bytes} bytes were sent, and the server has {size}")
         errand.confirm(file.size_bytes)
 
-    def _agrees(self, errand: Errand, connection: FtpConnection, path: str, stop: int) -> bool:
-        """Return whether the last bytes on the server are those of the file; True if the server lets none be read."""
+    @staticmethod
+    def _agreed(errand: Errand, connection: FtpConnection, path: str, stop: int) -> int:
+        """Return up to where the file on the server is a part of the file to be sent; 0 if it is not.
+
+        Its last bytes are read and compared; if the server lets none be read, `stop` counts, the size that it told.
+        The server may still be writing what came over an earlier connection, so that there are more.
+        """
         start = max(0, stop - _OVERLAP_BYTES)
         if start == stop:
-            return True
+            return stop
         try:
-            data, begin = connection.retrieve(path, start)
+            data, offset = connection.retrieve(path, start)
         except (ftplib.error_perm, ftplib.error_temp):
             connection.close_data()
-            return True
-        offset, is_same = begin, True  # a server without REST sends all of it
+            return stop
+        is_same, size = True, errand.opened.file.size_bytes
         while block := data.recv(_BLOCK_BYTES):
             end = offset + len(block)
-            is_same = is_same and end <= stop and block == errand.opened.read(offset, end)
+            is_same = is_same and end <= size and block == errand.opened.read(offset, end)
             offset = end
         connection.end_transfer()
-        return is_same and offset == stop
+        return offset if is_same and offset >= stop else 0
 
     @staticmethod
     def _facts(connection: FtpConnection, path: str) -> FtpFacts | None:

@@ -205,8 +205,12 @@ class FtpConnection:
         self._asked("MKD", path)
 
     def set_time(self, path: str, modified: str) -> None:
-        """Set the time of the last change of a file, where the server knows how (MFMT); see `FtpFacts.modified`."""
-        self._asked("MFMT", f"{modified} {path}")
+        """Set the time of the last change of a file, where the server knows how; see `FtpFacts.modified`.
+
+        Servers know MFMT, or take two arguments for MDTM; with these, others ask for a file that is not there.
+        """
+        if not self._asked("MFMT", f"{modified} {path}"):
+            self._asked("MDTM", f"{modified} {path}")
 
     def wait(self) -> None:
         """Send a command without effect: the server has carried out the commands before it."""

@@ -10,6 +10,7 @@ from certificates import Authority
 from ftp_origin import FtpOrigin, drop_upload_after, refuse, unknown
 from origin import Pattern
 from pushing import ONCE
+from real_ftp_server import RealFtpServer
 
 from mediacrawl.push.ftp_target import _Way, plan_of
 from mediacrawl.push.local_files import LocalFile
@@ -213,3 +214,27 @@ NEW, BEGUN, DONE = Pushed(), Pushed(is_begun=True), Pushed(is_begun=True, is_don
 )
 def test_what_is_done_depends_on_what_is_there_and_on_what_was_sent(remote, pushed, way, start):
     assert plan_of(FILE, remote, pushed) == (way, start)
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_another_server_gets_the_rest_of_a_file_after_a_stop(pusher, tmp_path, is_encrypted):
+    authority = Authority(tmp_path)
+    authority.context("127.0.0.1")
+    certificate = tmp_path / "server1.pem" if is_encrypted else None
+    authorities = Authorities(str(authority.file))
+    body = Pattern(6_000_000, 1).read()
+    pusher.write("a b.bin", body)
+    with RealFtpServer(tmp_path, certificate=certificate, rate=20_000_000) as server:
+        sending = pusher.start(server.url("in/"), authorities=authorities)
+        arrived = server.root / "in/local/a b.bin"
+        while not (arrived.exists() and arrived.stat().st_size >= 1_000_000) and not sending.run.is_done:
+            list(sending.run.results(0.002))
+        sending.cancel.set()
+        assert sending.wait() == []
+        have = arrived.stat().st_size
+        assert 1_000_000 <= have < len(body)
+        (result,) = pusher.push(server.url("in/"), authorities=authorities)
+        assert (result.status, arrived.read_bytes()) == (SENT_REST, body)
+        assert result.saved_bytes >= have
+        assert arrived.stat().st_mtime == 1_700_000_000
+        assert statuses(pusher.push(server.url("in/"), authorities=authorities)) == [ALREADY_THERE]
