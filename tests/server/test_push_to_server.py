@@ -19,6 +19,7 @@ from mediacrawl.store.local import HIDDEN, LocalStore
 
 pytestmark = pytest.mark.slow
 
+FILMS = {"films/a.mp4": b"a" * 100_000, "films/old/b \u00e9%#.bin": b"\1\2\3", "films/empty": b""}
 LARGE = Pattern(120_000_000, 1)
 
 
@@ -88,6 +89,12 @@ def unfinished_bytes(root):
     return max((path.stat().st_size for path in (root / HIDDEN / "parts").glob("*") if path.is_file()), default=0)
 
 
+def wait_for_bytes(root, size, process):
+    """Wait until so many bytes of an upload have arrived; the process must not end before."""
+    wait_until(lambda: unfinished_bytes(root) >= size or process.poll() is not None)
+    assert process.poll() is None, "the file is too small for this machine"
+
+
 def kill(server):
     pids = server.processes()
     for pid in pids:
@@ -97,11 +104,7 @@ def kill(server):
 
 
 def test_a_folder_arrives_and_is_not_sent_again(store, client, password):
-    for name, data in {
-        "films/a.mp4": b"a" * 100_000,
-        "films/old/b \u00e9%#.bin": b"\1\2\3",
-        "films/empty": b"",
-    }.items():
+    for name, data in FILMS.items():
         path = client.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -110,12 +113,8 @@ def test_a_folder_arrives_and_is_not_sent_again(store, client, password):
         url = f"http://127.0.0.1:{server.port}/files/new folder/"
         status, results, err = client.push("films", url)
         assert (status, {result["status"] for result in results}) == (0, {"uploaded"}), err
-        assert published(store).keys() - before.keys() == {
-            "new folder/films/a.mp4",
-            "new folder/films/old/b \u00e9%#.bin",
-            "new folder/films/empty",
-        }
-        os.remove(client.folder / "state/mediacrawl/push.sqlite3")
+        assert published(store).keys() - before.keys() == {f"new folder/{name}" for name in FILMS}
+        (client.folder / "state/mediacrawl/push.sqlite3").unlink()
         status, results, err = client.push("films", url)
         assert (status, {result["status"] for result in results}) == (0, {"present"}), err
         for other in (f"http://127.0.0.1:{server.port}", f"http://127.0.0.1:{server.port}/files/~anna"):
@@ -137,9 +136,7 @@ def test_a_file_arrives_whole_though_both_ends_are_killed(store, client):
     client_process = client.start("large.bin", url)
     try:
         for number in range(1, 5):
-            wait_until(
-                lambda at=number * 12_000_000: unfinished_bytes(store) >= at or client_process.poll() is not None
-            )
+            wait_for_bytes(store, number * 12_000_000, client_process)
             if number % 2:
                 kill(server)
                 server = Serve(store, "--port", str(port))
