@@ -10,11 +10,12 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import AddressRefused, HttpStatusError, TooLarge, redact_url
+from mediacrawl.errors import ConnectionLost, HttpStatusError, TooLarge, redact_url
 from mediacrawl.headers import media_type
-from mediacrawl.transport.addresses import PrivateAddress, check_host
+from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.errors import Route, translated
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
+from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import Origin
 from mediacrawl.version import __version__
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _BROKEN = (requests.RequestException, OSError, urllib3.exceptions.HTTPError, ValueError)
 _MOST_BYTES = 64 * 1024 * 1024  # of a response; a page of a folder has a thousand files
 _LONGEST_EXPLANATION = 300  # characters of a body that says why
+_REPEATED = {"GET", "HEAD", "OPTIONS"}  # safe methods (RFC 9110 9.2.1)
 _RETRY_STATUSES = {409, 423, 460}  # of tus: another request of this upload is running, or bytes came damaged
 
 
@@ -92,6 +94,13 @@ class HttpClient:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._watch = HeadWatchdog()
+        self._adapter = GuardedAdapter(
+            self._watch,
+            authorities=network.authorities,
+            connect_timeout_s=network.connect_timeout_s,
+            block_private=network.block_private,
+        )
 
     def request(
         self,
@@ -116,15 +125,26 @@ class HttpClient:
         """
         route = Route.of(url, wait_s or self._network.stall_s, self._network.connect_timeout_s, self._proxy)
         if self._network.block_private:
-            self._refuse_private(route)
+            route.check_proxied_host()
         named = {"User-Agent": f"mediacrawl/{__version__}", "Accept-Encoding": "identity", **(headers or {})}
         if self._authorization and Origin.of(url) == self._origin:
             named["Authorization"] = self._authorization
         try:
+            return self._exchanged(method, route, named, content)
+        except ConnectionLost:
+            if method not in _REPEATED:
+                raise
+            return self._exchanged(method, route, named, content)  # an idle connection was closed as it was used
+
+    def _exchanged(
+        self, method: str, route: Route, headers: Mapping[str, str], content: Iterable[bytes] | None
+    ) -> HttpResponse:
+        url = route.url
+        try:
             with self._session.request(
                 method,
                 url,
-                headers=named,
+                headers=dict(headers),
                 data=content,
                 allow_redirects=False,
                 stream=True,
@@ -138,13 +158,6 @@ class HttpClient:
             raise route.unauthorized()
         return found
 
-    def _refuse_private(self, route: Route) -> None:
-        """Check the host before the connection; the name may have another address by then, as with a proxy."""
-        try:
-            check_host(self._origin.host)
-        except PrivateAddress as error:
-            raise AddressRefused(route.url, f"{error}, and MEDIACRAWL_BLOCK_PRIVATE is on") from None
-
     @property
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -152,19 +165,26 @@ class HttpClient:
             session = self._local.session = requests.Session()
             session.trust_env = False
             session.headers.clear()
-            authorities = self._network.authorities
-            session.verify = authorities.path if authorities is not None else False
+            session.verify = self._network.authorities is not None
+            for prefix in ("http://", "https://"):
+                session.mount(prefix, self._adapter)
             if self._proxy:
                 session.proxies = {"http": self._proxy, "https": self._proxy}
             with self._lock:
                 self._sessions.append(session)
         return session
 
+    def abort(self) -> None:
+        """Wake up the threads that wait for a response, now and from now on. May be called from any thread."""
+        self._watch.cut_all()
+
     def close(self) -> None:
         """Close the connections."""
+        self._watch.close()
         with self._lock:
             for session in self._sessions:
                 session.close()
+        self._adapter.close()
 
 
 def _content(response: requests.Response, url: str) -> bytes:

@@ -51,9 +51,16 @@ class Pushed(NamedTuple):
 
 
 def state_folder() -> Path:
-    """Return the folder for the state of the user (XDG Base Directory Specification)."""
+    """Return the folder for the state of the user (XDG Base Directory Specification).
+
+    Raises:
+        StoreNotWritable: this user has no home folder.
+    """
     named = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(named) if Path(named).is_absolute() else Path.home() / ".local/state"
+    try:
+        base = Path(named) if Path(named).is_absolute() else Path.home() / ".local/state"
+    except RuntimeError:
+        raise StoreNotWritable("there is no home folder for the state of uploads: set XDG_STATE_HOME") from None
     return base / "mediacrawl"
 
 
@@ -78,7 +85,7 @@ class PushState:
             self._database.execute("DELETE FROM pushes WHERE at < ?", (time.time() - _KEPT_S,))
         except UnexpectedEntry as error:
             raise StoreNotWritable(f"cannot use {error.filename}: {error.strerror}") from None
-        except (OSError, RuntimeError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreNotWritable(f"cannot keep the state of uploads in {folder}: {error}") from None
 
     def close(self) -> None:

@@ -71,6 +71,14 @@ class TusTarget:
 
     def send(self, errand: Errand) -> Sent:
         """Send a file, or what the server lacks of it; see `PushTarget.send`."""
+        with errand.cancel.watch(self._client):
+            try:
+                return self._sent(errand)
+            except TransferError:
+                errand.cancel.check()  # a stop breaks connections
+                raise
+
+    def _sent(self, errand: Errand) -> Sent:
         site = self._site()
         file = errand.opened.file
         place = self.place(file)

@@ -6,7 +6,9 @@ import base64
 import threading
 
 import pytest
+from certificates import Authority, TlsFront
 from origin import Pattern
+from proxy_servers import HttpProxy, SocksProxy
 from pushing import ONCE
 from tus_origin import TusFault, TusOrigin, drop_content_after, refuse, run_before, take_only
 
@@ -14,6 +16,7 @@ from mediacrawl.push.local_files import LocalFile
 from mediacrawl.push.push_run import ALREADY_THERE, NOT_SENT, SENT_REST, SENT_WHOLE
 from mediacrawl.push.push_state import PushState
 from mediacrawl.push.tus_fields import metadata_of, offset_of, upload_url
+from mediacrawl.transport.authorities import Authorities
 
 BODY = Pattern(700_000, 1).read()
 
@@ -286,3 +289,50 @@ def test_the_url_of_an_upload_is_at_the_server(endpoint, location, url):
 @pytest.mark.parametrize(("value", "offset"), [("12", 12), (" 0 ", 0), ("-1", None), ("1e3", None), (None, None)])
 def test_an_offset_is_read_strictly(value, offset):
     assert offset_of({} if value is None else {"Upload-Offset": value}) == offset
+
+
+# --- the network of the user ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [HttpProxy, SocksProxy])
+def test_files_go_through_the_proxy_of_the_environment(pusher, tus, monkeypatch, kind):
+    pusher.write("a.jpg", BODY)
+    tus.faults.append(drop_content_after(200_000))
+    with kind("me", "s3cret") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url("me:s3cret"))
+        (result,) = pusher.push(tus.url)
+        assert (result.status, tus.files) == (SENT_WHOLE, {"local/a.jpg": BODY})
+        assert proxy.targets
+        monkeypatch.setenv("http_proxy", proxy.url("me:wrong"))
+        pusher.write("b.jpg", BODY)
+        _, refused = pusher.push(tus.url, backoff=ONCE)
+    assert refused.status == NOT_SENT
+    assert "refused the user name or the password" in refused.reason
+    assert "wrong" not in refused.reason
+
+
+def test_certificates_are_verified_before_a_password_is_sent(pusher, tus, tmp_path):
+    authority = Authority(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    pusher.write("a.jpg", BODY)
+    with TlsFront(authority.context("127.0.0.1"), f"127.0.0.1:{tus.port}") as front:
+        url = f"https://me:s3cret@127.0.0.1:{front.port}/tus/"
+        (refused,) = pusher.push(url, backoff=ONCE, authorities=Authorities(str(other.file)))
+        assert "the certificate of 127.0.0.1 is not accepted" in refused.reason
+        assert tus.requests == []
+        tus.faults.append(drop_content_after(200_000))
+        (result,) = pusher.push(url, authorities=Authorities(str(authority.file)))
+        assert (result.status, tus.files) == (SENT_WHOLE, {"local/a.jpg": BODY})
+
+
+def test_a_stop_wakes_up_a_run_that_waits_for_a_response(pusher, tus):
+    pusher.write("a.jpg", BODY)
+    held = threading.Event()
+    sending = pusher.start(tus.url)
+    tus.faults.append(TusFault("HEAD", action=lambda: sending.cancel.set() or held.wait(60)))
+    tus.faults.append(drop_content_after(200_000))
+    try:
+        assert sending.wait() == []
+    finally:
+        held.set()
