@@ -301,6 +301,21 @@ def test_nobody_gets_at_the_upload_of_another_person(server):
     assert offset_of(server, path) == 0
 
 
+def test_a_person_who_was_removed_meanwhile_adds_nothing(server, store):
+    carl = basic("carl")
+    path = created(server, len(DATA), who=carl, filename="of carl")
+    with Stalled(server, path, DATA[: 2 * MIB], 0, len(DATA), **carl) as client:
+        wait_until(lambda: list((store / HIDDEN / "parts").glob("*.part")))
+        (store.parent / "carl was removed").touch()
+        client.socket.sendall(DATA[2 * MIB :])
+        assert client.status() == 403
+    assert not (store / "of carl").exists()
+    assert ask(server, "HEAD", path, TUS | carl)[0] == 401
+    (store.parent / "carl was removed").unlink()
+    assert offset_of(server, path, carl) == len(DATA)
+    assert (store / "of carl").read_bytes() == DATA
+
+
 def test_a_quota_is_kept(server):
     poor = basic("poor")
     created(server, QUOTA_BYTES - 10, who=poor)

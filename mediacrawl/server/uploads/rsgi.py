@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
-_MOST_AT_A_TIME = 256  # requests with content
+_MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
 _MOST_TURNS = 10_000  # uploads, more than requests at a time
 _SWEEP_EVERY_S = 3600.0
 _READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
@@ -69,6 +69,7 @@ class _Asked(NamedTuple):
     """A request of a person that has been decided about."""
 
     person: Person
+    request: ResourceRequest
     connection: Any
     is_by_proxy: bool
     turn: int = 0
@@ -135,14 +136,15 @@ class RsgiUploads:
         if isinstance(command, protocol.Describe):
             origin = head.field("origin")
             return protocol.capabilities(origin if origin in self._options.upload_origins else None)
-        found = await self._identify(ResourceRequest(head.method, "", head.field, route.client.address))
+        request = ResourceRequest(head.method, "", head.field, route.client.address)
+        found = await self._identify(request)
         if found.person is None:
             return found.refusal or _NOT_A_PERSON
         if head.method in _CHANGING and head.field("origin") is None and not found.is_basic:
             return _OTHER_ORIGIN  # each browser tells it
         if isinstance(command, PlannedResponse):
             return command
-        asked = _Asked(found.person, connection, any(head.field(name) for name in _BY_PROXY))
+        asked = _Asked(found.person, request, connection, any(head.field(name) for name in _BY_PROXY))
         try:
             return await self._carried_out(command, asked)
         except protocol.BadRequest as error:
@@ -225,16 +227,31 @@ class RsgiUploads:
             try:
                 self._turns.check(asked, command.id)  # before a byte is written, so that none was told wrongly
                 is_complete = await arrival.copy_to(writer)
+                if is_complete and asked.is_by_proxy:
+                    self._note_received(command.id, began, arrival)
+                return await self._end_of(uploads, writer, facts, asked, is_complete=is_complete)
             except BaseException:
                 with suppress(MediacrawlError):
                     await asyncio.shield(self._write(writer.drop))
                 raise
-            durable = await self._write(writer.close if is_complete else writer.drop)
         finally:
             self._arriving -= 1
-        if is_complete and asked.is_by_proxy:
-            self._note_received(command.id, began, arrival)
+
+    async def _end_of(
+        self, uploads: Uploads, writer: UploadWriter, facts: UploadFacts, asked: _Asked, *, is_complete: bool
+    ) -> UploadFacts:
+        """Publish an upload whose last byte was written, or else make its bytes durable."""
+        if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
+            person = await self._person_now(asked)
+            path = await self._run(self._finishing, uploads.finish, facts.id, person, writer)
+            return facts._replace(offset=writer.offset, path=path, is_published=True)
+        durable = await self._write(writer.close if is_complete else writer.drop)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
+
+    async def _person_now(self, asked: _Asked) -> Person:
+        """Return the person again: to receive content may take hours, in which a login may have ended."""
+        found = await self._identify(asked.request)
+        return found.person if found.person is not None else asked.person._replace(can_upload=False)
 
     async def _writer(
         self, uploads: Uploads, command: protocol.Append, person: Person, arrival: Arrival
