@@ -551,13 +551,18 @@ class Argument(NamedTuple):
         more: dict[str, Any] = {"action": "append", "default": []} if self.is_repeated else {}
         parser.add_argument(*self.flags, metavar=self.metavar, help=self.help, **more)
 
+    @property
+    def destination(self) -> str:
+        """The name of the attribute that a parser sets."""
+        return self.flags[-1].lstrip("-").replace("-", "_")
+
     def of(self, options: argparse.Namespace) -> Any:
         """Return the given value. If the option is missing, return None, or an empty list if it may be repeated.
 
         Raises:
             UsageProblem: a value cannot be used. The message does not repeat the value, as it may be a credential.
         """
-        given = getattr(options, self.flags[-1].lstrip("-").replace("-", "_"))
+        given = getattr(options, self.destination)
         if self.is_switch:
             return given
         try:
@@ -650,13 +655,18 @@ RECURSIVE = Argument(
 GET_ARGUMENTS = (
     *(INPUT, RECURSIVE, OUTPUT, KEY, USER_AGENT, REFERER, COOKIE, COOKIES, HEADER, CONNECTIONS, WITHOUT_NETRC),
 )
+AT_ONCE = Argument(
+    ("-n", "--at-once"), "N", f"files that are sent at a time, 1 to {MOST_CONNECTIONS}; without it 3", _connections
+)
+JSON = Argument(("--json",), "", "one JSON object for each file on standard output", is_switch=True)
+PUSH_ARGUMENTS = (AT_ONCE, JSON, WITHOUT_NETRC)
 
 
 def settings_with(options: argparse.Namespace, settings: Settings) -> Settings:
     """Return the settings with those that options of the command line set."""
     chosen: dict[str, Any] = {}
-    for argument in GET_ARGUMENTS:
-        if argument.sets and argument.of(options):
+    for argument in (*GET_ARGUMENTS, *PUSH_ARGUMENTS):
+        if argument.sets and hasattr(options, argument.destination) and argument.of(options):
             chosen |= argument.sets
     return _Overridden(chosen, settings) if chosen else settings
 

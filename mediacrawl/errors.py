@@ -10,7 +10,7 @@ MediacrawlError
 │   ├── JobInUse              another process or another crawl uses this JOBDIR
 │   └── PackageMissing        an optional package is not installed, and the network needs it
 └── TransferError             the transfer of one file failed                            exit 1
-    ├── UnsupportedURL        not an http or https URL
+    ├── UnsupportedURL        not a URL that can be fetched: not http, https, ftp or ftps
     ├── AddressRefused        the address of the connection is not a public address
     ├── ConnectError          no connection: refused, unresolvable, TLS
     │   └── HostAvoided       a redirect leads to a host that fails
@@ -19,6 +19,7 @@ MediacrawlError
     │   └── NoResponse        … before the head of a response was complete
     ├── InvalidResponse       the head of the response is malformed or contradicts itself
     ├── HttpStatusError       the server responded with an error status
+    │   └── FtpReplyError     the same for FTP, with the status of HTTP that stands for the reply
     ├── RedirectRefused       a loop, too many redirects, or a target that is not allowed
     │   ├── RobotsForbidden   robots.txt forbids the target
     │   └── RobotsUnknown     the target's robots.txt is not known yet: to be repeated
@@ -186,7 +187,7 @@ class TransferError(MediacrawlError):
 
 
 class UnsupportedURL(TransferError):
-    """No request can be sent: not an http or https URL with a host. To find that out again costs no request."""
+    """No request can be sent: the URL is not of http, https, ftp or ftps. To find that out again costs no request."""
 
 
 class AddressRefused(TransferError):
@@ -228,8 +229,7 @@ class HttpStatusError(TransferError):
     """The server responded with an error status, or with one that brings no file."""
 
     def __init__(self, url: str, status: int, phrase: str = "", retry_after_s: float | None = None) -> None:
-        said = f"HTTP {status} {text_of_field(phrase)}".rstrip()
-        super().__init__(url, said, http_status=status, retry_after_s=retry_after_s)
+        super().__init__(url, self._said(status, phrase), http_status=status, retry_after_s=retry_after_s)
         # 408, 425, 429 and the 5xx of overload invite another attempt (RFC 9110 15.5.9, 15.6; RFC 6585 4).
         # A 202 with Retry-After announces the file.
         self.transient = (
@@ -238,6 +238,21 @@ class HttpStatusError(TransferError):
             or (status == 202 and retry_after_s is not None)
         )
         self.permanent = status in {404, 410}
+
+    @staticmethod
+    def _said(status: int, phrase: str) -> str:
+        return f"HTTP {status} {text_of_field(phrase)}".rstrip()
+
+
+class FtpReplyError(HttpStatusError):
+    """An FTP server refused a command. `http_status` is the status of HTTP that stands for its reply.
+
+    The phrase is the reply, with its code.
+    """
+
+    @staticmethod
+    def _said(status: int, phrase: str) -> str:  # noqa: ARG004
+        return f"FTP {text_of_field(phrase)}".rstrip()
 
 
 class RedirectRefused(TransferError):

@@ -165,7 +165,7 @@ def test_space_around_a_value_is_none_of_it():
 
 # Bad lines
 
-NO_URL = "not an http or https URL"
+NO_URL = "not an http, https, ftp or ftps URL"
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ NO_URL = "not an http or https URL"
     [
         ("nonsense", NO_URL),
         ("h/a.jpg", NO_URL),
-        ("ftp://h/a.jpg", NO_URL),
-        ("ftp://h:21/a.jpg", NO_URL),
+        ("gopher://h/a.jpg", NO_URL),
+        ("gopher://h:21/a.jpg", NO_URL),
         ("http://", NO_URL),
         ("http://h:99999/", NO_URL),
         ("http://h h/a.jpg", NO_URL),
@@ -257,9 +257,9 @@ def test_after_a_field_without_an_end_the_list_goes_on():
 @pytest.mark.parametrize(
     "text",
     [
-        "ftp://user:s3cr3t@h/a\n",
-        "url\nftp://user:s3cr3t@h/a\n",
-        '{"url": "ftp://user:s3cr3t@h/a"}\n',
+        "gopher://user:s3cr3t@h/a\n",
+        "url\ngopher://user:s3cr3t@h/a\n",
+        '{"url": "gopher://user:s3cr3t@h/a"}\n',
         "http://user:s3cr3t@h :80/a\n",
         "http://user:s3cr3t@[h/a\n",
     ],

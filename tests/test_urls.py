@@ -36,8 +36,8 @@ def test_an_origin_is_scheme_host_and_port(url, origin):
         "http:///a",
         "http://:80/",
         "http://user@/",
-        "ftp://h/a",
-        "ftp://h:21/a",
+        "gopher://h/a",
+        "gopher://h:21/a",
         "http://evil.test\\@good.test/a",  # whose host is evil.test to who connects
         "file:///etc/passwd",
         "data:image/png;base64,AAAA",

@@ -137,7 +137,7 @@ def _run(requests: _ListRequests, settings: Settings) -> int:
     cancel = Cancel()
     run = ThreadedFetch(resources, files, requests.blocks(resources.downloader, cancel), report)
     console = _Console(resources, report, display, run)
-    with _handling_output_errors(report), _first_interrupt(run.stop):
+    with _handling_output_errors(report), first_interrupt(run.stop):
         try:
             while not run.is_done:
                 console.say(run.step(display.every_s))
@@ -246,7 +246,7 @@ def _give_up_output() -> None:
 
 
 @contextmanager
-def _first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+def first_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` at the first Ctrl-C or SIGTERM, and interrupt no operation; the next signal acts as usual."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

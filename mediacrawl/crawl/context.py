@@ -57,7 +57,7 @@ from mediacrawl.fetch.batch_size import BATCH_S
 from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.resources import backoff_of, connection_limit_of, cookies_of
 from mediacrawl.fetch.stats import RunStats
-from mediacrawl.urls import DEFAULT_PORTS
+from mediacrawl.urls import HTTP_SCHEMES
 from mediacrawl.urls.referrer import DEFAULT_POLICY
 
 if TYPE_CHECKING:
@@ -556,7 +556,7 @@ class _Handlers:
         parts = urlsplit(request.url)
         host = parts.hostname or ""
         await self._wait_for_quiet_end(host)
-        async with pages.connection(host if parts.scheme in DEFAULT_PORTS else ""):
+        async with pages.connection(host if parts.scheme in HTTP_SCHEMES else ""):
             await self._wait_for_quiet_end(host)  # the wait for a connection may have been long
             response = await self._downloaded(request)
         fields = {

@@ -56,7 +56,7 @@ def request_for(url: str) -> Request:
 
 
 def plain_url(url: object) -> str | None:
-    """Return the URL as it is sent; None if it is no http or https URL, or has credentials."""
+    """Return the URL as it is sent; None if it is no http, https, ftp or ftps URL, or has credentials."""
     if not isinstance(url, str):
         return None
     if is_plain(url):
@@ -174,7 +174,7 @@ def refusal_of(request: FileRequest) -> TransferError | None:
     if sent is None:  # a plain request
         return None
     if Origin.of(request.transfer.url) is None:
-        problem = sent.meta.get(_URL_PROBLEM) or "not an http or https URL with a host"
+        problem = sent.meta.get(_URL_PROBLEM) or "not an http, https, ftp or ftps URL with a host"
         return UnsupportedURL(request.transfer.url, problem)
     if request.carrier.problem is not None:
         return failure_of(request.url, request.carrier.problem)

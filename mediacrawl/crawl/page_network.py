@@ -32,6 +32,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from mediacrawl import config
+from mediacrawl.crawl.ftp_robots import FtpRobots, is_ftp_robots
 from mediacrawl.crawl.page_heads import invalid_head, limit_heads
 from mediacrawl.crawl.public_endpoints import connects_to_public
 from mediacrawl.errors import AddressRefused, redact_url
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PROXY_AUTHORIZATION = "Proxy-Authorization"
+_ROBOTS_TIMEOUT_S = 30.0
 _WITHOUT_ADDRESS = {"data", "file"}  # schemes whose pages come over no connection
 _UNTRUSTED = ("certificate verify failed", "VerificationError")
 _DOWNLOAD_ERRORS = (CannotResolveHostError, DownloadConnectionRefusedError, DownloadFailedError, DownloadTimeoutError)
@@ -80,6 +82,7 @@ class PageNetwork:
         self._connect_timeout_s = config.CONNECT_TIMEOUT_S.of(settings)
         self._block_private = config.BLOCK_PRIVATE.of(settings)
         self._proxied: Any = None  # made when the first page needs it
+        self._ftp_robots: FtpRobots | None = None  # likewise
 
     @contextmanager
     def proxy_chosen(self, request: Request) -> Iterator[bool]:
@@ -117,6 +120,8 @@ class PageNetwork:
             PackageMissing: the proxy is a SOCKS proxy, and PySocks is not installed.
             Exception: the exceptions of Scrapy; the message of a failed connection names the proxy.
         """
+        if is_ftp_robots(request):
+            return await self._robots_over_ftp(request)
         scheme = request.url.partition(":")[0].lower()
         handler = handlers._get_handler(scheme) if scheme in {"http", "https"} else None  # noqa: SLF001
         self._verify(handler)
@@ -161,13 +166,26 @@ class PageNetwork:
                 reason = f"the download handler {type(handler).__name__} connects to addresses that are not checked"
             raise _refused(request, route.private(reason))
 
+    async def _robots_over_ftp(self, request: Request) -> Response:
+        if self._ftp_robots is None:
+            self._ftp_robots = FtpRobots(
+                self._authorities, block_private=self._block_private, connect_timeout_s=self._connect_timeout_s
+            )
+        timeout_s = float(request.meta.get("download_timeout") or _ROBOTS_TIMEOUT_S)
+        found: Response = await in_thread(partial(self._ftp_robots.read, request, proxy_of(request), timeout_s))
+        return found
+
     async def close(self) -> None:
         """Close the connections."""
+        if self._ftp_robots is not None:
+            self._ftp_robots.close()
         if self._proxied is not None:
             await self._proxied.close()
 
     def stop(self) -> None:
         """Wake up the threads that wait for a page."""
+        if self._ftp_robots is not None:
+            self._ftp_robots.stop()
         if self._proxied is not None:
             self._proxied.stop()
 

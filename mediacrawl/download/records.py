@@ -50,7 +50,7 @@ class TransferRequest(NamedTuple):
 
     Attributes:
         key: the media key, which names the part file.
-        url: an http or https URL, including its credentials, if any.
+        url: an http, https, ftp or ftps URL, including its credentials, if any.
         headers: sent to the origin of `url`; few of them are sent to another origin, see `ANY_ORIGIN`.
         proxy: `http://user:password@host:port`, or None.
         environment_proxy: `proxy` is that of the environment, which may name another one for the target of a

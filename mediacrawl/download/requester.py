@@ -29,7 +29,7 @@ from mediacrawl.headers import ContentRange, Validators, media_type
 from mediacrawl.transport.connection_limits import Admission, HostConnections, HostPaused, NoPermit
 from mediacrawl.transport.netrc_file import NO_NETRC
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
-from mediacrawl.urls import DEFAULT_PORTS, Origin, has_controls, resolve
+from mediacrawl.urls import HTTP_SCHEMES, Origin, has_controls, resolve
 from mediacrawl.urls.referrer import policy_of_field, referer_under
 from mediacrawl.visible import visible
 
@@ -207,7 +207,7 @@ class Requester:
             raise RedirectRefused(self._request.url, f"redirect to {shown}: a control character in the URL")
         target = resolve(url, location)
         scheme = target.partition(":")[0].lower()
-        if scheme not in DEFAULT_PORTS:
+        if scheme not in HTTP_SCHEMES:
             raise RedirectRefused(
                 self._request.url, f"redirect to {scheme}: is refused, only http and https are followed"
             )
@@ -412,5 +412,5 @@ def origin_of(url: str) -> Origin:
     """Return the origin of a URL. Raises `UnsupportedURL`, a `TransferError`, for a URL that cannot be fetched."""
     origin = Origin.of(url)
     if origin is None:
-        raise UnsupportedURL(url, "not an http or https URL with a host")
+        raise UnsupportedURL(url, "not an http, https, ftp or ftps URL with a host")
     return origin

@@ -13,10 +13,10 @@ from parsel import Selector
 
 from mediacrawl.extract.document import parse_html, parse_xml
 from mediacrawl.headers.link import reference_of
-from mediacrawl.urls import Origin, resolve
+from mediacrawl.urls import DEFAULT_PORTS, HTTP_SCHEMES, Origin, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 # WHATWG URL, "basic URL parser", steps 1 to 3: strip C0 controls and spaces, remove tabs and newlines.
 _ENDS = "".join(map(chr, range(0x21)))
@@ -25,7 +25,6 @@ _INSIDE = str.maketrans("", "", "\t\n\r")
 _BELOW = re.compile(r"/?\w[\w.~-]*(?:/\w[\w.~-]*)*", re.ASCII)
 _BEGINNING = re.compile(r"(?:(https?):)?([/\\]*+)", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*+):", re.IGNORECASE)
-_HTTP = ("http", "https")
 _NO_BASES = ("data", "javascript")  # HTML, "set the frozen base URL"
 _ABSOLUTE = re.compile(r"(?:https?:)?[/\\]", re.IGNORECASE)
 # Characters. Each link below a longer base would be as long: a page of 1 MB would have gigabytes of URLs.
@@ -91,14 +90,18 @@ class Page:
         """
         return absolute(self.base_url, link or "", self.encoding)
 
+    def resolve_file(self, link: str | None) -> str | None:
+        """Return the absolute URL of a link to a file, by the rules of `resolve`; ftp and ftps URLs are included."""
+        return absolute(self.base_url, link or "", self.encoding, DEFAULT_PORTS)
+
 
 def host_of(url: str) -> str:
     """Return the host of a URL without `www.`, which does not make another host; empty if there is none."""
     return (urlsplit(url).hostname or "").removeprefix("www.")
 
 
-def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
-    """Return `link` resolved against `base`, by the rules of `Page.resolve`."""
+def absolute(base: str, link: str, encoding: str = "utf-8", schemes: Collection[str] = HTTP_SCHEMES) -> str | None:
+    """Return `link` resolved against `base`, by the rules of `Page.resolve`; None for a scheme not in `schemes`."""
     link = link.strip(_ENDS).translate(_INSIDE)
     if not link or link.startswith("#"):
         return None
@@ -113,7 +116,8 @@ def absolute(base: str, link: str, encoding: str = "utf-8") -> str | None:
         url = _resolved(base, link, encoding).partition("#")[0]
     except ValueError:
         return None
-    return url if Origin.of(url) is not None else None
+    origin = Origin.of(url)
+    return url if origin is not None and origin.scheme in schemes else None
 
 
 def _is_absolute(link: str) -> bool:
@@ -136,7 +140,7 @@ def _base_url(root: Element, url: str, encoding: str) -> str:
     href = next((href for base in root.iter("base") if (href := base.get("href")) is not None), "")
     href = href.strip(_ENDS).translate(_INSIDE)
     scheme = _SCHEME.match(href)
-    if scheme is not None and scheme[1].lower() not in _HTTP:
+    if scheme is not None and scheme[1].lower() not in HTTP_SCHEMES:
         return url if scheme[1].lower() in _NO_BASES else href
     return absolute(url, href, encoding) or url
 

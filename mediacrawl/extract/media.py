@@ -29,8 +29,8 @@ it, of any element                      element that shows none, and one of each
 ======================================  ============================================================================
 
 An `img` with a `src` and an attribute such as `data-alt-src`, whose name does not say that it is the same picture,
-gives both. Otherwise the first usable http(s) URL of an element counts, so a placeholder in a `data:` URL is never
-taken. A thumbnail inside a link to the large picture is taken as well as the large picture: the caller chooses
+gives both. Otherwise the first usable http(s) or ftp(s) URL of an element counts: a placeholder in a `data:` URL is
+never taken. A thumbnail inside a link to the large picture is taken as well as the large picture: the caller chooses
 between them.
 
 These are not taken: text that a template was to replace (`{{ url }}`), pictures named like blanks (`spacer.gif`), the
@@ -482,7 +482,7 @@ def _read_attributes(page: Page, node: _Node, shown: list[MediaLink]) -> Iterato
 
 def _second_picture(page: Page, node: _Node, shown: list[MediaLink]) -> Iterator[MediaLink]:
     """Yield the picture that a script may put in the place of `src`: the name of its attribute does not tell."""
-    if [link.url for link in shown] == [page.resolve(node.attributes.get("src"))]:
+    if [link.url for link in shown] == [page.resolve_file(node.attributes.get("src"))]:
         others = {
             name: value for name, value in node.attributes.items() if name not in _READ and "srcset" not in name
         }
@@ -540,7 +540,7 @@ def _media_only(page: Page, link: str, kind: str | None) -> Iterator[MediaLink]:
 
 
 def _usable(page: Page, link: str) -> str | None:
-    return None if len(link) > LONGEST_LINK or is_template(link) else page.resolve(link)
+    return None if len(link) > LONGEST_LINK or is_template(link) else page.resolve_file(link)
 
 
 def _selected(page: Page, result: Any, split: bool) -> Iterator[MediaLink]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # URLs with a last segment that needs no decoding.
-_PLAIN_NAME = re.compile(r"https?://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
+_PLAIN_NAME = re.compile(r"(?:https?|ftps?)://[^/?#%@\s\\\[\]]+/(?:[^/?#%\s\\;]*/)*([A-Za-z0-9_.-]+)", re.ASCII)
 # Extensions of programs, not of formats: the content type of the response decides.
 _PROGRAMS = (".php", ".php5", ".asp", ".aspx", ".jsp", ".cgi", ".pl", ".do", ".action")
 

@@ -121,7 +121,7 @@ class FileRequest(NamedTuple):
         """Make the request for a URL, through the proxy that the environment names for it.
 
         Args:
-            url: http or https, as written; may contain credentials.
+            url: http, https, ftp or ftps, as written; may contain credentials.
             headers: sent to the origin of `url`. If a redirect leads to another origin, secret headers are left out.
             digests: expected digests of the bytes.
             connections: number of connections for a large file; None leaves the number to the settings.
@@ -132,8 +132,8 @@ class FileRequest(NamedTuple):
             **more: the other attributes.
 
         Raises:
-            UsageProblem: `url` is not an http or https URL or contains a control character, a header cannot be sent,
-                or the environment names a proxy that is none.
+            UsageProblem: `url` is not an http, https, ftp or ftps URL or contains a control character, a header
+                cannot be sent, or the environment names a proxy that is none.
             ValueError: `url` contains half a character, or the standard library cannot parse it.
         """
         if key and (problem := key_problem(key)):
@@ -143,7 +143,7 @@ class FileRequest(NamedTuple):
         url, written = as_sent(url), url
         origin = Origin.of(url)
         if origin is None:
-            raise UsageProblem(f"{writable(redact_url(written))}: not an http or https URL")
+            raise UsageProblem(f"{writable(redact_url(written))}: not an http, https, ftp or ftps URL")
         transfer = TransferRequest(
             key or key_of_url(url),
             url,

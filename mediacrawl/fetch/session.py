@@ -145,7 +145,11 @@ class Session:
             except (UsageProblem, ValueError):
                 made = None
             if not isinstance(made, FileRequest):
-                why = "a control character in the URL" if has_controls(str(request)) else "not an http or https URL"
+                why = (
+                    "a control character in the URL"
+                    if has_controls(str(request))
+                    else "not an http, https, ftp or ftps URL"
+                )
                 yield [InvalidLine(visible(redact_url(str(request)))[:200], why)]
                 continue
             headers = made.transfer.headers

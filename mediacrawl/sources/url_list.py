@@ -246,7 +246,7 @@ def _url(written: Any) -> str:
     except UnicodeEncodeError:
         raise ValueError("url holds half a character") from None
     if Origin.of(url) is None:
-        raise ValueError(f"not an http or https URL: {redact_url(_complete_text('url', written))[:200]!r}")
+        raise ValueError(f"not an http, https, ftp or ftps URL: {redact_url(_complete_text('url', written))[:200]!r}")
     return url
 
 

@@ -8,7 +8,7 @@ from scrapy.settings import SETTINGS_PRIORITIES
 
 from mediacrawl.errors import UsageProblem, redact_url
 from mediacrawl.spiders.base import ARGUMENTS, MediaSpider, refuse_unknown_arguments
-from mediacrawl.urls import Origin
+from mediacrawl.urls import HTTP_SCHEMES, Origin
 
 if TYPE_CHECKING:
     from typing import Self
@@ -39,6 +39,6 @@ class SiteSpider(MediaSpider):
         if not urls:
             raise UsageProblem("the site spider needs a URL: scrapy crawl site -a url=https://example.org/gallery")
         for one in urls:
-            if Origin.of(one) is None:
+            if (origin := Origin.of(one)) is None or origin.scheme not in HTTP_SCHEMES:
                 raise UsageProblem(f"url={redact_url(one)}: not an http or https URL")
         super().__init__(name, start_urls=urls, **arguments)

@@ -166,7 +166,7 @@ class Route(NamedTuple):
     @property
     def is_forwarded(self) -> bool:
         """Whether the proxy itself receives the request and sends the response (RFC 9110 3.7)."""
-        return (self.proxy or "").startswith("http") and self.url[:6].lower() != "https:"
+        return (self.proxy or "").startswith("http") and self.url[:5].lower() == "http:"
 
     def phrase(self, status: int, reason: str) -> str:
         """Return the reason phrase of a response, with the proxy that may have sent it: proxies have errors, too."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 _PORTS = {"http": 80, "https": 443} | dict.fromkeys(_SOCKS, 1080)
 # While these variables are unchanged, the proxies are unchanged too.
-_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_NAMES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _VARIABLES = (*_NAMES, *map(str.upper, _NAMES), "REQUEST_METHOD")
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]")
 
@@ -30,12 +30,14 @@ class Proxies(NamedTuple):
     Attributes:
         http: URL of the proxy for http URLs, with its credentials; None without a proxy.
         https: the same for https URLs.
+        ftp: the same for ftp and ftps URLs, as the environment names it: it is checked when an FTP server is needed.
         no_proxy: the hosts that are requested without a proxy, as the environment names them.
     """
 
     http: str | None = None
     https: str | None = None
     no_proxy: str = ""
+    ftp: str | None = None
 
 
 def environment_proxies() -> Proxies:
@@ -55,7 +57,8 @@ def _proxies(_values: tuple[str | None, ...]) -> Proxies:
         proxy_url(found[name], f"{name}_proxy") if found.get(name) else None
         for name in (("http" if found.get("http") else "all"), ("https" if found.get("https") else "all"))
     )
-    return Proxies(http, https, os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "")
+    no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return Proxies(http, https, no_proxy, found.get("ftp") or found.get("all") or None)
 
 
 @lru_cache(16)
@@ -82,12 +85,13 @@ def proxy_url(given: str, variable: str) -> str:
 
 def proxy_for(proxies: Proxies, origin: Origin) -> str | None:
     """Return the URL of the proxy for an origin; None if the origin is requested without a proxy."""
-    return _proxy_among(proxies, origin) if proxies.http or proxies.https else None
+    return _proxy_among(proxies, origin) if proxies.http or proxies.https or proxies.ftp else None
 
 
 @lru_cache(256)  # most files have the same few hosts
 def _proxy_among(proxies: Proxies, origin: Origin) -> str | None:
-    proxy = proxies.https if origin.scheme == "https" else proxies.http
+    of_scheme = {"http": proxies.http, "https": proxies.https}
+    proxy = of_scheme.get(origin.scheme, proxies.ftp)
     return None if proxy is None or _is_exempt(origin, proxies.no_proxy) else proxy
 
 

@@ -5,14 +5,18 @@ The choice is a plain record, so that another process can make the same transpor
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediacrawl.errors import UsageProblem
+from mediacrawl.transport.by_scheme import TransportByScheme
 from mediacrawl.transport.connecting import DEFAULT_CONNECT_TIMEOUT_S
 from mediacrawl.transport.requests_transport import RequestsTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mediacrawl.transport.authorities import Authorities
     from mediacrawl.transport.base import Transport
     from mediacrawl.transport.curl import CurlTransport
@@ -38,8 +42,8 @@ class TransportChoice(NamedTuple):
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
 
 
-def make_transport(choice: TransportChoice) -> Transport:
-    """Make the transport that `choice` describes.
+def make_transport(choice: TransportChoice) -> TransportByScheme:
+    """Make the transport that `choice` describes; ftp and ftps URLs have one of their own with any choice.
 
     Raises:
         UsageProblem: the transport is unknown or not installed, its session factory cannot be imported, or the
@@ -50,6 +54,16 @@ def make_transport(choice: TransportChoice) -> Transport:
         "block_private": choice.block_private,
         "connect_timeout_s": choice.connect_timeout_s,
     }
+    return TransportByScheme(_http_transport(choice, how), partial(_ftp_transport, how))
+
+
+def _ftp_transport(how: Mapping[str, Any]) -> Transport:
+    from mediacrawl.transport.ftp import FtpTransport  # noqa: PLC0415 - few runs need it
+
+    return FtpTransport(**how)
+
+
+def _http_transport(choice: TransportChoice, how: Mapping[str, Any]) -> Transport:
     match choice.name:
         case "requests":
             more: tuple[Any, ...] = (_loaded(choice.session_factory),) if choice.session_factory else ()

@@ -29,7 +29,7 @@ from mediacrawl.transport.fields import InvalidHead, combined
 from mediacrawl.transport.head import framing
 from mediacrawl.transport.http1 import HTTP1Exchange
 from mediacrawl.transport.watchdog import HeadWatchdog
-from mediacrawl.urls import DEFAULT_PORTS, as_sent, split_plain, target_of
+from mediacrawl.urls import DEFAULT_PORTS, HTTP_SCHEMES, as_sent, split_plain, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -237,7 +237,7 @@ def _prepared(url: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
     else:
         request = requests.Request("GET", as_sent(url), headers=dict(headers)).prepare()
         parts = urlsplit(request.url or "")
-        if parts.scheme not in DEFAULT_PORTS:
+        if parts.scheme not in HTTP_SCHEMES:
             raise requests.exceptions.InvalidSchema(parts.scheme)
         origin, target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", target_of(url)
         fields = _fields(tuple(request.headers.items()))

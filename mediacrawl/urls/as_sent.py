@@ -15,8 +15,9 @@ import re
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-_HTTP = ("http", "https")
-_SCHEMES = ("http:", "https:")
+from mediacrawl.urls.origin import DEFAULT_PORTS
+
+_SCHEMES = tuple(f"{scheme}:" for scheme in DEFAULT_PORTS)
 _HOST = r"[a-z0-9](?:[a-z0-9_-]|\.(?=[a-z0-9]))*"
 _PORT = r"[1-9][0-9]{0,4}"
 # A URL that is sent as it is, and is its own key; most URLs are, if they have no dot segment.
@@ -94,10 +95,10 @@ def as_sent(url: str) -> str:
     - Text that cannot stand in a target is encoded as the module describes: lone surrogates of the
       `surrogateescape` error handler as their bytes, other characters in UTF-8.
 
-    Any other text than an http or https URL with a host is returned with its ends stripped.
+    Any other text than an http, https, ftp or ftps URL with a host is returned with its ends stripped.
 
     Raises:
-        ValueError: a character cannot be encoded, or is a control character within an http or https URL.
+        ValueError: a character cannot be encoded, or is a control character within such a URL.
     """
     if has_controls(url) and has_controls(stripped := _stripped(url)) and stripped.lower().startswith(_SCHEMES):
         raise ValueError("the URL contains a control character")
@@ -111,7 +112,7 @@ def _encoded(url: str, encoding: str = "utf-8") -> str:
     url = _stripped(url)
     parts = _Parts.of(url)
     scheme = (parts.scheme or "").lower()
-    if scheme not in _HTTP or not parts.authority or "\\" in parts.authority:
+    if scheme not in DEFAULT_PORTS or not parts.authority or "\\" in parts.authority:
         return url
     path = _without_dots("/" + _with_slashes(parts.path).removeprefix("/"))
     return str(
@@ -126,7 +127,7 @@ def _encoded(url: str, encoding: str = "utf-8") -> str:
 
 
 def target_of(url: str) -> str:
-    """Return the request target of an http or https URL in origin form (RFC 9112 3.2.1)."""
+    """Return the request target of a URL with a host in origin form (RFC 9112 3.2.1)."""
     if (plain := split_plain(url)) is not None:
         return plain[1]
     return str(_Parts.of(_encoded(url))._replace(scheme=None, authority=None, fragment=None))
@@ -163,10 +164,10 @@ def key_of_url(url: str) -> str:
         return url
     sent = _encoded(url)
     parts = _Parts.of(sent)
-    if parts.scheme not in _HTTP or not parts.authority:
+    if parts.scheme not in DEFAULT_PORTS or not parts.authority:
         return sent
     host = parts.authority.rpartition("@")[2]
-    host = host.removesuffix(":80" if parts.scheme == "http" else ":443").removesuffix(":")
+    host = host.removesuffix(f":{DEFAULT_PORTS[parts.scheme]}").removesuffix(":")
     return str(parts._replace(authority=host, fragment=None))
 
 

@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+HTTP_SCHEMES = ("http", "https")
+DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990}  # of the schemes that can be fetched
 _BEGINNING = re.compile(r"[^/]*//[^/?#]*")  # scheme and authority (RFC 3986 3)
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")  # or a control character: `urlsplit` drops leading control characters
 _LONGEST_HOST = 300  # characters, with scheme and port; a host name has at most 253 (RFC 1035 2.3.4)
@@ -26,7 +27,7 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Origin | None:
-        """Return the origin of a URL; None if it is not an http or https URL with a host."""
+        """Return the origin of a URL; None if it is not an http, https, ftp or ftps URL with a host."""
         beginning = _BEGINNING.match(url)
         if beginning is None or _BLANK.search(url) or "\\" in beginning[0]:  # other parsers read it as "/"
             return None

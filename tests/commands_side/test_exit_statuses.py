@@ -74,7 +74,7 @@ def test_the_status_says_what_happened(runs, name):
         ("a list with a file that is not there and a line that is no URL", "/missing.jpg: HTTP 404 Not Found"),
         (
             "a list with a file that is not there and a line that is no URL",
-            "/bad_list:3: not an http or https URL: 'not a URL'",
+            "/bad_list:3: not an http, https, ftp or ftps URL: 'not a URL'",
         ),
         ("a page that is not there", "/no-page: page: HTTP 404"),
     ],

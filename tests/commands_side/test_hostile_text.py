@@ -25,7 +25,11 @@ def list_of(server, paths):
     lines = [{"url": server.url(path)} for path in paths]
     fields = ("url", "filename", "sha256", "md5", "referer", "key")
     lines += [{"url": server.url(f"/{name}.jpg?{number}"), name: LINES} for number, name in enumerate(fields)]
-    lines += [{"url": server.url("/a.jpg?#"), "key": f"#{LINES}"}, {"url": f"ftp://h/{STEERING}"}, {"url": [LINES]}]
+    lines += [
+        {"url": server.url("/a.jpg?#"), "key": f"#{LINES}"},
+        {"url": f"gopher://h/{STEERING}"},
+        {"url": [LINES]},
+    ]
     lines += [
         {"url": server.url("/b.jpg"), "headers": {LINES: LINES}},
         {"url": server.url("/b.jpg"), "headers": LINES},

@@ -126,7 +126,7 @@ def test_get_does_not_wait_for_scrapy(origin, tmp_path):
         ("--nolog", "http://127.0.0.1/"),
         ("--pidfile", "x", "http://127.0.0.1/"),
         ("--out", "x", "http://127.0.0.1/"),
-        ("ftp://127.0.0.1/",),
+        ("gopher://127.0.0.1/",),
     ],
 )
 def test_get_waits_for_scrapy_where_scrapy_has_to_speak(words, tmp_path):

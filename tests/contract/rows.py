@@ -24,6 +24,8 @@ from urllib.parse import unquote
 from certificates import Authority, TlsFront
 from crawling import basic_auth, files_in, largest_part_bytes, parts_in, sha256, wait_until
 from fronts import AsProcess, Wanted
+from ftp_origin import FtpOrigin, unknown
+from ftp_origin import drop_after as drop_data_after
 from hostile import LINES, STEERING, HostileServer, faults_of, hostile_answers, steering_in
 from origin import (
     Answer,
@@ -46,6 +48,7 @@ from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.download import requester
 from mediacrawl.download.cookies import Cookies
 from mediacrawl.download.records import Fetched
+from mediacrawl.download.resume import OVERLAP_BYTES
 from mediacrawl.download.retry import HostPauses
 from mediacrawl.download.seams import Seams
 from mediacrawl.download.transfer_policy import Stall
@@ -56,14 +59,17 @@ from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.refetch import RefetchPolicy
 from mediacrawl.fetch.request import FileRequest
 from mediacrawl.fetch.stats import RunStats
+from mediacrawl.headers import Validators
 from mediacrawl.ledger import rows as ledger_rows
 from mediacrawl.ledger.base import Entry, State
 from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.store import parts
 from mediacrawl.store.local import LocalStore
 from mediacrawl.store.parts import PartRecord
-from mediacrawl.transport import addresses, proxies
+from mediacrawl.transport import addresses, ftp_replies, proxies
 from mediacrawl.transport.connection_limits import ConnectionLimit
+from mediacrawl.transport.ftp_connection import FtpConnection
+from mediacrawl.transport.ftp_files import FtpFacts
 from mediacrawl.transport.netrc_file import Netrc
 from mediacrawl.urls import former_key_of_url, key_of_url
 from mediacrawl.workers.threads import TransferThreads
@@ -1049,8 +1055,9 @@ def where_only_public_addresses_are_allowed_no_connection_to_another_is_opened(s
     urls = [f"http://{form}:{scene.origin.port}/{number}.jpg" for number, form in enumerate(forms)]
     for number in range(len(forms)):
         scene.add(f"/{number}.jpg", body(number))
-    ran = scene.run(*urls, f"https://{scene.other.netloc}/a.jpg", MEDIACRAWL_BLOCK_PRIVATE=True)
-    assert (ran.status, ran.failed, ran.store) == (1, len(urls) + 1, set()), ran
+    others = [f"{scheme}://{scene.other.netloc}/a.jpg" for scheme in ("https", "ftp", "ftps")]
+    ran = scene.run(*urls, *others, MEDIACRAWL_BLOCK_PRIVATE=True)
+    assert (ran.status, ran.failed, ran.store) == (1, len(urls) + len(others), set()), ran
     assert ran.failures.count("127.0.0.1 is not a public address, and MEDIACRAWL_BLOCK_PRIVATE is on") >= 4, ran
     assert (scene.origin.connections, scene.other.connections) == (0, 0)
     assert not any(entry.permanent for entry in scene.rows(State.FAILED))
@@ -1090,6 +1097,68 @@ def a_file_over_tls_comes_from_the_host_that_its_certificate_names_or_not_at_all
         assert "the certificate of 127.0.0.1 is not accepted" in ran.failures
 
 
+# --- FTP --------------------------------------------------------------------------------------------
+
+
+@row(lambda patches: patches.setattr(FtpConnection, "_restart_at", lambda *_: False))
+def a_file_of_an_ftp_server_goes_on_where_its_connection_broke(scene):
+    data = Pattern(2_000_000, 1)
+    with FtpOrigin(scene.folder / "ftp") as ftp:
+        url = ftp.add("a b.jpg", data.read())
+        ftp.faults.append(drop_data_after(1_000_000))
+        ran = scene.run(url)
+        assert (ran.status, ran.new, ran.store) == (0, 1, {data.sha256()}), ran
+        assert ftp.asked("REST") == [str(1_000_000 - OVERLAP_BYTES)]
+        again = scene.run(url)
+        assert (again.status, again.present, len(ftp.asked("RETR"))) == (0, 1, 2), again
+
+
+@row(lambda patches: patches.setattr(FtpFacts, "validators", property(lambda _: Validators())))
+def a_file_of_an_ftp_server_is_of_the_version_that_its_size_and_time_tell(scene):
+    with FtpOrigin(scene.folder / "ftp") as ftp:
+        changed, same = ftp.add("a.jpg", body(1, 500_000), age_s=9_000), ftp.add("b.jpg", body(2))
+        ftp.faults.append(drop_data_after(400_000, times=1))
+        scene.run(changed, MEDIACRAWL_RETRY_TIMES=0)
+        ftp.add("a.jpg", body(3, 500_000), age_s=1_000)
+        first = scene.run(changed, same)
+        assert (first.status, first.store) == (0, {sha256(body(3, 500_000)), sha256(body(2))}), first
+        ftp.commands.clear()
+        again = scene.run(changed, same, FILES_EXPIRES=0)
+        assert (again.status, again.present, ftp.asked("RETR")) == (0, 2, []), again
+        assert ftp.asked("SIZE") != []
+
+
+@row(
+    lambda patches: patches.setattr(
+        FtpConnection, "_asked", lambda self, command, path: self._control.sendcmd(f"{command} {path}")
+    )
+)
+def an_ftp_server_that_lacks_commands_gives_whole_files(scene):
+    data = Pattern(500_000, 1)
+    for commands in (("SIZE", "MLST"), ("MDTM", "MLST", "REST"), ("EPSV", "SIZE", "MDTM", "MLST")):
+        with FtpOrigin(scene.folder / "ftp") as ftp:
+            url = ftp.add(f"{'-'.join(commands)}.jpg", data.read())
+            ftp.faults += [*unknown(*commands), drop_data_after(400_000)]
+            ran = scene.run(url)
+            assert (ran.status, ran.new, ran.store) == (0, 1, {data.sha256()}), ran
+            assert len(ftp.asked("RETR")) == 2
+
+
+@row(lambda patches: patches.setattr(ftp_replies, "_MISSING", re.compile("(?!)")))
+def what_an_ftp_server_refuses_is_told_in_its_words_and_without_the_password(scene):
+    with FtpOrigin(scene.folder / "ftp", "me", "s3cret") as ftp:
+        url = ftp.add("a.jpg", body(1), login="me:s3cret")
+        urls = [url, ftp.url("gone.jpg", login="me:s3cret"), ftp.url("b.jpg", login="me:other-s3cret")]
+        ran = scene.run(*urls)
+    assert (ran.status, ran.new, ran.failed) == (1, 1, 2), ran
+    assert "FTP 550 No such file or directory" in ran.failures
+    assert "FTP 530 " in ran.failures
+    assert {entry.http_status: entry.permanent for entry in scene.rows(State.FAILED)} == {404: True, 401: False}
+    kept = b"".join(path.read_bytes() for path in scene.store.rglob("*") if path.is_file())
+    assert "s3cret" not in ran.err + ran.failures
+    assert b"s3cret" not in kept
+
+
 # --- text from outside ------------------------------------------------------------------------------
 
 
@@ -1105,7 +1174,7 @@ def no_text_of_a_server_or_a_list_steers_a_terminal_and_no_url_has_a_control_cha
         controls = [f"http://h/a{control}b.jpg" for control in ("\x1b", "\x7f", "\x9b", "\0")]
         quick = {"MEDIACRAWL_RETRY_TIMES": 0, "MEDIACRAWL_RETRY_AFTER_MAX_S": 0}
         few = scene.run(server.url("/phrase.jpg?few"), *controls, **quick)  # a summary has ten examples
-        ran = scene.run(*urls, *named, *controls, f"http://{STEERING}/", f"ftp://h/{LINES}", **quick)
+        ran = scene.run(*urls, *named, *controls, f"http://{STEERING}/", f"gopher://h/{LINES}", **quick)
     assert (few.status, ran.status) == (1, 1), ran
     assert r"HTTP 404 \x1b[31m\x1b]0;owned\x07\x9b2J" in few.failures
     assert few.failures.count("a control character in the URL") >= len(controls), few

@@ -1265,9 +1265,9 @@ def test_twenty_redirects_are_not_too_many(rig):
         ("ftp://127.0.0.1/a", "redirect to ftp: is refused"),
         ("data:text/plain,a", "redirect to data: is refused"),
         ("javascript:alert(1)", "redirect to javascript: is refused"),
-        ("http://[::1", "not an http or https URL"),
-        ("https://", "not an http or https URL"),
-        ("http://host:99999/", "not an http or https URL"),
+        ("http://[::1", "not an http, https, ftp or ftps URL"),
+        ("https://", "not an http, https, ftp or ftps URL"),
+        ("http://host:99999/", "not an http, https, ftp or ftps URL"),
     ],
 )
 def test_a_redirect_to_where_we_do_not_go_is_refused(rig, target, reason):
@@ -1367,8 +1367,8 @@ def test_a_name_that_does_not_resolve_is_named(rig, monkeypatch):
             rig.fetch("http://nowhere.invalid/a")
 
 
-@pytest.mark.parametrize("url", ["", "a.jpg", "ftp://h/a", "file:///a", "http://", "http://h:0/", "http://a b/"])
-def test_what_is_no_http_url_is_not_fetched(rig, url):
+@pytest.mark.parametrize("url", ["", "a.jpg", "gopher://h/a", "file:///a", "http://", "http://h:0/", "http://a b/"])
+def test_what_is_no_url_is_not_fetched(rig, url):
     with pytest.raises(UnsupportedURL):
         rig.fetch(url)
     assert rig.leftovers() == []

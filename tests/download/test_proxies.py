@@ -57,6 +57,23 @@ def test_a_variable_names_the_proxy_of_a_scheme(monkeypatch, variables, http, ht
 
 
 @pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({}, None),
+        ({"http_proxy": P, "https_proxy": P}, None),
+        ({"ftp_proxy": P}, P),
+        ({"all_proxy": P}, P),
+        ({"ftp_proxy": P, "all_proxy": Q}, P),
+        ({"ftp_proxy": P, "no_proxy": "a.example"}, None),
+    ],
+)
+def test_ftp_has_a_variable_of_its_own(monkeypatch, variables, proxy):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_of("ftp://a.example/") == proxy_of("ftps://a.example/") == proxy
+
+
+@pytest.mark.parametrize(
     ("entry", "url", "is_exempt"),
     [
         ("*", "http://a.example/", True),

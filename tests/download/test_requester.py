@@ -513,7 +513,7 @@ def test_a_content_length_is_digits_and_else_none(value, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "a", "ftp://a/", "http://", "http://a:99999/", "http://a:x/", "http://[::1", "http://a b/"]
+    "url", ["", "a", "gopher://a/", "http://", "http://a:99999/", "http://a:x/", "http://[::1", "http://a b/"]
 )
 def test_what_has_no_origin_is_not_fetchable(url):
     with pytest.raises(UnsupportedURL) as caught:

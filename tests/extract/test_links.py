@@ -73,6 +73,16 @@ def test_what_names_no_other_web_resource_is_no_link(link):
     assert page().resolve(link) is None
 
 
+@pytest.mark.parametrize("link", ["ftp://h/a.jpg", "ftps://h:21/a.jpg", "https://h/a.jpg"])
+def test_a_file_may_be_on_an_ftp_server(link):
+    assert page().resolve_file(link) == link
+
+
+@pytest.mark.parametrize("link", ["mailto:a@b.example", "file:///etc/passwd", "", "#top"])
+def test_what_names_no_other_resource_is_no_file(link):
+    assert page().resolve_file(link) is None
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [

@@ -106,13 +106,13 @@ def test_a_user_agent_is_chosen_by_the_settings_or_the_request(origin, store):
     }
 
 
-@pytest.mark.parametrize("odd", ["ftp://me:secret@h/x", "nonsense", "http://[::1/x", "http:///x"])
+@pytest.mark.parametrize("odd", ["gopher://me:secret@h/x", "nonsense", "http://[::1/x", "http:///x"])
 def test_what_is_no_url_fails_by_itself(origin, store, odd):
     (url,) = served(origin, 1)
     results = fetched_elsewhere([odd, url], store)
     assert results[url].status == DOWNLOADED
     (failed,) = [result for result in results.values() if result.status == FAILED]
-    assert (failed.reason, failed.request) == ("not an http or https URL", None)
+    assert (failed.reason, failed.request) == ("not an http, https, ftp or ftps URL", None)
     assert "secret" not in str(failed)
 
 

@@ -161,8 +161,11 @@ def test_get_uses_one_connection_where_it_is_told(command, origin):
     ("words", "says"),
     [
         ((), "at least one URL"),
-        (("example.org/a.jpg",), "example.org/a.jpg: not an http or https URL"),
-        (("ftp://me:secret@example.org/a.jpg",), "ftp://example.org/a.jpg: not an http or https URL"),
+        (("example.org/a.jpg",), "example.org/a.jpg: not an http, https, ftp or ftps URL"),
+        (
+            ("gopher://me:secret@example.org/a.jpg",),
+            "gopher://example.org/a.jpg: not an http, https, ftp or ftps URL",
+        ),
         (("-o", "x", "http://127.0.0.1/1", "http://127.0.0.1/2"), "-o names a single file"),
         (("-n", "0", "http://127.0.0.1/1"), "-n must be between 1 and 16"),
         (("-n", "17", "http://127.0.0.1/1"), "-n must be between 1 and 16"),

@@ -138,7 +138,7 @@ def test_user_and_password_of_a_line_are_sent_and_show_nowhere(crawl, site, tmp_
 
 def test_a_bad_line_is_told_with_its_number_and_the_rest_goes_on(crawl, site, caplog, capsys):
     crawled = crawl(
-        f"{site.url('/a.jpg')}\nexample.org/x.jpg\n\nftp://me:secret@example.org/x\n{site.url('/b.jpg')}\n"
+        f"{site.url('/a.jpg')}\nexample.org/x.jpg\n\ngopher://me:secret@example.org/x\n{site.url('/b.jpg')}\n"
     )
     assert crawled.status == 1
     assert crawled.report.failed == 2

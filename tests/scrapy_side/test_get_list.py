@@ -116,10 +116,10 @@ def test_another_digest_than_the_list_says_is_a_failure_and_a_retry_wants_the_sa
 
 
 def test_bad_lines_are_told_with_their_numbers_and_the_others_come(command, listed):
-    done = command("get", "-i", listed("{a}\nnonsense\n{b}\nftp://127.0.0.1/x\n"))
+    done = command("get", "-i", listed("{a}\nnonsense\n{b}\ngopher://127.0.0.1/x\n"))
     assert (done.status, done.store) == (1, BOTH)
-    assert "list:2: not an http or https URL: 'nonsense'" in done.err
-    assert "list:4: not an http or https URL: 'ftp://127.0.0.1/x'" in done.err
+    assert "list:2: not an http, https, ftp or ftps URL: 'nonsense'" in done.err
+    assert "list:4: not an http, https, ftp or ftps URL: 'gopher://127.0.0.1/x'" in done.err
     assert "already there 0, failed 2" in done.err
 
 
@@ -305,13 +305,13 @@ def test_a_url_that_fails_is_asked_for_once_however_often_it_is_listed(command, 
 def test_a_line_that_is_no_url_for_others_spoils_no_other(command, listed, odd):
     done = command("get", "-i", listed(f"{{a}}\n{odd}\n{{b}}\n"))
     assert (done.status, done.store) == (1, BOTH)
-    assert f"list:2: not an http or https URL: {odd!r}" in done.err
+    assert f"list:2: not an http, https, ftp or ftps URL: {odd!r}" in done.err
 
 
 @pytest.mark.parametrize("odd", ["http:/me:s3cr3t@h/x", "me:s3cr3t@h/x", "http:///me:s3cr3t@h/x"])
 def test_what_may_be_a_password_is_not_said_of_a_bad_line(command, listed, odd):
     done = command("get", "-i", listed(f"{odd}\n"))
-    assert "list:1: not an http or https URL: 'h/x'" in done.err
+    assert "list:1: not an http, https, ftp or ftps URL: 'h/x'" in done.err
     assert "s3cr3t" not in done.err
 
 

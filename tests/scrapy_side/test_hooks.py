@@ -199,7 +199,9 @@ def test_what_is_no_url_fails_once(crawl, url):
         def file_path(self, request, response=None, info=None, *, item=None):
             return super().file_path(request, response, info, item=item)
 
-    crawled = crawl(Own, item_of(url, "ftp://127.0.0.1/a.jpg"), media_key=staticmethod(lambda url: f"key of {url}"))
+    crawled = crawl(
+        Own, item_of(url, "gopher://127.0.0.1/a.jpg"), media_key=staticmethod(lambda url: f"key of {url}")
+    )
     assert counts(crawled) == {"new": 1, "present": 0, "failed": 1, "wanted": 2}
 
 

@@ -75,7 +75,7 @@ def test_what_did_not_arrive_is_in_file_errors_with_url_and_reason(crawl, origin
         url,
         origin.url("/missing.jpg").replace("//", "//me:secret@"),
         origin.url("/error.jpg"),
-        "ftp://example.org/a.jpg",
+        "gopher://example.org/a.jpg",
         "no URL at all",
         "http://me:secret@example.org:x/%",
         "",
@@ -86,7 +86,7 @@ def test_what_did_not_arrive_is_in_file_errors_with_url_and_reason(crawl, origin
     assert [file["url"] for file in done["files"]] == [url]
     reasons = [(error["url"], error["reason"]) for error in done["file_errors"]]
     assert [url for url, _ in reasons[2:]] == [
-        "ftp://example.org/a.jpg",
+        "gopher://example.org/a.jpg",
         "about:invalid#no%20URL%20at%20all",
         "about:invalid#http://example.org:x/%",
         "about:invalid",
@@ -95,7 +95,7 @@ def test_what_did_not_arrive_is_in_file_errors_with_url_and_reason(crawl, origin
     assert reasons[0] == (origin.url("/missing.jpg"), "HTTP 404 Not Found")
     assert reasons[1][0] == origin.url("/error.jpg")
     assert "html" in reasons[1][1].lower()
-    assert all("not an http or https URL" in reason for _, reason in reasons[2:])
+    assert all("not an http, https, ftp or ftps URL" in reason for _, reason in reasons[2:])
     assert (crawled.status, crawled.report.failed, crawled.stat("file_status_count/failed")) == (1, 7, 7)
     assert "secret" not in str(crawled.items)
 
@@ -281,8 +281,8 @@ def test_each_kind_of_redirect_leads_to_the_file(crawl, origin, url, code):
         ("/loop.jpg", "redirect loop"),
         ("file:///etc/passwd", "redirect to file: is refused"),
         ("ftp://example.org/a.jpg", "redirect to ftp: is refused"),
-        ("http://me:secret@127.0.0.1:0/a.jpg", "not an http or https URL"),
-        ("http://[broken/", "not an http or https URL"),
+        ("http://me:secret@127.0.0.1:0/a.jpg", "not an http, https, ftp or ftps URL"),
+        ("http://[broken/", "not an http, https, ftp or ftps URL"),
     ],
 )
 def test_a_redirect_to_where_we_do_not_go_fails_with_one_line(crawl, origin, caplog, target, says):

@@ -21,14 +21,14 @@ def made(settings):
 def test_it_is_requests_unless_something_else_is_asked_for():
     for settings in ({}, {"MEDIACRAWL_TRANSPORT": "requests"}):
         transport = made(Settings(settings))
-        assert type(transport) is RequestsTransport
+        assert type(transport.http) is RequestsTransport
         transport.close()
 
 
 def test_it_is_libcurl_if_that_is_asked_for():
     curl = pytest.importorskip("mediacrawl.transport.curl")
     transport = made(Settings({"MEDIACRAWL_TRANSPORT": "curl"}))
-    assert type(transport) is curl.CurlTransport
+    assert type(transport.http) is curl.CurlTransport
     transport.close()
 
 

@@ -1,0 +1,1 @@
+"""Send files to a server of tus or of FTP, so that each goes on where it broke off."""
