@@ -19,8 +19,8 @@ from serve_process import run
 from mediacrawl.commands.serve import Command
 from mediacrawl.errors import PackageMissing, StoreNotWritable, UsageProblem
 from mediacrawl.server import running
-from mediacrawl.server.options import ServeOptions
-from mediacrawl.server.running import LOCK_NAME, check_certificate, free_port, locked_store
+from mediacrawl.server.options import FtpOptions, ServeOptions
+from mediacrawl.server.running import LOCK_NAME, check_certificate, check_ftp, free_port, locked_store
 
 
 def listener(*options, host="127.0.0.1", is_listening=True):
@@ -118,13 +118,12 @@ def test_a_certificate_and_its_key_are_checked(tmp_path):
     junk.write_text("no certificate")
 
     def said(cert, key):
-        options = ServeOptions(store=tmp_path, tls_cert=cert, tls_key=key)
         with pytest.raises(UsageProblem) as refused:
-            check_certificate(options)
+            check_certificate(cert, key)
         return str(refused.value)
 
     for file in (None, first):
-        check_certificate(ServeOptions(store=tmp_path, tls_cert=file, tls_key=file))
+        check_certificate(file, file)
     assert "--tls-key" in said(first, None)
     assert "--tls-cert" in said(None, first)
     assert "cannot read" in said(tmp_path / "missing.pem", first)
@@ -161,6 +160,16 @@ def options_of(*arguments, folder="store"):
         (["--accel-redirect", "/a?b"], "--accel-redirect"),
         (["--port", "70000"], "--port"),
         (["--port", "-1"], "--port"),
+        (["--ftp-port", "70000"], "--ftp-port"),
+        (["--ftp-without-tls"], "add --ftp-port"),
+        (["--ftp-host", "127.0.0.1"], "add --ftp-port"),
+        (["--ftp-port", "0", "--ftp-host", "media.example"], "--ftp-host"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "50-40"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "0-40"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "40-70000"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "many"], "two ports"),
+        (["--ftp-port", "0", "--ftp-public-address", "media.example"], "IPv4"),
+        (["--ftp-port", "0", "--ftp-public-address", "::1"], "IPv4"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments, said):
@@ -182,6 +191,40 @@ def test_arguments_become_options(tmp_path, monkeypatch):
     proxied = options_of("--trusted-proxy", "unix", "--trusted-proxy", "10.0.0.0/8", "--accel-redirect", "/inner/")
     assert (proxied.trusted_proxies, proxied.accel_location) == (("unix", "10.0.0.0/8"), "/inner")
     assert options_of("--tls-cert", "a.pem").tls_cert == tmp_path / "a.pem"
+
+
+def test_arguments_become_options_of_ftp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert options_of().ftp is None
+    assert options_of("--ftp-port", "0").ftp == FtpOptions(port=0)
+    shared = options_of("--ftp-port", "2121", "--host", "0.0.0.0", "--tls-cert", "a.pem", "--tls-key", "b.pem").ftp
+    assert shared == FtpOptions(host="0.0.0.0", tls_cert=tmp_path / "a.pem", tls_key=tmp_path / "b.pem")
+    own = options_of(
+        *("--ftp-port", "21", "--tls-cert", "a.pem", "--tls-key", "b.pem", "--ftp-host", "::"),
+        *("--ftp-tls-cert", "c.pem", "--ftp-tls-key", "d.pem", "--ftp-without-tls"),
+        *("--ftp-passive-ports", "50000-50009", "--ftp-public-address", "203.0.113.9"),
+    )
+    assert own.ftp == FtpOptions(
+        host="::",
+        port=21,
+        passive_ports=(50000, 50009),
+        public_address="203.0.113.9",
+        tls_cert=tmp_path / "c.pem",
+        tls_key=tmp_path / "d.pem",
+        allows_plain=True,
+    )
+    assert ServeOptions.from_json(own.as_json()) == own
+    assert own.ftp.url == "ftp://localhost:21/"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
+def test_ftp_without_tls_is_for_this_machine_alone_unless_it_is_wanted(host):
+    with pytest.raises(UsageProblem, match="--ftp-without-tls if the network is your own") as refused:
+        check_ftp(FtpOptions(host=host))
+    assert "\n" not in str(refused.value)
+    check_ftp(FtpOptions(host=host, allows_plain=True))
+    for here in ("127.0.0.1", "127.8.8.8", "::1"):
+        check_ftp(FtpOptions(host=here))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""Data connections: one file, or one listing, each (RFC 959 3.2; with TLS, RFC 4217 9).
+
+What has been received is durable before the client is told so. A connection that was broken off is told from one that
+the client has closed: by TLS for certain, without TLS only as far as TCP tells. See `settlement` for the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import suppress
+from typing import Any
+
+from OpenSSL import SSL
+from pyftpdlib.handlers import DTPHandler, TLS_DTPHandler
+
+from mediacrawl.errors import DiskFull
+from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
+from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
+
+logger = logging.getLogger(__name__)
+
+Reply = tuple[str, Any]  # and the function that logs it
+
+
+class DataConnection(DTPHandler):
+    """A data connection without TLS."""
+
+    def __init__(self, sock: Any, cmd_channel: Any) -> None:
+        self._is_at_end = False
+        super().__init__(sock, cmd_channel)
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return received bytes. Notes whether the client has closed the connection, or it was broken off."""
+        if isinstance(self.socket, socket.socket):
+            with suppress(OSError):
+                self._is_at_end = not self.socket.recv(1, socket.MSG_PEEK)
+        data: bytes = super().recv(buffer_size)
+        return data
+
+    def handle_read(self) -> None:
+        """Write what has come, and break off if that fails."""
+        super().handle_read()
+        if self.receive and not self._closed and self.file_obj.failure is not None:
+            self._end(_refusal(self.file_obj))
+
+    handle_read_event = handle_read  # as in the base class
+
+    def handle_close(self) -> None:
+        """Respond to the end of the connection."""
+        if self._closed:
+            return
+        if self.receive and self.file_obj.closed:
+            self.close()  # TLS is being ended
+        elif self.receive:
+            self._end_upload(self.file_obj)
+        elif self._has_sent_less(self.file_obj):
+            logger.error("%s has become shorter while it was being sent", self.file_obj.name)
+            self._end(("426 The file has become shorter meanwhile.", logger.debug))
+        else:
+            super().handle_close()
+
+    def was_closed(self) -> bool:
+        """Return whether the client has closed the connection."""
+        return self._is_at_end
+
+    def _end_upload(self, file: ReceivedFile) -> None:
+        file.close()
+        if file.failure is not None:
+            self._end(_refusal(file))
+        elif not self.was_closed():
+            self._end(_kept(file, "the data connection was broken off"))
+        elif said := file.missing():
+            self._end(_kept(file, said))
+        else:
+            file.note_received()
+            self.transfer_finished = True
+            self._end((f"226 {file.offset} bytes are safe.", logger.debug))
+
+    def _end(self, reply: Reply) -> None:
+        self._resp = reply
+        self.close()
+
+    def _has_sent_less(self, file: Any) -> bool:
+        """Return whether all of a file was sent, which was shorter than before."""
+        if not isinstance(file, StoredFile) or len(self.producer_fifo):
+            return False
+        return (file.tell() if self._offset is None else self._offset) < file.size
+
+
+class TlsDataConnection(TLS_DTPHandler, DataConnection):
+    """A data connection with TLS, once the client has asked for it."""
+
+    def was_closed(self) -> bool:
+        """Return whether the client has closed the connection: with TLS, by an alert (RFC 8446 6.1)."""
+        if isinstance(self.socket, SSL.Connection):
+            return bool(self.socket.get_shutdown() & SSL.RECEIVED_SHUTDOWN)
+        return super().was_closed()
+
+    def handle_error(self) -> None:
+        """Respond to an error of TLS."""
+        self._resp = ("426 The data connection has failed.", logger.debug)
+        super().handle_error()
+
+
+def _refusal(file: ReceivedFile) -> Reply:
+    """Return the reply to bytes that could not be written."""
+    code = 452 if isinstance(file.failure, DiskFull) else 552 if isinstance(file.failure, QuotaSpent) else 426
+    if isinstance(file.failure, TakenOver):
+        return f"{code} {file.failure}", logger.debug
+    return f"{code} {file.failure}; SIZE tells how many bytes are safe.", logger.debug
+
+
+def _kept(file: ReceivedFile, said: str) -> Reply:
+    return f"426 {file.offset} bytes are safe, {said}: the file is not whole, continue it.", logger.debug
