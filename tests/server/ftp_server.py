@@ -60,10 +60,14 @@ class FtpServer(Serve):
     def ftp(self, name="anna", *, tls=False, password=None):
         """Return a client that has logged in."""
         client = TlsClient(context=trusting()) if tls else ftplib.FTP(encoding="utf-8")
-        client.connect("127.0.0.1", self.ftp_port, timeout=LIMIT_S)
-        client.login(name, self.passwords[name] if password is None else password)
-        if tls:
-            client.prot_p()
+        try:
+            client.connect("127.0.0.1", self.ftp_port, timeout=LIMIT_S)
+            client.login(name, self.passwords[name] if password is None else password)
+            if tls:
+                client.prot_p()
+        except BaseException:
+            client.close()
+            raise
         return client
 
     def url(self, path, name="anna", scheme="ftp"):

@@ -88,6 +88,7 @@ class FtpSession(FTPHandler):
     log_of_access: AccessLog | None = None
 
     banner = "mediacrawl"
+    auth_failed_timeout = 1  # seconds; an application password cannot be guessed
     dtp_handler = DataConnection
     unicode_errors = "surrogateescape"  # names that are not UTF-8 stay as they are
     proto_cmds: ClassVar = {name: facts for name, facts in FTPHandler.proto_cmds.items() if name not in _NOT_OFFERED}
@@ -226,7 +227,7 @@ class FtpSession(FTPHandler):
     def _publish(self) -> None:
         file = self._received
         self._forget_received()
-        if file is None:
+        if file is None or not self._is_still_allowed():
             return
         try:
             path = self.fs.uploads.publish(file.upload_id)
