@@ -338,8 +338,16 @@ def session_class(
 
 
 def _tls_context(cert: Path, key: Path) -> SSL.Context:
+    """Return a context of TLS 1.2.
+
+    With TLS 1.3, a server sends tickets after the handshake. A client that uploads does not read them, and closes its
+    socket with unread data: then TCP resets the connection, and the last bytes are lost. pyOpenSSL cannot turn the
+    tickets off.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(b"ECDHE+AESGCM:ECDHE+CHACHA20")
     context.use_certificate_chain_file(str(cert))
     context.use_privatekey_file(str(key))
     return context
