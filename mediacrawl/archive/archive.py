@@ -480,7 +480,7 @@ def _claimed(change: Publish | Link, path: str) -> Entry:
         sha256=fetched.sha256 or None,
         validators=json.dumps(fetched.validators.to_dict()),
         content_type=fetched.headers.get("content-type"),
-        http_status=fetched.status,
+        http_status=fetched.status or None,
         state=State.DONE,
     )
 

@@ -56,7 +56,8 @@ class Command(StoreCommand):
         archive.forget([entry.key for entry in entries], files=files)
         for entry in entries:
             stays = entry.path and not files and archive.store.size(entry.path) is not None
-            print(visible(f"forgotten: {entry.url}" + (f" (the file stays: {entry.path})" if stays else "")))
+            told = f" (the file stays: {entry.path})" if stays else ""
+            print(visible(f"forgotten: {entry.url or entry.key}{told}"))
 
     def _say_unknown(self, urls: list[str]) -> None:
         for url in urls:

@@ -10,6 +10,7 @@ from scrapy.exceptions import UsageError
 from mediacrawl.archive import validators_of
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.ledger.base import State
+from mediacrawl.ledger.upload_keys import uploader_of
 from mediacrawl.urls import key_of_url
 from mediacrawl.visible import visible_json
 
@@ -45,6 +46,7 @@ def described(entry: Entry) -> dict[str, Any]:
         **key_of(entry),
         "page": entry.page,
         "spider": entry.spider,
+        **({} if (person := uploader_of(entry)) is None else {"uploaded_by": person}),
         "path": entry.path,
         "size": entry.size_bytes,
         "sha256": entry.sha256,
@@ -58,7 +60,7 @@ def described(entry: Entry) -> dict[str, Any]:
 
 def key_of(entry: Entry) -> dict[str, str]:
     """Return the key of a file as a field for other programs; no field if the key follows from the URL."""
-    return {"key": entry.key} if entry.key not in {entry.url, key_of_url(entry.url)} else {}
+    return {"key": entry.key} if not entry.url or entry.key not in {entry.url, key_of_url(entry.url)} else {}
 
 
 def _utc(at_s: float | None) -> str | None:

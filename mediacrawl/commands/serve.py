@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _HOST = re.compile(r"\*|\.?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MOST_PORT = 65_535
 
@@ -59,6 +60,13 @@ class Command(StoreCommand):
             metavar="ADDRESS",
             help="address or network of a proxy with TLS, whose X-Forwarded-… fields are believed; may be repeated",
         )
+        add(
+            "--upload-origin",
+            action="append",
+            default=[],
+            metavar="ORIGIN",
+            help="pages of this site may upload too, with an application password; may be repeated",
+        )
         add("--accel-redirect", default="", metavar="/LOCATION", help="let nginx send the files (X-Accel-Redirect)")
         add("--no-access-log", action="store_true", help="write no line for each request")
         add("--create", action="store_true", help="make the store if there is none")
@@ -88,6 +96,7 @@ class Command(StoreCommand):
             tls_key=_file(opts.tls_key),
             trusted_proxies=tuple(opts.trusted_proxy),
             log_access=not opts.no_access_log,
+            upload_origins=tuple(map(_origin, opts.upload_origin)),
             accel_location=_path("--accel-redirect", opts.accel_redirect),
             ftp=_ftp_options(opts),
         )
@@ -192,6 +201,15 @@ def _path(option: str, text: str) -> str:
     if path and (_PREFIX.fullmatch(path) is None or {".", ".."} & set(path.split("/"))):
         raise UsageProblem(f"{option} {text}: expected a path of letters, digits, '.', '_', '~' and '-', as /media")
     return path
+
+
+def _origin(text: str) -> str:
+    """Return the origin of a site, as browsers send it."""
+    if _ORIGIN.fullmatch(text.lower().rstrip("/")) is None:
+        raise UsageProblem(
+            f"--upload-origin {text}: expected scheme, name and port of a site, as https://example.org"
+        )
+    return text.lower().rstrip("/")
 
 
 def _file(text: str | None) -> Path | None:

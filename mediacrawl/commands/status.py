@@ -16,6 +16,7 @@ from mediacrawl.fetch.advice import retry_command
 from mediacrawl.fetch.stats import size_text
 from mediacrawl.frontier.sqlite import describe
 from mediacrawl.ledger.base import State
+from mediacrawl.ledger.upload_keys import UPLOAD, is_unfinished_upload
 from mediacrawl.visible import visible, visible_json
 
 if TYPE_CHECKING:
@@ -71,19 +72,22 @@ def counts(ledger: Ledger | None, store: Store) -> dict[str, int]:
     """Return the numbers of files, and the size of the files that are done.
 
     The keys are `done`, `partial` (some bytes are present), `pending` (no bytes are present), `failed` and `bytes`.
+    `uploads` is the number of unfinished uploads, which count nowhere else.
     """
     if ledger is None:
-        return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
+        return {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0, "uploads": 0}
     rows = ledger.counts()
     parts = store.parts.names()
     wanted = ledger.entries(State.PENDING, State.PUBLISHING) if parts else ()
-    partial = sum(store.parts.name(entry.key) in parts for entry in wanted)
+    partial = sum(store.parts.name(entry.key) in parts and not is_unfinished_upload(entry) for entry in wanted)
+    uploads = ledger.unfinished_total(UPLOAD).rows
     return {
         "done": rows["done"],
         "partial": partial,
-        "pending": rows[State.PENDING] + rows[State.PUBLISHING] - partial,
+        "pending": rows[State.PENDING] + rows[State.PUBLISHING] - partial - uploads,
         "failed": rows[State.FAILED],
         "bytes": rows["bytes"],
+        "uploads": uploads,
     }
 
 
@@ -92,7 +96,8 @@ def _print_counts(numbers: dict[str, int], job: str | None, *, as_json: bool) ->
         print(json.dumps(numbers))
         return
     print(f"done {numbers['done']} ({size_text(numbers['bytes'])}), partial {numbers['partial']}, ", end="")
-    print(f"pending {numbers['pending']}, failed {numbers['failed']}")
+    uploads = f", unfinished uploads {numbers['uploads']}" if numbers["uploads"] else ""
+    print(f"pending {numbers['pending']}, failed {numbers['failed']}{uploads}")
     if job and (pages := describe(frontier_folder(job))):
         print(f"job {visible(job)}: {pages['pages_pending']} pages pending, {pages['pages_done']} done")
 

@@ -17,6 +17,7 @@ from mediacrawl.cli.main import StoreCommand
 from mediacrawl.commands import crawl
 from mediacrawl.errors import EXIT_FAILED
 from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.upload_keys import is_unfinished_upload, is_upload, uploader_of
 from mediacrawl.spiders.retry import ADOPTED, DAMAGED_ROW, RetrySpider
 from mediacrawl.visible import visible
 
@@ -80,7 +81,7 @@ class Command(crawl.Command, StoreCommand):
         bar: tqdm[Any]
         with tqdm(total=total_bytes, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
             for row in archive.ledger.entries(State.DONE, State.FAILED, State.PENDING):
-                if row.path is None:
+                if row.path is None or is_unfinished_upload(row):
                     continue  # the file was never complete
                 identity = archive.store.identity(row.path)
                 entry, state, moved = _repaired(archive, row, bar) if repair else _found(archive, row, bar)
@@ -92,11 +93,11 @@ class Command(crawl.Command, StoreCommand):
                     continue
                 damaged += entry.key not in counted
                 aside += moved
-                is_adopted = entry.url.startswith(ADOPTED)
-                self._can_repair_all = self._can_repair_all and not is_adopted
-                hint = "; adopted, so there is no URL to fetch it from" if is_adopted else ""
+                why_not = _why_no_repair(entry)
+                self._can_repair_all = self._can_repair_all and not why_not
+                hint = f"; {why_not}, so there is no URL to fetch it from" if why_not else ""
                 with tqdm.external_write_mode(file=sys.stdout):
-                    print(visible(f"{state}: {entry.path} ({entry.url}){hint}"))
+                    print(visible(f"{state}: {entry.path} ({entry.url or entry.key}){hint}"))
         archive.ledger.record_identities(unnoted)
         return damaged, aside
 
@@ -151,12 +152,19 @@ def _repaired(archive: Archive, row: Entry, bar: tqdm[Any]) -> tuple[Entry, str 
         entry, state = _compared_now(archive, row, bar)
         if state is None:
             return entry, state, False
-        if entry.url.startswith(ADOPTED):  # it has no URL for a new fetch, and its owner may have changed it
+        if _why_no_repair(entry):  # its owner may have changed it
             return entry, state, False
         if archive.mark_corrupt(entry, state, identity):
             return entry, state, identity is not None
     archive.ledger.mark_corrupt(entry.key, str(state))
     return entry, state, False
+
+
+def _why_no_repair(entry: Entry) -> str:
+    """Return why a file cannot be fetched again, in a word or two; empty if it can be."""
+    if entry.url.startswith(ADOPTED):
+        return "adopted"
+    return f"uploaded by {uploader_of(entry)}" if is_upload(entry) else ""
 
 
 def _mend_row(archive: Archive, key: object, entry: Entry | None) -> None:
@@ -167,6 +175,9 @@ def _mend_row(archive: Archive, key: object, entry: Entry | None) -> None:
     with archive.ledger.transaction():
         archive.ledger.forget([key])
         if entry is None:
+            return
+        if is_unfinished_upload(entry):
+            archive.ledger.reserve(entry, time.time())
             return
         if entry.path is None:
             archive.ledger.record_failure([entry._replace(reason=DAMAGED_ROW)], time.time())

@@ -116,7 +116,7 @@ class Fetched(NamedTuple):
     Attributes:
         part: complete, verified, synced and still locked. After publishing the bytes, call `published`; to keep the
             part for the next run, call `close`. None if the origin reported that the file is unchanged (304).
-        status: the status of the response that the first bytes are from.
+        status: the status of the response that the first bytes are from; 0: no response has brought the bytes.
         url: the URL of the bytes after redirects.
         headers: the headers of that response, with lower-case names.
         sha256: the SHA-256 of the bytes in the part, in hex.

@@ -54,6 +54,13 @@ class Entry(NamedTuple):
     identity: str | None = None
 
 
+class Total(NamedTuple):
+    """The number of some rows, and the sum of their sizes in bytes."""
+
+    rows: int
+    size_bytes: int
+
+
 class Ledger(Protocol):
     """The rows of one store, one for each media key.
 
@@ -86,8 +93,19 @@ class Ledger(Protocol):
         """Return, without waiting, whether a committed row of any of these few keys exists."""
         ...
 
-    def entries(self, *states: str) -> Iterator[Entry]:
-        """Yield every row in one of the states (every row without arguments), by key, in constant memory."""
+    def entries(self, *states: str, prefix: str = "") -> Iterator[Entry]:
+        """Yield every row in one of the states (every row without arguments), by key, in constant memory.
+
+        With `prefix`, only rows are read whose keys begin with it.
+        """
+        ...
+
+    def done_total(self, prefix: str) -> Total:
+        """Return the number and size of the done rows whose keys begin with a prefix."""
+        ...
+
+    def unfinished_total(self, prefix: str) -> Total:
+        """Return the number and size of the rows without a file yet whose keys begin with a prefix."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -136,6 +154,12 @@ class Ledger(Protocol):
         """Note that files are wanted. An existing row keeps its state, except that a failed row is pending again.
 
         A row that is pending or failed takes the URL of the entry.
+        """
+
+    def reserve(self, entry: Entry, now: float) -> None:
+        """Note the size in bytes and the wish of a file that is arriving, in the state `pending`.
+
+        A row that has had a file stays as it is.
         """
 
     def claim(self, *entries: Entry) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mediacrawl.errors import DiskFull, StoreNotWritable, disk_error, redact_url
-from mediacrawl.ledger.base import Entry, State
+from mediacrawl.ledger.base import Entry, State, Total
 from mediacrawl.ledger.migrations import STEPS
 from mediacrawl.ledger.rows import entry_of, suspects
 from mediacrawl.store.safe_paths import fold
@@ -241,31 +241,51 @@ class SqliteLedger:
             found = self._reader.execute(f"SELECT 1 FROM files WHERE key IN ({marks}) LIMIT 1", keys)  # noqa: S608
             return found.fetchone() is not None
 
-    def entries(self, *states: str) -> Iterator[Entry]:
+    def entries(self, *states: str, prefix: str = "") -> Iterator[Entry]:
         """Yield every row in one of the states (every row without arguments), by key, each row once.
 
-        Rows are read in blocks, so that memory use is constant. Unless `done` is among the states, the cost depends
-        only on the yielded rows, not on the number of done rows. A row may be missed if another thread or process
-        meanwhile moves it from one of several states to another.
+        With `prefix`, only rows are read whose keys begin with it. Rows are read in blocks, so that memory use is
+        constant. Unless `done` is among the states, the cost depends only on the yielded rows, not on the number of
+        done rows. A row may be missed if another thread or process meanwhile moves it from one of several states to
+        another.
         """
         states = states or _STATES
         if State.DONE in states:
-            yield from self._blocks(f"state IN ({','.join('?' * len(states))})", states)
+            yield from self._blocks(f"state IN ({','.join('?' * len(states))})", states, prefix)
             return
         # The second condition is redundant, but without it SQLite does not see that the partial index has these rows.
-        each = (self._blocks("state = ? AND state <> 'done'", (state,)) for state in states)
+        each = (self._blocks("state = ? AND state <> 'done'", (state,), prefix) for state in states)
         last = ""
         for entry in heapq.merge(*each, key=lambda entry: entry.key):
             if entry.key != last:  # else its state has changed between two queries
                 yield entry
             last = entry.key
 
-    def _blocks(self, condition: str, values: Sequence[str]) -> Iterator[Entry]:
+    def _blocks(self, condition: str, values: Sequence[str], prefix: str) -> Iterator[Entry]:
+        if prefix:
+            condition, values = f"key < ? AND {condition}", (_behind(prefix), *values)
         query = f"SELECT {self._columns} FROM files WHERE key > ? AND {condition} ORDER BY key LIMIT 500"  # noqa: S608
-        last = ""
+        last = prefix
         while rows := self._all(query, (last, *values)):
             last = rows[-1][0]
             yield from self._entries(rows)
+
+    def done_total(self, prefix: str) -> Total:
+        """Return the number and size of the done rows whose keys begin with a prefix."""
+        return self._total("state = 'done'", prefix)
+
+    def unfinished_total(self, prefix: str) -> Total:
+        """Return the number and size of the rows whose keys begin with a prefix, and which have had no file yet.
+
+        The cost does not depend on the number of done rows.
+        """
+        return self._total("state <> 'done' AND finished_at IS NULL", prefix)
+
+    def _total(self, condition: str, prefix: str) -> Total:
+        sizes = "sum(size_bytes) FILTER (WHERE size_bytes BETWEEN 0 AND ?)"
+        query = f"SELECT count(*), {sizes} FROM files WHERE {condition} AND key >= ? AND key < ?"  # noqa: S608
+        rows, size_bytes = self._all(query, (_MOST_BYTES, prefix, _behind(prefix)))[0]
+        return Total(rows, size_bytes or 0)
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows in each state, and as `bytes` the total size of the done files.
@@ -355,6 +375,18 @@ class SqliteLedger:
             " ON CONFLICT (key) DO UPDATE SET state = 'pending', wanted_at = excluded.wanted_at, url = excluded.url,"
             " wish = excluded.wish WHERE state = 'failed' OR (state = 'pending' AND url <> excluded.url)",
             ((*_wanted(e), now) for e in entries),
+        )
+
+    def reserve(self, entry: Entry, now: float) -> None:
+        """Note the size in bytes and the wish of a file that is arriving, in the state `pending`.
+
+        A row that has had a file stays as it is.
+        """
+        self._many(
+            "INSERT INTO files (key, url, page, spider, wish, state, size_bytes, wanted_at)"
+            " VALUES (?, ?, ?, ?, ?, 'pending', ?, ?) ON CONFLICT (key) DO UPDATE SET"
+            " size_bytes = excluded.size_bytes, wish = excluded.wish WHERE state = 'pending' AND finished_at IS NULL",
+            [(*_wanted(entry), entry.size_bytes, now)],
         )
 
     def claim(self, *entries: Entry) -> None:
@@ -521,6 +553,11 @@ class SqliteLedger:
                     f"no space left for the ledger {self._path}: nothing is lost, free some space and run again"
                 ) from None
             raise StoreNotWritable(f"cannot use the ledger {self._path}: {error}{_hint(str(error))}") from None
+
+
+def _behind(prefix: str) -> str:
+    """Return a text that is behind all texts with a prefix, and before all others that are behind it."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _hint(error: str) -> str:

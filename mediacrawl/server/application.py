@@ -1,4 +1,4 @@
-"""The one application of a server: files, pages, and the checks that hold for both. For RSGI and for WSGI."""
+"""The one application of a server: files, uploads, pages, and the checks that hold for all, under RSGI and WSGI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
 from mediacrawl.server.routing import BROKEN_OFF, PATH_AS_SENT, Part, RequestHead, Router
 from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
-from mediacrawl.server.site import ResourceRequest, StoreSite
+from mediacrawl.server.site import ResourceRequest, StoreSite, text_response
+from mediacrawl.server.uploads.rsgi import RsgiUploads
 from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
 from mediacrawl.server.wsgi_bridge import WsgiBridge
 
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterable
 
-    from mediacrawl.server.accounts.access import Access
+    from mediacrawl.server.accounts.access import Access, Identified
     from mediacrawl.server.options import ServeOptions
     from mediacrawl.server.ranges import PlannedResponse
     from mediacrawl.server.routing import RoutedRequest
 
     Pages = Callable[..., Iterable[bytes]]
     StartResponse = Callable[..., Any]
+
+
+_NO_UPLOADS = text_response(501, "This server takes no uploads: `mediacrawl serve` does.", ("Connection", "close"))
 
 
 class RsgiApplication:
@@ -37,14 +41,16 @@ class RsgiApplication:
         pages: Pages,
         refuse: Callable[[ResourceRequest], Awaitable[PlannedResponse | None]],
         *,
+        identify: Callable[[ResourceRequest], Awaitable[Identified]] | None = None,
         at_end: Callable[[], None] | None = None,
     ) -> None:
         """Open the store.
 
         Args:
             options: of the server.
-            pages: a WSGI application that responds to all requests but those for files.
+            pages: a WSGI application that responds to all requests but those for files and uploads.
             refuse: as for `RsgiFiles`.
+            identify: as for `RsgiUploads`; None: there are no uploads.
             at_end: called after the last request.
 
         Raises:
@@ -54,6 +60,7 @@ class RsgiApplication:
         self._router = Router(options)
         self._site = _site_of(options)
         self._files = RsgiFiles(self._site, refuse)
+        self._uploads = RsgiUploads(options, identify) if identify is not None else None
         self._pages = pages
         self._prefix = options.prefix
         self._bridge: WsgiBridge | None = None
@@ -61,13 +68,17 @@ class RsgiApplication:
         self._log = AccessLog(sys.stdout) if options.log_access else None
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the threads of the pages."""
+        """Start the threads of the pages, and settle the uploads that a crash has interrupted."""
         self._bridge = WsgiBridge(self._pages, prefix=self._prefix)
+        if self._uploads is not None:
+            self._uploads.start(loop)
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the threads, and close the store."""
         if self._bridge is not None:
             self._bridge.close()
+        if self._uploads is not None:
+            self._uploads.close()
         self._files.close()
         self._site.close()
         if self._at_end is not None:
@@ -107,6 +118,11 @@ class RsgiApplication:
             send_planned(protocol, head.method, route.response)
         elif route.part is Part.FILES:
             await self._files.respond(_file_request(head, route), protocol)
+        elif route.part is Part.UPLOADS:
+            if self._uploads is None:
+                send_planned(protocol, head.method, _NO_UPLOADS)
+            else:
+                await self._uploads.respond(head, route, protocol)
         else:
             assert self._bridge is not None
             await self._bridge.respond(head, route, protocol)
@@ -225,6 +241,8 @@ class WsgiApplication:
             return _planned(head, route.response, start_response)
         if route.part is Part.FILES:
             return self._files.respond(_file_request(head, route), environ, start_response)
+        if route.part is Part.UPLOADS:
+            return _planned(head, _NO_UPLOADS, start_response)
         body = environ["wsgi.input"].read(route.length) if route.length else b""
         if len(body) != route.length:
             return _planned(head, BROKEN_OFF, start_response)
@@ -290,7 +308,7 @@ def rsgi_application(options: ServeOptions) -> RsgiApplication:
         UsageProblem: an option is wrong.
     """
     pages, access = _parts(options)
-    return RsgiApplication(options, pages, access.refuse, at_end=access.close)
+    return RsgiApplication(options, pages, access.refuse, identify=access.identify, at_end=access.close)
 
 
 def wsgi_application(options: ServeOptions) -> WsgiApplication:

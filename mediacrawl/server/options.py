@@ -63,6 +63,7 @@ class ServeOptions:
         trusted_proxies: addresses and networks whose `X-Forwarded-…` fields are believed; `unix` stands for clients
             at a socket in the file system.
         log_access: whether each request is logged.
+        upload_origins: the origins of pages of other sites that may upload, as `https://example.org`.
         accel_location: the path of an internal location of nginx that has the files of the store; with it, files are
             sent by nginx (`X-Accel-Redirect`).
         ftp: the options of FTP; None: there is none.
@@ -79,6 +80,7 @@ class ServeOptions:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     log_access: bool = True
+    upload_origins: tuple[str, ...] = ()
     accel_location: str = ""
     ftp: FtpOptions | None = None
 

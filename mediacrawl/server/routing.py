@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 BROKEN_OFF = text_response(400, "The content of the request is not complete.", ("Connection", "close"))
 # In the environment of a page: its path below the prefix, as the system writes names. Django alters `PATH_INFO`.
 PATH_AS_SENT = "mediacrawl.path"
-MOST_BODY_BYTES = 1024 * 1024  # of a form; files are not uploaded to pages
+MOST_BODY_BYTES = 1024 * 1024  # of a form; uploads have no such limit
 
 _MOST_DIGITS = 20  # `int` takes a quadratic time
 _FILES = "/files/"
+_UPLOADS = "/uploads/"
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _SAFE = frozenset({"GET", "HEAD"})
 
@@ -49,6 +50,7 @@ class Part(Enum):
     """A part of the server."""
 
     FILES = auto()
+    UPLOADS = auto()
     PAGES = auto()
 
 
@@ -83,7 +85,8 @@ class RoutedRequest(NamedTuple):
     Attributes:
         client: where it comes from.
         part: the part of the server that responds.
-        path: of the file, below the store, or of the page, with "/" at its beginning and without the prefix.
+        path: of the file, below the store; or the id of an upload; or the path of the page, with "/" at its beginning
+            and without the prefix.
         length: of the content, in bytes.
         response: the response, if no part is to be asked.
     """
@@ -120,6 +123,8 @@ class Router:
         assert path is not None
         if path.startswith(_FILES) and not path.endswith("/"):
             return RoutedRequest(client, Part.FILES, path.removeprefix(_FILES))
+        if path.startswith(_UPLOADS):  # with content of any length
+            return RoutedRequest(client, Part.UPLOADS, path.removeprefix(_UPLOADS))
         if head.method not in _METHODS:
             return RoutedRequest(client, Part.PAGES, path, response=_BAD_METHOD)
         length = _length(head.field)

@@ -11,6 +11,7 @@ from mediacrawl.config import FILES_STORE, LEDGER
 from mediacrawl.crawl.context import CrawlContext
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.rows import options_of
+from mediacrawl.ledger.upload_keys import is_upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +51,7 @@ class RetrySpider(Spider):
             ledger.close()
 
     def _is_wanted(self, entry: Entry) -> bool:
-        if entry.reason is None or entry.url.startswith(ADOPTED):
+        if entry.reason is None or entry.url.startswith(ADOPTED) or is_upload(entry):
             return False  # pending, and never failed; a row with a reason is pending after a killed retry
         if self._damaged:
             return entry.path is not None or entry.reason == DAMAGED_ROW  # the file was present once

@@ -708,6 +708,13 @@ class PartFile:
                 return
             self.record = self.record._replace(seams=tuple(seam for seam in self.record.seams if seam != offset))
 
+    def count_recorded_only(self) -> None:
+        """From now on, count after a kill only the bytes that the record counts, whatever the size of the file is.
+
+        For bytes that are written without `mark`, because they may yet turn out to be wrong.
+        """
+        self._leave_order()
+
     def keep_first(self, size_bytes: int) -> None:
         """Count only the first `size_bytes` bytes, which must be counted, and forget all others."""
         with self._lock:

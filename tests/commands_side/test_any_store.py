@@ -31,7 +31,7 @@ every_command = pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS
 
 NOTHING = {
     "status": (0, "done 0 (0B), partial 0, pending 0, failed 0\n"),
-    "status-json": (0, '{"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}\n'),
+    "status-json": (0, '{"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0, "uploads": 0}\n'),
     "failed": (0, ""),
     "verify": (0, "damaged 0, unknown 0\n"),
     "verify-repair": (0, "damaged 0, unknown 0\n"),
@@ -185,7 +185,14 @@ def test_each_command_does_its_work_beside_a_crawl(command, origin, tmp_path, le
     with start(tmp_path, "crawl", "urllist", "-a", "file=list.txt") as crawl:
         origin.wait_for(lambda: origin.bytes_sent("/big.mp4") >= STALLS_AT)
         status = json.loads(command("status", "--json").out)
-        assert status == {"done": 2, "partial": 1, "pending": 0, "failed": 1, "bytes": 2 * len(BODY) + 1}
+        assert status == {
+            "done": 2,
+            "partial": 1,
+            "pending": 0,
+            "failed": 1,
+            "bytes": 2 * len(BODY) + 1,
+            "uploads": 0,
+        }
         assert command("verify").out == "damaged 0, unknown 0\n"
         assert command("verify", "--adopt").out == "damaged 0, unknown 0 (0 adopted)\n"
         assert [json.loads(line)["url"] for line in command("manifest").out.splitlines()] == [here, other]

@@ -83,7 +83,7 @@ def test_a_partial_file_is_removed(command, origin, tmp_path):
     assert command("forget", url).out == f"forgotten: {url}\n"
     assert parts_in(tmp_path / "store") == []
     status = json.loads(command("status", "--json").out)
-    assert status == {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0}
+    assert status == {"done": 0, "partial": 0, "pending": 0, "failed": 0, "bytes": 0, "uploads": 0}
 
 
 def test_forget_missing_takes_those_whose_files_are_gone(command, url, origin, ledger, tmp_path):

@@ -220,7 +220,14 @@ def mixed(crawls, origin, tmp_path, url):
 def test_status_in_json_has_exactly_these_keys(command, mixed):
     done = command("status", "--json")
     assert (done.status, done.err) == (0, "")
-    assert json.loads(done.out) == {"done": 1, "partial": 0, "pending": 0, "failed": 2, "bytes": len(BODY)}
+    assert json.loads(done.out) == {
+        "done": 1,
+        "partial": 0,
+        "pending": 0,
+        "failed": 2,
+        "bytes": len(BODY),
+        "uploads": 0,
+    }
 
 
 def test_status_of_what_failed_in_json_is_one_object_a_line(command, mixed):
@@ -264,6 +271,7 @@ def test_status_counts_what_is_partial_and_what_is_not_begun(command, origin, tm
         "pending": 1,
         "failed": 0,
         "bytes": 0,
+        "uploads": 0,
     }
 
 

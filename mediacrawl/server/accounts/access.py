@@ -65,6 +65,20 @@ class Credentials(NamedTuple):
     text: str
 
 
+class Identified(NamedTuple):
+    """The person who has sent a request.
+
+    Attributes:
+        person: None if that is not known.
+        is_basic: whether an application password says so, else a session.
+        refusal: the response to a request that only a person may send; None if there is one.
+    """
+
+    person: Person | None
+    is_basic: bool = False
+    refusal: PlannedResponse | None = None
+
+
 class _Known(NamedTuple):
     """The person of some credentials, None if they are wrong; and as long as it holds."""
 
@@ -106,11 +120,27 @@ class Access:
         if credentials is None:
             return self._refusal(request, None)
         try:
-            revision = self._revision()
-            known = self._kept(credentials, revision) or await self._shared(credentials, revision, request.address)
+            person = await self._person(credentials, request.address)
         except _DATABASE_ERRORS as error:
             return _unavailable(error)
-        return self._refusal(request, known.person)
+        return self._refusal(request, person)
+
+    async def identify(self, request: ResourceRequest) -> Identified:
+        """Return the person who has sent a request. Never block the event loop."""
+        credentials = self._credentials(request)
+        try:
+            person = None if credentials is None else await self._person(credentials, request.address)
+        except _DATABASE_ERRORS as error:
+            return Identified(None, refusal=_unavailable(error))
+        if credentials is None or person is None:
+            prefix = self._options.prefix
+            return Identified(None, refusal=ask_for_login(request.field, prefix, f"{prefix}/files/"))
+        return Identified(person, credentials.is_basic)
+
+    async def _person(self, credentials: Credentials, address: str) -> Person | None:
+        revision = self._revision()
+        known = self._kept(credentials, revision) or await self._shared(credentials, revision, address)
+        return known.person
 
     def refuse_in_thread(self, request: ResourceRequest) -> PlannedResponse | None:
         """Return the response to a request that may not be fulfilled, None if it may."""

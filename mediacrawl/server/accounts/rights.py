@@ -70,6 +70,16 @@ def may_read(person: Person | None, path: str, *, is_public: bool) -> bool:
     return is_public or (person is not None and person.can_read)
 
 
+def may_add(person: Person, path: str, *, is_public: bool) -> bool:
+    """Return whether a person may add a file at a path of the store, as it will be on the disk.
+
+    The common folder is for those who can read it; each who can upload may add to their own folder.
+    """
+    if not person.can_upload or ("/" not in path and is_private(path)):  # the folder of a person is no file
+        return False
+    return may_read(person, path, is_public=is_public)
+
+
 def is_private(name: str) -> bool:
     """Return whether a name at the top of the store is that of a folder of one person, in the spelling of any system.
 

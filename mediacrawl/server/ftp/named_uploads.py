@@ -31,8 +31,9 @@ class NamedUploads:
         self._person = person
 
     def by_path(self) -> dict[str, UploadFacts]:
-        """Return the last upload for each path in the store. Offsets are those of the moment."""
-        return {facts.path: facts for facts in self._uploads.list_unfinished(self._person)}
+        """Return the last upload for each path in the store, but parts of others. Offsets are those of the moment."""
+        unfinished = self._uploads.list_unfinished(self._person)
+        return {facts.path: facts for facts in unfinished if facts.concat != "partial"}
 
     def find(self, path: str) -> UploadFacts | None:
         """Return the last upload for a path; None if there is none."""

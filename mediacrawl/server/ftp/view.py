@@ -19,10 +19,10 @@ from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.filesystems import AbstractedFS
 
 from mediacrawl.errors import MediacrawlError
-from mediacrawl.server.accounts.rights import may_read
+from mediacrawl.server.accounts.rights import may_add, may_read
 from mediacrawl.server.ftp.named_uploads import NamedUploads
 from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
-from mediacrawl.server.uploads.uploads import KEPT_S
+from mediacrawl.server.uploads.uploads import UPLOAD_KEPT_S
 from mediacrawl.store.safe_paths import safe_relative_path
 from mediacrawl.system.directories import Directory
 
@@ -271,8 +271,8 @@ class StoreView:
         parent, _, name = path.rpartition("/")
         if not self.isdir(parent) or not self._may_see(path):
             raise _missing()
-        if not self._person.can_upload:
-            raise FilesystemError("you may not add files or folders")
+        if not may_add(self._person, _within(path, "file"), is_public=self._is_public):
+            raise FilesystemError("you may not add files or folders there")
         if safe_relative_path(path) != path:
             raise FilesystemError(f"this cannot be the name of a folder here: take {safe_relative_path(name)}")
         folder = self._directory(parent)
@@ -313,7 +313,7 @@ def _status_of(found: os.stat_result) -> os.stat_result:
 
 
 def _status_of_upload(facts: UploadFacts) -> os.stat_result:
-    return _status(_FILE_MODE, facts.offset, facts.expires_at - KEPT_S)
+    return _status(_FILE_MODE, facts.offset, facts.expires_at - UPLOAD_KEPT_S)
 
 
 def _status(mode: int, size: int = 0, modified: float = 0.0, inode: int = 0, device: int = 0) -> os.stat_result:

@@ -55,3 +55,11 @@ class TakenOver(UploadProblem):
 
 class UploadInUse(UploadProblem):
     """Another process writes to this upload, and does not answer. To be tried again after a second."""
+
+
+class SilentClient(UploadProblem):
+    """Nothing has come from a client for too long. What has come before is durable."""
+
+
+class TooManyRequests(UploadProblem):
+    """As many uploads arrive at this moment as the server can take."""

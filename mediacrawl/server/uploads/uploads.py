@@ -8,120 +8,58 @@ is the only place that says how many of them are there. An upload that is whole 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from mediacrawl.archive import Archive
+from mediacrawl.backends import store_of
+from mediacrawl.errors import DiskFull, MachineError
+from mediacrawl.ledger.base import State
+from mediacrawl.ledger.upload_keys import UPLOAD, upload_key
+from mediacrawl.server.uploads.held_parts import HeldParts
+from mediacrawl.server.uploads.placing import path_of_wish, refuse_conflict
+from mediacrawl.server.uploads.problems import (
+    ChecksumMismatch,
+    NoSuchUpload,
+    NotWhole,
+    OffsetConflict,
+    QuotaSpent,
+    UploadInUse,
+    UploadTooLarge,
+)
+from mediacrawl.server.uploads.publishing import Publisher
+from mediacrawl.server.uploads.quotas import Quotas
+from mediacrawl.server.uploads.records import Checksum, UploadFacts, UploadWish
+from mediacrawl.server.uploads.rows import UploadRow
+from mediacrawl.server.uploads.writer import UploadWriter
+from mediacrawl.store.parts import PartRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mediacrawl.server.accounts.rights import Person
+    from mediacrawl.store.parts import PartFile
 
-KEPT_S = 7 * 24 * 3600.0
+__all__ = ["Checksum", "UploadFacts", "UploadWish", "UploadWriter", "Uploads"]
+
+UPLOAD_KEPT_S = 7 * 24 * 3600.0
 """An unfinished upload expires this long after its last byte, in seconds."""
+MOST_UPLOAD_BYTES = 1 << 50
+"""The largest file: the ledger counts no larger one."""
+MOST_JOINED = 100
+"""The most uploads that are joined to one: each of them is open meanwhile."""
 
-
-class UploadWish(NamedTuple):
-    """What a client wants to upload. Names are as the client has sent them: they become safe ones.
-
-    Attributes:
-        person: who uploads.
-        folder: in the store, with "/" between its components; empty: the common folder, or else the own one.
-        name: of the file; it may have folders in it.
-        length_bytes: of the whole file; None: not known yet, the end of the bytes is the end of the file.
-        sha256: of the whole file, in hex; None: not known.
-        modified: when the file was changed last, in seconds since the epoch; None: not known.
-    """
-
-    person: Person
-    folder: str
-    name: str
-    length_bytes: int | None = None
-    sha256: str | None = None
-    modified: float | None = None
-
-
-class UploadFacts(NamedTuple):
-    """An upload, as it is now.
-
-    Attributes:
-        id: of letters, digits, "-" and "_", not to be guessed.
-        person: the name of whoever uploads.
-        path: of the file in the store: the wished one, which is safe, or the final one if `is_published`.
-        length_bytes: of the whole file; None: not known yet.
-        offset: the number of bytes that are durable, from the first one on.
-        expires_at: in seconds since the epoch.
-        is_published: whether the file has its final name.
-    """
-
-    id: str
-    person: str
-    path: str
-    length_bytes: int | None
-    offset: int
-    expires_at: float
-    is_published: bool = False
-
-
-class Checksum(NamedTuple):
-    """The digest that the bytes of one writer must have.
-
-    Attributes:
-        algorithm: `sha1` or `sha256`.
-        digest: its bytes.
-    """
-
-    algorithm: str
-    digest: bytes
-
-
-class UploadWriter:
-    """The one that may write to an upload. Methods may be called from any thread, one at a time.
-
-    What was written is durable after `checkpoint` or `close`; after a kill of the process (without a power cut) all
-    of it counts. With a checksum, no byte counts before `close` has compared it.
-    """
-
-    @property
-    def offset(self) -> int:
-        """The number of bytes in the upload, durable or not."""
-        raise NotImplementedError
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append bytes. Blocks for the disk, and now and then for the time of a sync.
-
-        Raises:
-            TakenOver: another writer goes on. Nothing was written.
-            UploadTooLarge: more bytes than were announced. Nothing was written.
-            QuotaSpent: of an upload of unknown length. Nothing was written.
-            DiskFull, StoreNotWritable: some of the bytes may have been written.
-        """
-        raise NotImplementedError
-
-    def checkpoint(self) -> int:
-        """Make the bytes durable, and return how many there are.
-
-        Raises:
-            TakenOver: another writer goes on.
-            DiskFull, StoreNotWritable: what was durable before still is.
-        """
-        raise NotImplementedError
-
-    def close(self) -> int:
-        """Make the bytes durable, and return how many there are. Later calls return the same.
-
-        Raises:
-            TakenOver: another writer goes on; it has made the bytes durable.
-            ChecksumMismatch: the bytes differ from the checksum, and are dropped.
-            DiskFull, StoreNotWritable: what was durable before still is.
-        """
-        raise NotImplementedError
-
-    def drop(self) -> int:
-        """Close without comparing the checksum: the bytes of a writer with one are dropped, as they may be wrong.
-
-        Returns how many bytes are durable. Without a checksum this is `close`.
-        """
-        raise NotImplementedError
+_RESERVED_STEP_BYTES = 16 * 1024 * 1024  # of an upload of unknown length
+_MOST_SETTLED = 10_000
+_ATTEMPTS = 5
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class Uploads:
@@ -131,23 +69,38 @@ class Uploads:
     `DiskFull` or `StoreNotWritable`.
     """
 
-    def __init__(self, store: Path, ledger: str = "", *, is_public: bool = False) -> None:
+    def __init__(
+        self, store: Path, ledger: str = "", *, is_public: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         """Open the store and its ledger for writing, settle what a crash has left, and remove what has expired.
 
         Args:
             store: the folder of the store.
             ledger: the URL of the ledger; by default, the ledger is in the store.
             is_public: whether everybody may read the common folder, as `ServeOptions` has it.
+            clock: returns seconds since the epoch.
 
         Raises:
             UsageProblem: the kind of the ledger is unknown.
             StoreNotWritable, DiskFull: the store or its ledger cannot be used.
         """
-        raise NotImplementedError
+        self._archive = Archive.open(store_of(str(store)), ledger)
+        self._store = self._archive.store
+        self._is_public = is_public
+        self._clock = clock
+        self._quotas = Quotas(self._archive.ledger, clock)
+        self._held = HeldParts(self._store)
+        self._publisher = Publisher(self._archive)
+        self._settled = _SettledUploads()
+        self.sweep()
 
     def close(self) -> None:
         """Close all writers, which makes their bytes durable, and the store."""
-        raise NotImplementedError
+        self._held.close()
+        try:
+            self._publisher.close()
+        finally:
+            self._archive.close()
 
     def create(self, wish: UploadWish) -> UploadFacts:
         """Begin an upload. After a crash it is there, with no bytes.
@@ -159,17 +112,40 @@ class Uploads:
             UploadTooLarge: no file can be as large.
             DiskFull: there is less room on the disk.
         """
-        raise NotImplementedError
+        row = self._wished(wish)
+        row = self._quotas.begin(row, wish.person, row.length_bytes or 0)
+        return self._facts(row, 0)
+
+    def look(self, upload_id: str, person: Person) -> UploadFacts:
+        """Return the facts of an upload without a change for its writer: the offset is of the moment."""
+        found = self._find(upload_id, person)
+        return found if isinstance(found, UploadFacts) else self._facts(found, self._offset_now(found))
 
     def facts(self, upload_id: str, person: Person) -> UploadFacts:
         """End the writer of an upload, if there is one, in any process; make its bytes durable, and return the facts.
 
-        The offset never falls: it is durable, and no other writer adds to it any more.
+        The offset never falls: it is durable, and no other writer adds to it any more. An upload that is being
+        finished is waited for.
 
         Raises:
             UploadInUse: the process of the writer does not answer.
         """
-        raise NotImplementedError
+        self._held.wait_until_idle(upload_key(person.name, upload_id))
+        found = self._find(upload_id, person)
+        if isinstance(found, UploadFacts):
+            return found
+        if found.is_published:
+            return self._facts(found, found.length_bytes or 0)
+        row, part = self._lock(upload_id, person)
+        try:
+            if part.record is None:
+                part.close()  # which removes it
+                return self._facts(row, 0)
+            part.checkpoint()
+            self._store.parts.sync()
+            return self._facts(row, part.have)
+        finally:
+            part.release()
 
     def writer(
         self,
@@ -193,7 +169,27 @@ class Uploads:
             OffsetConflict: the upload does not end at `offset`.
             UploadInUse: the process of the former writer does not answer.
         """
-        raise NotImplementedError
+        self._held.wait_until_idle(upload_key(person.name, upload_id))
+        row, part = self._lock(upload_id, person)
+        try:
+            _begin(part, row)
+            if part.have != offset:
+                raise OffsetConflict(part.have, offset)
+            writer = UploadWriter(
+                part,
+                self._held.prefix_of(part),
+                most_bytes=row.length_bytes,
+                checksum=checksum,
+                make_room=_Room(self._quotas, row, person),
+                sync_names=self._store.parts.sync,
+                at_takeover=at_takeover,
+                at_close=self._held.released,
+            )
+            self._held.register(part, writer)
+        except BaseException:
+            part.release()
+            raise
+        return writer
 
     def finish(self, upload_id: str, person: Person) -> str:
         """Verify an upload, and give the file its final name. Return its path in the store.
@@ -204,20 +200,276 @@ class Uploads:
         upload is either published or whole and unfinished.
 
         Raises:
-            NotWhole: bytes are missing.
+            NotWhole: bytes are missing, or it is a part of another upload.
             ChecksumMismatch: the file has another SHA-256 than was announced. The upload is removed.
             NameRefused: a folder of the path is a file by now. The upload stays.
+            UploadInUse: the process of its writer does not answer.
         """
-        raise NotImplementedError
+        with self._held.only(upload_key(person.name, upload_id)):
+            found = self._find(upload_id, person)
+            if found.is_published:
+                return found.path
+            assert isinstance(found, UploadRow)
+            if found.is_partial:
+                raise NotWhole("this upload is a part of another one: it is published with that")
+            return self._finish(*self._lock(upload_id, person))
+
+    def join(self, wish: UploadWish, part_ids: Sequence[str]) -> UploadFacts:
+        """Make one upload of several whole ones, in this order, publish it, and remove the others.
+
+        The length of the wish is not used. A second call with the same ids returns the same upload, as long as this
+        process runs. After a crash the others are there, unless the file is published.
+
+        Raises:
+            NotWhole: one of them is not whole, was not begun as a part, or is named twice.
+            The errors of `create` and `finish`.
+        """
+        keys = [upload_key(wish.person.name, one) for one in part_ids]
+        if not keys or len(keys) > MOST_JOINED or len(set(keys)) < len(keys):
+            raise NotWhole(f"expected from 1 to {MOST_JOINED} different uploads to join, got {len(keys)}")
+        with ExitStack() as held:
+            for key in sorted(keys):  # in one order, so that two calls do not wait for each other
+                held.enter_context(self._held.only(key))
+            if (joined := self._settled.joined(keys)) is not None:
+                return joined
+            locked = []
+            for one in part_ids:  # until the end, so that their bytes stay reserved
+                locked.append(self._lock(one, wish.person))
+                held.callback(locked[-1][1].release)
+                _refuse_no_part(*locked[-1])
+            facts = self._joined(wish, [part for _, part in locked])
+            for row, part in locked:
+                self._settled.add(self._facts(row, part.have), facts.path, joined_to=facts)
+                self._discard(row, part)
+            return facts
 
     def remove(self, upload_id: str, person: Person) -> None:
         """End the writer of an unfinished upload, and remove it with its bytes. A file that is published stays."""
-        raise NotImplementedError
+        with self._held.only(upload_key(person.name, upload_id)):
+            self._discard(*self._lock(upload_id, person))
 
     def list_unfinished(self, person: Person) -> list[UploadFacts]:
         """Return the unfinished uploads of a person, the oldest first. Writers go on: offsets are of the moment."""
-        raise NotImplementedError
+        rows = [row for row in self._rows(upload_key(person.name)) if not row.is_published]
+        rows.sort(key=lambda row: row.entry.wanted_at or 0.0)
+        return [self._facts(row, self._offset_now(row)) for row in rows]
+
+    def left_bytes(self, person: Person) -> int | None:
+        """Return how many bytes a person may still add; None: no limit."""
+        return self._quotas.left_bytes(person)
 
     def sweep(self) -> int:
         """Remove the uploads that have expired. Return their number."""
-        raise NotImplementedError
+        removed = 0
+        for row in self._rows(UPLOAD):
+            if row.is_published or self._expires_at(row) > self._clock():
+                continue
+            with suppress(UploadInUse), self._held.only(row.entry.key):
+                self._discard(row, self._held.lock(row.entry.key))
+                removed += 1
+        return removed
+
+    # Rows
+
+    def _rows(self, prefix: str) -> Iterator[UploadRow]:
+        return map(UploadRow.of, self._archive.ledger.entries(State.PENDING, prefix=prefix))
+
+    def _find(self, upload_id: str, person: Person) -> UploadRow | UploadFacts:
+        """Return the row of an upload, or the facts of one that has no row any more."""
+        if _ID.fullmatch(upload_id) is None:
+            raise _no_such_upload()
+        key = upload_key(person.name, upload_id)
+        entry = self._archive.ledger.lookup([key]).get(key)
+        if entry is not None and entry.state == State.PUBLISHING:  # an attempt to publish it has failed
+            self._archive.recover()
+            entry = self._archive.ledger.lookup([key]).get(key)
+        if entry is not None:
+            return UploadRow.of(entry)
+        if (facts := self._settled.get(upload_id, person)) is not None:
+            return facts
+        raise _no_such_upload()
+
+    def _unfinished(self, upload_id: str, person: Person) -> UploadRow:
+        found = self._find(upload_id, person)
+        if isinstance(found, UploadFacts) or found.is_published:
+            raise NoSuchUpload("this upload is finished: its file is in the store")
+        return found
+
+    def _wished(self, wish: UploadWish) -> UploadRow:
+        """Return the row of a new upload, which is not written yet."""
+        length = wish.length_bytes or 0
+        if length > MOST_UPLOAD_BYTES:
+            raise UploadTooLarge(f"a file has at most {MOST_UPLOAD_BYTES} bytes, and this one has {length}")
+        path = path_of_wish(wish, is_public=self._is_public)
+        refuse_conflict(self._store, path)
+        _refuse_full_disk(self._store.root, length)
+        row = UploadRow.wished(secrets.token_urlsafe(16), wish, path)
+        return row._replace(entry=row.entry._replace(wanted_at=self._clock()))
+
+    def _facts(self, row: UploadRow, offset: int) -> UploadFacts:
+        return UploadFacts(
+            row.id,
+            row.person,
+            row.path,
+            row.length_bytes,
+            offset,
+            self._expires_at(row),
+            row.is_published,
+            row.metadata,
+            row.concat,
+        )
+
+    def _expires_at(self, row: UploadRow) -> float:
+        written_at = found.st_mtime if (found := self._lstat(row)) is not None else 0.0
+        return max(written_at, row.entry.wanted_at or 0.0) + UPLOAD_KEPT_S
+
+    def _offset_now(self, row: UploadRow) -> int:
+        if (offset := self._held.offset_of_writer(row.entry.key)) is not None:
+            return offset
+        size_bytes = found.st_size if (found := self._lstat(row)) is not None else 0
+        return size_bytes if row.length_bytes is None else min(size_bytes, row.length_bytes)
+
+    def _lstat(self, row: UploadRow) -> os.stat_result | None:
+        parts = self._store.parts
+        return parts.directory.lstat(f"{parts.name(row.entry.key)}.part")
+
+    # Parts
+
+    def _lock(self, upload_id: str, person: Person) -> tuple[UploadRow, PartFile]:
+        """Return the row of an unfinished upload, and its part, locked, which may be empty and without a record.
+
+        Another process may have published the file just before: then the part of this name is a new one.
+        """
+        for _ in range(_ATTEMPTS):
+            key = self._unfinished(upload_id, person).entry.key
+            part = self._held.lock(key)
+            try:
+                entry = self._archive.ledger.lookup([key]).get(key)
+            except BaseException:
+                part.release()
+                raise
+            if entry is not None and entry.state == State.PENDING and entry.finished_at is None:
+                return UploadRow.of(entry), part
+            part.close()
+        raise UploadInUse("another process finishes this upload: ask again in a moment")
+
+    def _finish(self, row: UploadRow, part: PartFile) -> str:
+        try:
+            _begin(part, row)
+            if row.length_bytes is None:
+                part.note_length(part.have)
+            elif part.have != row.length_bytes:
+                raise NotWhole(f"the upload has {part.have} bytes of {row.length_bytes}: send the rest first")
+            facts = self._facts(row._replace(length_bytes=part.have), part.have)
+            try:
+                file = self._publisher.publish(row, part, self._held.prefix_of(part))
+            except ChecksumMismatch:
+                self._discard(row, part)
+                raise
+            if not file.is_new:
+                self._settled.add(facts, file.path)
+                self._discard(row, part)
+            return file.path
+        finally:
+            part.release()
+
+    def _joined(self, wish: UploadWish, parts: Sequence[PartFile]) -> UploadFacts:
+        """Publish the bytes of parts, in this order, as one file."""
+        length = sum(part.have for part in parts)
+        row = self._wished(wish._replace(length_bytes=length))
+        row = self._quotas.begin(row, wish.person, 0)  # the bytes are reserved for the parts
+        try:
+            writer = self.writer(row.id, wish.person, 0)
+            try:
+                for part in parts:
+                    for block in part.blocks(part.have):
+                        writer.write(block)
+            finally:
+                writer.close()
+            path = self.finish(row.id, wish.person)
+        except BaseException:
+            with suppress(MachineError, UploadInUse):
+                self._discard(row, self._held.lock(row.entry.key))
+            raise
+        return self._facts(row, length)._replace(path=path, is_published=True)
+
+    def _discard(self, row: UploadRow, part: PartFile) -> None:
+        """Remove the bytes and the row of an upload. After a crash in between, the upload has no bytes."""
+        try:
+            part.discard()
+        finally:
+            part.close()
+        self._held.forget(part)
+        self._archive.ledger.forget([row.entry.key])
+
+
+class _SettledUploads:
+    """Uploads that are finished and have no row: the file was there already, or they were joined to another one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: OrderedDict[str, tuple[UploadFacts, UploadFacts | None]] = OrderedDict()
+
+    def add(self, facts: UploadFacts, path: str, joined_to: UploadFacts | None = None) -> None:
+        """Note an upload, the path of its file, and the upload that it is a part of."""
+        with self._lock:
+            found = facts._replace(path=path, is_published=True)
+            self._facts[upload_key(facts.person, facts.id)] = found, joined_to
+            while len(self._facts) > _MOST_SETTLED:
+                self._facts.popitem(last=False)
+
+    def get(self, upload_id: str, person: Person) -> UploadFacts | None:
+        """Return the facts of an upload; None if it is not known."""
+        with self._lock:
+            return self._facts.get(upload_key(person.name, upload_id), (None, None))[0]
+
+    def joined(self, keys: Sequence[str]) -> UploadFacts | None:
+        """Return the upload that all of these were joined to; None if there is none."""
+        with self._lock:
+            found = [self._facts.get(key, (None, None))[1] for key in keys]
+        return found[0] if len(set(found)) == 1 else None
+
+
+class _Room:
+    """Reserve bytes for an upload of unknown length, some ahead of those that are there."""
+
+    def __init__(self, quotas: Quotas, row: UploadRow, person: Person) -> None:
+        self._quotas = quotas
+        self._row = row
+        self._person = person
+
+    def __call__(self, size_bytes: int) -> None:
+        """Make room for so many bytes in total; raise `QuotaSpent` if there is none."""
+        if self._row.length_bytes is not None or size_bytes <= (self._row.entry.size_bytes or 0):
+            return
+        if size_bytes > MOST_UPLOAD_BYTES:
+            raise UploadTooLarge(f"a file has at most {MOST_UPLOAD_BYTES} bytes")
+        ahead = -(-size_bytes // _RESERVED_STEP_BYTES) * _RESERVED_STEP_BYTES
+        try:
+            self._row = self._quotas.extend(self._row, self._person, ahead)
+        except QuotaSpent:
+            self._row = self._quotas.extend(self._row, self._person, size_bytes)
+
+
+def _begin(part: PartFile, row: UploadRow) -> None:
+    """Give a part that has no record one, with no bytes."""
+    if part.record is None:
+        part.begin(PartRecord(complete_length=row.length_bytes))
+
+
+def _refuse_no_part(row: UploadRow, part: PartFile) -> None:
+    if not row.is_partial:
+        raise NotWhole(f"the upload {row.id} was not begun as a part of another one")
+    if part.have != row.length_bytes:
+        raise NotWhole(f"the upload {row.id} has {part.have} bytes of {row.length_bytes}: send the rest first")
+
+
+def _refuse_full_disk(folder: Path, length_bytes: int) -> None:
+    found = os.statvfs(folder)
+    free_bytes = found.f_bavail * found.f_frsize
+    if length_bytes > free_bytes:
+        raise DiskFull(f"the disk of the server has {free_bytes} bytes left, and this file has {length_bytes}")
+
+
+def _no_such_upload() -> NoSuchUpload:
+    return NoSuchUpload("there is no such upload: it is finished, has expired, or is of somebody else")

@@ -1,0 +1,341 @@
+"""tus under RSGI: requests become calls of `Uploads` in threads, and content is read no faster than it is written.
+
+The newest request of an upload goes on with it. A client that comes back after its network has changed does not wait
+for the connection that it has lost, which the system may take for alive for many minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+
+from mediacrawl.backends import has_ledger, ledger_url, store_of
+from mediacrawl.errors import MachineError, MediacrawlError, StoreNotWritable
+from mediacrawl.server.ranges import PlannedResponse
+from mediacrawl.server.rsgi import send_planned
+from mediacrawl.server.site import ResourceRequest, text_response
+from mediacrawl.server.uploads import protocol
+from mediacrawl.server.uploads.arrival import Arrival
+from mediacrawl.server.uploads.buffering import BufferingWatch
+from mediacrawl.server.uploads.problems import (
+    OffsetConflict,
+    SilentClient,
+    TakenOver,
+    TooManyRequests,
+    UploadTooLarge,
+)
+from mediacrawl.server.uploads.records import UploadWish
+from mediacrawl.server.uploads.uploads import UPLOAD_KEPT_S, Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mediacrawl.server.accounts.access import Identified
+    from mediacrawl.server.accounts.rights import Person
+    from mediacrawl.server.options import ServeOptions
+    from mediacrawl.server.routing import RequestHead, RoutedRequest
+    from mediacrawl.server.uploads.records import UploadFacts
+    from mediacrawl.server.uploads.writer import UploadWriter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 8  # that write, and as many that answer
+_FINISHING_THREADS = 4  # that read whole files
+_MOST_AT_A_TIME = 256  # requests with content
+_SWEEP_EVERY_S = 3600.0
+_READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
+_READ_AWAY_WITHIN_S = 2.0
+_CHANGING = frozenset({"POST", "PATCH", "DELETE"})
+_BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
+
+_NOT_A_PERSON = text_response(403, "Uploads need a login.")
+_OTHER_ORIGIN = text_response(403, "A page of another site may not upload: its origin can be allowed by the owner.")
+_FAILED = text_response(500, "The server could not do this. Its log says why.")
+
+
+class _Asked(NamedTuple):
+    """A request of a person that has been decided about."""
+
+    person: Person
+    connection: Any
+    is_by_proxy: bool
+
+
+class RsgiUploads:
+    """The uploads of a server, for one event loop."""
+
+    def __init__(self, options: ServeOptions, identify: Callable[[ResourceRequest], Awaitable[Identified]]) -> None:
+        """Prepare; the store is opened for writing by the first request, or by `start`.
+
+        Args:
+            options: of the server.
+            identify: returns the person who has sent a request, or the response to one of nobody.
+        """
+        self._options = options
+        self._identify = identify
+        self._base = f"{options.prefix}/uploads/"
+        self._file_base = f"{options.prefix}/files/"
+        self._opened = _OpenedOnce(options)
+        self._writing = ThreadPoolExecutor(_THREADS, "uploads")
+        self._finishing = ThreadPoolExecutor(_FINISHING_THREADS, "whole uploads")
+        self._answering = ThreadPoolExecutor(_THREADS, "upload facts")
+        self._arriving = 0
+        self._buffering = BufferingWatch()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Settle what a crash has left, in a thread, and remove what expires, each hour."""
+        self._sweep = loop.call_later(_SWEEP_EVERY_S, self.start, loop)
+        loop.run_in_executor(self._answering, self._opened.sweep)
+
+    def close(self) -> None:
+        """Make the bytes of all uploads durable, and close the store."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._opened.close()
+        self._writing.shutdown()
+        self._finishing.shutdown()
+        self._answering.shutdown()
+
+    async def respond(self, head: RequestHead, route: RoutedRequest, connection: Any) -> None:
+        """Respond to a request, whose path is that behind `/uploads/`, by the protocol of granian."""
+        origin = head.field("origin")
+        is_foreign = origin is not None and not protocol.is_own_origin(origin, route.client.scheme, route.client.host)
+        is_allowed = is_foreign and origin in self._options.upload_origins
+        try:
+            if head.method in _CHANGING and is_foreign and not is_allowed:
+                response = _OTHER_ORIGIN
+            else:
+                response = await self._response(head, route, connection)
+        except Exception:
+            logger.exception("a request for an upload has failed")
+            response = _FAILED
+        if is_allowed and origin is not None:
+            response = protocol.allowing(response, origin)
+        if response.status >= 400 and head.method in _CHANGING:
+            await _read_away(connection)
+        send_planned(connection, head.method, response)
+
+    async def _response(self, head: RequestHead, route: RoutedRequest, connection: Any) -> PlannedResponse:
+        command = protocol.command_of(protocol.UploadRequest(head.method, route.path, head.field, self._base))
+        if isinstance(command, protocol.Describe):
+            origin = head.field("origin")
+            return protocol.capabilities(origin if origin in self._options.upload_origins else None)
+        found = await self._identify(ResourceRequest(head.method, "", head.field, route.client.address))
+        if found.person is None:
+            return found.refusal or _NOT_A_PERSON
+        if head.method in _CHANGING and head.field("origin") is None and not found.is_basic:
+            return _OTHER_ORIGIN  # each browser tells it
+        if isinstance(command, PlannedResponse):
+            return command
+        asked = _Asked(found.person, connection, any(head.field(name) for name in _BY_PROXY))
+        try:
+            return await self._carried_out(command, asked)
+        except protocol.BadRequest as error:
+            return error.response
+        except MediacrawlError as error:
+            if isinstance(error, MachineError):
+                logger.error("an upload of %s: %s", found.person.name, error)
+            return protocol.refused(error)
+
+    async def _carried_out(self, command: protocol.TusCommand, asked: _Asked) -> PlannedResponse:
+        uploads = await self._answer(self._opened.get)
+        match command:
+            case protocol.ListUploads():
+                found = await self._answer(uploads.list_unfinished, asked.person)
+                left = await self._answer(uploads.left_bytes, asked.person)
+                return protocol.listed(found, left, is_buffered=self._buffering.is_buffered)
+            case protocol.Create():
+                return await self._create(uploads, command, asked)
+            case protocol.Join():
+                wish = _wish(asked.person, command, None, command.concat)
+                facts = await self._run(self._finishing, uploads.join, wish, command.ids)
+                return protocol.created(facts, self._base, self._file_base)
+            case protocol.Tell():
+                return await self._tell(uploads, command, asked)
+            case protocol.Append():
+                return await self._append(uploads, command, asked)
+            case protocol.Remove():
+                await self._answer(uploads.remove, command.id, asked.person)
+        return protocol.removed()
+
+    async def _create(self, uploads: Uploads, command: protocol.Create, asked: _Asked) -> PlannedResponse:
+        wish = _wish(asked.person, command, command.length, "partial" if command.is_partial else "")
+        facts = await self._answer(uploads.create, wish)
+        if command.has_content and command.length:
+            content = protocol.Append(facts.id, 0, command.content_length, command.checksum)
+            try:
+                facts = await self._receive(uploads, facts, content, asked)
+            except (
+                MachineError,
+                TakenOver,
+                SilentClient,
+            ) as error:  # the client goes on from the offset that it is told
+                logger.warning("an upload of %s stops at its beginning: %s", asked.person.name, error)
+                facts = await self._answer(uploads.facts, facts.id, asked.person)
+        facts = await self._published(uploads, facts, asked.person)
+        self._buffering.note_told(facts.id, time.monotonic())
+        return protocol.created(facts, self._base, self._file_base)
+
+    async def _append(self, uploads: Uploads, command: protocol.Append, asked: _Asked) -> PlannedResponse:
+        facts = await self._answer(uploads.look, command.id, asked.person)
+        length = facts.length_bytes
+        if length is not None and command.offset + (command.length or 0) > length:
+            raise UploadTooLarge(f"the upload has {length} bytes in total, and these are more")
+        if not facts.is_published:
+            facts = await self._receive(uploads, facts, command, asked)
+            facts = await self._published(uploads, facts, asked.person)
+        elif command.offset != length:
+            raise OffsetConflict(length or 0, command.offset)
+        self._buffering.note_told(facts.id, time.monotonic())
+        return protocol.appended(facts, self._file_base)
+
+    async def _tell(self, uploads: Uploads, command: protocol.Tell, asked: _Asked) -> PlannedResponse:
+        facts = await self._answer(uploads.facts, command.id, asked.person)
+        facts = await self._published(uploads, facts, asked.person)  # its client sends nothing more
+        self._buffering.note_told(facts.id, time.monotonic())
+        return protocol.told(facts, self._file_base)
+
+    async def _receive(
+        self, uploads: Uploads, facts: UploadFacts, command: protocol.Append, asked: _Asked
+    ) -> UploadFacts:
+        """Append the content of a request to an upload. Return the facts of the upload with its durable offset."""
+        if self._arriving >= _MOST_AT_A_TIME:
+            raise TooManyRequests("too many uploads arrive at this moment: try again in a moment")
+        self._arriving += 1
+        began = time.monotonic()
+        arrival = Arrival(asked.connection, self._writing, command.length)
+        try:
+            writer = await self._writer(uploads, command, asked.person, arrival)
+            try:
+                is_complete = await arrival.copy_to(writer)
+            except BaseException:
+                with suppress(MediacrawlError):
+                    await asyncio.shield(self._write(writer.drop))
+                raise
+            durable = await self._write(writer.close if is_complete else writer.drop)
+        finally:
+            self._arriving -= 1
+        if is_complete and asked.is_by_proxy:
+            self._note_received(command.id, began, arrival)
+        return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
+
+    async def _writer(
+        self, uploads: Uploads, command: protocol.Append, person: Person, arrival: Arrival
+    ) -> UploadWriter:
+        loop = asyncio.get_running_loop()
+        return await self._answer(
+            uploads.writer,
+            command.id,
+            person,
+            command.offset,
+            checksum=command.checksum,
+            at_takeover=lambda: _call_soon(loop, arrival.end),
+        )
+
+    async def _published(self, uploads: Uploads, facts: UploadFacts, person: Person) -> UploadFacts:
+        """Publish an upload if it is whole, and return its facts."""
+        if facts.is_published or not facts.is_whole or facts.concat == "partial":
+            return facts
+        path = await self._run(self._finishing, uploads.finish, facts.id, person)
+        return facts._replace(path=path, is_published=True)
+
+    def _note_received(self, upload_id: str, began: float, arrival: Arrival) -> None:
+        if self._buffering.note_received(upload_id, began, time.monotonic(), arrival.size_bytes):
+            logger.warning(
+                "the proxy in front of this server seems to collect uploads before it sends them on, so that they "
+                "cannot be resumed: nginx needs `proxy_request_buffering off` (docs/uploads.md)"
+            )
+
+    async def _answer(self, function: Callable[P, T], *arguments: P.args, **more: P.kwargs) -> T:
+        return await self._run(self._answering, function, *arguments, **more)
+
+    async def _write(self, function: Callable[P, T], *arguments: P.args, **more: P.kwargs) -> T:
+        return await self._run(self._writing, function, *arguments, **more)
+
+    @staticmethod
+    async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **more: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *arguments, **more))
+
+
+class _OpenedOnce:
+    """The uploads of a store, opened when they are first needed. Methods may be called from any thread, and block."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._uploads: Uploads | None = None
+        self._is_closed = False
+
+    def get(self) -> Uploads:
+        """Return the uploads.
+
+        Raises:
+            StoreNotWritable, DiskFull: the store cannot be used; or the server ends.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise StoreNotWritable("the server ends")
+            if self._uploads is None:
+                options = self._options
+                self._uploads = Uploads(options.store, options.ledger, is_public=options.is_public)
+            return self._uploads
+
+    def sweep(self) -> None:
+        """Settle what a crash has left, and remove what has expired, unless nothing was ever uploaded or fetched."""
+        try:
+            if has_ledger(ledger_url(self._options.ledger, store_of(str(self._options.store)))):
+                self.get().sweep()
+        except MediacrawlError as error:
+            logger.warning("cannot look for uploads that have expired: %s", error)
+
+    def close(self) -> None:
+        """Make the bytes of all uploads durable, and close the store."""
+        with self._lock:
+            self._is_closed = True
+            if self._uploads is not None:
+                self._uploads.close()
+
+
+def _wish(person: Person, command: protocol.Create | protocol.Join, length: int | None, concat: str) -> UploadWish:
+    """Return what a client wants.
+
+    Raises:
+        BadRequest: the metadata cannot be used.
+    """
+    file = protocol.announced_file(command.metadata)
+    return UploadWish(
+        person,
+        file.folder,
+        file.name,
+        length,
+        file.sha256,
+        file.modified,
+        metadata=command.raw_metadata,
+        concat=concat,
+    )
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(function)
+
+
+async def _read_away(connection: Any) -> None:
+    """Read the rest of the content of a request, a while, so that the client reads the response to it."""
+    size = 0
+    with suppress(Exception):
+        async with asyncio.timeout(_READ_AWAY_WITHIN_S):
+            async for chunk in connection:
+                size += len(chunk)
+                if not chunk or size > _READ_AWAY_BYTES:
+                    return
