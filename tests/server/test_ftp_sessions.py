@@ -358,4 +358,5 @@ def test_a_login_over_tls_that_fails_leaves_no_traceback(server):
                 pass
     with server.ftp(tls=True) as client:
         client.voidcmd("NOOP")
-    assert "Traceback" not in "".join(server.log)
+    log = "".join(server.log)
+    assert "Traceback" not in log, log

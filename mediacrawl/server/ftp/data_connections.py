@@ -20,7 +20,9 @@ from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
 
 logger = logging.getLogger(__name__)
 
-Reply = tuple[str, Any]  # and the function that logs it
+_MOST_DRAINED = 256  # reads: more than a socket buffers
+
+_Reply = tuple[str, Any]  # and the function that logs it
 
 
 class DataConnection(DTPHandler):
@@ -60,9 +62,24 @@ class DataConnection(DTPHandler):
         else:
             super().handle_close()
 
+    def close(self) -> None:
+        """Close the connection, without a loss of bytes that have come."""
+        self._drain()
+        super().close()
+
     def was_closed(self) -> bool:
         """Return whether the client has closed the connection."""
         return self._is_at_end
+
+    def _drain(self) -> None:
+        """Write the bytes that the system has received already."""
+        if not self.receive or self._closed or self.file_obj.closed:
+            return
+        with suppress(OSError, SSL.Error):  # no more of them
+            for _ in range(_MOST_DRAINED):
+                if not (data := self.socket.recv(self.ac_in_buffer_size)):
+                    break
+                self.file_obj.write(data)
 
     def _end_upload(self, file: ReceivedFile) -> None:
         file.close()
@@ -77,7 +94,7 @@ class DataConnection(DTPHandler):
             self.transfer_finished = True
             self._end((f"226 {file.offset} bytes are safe.", logger.debug))
 
-    def _end(self, reply: Reply) -> None:
+    def _end(self, reply: _Reply) -> None:
         self._resp = reply
         self.close()
 
@@ -97,13 +114,18 @@ class TlsDataConnection(TLS_DTPHandler, DataConnection):
             return bool(self.socket.get_shutdown() & SSL.RECEIVED_SHUTDOWN)
         return super().was_closed()
 
+    def close(self) -> None:
+        """Close the connection, without a loss of bytes that have come."""
+        self._drain()  # before TLS ends
+        super().close()
+
     def handle_error(self) -> None:
         """Respond to an error of TLS."""
         self._resp = ("426 The data connection has failed.", logger.debug)
         super().handle_error()
 
 
-def _refusal(file: ReceivedFile) -> Reply:
+def _refusal(file: ReceivedFile) -> _Reply:
     """Return the reply to bytes that could not be written."""
     code = 452 if isinstance(file.failure, DiskFull) else 552 if isinstance(file.failure, QuotaSpent) else 426
     if isinstance(file.failure, TakenOver):
@@ -111,5 +133,5 @@ def _refusal(file: ReceivedFile) -> Reply:
     return f"{code} {file.failure}; SIZE tells how many bytes are safe.", logger.debug
 
 
-def _kept(file: ReceivedFile, said: str) -> Reply:
+def _kept(file: ReceivedFile, said: str) -> _Reply:
     return f"426 {file.offset} bytes are safe, {said}: the file is not whole, continue it.", logger.debug

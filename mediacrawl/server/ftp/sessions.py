@@ -274,7 +274,8 @@ class FtpSession(FTPHandler):
         bytes: int,  # noqa: A002
     ) -> None:
         """Write the line of a transfer."""
-        self._log_access(cmd, filename, 226 if completed else 426, bytes, elapsed)
+        command = cmd or ("STOR" if receive else "RETR")  # not set yet if a file is sent at once
+        self._log_access(command, filename, 226 if completed else 426, bytes, elapsed)
 
     def log_exception(self, instance: Any) -> None:
         """Log an error: without a traceback if the network or the client has caused it."""
