@@ -6,6 +6,8 @@ import json
 import os
 import threading
 
+from mediacrawl.server.accounts.access import Identified, basic_credentials
+from mediacrawl.server.accounts.rights import Person
 from mediacrawl.server.application import RsgiApplication, WsgiApplication
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.site import text_response
@@ -58,9 +60,18 @@ async def refuse_async(request):
     return refuse(request)
 
 
+async def identify(request):
+    """Believe each name: the password may be anything. A cookie stands for the session of a browser."""
+    found = basic_credentials(request.field("authorization") or "")
+    name = (request.field("cookie") or "").removeprefix("session=") if found is None else found[0]
+    quota = 1_000_000 if name == "poor" else None
+    person = Person(name, can_upload=name != "reader", quota_bytes=quota) if name else None
+    return Identified(person, found is not None, None if person else text_response(401, "Log in first."))
+
+
 def __getattr__(name):
     if name == "rsgi":
-        return RsgiApplication(OPTIONS, pages, refuse_async)
+        return RsgiApplication(OPTIONS, pages, refuse_async, identify=identify)
     if name == "wsgi":
         return WsgiApplication(OPTIONS, pages, refuse)
     raise AttributeError(name)

@@ -440,6 +440,7 @@ def test_the_newest_writer_goes_on_and_the_one_before_is_told(uploads, tmp_path)
     assert uploads.facts(upload, ANNA).offset == len(DATA)
     assert told == ["first", "second"]
     assert uploads.finish(upload, ANNA) == "a.jpg"
+    assert uploads.look(upload, ANNA).offset == len(DATA)
     assert (tmp_path / "a.jpg").read_bytes() == DATA
 
 

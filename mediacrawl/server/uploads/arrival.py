@@ -92,11 +92,13 @@ class Arrival:
         until = now + _COLLECTED_S
         try:
             while size < _BLOCK_BYTES and now < until and not is_last:
-                chunk = await anext(chunks, b"")
+                chunk = await anext(chunks)
                 found.append(chunk)
                 size += len(chunk)
                 is_last = not chunk
                 self._waits_since = now = loop.time()
+        except StopAsyncIteration:
+            is_last = True
         except (OSError, RuntimeError):  # the client is gone
             self._is_broken = is_last = True
         finally:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -51,9 +52,11 @@ logger = logging.getLogger(__name__)
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
 _MOST_AT_A_TIME = 256  # requests with content
+_MOST_TURNS = 10_000  # uploads, more than requests at a time
 _SWEEP_EVERY_S = 3600.0
 _READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
 _READ_AWAY_WITHIN_S = 2.0
+_OF_ONE_UPLOAD = (protocol.Tell, protocol.Append, protocol.Remove)
 _CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
@@ -68,6 +71,7 @@ class _Asked(NamedTuple):
     person: Person
     connection: Any
     is_by_proxy: bool
+    turn: int = 0
 
 
 class RsgiUploads:
@@ -90,6 +94,7 @@ class RsgiUploads:
         self._answering = ThreadPoolExecutor(_THREADS, "upload facts")
         self._arriving = 0
         self._buffering = BufferingWatch()
+        self._turns = _Turns()
         self._sweep: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -148,6 +153,7 @@ class RsgiUploads:
             return protocol.refused(error)
 
     async def _carried_out(self, command: protocol.TusCommand, asked: _Asked) -> PlannedResponse:
+        turn = self._turns.take(asked.person, command.id) if isinstance(command, _OF_ONE_UPLOAD) else 0
         uploads = await self._answer(self._opened.get)
         match command:
             case protocol.ListUploads():
@@ -163,7 +169,7 @@ class RsgiUploads:
             case protocol.Tell():
                 return await self._tell(uploads, command, asked)
             case protocol.Append():
-                return await self._append(uploads, command, asked)
+                return await self._append(uploads, command, asked._replace(turn=turn))
             case protocol.Remove():
                 await self._answer(uploads.remove, command.id, asked.person)
         return protocol.removed()
@@ -217,6 +223,7 @@ class RsgiUploads:
         try:
             writer = await self._writer(uploads, command, asked.person, arrival)
             try:
+                self._turns.check(asked, command.id)  # before a byte is written, so that none was told wrongly
                 is_complete = await arrival.copy_to(writer)
             except BaseException:
                 with suppress(MediacrawlError):
@@ -265,6 +272,28 @@ class RsgiUploads:
     @staticmethod
     async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **more: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *arguments, **more))
+
+
+class _Turns:
+    """The order in which requests for an upload have come; threads may carry them out in another one."""
+
+    def __init__(self) -> None:
+        self._latest: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._count = 0
+
+    def take(self, person: Person, upload_id: str) -> int:
+        """Note that a request of a person has come, and return its number."""
+        self._count += 1
+        self._latest[person.name, upload_id] = self._count
+        self._latest.move_to_end((person.name, upload_id))
+        while len(self._latest) > _MOST_TURNS:
+            self._latest.popitem(last=False)
+        return self._count
+
+    def check(self, asked: _Asked, upload_id: str) -> None:
+        """Raise `TakenOver` if a later request has come for the upload."""
+        if self._latest.get((asked.person.name, upload_id), 0) > asked.turn:
+            raise TakenOver("another request goes on with this upload")
 
 
 class _OpenedOnce:

@@ -324,6 +324,8 @@ class Uploads:
         return max(written_at, row.entry.wanted_at or 0.0) + UPLOAD_KEPT_S
 
     def _offset_now(self, row: UploadRow) -> int:
+        if row.is_published:
+            return row.length_bytes or 0
         if (offset := self._held.offset_of_writer(row.entry.key)) is not None:
             return offset
         size_bytes = found.st_size if (found := self._lstat(row)) is not None else 0
