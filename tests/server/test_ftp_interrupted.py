@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -283,8 +284,10 @@ def killed_when(process, has_begun):
 
 def size_now(server, path):
     """The size in a listing, which does not end the transfer."""
-    with server.ftp() as client:
-        return int(dict(client.mlsd()).get(path, {}).get("size", 0))
+    folder, _, name = path.rpartition("/")
+    with server.ftp() as client, suppress(ftplib.error_perm):  # there is no such folder yet
+        return int(dict(client.mlsd(folder)).get(name, {}).get("size", 0))
+    return 0
 
 
 def test_curl_continues_an_upload_and_a_download(server, store, film, tls):
@@ -314,3 +317,49 @@ def test_wget_continues_a_download(server, store, film, tls):
     killed_when(process, lambda: got.exists() and got.stat().st_size)
     run([*wget, "-c", server.url("wget.mp4")])
     assert sha256(got) == sha256(film)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "sent"
+    (root / "in it").mkdir(parents=True)
+    for number, name in enumerate(("a.bin", "b.bin", "in it/c.bin")):
+        (root / name).write_bytes(random.Random(number).randbytes(1_000_000 * (number + 1)))
+    return root
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_lftp_continues_a_mirror_in_both_directions(server, store, folder, tls):
+    setting = f"set ftp:ssl-force {'yes' if tls else 'no'}; set ftp:ssl-allow {'yes' if tls else 'no'}"
+    start = f"{setting}; set ssl:verify-certificate no; set ftp:ssl-protect-data yes; open {server.url('')};"
+    lftp = words("lftp", "-c")
+    there, back = f"lftp-{tls}", folder.with_name("back")
+    process = subprocess.Popen([*lftp, f"{start} set net:limit-rate 0:400000; mirror -R {folder} {there}"])
+    killed_when(process, lambda: size_now(server, f"{there}/b.bin"))
+    assert not (store / there / "b.bin").exists()
+    run([*lftp, f"{start} mirror -R -c --parallel=2 {folder} {there}"])
+    wait_until(lambda: contents(store / there) == contents(folder))
+    process = subprocess.Popen([*lftp, f"{start} set net:limit-rate 400000; mirror {there} {back}"])
+    killed_when(process, (back / "b.bin").exists)
+    run([*lftp, f"{start} mirror -c {there} {back}"])
+    assert contents(back) == contents(folder)
+
+
+@pytest.mark.slow
+def test_rclone_copies_in_both_directions(server, store, folder):
+    hidden = run(words("rclone", "obscure", server.passwords["anna"])).strip()
+    place = f"host=127.0.0.1,port={server.ftp_port},user=anna,pass='{hidden}',explicit_tls=true,no_check_certificate"
+    remote = f":ftp,{place}=true:rclone"
+    process = subprocess.Popen([*words("rclone", "copy", "--bwlimit", "500k", "--transfers", 1), folder, remote])
+    killed_when(process, lambda: size_now(server, "rclone/b.bin"))
+    assert not (store / "rclone" / "b.bin").exists()
+    run([*words("rclone", "copy"), folder, remote])
+    wait_until(lambda: contents(store / "rclone") == contents(folder))
+    for path in folder.rglob("*.bin"):
+        assert (store / "rclone" / path.relative_to(folder)).stat().st_mtime == int(path.stat().st_mtime)
+    run([*words("rclone", "copy"), remote, folder.with_name("back")])
+    assert contents(folder.with_name("back")) == contents(folder)

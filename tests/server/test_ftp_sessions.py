@@ -110,7 +110,7 @@ def test_each_person_sees_the_common_folder_and_their_own(server):
 def test_hidden_folders_and_links_are_not_there(anna, path):
     if not path.startswith(".."):
         assert path not in anna.nlst()
-    for command in ("RETR", "SIZE", "MDTM", "MLST", "CWD"):
+    for command in ("RETR", "SIZE", "MDTM", "MLST", "MLSD", "LIST", "NLST", "STAT", "CWD"):
         refused("550", anna.voidcmd, f"{command} {path}")
 
 
@@ -204,7 +204,11 @@ def test_a_client_that_has_to_use_tls_is_not_served_without(store, tmp_path):
         client.login("anna", server.passwords["anna"], secure=False)
         refused("550", client.voidcmd, "PASV")
         client.prot_p()
-        send(client, "a.jpg", b"picture")
+        conn = begin(client, "a.jpg", b"picture")
+        assert conn.version() == "TLSv1.2", "with tickets of TLS 1.3, the end of an upload may be lost"
+        conn.unwrap()
+        conn.close()
+        client.voidresp()
         client.quit()
         assert (tmp_path / "store" / "a.jpg").read_bytes() == b"picture"
 
@@ -246,9 +250,44 @@ def test_a_client_that_asks_about_its_upload_and_leaves_has_sent_it(anna, store)
     wait_until(path.exists)
 
 
+def test_a_client_names_its_upload_when_it_is_whole(anna, store):
+    """As rclone does; it also tells when the file was changed."""
+    kind = type(anna).__name__
+    send(anna, f"films/{kind}.partial", b"whole")
+    assert anna.voidcmd(f"MFMT 20200102030405 films/{kind}.partial") == (
+        f"213 Modify=20200102030405; /films/{kind}.partial"
+    )
+    anna.rename(f"films/{kind}.partial", f"films/named-{kind}.mp4")
+    assert anna.size(f"films/named-{kind}.mp4") == 5
+    refused("501", anna.voidcmd, f"MFMT 2020 films/named-{kind}.mp4")
+    assert f"named-{kind}.mp4" in anna.nlst("films")
+    path = store / "films" / f"named-{kind}.mp4"
+    assert path.read_bytes() == b"whole"
+    assert path.stat().st_mtime == 1577934245
+    assert not (store / "films" / f"{kind}.partial").exists()
+
+
+def test_an_upload_gets_no_name_in_another_place(anna, store):
+    kind = type(anna).__name__
+    for path in ("~bert/a.mp4", ".mediacrawl/a.mp4", "nothing/a.mp4", "films", "linked/a.mp4", "~bert\\a.mp4"):
+        send(anna, f"{kind}.partial", path.encode())
+        refused("550", anna.rename, f"{kind}.partial", path)
+        anna.delete(f"{kind}.partial")
+    assert not list(store.glob(f"{kind}*"))
+    assert sorted(path.name for path in (store / "~bert").iterdir()) == ["own.jpg"]
+
+
 def test_what_is_published_is_neither_changed_nor_removed(anna, store):
     before = sorted(store.rglob("*"))
-    for command in ("DELE a.jpg", "DELE films", "RMD films", "RNFR a.jpg", "APPE a.jpg", "SITE CHMOD 777 a.jpg"):
+    for command in (
+        "DELE a.jpg",
+        "DELE films",
+        "RMD films",
+        "RNFR a.jpg",
+        "APPE a.jpg",
+        "SITE CHMOD 777 a.jpg",
+        "MFMT 20200101000000 a.jpg",
+    ):
         if command.startswith("RNFR"):
             anna.sendcmd(command)
             refused("550", anna.voidcmd, "RNTO b.jpg")

@@ -63,8 +63,7 @@ class NamedUploads:
             NameRefused, QuotaSpent, TooManyUploads, UploadTooLarge: as `Uploads.create`.
         """
         self.remove(path)
-        folder, _, name = path.rpartition("/")
-        facts = self._uploads.create(UploadWish(self._person, folder, name, length_bytes=announced))
+        facts = self._uploads.create(self._wish(path)._replace(length_bytes=announced))
         return ReceivedFile(path, facts, self._uploads.writer(facts.id, self._person, 0), announced)
 
     def go_on(self, path: str, offset: int | None, announced: int | None) -> ReceivedFile:
@@ -101,6 +100,30 @@ class NamedUploads:
             NameRefused, ChecksumMismatch: as `Uploads.finish`.
         """
         return self._uploads.finish(upload_id, self._person)
+
+    def rename(self, path: str, new_path: str) -> bool:
+        """Give an upload another path; return whether there is one. One of the new path is removed.
+
+        Raises:
+            NameRefused: as `Uploads.amend`.
+        """
+        facts = self.find(path)
+        if facts is not None:
+            if safe_relative_path(new_path) != facts.path:
+                self.remove(new_path)
+            self._uploads.amend(facts.id, self._wish(new_path))
+        return facts is not None
+
+    def set_time(self, path: str, modified: float) -> bool:
+        """Note when the file of an upload was changed last; return whether there is one."""
+        facts = self.find(path)
+        if facts is not None:
+            self._uploads.amend(facts.id, self._wish(path)._replace(modified=modified))
+        return facts is not None
+
+    def _wish(self, path: str) -> UploadWish:
+        folder, _, name = path.rpartition("/")
+        return UploadWish(self._person, folder, name)
 
     def remove(self, path: str) -> bool:
         """Remove an upload; return whether there was one."""

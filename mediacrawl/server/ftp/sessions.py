@@ -10,11 +10,13 @@ import logging
 import re
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from OpenSSL import SSL
 from pyftpdlib.exceptions import AuthenticationFailed, FilesystemError
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.utils import strerror
 
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
-_NOT_OFFERED = ("STOU", "MFMT", "SITE CHMOD")
+_NOT_OFFERED = ("STOU", "SITE CHMOD")
 _WRONG = "the name or the application password is wrong: your own password is for browsers"
 """Of which pyftpdlib makes a sentence."""
 
@@ -188,6 +190,32 @@ class FtpSession(FTPHandler):
         self.respond(f"213 {size}")
         return path
 
+    def ftp_MLSD(self, path: str) -> Any:
+        """List a folder. A missing one is 550: clients take 501 for a fault of theirs (RFC 3659 7.2.1)."""
+        if not self.fs.lexists(path):
+            self.respond("550 No such file or directory.")
+            return None
+        return super().ftp_MLSD(path)
+
+    def ftp_RNTO(self, path: str) -> Any:
+        """Rename an own unfinished upload."""
+        named = super().ftp_RNTO(path)
+        if named is not None and self._received is not None and self._received.name == named[0]:
+            self._received.rename(path)
+        return named
+
+    def ftp_MFMT(self, path: str, timeval: str) -> Any:
+        """Note the time of an own unfinished upload, in UTC (draft-somers-ftp-mfxx 3)."""
+        try:
+            modified = datetime.strptime(timeval.partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            self.fs.utime(path, modified.timestamp())
+        except ValueError:
+            self.respond("501 Expected a time as 20261231235959.")
+        except (OSError, FilesystemError) as error:
+            self.respond(f"550 {strerror(error)}.")
+        else:
+            self.respond(f"213 Modify={modified:%Y%m%d%H%M%S}; {self.fs.fs2ftp(path)}")
+
     def ftp_STOR(self, file: str, mode: str = "w") -> Any:
         """Receive a file, or the rest of it after REST or by APPE."""
         start, self._restart_position = self._restart_position, 0
@@ -212,7 +240,8 @@ class FtpSession(FTPHandler):
     def _settle_by(self, command: str, argument: str) -> None:
         if self._received is None:
             return
-        settlement = settle(self._received.name, command, self.fs.ftp2fs(argument))
+        path = argument.partition(" ")[2] if command == "MFMT" else argument
+        settlement = settle(self._received.name, command, self.fs.ftp2fs(path))
         if settlement is Settlement.WHOLE:
             self._publish()
         elif settlement is Settlement.PART:

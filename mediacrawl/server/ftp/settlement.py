@@ -15,10 +15,10 @@ STILL_OPEN_S = 2.0
 # They prepare a transfer, and so come before a command that continues an upload as well as before any other one.
 _PREPARING = frozenset(
     {"ALLO", "EPRT", "EPSV", "FEAT", "MODE", "NOOP", "OPTS", "PASV", "PBSZ", "PORT", "PROT", "REST", "STRU", "SYST"}
-    | {"TYPE"}
+    | {"RNTO", "TYPE"}
 )
-# Questions that a client asks about its own upload, also to continue it or to rename it.
-_ABOUT_A_FILE = frozenset({"MDTM", "MLST", "RNFR", "SIZE"})
+# A client asks these about its own upload, or names it, also when it then continues it.
+_ABOUT_A_FILE = frozenset({"MDTM", "MFMT", "MLST", "RNFR", "SIZE"})
 _CHANGING_A_FILE = frozenset({"APPE", "DELE", "STOR"})
 
 

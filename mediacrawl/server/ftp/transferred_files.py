@@ -76,6 +76,10 @@ class ReceivedFile:
         except MediacrawlError as error:
             self.failure = self.failure or error
 
+    def rename(self, name: str) -> None:
+        """Note the path that the client has given it."""
+        self.name = name
+
     def note_received(self) -> None:
         """Note that the client has ended it in order."""
         self.is_received = True

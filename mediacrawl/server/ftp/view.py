@@ -246,16 +246,20 @@ class StoreView:
         raise _missing()
 
     def _receive(self, path: str, offset: int | None, announced: int | None) -> ReceivedFile:
+        self._check_place(path)
+        with _in_words():
+            if offset == 0 or (offset is None and not self.isfile(path) and not self.uploads.has_told(path)):
+                return self.uploads.begin(path, announced)
+            return self.uploads.go_on(path, offset, announced)
+
+    def _check_place(self, path: str) -> None:
+        """Raise an error for a path that no file can get."""
         if self.isdir(path):
             raise FilesystemError("there is a folder of this name")
         if not self.isdir(posixpath.dirname(path)) or not self._may_see(path):
             raise _missing()
         if safe_relative_path(path).count("/") != path.count("/"):  # a backslash is a separator there
             raise FilesystemError("this cannot be the name of a file")
-        with _in_words():
-            if offset == 0 or (offset is None and not self.isfile(path) and not self.uploads.has_told(path)):
-                return self.uploads.begin(path, announced)
-            return self.uploads.go_on(path, offset, announced)
 
     def durable_size(self, path: str) -> int | None:
         """Return the durable bytes of an own unfinished upload, whose transfer ends; None if there is none."""
@@ -291,8 +295,19 @@ class StoreView:
         raise FilesystemError(_UNCHANGED)
 
     def rename(self, src: str, dst: str) -> None:
-        """Raise an error: files keep their names."""
-        raise FilesystemError(_UNCHANGED)
+        """Give an own unfinished upload another path."""
+        self._check_place(dst)
+        with _in_words():
+            is_done = self.uploads.rename(src, dst)
+        if not is_done:
+            raise FilesystemError(_UNCHANGED)
+
+    def utime(self, path: str, modified: float) -> None:
+        """Note when the file of an own unfinished upload was changed last, in seconds since the epoch."""
+        with _in_words():
+            is_done = self.uploads.set_time(path, modified)
+        if not is_done:
+            raise FilesystemError(_UNCHANGED) if self.lexists(path) else _missing()
 
     def _directory(self, path: str) -> Directory:
         """Open a folder for changes; the own folder is made if it is missing."""
