@@ -371,6 +371,22 @@ def test_an_announced_length_has_to_come(anna, store):
     assert (store / path).read_bytes() == b"nine bytes"
 
 
+def test_a_session_has_one_transfer_at_a_time(server, store):
+    """The bytes of one file would go to another one."""
+    with server.ftp() as client:
+        conn = begin(client, "first.mp4", b"first")
+        for command in ("STOR second.mp4", "APPE first.mp4", "RETR a.jpg", "LIST"):
+            refused("450", client.voidcmd, command)
+        conn.sendall(b" file")
+        conn.close()
+        client.voidresp()
+        client.voidcmd("PASV")
+        assert client.sendcmd("STOR second.mp4").startswith("150")
+        assert receive(client, "a.jpg") == b"picture"
+        assert (store / "first.mp4").read_bytes() == b"first file"
+        client.delete("second.mp4")
+
+
 def test_a_command_with_control_characters_is_refused(server):
     with server.ftp() as client:
         client.sock.sendall(b"MKD a\nb\r\n")

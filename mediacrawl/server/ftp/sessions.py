@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _NOT_OFFERED = ("STOU", "SITE CHMOD")
+_TRANSFERS = frozenset({"APPE", "LIST", "MLSD", "NLST", "RETR", "STOR"})
 _WRONG = "the name or the application password is wrong: your own password is for browsers"
 """Of which pyftpdlib makes a sentence."""
 
@@ -105,6 +106,7 @@ class FtpSession(FTPHandler):
         # Of pyftpdlib, which sets them:
         self._restart_position = 0
         self._in_dtp_queue: Any = None
+        self._out_dtp_queue: Any = None
         super().__init__(conn, server, ioloop)
 
     @property
@@ -157,6 +159,14 @@ class FtpSession(FTPHandler):
             self.fs.change_person(self.person)
         return True
 
+    def _is_free_for_transfer(self) -> bool:
+        """Return whether no transfer is going on. One whose data connection has not come is forgotten."""
+        if self.data_channel is not None and self.data_channel.cmd is not None:
+            return False
+        self._close_waiting_upload()
+        self._out_dtp_queue = None
+        return True
+
     # --- commands
 
     def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
@@ -165,6 +175,9 @@ class FtpSession(FTPHandler):
             self.respond("501 No name has control characters.")
             return
         if not self._is_still_allowed():
+            return
+        if cmd in _TRANSFERS and not self._is_free_for_transfer():
+            self.respond("450 A transfer is going on: wait for its end, or send ABOR.")
             return
         self._settle_by(cmd if cmd in self.proto_cmds else cmd[-4:], arg)
         super().pre_process_command(line, cmd, arg)
@@ -220,7 +233,6 @@ class FtpSession(FTPHandler):
         """Receive a file, or the rest of it after REST or by APPE."""
         start, self._restart_position = self._restart_position, 0
         announced, self._announced = self._announced, None
-        self._close_waiting_upload()
         self.fs.prepare_upload(None if mode == "a" else start, announced)
         return super().ftp_STOR(file, mode)
 
