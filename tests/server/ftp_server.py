@@ -12,7 +12,11 @@ import subprocess
 import sys
 
 from certificates import Authority
-from serve_process import LIMIT_S, Serve
+from serve_process import LIMIT_S, Serve, wait_until
+
+from mediacrawl.server.options import FtpOptions, ServeOptions
+from mediacrawl.server.running import free_port
+from mediacrawl.system.child_process import start_module
 
 _ADDRESS = re.compile(r"is served by FTP (.*) at ftp://(\S+?):(\d+)/")
 _SET_UP = """
@@ -48,6 +52,7 @@ class FtpServer(Serve):
     """A running server. `passwords` are the application passwords of its people, by name."""
 
     def __init__(self, store, people, *arguments, **more):
+        self.store = store
         super().__init__(store, "--ftp-port", 0, *arguments, **more)
         try:
             self.tls, _, port = _ADDRESS.search(self.line_with(" is served by FTP ")).groups()
@@ -59,19 +64,59 @@ class FtpServer(Serve):
 
     def ftp(self, name="anna", *, tls=False, password=None):
         """Return a client that has logged in."""
-        client = TlsClient(context=trusting()) if tls else ftplib.FTP(encoding="utf-8")
-        try:
-            client.connect("127.0.0.1", self.ftp_port, timeout=LIMIT_S)
-            client.login(name, self.passwords[name] if password is None else password)
-            if tls:
-                client.prot_p()
-        except BaseException:
-            client.close()
-            raise
-        return client
+        return logged_in(self.ftp_port, name, self.passwords[name] if password is None else password, tls=tls)
 
     def url(self, path, name="anna", scheme="ftp"):
         return f"{scheme}://{name}:{self.passwords[name]}@127.0.0.1:{self.ftp_port}/{path}"
+
+
+class FtpProcess:
+    """One more process that serves the store of a server by FTP, without TLS, and is killed at the end."""
+
+    def __init__(self, server):
+        self._server = server
+        port = free_port("127.0.0.1", 0)
+        options = ServeOptions(store=server.store, ftp=FtpOptions(port=port), log_access=False)
+        end, other = socket.socketpair()
+        with other:
+            self._process = start_module("mediacrawl.server.ftp.process", other)
+        self._end = end
+        end.sendall(f"{options.as_json()}\n".encode())
+        self._port = port
+
+    def __enter__(self):
+        wait_until(lambda: self._process.poll() is not None or is_listening(self._port))
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self._end.close()
+
+    def ftp(self, name="anna"):
+        return logged_in(self._port, name, self._server.passwords[name])
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+
+def is_listening(port):
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def logged_in(port, name, password, *, tls=False):
+    """Return a client that has logged in."""
+    client = TlsClient(context=trusting()) if tls else ftplib.FTP(encoding="utf-8")
+    try:
+        client.connect("127.0.0.1", port, timeout=LIMIT_S)
+        client.login(name, password)
+        if tls:
+            client.prot_p()
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 class TlsClient(ftplib.FTP_TLS):
