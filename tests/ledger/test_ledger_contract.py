@@ -340,3 +340,34 @@ def test_threads_share_one_ledger(ledger):
 def test_a_healthy_file_is_intact(ledger):
     bring_to(ledger, State.DONE)
     assert ledger.is_intact()
+
+
+def test_rows_are_read_by_the_beginning_of_their_keys(ledger):
+    ledger.record_wanted(
+        [Entry(key, "http://h") for key in ("upload:a", "upload:a/1", "upload:a/2", "upload:b/1")], 1.0
+    )
+    ledger.claim(WHOLE._replace(key="upload:a/3"))
+    for states in ((), (State.PENDING, State.PUBLISHING), (State.PENDING, State.PUBLISHING, State.DONE)):
+        assert [entry.key for entry in ledger.entries(*states, prefix="upload:a/")] == [
+            f"upload:a/{number}" for number in (1, 2, 3)
+        ]
+    assert [entry.key for entry in ledger.entries(State.PENDING, prefix="upload:b/")] == ["upload:b/1"]
+    assert list(ledger.entries(prefix="upload:c/")) == []
+
+
+def test_a_reservation_counts_until_its_file_is_done(ledger):
+    entry = Entry("upload:anna/1", "", wish='{"to": "a"}', size_bytes=70)
+    ledger.reserve(entry, 1.0)
+    ledger.reserve(entry._replace(size_bytes=80, wish='{"to": "b"}'), 2.0)
+    ledger.reserve(entry._replace(key="upload:bert/1"), 1.0)
+    assert row(ledger, entry.key) == entry._replace(size_bytes=80, wish='{"to": "b"}', wanted_at=1.0)
+    assert (ledger.unfinished_total("upload:anna/"), ledger.done_total("upload:anna/")) == ((1, 80), (0, 0))
+    assert ledger.unfinished_total("upload:") == (2, 150)
+    ledger.claim(WHOLE._replace(key=entry.key, url=""))
+    assert ledger.unfinished_total("upload:anna/") == (1, WHOLE.size_bytes)
+    ledger.finish([WHOLE._replace(key=entry.key)], 3.0)
+    ledger.reserve(entry, 4.0)
+    assert row(ledger, entry.key).size_bytes == WHOLE.size_bytes
+    assert (ledger.unfinished_total("upload:anna/"), ledger.done_total("upload:anna/")) == ((0, 0), (1, 10))
+    ledger.mark_missing([entry.key])
+    assert (ledger.unfinished_total("upload:anna/"), ledger.done_total("upload:anna/")) == ((0, 0), (0, 0))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.server.accounts.rights import PERSON_NAME, Person, Rights, is_private, may_read
+from mediacrawl.server.accounts.rights import PERSON_NAME, Person, Rights, is_private, may_add, may_read
 
 ANNA = Person("anna")
 BERT = Person("bert", can_read=False)
@@ -109,3 +109,13 @@ def test_a_person_has_the_rights_that_were_given():
     rights = Rights(can_read=False, can_upload=True, can_manage=True, quota_bytes=5)
     assert Person("a", *rights).rights == rights
     assert Person("a").own_folder == "~a"
+
+
+@pytest.mark.parametrize("path", TABLE)
+def test_who_may_add_may_read_and_upload(path):
+    for is_public in (True, False):
+        for person in (ANNA, BERT):
+            assert not may_add(person, path, is_public=is_public)
+            may = may_add(person._replace(can_upload=True), path, is_public=is_public)
+            is_folder = "/" not in path and is_private(path)
+            assert may == (may_read(person, path, is_public=is_public) and not is_folder)

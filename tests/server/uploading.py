@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
+import os
 import random
+import signal
+import subprocess
+import sys
+import textwrap
+
+from serve_process import is_running, wait_until
 
 from mediacrawl.server.accounts.rights import Person
 from mediacrawl.server.uploads.uploads import UploadWish
@@ -51,3 +59,94 @@ def checksum(data, algorithm="sha256"):
 
 def basic(name, password="x"):
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def processes(server):
+    """Return the numbers of all processes of a server; a thread of one may end meanwhile."""
+    while True:
+        try:
+            return server.processes()
+        except FileNotFoundError:
+            continue
+
+
+def kill(server):
+    """Kill all processes of a server at once."""
+    pids = processes(server)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, pids)))
+    server.end()
+
+
+_LOGIN = """
+    import sys
+    from pathlib import Path
+    from mediacrawl.server.accounts.configuration import migrate, set_up
+    from mediacrawl.server.accounts.rights import Rights
+    from mediacrawl.server.options import ServeOptions
+    set_up(ServeOptions(store=Path(sys.argv[1])))
+    migrate()
+    from mediacrawl.server.accounts import people
+    rights = Rights(can_upload=True, quota_bytes=int(sys.argv[3]) or None)
+    people.add_person(sys.argv[2], "correct horse battery", rights)
+    print(people.make_application_password(sys.argv[2], "test"))
+"""
+
+
+def login(store, name, quota_bytes=0):
+    """Add a person who may upload; return the field `Authorization` of one of their programs."""
+    command = [sys.executable, "-c", textwrap.dedent(_LOGIN), str(store), name, str(quota_bytes)]
+    return basic(name, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip())
+
+
+class TusClient:
+    """One upload to a `mediacrawl serve`, a request at a time.
+
+    Attributes:
+        told: the largest offset that the server has told.
+    """
+
+    def __init__(self, who, data, **told):
+        self.who, self.data, self.metadata = who, data, metadata(**told)
+        self.path, self.told = None, 0
+
+    def create(self, server):
+        """Begin; return the status and the text."""
+        headers = TUS | self.who | self.metadata | {"Upload-Length": str(len(self.data))}
+        status, fields, text = server.ask("/uploads/", headers, "POST")
+        self.path = fields.get("location")
+        return status, text.decode()
+
+    def ask_offset(self, server):
+        """Ask for the offset, which must not have fallen."""
+        status, fields, text = server.ask(self.path, TUS | self.who, "HEAD")
+        assert status == 200, (status, text)
+        offset = int(fields["upload-offset"])
+        assert offset >= self.told
+        self.told = offset
+        return offset
+
+    def send(self, server, stop=None, step=65_536, between=lambda: None):
+        """Append bytes up to `stop`, from the offset that was told; return the status, None if the server dies."""
+        connection = server.connection()
+        start = self.told
+        stop = len(self.data) if stop is None else stop
+        try:
+            connection.putrequest("PATCH", self.path)
+            fields = CHUNK | self.who | {"Upload-Offset": str(start), "Content-Length": str(stop - start)}
+            for name, value in fields.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            for first in range(start, stop, step):
+                connection.send(self.data[first : min(stop, first + step)])
+                between()
+            response = connection.getresponse()
+            response.read()
+            if response.status == 204:
+                self.told = int(response.getheader("Upload-Offset"))
+            return response.status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
