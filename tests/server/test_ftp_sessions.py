@@ -10,12 +10,18 @@ import pytest
 from ftp_server import FtpServer, TlsClient, begin, certificate, receive, run_with_people, send, trusting
 from serve_process import LIMIT_S, wait_until
 
+from mediacrawl.errors import DiskFull
+from mediacrawl.server.ftp.transferred_files import ReceivedFile
+from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
+from mediacrawl.server.uploads.records import UploadFacts
+
 FILM = bytes(range(256)) * 8_000 + b"\r\n\n\r"
 PEOPLE = {
     "anna": {"can_upload": True},
     "bert": {},
     "carl": {"can_read": False, "can_upload": True},
     "dora": {"can_upload": True},
+    "erin": {"can_upload": True, "quota_bytes": 50_000},
 }
 
 
@@ -369,6 +375,55 @@ def test_an_announced_length_has_to_come(anna, store):
     send(anna, path, b"s", rest=9)
     anna.nlst()
     assert (store / path).read_bytes() == b"nine bytes"
+
+
+def test_a_quota_holds_and_what_was_sent_within_it_stays(server, store):
+    with server.ftp("erin") as client:
+        client.voidcmd("ALLO 50001")
+        client.voidcmd("TYPE I")
+        assert "50000 are left" in refused("550", client.transfercmd, "STOR large.mp4")
+        conn = begin(client, "large.mp4", b"x" * 40_000)
+        with suppress(OSError):
+            conn.sendall(b"x" * 4_000_000)
+        conn.close()
+        assert "SIZE tells how many bytes are safe" in refused("552", client.voidresp)
+        size = client.size("large.mp4")
+        assert 0 <= size <= 50_000
+        client.delete("large.mp4")
+        send(client, "small.mp4", b"x" * 50_000)
+        client.nlst()
+        assert (store / "small.mp4").stat().st_size == 50_000
+        send(client, "none.mp4", b"")
+        refused("552", send, client, "one.mp4", b"x")
+    assert not (store / "large.mp4").exists()
+
+
+class FailingWriter:
+    """The writer of an upload, at a machine where something fails."""
+
+    offset = 0
+
+    def __init__(self, error):
+        self._error = error
+
+    def write(self, data):
+        raise self._error
+
+    def close(self):
+        return 7
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(DiskFull("the disk is full"), 452), (QuotaSpent("spent"), 552), (TakenOver("taken over"), 426)],
+)
+def test_a_transfer_that_fails_tells_why_and_writes_nothing_more(error, code):
+    file = ReceivedFile("a", UploadFacts("id", "anna", "a", None, 0, 0.0), FailingWriter(error), None)
+    file.write(b"1")
+    file.write(b"2")
+    file.close()
+    assert (file.failure, file.offset) == (error, 7)
+    assert file.refusal().startswith(f"{code} {error}")
 
 
 def test_a_session_has_one_transfer_at_a_time(server, store):

@@ -14,9 +14,7 @@ from typing import Any
 from OpenSSL import SSL
 from pyftpdlib.handlers import DTPHandler, TLS_DTPHandler
 
-from mediacrawl.errors import DiskFull
 from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
-from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class DataConnection(DTPHandler):
         """Write what has come, and break off if that fails."""
         super().handle_read()
         if self.receive and not self._closed and self.file_obj.failure is not None:
-            self._end(_refusal(self.file_obj))
+            self._end((self.file_obj.refusal(), logger.debug))
 
     handle_read_event = handle_read  # as in the base class
 
@@ -84,7 +82,7 @@ class DataConnection(DTPHandler):
     def _end_upload(self, file: ReceivedFile) -> None:
         file.close()
         if file.failure is not None:
-            self._end(_refusal(file))
+            self._end((file.refusal(), logger.debug))
         elif not self.was_closed():
             self._end(_kept(file, "the data connection was broken off"))
         elif said := file.missing():
@@ -123,14 +121,6 @@ class TlsDataConnection(TLS_DTPHandler, DataConnection):
         """Respond to an error of TLS."""
         self._resp = ("426 The data connection has failed.", logger.debug)
         super().handle_error()
-
-
-def _refusal(file: ReceivedFile) -> _Reply:
-    """Return the reply to bytes that could not be written."""
-    code = 452 if isinstance(file.failure, DiskFull) else 552 if isinstance(file.failure, QuotaSpent) else 426
-    if isinstance(file.failure, TakenOver):
-        return f"{code} {file.failure}", logger.debug
-    return f"{code} {file.failure}; SIZE tells how many bytes are safe.", logger.debug
 
 
 def _kept(file: ReceivedFile, said: str) -> _Reply:

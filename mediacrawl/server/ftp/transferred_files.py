@@ -6,8 +6,9 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import MediacrawlError
+from mediacrawl.errors import DiskFull, MediacrawlError
 from mediacrawl.server.ftp.settlement import is_whole_length
+from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
 
 if TYPE_CHECKING:
     from mediacrawl.server.files import OpenFile
@@ -83,6 +84,13 @@ class ReceivedFile:
     def note_received(self) -> None:
         """Note that the client has ended it in order."""
         self.is_received = True
+
+    def refusal(self) -> str:
+        """Return the reply to bytes that could not be written (RFC 959 4.2)."""
+        code = 452 if isinstance(self.failure, DiskFull) else 552 if isinstance(self.failure, QuotaSpent) else 426
+        if isinstance(self.failure, TakenOver):
+            return f"{code} {self.failure}"
+        return f"{code} {self.failure}; SIZE tells how many bytes are safe."
 
     def missing(self) -> str:
         """Return what is missing by the length that the client has told, in words; empty if nothing is."""
