@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
@@ -440,6 +441,22 @@ def test_a_session_has_one_transfer_at_a_time(server, store):
         assert receive(client, "a.jpg") == b"picture"
         assert (store / "first.mp4").read_bytes() == b"first file"
         client.delete("second.mp4")
+
+
+def test_a_transfer_without_a_data_connection_is_refused(server):
+    with server.ftp() as client:
+        for command in ("STOR b.jpg", "RETR a.jpg", "LIST"):
+            assert "PASV" in refused("425", client.voidcmd, command)
+
+
+def test_a_data_connection_that_is_reset_before_it_is_accepted_is_told(server):
+    """The reset comes before the reply, in some of these trials."""
+    for _ in range(20):
+        with server.ftp() as client:
+            conn = begin(client, "early.mp4", b"x" * 100_000)
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            conn.close()
+            refused("426", client.voidresp)
 
 
 def test_a_command_with_control_characters_is_refused(server):

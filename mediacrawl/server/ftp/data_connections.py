@@ -29,6 +29,8 @@ class DataConnection(DTPHandler):
     def __init__(self, sock: Any, cmd_channel: Any) -> None:
         self._is_at_end = False
         super().__init__(sock, cmd_channel)
+        if not self.connected:  # reset before it was accepted, of which pyftpdlib tells nobody
+            cmd_channel.lose_data_connection()
 
     def recv(self, buffer_size: int) -> bytes:
         """Return received bytes. Notes whether the client has closed the connection, or it was broken off."""

@@ -159,13 +159,31 @@ class FtpSession(FTPHandler):
             self.fs.change_person(self.person)
         return True
 
-    def _is_free_for_transfer(self) -> bool:
-        """Return whether no transfer is going on. One whose data connection has not come is forgotten."""
+    def _refusal_of_transfer(self) -> str:
+        """Return the reply to a command for a transfer that cannot be; empty: it can.
+
+        A transfer whose data connection has not come is forgotten.
+        """
         if self.data_channel is not None and self.data_channel.cmd is not None:
-            return False
-        self._close_waiting_upload()
-        self._out_dtp_queue = None
-        return True
+            return "450 A transfer is going on: wait for its end, or send ABOR."
+        self._forget_waiting_transfer()
+        expected = (self.data_channel, self._dtp_acceptor, self._dtp_connector)
+        if all(one is None or one._closed for one in expected):  # noqa: SLF001 - pyftpdlib has no other name for it
+            return "425 There is no data connection: send PASV, EPSV, PORT or EPRT first."
+        return ""
+
+    def lose_data_connection(self) -> None:
+        """Respond to a data connection that was broken off before it was accepted."""
+        self._shutdown_connecting_dtp()
+        if self._in_dtp_queue is not None or self._out_dtp_queue is not None:
+            self._forget_waiting_transfer()
+            self.respond("426 The data connection was broken off: nothing was transferred.")
+
+    def _forget_waiting_transfer(self) -> None:
+        """Forget a transfer whose data connection has not come."""
+        if self._in_dtp_queue is not None:
+            self._in_dtp_queue[0].close()
+        self._in_dtp_queue = self._out_dtp_queue = None
 
     # --- commands
 
@@ -176,8 +194,8 @@ class FtpSession(FTPHandler):
             return
         if not self._is_still_allowed():
             return
-        if cmd in _TRANSFERS and not self._is_free_for_transfer():
-            self.respond("450 A transfer is going on: wait for its end, or send ABOR.")
+        if self.authenticated and cmd in _TRANSFERS and (said := self._refusal_of_transfer()):
+            self.respond(said)
             return
         self._settle_by(cmd if cmd in self.proto_cmds else cmd[-4:], arg)
         super().pre_process_command(line, cmd, arg)
@@ -288,15 +306,9 @@ class FtpSession(FTPHandler):
 
     def flush_account(self) -> None:
         """Forget who has logged in."""
-        self._close_waiting_upload()
+        self._forget_waiting_transfer()
         self.person = None
         super().flush_account()
-
-    def _close_waiting_upload(self) -> None:
-        """Close an upload whose data connection has not come."""
-        if self._in_dtp_queue is not None:
-            self._in_dtp_queue[0].close()
-            self._in_dtp_queue = None
 
     def close(self) -> None:
         """End the session. An upload that is not settled stays unfinished: the client may have been killed."""
