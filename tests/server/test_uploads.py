@@ -123,6 +123,34 @@ def test_an_upload_goes_on_where_it_ends_also_after_a_restart(uploads, tmp_path)
     assert rows(tmp_path)[0].sha256 == sha256(DATA)
 
 
+def test_the_writer_of_the_last_byte_finishes(uploads, tmp_path):
+    for number, size in enumerate((0, 5, 200_000)):
+        data = content(size)
+        upload = uploads.create(wish(f"{number}.bin", size)).id
+        writer = uploads.writer(upload, ANNA, 0)
+        writer.write(data)
+        assert uploads.finish(upload, ANNA, writer) == f"{number}.bin"
+        assert (tmp_path / f"{number}.bin").read_bytes() == data
+        assert uploads.facts(upload, ANNA).is_published
+    assert parts(tmp_path) == []
+    upload = uploads.create(wish("half", 5)).id
+    writer = uploads.writer(upload, ANNA, 0)
+    writer.write(b"x")
+    with pytest.raises(NotWhole):
+        uploads.finish(upload, ANNA, writer)
+    assert uploads.facts(upload, ANNA).offset == 1
+    first = uploads.writer(upload, ANNA, 1)
+    uploads.writer(upload, ANNA, 1)
+    with pytest.raises(TakenOver):
+        uploads.finish(upload, ANNA, first)
+    checksum = Checksum("sha1", b"x" * 20)
+    writer = uploads.writer(upload, ANNA, 1, checksum=checksum)
+    writer.write(b"1234")
+    with pytest.raises(ChecksumMismatch):
+        uploads.finish(upload, ANNA, writer)
+    assert uploads.facts(upload, ANNA).offset == 1
+
+
 def test_an_empty_file_is_a_file(uploads, tmp_path):
     assert uploads.finish(uploads.create(wish("empty", 0)).id, ANNA) == "empty"
     assert (tmp_path / "empty").read_bytes() == b""
@@ -586,21 +614,24 @@ KILLED = """
     print(facts.id, flush=True)
     writer = uploads.writer(facts.id, ANNA, 0)
     writer.write(data)
-    writer.close()
+    if sys.argv[4] == "closed":
+        writer.close()
+        writer = None
 
     def die(name):
         if name == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     uploads._store.at_step = uploads._store.parts.at_step = die
-    uploads.finish(facts.id, ANNA)
+    uploads.finish(facts.id, ANNA, writer)
 """
-STEPS = ["part-sync", "part-record", "ledger-claim", "file-rename", "folder-sync", "ledger-done", "part-forget"]
+STEPS = ["file-sync", "ledger-claim", "file-rename", "folder-sync", "ledger-done", "part-forget"]
 
 
+@pytest.mark.parametrize("writer", ["closed", "open"])
 @pytest.mark.parametrize("step", STEPS)
-def test_an_upload_is_published_or_unfinished_after_a_kill_at_each_step(tmp_path, step):
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), Path(__file__).parent, tmp_path, step]
+def test_an_upload_is_published_or_unfinished_after_a_kill_at_each_step(tmp_path, step, writer):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), Path(__file__).parent, tmp_path, step, writer]
     killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL
     upload = killed.stdout.strip()

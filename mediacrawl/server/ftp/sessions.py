@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _NOT_OFFERED = ("STOU", "SITE CHMOD")
+_CONNECTING = frozenset({"EPRT", "EPSV", "PASV", "PORT"})
 _TRANSFERS = frozenset({"APPE", "LIST", "MLSD", "NLST", "RETR", "STOR"})
 _WRONG = "the name or the application password is wrong: your own password is for browsers"
 """Of which pyftpdlib makes a sentence."""
@@ -197,6 +198,8 @@ class FtpSession(FTPHandler):
         if self.authenticated and cmd in _TRANSFERS and (said := self._refusal_of_transfer()):
             self.respond(said)
             return
+        if cmd in _CONNECTING:  # else its data connection would be that of the transfer before
+            self._forget_waiting_transfer()
         self._settle_by(cmd if cmd in self.proto_cmds else cmd[-4:], arg)
         super().pre_process_command(line, cmd, arg)
 

@@ -64,7 +64,8 @@ class Publisher:
         if row.modified is not None:
             with suppress(OSError, OverflowError, ValueError):  # a time that the file system cannot have
                 os.utime(part.fileno(), (row.modified, row.modified))
-        part.checkpoint()
+        part.note_whole()
+        self._archive.store.parts.sync_all([part])
         sha256 = _sha256_of(part, prefix)
         if row.sha256 and row.sha256.lower() != sha256:
             raise ChecksumMismatch(

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
-_MOST_AT_A_TIME = 256  # requests with content
+_MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
 _MOST_TURNS = 10_000  # uploads, more than requests at a time
 _SWEEP_EVERY_S = 3600.0
 _READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
@@ -229,11 +229,14 @@ class RsgiUploads:
                 with suppress(MediacrawlError):
                     await asyncio.shield(self._write(writer.drop))
                 raise
+            if is_complete and asked.is_by_proxy:
+                self._note_received(command.id, began, arrival)
+            if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
+                path = await self._run(self._finishing, uploads.finish, facts.id, asked.person, writer)
+                return facts._replace(offset=writer.offset, path=path, is_published=True)
             durable = await self._write(writer.close if is_complete else writer.drop)
         finally:
             self._arriving -= 1
-        if is_complete and asked.is_by_proxy:
-            self._note_received(command.id, began, arrival)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
 
     async def _writer(

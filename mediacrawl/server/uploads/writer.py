@@ -145,14 +145,29 @@ class UploadWriter:
             if not self._is_open:
                 return self._offset
             try:
-                if self._checked is not None and not self._checked.is_right():
-                    self._forget_checked()
-                    raise ChecksumMismatch("the bytes differ from their checksum: they were dropped, send them again")
-                if self._checked is not None and self._offset > self._start:
-                    self._part.mark((self._start, self._offset))
+                self._compare()
                 return self._sync()
             finally:
                 self._release()
+
+    def detach(self) -> PartFile:
+        """Close, and return the part, which stays locked, and whose bytes are not durable yet.
+
+        Raises:
+            TakenOver: another writer goes on; it has made the bytes durable.
+            ChecksumMismatch: the bytes differ from the checksum, and are dropped.
+            DiskFull, StoreNotWritable: what was durable before still is.
+        """
+        with self._lock:
+            self._check_open()
+            try:
+                self._compare()
+            except BaseException:
+                self._release()
+                raise
+            self._is_open = False
+            self._at_close(self)
+            return self._part
 
     def drop(self) -> int:
         """Close without comparing the checksum: the bytes of a writer with one are dropped, as they may be wrong.
@@ -201,6 +216,16 @@ class UploadWriter:
         self._part.checkpoint()
         self._sync_names()
         return self._part.have
+
+    def _compare(self) -> None:
+        """Count the bytes of a writer with a checksum if it is right."""
+        if self._checked is None:
+            return
+        if not self._checked.is_right():
+            self._forget_checked()
+            raise ChecksumMismatch("the bytes differ from their checksum: they were dropped, send them again")
+        if self._offset > self._start:
+            self._part.mark((self._start, self._offset))
 
     def _forget_checked(self) -> None:
         """Go back to the bytes before those whose checksum is not known to be right."""
