@@ -8,8 +8,8 @@ import struct
 from contextlib import suppress
 
 import pytest
-from ftp_server import FtpServer, TlsClient, begin, certificate, receive, run_with_people, send, trusting
-from serve_process import LIMIT_S, wait_until
+from ftp_server import FtpServer, TlsClient, begin, certificate, cut, receive, run_with_people, send, trusting
+from serve_process import LIMIT_S, is_running, wait_until
 
 from mediacrawl.errors import DiskFull
 from mediacrawl.server.ftp.transferred_files import ReceivedFile
@@ -226,6 +226,15 @@ def test_a_client_that_has_to_use_tls_is_not_served_without(store, tmp_path):
         client.voidresp()
         client.quit()
         assert (tmp_path / "store" / "a.jpg").read_bytes() == b"picture"
+        with server.ftp(tls=True) as client:
+            conn = begin(client, "half.jpg", b"half")
+            processes = server.processes()
+            assert server.end() == 0, "also with a client that is sending"
+            cut(conn)
+            client.close()
+        wait_until(lambda: not any(map(is_running, processes)))
+        assert "Traceback" not in "".join(server.log)
+        assert not (tmp_path / "store" / "half.jpg").exists()
 
 
 def _free_port():
