@@ -26,6 +26,8 @@ _Reply = tuple[str, Any]  # and the function that logs it
 class DataConnection(DTPHandler):
     """A data connection without TLS."""
 
+    ac_in_buffer_size = 256 * 1024
+
     def __init__(self, sock: Any, cmd_channel: Any) -> None:
         self._is_at_end = False
         super().__init__(sock, cmd_channel)
@@ -43,8 +45,12 @@ class DataConnection(DTPHandler):
     def handle_read(self) -> None:
         """Write what has come, and break off if that fails."""
         super().handle_read()
-        if self.receive and not self._closed and self.file_obj.failure is not None:
+        if not self.receive or self._closed or self.file_obj.closed:
+            return
+        if self.file_obj.failure is not None:
             self._end((self.file_obj.refusal(), logger.debug))
+        elif self.was_closed():  # behind the bytes that were read
+            self.handle_close()
 
     handle_read_event = handle_read  # as in the base class
 
@@ -107,6 +113,15 @@ class DataConnection(DTPHandler):
 
 class TlsDataConnection(TLS_DTPHandler, DataConnection):
     """A data connection with TLS, once the client has asked for it."""
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Return received bytes, those of several records of TLS: each is a call of the system and a write."""
+        found = [super().recv(buffer_size)]
+        if self.receive and found[0] and isinstance(self.socket, SSL.Connection):
+            with suppress(OSError, SSL.Error):  # no more of them, or the end, which is seen again
+                while sum(map(len, found)) < buffer_size:
+                    found.append(self.socket.recv(buffer_size))
+        return b"".join(found)
 
     def was_closed(self) -> bool:
         """Return whether the client has closed the connection: with TLS, by an alert (RFC 8446 6.1)."""
