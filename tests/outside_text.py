@@ -60,6 +60,7 @@ from mediacrawl.headers.charset import codec_of, decode_text
 from mediacrawl.headers.link import reference_of
 from mediacrawl.ledger.base import Entry
 from mediacrawl.ledger.rows import options_of
+from mediacrawl.server.uploads.protocol import BadRequest, UploadRequest, announced_file, command_of, parse_metadata
 from mediacrawl.sources.folder_page import read_folder_page
 from mediacrawl.sources.url_list import read_list
 from mediacrawl.store import safe_paths
@@ -105,6 +106,15 @@ def uncached(function):
 
 
 # --- how the parsers are called -------------------------------------------------------------------
+
+
+def told_of_upload(text):
+    return announced_file(parse_metadata(text))
+
+
+def joined_uploads(text):
+    fields = {"upload-concat": text, "tus-resumable": "1.0.0"}
+    return command_of(UploadRequest("POST", "", fields.get, "/uploads/"))
 
 
 def read_head(text):
@@ -289,6 +299,10 @@ PARSERS = [
     Parser("Content-Type", media_type, (*BLANKS, many("/"), many("a/"))),
     Parser("kind of a path", kind_of_path, NAMES),
     Parser("Content-Range", ContentRange.from_header, (*BLANKS, many("0"), many("-"))),
+    Parser("Upload-Metadata", told_of_upload, (many("a YQ==,"), many(","), many("YQ", "a ")), (BadRequest,)),
+    Parser(
+        "Upload-Concat", joined_uploads, (many("/uploads/a ", "final;"), many(" ", "final;"), many("//[", "final;"))
+    ),
     Parser("Range", lambda text: parse_range(text, 100), (many("0-0,", "bytes="), many(","), many("0", "bytes="))),
     Parser("Retry-After", lambda text: retry_after_s(text, 0.0), (*BLANKS, many("1"), many("1, "), many("1 ,"))),
     Parser("ETag", ETag.from_header, (*BLANKS, many('"'), many("W/"))),

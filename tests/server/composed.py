@@ -65,7 +65,8 @@ async def identify(request):
     found = basic_credentials(request.field("authorization") or "")
     name = (request.field("cookie") or "").removeprefix("session=") if found is None else found[0]
     quota = 1_000_000 if name == "poor" else None
-    person = Person(name, can_upload=name != "reader", quota_bytes=quota) if name else None
+    is_known = name and not (OPTIONS.store.parent / f"{name} was removed").exists()
+    person = Person(name, can_upload=name != "reader", quota_bytes=quota) if is_known else None
     return Identified(person, found is not None, None if person else text_response(401, "Log in first."))
 
 

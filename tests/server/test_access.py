@@ -353,3 +353,29 @@ def test_the_end_of_an_application_closes_the_database_of_people(options, people
         WsgiApplication(options, None, access.refuse_in_thread, at_end=access.close).close()
     assert set(threading.enumerate()) <= before
     assert access.refuse_in_thread(request).status == 503
+
+
+# --- who has sent a request that changes something -----------------------------------------------------
+
+
+def identified(asked, **fields):
+    request = ResourceRequest("POST", "", {name.replace("_", "-"): value for name, value in fields.items()}.get, HERE)
+    return asyncio.run(asked.access.identify(request))
+
+
+def test_a_person_is_identified_by_session_and_by_application_password(asked, people):
+    people.set_rights("anna", Rights(can_upload=True, quota_bytes=5))
+    _, cookie = session_of("anna")
+    secret = people.make_application_password("anna", "tus")
+    for fields, is_basic in (({"cookie": cookie}, False), ({"authorization": basic("anna", secret)}, True)):
+        found = identified(asked, **fields)
+        assert (found.person.name, found.person.can_upload, found.person.quota_bytes) == ("anna", True, 5)
+        assert (found.is_basic, found.refusal) == (is_basic, None)
+
+
+def test_nobody_is_refused_also_where_everybody_may_read(asked, public):
+    for one in (asked, public):
+        assert identified(one).refusal.status == 401
+        assert identified(one, authorization=basic("anna", "x")).refusal.status == 401
+        assert identified(one, sec_fetch_mode="cors").refusal.status == 403
+        assert identified(one).person is None

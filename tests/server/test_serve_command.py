@@ -269,3 +269,14 @@ def test_the_reader_of_the_log_may_go_away(public):
     finally:
         process.terminate()
         assert process.wait(60) == 0
+
+
+def test_an_origin_is_that_of_a_site():
+    from mediacrawl.commands.serve import _origin
+    from mediacrawl.errors import UsageProblem
+
+    assert _origin("HTTPS://Example.org/") == "https://example.org"
+    assert _origin("http://[::1]:8080") == "http://[::1]:8080"
+    for text in ("example.org", "https://example.org/path", "*", "null", "ftp://example.org", "https://a b", ""):
+        with pytest.raises(UsageProblem, match="--upload-origin"):
+            _origin(text)

@@ -352,6 +352,17 @@ def test_what_a_person_may_not_read_they_may_not_write(uploads, tmp_path, person
     assert rows(tmp_path) == []
 
 
+def test_a_right_that_is_withdrawn_ends_an_upload(uploads, tmp_path):
+    upload = begun(uploads)
+    for person in (ANNA._replace(can_upload=False), ANNA._replace(can_read=False)):
+        with pytest.raises(NameRefused):
+            uploads.writer(upload, person, len(DATA))
+        with pytest.raises(NameRefused):
+            uploads.finish(upload, person)
+    assert files(tmp_path) == []
+    assert uploads.finish(upload, ANNA) == "a.jpg"
+
+
 def test_without_the_common_folder_a_file_goes_to_the_own_one(uploads):
     assert uploads.create(wish("a.jpg", 1, person=ANNA._replace(can_read=False))).path == "~anna/a.jpg"
 
@@ -495,6 +506,19 @@ def test_many_writers_at_once_leave_one_right_file(uploads, tmp_path):
     assert over.is_set()
     uploads.finish(upload, ANNA)
     assert (tmp_path / "a.jpg").read_bytes() == data
+
+
+def test_an_upload_that_is_finished_while_its_facts_are_looked_up_is_told_as_finished(uploads, monkeypatch):
+    upload = begun(uploads)
+    locked = uploads._lock
+
+    def finished_before(*arguments):
+        monkeypatch.setattr(uploads, "_lock", locked)
+        uploads.finish(upload, ANNA)
+        return locked(*arguments)
+
+    monkeypatch.setattr(uploads, "_lock", finished_before)
+    assert uploads.facts(upload, ANNA).is_published
 
 
 OTHER = """

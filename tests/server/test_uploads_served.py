@@ -280,6 +280,23 @@ def test_many_clients_at_once(server, store):
         assert (store / f"many-{number}.bin").read_bytes() == content(400_000, number)
 
 
+def test_requests_while_an_upload_is_published_wait_and_are_told_its_end(server, store):
+    data = content(8 * MIB)
+    path = created(server, len(data), filename="waited-for.bin")
+    assert patched(server, path, data[:-1], 0)[0] == 204
+    told = []
+    sender = threading.Thread(target=patched, args=[server, path, data[-1:], len(data) - 1])
+    askers = [threading.Thread(target=lambda: told.append(offset_of(server, path))) for _ in range(12)]
+    for thread in (sender, *askers):
+        thread.start()
+    for thread in (sender, *askers):
+        thread.join()
+    assert set(told) <= {len(data) - 1, len(data)}
+    offset = offset_of(server, path)
+    assert offset == len(data) or patched(server, path, data[offset:], offset)[0] == 204
+    assert (store / "waited-for.bin").read_bytes() == data
+
+
 # Who may
 
 
@@ -299,6 +316,21 @@ def test_nobody_gets_at_the_upload_of_another_person(server):
     assert ask(server, "POST", "/uploads/", headers | metadata(filename="a", folder="~anna"))[0] == 403
     assert ask(server, "POST", "/uploads/", TUS | basic("reader") | {"Upload-Length": "1"})[0] == 403
     assert offset_of(server, path) == 0
+
+
+def test_a_person_who_was_removed_meanwhile_adds_nothing(server, store):
+    carl = basic("carl")
+    path = created(server, len(DATA), who=carl, filename="of carl")
+    with Stalled(server, path, DATA[: 2 * MIB], 0, len(DATA), **carl) as client:
+        wait_until(lambda: list((store / HIDDEN / "parts").glob("*.part")))
+        (store.parent / "carl was removed").touch()
+        client.socket.sendall(DATA[2 * MIB :])
+        assert client.status() == 403
+    assert not (store / "of carl").exists()
+    assert ask(server, "HEAD", path, TUS | carl)[0] == 401
+    (store.parent / "carl was removed").unlink()
+    assert offset_of(server, path, carl) == len(DATA)
+    assert (store / "of carl").read_bytes() == DATA
 
 
 def test_a_quota_is_kept(server):

@@ -25,6 +25,7 @@ from mediacrawl.server.uploads import protocol
 from mediacrawl.server.uploads.arrival import Arrival
 from mediacrawl.server.uploads.buffering import BufferingWatch
 from mediacrawl.server.uploads.problems import (
+    NoSuchUpload,
     OffsetConflict,
     SilentClient,
     TakenOver,
@@ -69,6 +70,7 @@ class _Asked(NamedTuple):
     """A request of a person that has been decided about."""
 
     person: Person
+    request: ResourceRequest
     connection: Any
     is_by_proxy: bool
     turn: int = 0
@@ -95,6 +97,7 @@ class RsgiUploads:
         self._arriving = 0
         self._buffering = BufferingWatch()
         self._turns = _Turns()
+        self._publishing: dict[str, asyncio.Future[str]] = {}  # by id
         self._sweep: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -135,14 +138,15 @@ class RsgiUploads:
         if isinstance(command, protocol.Describe):
             origin = head.field("origin")
             return protocol.capabilities(origin if origin in self._options.upload_origins else None)
-        found = await self._identify(ResourceRequest(head.method, "", head.field, route.client.address))
+        request = ResourceRequest(head.method, "", head.field, route.client.address)
+        found = await self._identify(request)
         if found.person is None:
             return found.refusal or _NOT_A_PERSON
         if head.method in _CHANGING and head.field("origin") is None and not found.is_basic:
             return _OTHER_ORIGIN  # each browser tells it
         if isinstance(command, PlannedResponse):
             return command
-        asked = _Asked(found.person, connection, any(head.field(name) for name in _BY_PROXY))
+        asked = _Asked(found.person, request, connection, any(head.field(name) for name in _BY_PROXY))
         try:
             return await self._carried_out(command, asked)
         except protocol.BadRequest as error:
@@ -153,7 +157,11 @@ class RsgiUploads:
             return protocol.refused(error)
 
     async def _carried_out(self, command: protocol.TusCommand, asked: _Asked) -> PlannedResponse:
-        turn = self._turns.take(asked.person, command.id) if isinstance(command, _OF_ONE_UPLOAD) else 0
+        turn = 0
+        if isinstance(command, _OF_ONE_UPLOAD):
+            turn = self._turns.take(asked.person, command.id)
+            if (publishing := self._publishing.get(command.id)) is not None:  # a thread would wait as long
+                await asyncio.wait([publishing])
         uploads = await self._answer(self._opened.get)
         match command:
             case protocol.ListUploads():
@@ -198,7 +206,11 @@ class RsgiUploads:
         if length is not None and command.offset + (command.length or 0) > length:
             raise UploadTooLarge(f"the upload has {length} bytes in total, and these are more")
         if not facts.is_published:
-            facts = await self._receive(uploads, facts, command, asked)
+            try:
+                facts = await self._receive(uploads, facts, command, asked)
+            except NoSuchUpload:  # unless another request has finished it meanwhile
+                facts = await self._answer(uploads.look, command.id, asked.person)
+                raise OffsetConflict(facts.offset, command.offset) from None
             facts = await self._published(uploads, facts, asked.person)
         elif command.offset != length:
             raise OffsetConflict(length or 0, command.offset)
@@ -225,19 +237,31 @@ class RsgiUploads:
             try:
                 self._turns.check(asked, command.id)  # before a byte is written, so that none was told wrongly
                 is_complete = await arrival.copy_to(writer)
+                if is_complete and asked.is_by_proxy:
+                    self._note_received(command.id, began, arrival)
+                return await self._end_of(uploads, writer, facts, asked, is_complete=is_complete)
             except BaseException:
                 with suppress(MediacrawlError):
                     await asyncio.shield(self._write(writer.drop))
                 raise
-            if is_complete and asked.is_by_proxy:
-                self._note_received(command.id, began, arrival)
-            if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
-                path = await self._run(self._finishing, uploads.finish, facts.id, asked.person, writer)
-                return facts._replace(offset=writer.offset, path=path, is_published=True)
-            durable = await self._write(writer.close if is_complete else writer.drop)
         finally:
             self._arriving -= 1
+
+    async def _end_of(
+        self, uploads: Uploads, writer: UploadWriter, facts: UploadFacts, asked: _Asked, *, is_complete: bool
+    ) -> UploadFacts:
+        """Publish an upload whose last byte was written, or else make its bytes durable."""
+        if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
+            person = await self._person_now(asked)
+            path = await self._finish(uploads, facts.id, person, writer)
+            return facts._replace(offset=writer.offset, path=path, is_published=True)
+        durable = await self._write(writer.close if is_complete else writer.drop)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
+
+    async def _person_now(self, asked: _Asked) -> Person:
+        """Return the person again: to receive content may take hours, in which a login may have ended."""
+        found = await self._identify(asked.request)
+        return found.person if found.person is not None else asked.person._replace(can_upload=False)
 
     async def _writer(
         self, uploads: Uploads, command: protocol.Append, person: Person, arrival: Arrival
@@ -256,8 +280,20 @@ class RsgiUploads:
         """Publish an upload if it is whole, and return its facts."""
         if facts.is_published or not facts.is_whole or facts.concat == "partial":
             return facts
-        path = await self._run(self._finishing, uploads.finish, facts.id, person)
+        path = await self._finish(uploads, facts.id, person)
         return facts._replace(path=path, is_published=True)
+
+    async def _finish(
+        self, uploads: Uploads, upload_id: str, person: Person, writer: UploadWriter | None = None
+    ) -> str:
+        call = partial(uploads.finish, upload_id, person, writer)
+        future = asyncio.get_running_loop().run_in_executor(self._finishing, call)
+        self._publishing[upload_id] = future
+        try:
+            return await future
+        finally:
+            if self._publishing.get(upload_id) is future:
+                del self._publishing[upload_id]
 
     def _note_received(self, upload_id: str, began: float, arrival: Arrival) -> None:
         if self._buffering.note_received(upload_id, began, time.monotonic(), arrival.size_bytes):

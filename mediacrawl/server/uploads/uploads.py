@@ -22,10 +22,12 @@ from mediacrawl.backends import store_of
 from mediacrawl.errors import DiskFull, MachineError
 from mediacrawl.ledger.base import State
 from mediacrawl.ledger.upload_keys import UPLOAD, upload_key
+from mediacrawl.server.accounts.rights import may_add
 from mediacrawl.server.uploads.held_parts import HeldParts
 from mediacrawl.server.uploads.placing import path_of_wish, refuse_conflict
 from mediacrawl.server.uploads.problems import (
     ChecksumMismatch,
+    NameRefused,
     NoSuchUpload,
     NotWhole,
     OffsetConflict,
@@ -130,13 +132,18 @@ class Uploads:
         Raises:
             UploadInUse: the process of the writer does not answer.
         """
-        self._held.wait_until_idle(upload_key(person.name, upload_id))
-        found = self._find(upload_id, person)
-        if isinstance(found, UploadFacts):
-            return found
-        if found.is_published:
-            return self._facts(found, found.length_bytes or 0)
-        row, part = self._lock(upload_id, person)
+        for _ in range(_ATTEMPTS):
+            self._held.wait_until_idle(upload_key(person.name, upload_id))
+            found = self._find(upload_id, person)
+            if isinstance(found, UploadFacts):
+                return found
+            if found.is_published:
+                return self._facts(found, found.length_bytes or 0)
+            with suppress(NoSuchUpload):  # it was finished or removed meanwhile: look again
+                return self._durable_facts(*self._lock(upload_id, person))
+        raise UploadInUse("other requests change this upload: ask again in a moment")
+
+    def _durable_facts(self, row: UploadRow, part: PartFile) -> UploadFacts:
         try:
             if part.record is None:
                 part.close()  # which removes it
@@ -167,11 +174,13 @@ class Uploads:
 
         Raises:
             OffsetConflict: the upload does not end at `offset`.
+            NameRefused: the person may not add the file any more.
             UploadInUse: the process of the former writer does not answer.
         """
         self._held.wait_until_idle(upload_key(person.name, upload_id))
         row, part = self._lock(upload_id, person)
         try:
+            self._check_right(row, person)
             _begin(part, row)
             if part.have != offset:
                 raise OffsetConflict(part.have, offset)
@@ -209,7 +218,8 @@ class Uploads:
             NotWhole: bytes are missing, or it is a part of another upload.
             ChecksumMismatch: the file has another SHA-256 than was announced, and the upload is removed; or the bytes
                 of the writer differ from their checksum, and are dropped.
-            NameRefused: a folder of the path is a file by now. The upload stays.
+            NameRefused: a folder of the path is a file by now, or the person may not add the file any more; the
+                upload stays.
             UploadInUse: the process of its writer does not answer.
         """
         with self._held.only(upload_key(person.name, upload_id)):
@@ -219,6 +229,7 @@ class Uploads:
             assert isinstance(found, UploadRow)
             if found.is_partial:
                 raise NotWhole("this upload is a part of another one: it is published with that")
+            self._check_right(found, person)
             if writer is not None:
                 return self._finish(found, writer.detach())
             return self._finish(*self._lock(upload_id, person))
@@ -333,6 +344,11 @@ class Uploads:
         _refuse_full_disk(self._store.root, length)
         row = UploadRow.wished(secrets.token_urlsafe(16), wish, path)
         return row._replace(entry=row.entry._replace(wanted_at=self._clock()))
+
+    def _check_right(self, row: UploadRow, person: Person) -> None:
+        """Raise `NameRefused` if a right was withdrawn since the upload was begun."""
+        if not may_add(person, row.path, is_public=self._is_public):
+            raise NameRefused(f"{person.name} may not add the file {row.path} any more")
 
     def _facts(self, row: UploadRow, offset: int) -> UploadFacts:
         return UploadFacts(
