@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from mediacrawl import config
 from mediacrawl.backends import store_of
 from mediacrawl.cli.main import StoreCommand, one_line
 from mediacrawl.errors import StoreNotWritable, UsageProblem
-from mediacrawl.server.options import ServeOptions
+from mediacrawl.server.options import FtpOptions, ServeOptions
 from mediacrawl.server.running import refuse_missing_packages
 from mediacrawl.system.child_process import become_module
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _HOST = re.compile(r"\*|\.?[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MOST_PORT = 65_535
 
 
@@ -69,6 +70,7 @@ class Command(StoreCommand):
         add("--accel-redirect", default="", metavar="/LOCATION", help="let nginx send the files (X-Accel-Redirect)")
         add("--no-access-log", action="store_true", help="write no line for each request")
         add("--create", action="store_true", help="make the store if there is none")
+        _add_ftp_options(parser)
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
         """Check the arguments, and become the server."""
@@ -82,13 +84,11 @@ class Command(StoreCommand):
 
     def _options(self, args: list[str], opts: argparse.Namespace) -> ServeOptions:
         store = store_of(args[0]) if args else self.store()
-        if not 0 <= opts.port <= _MOST_PORT:
-            raise UsageProblem(f"--port {opts.port}: expected a number from 0 to {_MOST_PORT}")
         return ServeOptions(
             store=store.root,
             ledger=config.LEDGER.of(self._settings),
-            host=_address(opts.host),
-            port=opts.port,
+            host=_address("--host", opts.host),
+            port=_port("--port", opts.port),
             hosts=tuple(_host(name) for given in opts.hosts for name in given.split(",") if name.strip()),
             prefix=_path("--prefix", opts.prefix),
             is_public=opts.public,
@@ -98,7 +98,63 @@ class Command(StoreCommand):
             log_access=not opts.no_access_log,
             upload_origins=tuple(map(_origin, opts.upload_origin)),
             accel_location=_path("--accel-redirect", opts.accel_redirect),
+            ftp=_ftp_options(opts),
         )
+
+
+def _add_ftp_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("FTP").add_argument
+    add("--ftp-port", type=int, metavar="N", help="serve FTP there, as well; 0 for a free port (no FTP)")
+    add("--ftp-host", metavar="ADDRESS", help="listen for FTP there (that of --host)")
+    add("--ftp-passive-ports", metavar="N-M", help="ports of data connections, to be opened in a firewall (any)")
+    add("--ftp-public-address", metavar="IPV4", help="address that clients are told, behind NAT (the one they reach)")
+    add("--ftp-tls-cert", metavar="FILE", help="certificate and chain for FTP, in PEM (those of --tls-cert)")
+    add("--ftp-tls-key", metavar="FILE", help="key of that certificate, in PEM")
+    add("--ftp-without-tls", action="store_true", help="let clients send passwords and files that all can read")
+
+
+def _ftp_options(opts: argparse.Namespace) -> FtpOptions | None:
+    """Return the options of FTP; None without `--ftp-port`."""
+    if opts.ftp_port is None:
+        if any(value for name, value in vars(opts).items() if name.startswith("ftp_")):
+            raise UsageProblem("options of FTP were given, and no port to serve it at: add --ftp-port 2121")
+        return None
+    has_own = opts.ftp_tls_cert or opts.ftp_tls_key
+    return FtpOptions(
+        host=_address("--ftp-host", opts.ftp_host) if opts.ftp_host else _address("--host", opts.host),
+        port=_port("--ftp-port", opts.ftp_port),
+        passive_ports=_ports(opts.ftp_passive_ports),
+        public_address=_ipv4(opts.ftp_public_address),
+        tls_cert=_file(opts.ftp_tls_cert if has_own else opts.tls_cert),
+        tls_key=_file(opts.ftp_tls_key if has_own else opts.tls_key),
+        allows_plain=opts.ftp_without_tls,
+    )
+
+
+def _port(option: str, number: int) -> int:
+    if not 0 <= number <= _MOST_PORT:
+        raise UsageProblem(f"{option} {number}: expected a number from 0 to {_MOST_PORT}")
+    return number
+
+
+def _ports(text: str | None) -> tuple[int, int] | None:
+    """Return the first and the last of the ports that a text like `50000-50099` names."""
+    if text is None:
+        return None
+    found = _PORTS.fullmatch(text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 0 < first <= last <= _MOST_PORT:
+        raise UsageProblem(f"--ftp-passive-ports {text}: expected two ports, as 50000-50099")
+    return first, last
+
+
+def _ipv4(text: str | None) -> str:
+    try:
+        return str(IPv4Address(text)) if text else ""
+    except ValueError:
+        raise UsageProblem(
+            f"--ftp-public-address {text}: expected the IPv4 address of your router, as 203.0.113.9"
+        ) from None
 
 
 def _refuse_missing_folder(store: Path, *, create: bool) -> None:
@@ -121,7 +177,7 @@ def _refuse_missing_folder(store: Path, *, create: bool) -> None:
     print(f"made an empty store: {store}", file=sys.stderr)
 
 
-def _address(text: str) -> str:
+def _address(option: str, text: str) -> str:
     """Return an address to listen at."""
     if text == "localhost":
         return "127.0.0.1"
@@ -129,7 +185,7 @@ def _address(text: str) -> str:
         return str(ip_address(text.strip("[]")))
     except ValueError:
         raise UsageProblem(
-            f"--host {text}: expected an address of this machine, as 127.0.0.1, 0.0.0.0 (all) or ::1; names under "
+            f"{option} {text}: expected an address of this machine, as 127.0.0.1, 0.0.0.0 (all) or ::1; names under "
             f"which people reach the server are given with --hosts"
         ) from None
 

@@ -28,11 +28,13 @@ class AnsweredRequest(NamedTuple):
         client: the address.
         method: as it was sent.
         path: decoded.
-        version: of HTTP.
+        version: of the protocol; empty if it has none.
         status: of the response.
         length: the Content-Length of the response; empty if it is not known.
         wanted: the Range field; empty if there is none.
         began: `time.monotonic` when the request came.
+        protocol: its name.
+        person: who has logged in; empty if it is not told.
     """
 
     client: str
@@ -43,13 +45,16 @@ class AnsweredRequest(NamedTuple):
     length: str
     wanted: str
     began: float
+    protocol: str = "HTTP"
+    person: str = ""
 
 
 class AccessLog:
     """Write lines to a stream from a thread, so that no request waits for the disk or for a terminal.
 
-    A line is: the address of the client, `- -`, the time, the request, the status, the length of the content, the
-    Range field, the milliseconds until the response began. The query of a request is left out: it may be private.
+    A line is: the address of the client, `-`, the person or `-`, the time, the request, the status, the length of the
+    content, the Range field, the milliseconds until the response began. The query of a request is left out: it may be
+    private.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -81,8 +86,9 @@ def _said(request: AnsweredRequest) -> str:
     at, took_ms = _date(int(time.time())), (time.monotonic() - request.began) * 1000
     path = masked(request.path[:_LONGEST]).replace('"', "%22")
     wanted = request.wanted[:_LONGEST].replace('"', "%22") or "-"
+    protocol = f"{request.protocol}/{request.version}" if request.version else request.protocol
     return (
-        f'{request.client or "-"} - - [{at}] "{request.method[:20]} {path} HTTP/{request.version}" '
+        f'{request.client or "-"} - {request.person or "-"} [{at}] "{request.method[:20]} {path} {protocol}" '
         f'{request.status} {request.length or "-"} "{wanted}" {took_ms:.1f} ms'
     )
 

@@ -14,6 +14,39 @@ _PATHS = frozenset({"store", "tls_cert", "tls_key"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FtpOptions:
+    """Where a server listens for FTP, and how it protects the connections.
+
+    Attributes:
+        host: the address to listen at.
+        port: the port to listen at.
+        passive_ports: the first and the last port for data connections; None: any free port.
+        public_address: the IPv4 address that clients are told in passive mode; empty: the one that they have reached.
+        tls_cert: a file with the certificate and its chain, in PEM; None: there is no TLS.
+        tls_key: a file with its key, in PEM.
+        allows_plain: whether clients may do without TLS, from anywhere.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 2121
+    passive_ports: tuple[int, int] | None = None
+    public_address: str = ""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allows_plain: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address of the first folder, as a person on this machine types it."""
+        return f"ftp://{_local_name(self.host)}:{self.port}/"
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether a client without TLS is refused."""
+        return self.tls_cert is not None and not self.allows_plain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServeOptions:
     """What a server serves, where it listens, and whom it trusts.
 
@@ -33,6 +66,7 @@ class ServeOptions:
         upload_origins: the origins of pages of other sites that may upload, as `https://example.org`.
         accel_location: the path of an internal location of nginx that has the files of the store; with it, files are
             sent by nginx (`X-Accel-Redirect`).
+        ftp: the options of FTP; None: there is none.
     """
 
     store: Path
@@ -48,6 +82,7 @@ class ServeOptions:
     log_access: bool = True
     upload_origins: tuple[str, ...] = ()
     accel_location: str = ""
+    ftp: FtpOptions | None = None
 
     @property
     def is_secure(self) -> bool:
@@ -72,17 +107,13 @@ class ServeOptions:
     @property
     def listens_everywhere(self) -> bool:
         """Whether the address to listen at stands for all addresses of the machine."""
-        try:
-            return ip_address(self.host).is_unspecified
-        except ValueError:
-            return False
+        return _is_unspecified(self.host)
 
     @property
     def url(self) -> str:
         """The address of the first page, as a person on this machine types it."""
         scheme = "https" if self.tls_cert is not None else "http"
-        host = "localhost" if self.listens_everywhere else bracketed(self.host)
-        return f"{scheme}://{host}:{self.port}{self.prefix}/"
+        return f"{scheme}://{_local_name(self.host)}:{self.port}{self.prefix}/"
 
     def as_json(self) -> str:
         """Return the options as one line of text, for another process."""
@@ -91,14 +122,37 @@ class ServeOptions:
     @classmethod
     def from_json(cls, text: str) -> ServeOptions:
         """Return the options that `as_json` has written."""
-        given: dict[str, Any] = json.loads(text)
-        return cls(**{field.name: _as_it_was(field.name, given[field.name]) for field in fields(cls)})
+        return cls(**_as_they_were(cls, json.loads(text)))
+
+
+def _as_they_were(kind: type[ServeOptions | FtpOptions], given: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: _as_it_was(field.name, given[field.name]) for field in fields(kind)}
 
 
 def _as_it_was(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
+    if isinstance(value, dict):
+        return FtpOptions(**_as_they_were(FtpOptions, value))
     return Path(value) if name in _PATHS and value is not None else value
+
+
+def reachable_address(host: str) -> str:
+    """Return an address at which this machine reaches a server that listens at `host`."""
+    if _is_unspecified(host):
+        return "::1" if ":" in host else "127.0.0.1"
+    return host
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _local_name(host: str) -> str:
+    return "localhost" if _is_unspecified(host) else bracketed(host)
 
 
 def bracketed(host: str) -> str:

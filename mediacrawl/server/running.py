@@ -1,4 +1,4 @@
-"""Run a server until it is stopped: check first, start its process, and start that process again if it dies.
+"""Run a server until it is stopped: check first, start its processes, and start each of them again if it dies.
 
 `python -m mediacrawl.server.running OPTIONS` is the process that a person or systemd sees. It knows neither Django
 nor granian, and so needs little memory and hardly ever fails.
@@ -16,12 +16,14 @@ import socket
 import ssl
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, TextIO
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
 from mediacrawl.errors import EXIT_OK, MediacrawlError, PackageMissing, StoreNotWritable, UsageProblem, disk_error
-from mediacrawl.server.options import ServeOptions, bracketed
+from mediacrawl.server.options import ServeOptions, reachable_address
+from mediacrawl.server.ports import reserved_port
 from mediacrawl.server.routing import Router
 from mediacrawl.store.local import HIDDEN
 from mediacrawl.system.child_process import start_module
@@ -30,14 +32,15 @@ from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import FrameType, TracebackType
+
+    from mediacrawl.server.options import FtpOptions
 
 LOCK_NAME = "server.lock"
 
 _PREPARATION = "mediacrawl.server.preparation"
-_GRANIAN = "mediacrawl.server.granian_process"
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _STABLE_S = 60.0  # a process that has lived this long has died of something else than the one before
@@ -67,34 +70,38 @@ def run_server(options: ServeOptions) -> int:
     """
     refuse_missing_packages()
     Router(options)  # raises for wrong options
-    check_certificate(options)
-    with (
-        locked_store(options.store),
-        _Signals() as signals,
-        reserved_port(options.host, options.port) as port,
-    ):
-        options = replace(options, port=port)
-        status = _prepare(options, signals)
+    check_certificate(options.tls_cert, options.tls_key)
+    if options.ftp is not None:
+        check_ftp(options.ftp)
+    with locked_store(options.store), _Signals() as signals, _reserved_ports(options) as chosen:
+        status = _prepare(chosen, signals)
         if status != EXIT_OK or signals.count:
             return status
-        _warn(options)
-        return _Supervisor(options, signals).run()
+        _warn(chosen)
+        return _supervise(chosen, signals)
 
 
 def refuse_missing_packages() -> None:
     """Raise `PackageMissing` if the extra `serve` is not installed."""
-    for name in ("granian", "django", "axes", "argon2"):
+    for name in ("granian", "django", "axes", "argon2", "pyftpdlib"):
         if importlib.util.find_spec(name) is None:
             raise PackageMissing(f"serve needs the package {name}: pip install 'mediacrawl[serve]'")
 
 
-def check_certificate(options: ServeOptions) -> None:
-    """Raise `UsageProblem` if a server cannot use the certificate and the key."""
-    cert, key = options.tls_cert, options.tls_key
+def check_certificate(cert: Path | None, key: Path | None, options: str = "--tls") -> None:
+    """Raise `UsageProblem` if a server cannot use a certificate and its key.
+
+    Args:
+        cert: a file with the certificate, in PEM.
+        key: a file with its key, in PEM.
+        options: the beginning of the names of the two options that have given them.
+    """
     if cert is None and key is None:
         return
     if cert is None or key is None:
-        raise UsageProblem("TLS needs both: --tls-cert FILE with the certificate, and --tls-key FILE with its key")
+        raise UsageProblem(
+            f"TLS needs both: {options}-cert FILE with the certificate, and {options}-key FILE with its key"
+        )
     for path in (cert, key):
         try:
             path.read_bytes()
@@ -106,6 +113,27 @@ def check_certificate(options: ServeOptions) -> None:
         raise UsageProblem(
             f"{cert} and {key} are not a certificate and its key, both in PEM and without a password"
         ) from None
+
+
+def check_ftp(options: FtpOptions) -> None:
+    """Raise `UsageProblem` if FTP cannot be offered so: above all, without TLS, where passwords can be read."""
+    check_certificate(options.tls_cert, options.tls_key, "--ftp-tls")
+    if options.tls_cert is None and not options.allows_plain and not ip_address(options.host).is_loopback:
+        raise UsageProblem(
+            f"FTP at {options.host} without TLS would show passwords and files to everybody on the way: give a "
+            f"certificate with --ftp-tls-cert and --ftp-tls-key, or add --ftp-without-tls if the network is your own"
+        )
+
+
+@contextmanager
+def _reserved_ports(options: ServeOptions) -> Iterator[ServeOptions]:
+    """Keep the ports of all processes that listen; yield the options with the numbers of these ports."""
+    ftp = options.ftp
+    with ExitStack() as reserved:
+        port = reserved.enter_context(reserved_port(options.host, options.port))
+        if ftp is not None:
+            ftp = replace(ftp, port=reserved.enter_context(reserved_port(ftp.host, ftp.port, "--ftp-")))
+        yield replace(options, port=port, ftp=ftp)
 
 
 @contextmanager
@@ -135,67 +163,6 @@ def locked_store(store: Path) -> Iterator[None]:
         file.truncate()
         file.write(f"{os.getpid()}\n".encode())
         yield
-
-
-def free_port(host: str, port: int) -> int:
-    """Return a port at which no other program listens: the given one, or a free one for 0.
-
-    A program that would share the port (SO_REUSEPORT, as another granian does) is found too.
-
-    Raises:
-        UsageProblem: the port is taken, or cannot be used here.
-    """
-    with _socket_for(host) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server before this one
-        try:
-            sock.bind((host, port))
-            sock.listen(1)
-        except OSError as error:
-            raise _cannot_listen(host, port, error) from None
-        found: int = sock.getsockname()[1]
-        return found
-
-
-@contextmanager
-def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Keep a port that `free_port` has found, also while no process of granian listens there; yield its number.
-
-    granian shares its port (SO_REUSEPORT). A socket that is bound with the same option, and does not listen, leaves
-    connections to granian, and keeps other programs out.
-
-    Raises:
-        UsageProblem: as `free_port`.
-    """
-    port = free_port(host, port)
-    with _socket_for(host) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            try:
-                sock.bind((host, port))  # without SO_REUSEADDR, which would let others listen that have it, too
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of another program end
-                sock.bind((host, port))
-        except OSError as error:
-            raise _cannot_listen(host, port, error) from None
-        yield port
-
-
-def _socket_for(host: str) -> socket.socket:
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> UsageProblem:
-    if error.errno == errno.EADDRINUSE:
-        said = "another program listens there. Choose another port with --port, or stop that program"
-    elif error.errno == errno.EADDRNOTAVAIL:
-        said = "this machine has no such address. Choose one with --host (0.0.0.0 stands for all)"
-    elif error.errno in {errno.EACCES, errno.EPERM}:
-        said = "ports below 1024 need a privilege. Choose another one with --port"
-    else:
-        said = error.strerror or str(error)
-    return UsageProblem(f"cannot listen at {bracketed(host)}:{port}: {said}")
 
 
 class _Signals:
@@ -237,66 +204,130 @@ class _Signals:
             os.read(self._reader, 1000)
 
 
-class _Supervisor:
-    """Keep the process of granian running."""
+class _Service(NamedTuple):
+    """A process of the server that is to run all the time.
 
-    def __init__(self, options: ServeOptions, signals: _Signals) -> None:
+    Attributes:
+        module: which it runs.
+        name: for the log.
+        host, port: where it listens.
+        announcement: what is told once it answers for the first time.
+    """
+
+    module: str
+    name: str
+    host: str
+    port: int
+    announcement: str
+
+    @property
+    def answers(self) -> bool:
+        """Whether the port accepts a connection."""
+        with suppress(OSError), socket.create_connection((reachable_address(self.host), self.port), timeout=1.0):
+            return True
+        return False
+
+
+def _services(options: ServeOptions) -> list[_Service]:
+    """Return the processes that the options ask for."""
+    store = visible(str(options.store))
+    found = [
+        _Service(
+            "mediacrawl.server.granian_process",
+            "server",
+            options.host,
+            options.port,
+            f"{store} is served at {options.url} (Ctrl-C ends it)",
+        )
+    ]
+    if (ftp := options.ftp) is not None:
+        tls = "with TLS" if ftp.requires_tls else "with TLS or without" if ftp.tls_cert else "without TLS"
+        told = f"{store} is served by FTP {tls} at {ftp.url}"
+        found.append(_Service("mediacrawl.server.ftp.process", "FTP server", ftp.host, ftp.port, told))
+    return found
+
+
+def _supervise(options: ServeOptions, signals: _Signals) -> int:
+    """Keep the processes of the server running until a signal to stop comes. Return the exit status."""
+    with ExitStack() as running:
+        processes = [_Supervised(service, options, running) for service in _services(options)]
+        while not signals.count:
+            signals.wait(min([process.look() for process in processes]))
+        _end([process.running for process in processes], signals)
+    return EXIT_OK
+
+
+class _Supervised:
+    """A process of the server, which is started again if it ends."""
+
+    def __init__(self, service: _Service, options: ServeOptions, running: ExitStack) -> None:
+        self._service = service
         self._options = options
-        self._signals = signals
-        self._has_told = False
+        self._running = running.enter_context(ExitStack())
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = self._starts_at = 0.0
+        self._pause = _FIRST_PAUSE_S
+        self._answers = self._has_answered = False
 
-    def run(self) -> int:
-        """Run until a signal to stop comes. Return the exit status."""
-        pause = _FIRST_PAUSE_S
-        while True:
-            began = time.monotonic()
-            with _child(_GRANIAN, self._options) as process:
-                self._watch(process)
-                if self._signals.count:
-                    self._end(process)
-                    return EXIT_OK
-            if time.monotonic() - began > _STABLE_S:
-                pause = _FIRST_PAUSE_S
-            _say(f"the server process has ended ({_how(process.returncode)}), it is started again in {pause:.0f} s")
-            self._sleep(pause)
-            if self._signals.count:
-                return EXIT_OK
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+    @property
+    def running(self) -> subprocess.Popen[bytes] | None:
+        """The process; None while there is none."""
+        return self._process
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the end of the process, or for a signal to stop; tell the address when the server answers."""
-        answers = False
-        while process.poll() is None and not self._signals.count:
-            if answers:
-                self._signals.wait(_LONGEST_PAUSE_S)
-            elif answers := _answers(self._options):
-                self._tell()
-            else:
-                self._signals.wait(_LOOK_EVERY_S)
+    def look(self) -> float:
+        """Start the process if its time has come, and tell when it answers and when it has ended.
+
+        Returns:
+            The seconds after which to look again, unless a signal comes before.
+        """
+        now = time.monotonic()
+        if self._process is None:
+            if now < self._starts_at:
+                return self._starts_at - now
+            self._began, self._answers = now, False
+            self._process = self._running.enter_context(_child(self._service.module, self._options))
+        if self._process.poll() is not None:
+            return self._note_end(self._process.returncode, now)
+        if self._answers:
+            return _LONGEST_PAUSE_S
+        if not self._service.answers:
+            return _LOOK_EVERY_S
+        self._tell()
+        return _LONGEST_PAUSE_S
+
+    def _note_end(self, status: int, now: float) -> float:
+        self._running.close()
+        self._process = None
+        if now - self._began > _STABLE_S:
+            self._pause = _FIRST_PAUSE_S
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_S)
+        self._starts_at = now + pause
+        _say(f"the {self._service.name} process has ended ({_how(status)}), it is started again in {pause:.0f} s")
+        return pause
 
     def _tell(self) -> None:
-        if self._has_told:
-            _say("the server runs again")
-            return
-        self._has_told = True
-        _write(sys.stdout, f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)")
+        self._answers = True
+        if self._has_answered:
+            _say(f"the {self._service.name} runs again")
+        else:
+            self._has_answered = True
+            _write(sys.stdout, self._service.announcement)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """End the process and its worker. A second signal does not wait for clients."""
+
+def _end(processes: Iterable[subprocess.Popen[bytes] | None], signals: _Signals) -> None:
+    """End processes, and what they have started. A second signal does not wait for clients."""
+    left = [process for process in processes if process is not None]
+    for process in left:
         process.terminate()
-        deadline = time.monotonic() + _ENDED_WITHIN_S
-        while process.poll() is None:
-            left = deadline - time.monotonic()
-            if left <= 0 or self._signals.count > 1:
-                process.kill()  # its worker dies with it
+    deadline = time.monotonic() + _ENDED_WITHIN_S
+    while left := [process for process in left if process.poll() is None]:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0 or signals.count > 1:
+            for process in left:
+                process.kill()  # what it has started dies with it
                 process.wait()
-            else:
-                self._signals.wait(left)
-
-    def _sleep(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self._signals.count and (left := deadline - time.monotonic()) > 0:
-            self._signals.wait(left)
+        else:
+            signals.wait(seconds)
 
 
 @contextmanager
@@ -326,20 +357,12 @@ def _prepare(options: ServeOptions, signals: _Signals) -> int:
         return process.returncode if process.returncode >= 0 else 1
 
 
-def _answers(options: ServeOptions) -> bool:
-    """Return whether the port accepts a connection."""
-    host = options.host
-    if options.listens_everywhere:
-        host = "::1" if ":" in host else "127.0.0.1"
-    with suppress(OSError), socket.create_connection((host, options.port), timeout=1.0):
-        return True
-    return False
-
-
 def _warn(options: ServeOptions) -> None:
     is_private = options.host == "::1" or options.host.startswith("127.")
     if not is_private and not options.is_secure:
         _say("without TLS, passwords can be read on the way: use --tls-cert and --tls-key, or a proxy with TLS")
+    if options.ftp is not None and options.ftp.allows_plain:
+        _say("by FTP without TLS, application passwords and files can be read on the way")
 
 
 def _how(status: int) -> str:

@@ -19,8 +19,9 @@ from serve_process import run
 from mediacrawl.commands.serve import Command
 from mediacrawl.errors import PackageMissing, StoreNotWritable, UsageProblem
 from mediacrawl.server import running
-from mediacrawl.server.options import ServeOptions
-from mediacrawl.server.running import LOCK_NAME, check_certificate, free_port, locked_store, reserved_port
+from mediacrawl.server.options import FtpOptions, ServeOptions, reachable_address
+from mediacrawl.server.ports import free_port, reserved_port, shared_socket
+from mediacrawl.server.running import LOCK_NAME, check_certificate, check_ftp, locked_store
 
 
 def listener(*options, host="127.0.0.1", port=0):
@@ -65,22 +66,35 @@ def test_a_free_port_is_found():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
-def test_a_reserved_port_is_for_granian_alone(host):
-    """It stays so while granian is started again: another program would have its clients, and be told as running."""
+def test_a_reserved_port_is_for_the_processes_of_the_server_alone(host):
+    """It stays so while one is started again: another program would have its clients, and be told as running."""
     with reserved_port(host, 0) as port:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("::1" if ":" in host else "127.0.0.1", port))
+            socket.create_connection((reachable_address(host), port))
         for options in ((), (socket.SO_REUSEADDR,)):
             with pytest.raises(OSError, match="in use"):
                 listener(*options, host=host, port=port)
         with pytest.raises(UsageProblem, match="another program listens there"):
             free_port(host, port)
-        with (
-            listener(socket.SO_REUSEADDR, socket.SO_REUSEPORT, host=host, port=port) as granian,
-            socket.create_connection(("::1" if ":" in host else "127.0.0.1", port)),
-        ):
-            granian.accept()[0].close()
+        with listener(socket.SO_REUSEADDR, socket.SO_REUSEPORT, host=host, port=port) as granian:
+            take_a_connection(granian)
+        with shared_socket(host, port) as of_ftp:
+            of_ftp.listen()
+            take_a_connection(of_ftp)
     assert free_port(host, port) == port
+
+
+def take_a_connection(sock):
+    host, port = sock.getsockname()[:2]
+    with socket.create_connection((reachable_address(host), port)):
+        sock.accept()[0].close()
+
+
+def test_a_socket_is_not_shared_with_another_program():
+    with listener(socket.SO_REUSEADDR) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UsageProblem, match=f"{port}: another program listens there. .* with --ftp-port"):
+            shared_socket("127.0.0.1", port, "--ftp-")
 
 
 def test_granian_that_cannot_listen_says_so_in_one_line(tmp_path):
@@ -154,13 +168,12 @@ def test_a_certificate_and_its_key_are_checked(tmp_path):
     junk.write_text("no certificate")
 
     def said(cert, key):
-        options = ServeOptions(store=tmp_path, tls_cert=cert, tls_key=key)
         with pytest.raises(UsageProblem) as refused:
-            check_certificate(options)
+            check_certificate(cert, key)
         return str(refused.value)
 
     for file in (None, first):
-        check_certificate(ServeOptions(store=tmp_path, tls_cert=file, tls_key=file))
+        check_certificate(file, file)
     assert "--tls-key" in said(first, None)
     assert "--tls-cert" in said(None, first)
     assert "cannot read" in said(tmp_path / "missing.pem", first)
@@ -197,6 +210,16 @@ def options_of(*arguments, folder="store"):
         (["--accel-redirect", "/a?b"], "--accel-redirect"),
         (["--port", "70000"], "--port"),
         (["--port", "-1"], "--port"),
+        (["--ftp-port", "70000"], "--ftp-port"),
+        (["--ftp-without-tls"], "add --ftp-port"),
+        (["--ftp-host", "127.0.0.1"], "add --ftp-port"),
+        (["--ftp-port", "0", "--ftp-host", "media.example"], "--ftp-host"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "50-40"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "0-40"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "40-70000"], "two ports"),
+        (["--ftp-port", "0", "--ftp-passive-ports", "many"], "two ports"),
+        (["--ftp-port", "0", "--ftp-public-address", "media.example"], "IPv4"),
+        (["--ftp-port", "0", "--ftp-public-address", "::1"], "IPv4"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments, said):
@@ -218,6 +241,40 @@ def test_arguments_become_options(tmp_path, monkeypatch):
     proxied = options_of("--trusted-proxy", "unix", "--trusted-proxy", "10.0.0.0/8", "--accel-redirect", "/inner/")
     assert (proxied.trusted_proxies, proxied.accel_location) == (("unix", "10.0.0.0/8"), "/inner")
     assert options_of("--tls-cert", "a.pem").tls_cert == tmp_path / "a.pem"
+
+
+def test_arguments_become_options_of_ftp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert options_of().ftp is None
+    assert options_of("--ftp-port", "0").ftp == FtpOptions(port=0)
+    shared = options_of("--ftp-port", "2121", "--host", "0.0.0.0", "--tls-cert", "a.pem", "--tls-key", "b.pem").ftp
+    assert shared == FtpOptions(host="0.0.0.0", tls_cert=tmp_path / "a.pem", tls_key=tmp_path / "b.pem")
+    own = options_of(
+        *("--ftp-port", "21", "--tls-cert", "a.pem", "--tls-key", "b.pem", "--ftp-host", "::"),
+        *("--ftp-tls-cert", "c.pem", "--ftp-tls-key", "d.pem", "--ftp-without-tls"),
+        *("--ftp-passive-ports", "50000-50009", "--ftp-public-address", "203.0.113.9"),
+    )
+    assert own.ftp == FtpOptions(
+        host="::",
+        port=21,
+        passive_ports=(50000, 50009),
+        public_address="203.0.113.9",
+        tls_cert=tmp_path / "c.pem",
+        tls_key=tmp_path / "d.pem",
+        allows_plain=True,
+    )
+    assert ServeOptions.from_json(own.as_json()) == own
+    assert own.ftp.url == "ftp://localhost:21/"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
+def test_ftp_without_tls_is_for_this_machine_alone_unless_it_is_wanted(host):
+    with pytest.raises(UsageProblem, match="--ftp-without-tls if the network is your own") as refused:
+        check_ftp(FtpOptions(host=host))
+    assert "\n" not in str(refused.value)
+    check_ftp(FtpOptions(host=host, allows_plain=True))
+    for here in ("127.0.0.1", "127.8.8.8", "::1"):
+        check_ftp(FtpOptions(host=here))
 
 
 @pytest.mark.parametrize(

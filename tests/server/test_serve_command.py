@@ -20,7 +20,7 @@ from serve_process import Serve, command, is_running, run, wait_until
 from serving import Server
 
 import mediacrawl
-from mediacrawl.server.running import free_port
+from mediacrawl.server.ports import free_port
 
 PICTURE = b"\xff\xd8\xff picture"
 VIDEO_BYTES = 64 << 20

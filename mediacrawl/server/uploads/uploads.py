@@ -263,6 +263,25 @@ class Uploads:
                 self._discard(row, part)
             return facts
 
+    def amend(self, upload_id: str, wish: UploadWish) -> UploadFacts:
+        """Give an unfinished upload the path of another wish, and its time if it has one. Its writer is ended.
+
+        Raises:
+            NameRefused: the person may not write there, or the path cannot be that of a file.
+            UploadInUse: the process of its writer does not answer.
+        """
+        path = path_of_wish(wish, is_public=self._is_public)
+        refuse_conflict(self._store, path)
+        with self._held.only(upload_key(wish.person.name, upload_id)):
+            row, part = self._lock(upload_id, wish.person)
+            try:
+                modified = row.modified if wish.modified is None else wish.modified
+                row = row._replace(path=path, modified=modified)
+                row = self._quotas.extend(row, wish.person, row.entry.size_bytes or 0)
+                return self._facts(row, 0 if part.record is None else part.have)
+            finally:
+                part.release()
+
     def remove(self, upload_id: str, person: Person) -> None:
         """End the writer of an unfinished upload, and remove it with its bytes. A file that is published stays."""
         with self._held.only(upload_key(person.name, upload_id)):

@@ -1,0 +1,410 @@
+"""The control connection of one client (RFC 959, RFC 3659, with TLS RFC 4217), on pyftpdlib.
+
+Each session has a thread, so that it may wait for the disk. Bytes are never changed: the type ASCII is accepted, and
+means the same as binary. An upload gets its final name when `settlement` says that it is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from OpenSSL import SSL
+from pyftpdlib.exceptions import AuthenticationFailed, FilesystemError
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.utils import strerror
+
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.server.access_log import AccessLog, AnsweredRequest
+from mediacrawl.server.ftp.data_connections import DataConnection, TlsDataConnection
+from mediacrawl.server.ftp.settlement import STILL_OPEN_S, Settlement, settle
+from mediacrawl.server.ftp.view import SharedStore, StoreView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mediacrawl.server.accounts.rights import Person
+    from mediacrawl.server.ftp.logins import Logins
+    from mediacrawl.server.ftp.transferred_files import ReceivedFile
+    from mediacrawl.server.options import FtpOptions
+
+logger = logging.getLogger(__name__)
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+_NOT_OFFERED = ("STOU", "SITE CHMOD")
+_CONNECTING = frozenset({"EPRT", "EPSV", "PASV", "PORT"})
+_TRANSFERS = frozenset({"APPE", "LIST", "MLSD", "NLST", "RETR", "STOR"})
+_WRONG = "the name or the application password is wrong: your own password is for browsers"
+"""Of which pyftpdlib makes a sentence."""
+
+
+class Permissions:
+    """What pyftpdlib asks about people. `StoreView` decides about paths."""
+
+    def __init__(self, session: FtpSession) -> None:
+        self._session = session
+
+    def validate_authentication(self, username: str, password: str, _session: Any) -> None:
+        """Raise `AuthenticationFailed` for a wrong name or password."""
+        self._session.log_in(username, password)
+
+    def get_home_dir(self, username: str) -> str:
+        """Return the first folder."""
+        return "/"
+
+    def get_msg_login(self, username: str) -> str:
+        """Return what a person is told at the login."""
+        return f"Welcome, {username}."
+
+    def get_msg_quit(self, username: str) -> str:
+        """Return what a person is told at the end."""
+        return "Goodbye."
+
+    def has_perm(self, username: str, perm: str, path: str | None = None) -> bool:
+        """Return True: each command decides itself."""
+        return True
+
+    def get_perms(self, username: str) -> str:
+        """Return the permissions that MLSD tells of each file."""
+        person = self._session.person
+        return "elramw" if person is not None and person.can_upload else "elr"
+
+    def impersonate_user(self, username: str, password: str) -> None:
+        """Do nothing: all files belong to the user of the server."""
+
+    def terminate_impersonation(self, username: str) -> None:
+        """Do nothing."""
+
+
+class FtpSession(FTPHandler):
+    """A session without TLS. Each process of the server has a subclass, see `session_class`.
+
+    Attributes:
+        person: who has logged in; None: nobody.
+    """
+
+    shared: SharedStore
+    logins: Logins
+    log_of_access: AccessLog | None = None
+
+    banner = "mediacrawl"
+    auth_failed_timeout = 1  # seconds; an application password cannot be guessed
+    dtp_handler = DataConnection
+    unicode_errors = "surrogateescape"  # names that are not UTF-8 stay as they are
+    proto_cmds: ClassVar = {name: facts for name, facts in FTPHandler.proto_cmds.items() if name not in _NOT_OFFERED}
+
+    def __init__(self, conn: Any, server: Any, ioloop: Any = None) -> None:
+        self.person: Person | None = None
+        self.authorizer = Permissions(self)
+        self._revision = 0
+        self._announced: int | None = None  # with ALLO, for the next upload
+        self._received: ReceivedFile | None = None  # is settled by the next commands
+        self._settled_later: Any = None
+        # Of pyftpdlib, which sets them:
+        self._restart_position = 0
+        self._in_dtp_queue: Any = None
+        self._out_dtp_queue: Any = None
+        super().__init__(conn, server, ioloop)
+
+    @property
+    def _current_type(self) -> str:
+        return "i"
+
+    @_current_type.setter
+    def _current_type(self, _asked: str) -> None:
+        """Ignore the type: to change line ends would damage pictures and films."""
+
+    def push(self, data: str) -> None:
+        """Send text, also with names that are not UTF-8."""
+        super(FTPHandler, self).push(data.encode(self.encoding, self.unicode_errors))
+
+    # --- people
+
+    def log_in(self, name: str, password: str) -> None:
+        """Note who has logged in.
+
+        Raises:
+            AuthenticationFailed: the name or the password is wrong.
+        """
+        try:
+            self._revision = self.logins.revision()
+            self.person = self.logins.find(name, password, self.remote_ip)
+        except MediacrawlError as error:
+            raise AuthenticationFailed(str(error)) from None
+        if self.person is None:
+            raise AuthenticationFailed(_WRONG)
+
+    def abstracted_fs(self, _home: str, session: FtpSession) -> StoreView:
+        """Return the store as the person sees it."""
+        assert self.person is not None
+        return StoreView(self.shared, self.person, session)
+
+    def _is_still_allowed(self) -> bool:
+        """Return whether the login still holds; end the session if it does not."""
+        if not self.authenticated:
+            return True
+        before = self.person
+        try:
+            if self.logins.revision() == self._revision:
+                return True
+            self.log_in(self.username, self.password)
+        except (MediacrawlError, AuthenticationFailed):
+            self.respond("421 The login has been withdrawn.")
+            self.close_when_done()
+            return False
+        if self.person != before:
+            self.fs.change_person(self.person)
+        return True
+
+    def _refusal_of_transfer(self) -> str:
+        """Return the reply to a command for a transfer that cannot be; empty: it can.
+
+        A transfer whose data connection has not come is forgotten.
+        """
+        if self.data_channel is not None and self.data_channel.cmd is not None:
+            return "450 A transfer is going on: wait for its end, or send ABOR."
+        self._forget_waiting_transfer()
+        expected = (self.data_channel, self._dtp_acceptor, self._dtp_connector)
+        if all(one is None or one._closed for one in expected):  # noqa: SLF001 - pyftpdlib has no other name for it
+            return "425 There is no data connection: send PASV, EPSV, PORT or EPRT first."
+        return ""
+
+    def lose_data_connection(self) -> None:
+        """Respond to a data connection that was broken off before it was accepted."""
+        self._shutdown_connecting_dtp()
+        if self._in_dtp_queue is not None or self._out_dtp_queue is not None:
+            self._forget_waiting_transfer()
+            self.respond("426 The data connection was broken off: nothing was transferred.")
+
+    def _forget_waiting_transfer(self) -> None:
+        """Forget a transfer whose data connection has not come."""
+        if self._in_dtp_queue is not None:
+            self._in_dtp_queue[0].close()
+        self._in_dtp_queue = self._out_dtp_queue = None
+
+    # --- commands
+
+    def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
+        """Carry out a command, once the upload before it is settled."""
+        if _CONTROL.search(arg):
+            self.respond("501 No name has control characters.")
+            return
+        if not self._is_still_allowed():
+            return
+        if self.authenticated and cmd in _TRANSFERS and (said := self._refusal_of_transfer()):
+            self.respond(said)
+            return
+        if cmd in _CONNECTING:  # else its data connection would be that of the transfer before
+            self._forget_waiting_transfer()
+        self._settle_by(cmd if cmd in self.proto_cmds else cmd[-4:], arg)
+        super().pre_process_command(line, cmd, arg)
+
+    def ftp_ALLO(self, line: str) -> None:
+        """Note the length of the next upload, in bytes (RFC 959 4.1.3). Some clients send 0 for an unknown one."""
+        digits = line.partition(" ")[0]
+        if not digits.isdecimal() or len(digits) > 18:
+            self.respond("501 Expected a number of bytes.")
+            return
+        self._announced = int(digits) or None
+        self.respond("200 This is compared with what comes.")
+
+    def ftp_SIZE(self, path: str) -> Any:
+        """Tell the size of a file: of an own unfinished upload, the number of bytes that are safe."""
+        try:
+            size = self.fs.durable_size(path)
+        except FilesystemError as error:
+            self.respond(f"550 {error}.")
+            return None
+        if size is None:
+            return super().ftp_SIZE(path)
+        self.respond(f"213 {size}")
+        return path
+
+    def ftp_MLSD(self, path: str) -> Any:
+        """List a folder. A missing one is 550: clients take 501 for a fault of theirs (RFC 3659 7.2.1)."""
+        if not self.fs.lexists(path):
+            self.respond("550 No such file or directory.")
+            return None
+        return super().ftp_MLSD(path)
+
+    def ftp_RNTO(self, path: str) -> Any:
+        """Rename an own unfinished upload."""
+        named = super().ftp_RNTO(path)
+        if named is not None and self._received is not None and self._received.name == named[0]:
+            self._received.rename(path)
+        return named
+
+    def ftp_MFMT(self, path: str, timeval: str) -> Any:
+        """Note the time of an own unfinished upload, in UTC (draft-somers-ftp-mfxx 3)."""
+        try:
+            modified = datetime.strptime(timeval.partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            self.fs.utime(path, modified.timestamp())
+        except ValueError:
+            self.respond("501 Expected a time as 20261231235959.")
+        except (OSError, FilesystemError) as error:
+            self.respond(f"550 {strerror(error)}.")
+        else:
+            self.respond(f"213 Modify={modified:%Y%m%d%H%M%S}; {self.fs.fs2ftp(path)}")
+
+    def ftp_STOR(self, file: str, mode: str = "w") -> Any:
+        """Receive a file, or the rest of it after REST or by APPE."""
+        start, self._restart_position = self._restart_position, 0
+        announced, self._announced = self._announced, None
+        self.fs.prepare_upload(None if mode == "a" else start, announced)
+        return super().ftp_STOR(file, mode)
+
+    # --- uploads
+
+    def on_file_received(self, file: str) -> None:
+        """Wait for what the client does next, as the end of the data does not tell whether the file is whole."""
+        received = self.data_channel.file_obj
+        if not received.is_received:
+            return
+        self._received = received
+        if self._quit_pending:
+            self._publish()
+        else:
+            self._settle_later()
+
+    def _settle_by(self, command: str, argument: str) -> None:
+        if self._received is None:
+            return
+        path = argument.partition(" ")[2] if command == "MFMT" else argument
+        settlement = settle(self._received.name, command, self.fs.ftp2fs(path))
+        if settlement is Settlement.WHOLE:
+            self._publish()
+        elif settlement is Settlement.PART:
+            self._forget_received()
+        else:
+            self._settle_later()
+
+    def _settle_later(self) -> None:
+        self._cancel_settling()
+        self._settled_later = self.call_later(STILL_OPEN_S, self._publish)
+
+    def _publish(self) -> None:
+        file = self._received
+        self._forget_received()
+        if file is None or not self._is_still_allowed():
+            return
+        try:
+            path = self.fs.uploads.publish(file.upload_id)
+        except MediacrawlError as error:
+            logger.warning("the upload /%s of %s stays unfinished: %s", file.name, self.username, error)
+        else:
+            self._log_access("PUBLISH", path, 250, file.offset)
+
+    def _forget_received(self) -> None:
+        self._cancel_settling()
+        self._received = None
+
+    def _cancel_settling(self) -> None:
+        if self._settled_later is not None and not self._settled_later.cancelled:
+            self._settled_later.cancel()
+        self._settled_later = None
+
+    def flush_account(self) -> None:
+        """Forget who has logged in."""
+        self._forget_waiting_transfer()
+        self.person = None
+        super().flush_account()
+
+    def close(self) -> None:
+        """End the session. An upload that is not settled stays unfinished: the client may have been killed."""
+        self._forget_received()
+        super().close()
+
+    # --- logs
+
+    def log_transfer(
+        self,
+        cmd: str,
+        filename: str,
+        receive: bool,
+        completed: bool,
+        elapsed: float,
+        bytes: int,  # noqa: A002
+    ) -> None:
+        """Write the line of a transfer."""
+        command = cmd or ("STOR" if receive else "RETR")  # not set yet if a file is sent at once
+        self._log_access(command, filename, 226 if completed else 426, bytes, elapsed)
+
+    def log_exception(self, instance: Any) -> None:
+        """Log an error: without a traceback if the network or the client has caused it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (OSError, SSL.Error)):
+            logger.info("a connection of %s has failed: %r", self.remote_ip, error)
+        else:
+            logger.error("a session of %s has failed", self.remote_ip, exc_info=error)
+
+    def _log_access(self, command: str, path: str, status: int, length: int, took_s: float = 0.0) -> None:
+        if self.log_of_access is not None:
+            self.log_of_access.note(
+                AnsweredRequest(
+                    client=self.remote_ip,
+                    method=command,
+                    path=f"/{path}",
+                    version="",
+                    status=status,
+                    length=str(length),
+                    wanted="",
+                    began=time.monotonic() - took_s,
+                    protocol="FTP",
+                    person=self.username,
+                )
+            )
+
+
+class TlsFtpSession(FtpSession, TLS_FTPHandler):
+    """A session with TLS, once the client has asked for it."""
+
+    dtp_handler = TlsDataConnection
+    proto_cmds: ClassVar = {
+        name: facts for name, facts in TLS_FTPHandler.proto_cmds.items() if name not in _NOT_OFFERED
+    }
+
+    def ftp_AUTH(self, line: str) -> None:
+        """Begin TLS. What was sent before the client has seen the reply is not believed."""
+        super().ftp_AUTH(line)
+        self.ac_in_buffer = b""
+
+
+def session_class(
+    options: FtpOptions, shared: SharedStore, logins: Logins, log: AccessLog | None
+) -> type[FtpSession]:
+    """Return the class of the sessions of a server."""
+    own: dict[str, Any] = {
+        "shared": shared,
+        "logins": logins,
+        "log_of_access": log,
+        "masquerade_address": options.public_address or None,
+        "passive_ports": None,
+    }
+    if options.passive_ports is not None:
+        first, last = options.passive_ports
+        own["passive_ports"] = range(first, last + 1)
+    if options.tls_cert is None or options.tls_key is None:
+        return type("OwnFtpSession", (FtpSession,), own)
+    own["ssl_context"] = _tls_context(options.tls_cert, options.tls_key)
+    own["tls_control_required"] = own["tls_data_required"] = options.requires_tls
+    return type("OwnTlsFtpSession", (TlsFtpSession,), own)
+
+
+def _tls_context(cert: Path, key: Path) -> SSL.Context:
+    """Return a context of TLS 1.2.
+
+    With TLS 1.3, a server sends tickets after the handshake. A client that uploads does not read them, and closes its
+    socket with unread data: then TCP resets the connection, and the last bytes are lost. pyOpenSSL cannot turn the
+    tickets off.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(b"ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.use_certificate_chain_file(str(cert))
+    context.use_privatekey_file(str(key))
+    return context
