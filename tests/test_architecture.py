@@ -45,7 +45,7 @@ for layer in LAYERS:
 WITHOUT_SCRAPY = {room for layer in LAYERS[: LAYERS.index(["workers"]) + 1] for room in layer}
 
 # Who may know what comes from elsewhere. What is not named here (the standard library) anybody may.
-SCRAPY_SIDE = set(KNOWN) - WITHOUT_SCRAPY - {"server", "fetch", "cli.plain_get"}
+SCRAPY_SIDE = set(KNOWN) - WITHOUT_SCRAPY - {"server", "push", "fetch", "cli.plain_get"}
 OUTSIDE = {
     "scrapy": SCRAPY_SIDE,
     "itemadapter": SCRAPY_SIDE,
