@@ -17,6 +17,9 @@ import pytest
 from ftp_server import FtpProcess, FtpServer, begin, certificate, cut, send
 from serve_process import LIMIT_S, wait_until
 
+from mediacrawl.errors import UsageProblem
+from mediacrawl.server.ports import free_port
+
 CONTENT = random.Random(1).randbytes(3_000_000)
 HALF = 1_234_567
 
@@ -231,12 +234,14 @@ def kill_ftp_process(server):
     return lines
 
 
-def test_a_killed_server_loses_no_byte_that_it_has_told(server, store):
+def test_a_killed_server_keeps_its_port_and_loses_no_byte_that_it_has_told(server, store):
     path, told = "killed.mp4", 0
     for _ in range(2):
         client = server.ftp()
         conn = begin(client, path, CONTENT[told : told + HALF // 2], rest=told or None)
         lines = kill_ftp_process(server)
+        with pytest.raises(UsageProblem, match="another program listens there"):
+            free_port("127.0.0.1", server.ftp_port)
         cut(conn)
         client.close()
         server.line_with("FTP server runs again", lines)
