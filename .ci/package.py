@@ -138,7 +138,8 @@ def try_many(folder: Path, python: Path) -> None:
 def try_extra(python: Path, wheel: Path) -> None:
     """The extras bring what the other transport and the server need."""
     step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl,serve]", cwd=wheel.parent)
-    step(python, "-c", "import mediacrawl.transport.curl, mediacrawl.server.django, mediacrawl.server.rsgi, granian")
+    modules = "transport.curl", "server.django", "server.rsgi", "server.granian_process", "server.ftp.process"
+    step(python, "-c", f"import {', '.join(f'mediacrawl.{name}' for name in modules)}")
     try_server(empty(wheel.parent.parent / "serve"), python)
 
 
