@@ -55,8 +55,8 @@ def plan_of(file: LocalFile, remote: FtpFacts | None, pushed: Pushed) -> _Plan:
     if remote is None:
         return _Plan(_Way.BEGIN)
     size = remote.size_bytes
-    is_same = size == file.size_bytes and (pushed.is_done or _is_of_time(remote, file))
-    if is_same:
+    is_known = pushed.is_done or (_is_of_time(remote, file) and not pushed.is_begun)
+    if is_known and size == file.size_bytes:
         return _Plan(_Way.SKIP)
     if not pushed.is_begun or pushed.is_done:
         return _Plan(_Way.REFUSE)
@@ -128,10 +128,10 @@ class FtpTarget:
             return Sent(place, is_present=True)
         if plan.way is _Way.REFUSE:
             raise TransferError(place, "another file of this name is there: remove it, or name another folder")
-        start = self._agreed(errand, connection, path, plan.start) if plan.way is _Way.GO_ON else 0
+        start, is_file = self._agreed(errand, connection, path, plan.start) if plan.way is _Way.GO_ON else (0, False)
         errand.confirm(start)
         self._state.note(file, place, pushed._replace(is_begun=True))
-        if start < file.size_bytes or not start:
+        if start < file.size_bytes or not is_file:
             self._stored(errand, connection, path, start)
         self._finish(errand, connection, path)
         self._state.note(file, place, pushed._replace(is_done=True))
@@ -152,34 +152,35 @@ class FtpTarget:
         file = errand.opened.file
         errand.opened.check()
         connection.set_time(path, time_of_file(file))
-        connection.wait()
+        connection.leave_file()
         size = connection.facts(path).size_bytes
         if size not in {None, file.size_bytes}:
             raise TransferError(self.place(file), f"{file.size_bytes} bytes were sent, and the server has {size}")
         errand.confirm(file.size_bytes)
 
     @staticmethod
-    def _agreed(errand: Errand, connection: FtpConnection, path: str, stop: int) -> int:
-        """Return up to where the file on the server is a part of the file to be sent; 0 if it is not.
+    def _agreed(errand: Errand, connection: FtpConnection, path: str, stop: int) -> tuple[int, bool]:
+        """Return up to where the file on the server is a part of the file to be sent, and whether it can be read.
 
-        Its last bytes are read and compared; if the server lets none be read, `stop` counts, the size that it told.
-        The server may still be writing what came over an earlier connection, so that there are more.
+        Its last bytes are read and compared: if they differ, that is 0. If the server lets none be read, `stop`
+        counts, the size that it told; the server may then wait for the end of an upload of which all bytes have come.
+        It may still be writing what came over an earlier connection, so that there are more.
         """
         start = max(0, stop - _OVERLAP_BYTES)
         if start == stop:
-            return stop
+            return stop, False
         try:
             data, offset = connection.retrieve(path, start)
         except (ftplib.error_perm, ftplib.error_temp):
             connection.close_data()
-            return stop
+            return stop, False
         is_same, size = True, errand.opened.file.size_bytes
         while block := data.recv(_BLOCK_BYTES):
             end = offset + len(block)
             is_same = is_same and end <= size and block == errand.opened.read(offset, end)
             offset = end
         connection.end_transfer()
-        return offset if is_same and offset >= stop else 0
+        return (offset if is_same and offset >= stop else 0), True
 
     @staticmethod
     def _facts(connection: FtpConnection, path: str) -> FtpFacts | None:

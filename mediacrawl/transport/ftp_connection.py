@@ -212,9 +212,13 @@ class FtpConnection:
         if not self._asked("MFMT", f"{modified} {path}"):
             self._asked("MDTM", f"{modified} {path}")
 
-    def wait(self) -> None:
-        """Send a command without effect: the server has carried out the commands before it."""
-        self._asked("NOOP", "")
+    def leave_file(self) -> None:
+        """Send a command about no file: the server has carried out the commands before it, when it replies.
+
+        A server that cannot tell a whole upload from one that was cut may wait for such a command; NOOP also comes
+        in the middle of an upload.
+        """
+        self._asked("PWD", "")
 
     def _restart_at(self, start: int) -> bool:
         try:

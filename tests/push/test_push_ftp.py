@@ -88,6 +88,23 @@ def test_another_run_goes_on_with_what_an_earlier_one_has_begun(pusher, ftp, url
     assert ftp.asked("STOR") == ftp.asked("APPE") == []
 
 
+@pytest.mark.parametrize("is_readable", [False, True])
+def test_an_upload_whose_end_the_server_has_not_heard_of_is_ended(pusher, ftp, url, is_readable):
+    """All bytes are there; a server that lets no unfinished upload be read may wait for the end of this one."""
+    pusher.write("a.jpg", BODY)
+    ftp.faults.append(refuse("PWD", "421 Bye", times=1))
+    if not is_readable:
+        ftp.faults.append(refuse("RETR", "550 The file is not whole yet."))
+    assert statuses(pusher.push(url, backoff=ONCE)) == [NOT_SENT]
+    (result,) = pusher.push(url)
+    assert (result.status, there(ftp)) == (SENT_REST, {"local/a.jpg": BODY})
+    assert ftp.asked("REST")[-1:] == ([f"{len(BODY)}"] if not is_readable else [f"{len(BODY) - 64 * 1024}"])
+    assert len(ftp.asked("STOR")) == (1 if is_readable else 2)
+    ftp.commands.clear()
+    assert statuses(pusher.push(url)) == [ALREADY_THERE]
+    assert ftp.asked("STOR") == []
+
+
 def test_what_another_has_written_over_the_begun_file_is_replaced_by_all_of_it(pusher, ftp, url):
     pusher.write("a.jpg", BODY)
     ftp.faults.append(drop_upload_after(200_000))
@@ -207,6 +224,7 @@ NEW, BEGUN, DONE = Pushed(), Pushed(is_begun=True), Pushed(is_begun=True, is_don
         (FtpFacts(400), DONE, _Way.REFUSE, 0),
         (FtpFacts(400, ELSE), BEGUN, _Way.GO_ON, 400),
         (FtpFacts(1000, ELSE), BEGUN, _Way.GO_ON, 1000),
+        (FtpFacts(1000, SAME), BEGUN, _Way.GO_ON, 1000),
         (FtpFacts(0), BEGUN, _Way.GO_ON, 0),
         (FtpFacts(1001), BEGUN, _Way.BEGIN, 0),
         (FtpFacts(None, ELSE), BEGUN, _Way.BEGIN, 0),

@@ -15,6 +15,7 @@ from serve_process import LIMIT_S, Serve, command, is_running, run, wait_until
 from mediacrawl.archive import Archive
 from mediacrawl.server.accounts.configuration import set_up
 from mediacrawl.server.options import ServeOptions
+from mediacrawl.server.ports import free_port
 from mediacrawl.store.local import HIDDEN, LocalStore
 
 pytestmark = pytest.mark.slow
@@ -126,29 +127,33 @@ def test_a_folder_arrives_and_is_not_sent_again(store, client, password):
     assert not [path for path in published(store) if path.startswith("~bert")]
 
 
-def test_a_file_arrives_whole_though_both_ends_are_killed(store, client):
-    path = client.folder / "large.bin"
-    with path.open("wb") as file:
+@pytest.mark.parametrize("scheme", ["http", "ftp"])
+def test_a_file_arrives_whole_though_both_ends_are_killed(store, client, scheme):
+    name, ports = f"by-{scheme}.bin", {scheme: free_port("127.0.0.1", 0) for scheme in ("http", "ftp")}
+    with (client.folder / name).open("wb") as file:
         for block in LARGE.slices():
             file.write(block)
-    server = Serve(store)
-    url, port = f"http://127.0.0.1:{server.port}/files/", server.port
-    client_process = client.start("large.bin", url)
+    options = ("--port", ports["http"], "--ftp-port", ports["ftp"])
+    server = Serve(store, *options)
+    url = f"{scheme}://127.0.0.1:{ports[scheme]}/{'files/' if scheme == 'http' else ''}"
+    client_process = client.start(name, url)
     try:
         for number in range(1, 5):
             wait_for_bytes(store, number * 12_000_000, client_process)
             if number % 2:
                 kill(server)
-                server = Serve(store, "--port", str(port))
+                server = Serve(store, *options)
             else:
                 client_process.kill()
                 client_process.communicate()
-                client_process = client.start("large.bin", url)
+                client_process = client.start(name, url)
         status, (result,), err = client.end(client_process)
+        assert (status, result["status"]) == (0, "resumed"), err
+        assert result["saved"] >= 12_000_000
+        assert published(store)[name] == LARGE.sha256()
+        status, (result,), err = client.push(name, url)
+        assert (status, result["status"]) == (0, "present"), err
     finally:
         client_process.kill()
         server.end()
-    assert (status, result["status"]) == (0, "resumed"), err
-    assert result["saved"] >= 12_000_000
-    assert published(store)["large.bin"] == LARGE.sha256()
-    assert not [name for name in published(store) if name.startswith("large-")]
+    assert not [other for other in published(store) if other.startswith(f"by-{scheme}-")]
