@@ -9,12 +9,11 @@ import signal
 import subprocess
 
 import pytest
+from ftp_server import run_with_people
 from origin import Pattern
 from serve_process import LIMIT_S, Serve, command, is_running, run, wait_until
 
 from mediacrawl.archive import Archive
-from mediacrawl.server.accounts.configuration import set_up
-from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.ports import free_port
 from mediacrawl.store.local import HIDDEN, LocalStore
 
@@ -37,10 +36,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def password(store):
-    set_up(ServeOptions(store=store))
-    from mediacrawl.server.accounts.people import make_application_password
-
-    return make_application_password("anna", "laptop")
+    return run_with_people(store, 'print(people.make_application_password("anna", "laptop"))')[0]
 
 
 class Client:
