@@ -1104,12 +1104,13 @@ def no_text_of_a_server_or_a_list_steers_a_terminal_and_no_url_has_a_control_cha
         named = [Wanted(server.url(f"/etag.jpg?{number}"), filename=name) for number, name in enumerate(NAMES)]
         controls = [f"http://h/a{control}b.jpg" for control in ("\x1b", "\x7f", "\x9b", "\0")]
         quick = {"MEDIACRAWL_RETRY_TIMES": 0, "MEDIACRAWL_RETRY_AFTER_MAX_S": 0}
+        few = scene.run(server.url("/phrase.jpg?few"), *controls, **quick)  # a summary has ten examples
         ran = scene.run(*urls, *named, *controls, f"http://{STEERING}/", f"ftp://h/{LINES}", **quick)
-    assert ran.status == 1, ran
+    assert (few.status, ran.status) == (1, 1), ran
+    assert r"HTTP 404 \x1b[31m\x1b]0;owned\x07\x9b2J" in few.failures
+    assert few.failures.count("a control character in the URL") >= len(controls), few
     assert faults_of((ran.err + ran.failures).encode(errors="surrogateescape")) == []
     assert steering_in("".join(ran.paths)) == []
-    assert r"HTTP 404 \x1b[31m\x1b]0;owned\x07\x9b2J" in ran.failures
-    assert ran.failures.count("a control character in the URL") >= len(controls), ran
     assert any("caf" in path for path in ran.paths)
 
 
