@@ -10,6 +10,7 @@ import socket
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hostile_paths import SECRET, make_traps
@@ -90,6 +91,20 @@ def test_files_and_pages_have_their_paths(server):
         assert page["QUERY_STRING"] == path.partition("?")[2]
         assert (page["SCRIPT_NAME"], page["scheme"]) == ("", "http")
     assert told(server.ask("/files/%C3%A9/"))["PATH_INFO"].encode("latin-1").decode() == "/files/é/"
+
+
+def test_a_browser_that_gets_no_file_is_shown_the_page_of_its_path(server):
+    for path in ("/files/nothing.jpg", "/files/~anna/own.jpg", "/files/told/x?a=b", "/files/a/b", "/files/%C3%A9%0A"):
+        for headers in ({"Accept": "text/html,*/*;q=0.8"}, {"Sec-Fetch-Mode": "navigate"}):
+            page = told(server.ask(path, headers))
+            assert (page["PATH_INFO"], page["QUERY_STRING"]) == (
+                unquote_to_bytes(path.partition("?")[0]).decode("latin-1"),
+                path.partition("?")[2],
+            )
+        for headers in ({"Accept": "*/*"}, {"Accept": "text/html", "Sec-Fetch-Mode": "no-cors"}):
+            assert server.ask(path, headers)[1]["content-type"] == "text/plain; charset=utf-8"
+    assert server.ask("/files/a/b/c.jpg", {"Sec-Fetch-Mode": "navigate"})[2] == b"picture"
+    assert server.ask("/files/nothing.jpg", {"Sec-Fetch-Mode": "navigate"}, "POST")[0] == 405
 
 
 def test_health_is_told_to_each(server):
