@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 LOCK_NAME = "server.lock"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PREPARATION = "mediacrawl.server.preparation"
 _GRANIAN = "mediacrawl.server.granian_process"
@@ -43,7 +44,6 @@ _LONGEST_PAUSE_S = 60.0
 _STABLE_S = 60.0  # a process that has lived this long has died of something else than the one before
 _ENDED_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.05
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -177,9 +177,10 @@ class _Signals:
     def __enter__(self) -> Self:
         os.set_blocking(self._writer, False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in _STOPPING:
+        for number in STOPPING:
             self._before[number] = signal.signal(number, self._stop)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # those that the command has held
         return self
 
     def __exit__(
