@@ -497,6 +497,20 @@ def test_a_player_fits_the_kind_of_the_file_and_leads_to_its_neighbours(store):
     assert anna.ask("/play/mixed").status == 404
 
 
+def test_a_search_with_too_many_results_says_that_there_are_more(store):
+    for number in range(201):
+        put(store, f"many/found {number}.txt", "")
+    anna = browser("anna")
+    page = anna.ask("/search?q=found")
+    shown = [link for link in links_of(page) if "found%20" in link]
+    assert shown == [f"/files/many/found%20{number}.txt" for number in range(200)]
+    assert "These are the first 200 by name, and there are more." in page.text
+    (store / "many/found 7.txt").unlink()
+    page = anna.ask("/search?q=found")
+    assert "there are more" not in page.text
+    assert "200 found in" in page.text
+
+
 def test_files_of_the_package_are_kept_by_browsers_as_long_as_they_are_the_same(store):
     anyone = browser()
     page = anyone.ask("/login")
