@@ -497,6 +497,19 @@ def test_a_player_fits_the_kind_of_the_file_and_leads_to_its_neighbours(store):
     assert anna.ask("/play/mixed").status == 404
 
 
+def test_a_file_without_a_player_is_opened_if_browsers_show_it_by_itself(store):
+    anna = browser("anna")
+    for name, opens in (("e.txt", True), ("d.avi", True), ("p.pdf", False), ("x.zip", False), ("u", False)):
+        put(store, f"mixed/{name}")
+        page = anna.ask(f"/play/mixed/{name}")
+        assert page.parsed().links.count(f"/files/mixed/{name}") == 1 + opens, name
+        assert (">Open</a>" in page.text) == opens
+        sent = anna.ask(f"/files/mixed/{name}").header("Content-Disposition")
+        assert sent.startswith("inline" if opens else "attachment")
+    put(store, "mixed/a.jpg")
+    assert ">Open</a>" not in anna.ask("/play/mixed/a.jpg").text
+
+
 def test_a_search_with_too_many_results_says_that_there_are_more(store):
     for number in range(201):
         put(store, f"many/found {number}.txt", "")

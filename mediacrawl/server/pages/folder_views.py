@@ -33,6 +33,7 @@ from mediacrawl.server.pages.listing import (
 from mediacrawl.server.pages.rows import Links, PathStep, entry_facts, played_kind, quoted
 from mediacrawl.server.pages.served_store import store_options, store_site
 from mediacrawl.server.pages.static_files import STATIC_FILES
+from mediacrawl.server.ranges import is_inline
 from mediacrawl.server.routing import PATH_AS_SENT
 from mediacrawl.visible import visible
 
@@ -91,6 +92,7 @@ def player_page(request: Any) -> Any:
         "path": links.steps(path),
         "kind": played_kind(path),
         "source": links.file(path),
+        "is_inline": is_inline(file.name),
         "entry": links.row(FolderEntry(path, is_folder=False, identity=file.identity)),
         "previous": _player_step(links, before),
         "next": _player_step(links, after),
