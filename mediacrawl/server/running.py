@@ -21,20 +21,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TextIO
 
 from mediacrawl.errors import EXIT_OK, MediacrawlError, PackageMissing, StoreNotWritable, UsageProblem, disk_error
+from mediacrawl.server.hosts import HostCheck
 from mediacrawl.server.options import ServeOptions, bracketed
 from mediacrawl.server.routing import Router
 from mediacrawl.store.local import HIDDEN
 from mediacrawl.system.child_process import start_module
 from mediacrawl.system.directories import OWN_FOLDER, Directory
+from mediacrawl.system.interfaces import ipv4_addresses, ipv6_addresses
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address, IPv6Address
     from pathlib import Path
     from types import FrameType, TracebackType
 
 LOCK_NAME = "server.lock"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PREPARATION = "mediacrawl.server.preparation"
 _GRANIAN = "mediacrawl.server.granian_process"
@@ -43,7 +47,6 @@ _LONGEST_PAUSE_S = 60.0
 _STABLE_S = 60.0  # a process that has lived this long has died of something else than the one before
 _ENDED_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.05
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -214,9 +217,10 @@ class _Signals:
     def __enter__(self) -> Self:
         os.set_blocking(self._writer, False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in _STOPPING:
+        for number in STOPPING:
             self._before[number] = signal.signal(number, self._stop)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # those that the command has held
         return self
 
     def __exit__(
@@ -279,7 +283,9 @@ class _Supervisor:
             _say("the server runs again")
             return
         self._has_told = True
-        _write(sys.stdout, f"{visible(str(self._options.store))} is served at {self._options.url} (Ctrl-C ends it)")
+        elsewhere = urls_for_others(self._options, [*ipv4_addresses(), *ipv6_addresses()])
+        where = ", from other devices at ".join(filter(None, [self._options.url, " or ".join(elsewhere)]))
+        _write(sys.stdout, f"{visible(str(self._options.store))} is served at {where} (Ctrl-C ends it)")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End the process and its worker. A second signal does not wait for clients."""
@@ -334,6 +340,21 @@ def _answers(options: ServeOptions) -> bool:
     with suppress(OSError), socket.create_connection((host, options.port), timeout=1.0):
         return True
     return False
+
+
+def urls_for_others(options: ServeOptions, own: Iterable[IPv4Address | IPv6Address]) -> list[str]:
+    """Return the addresses of the first page for other devices, if the server listens at all addresses.
+
+    Args:
+        options: of the server.
+        own: the addresses of this machine.
+    """
+    if not options.listens_everywhere or options.trusted_proxies:  # people come by the name of the proxy
+        return []
+    hosts = HostCheck(options)
+    versions = {4, 6} if ":" in options.host else {4}
+    reached = [bracketed(str(address)) for address in own if address.version in versions]
+    return [options.url_at(host) for host in reached if hosts.accepts(host)]
 
 
 def _warn(options: ServeOptions) -> None:
