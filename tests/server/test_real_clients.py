@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 from archive_job import publish
+from crawling import wait_until
 from serving import Server
 
 from mediacrawl.archive import Archive
@@ -125,6 +126,15 @@ def server(request, store):
         yield server
 
 
+def written_below(folder):
+    """The bytes of the files below a folder, as far as they are there."""
+    written = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            written += path.stat().st_size
+    return written
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
     command, kill = CLIENTS[client]
@@ -134,6 +144,7 @@ def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
         arguments = [part.format(folder=tmp_path, url=f"{relay.url}/film.mp4") for part in command]
         with subprocess.Popen(arguments, cwd=tmp_path) as running:
             assert relay.stopped.wait(60)
+            wait_until(lambda: written_below(tmp_path) >= SIZE // 4)
             running.send_signal(kill)
         before = relay.release()
         subprocess.run(arguments, cwd=tmp_path, check=True, timeout=60)
@@ -141,7 +152,7 @@ def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
     (film,) = [path for path in tmp_path.rglob("film*.mp4") if ".mediacrawl" not in path.parts]
     assert hashlib.sha256(film.read_bytes()).digest() == hashlib.sha256(FILM).digest()
     if client != "aria2c":  # its eight connections ask for more than they read
-        assert passed < SIZE, "it began again"  # heads count, and a part of the first half was in buffers
+        assert passed < SIZE * 9 // 10, "it began again"  # a part of the first half was in buffers
 
 
 @pytest.fixture(scope="module")
