@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 import pytest
 from certificates import Authority
-from serve_process import Serve, command, is_running, run, wait_until
+from crawling import wait_until
+from serve_process import Serve, command, is_running, run
 from serving import Server
 
 import mediacrawl
