@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # `server.running.STOPPING`, which is not imported yet
 _INTERRUPTED = 3  # `errors.EXIT_INTERRUPTED`, which is not imported yet
 
 
@@ -19,6 +20,8 @@ def run() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if sys.argv[1:2] == ["serve"]:
+        _end_at_signals()
     try:
         main()
     except KeyboardInterrupt:  # before or after the code that stops a run in order
@@ -28,6 +31,12 @@ def run() -> None:
         if sys.argv[1:2] == ["get"] and isinstance(end.code, int):
             _leave(end.code)
         raise
+
+
+def _end_at_signals() -> None:
+    """End this process at a signal as the server would that it becomes: nothing has been begun yet."""
+    for number in _STOPPING:
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 def _leave(status: int) -> None:

@@ -109,7 +109,7 @@ def kinds(above=errors.MediacrawlError):
 
 def made(kind, text):
     """An error of a class, with a text wherever its constructor takes one."""
-    numbers = {"status": 500, "http_status": 500, "retry_after_s": 1.0, "is_page": True}
+    numbers = {"status": 500, "http_status": 500, "retry_after_s": 1.0, "wait_s": 1.0, "is_page": True}
     taken = list(inspect.signature(kind.__init__).parameters)[1:]
     return kind(text) if taken == ["args"] else kind(**{name: numbers.get(name, text) for name in taken})
 

@@ -16,7 +16,7 @@ from mediacrawl.backends import store_of
 from mediacrawl.cli.main import StoreCommand, one_line
 from mediacrawl.errors import StoreNotWritable, UsageProblem
 from mediacrawl.server.options import FtpOptions, ServeOptions
-from mediacrawl.server.running import refuse_missing_packages
+from mediacrawl.server.running import STOPPING, refuse_missing_packages
 from mediacrawl.system.child_process import become_module
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Command(StoreCommand):
             refuse_missing_packages()
             options = self._options(args, opts)
             _refuse_missing_folder(options.store, create=opts.create)
-            become_module("mediacrawl.server.running", options.as_json())
+            become_module("mediacrawl.server.running", options.as_json(), held=STOPPING)
 
     def _options(self, args: list[str], opts: argparse.Namespace) -> ServeOptions:
         store = store_of(args[0]) if args else self.store()

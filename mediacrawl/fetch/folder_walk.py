@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from mediacrawl.download.documents import read_document
@@ -94,7 +93,7 @@ class FolderWalk:
                     ]
                     self._check_end(folder, inner)
             except TransferError as error:
-                yield [InvalidLine(error.url, _advised(error), error)]
+                yield [InvalidLine(error.url, error.reason, error)]
             self._known += len(inner)
             folders += reversed(inner)
 
@@ -188,13 +187,3 @@ def _parsed(document: Document, url: str, base: str) -> FolderPage:
         return read_folder_page(document.content, base)
     except ValueError as error:
         raise InvalidResponse(url, f"no folder of mediacrawl serve: {error}") from None
-
-
-def _advised(error: TransferError) -> str:
-    """Return the reason of an error, and what to do about it."""
-    if error.http_status == HTTPStatus.UNAUTHORIZED:
-        return (
-            f"{error.reason}: the server wants a name and an application password, in .netrc or in the URL as "
-            "http://NAME:PASSWORD@HOST/"
-        )
-    return error.reason

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mediacrawl.download.records import unlock
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.fetch.batch_size import BATCH_S
+from mediacrawl.fetch.failure_advice import advised_reason
 from mediacrawl.fetch.paused_hosts import PausedHosts
 from mediacrawl.fetch.request import FAILED, INTERRUPTED, UPTODATE, FileRequest, FileResult
 from mediacrawl.fetch.stats import Recent
@@ -250,7 +251,7 @@ class ThreadedFetch:
 
     def _count(self, result: FileResult) -> None:
         if result.status == FAILED:
-            self._report.count_failed(result)
+            self._report.count_failed(result._replace(reason=advised_reason(result)))
         elif result.status == UPTODATE:
             self._report.count_present()
         else:

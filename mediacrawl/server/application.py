@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
-from mediacrawl.server.routing import BROKEN_OFF, FORM_TYPE, PATH_AS_SENT, Part, RequestHead, Router, page_cookies
+from mediacrawl.server.routing import (
+    BROKEN_OFF,
+    FORM_TYPE,
+    PATH_AS_SENT,
+    Part,
+    RequestHead,
+    Router,
+    has_page,
+    page_cookies,
+)
 from mediacrawl.server.rsgi import RsgiFiles, fields_of_scope, send_planned
 from mediacrawl.server.site import ResourceRequest, StoreSite, text_response
 from mediacrawl.server.uploads.rsgi import RsgiUploads
-from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info
+from mediacrawl.server.wsgi import WsgiFiles, field_of, path_info, with_file, without_file
 from mediacrawl.server.wsgi_bridge import WsgiBridge
 
 if TYPE_CHECKING:
@@ -114,15 +122,21 @@ class RsgiApplication:
         route = self._router.route(head)
         if isinstance(protocol, _RecordingProtocol):
             protocol.note_request(route.client.address, fields.get("range", ""))
-        if route.response is not None:
-            send_planned(protocol, head.method, route.response)
-        elif route.part is Part.FILES:
-            await self._files.respond(_file_request(head, route), protocol)
-        elif route.part is Part.UPLOADS:
-            if self._uploads is None:
-                send_planned(protocol, head.method, _NO_UPLOADS)
-            else:
+        response = route.response
+        if response is None and route.part is Part.FILES:
+            response = await self._files.respond(_file_request(head, route), protocol)
+            if response is None:
+                return
+            if has_page(response, head.field):
+                route = route.as_page(head)
+                response = route.response
+        elif response is None and route.part is Part.UPLOADS:
+            if self._uploads is not None:
                 await self._uploads.respond(head, route, protocol)
+                return
+            response = _NO_UPLOADS
+        if response is not None:
+            send_planned(protocol, head.method, response)
         else:
             assert self._bridge is not None
             await self._bridge.respond(head, route, protocol)
@@ -238,14 +252,21 @@ class WsgiApplication:
         route = self._router.route(head)
         address[0] = route.client.address
         if route.response is not None:
-            return _planned(head, route.response, start_response)
-        if route.part is Part.FILES:
-            return self._files.respond(_file_request(head, route), environ, start_response)
+            return without_file(head.method, route.response, start_response)
         if route.part is Part.UPLOADS:
-            return _planned(head, _NO_UPLOADS, start_response)
+            return without_file(head.method, _NO_UPLOADS, start_response)
+        if route.part is Part.FILES:
+            response, file = self._files.planned(_file_request(head, route))
+            if file is not None:
+                return with_file(environ, file, response, start_response)
+            if not has_page(response, head.field):
+                return without_file(head.method, response, start_response)
+            route = route.as_page(head)
+            if route.response is not None:
+                return without_file(head.method, route.response, start_response)
         body = environ["wsgi.input"].read(route.length) if route.length else b""
         if len(body) != route.length:
-            return _planned(head, BROKEN_OFF, start_response)
+            return without_file(head.method, BROKEN_OFF, start_response)
         return self._pages(self._environ_of_page(environ, route, body), start_response)
 
     def _environ_of_page(self, environ: dict[str, Any], route: RoutedRequest, body: bytes) -> dict[str, Any]:
@@ -295,11 +316,6 @@ def _site_of(options: ServeOptions) -> StoreSite:
 
 def _file_request(head: RequestHead, route: RoutedRequest) -> ResourceRequest:
     return ResourceRequest(head.method, route.path, head.field, route.client.address)
-
-
-def _planned(head: RequestHead, response: PlannedResponse, start_response: StartResponse) -> Iterable[bytes]:
-    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", response.headers)
-    return [] if head.method == "HEAD" else [part for part in response.body if isinstance(part, bytes)]
 
 
 def rsgi_application(options: ServeOptions) -> RsgiApplication:

@@ -112,8 +112,12 @@ class ServeOptions:
     @property
     def url(self) -> str:
         """The address of the first page, as a person on this machine types it."""
+        return self.url_at("localhost" if self.listens_everywhere else self.host)
+
+    def url_at(self, host: str) -> str:
+        """Return the address of the first page at a name or an address of this machine."""
         scheme = "https" if self.tls_cert is not None else "http"
-        return f"{scheme}://{_local_name(self.host)}:{self.port}{self.prefix}/"
+        return f"{scheme}://{bracketed(host)}:{self.port}{self.prefix}/"
 
     def as_json(self) -> str:
         """Return the options as one line of text, for another process."""

@@ -241,6 +241,11 @@ def body_length(body: Sequence[bytes | Span]) -> int:
     return sum(part.stop - part.start if isinstance(part, Span) else len(part) for part in body)
 
 
+def is_inline(name: str) -> bool:
+    """Return whether browsers are asked to show a file of this name by itself, and not to save it."""
+    return _is_shown(_implied_type(name))
+
+
 class _Kind(NamedTuple):
     """What follows from the name of a file: its type, and the fields that say how browsers treat it."""
 
@@ -251,13 +256,17 @@ class _Kind(NamedTuple):
 @lru_cache(1024)  # the ranges of one file have one name
 def _kind(name: str, content_type: str | None, as_attachment: bool | None) -> _Kind:
     if content_type is None:
-        implied = type_of_path(name) or _UNKNOWN_TYPE
-        content_type = _REGISTERED.get(implied, implied)
+        content_type = _implied_type(name)
     is_safe = _is_shown(content_type)
     if not as_attachment and (is_safe or as_attachment is not None):
         return _Kind(content_type, (("Content-Disposition", content_disposition("inline", name)),))
     saved = ("Content-Disposition", content_disposition("attachment", name))
     return _Kind(content_type, (saved,) if is_safe else (saved, ("Content-Security-Policy", _SANDBOX)))
+
+
+def _implied_type(name: str) -> str:
+    implied = type_of_path(name) or _UNKNOWN_TYPE
+    return _REGISTERED.get(implied, implied)
 
 
 def _is_shown(content_type: str) -> bool:

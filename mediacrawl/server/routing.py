@@ -36,6 +36,7 @@ _UPLOADS = "/uploads/"
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _SAFE = frozenset({"GET", "HEAD"})
 _IN_QUERY = "!$%&'()*+,/:;=?@~"  # RFC 3986 3.4, and what is encoded already
+_WITH_PAGE = frozenset({403, 404})
 
 _HEALTHY = text_response(200, "ok")
 _NO_SUCH_PAGE = text_response(404, "There is no such page.")
@@ -49,6 +50,20 @@ _BAD_METHOD = text_response(405, "Pages are read by GET and HEAD, and changed by
 _TLS_ONLY = text_response(
     400, "This server is reached by TLS only. A proxy in front of it has to send X-Forwarded-Proto: https."
 )
+
+
+def is_navigation(field: Callable[[str], str | None]) -> bool:
+    """Return whether a browser shows the response as a page; `field` returns a field by its name in lower case."""
+    mode = field("sec-fetch-mode")
+    return mode == "navigate" or (mode is None and "text/html" in (field("accept") or ""))
+
+
+def has_page(response: PlannedResponse, field: Callable[[str], str | None]) -> bool:
+    """Return whether the pages say in the place of this response that there is no file, or none for this person.
+
+    They decide anew, and say of a file that a person may not see what they say of one that does not exist.
+    """
+    return response.status in _WITH_PAGE and is_navigation(field)
 
 
 class Part(Enum):
@@ -101,6 +116,10 @@ class RoutedRequest(NamedTuple):
     path: str
     length: int = 0
     response: PlannedResponse | None = None
+
+    def as_page(self, head: RequestHead) -> RoutedRequest:
+        """Return the request for a file as one for the page of the same path, to which the limits of pages apply."""
+        return self._replace(part=Part.PAGES, path=f"{_FILES}{self.path}", response=_refused_page(head, 0))
 
 
 class Router:

@@ -66,24 +66,24 @@ class RsgiFiles:
         if scope.proto != "http":
             return
         fields = fields_of_scope(scope)
-        await self.respond(ResourceRequest(scope.method, scope.path.removeprefix("/"), fields.get), protocol)
+        request = ResourceRequest(scope.method, scope.path.removeprefix("/"), fields.get)
+        if (refusal := await self.respond(request, protocol)) is not None:
+            send_planned(protocol, request.method, refusal)
 
-    async def respond(self, request: ResourceRequest, protocol: Any) -> None:
-        """Respond to a request for a file, by the protocol of granian."""
+    async def respond(self, request: ResourceRequest, protocol: Any) -> PlannedResponse | None:
+        """Send a file by the protocol of granian, or return the response, not sent, to a request that gets none."""
         refusal = NOT_ALLOWED if request.method not in {"GET", "HEAD"} else await self._refuse(request)
         if refusal is not None:
-            send_planned(protocol, request.method, refusal)
-            return
+            return refusal
         try:
-            await self._send_file(request, protocol)
+            if (file := self._open.get(request.path)) is None:
+                return NOT_FOUND
+            await self._send_file(request, file, protocol)
         except OSError as error:
-            send_planned(protocol, request.method, self.site.unavailable(request, error))
+            return self.site.unavailable(request, error)
+        return None
 
-    async def _send_file(self, request: ResourceRequest, protocol: Any) -> None:
-        file = self._open.get(request.path)
-        if file is None:
-            send_planned(protocol, request.method, NOT_FOUND)
-            return
+    async def _send_file(self, request: ResourceRequest, file: OpenFile, protocol: Any) -> None:
         response = self.site.respond(request, file, self.site.digests.look_up(file))
         is_small = body_length(response.body) <= _SMALL_BYTES
         if is_small and (body := _cached(file, response)) is not None:

@@ -22,23 +22,27 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
 
 from mediacrawl.errors import EXIT_OK, MediacrawlError, PackageMissing, StoreNotWritable, UsageProblem, disk_error
-from mediacrawl.server.options import ServeOptions, reachable_address
+from mediacrawl.server.hosts import HostCheck
+from mediacrawl.server.options import ServeOptions, bracketed, reachable_address
 from mediacrawl.server.ports import reserved_port
 from mediacrawl.server.routing import Router
 from mediacrawl.store.local import HIDDEN
 from mediacrawl.system.child_process import start_module
 from mediacrawl.system.directories import OWN_FOLDER, Directory
+from mediacrawl.system.interfaces import ipv4_addresses, ipv6_addresses
 from mediacrawl.visible import visible
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address, IPv6Address
     from pathlib import Path
     from types import FrameType, TracebackType
 
     from mediacrawl.server.options import FtpOptions
 
 LOCK_NAME = "server.lock"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _PREPARATION = "mediacrawl.server.preparation"
 _FIRST_PAUSE_S = 1.0
@@ -46,7 +50,6 @@ _LONGEST_PAUSE_S = 60.0
 _STABLE_S = 60.0  # a process that has lived this long has died of something else than the one before
 _ENDED_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.05
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -181,9 +184,10 @@ class _Signals:
     def __enter__(self) -> Self:
         os.set_blocking(self._writer, False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        for number in _STOPPING:
+        for number in STOPPING:
             self._before[number] = signal.signal(number, self._stop)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # those that the command has held
         return self
 
     def __exit__(
@@ -231,13 +235,15 @@ class _Service(NamedTuple):
 def _services(options: ServeOptions) -> list[_Service]:
     """Return the processes that the options ask for."""
     store = visible(str(options.store))
+    elsewhere = urls_for_others(options, [*ipv4_addresses(), *ipv6_addresses()])
+    where = ", from other devices at ".join(filter(None, [options.url, " or ".join(elsewhere)]))
     found = [
         _Service(
             "mediacrawl.server.granian_process",
             "server",
             options.host,
             options.port,
-            f"{store} is served at {options.url} (Ctrl-C ends it)",
+            f"{store} is served at {where} (Ctrl-C ends it)",
         )
     ]
     if (ftp := options.ftp) is not None:
@@ -355,6 +361,21 @@ def _prepare(options: ServeOptions, signals: _Signals) -> int:
         if signals.count:
             return EXIT_OK
         return process.returncode if process.returncode >= 0 else 1
+
+
+def urls_for_others(options: ServeOptions, own: Iterable[IPv4Address | IPv6Address]) -> list[str]:
+    """Return the addresses of the first page for other devices, if the server listens at all addresses.
+
+    Args:
+        options: of the server.
+        own: the addresses of this machine.
+    """
+    if not options.listens_everywhere or options.trusted_proxies:  # people come by the name of the proxy
+        return []
+    hosts = HostCheck(options)
+    versions = {4, 6} if ":" in options.host else {4}
+    reached = [bracketed(str(address)) for address in own if address.version in versions]
+    return [options.url_at(host) for host in reached if hosts.accepts(host)]
 
 
 def _warn(options: ServeOptions) -> None:

@@ -46,20 +46,12 @@ class WsgiFiles:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Respond to a request."""
         request = ResourceRequest(environ["REQUEST_METHOD"], path_info(environ).removeprefix("/"), field_of(environ))
-        return self.respond(request, environ, start_response)
-
-    def respond(
-        self, request: ResourceRequest, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
-        """Respond to a request for a file."""
-        response, file = self._planned(request)
-        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", response.headers)
+        response, file = self.planned(request)
         if file is None:
-            is_head = request.method == "HEAD"
-            return [] if is_head else [part for part in response.body if isinstance(part, bytes)]
-        return file_content(environ, file, response)
+            return without_file(request.method, response, start_response)
+        return with_file(environ, file, response, start_response)
 
-    def _planned(self, request: ResourceRequest) -> tuple[PlannedResponse, OpenFile | None]:
+    def planned(self, request: ResourceRequest) -> tuple[PlannedResponse, OpenFile | None]:
         """Return a response, and its file if bytes of it are to be sent."""
         if request.method not in {"GET", "HEAD"}:
             return NOT_ALLOWED, None
@@ -93,13 +85,26 @@ def path_info(environ: dict[str, Any]) -> str:
     return path.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def file_content(environ: dict[str, Any], file: OpenFile, response: PlannedResponse) -> Iterable[bytes]:
-    """Return the content of a response, as the server sends it best. The server closes the file with it."""
+def without_file(method: str, response: PlannedResponse, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Start a response that needs no file, and return its content."""
+    _start(response, start_response)
+    return [] if method == "HEAD" else [part for part in response.body if isinstance(part, bytes)]
+
+
+def with_file(
+    environ: dict[str, Any], file: OpenFile, response: PlannedResponse, start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Start a response, and return its content as the server sends it best. The server closes the file with it."""
+    _start(response, start_response)
     wrapper, span = environ.get("wsgi.file_wrapper"), response.only_span
     if wrapper is None or span is None:
         return FileBlocks(file, response)
     content: Iterable[bytes] = wrapper(window_of(file, span, environ), READ_BYTES)
     return content
+
+
+def _start(response: PlannedResponse, start_response: Callable[..., Any]) -> None:
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", response.headers)
 
 
 class FileBlocks:

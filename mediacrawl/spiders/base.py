@@ -109,6 +109,10 @@ class MediaSpider(Spider):
 
     def parse(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page of the pagination: its media, its detail pages, the next page."""
+        # Not a generator function, nor is `parse_detail`: for each page, Scrapy (2.19) parses the source of those.
+        return self._results_of_page(response)
+
+    def _results_of_page(self, response: Response) -> Iterator[Any]:
         if response.meta.get("is_start_request"):
             self._hosts.add(host_of(response.url))  # a start page may be redirected to its real host
         page, shown = self._examine(response)[0], Shown()
@@ -134,6 +138,9 @@ class MediaSpider(Spider):
 
     def parse_detail(self, response: Response, **_: Any) -> Iterator[Any]:
         """Parse a page for its media, and for nothing else."""
+        return self._results_of_detail_page(response)
+
+    def _results_of_detail_page(self, response: Response) -> Iterator[Any]:
         page, problem = self._examine(response)
         if problem:
             self._count_failure(response, problem)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
 _PR_SET_PDEATHSIG = 1
 
@@ -39,8 +40,13 @@ def start_module(module: str, end: socket.socket) -> subprocess.Popen[bytes]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def become_module(module: str, *arguments: str) -> NoReturn:
+def become_module(module: str, *arguments: str, held: Iterable[signal.Signals] = ()) -> NoReturn:
     """Replace this process with `python -m module ARGUMENTS`: the number of the process and its terminal stay.
+
+    Args:
+        module: to run.
+        arguments: of its command line.
+        held: signals that wait until the module accepts them, by `pthread_sigmask`: before, it has no handlers.
 
     Raises:
         OSError: the system cannot run this Python again.
@@ -48,6 +54,7 @@ def become_module(module: str, *arguments: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, "-P", "-m", module, *arguments]
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
     os.execve(sys.executable, command, os.environ | {"PYTHONPATH": _python_path()})  # noqa: S606 - as above
 
 

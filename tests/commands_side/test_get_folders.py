@@ -156,13 +156,28 @@ def test_the_folder_and_its_files_are_asked_for_with_the_credentials(command, se
     assert "one-two" not in done.out + done.err
 
 
-def test_without_credentials_one_line_says_what_to_do(command, server):
+@pytest.mark.parametrize("words", [("-r", ""), ("a.bin",), ("-i", "list")], ids=["a folder", "a file", "a list"])
+def test_without_credentials_one_line_says_what_to_do(command, server, words, tmp_path):
     server.authorization = BASIC
-    done = command("get", "-r", server.url())
+    server.origin.fault("/files/a.bin", status(401, times=None))
+    (tmp_path / "list").write_text(server.url("a.bin"))
+    *options, last = words
+    done = command("get", *options, last if "-i" in options else server.url(last))
     assert (done.status, done.store) == (1, {})
     (line,) = [line for line in done.lines if "401" in line]
     assert "application password" in line
-    assert ".netrc" in line
+    assert "'machine 127.0.0.1 login NAME password PASSWORD' in ~/.netrc" in line
+    assert "http://NAME:PASSWORD@" in line
+
+
+def test_the_page_of_a_folder_is_told_with_the_option_for_folders(command, origin):
+    origin.page("/files/", "<!doctype html><title>Files</title>")
+    origin.page("/films", "<!doctype html><title>Films</title>")
+    origin.redirect("/", "/files/")
+    for path, is_folder in (("/files/", True), ("/files/?sort=size", True), ("/", True), ("/films", False)):
+        done = command("get", origin.url(path))
+        assert done.status == 1
+        assert ("if this is a folder of mediacrawl serve, -r fetches the files in it" in done.err) == is_folder, path
 
 
 def test_wrong_credentials_are_in_no_line(command, server):

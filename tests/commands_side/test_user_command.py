@@ -39,7 +39,7 @@ def people(options):  # noqa: F811
 
 def test_a_person_is_added_with_a_password_of_standard_input(user, people):
     done = user("add", "anna", "--upload", "--quota", "20G", typed=f"{PASSWORD}\n")
-    assert (done.status, done.out, done.err) == (0, "added: anna\n", "")
+    assert (done.status, done.out) == (0, "added: anna\n")
     assert people.authenticate("anna", PASSWORD, HERE) == Person("anna", can_upload=True, quota_bytes=20 * 10**9)
 
 
@@ -69,6 +69,33 @@ def test_a_database_that_cannot_be_written_is_one_line(user, people, monkeypatch
     done = user("remove", "anna")
     assert (done.status, done.err.count("\n")) == (4, 1)
     assert "attempt to write a readonly database; restore a copy of it, or free space" in done.err
+
+
+def test_the_rights_of_a_person_are_changed_one_by_one(user, people):
+    people.add_person("anna", PASSWORD, Rights(can_upload=True, quota_bytes=5))
+    people.add_person("bert", PASSWORD, Rights(can_manage=True))
+    for words, rights, said in (
+        (
+            ["--manage", "--quota", "2G"],
+            Rights(True, True, True, 2 * 10**9),
+            "anna: read upload manage, at most 2.00GB",
+        ),
+        (["--no-upload"], Rights(True, False, True, 2 * 10**9), "anna: read manage, at most 2.00GB"),
+        (["--no-read", "--quota", "none"], Rights(False, False, True), "anna: manage"),
+        (["--read", "--upload", "--no-manage"], Rights(True, True, False), "anna: read upload"),
+        (["--upload"], Rights(True, True, False), "anna: read upload"),
+        (["--quota", "0"], Rights(True, True, False, 0), "anna: read upload, at most 0B"),
+    ):
+        done = user("rights", "anna", *words)
+        assert (done.status, done.out, done.err) == (0, f"{said}\n", ""), words
+        assert people.find_person("anna").rights == rights
+    assert people.find_person("bert").rights == Rights(can_manage=True)
+
+
+def test_a_server_that_nobody_can_manage_is_told(user, people):
+    said = "nobody can manage this server yet: user rights anna --manage gives the right\n"
+    assert user("add", "anna", typed=PASSWORD).err == said
+    assert user("rights", "anna", "--manage").err == user("add", "bert", typed=PASSWORD).err == ""
 
 
 def test_a_person_is_removed(user, people):
@@ -103,6 +130,11 @@ def test_an_invitation_is_a_link(user, people):
         (["invite", "--quota", "999999999999T"], "", "--quota 999999999999T: expected at most"),
         (["add", "anna", "--uplaod"], PASSWORD, "there is no option --uplaod"),
         (["passwd", "nobody"], PASSWORD, "there is no person with the name nobody"),
+        (["rights", "nobody", "--read"], "", "there is no person with the name nobody"),
+        (["rights", "bert"], "", "rights takes at least one of --read"),
+        (["rights"], "", "rights takes the name of one person"),
+        (["rights", "bert", "--no-manage"], "", "nobody but bert may manage"),
+        (["rights", "bert", "--quota", "-1"], "", "--quota"),
         (["remove", "nobody"], "", "there is no person with the name 'nobody'"),
         (["remove", "bert"], "", "nobody but bert may manage"),
         (["invite", "--days", "0"], "", "valid for 1 to 365 days, not 0"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
@@ -43,6 +44,19 @@ def test_pages_are_followed_to_the_end_and_no_page_is_asked_for_twice(crawls, or
     assert crawled.status == 0
     assert set(crawled.store.values()) == digests
     assert sorted(asked(origin)) == ["/", "/2", "/3", "/a.jpg", "/b.jpg", "/c.jpg"]
+
+
+def test_scrapy_parses_the_source_of_no_callback(crawls, origin, tmp_path, monkeypatch):
+    """It looks into the source of a generator function for each page, which takes milliseconds."""
+    parsed, getsource = [], inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda found: parsed.append(found) or getsource(found))
+    origin.page("/", '<img src="/a.jpg"><a href="/item/1">one</a><a rel="next" href="/2">Next</a>')
+    origin.page("/2", '<img src="/b.jpg">')
+    origin.page("/item/1", '<img src="/c.jpg">')
+    digests = {picture(origin, f"/{name}.jpg") for name in "abc"}
+    crawled = crawls.crawl(tmp_path, SiteSpider, url=origin.url("/"), follow="//a[contains(@href, 'item')]/@href")
+    assert set(crawled.store.values()) == digests
+    assert parsed == []
 
 
 def test_a_page_that_leads_to_itself_ends(crawls, origin, tmp_path):

@@ -132,15 +132,6 @@ class Serve:
         return found
 
 
-def wait_until(condition):
-    """Wait for a condition that no event tells of."""
-    for _ in range(LIMIT_S * 100):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(condition)
-
-
 def is_running(pid):
     """Return whether a process runs; one that has ended and was not waited for does not."""
     try:

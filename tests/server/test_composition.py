@@ -10,6 +10,7 @@ import socket
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hostile_paths import SECRET, make_traps
@@ -91,6 +92,20 @@ def test_files_and_pages_have_their_paths(server):
         assert page["QUERY_STRING"] == path.partition("?")[2]
         assert (page["SCRIPT_NAME"], page["scheme"]) == ("", "http")
     assert told(server.ask("/files/%C3%A9/"))["PATH_INFO"].encode("latin-1").decode() == "/files/é/"
+
+
+def test_a_browser_that_gets_no_file_is_shown_the_page_of_its_path(server):
+    for path in ("/files/nothing.jpg", "/files/~anna/own.jpg", "/files/told/x?a=b", "/files/a/b", "/files/%C3%A9%0A"):
+        for headers in ({"Accept": "text/html,*/*;q=0.8"}, {"Sec-Fetch-Mode": "navigate"}):
+            page = told(server.ask(path, headers))
+            assert (page["PATH_INFO"], page["QUERY_STRING"]) == (
+                unquote_to_bytes(path.partition("?")[0]).decode("latin-1"),
+                path.partition("?")[2],
+            )
+        for headers in ({"Accept": "*/*"}, {"Accept": "text/html", "Sec-Fetch-Mode": "no-cors"}):
+            assert server.ask(path, headers)[1]["content-type"] == "text/plain; charset=utf-8"
+    assert server.ask("/files/a/b/c.jpg", {"Sec-Fetch-Mode": "navigate"})[2] == b"picture"
+    assert server.ask("/files/nothing.jpg", {"Sec-Fetch-Mode": "navigate"}, "POST")[0] == 405
 
 
 def test_health_is_told_to_each(server):
@@ -261,8 +276,10 @@ def test_a_page_gets_no_text_that_its_parsers_fail_at(server):
         assert (page["CONTENT_TYPE"], page["HTTP_COOKIE"].strip()) == ("", "b=1")
     other = f"POST /login HTTP/1.1\r\nContent-Type: multipart/form-data\r\nContent-Length: 1\r\n{HEAD_END}x"
     assert status_of(server.raw(other.encode())) == 415
-    long = server.raw(f"GET /page HTTP/1.1\r\nAccept: {'a' * 8193}\r\n{HEAD_END}".encode())
-    assert status_of(long) in {431, 400}
+    for path in ("/page", "/files/nothing.jpg"):  # a browser is shown a page for a file that is not there
+        fields = f"Sec-Fetch-Mode: navigate\r\nAccept: {'a' * 8193}"
+        long = server.raw(f"GET {path} HTTP/1.1\r\n{fields}\r\n{HEAD_END}".encode())
+        assert status_of(long) in {431, 400}
 
 
 def test_a_form_arrives_whole(server):

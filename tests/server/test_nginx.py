@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority
-from serve_process import Serve, wait_until
+from crawling import wait_until
+from serve_process import Serve
 
 import mediacrawl
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import chain
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediacrawl.server.files import FilesBelow
+from mediacrawl.server.files import FilesBelow, OpenFolder
 from mediacrawl.server.pages.listing import Cursor, Order, find_by_name, list_folder, neighbours
 from mediacrawl.server.pages.rows import Links, entry_facts, played_kind
 from mediacrawl.store.local import HIDDEN
@@ -159,6 +161,33 @@ def test_a_search_ends_at_its_limits(files):
     found = find_by_name(files, ["file"], everything, most=1000, within_s=2.0, clock=lambda: next(times))
     assert (len(found.entries), found.is_complete) == (256, False)
     assert find_by_name(files, ["file"], everything, most=1000).is_complete
+
+
+def test_a_search_returns_the_first_by_name_of_each_level(files, monkeypatch):
+    names_found = [f"song {number}" for number in range(30)]
+    for name in names_found:
+        add(files, f"b/{name}")
+        add(files, f"a/{name}")
+        add(files, f"a/deep/{name}")
+    add(files, "song z")
+    for seed in range(3):  # the order of the disk does not count
+        entries = OpenFolder.entries
+        shuffled = partial(shuffle, Random(seed), entries)
+        monkeypatch.setattr(OpenFolder, "entries", lambda folder, shuffled=shuffled: shuffled(folder))
+        found = find_by_name(files, ["song"], everything, most=6)
+        monkeypatch.setattr(OpenFolder, "entries", entries)
+        paths = ["song z", "a/song 0", "b/song 0", "a/song 1", "b/song 1", "a/song 2"]
+        assert [entry.path for entry in found.entries] == paths
+        assert (found.has_more, found.is_complete, found.folders) == (True, False, 3)
+    exact = find_by_name(files, ["song"], everything, most=91)
+    assert (len(exact.entries), exact.has_more, exact.is_complete) == (91, False, True)
+    assert find_by_name(files, ["song"], everything, most=90).has_more
+
+
+def shuffle(random, entries, folder):
+    found = list(entries(folder))
+    random.shuffle(found)
+    return iter(found)
 
 
 @given(

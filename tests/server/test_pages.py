@@ -6,6 +6,7 @@ import json
 import os
 import re
 from base64 import b64encode
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from urllib.parse import quote
@@ -498,6 +499,33 @@ def test_a_player_fits_the_kind_of_the_file_and_leads_to_its_neighbours(store):
     assert anna.ask("/play/mixed").status == 404
 
 
+def test_a_file_without_a_player_is_opened_if_browsers_show_it_by_itself(store):
+    anna = browser("anna")
+    for name, opens in (("e.txt", True), ("d.avi", True), ("p.pdf", False), ("x.zip", False), ("u", False)):
+        put(store, f"mixed/{name}")
+        page = anna.ask(f"/play/mixed/{name}")
+        assert page.parsed().links.count(f"/files/mixed/{name}") == 1 + opens, name
+        assert (">Open</a>" in page.text) == opens
+        sent = anna.ask(f"/files/mixed/{name}").header("Content-Disposition")
+        assert sent.startswith("inline" if opens else "attachment")
+    put(store, "mixed/a.jpg")
+    assert ">Open</a>" not in anna.ask("/play/mixed/a.jpg").text
+
+
+def test_a_search_with_too_many_results_says_that_there_are_more(store):
+    for number in range(201):
+        put(store, f"many/found {number}.txt", "")
+    anna = browser("anna")
+    page = anna.ask("/search?q=found")
+    shown = [link for link in links_of(page) if "found%20" in link]
+    assert shown == [f"/files/many/found%20{number}.txt" for number in range(200)]
+    assert "These are the first 200 by name, and there are more." in page.text
+    (store / "many/found 7.txt").unlink()
+    page = anna.ask("/search?q=found")
+    assert "there are more" not in page.text
+    assert "200 found in" in page.text
+
+
 def test_files_of_the_package_are_kept_by_browsers_as_long_as_they_are_the_same(store):
     anyone = browser()
     page = anyone.ask("/login")
@@ -517,6 +545,68 @@ def test_errors_are_pages(store):
     assert anna.ask("/people").status == 403
     assert anna.ask("/files/", headers={"Host": "evil.example"}).status == 400
     assert anna.ask("/login", method="POST", headers={"CONTENT_LENGTH": str(2 << 20)}).status == 413
+
+
+PROGRAM = {"Accept": "*/*"}
+NAVIGATION = {"Accept": "*/*", "Sec-Fetch-Mode": "navigate"}
+
+
+def same(answer):
+    """An answer without what differs by chance."""
+    return answer.status, answer.body, [pair for pair in answer.headers if pair[0] != "Set-Cookie"]
+
+
+def test_a_file_that_is_not_there_is_the_page_of_a_folder_that_is_not_there(store):
+    anna, rita = browser("anna"), browser("rita")
+    for path in ("missing", "music/missing.mp3", f"~berta/{SECRET}.jpg", ".mediacrawl/people.sqlite3", "music//x"):
+        for headers in ({}, NAVIGATION):
+            assert same(anna.ask(f"/files/{path}", headers=headers)) == same(anna.ask("/files/missing/")), path
+        told = anna.ask(f"/files/{path}", headers=PROGRAM)
+        assert (told.status, told.body) == (404, b"There is no such file.\n"), path
+        assert anna.ask(f"/files/{path}", headers={"Sec-Fetch-Mode": "no-cors"}).body == told.body, path
+    assert (
+        same(rita.ask("/files/music/song.mp3"))
+        == same(rita.ask("/files/music/missing"))
+        == same(rita.ask("/files/music/"))
+    )
+    assert rita.ask("/files/music/song.mp3", headers=PROGRAM).body == b"You may not read the common folder.\n"
+    head = anna.ask("/files/missing", method="HEAD")
+    assert (head.status, head.is_page) == (404, True)
+    assert anna.ask("/files/common.txt", method="POST").status == 405
+
+
+def test_a_folder_that_is_named_as_a_file_is_led_to(store):
+    put(store, "a folder é/x.txt")
+    assert browser("anna").ask("/files/a%20folder%20%C3%A9").header("Location") == "/files/a%20folder%20%C3%A9/"
+    assert browser("anna").ask("/files/music", headers=PROGRAM).status == 404
+
+
+@pytest.fixture
+def visitor(store, monkeypatch):
+    """A browser without a login at a public server."""
+    from django.conf import settings
+    from django.core.handlers.wsgi import WSGIHandler
+
+    from mediacrawl.server.accounts.access import Access
+    from mediacrawl.server.application import WsgiApplication
+
+    public = replace(configured(), is_public=True)
+    monkeypatch.setattr(settings, "SERVE_OPTIONS", public)
+    application = WsgiApplication(public, WSGIHandler(), (access := Access(public)).refuse_in_thread)
+    yield Browser(application)
+    application.close()
+    access.close()
+
+
+def test_a_visitor_of_a_public_server_is_led_to_the_login_for_all_of_a_person(store, visitor):
+    for path in ("~anna/own.txt", "~anna/missing", "~anna", "~anna/", "~nobody/own.txt", "~nobody/", "~"):
+        asked = visitor.ask(f"/files/{path}")
+        assert (asked.status, asked.header("Location")) == (302, f"/login?next=/files/{path}"), path
+        assert asked.body == visitor.ask("/files/~nobody").body
+    assert visitor.ask("/files/~anna/own.txt", headers=PROGRAM).status == 404
+    assert visitor.ask("/files/~nobody/own.txt", headers=PROGRAM).status == 404
+    assert visitor.ask("/files/common.txt").body == b"content"
+    assert "Not found" in visitor.ask("/files/missing").text
 
 
 def test_an_error_of_the_server_is_a_page_that_tells_nothing(store, monkeypatch):

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 from archive_job import publish
+from crawling import wait_until
 from serving import Server
 
 from mediacrawl.archive import Archive
@@ -66,6 +67,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)  # little is in no program's hands
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(str(self._server.socket))
                 self._start(self._pass_on, client, server, False)
@@ -124,6 +126,15 @@ def server(request, store):
         yield server
 
 
+def written_below(folder):
+    """The bytes of the files below a folder, as far as they are there."""
+    written = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            written += path.stat().st_size
+    return written
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
     command, kill = CLIENTS[client]
@@ -133,6 +144,7 @@ def test_a_client_that_was_killed_goes_on(server, client, tmp_path):
         arguments = [part.format(folder=tmp_path, url=f"{relay.url}/film.mp4") for part in command]
         with subprocess.Popen(arguments, cwd=tmp_path) as running:
             assert relay.stopped.wait(60)
+            wait_until(lambda: written_below(tmp_path) >= SIZE // 4)
             running.send_signal(kill)
         before = relay.release()
         subprocess.run(arguments, cwd=tmp_path, check=True, timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -180,6 +181,39 @@ def test_a_certificate_and_its_key_are_checked(tmp_path):
     assert "cannot read" in said(tmp_path, first)
     assert "not a certificate and its key" in said(first, second)
     assert "not a certificate and its key" in said(junk, first)
+
+
+# A module that Python imports at its start: it sends a signal to its process when a module is looked for.
+SENDER = """
+import os, signal, sys
+
+class Sender:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == os.environ["SENT_AT"] and os.environ["SENT_IN"] in sys.orig_argv:
+            os.kill(os.getpid(), int(os.environ["SENT"]))
+
+sys.meta_path.insert(0, Sender)
+"""
+
+
+@pytest.mark.parametrize(
+    ("process", "module", "number"),
+    [
+        ("serve", "scrapy", signal.SIGINT),
+        ("serve", "mediacrawl.commands.serve", signal.SIGTERM),
+        ("mediacrawl.server.running", "mediacrawl.errors", signal.SIGINT),
+        ("mediacrawl.server.running", "mediacrawl.server.routing", signal.SIGHUP),
+    ],
+)
+def test_a_signal_while_the_server_starts_ends_it_with_status_0(tmp_path, process, module, number):
+    (tmp_path / "sitecustomize.py").write_text(SENDER)
+    (tmp_path / "store").mkdir()
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    sent = {"PYTHONPATH": path, "SENT_IN": process, "SENT_AT": module, "SENT": str(int(number))}
+    status, out, errors = run("serve", tmp_path / "store", "--port", 0, env=sent)
+    assert (status, errors) == (0, "")
+    assert "is served at" not in out
 
 
 def test_a_missing_package_is_told(monkeypatch):

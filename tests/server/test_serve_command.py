@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 import pytest
 from certificates import Authority
-from serve_process import Serve, command, is_running, run, wait_until
+from crawling import wait_until
+from serve_process import Serve, command, is_running, run
 from serving import Server
 
 import mediacrawl
@@ -52,7 +53,8 @@ class Browser:
         self.cookies = {}
 
     def ask(self, path, method="GET", **fields):
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": cookies, "Accept": "text/html"}
         body = None
         if method == "POST":
             body = urlencode(fields)
@@ -96,7 +98,8 @@ def test_each_page_limits_what_a_browser_does_with_it(server):
     pages = [browser.ask("/login")]
     browser.log_in(server.name, server.password)
     pages += [
-        browser.ask(path) for path in ("/files/", "/files/nothing/", "/account", "/people", "/search?q=a", "/x")
+        browser.ask(path)
+        for path in ("/files/", "/files/nothing/", "/files/nothing", "/account", "/people", "/search?q=a", "/x")
     ]
     for status, fields, page in pages:
         assert status in {200, 404}

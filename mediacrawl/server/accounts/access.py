@@ -24,6 +24,7 @@ from django.db import connections
 
 from mediacrawl.server.accounts.configuration import people_database, session_cookie
 from mediacrawl.server.accounts.rights import is_private, may_read
+from mediacrawl.server.routing import is_navigation
 from mediacrawl.server.site import NOT_FOUND, UNAVAILABLE, text_response
 
 if TYPE_CHECKING:
@@ -222,10 +223,10 @@ def ask_for_login(field: Callable[[str], str | None], prefix: str, target: str) 
     """
     if is_basic(field("authorization")):
         return _WRONG
-    mode = field("sec-fetch-mode")
-    if mode == "navigate" or (mode is None and "text/html" in (field("accept") or "")):
+    if is_navigation(field):
         return text_response(302, _LOG_IN, ("Location", f"{prefix}/login?next={quote(target)}"))
-    return _UNAUTHORIZED if mode is None else _FORBIDDEN  # with 401, a browser would ask in a window of its own
+    is_program = field("sec-fetch-mode") is None
+    return _UNAUTHORIZED if is_program else _FORBIDDEN  # with 401, a browser would ask in a window of its own
 
 
 def is_basic(authorization: str | None) -> bool:

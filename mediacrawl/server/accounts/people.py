@@ -207,7 +207,7 @@ def _refuse_too_many(user: Any, counted: str, client: str) -> None:
 def _pseudonym(typed: str) -> str:
     """Return what is kept instead of a name that no person has: it may be a password typed into the wrong field."""
     text = typed.encode("utf-8", "surrogatepass")
-    return f"?{salted_hmac('mediacrawl.accounts.unknown', text).hexdigest()[:30]}"
+    return f"?{salted_hmac('mediacrawl.accounts.unknown', text, algorithm='sha256').hexdigest()[:30]}"
 
 
 def _request_from(client: str) -> HttpRequest:

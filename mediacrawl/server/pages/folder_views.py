@@ -34,6 +34,7 @@ from mediacrawl.server.pages.rows import Links, PathStep, entry_facts, played_ki
 from mediacrawl.server.pages.served_store import store_options, store_site
 from mediacrawl.server.pages.static_files import STATIC_FILES
 from mediacrawl.server.pages.upload_part import upload_part
+from mediacrawl.server.ranges import is_inline
 from mediacrawl.server.routing import PATH_AS_SENT
 from mediacrawl.visible import visible
 
@@ -95,6 +96,7 @@ def player_page(request: Any) -> Any:
         "path": links.steps(path),
         "kind": played_kind(path),
         "source": links.file(path),
+        "is_inline": is_inline(file.name),
         "entry": links.row(FolderEntry(path, is_folder=False, identity=file.identity)),
         "previous": _player_step(links, before),
         "next": _player_step(links, after),
@@ -122,8 +124,9 @@ def search_page(request: Any) -> Any:
         finally:
             _searches.release()
         facts["entries"] = [links.row(entry, with_folder=True) for entry in found.entries]
-        facts["count"] = f"{len(found.entries):,} found in {_counted(found.folders, 'folder')}"
-        facts["stopped"] = "" if found.is_complete else _why_stopped(len(found.entries))
+        verb = "shown of those" if found.has_more else "found"
+        facts["count"] = f"{len(found.entries):,} {verb} in {_counted(found.folders, 'folder')}"
+        facts["stopped"] = "" if found.is_complete else _why_stopped(has_more=found.has_more)
     return show(request, "pages/search.html", person, facts)
 
 
@@ -294,7 +297,7 @@ def _counted(number: int, one: str, several: str = "") -> str:
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
-def _why_stopped(found: int) -> str:
-    if found >= MOST_FOUND:
-        return f"These are the first {MOST_FOUND}. Add a word to find fewer."
+def _why_stopped(*, has_more: bool) -> str:
+    if has_more:
+        return f"These are the first {MOST_FOUND} by name, and there are more. Add a word to find fewer."
     return f"The search has ended after {SEARCH_S:.0f} seconds, before the whole store was searched."

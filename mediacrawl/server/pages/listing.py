@@ -10,7 +10,6 @@ import base64
 import heapq
 import re
 import time
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mediacrawl.server.files import FileIdentity
@@ -210,12 +209,14 @@ class SearchResult(NamedTuple):
     Attributes:
         entries: by their names within each level of folders, those of higher folders first.
         folders: the number of folders that were searched.
-        is_complete: whether the search came to its end, before the limits of time and of entries.
+        is_complete: whether these are all, as the search came to neither of its limits.
+        has_more: whether there are more; these are the first ones of those that the search has come to.
     """
 
     entries: list[FolderEntry]
     folders: int
     is_complete: bool
+    has_more: bool
 
 
 def find_by_name(
@@ -237,7 +238,7 @@ def find_by_name(
         words: parts of names; at least one.
         may_see: returns whether the person may know of the file or folder at a path.
         below: the folder to search in, with all folders below it; links are not followed.
-        most: entries to find.
+        most: entries to return. Memory is bounded by it, and by the number of folders.
         within_s: seconds after which the search ends with the entries found until then.
         clock: returns seconds.
 
@@ -246,33 +247,38 @@ def find_by_name(
     """
     wanted = [fold(word) for word in words]
     ends_at = clock() + within_s
-    found: list[FolderEntry] = []
-    pending = deque([below])
-    searched = 0
-    while pending:
-        folder = files.folder(pending.popleft())
-        if folder is None:
-            continue
-        searched += 1
-        with folder:
-            for number, entry in enumerate(folder.entries()):
-                if number % _LOOK_AT_CLOCK == 0 and clock() >= ends_at:
-                    return _found(found, searched, is_complete=False)
-                path = _below(folder.path, entry.name)
-                if not may_see(path):
-                    continue
-                if not _is_file(entry):
-                    pending.append(path)
-                if _matches(path, wanted) and (known := _entry(path, entry)) is not None:
-                    found.append(known)
-                    if len(found) >= most:
-                        return _found(found, searched, is_complete=False)
-    return _found(found, searched, is_complete=True)
+    searched, is_in_time = 0, True
+
+    def matches() -> Iterator[FolderEntry]:
+        """Yield what is found, level by level, until the higher ones, which come first, have enough."""
+        nonlocal searched, is_in_time
+        found, level = 0, [below]
+        while level and found <= most:
+            inner: list[str] = []
+            for folder in filter(None, map(files.folder, level)):
+                searched += 1
+                with folder:
+                    for number, entry in enumerate(folder.entries()):
+                        if number % _LOOK_AT_CLOCK == 0 and clock() >= ends_at:
+                            is_in_time = False
+                            return
+                        path = _below(folder.path, entry.name)
+                        if not may_see(path):
+                            continue
+                        if not _is_file(entry):
+                            inner.append(path)
+                        if _matches(path, wanted) and (known := _entry(path, entry)) is not None:
+                            found += 1
+                            yield known
+            level = inner
+
+    first = heapq.nsmallest(most + 1, matches(), key=_by_level_and_name)
+    has_more = len(first) > most
+    return SearchResult(first[:most], searched, is_in_time and not has_more, has_more)
 
 
-def _found(entries: list[FolderEntry], folders: int, *, is_complete: bool) -> SearchResult:
-    ordered = sorted(entries, key=lambda entry: (entry.path.count("/"), natural(entry.name)))
-    return SearchResult(ordered, folders, is_complete)
+def _by_level_and_name(entry: FolderEntry) -> tuple[int, tuple[str, str], str]:
+    return entry.path.count("/"), natural(entry.name), entry.path
 
 
 def _matches(path: str, wanted: list[str]) -> bool:
