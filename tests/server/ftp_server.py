@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 from certificates import Authority
-from serve_process import LIMIT_S, Serve, wait_until
+from crawling import wait_until
+from serve_process import LIMIT_S, Serve
 
 from mediacrawl.server.options import FtpOptions, ServeOptions
 from mediacrawl.server.ports import free_port

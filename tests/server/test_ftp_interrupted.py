@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+from crawling import wait_until
 from ftp_server import FtpProcess, FtpServer, begin, certificate, cut, send
-from serve_process import LIMIT_S, wait_until
+from serve_process import LIMIT_S
 
 from mediacrawl.errors import UsageProblem
 from mediacrawl.server.ports import free_port
@@ -239,17 +241,23 @@ def test_a_killed_server_keeps_its_port_and_loses_no_byte_that_it_has_told(serve
     for _ in range(2):
         client = server.ftp()
         conn = begin(client, path, CONTENT[told : told + HALF // 2], rest=told or None)
+        stop = told + HALF // 2
+        wait_until(partial(is_listed, server, path, stop))
         lines = kill_ftp_process(server)
         with pytest.raises(UsageProblem, match="another program listens there"):
             free_port("127.0.0.1", server.ftp_port)
         cut(conn)
         client.close()
         server.line_with("FTP server runs again", lines)
-        told = check_told(server, path, told, HALF // 2)
+        told = check_told(server, path, stop, 0)
     with server.ftp() as client:
         send(client, path, CONTENT[told:], rest=told or None)
         client.nlst()
     assert (store / path).read_bytes() == CONTENT
+
+
+def is_listed(server, path, size):
+    return size_now(server, path) == size
 
 
 def check_told(server, path, told, step):

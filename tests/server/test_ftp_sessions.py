@@ -8,8 +8,9 @@ import struct
 from contextlib import suppress
 
 import pytest
+from crawling import wait_until
 from ftp_server import FtpServer, TlsClient, begin, certificate, cut, receive, run_with_people, send, trusting
-from serve_process import LIMIT_S, is_running, wait_until
+from serve_process import LIMIT_S, is_running
 
 from mediacrawl.errors import DiskFull
 from mediacrawl.server.ftp.transferred_files import ReceivedFile

@@ -9,9 +9,10 @@ import signal
 import subprocess
 
 import pytest
+from crawling import wait_until
 from ftp_server import run_with_people
 from origin import Pattern
-from serve_process import LIMIT_S, Serve, command, is_running, run, wait_until
+from serve_process import LIMIT_S, Serve, command, is_running, run
 
 from mediacrawl.archive import Archive
 from mediacrawl.server.ports import free_port

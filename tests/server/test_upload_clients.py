@@ -8,7 +8,8 @@ import subprocess
 import threading
 
 import pytest
-from serve_process import Serve, wait_until
+from crawling import wait_until
+from serve_process import Serve
 from tusclient.client import TusClient as Tuspy
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 from uploading import MIB, TusClient, content, kill, login

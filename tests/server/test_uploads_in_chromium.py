@@ -11,8 +11,9 @@ import signal
 import chromium
 import pytest
 from chromium import Chromium
+from crawling import wait_until
 from faulty_proxy import FaultyProxy
-from serve_process import Serve, run, wait_until
+from serve_process import Serve, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium.PATH is None, reason="no chromium on PATH")]
 

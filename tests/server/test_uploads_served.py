@@ -10,7 +10,7 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
-from serve_process import wait_until
+from crawling import wait_until
 from serving import COMPOSED, Server
 from uploading import CHUNK, MIB, TUS, basic, checksum, content, metadata, sha256
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import textwrap
 
-from serve_process import is_running, wait_until
+from crawling import wait_until
+from serve_process import is_running
 
 from mediacrawl.server.accounts.rights import Person
 from mediacrawl.server.uploads.uploads import UploadWish

@@ -508,6 +508,8 @@ def _begin(part: PartFile, row: UploadRow) -> None:
     """Give a part that has no record one, with no bytes."""
     if part.record is None:
         part.begin(PartRecord(complete_length=row.length_bytes))
+        if row.length_bytes is None:  # `begin` has written no record, as the file may be small
+            part.checkpoint()
 
 
 def _refuse_no_part(row: UploadRow, part: PartFile) -> None:
