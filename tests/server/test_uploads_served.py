@@ -141,6 +141,18 @@ def test_a_creation_brings_content(server, store):
     assert (store / "empty").read_bytes() == b""
 
 
+def test_a_creation_that_is_refused_leaves_nothing(server):
+    """Its client has not been told where the upload is."""
+    poor = basic("refused")
+    headers = CHUNK | poor | {"Upload-Length": "500000"}
+    assert ask(server, "POST", "/uploads/", headers | checksum(b"other"), DATA[:500])[0] == 460
+    assert ask(server, "POST", "/uploads/", headers | metadata(sha256=sha256(b"")), DATA[:500_000])[0] == 460
+    with closing(server.connection()) as connection:
+        connection.request("POST", "/uploads/", iter([DATA[:400_000]] * 2), headers, encode_chunked=True)
+        assert connection.getresponse().status == 413
+    assert json.loads(ask(server, "GET", "/uploads/", poor)[2])["uploads"] == []
+
+
 def test_content_without_a_length_is_taken(server, store):
     path = created(server, len(DATA), filename="chunked.bin")
     with closing(server.connection()) as connection:
@@ -350,6 +362,7 @@ def test_a_page_of_another_site_uploads_only_if_its_origin_is_allowed(server):
         (session | {"Origin": "http://evil.example"}, 403),
         (session | {"Origin": "https://localhost"}, 403),
         (session | {"Origin": "null"}, 403),
+        (session | {"Origin": SITE}, 403),  # an application password only
         (ANNA | {"Origin": "http://evil.example"}, 403),
         (ANNA | {"Origin": SITE}, 201),
     ]:
@@ -357,6 +370,8 @@ def test_a_page_of_another_site_uploads_only_if_its_origin_is_allowed(server):
         assert answer[0] == status, headers
         allowed = SITE if headers.get("Origin") == SITE else None
         assert answer[1].get("access-control-allow-origin") == allowed
+    assert ask(server, "GET", "/uploads/", session)[0] == 200
+    assert ask(server, "GET", "/uploads/", session | {"Origin": SITE})[0] == 403
     path = created(server, 5)
     evil = {"Origin": "http://evil.example"}
     assert ask(server, "PATCH", path, CHUNK | session | evil | {"Upload-Offset": "0"}, b"abcde")[0] == 403
