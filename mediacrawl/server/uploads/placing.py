@@ -33,9 +33,9 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
 
 
 def refuse_conflict(store: Store, path: str) -> None:
-    """Raise `NameRefused` if a folder of a path is a file, so that no file can be there."""
+    """Raise `NameRefused` if a folder of a path is a file or a link, so that no file can be there."""
     parents = path.split("/")[:-1]
     for count in range(1, len(parents) + 1):
         folder = "/".join(parents[:count])
-        if store.size(folder) is not None:
-            raise NameRefused(f"{path} cannot be the path of a file: {folder} is a file and not a folder")
+        if not store.may_be_folder(folder):
+            raise NameRefused(f"{path} cannot be the path of a file: {folder} is a file or a link, and not a folder")

@@ -183,6 +183,8 @@ class Uploads:
             self._check_right(row, person)
             _begin(part, row)
             if part.have != offset:
+                part.checkpoint()  # the offset is told
+                self._store.parts.sync()
                 raise OffsetConflict(part.have, offset)
             writer = UploadWriter(
                 part,
@@ -364,7 +366,8 @@ class Uploads:
         )
 
     def _expires_at(self, row: UploadRow) -> float:
-        written_at = found.st_mtime if (found := self._lstat(row)) is not None else 0.0
+        # Not `st_mtime`: before a file gets its name, that is set to what the client has told.
+        written_at = found.st_ctime if (found := self._lstat(row)) is not None else 0.0
         return max(written_at, row.entry.wanted_at or 0.0) + UPLOAD_KEPT_S
 
     def _offset_now(self, row: UploadRow) -> int:
