@@ -241,6 +241,32 @@ def test_a_stalled_client_is_replaced_at_once(server, store, how):
         print(f"{how}: {took:.3f} s")
 
 
+def test_what_a_stalled_client_has_sent_counts(server):
+    """Also if it is less than a block."""
+    path = created(server, len(DATA), filename="less.bin")
+    with Stalled(server, path, DATA[:300_000], 0, len(DATA)) as stalled:
+        arrived(server, path, 300_000)
+        assert offset_of(server, path) == 300_000
+        assert stalled.status() == 409
+
+
+def test_a_client_that_waits_to_be_asked_for_its_content_is_asked_if_it_is_taken(server):
+    path = created(server, 100)
+    for upload, headers, answers in [
+        (path, {"Upload-Offset": "0"}, [100, 204]),
+        (path, {"Upload-Offset": "5"}, [409]),
+        (path, {"Upload-Offset": "95"}, [413]),
+        (path, {"Upload-Offset": "0", "Authorization": ""}, [401]),
+        (f"{path}x", {"Upload-Offset": "0"}, [404]),
+    ]:
+        with Stalled(server, upload, b"", 0, 10, Expect="100-continue", **headers) as client:
+            told = [client.status()]
+            if told == [100]:
+                client.socket.sendall(b"0123456789")
+                told.append(client.status())
+        assert told == answers
+
+
 def test_head_and_then_patch_never_conflict(server, store):
     """Whatever the client before is sending meanwhile."""
     path = created(server, len(DATA), filename="never.bin")

@@ -22,6 +22,8 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
     Raises:
         NameRefused: the person may not add a file there.
     """
+    if not wish.person.can_upload:
+        raise NameRefused(f"{wish.person.name} may not upload: ask the owner of the server for the right to")
     *folders, name = _SEPARATORS.split(wish.name)
     top = wish.folder
     if not top and not folders and not may_read(wish.person, "", is_public=is_public):

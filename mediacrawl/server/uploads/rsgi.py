@@ -22,7 +22,7 @@ from mediacrawl.server.ranges import PlannedResponse
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import ResourceRequest, text_response
 from mediacrawl.server.uploads import protocol
-from mediacrawl.server.uploads.arrival import Arrival
+from mediacrawl.server.uploads.arrival import Arrival, RequestContent
 from mediacrawl.server.uploads.buffering import BufferingWatch
 from mediacrawl.server.uploads.problems import (
     NoSuchUpload,
@@ -55,8 +55,6 @@ _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
 _MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
 _SWEEP_EVERY_S = 3600.0
-_READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
-_READ_AWAY_WITHIN_S = 2.0
 _CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
@@ -70,7 +68,7 @@ class _Asked(NamedTuple):
 
     person: Person
     request: ResourceRequest
-    connection: Any
+    content: RequestContent
     is_by_proxy: bool
 
 
@@ -124,22 +122,23 @@ class RsgiUploads:
         origin = head.field("origin")
         is_foreign = origin is not None and not protocol.is_own_origin(origin, route.client.scheme, route.client.host)
         is_allowed = is_foreign and origin in self._options.upload_origins
+        content = RequestContent(connection, is_to_be_asked_for=head.field("expect") is not None)
         try:
             if head.method in _CHANGING and is_foreign and not is_allowed:
                 response = _OTHER_ORIGIN
             else:
-                response = await self._response(head, route, connection, is_foreign=is_foreign)
+                response = await self._response(head, route, content, is_foreign=is_foreign)
         except Exception:
             logger.exception("a request for an upload has failed")
             response = _FAILED
         if is_allowed and origin is not None:
             response = protocol.allowing(response, origin)
         if response.status >= 400 and head.method in _CHANGING:
-            await _read_away(connection)
+            await content.read_away()
         send_planned(connection, head.method, response)
 
     async def _response(
-        self, head: RequestHead, route: RoutedRequest, connection: Any, *, is_foreign: bool
+        self, head: RequestHead, route: RoutedRequest, content: RequestContent, *, is_foreign: bool
     ) -> PlannedResponse:
         command = protocol.command_of(protocol.UploadRequest(head.method, route.path, head.field, self._base))
         if isinstance(command, protocol.Describe):
@@ -153,7 +152,7 @@ class RsgiUploads:
             return _OTHER_ORIGIN  # each browser tells its origin, and an allowed one has no sessions
         if isinstance(command, PlannedResponse):
             return command
-        asked = _Asked(found.person, request, connection, any(head.field(name) for name in _BY_PROXY))
+        asked = _Asked(found.person, request, content, any(head.field(name) for name in _BY_PROXY))
         try:
             return await self._carried_out(command, asked)
         except protocol.BadRequest as error:
@@ -213,7 +212,7 @@ class RsgiUploads:
             return await self._receive(uploads, await self._begin(uploads, content, asked), facts, asked)
         except (MachineError, TakenOver, SilentClient) as error:
             logger.warning("an upload of %s stops at its beginning: %s", asked.person.name, error)
-        await _read_away(asked.connection)
+        await asked.content.read_away()
         return await self._answer(uploads.facts, facts.id, asked.person)
 
     async def _append(
@@ -251,7 +250,7 @@ class RsgiUploads:
         self._refuse_too_many()
         self._arriving += 1
         began = time.monotonic()
-        arrival = Arrival(asked.connection, self._writing, command.length)
+        arrival = Arrival(asked.content, self._writing, command.length)
         try:
             return _Receiving(await self._writer(uploads, command, asked.person, arrival), arrival, began)
         except BaseException:
@@ -421,14 +420,3 @@ def _wish(person: Person, command: protocol.Create | protocol.Join, length: int 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(function)
-
-
-async def _read_away(connection: Any) -> None:
-    """Read the rest of the content of a request, a while, so that the client reads the response to it."""
-    size = 0
-    with suppress(Exception):
-        async with asyncio.timeout(_READ_AWAY_WITHIN_S):
-            async for chunk in connection:
-                size += len(chunk)
-                if not chunk or size > _READ_AWAY_BYTES:
-                    return
