@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -333,6 +333,22 @@ def test_requests_while_an_upload_is_published_wait_and_are_told_its_end(server,
     offset = offset_of(server, path)
     assert offset == len(data) or patched(server, path, data[offset:], offset)[0] == 204
     assert (store / "waited-for.bin").read_bytes() == data
+
+
+def test_one_person_holds_up_no_other_one(server):
+    """Also with as many slow connections as are taken of a person, which then has to wait."""
+    slow = basic("slow")
+    with ExitStack() as stalled:
+        for _ in range(32):
+            path = created(server, 1000, who=slow)
+            stalled.enter_context(Stalled(server, path, b"x", 0, 1000, **slow))
+        path = created(server, 1000, who=slow)
+        wait_until(lambda: patched(server, path, b"", 0, who=slow)[0] == 503)
+        headers = CHUNK | slow | {"Upload-Length": "1"}
+        assert ask(server, "POST", "/uploads/", headers, b"x")[0] == 503
+        assert len(json.loads(ask(server, "GET", "/uploads/", slow)[2])["uploads"]) == 33
+        assert patched(server, created(server, 3, filename="quick"), b"abc", 0)[0] == 204
+    wait_until(lambda: patched(server, path, b"", 0, who=slow)[0] == 204)
 
 
 # Who may

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -54,6 +55,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
 _MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
+_MOST_OF_ONE_PERSON = 32  # of these: else one person, with slow connections, could hold up all others
 _SWEEP_EVERY_S = 3600.0
 _CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
@@ -98,7 +100,7 @@ class RsgiUploads:
         self._writing = ThreadPoolExecutor(_THREADS, "uploads")
         self._finishing = ThreadPoolExecutor(_FINISHING_THREADS, "whole uploads")
         self._answering = ThreadPoolExecutor(_THREADS, "upload facts")
-        self._arriving = 0
+        self._arriving: Counter[str] = Counter()  # by the name of the person
         self._buffering = BufferingWatch()
         self._turns = _Turns()
         self._sweep: asyncio.TimerHandle | None = None
@@ -190,7 +192,7 @@ class RsgiUploads:
         wish = _wish(asked.person, command, command.length, "partial" if command.is_partial else "")
         has_content = command.has_content and command.length > 0
         if has_content:
-            self._refuse_too_many()
+            self._refuse_too_many(asked.person)
         facts = await self._answer(uploads.create, wish)
         try:
             if has_content:
@@ -241,21 +243,27 @@ class RsgiUploads:
         self._buffering.note_told(facts.id, time.monotonic())
         return protocol.told(facts, self._file_base)
 
-    def _refuse_too_many(self) -> None:
-        if self._arriving >= _MOST_AT_A_TIME:
+    def _refuse_too_many(self, person: Person) -> None:
+        if self._arriving.total() >= _MOST_AT_A_TIME or self._arriving[person.name] >= _MOST_OF_ONE_PERSON:
             raise TooManyRequests("too many uploads arrive at this moment: try again in a moment")
 
     async def _begin(self, uploads: Uploads, command: protocol.Append, asked: _Asked) -> _Receiving:
         """Take over an upload, for the content of a request, which `_receive` receives."""
-        self._refuse_too_many()
-        self._arriving += 1
+        self._refuse_too_many(asked.person)
+        self._arriving[asked.person.name] += 1
         began = time.monotonic()
         arrival = Arrival(asked.content, self._writing, command.length)
         try:
             return _Receiving(await self._writer(uploads, command, asked.person, arrival), arrival, began)
         except BaseException:
-            self._arriving -= 1
+            self._note_end(asked.person)
             raise
+
+    def _note_end(self, person: Person) -> None:
+        """Count the content of a request as received, or given up."""
+        self._arriving[person.name] -= 1
+        if not self._arriving[person.name]:
+            del self._arriving[person.name]
 
     async def _receive(
         self, uploads: Uploads, receiving: _Receiving, facts: UploadFacts, asked: _Asked
@@ -272,7 +280,7 @@ class RsgiUploads:
                 await asyncio.shield(self._write(writer.drop))
             raise
         finally:
-            self._arriving -= 1
+            self._note_end(asked.person)
 
     async def _end_of(
         self, uploads: Uploads, writer: UploadWriter, facts: UploadFacts, asked: _Asked, *, is_complete: bool
