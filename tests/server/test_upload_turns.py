@@ -14,6 +14,7 @@ from mediacrawl.server.accounts.access import Identified
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.proxies import Client
 from mediacrawl.server.routing import Part, RequestHead, RoutedRequest
+from mediacrawl.server.uploads import rsgi
 from mediacrawl.server.uploads.records import UploadFacts
 from mediacrawl.server.uploads.rsgi import RsgiUploads
 
@@ -49,14 +50,19 @@ class Uploads:
 
 
 class Connection:
-    """A connection of granian, of a request without content."""
+    """A connection of granian, of a request without content, or with content that never comes."""
 
     status = None
+
+    def __init__(self, *, is_stalled=False):
+        self.is_stalled = is_stalled
 
     def __aiter__(self):
         return self
 
     async def __anext__(self):
+        if self.is_stalled:
+            await asyncio.Event().wait()
         raise StopAsyncIteration
 
     def response_empty(self, status, _headers):
@@ -72,10 +78,13 @@ def uploads():
 
 
 @pytest.fixture
-def door(uploads, tmp_path):
-    async def identify(_request):
-        return Identified(ANNA, is_basic=True)
+def door(uploads, tmp_path, monkeypatch):
+    """The uploads of a server with at most 16 connections."""
 
+    async def identify(request):
+        return Identified(ANNA._replace(name=request.field("name") or "anna"), is_basic=True)
+
+    monkeypatch.setattr(rsgi, "most_connections", lambda: 16)
     found = RsgiUploads(ServeOptions(store=tmp_path), identify)
     found._opened = SimpleNamespace(get=lambda: uploads, close=lambda: None)
     yield found
@@ -83,9 +92,9 @@ def door(uploads, tmp_path):
     found.close()
 
 
-async def answered(door, method, upload, **fields):
+async def answered(door, method, upload, *, is_stalled=False, **fields):
     """Return the status of the response."""
-    connection = Connection()
+    connection = Connection(is_stalled=is_stalled)
     told = {name.lower(): value for name, value in (TUS | fields).items()}
     head = RequestHead(method, f"/uploads/{upload}", "", "http", "localhost", told.get)
     await door.respond(head, RoutedRequest(Client("", "http", "localhost"), Part.UPLOADS, upload), connection)
@@ -136,3 +145,25 @@ def test_requests_for_an_upload_are_carried_out_in_their_order(door, uploads):
     asyncio.run(ask())
     uploads.calls.remove("facts")
     assert uploads.calls == ["look", "writer", "facts"]
+
+
+def test_slow_content_leaves_connections_to_others(door):
+    """Half of all for pages and files, and half of the others for other people."""
+    chunk = CHUNK | {"Upload-Offset": "0", "Content-Length": "10"}
+
+    async def ask():
+        names = [name for name in ("anna", "bert", "carl") for _ in range(5)]
+        asked = [
+            asyncio.create_task(answered(door, "PATCH", f"{name}{number}", **chunk, name=name, is_stalled=True))
+            for number, name in enumerate(names)
+        ]
+        while sum(task.done() for task in asked) < len(asked) - 8:
+            await asyncio.wait([task for task in asked if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        assert {task.result() for task in asked if task.done()} == {503}
+        stalled = [name for name, task in zip(names, asked, strict=True) if not task.done()]
+        assert max(map(stalled.count, names)) == 4
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+
+    asyncio.run(ask())

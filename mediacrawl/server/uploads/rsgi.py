@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from mediacrawl.backends import has_ledger, ledger_url, store_of
 from mediacrawl.errors import MachineError, MediacrawlError, StoreNotWritable
+from mediacrawl.server.connections import most_connections
 from mediacrawl.server.ranges import PlannedResponse
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import ResourceRequest, text_response
@@ -55,7 +56,7 @@ logger = logging.getLogger(__name__)
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
 _MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
-_MOST_OF_ONE_PERSON = 32  # of these: else one person, with slow connections, could hold up all others
+_MOST_OF_ONE_PERSON = 32  # of these: else one, with slow connections, could hold up all others
 _SWEEP_EVERY_S = 3600.0
 _CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
@@ -100,6 +101,8 @@ class RsgiUploads:
         self._writing = ThreadPoolExecutor(_THREADS, "uploads")
         self._finishing = ThreadPoolExecutor(_FINISHING_THREADS, "whole uploads")
         self._answering = ThreadPoolExecutor(_THREADS, "upload facts")
+        self._most = min(_MOST_AT_A_TIME, most_connections() // 2)  # the other half is for pages and files
+        self._most_of_one = min(_MOST_OF_ONE_PERSON, self._most // 2)
         self._arriving: Counter[str] = Counter()  # by the name of the person
         self._buffering = BufferingWatch()
         self._turns = _Turns()
@@ -171,9 +174,8 @@ class RsgiUploads:
             uploads = await self._answer(self._opened.get)
             match command:
                 case protocol.ListUploads():
-                    found = await self._answer(uploads.list_unfinished, asked.person)
-                    left = await self._answer(uploads.left_bytes, asked.person)
-                    return protocol.listed(found, left, is_buffered=self._buffering.is_buffered)
+                    async with self._turns.of(asked.person, [""]):  # one at a time: they may be many
+                        return await self._answer(self._listed, uploads, asked.person)
                 case protocol.Create():
                     return await self._create(uploads, command, asked)
                 case protocol.Join():
@@ -187,6 +189,10 @@ class RsgiUploads:
                 case protocol.Remove():
                     await self._answer(uploads.remove, command.id, asked.person)
             return protocol.removed()
+
+    def _listed(self, uploads: Uploads, person: Person) -> PlannedResponse:
+        found, left_bytes = uploads.list_unfinished(person), uploads.left_bytes(person)
+        return protocol.listed(found, left_bytes, is_buffered=self._buffering.is_buffered)
 
     async def _create(self, uploads: Uploads, command: protocol.Create, asked: _Asked) -> PlannedResponse:
         wish = _wish(asked.person, command, command.length, "partial" if command.is_partial else "")
@@ -244,7 +250,7 @@ class RsgiUploads:
         return protocol.told(facts, self._file_base)
 
     def _refuse_too_many(self, person: Person) -> None:
-        if self._arriving.total() >= _MOST_AT_A_TIME or self._arriving[person.name] >= _MOST_OF_ONE_PERSON:
+        if self._arriving.total() >= self._most or self._arriving[person.name] >= self._most_of_one:
             raise TooManyRequests("too many uploads arrive at this moment: try again in a moment")
 
     async def _begin(self, uploads: Uploads, command: protocol.Append, asked: _Asked) -> _Receiving:
