@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from uploading import ANNA, CHUNK, TUS
 
+from mediacrawl.errors import DiskFull
 from mediacrawl.server.accounts.access import Identified
 from mediacrawl.server.options import ServeOptions
 from mediacrawl.server.proxies import Client
@@ -40,6 +41,16 @@ class Uploads:
 
     def facts(self, upload, _person):
         return self._called("facts", upload)
+
+    def create(self, wish):
+        return self._called("create", "new")._replace(length_bytes=wish.length_bytes)
+
+    def finish(self, upload, _person):
+        self._called("finish", upload)
+        raise DiskFull("no space left")
+
+    def remove(self, upload, _person):
+        self._called("remove", upload)
 
     def join(self, wish, ids):
         return self._called("join", ids[0])
@@ -167,3 +178,9 @@ def test_slow_content_leaves_connections_to_others(door):
         await asyncio.wait(asked)
 
     asyncio.run(ask())
+
+
+def test_a_creation_whose_file_cannot_get_its_name_leaves_nothing(door, uploads):
+    """Its client is not told where the upload is, and begins anew."""
+    assert asyncio.run(answered(door, "POST", "", **{"Upload-Length": "0"})) == 507
+    assert uploads.calls == ["create", "finish", "remove"]

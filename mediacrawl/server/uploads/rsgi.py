@@ -32,7 +32,6 @@ from mediacrawl.server.uploads.problems import (
     SilentClient,
     TakenOver,
     TooManyRequests,
-    UploadProblem,
     UploadTooLarge,
 )
 from mediacrawl.server.uploads.records import UploadWish
@@ -204,7 +203,7 @@ class RsgiUploads:
             if has_content:
                 facts = await self._receive_first(uploads, facts, command, asked)
             facts = await self._published(uploads, facts, asked.person)
-        except UploadProblem:  # nobody has been told where the upload is
+        except MediacrawlError:  # nobody has been told where the upload is
             with suppress(MediacrawlError):
                 await self._answer(uploads.remove, facts.id, asked.person)
             raise
