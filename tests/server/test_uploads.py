@@ -669,6 +669,9 @@ def test_uploads_are_joined_to_one(uploads, tmp_path):
     assert (parts(tmp_path), [row.state for row in rows(tmp_path)]) == ([], ["done"])
     assert uploads.join(wish("film.mkv"), ids).id == facts.id, "a client that has lost the response asks again"
     assert uploads.facts(ids[0], ANNA).offset == 100_000
+    for others in (ids[::-1], ids[:1], ids[1:]):  # which would be other files
+        with pytest.raises(NoSuchUpload):
+            uploads.join(wish("film.mkv"), others)
 
 
 def test_uploads_that_cannot_be_joined_stay(uploads, tmp_path):

@@ -226,6 +226,8 @@ class RsgiUploads:
         self, uploads: Uploads, command: protocol.Append, asked: _Asked, turn: AsyncExitStack
     ) -> PlannedResponse:
         facts = await self._answer(uploads.look, command.id, asked.person)
+        if facts.concat.startswith("final"):
+            raise protocol.BadRequest(403, "This upload is made of others, and takes no content.")
         length = facts.length_bytes
         if length is not None and command.offset + (command.length or 0) > length:
             raise UploadTooLarge(f"the upload has {length} bytes in total, and these are more")
