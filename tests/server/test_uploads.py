@@ -247,6 +247,16 @@ def test_the_time_that_a_client_tells_alters_no_expiry(tmp_path, modified):
         uploads.close()
 
 
+def test_an_upload_that_is_forgotten_while_it_arrives_leaves_no_bytes(uploads, tmp_path):
+    upload = begun(uploads, DATA[:200_000])
+    writer = uploads.writer(upload, ANNA, 200_000)
+    writer.write(DATA[200_000:])
+    uploads._archive.forget([upload_key("anna", upload)])
+    with pytest.raises(NoSuchUpload):
+        uploads.finish(upload, ANNA, writer)
+    assert (parts(tmp_path), files(tmp_path)) == ([], [])
+
+
 # Digests
 
 

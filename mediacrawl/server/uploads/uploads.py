@@ -226,7 +226,12 @@ class Uploads:
             UploadInUse: the process of its writer does not answer.
         """
         with self._held.only(upload_key(person.name, upload_id)):
-            found = self._find(upload_id, person)
+            try:
+                found = self._find(upload_id, person)
+            except NoSuchUpload:
+                if writer is not None:  # its row was forgotten: nobody can go on with the bytes
+                    _drop(writer.detach())
+                raise
             if found.is_published:
                 return found.path
             assert isinstance(found, UploadRow)
@@ -453,10 +458,7 @@ class Uploads:
 
     def _discard(self, row: UploadRow, part: PartFile) -> None:
         """Remove the bytes and the row of an upload. After a crash in between, the upload has no bytes."""
-        try:
-            part.discard()
-        finally:
-            part.close()
+        _drop(part)
         self._held.forget(part)
         self._archive.ledger.forget([row.entry.key])
 
@@ -513,6 +515,14 @@ class _Room:
             self._row = self._quotas.extend(self._row, self._person, ahead)
         except QuotaSpent:
             self._row = self._quotas.extend(self._row, self._person, size_bytes)
+
+
+def _drop(part: PartFile) -> None:
+    """Remove a part with its bytes."""
+    try:
+        part.discard()
+    finally:
+        part.close()
 
 
 def _begin(part: PartFile, row: UploadRow) -> None:
