@@ -9,6 +9,7 @@ from scrapy.exceptions import UsageError
 from mediacrawl.cli.main import StoreCommand
 from mediacrawl.errors import EXIT_FAILED, redact_url
 from mediacrawl.ledger.base import State
+from mediacrawl.ledger.upload_keys import is_unfinished_upload
 from mediacrawl.urls import as_sent, key_of_url
 from mediacrawl.visible import visible
 
@@ -83,5 +84,7 @@ def _missing(archive: Archive) -> Iterator[Entry]:
     This includes files that a crawl or `verify --repair` has found missing, and could not fetch again.
     """
     for entry in archive.ledger.entries(State.DONE, State.FAILED, State.PENDING):
+        if is_unfinished_upload(entry):
+            continue  # its file was never there: an attempt to publish it has failed
         if entry.path is not None and archive.store.size(entry.path) is None:
             yield entry

@@ -213,11 +213,12 @@ def _path(option: str, text: str) -> str:
 
 def _origin(text: str) -> str:
     """Return the origin of a site, as browsers send it."""
-    if _ORIGIN.fullmatch(text.lower().rstrip("/")) is None:
+    origin = text.lower().rstrip("/")
+    if _ORIGIN.fullmatch(origin) is None:
         raise UsageProblem(
             f"--upload-origin {text}: expected scheme, name and port of a site, as https://example.org"
         )
-    return text.lower().rstrip("/")
+    return origin.removesuffix(":80" if origin.startswith("http:") else ":443")
 
 
 def _file(text: str | None) -> Path | None:

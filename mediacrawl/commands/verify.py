@@ -111,7 +111,7 @@ class Command(crawl.Command, StoreCommand):
                 what_next += ": its file, whose URL is lost, is fetched again when it is wanted again"
             else:
                 what_next = "is mended" if repair else "mend it with: verify --repair"
-            print(visible(f"damaged row: {entry.url if entry else key} ({column}), {what_next}"))
+            print(visible(f"damaged row: {(entry and entry.url) or key} ({column}), {what_next}"))
             if repair:
                 _mend_row(archive, key, entry)
         return set(rows)

@@ -109,10 +109,10 @@ def options_of(entry: Entry) -> dict[str, str]:
     is_sound = isinstance(options, dict) and all(isinstance(value, str) for value in options.values())
     if is_sound and digest_problem(options) is None:
         return dict(options)
-    _tell_damaged(redact_url(entry.url))
+    _tell_damaged(redact_url(entry.url) or entry.key)
     return {}
 
 
 @lru_cache(1024)  # a row is read several times in a run
-def _tell_damaged(url: str) -> None:
-    logger.warning("%s: its options in the ledger (name, digests, referer) are damaged and do not count", url)
+def _tell_damaged(name: str) -> None:
+    logger.warning("%s: its options in the ledger (name, digests, referer) are damaged and do not count", name)

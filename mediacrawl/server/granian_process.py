@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,17 +11,13 @@ from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes, SSLPro
 from granian.log import LogLevels
 
 from mediacrawl.server.child_options import log_to_stderr, receive_options
+from mediacrawl.server.connections import BACKLOG, most_connections
 from mediacrawl.system.child_process import die_with_parent
-from mediacrawl.system.open_files import allow_many_files
 
 if TYPE_CHECKING:
     from mediacrawl.server.options import ServeOptions
 
 _TARGET = "mediacrawl.server.application"  # as granian names it
-_CONNECTIONS = 1024
-_LEAST_CONNECTIONS = 4
-_OWN_FILES = 64  # of the process: libraries, databases, threads
-_FILES_OF_CONNECTION = 4  # its socket, the file that is sent, perhaps a pipe; and files that are kept open
 _DISK_THREADS = 16  # as quick as the 512 of granian, which each have a stack and buffers
 _KILLED_AFTER_S = 3  # clients that do not read would keep the worker
 
@@ -31,7 +26,6 @@ def main() -> None:
     """Serve until a signal comes."""
     options = receive_options()
     log_to_stderr()
-    connections = most_connections()
     server = Granian(
         _TARGET,
         address=options.host,
@@ -44,8 +38,8 @@ def main() -> None:
         # HTTP/2 would let one client have hundreds of requests at a time, each with buffers.
         http=HTTPModes.http1,
         websockets=False,
-        backlog=_CONNECTIONS,
-        backpressure=connections,
+        backlog=BACKLOG,
+        backpressure=most_connections(),
         log_level=LogLevels.warning,
         ssl_cert=options.tls_cert,
         ssl_key=options.tls_key,
@@ -56,15 +50,6 @@ def main() -> None:
         server.serve(target_loader=partial(load_application, options), wrap_loader=False)
     except RuntimeError as error:  # of the part that is not Python, with a backtrace behind the first line
         sys.exit(f"mediacrawl: granian cannot serve: {str(error).partition(chr(10))[0]}")
-
-
-def most_connections() -> int:
-    """Return the number of connections for which this process may open enough files; more clients wait."""
-    allow_many_files()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:
-        return _CONNECTIONS
-    return max(_LEAST_CONNECTIONS, min(_CONNECTIONS, (limit - _OWN_FILES) // _FILES_OF_CONNECTION))
 
 
 def load_application(options: ServeOptions) -> Any:

@@ -78,6 +78,10 @@ class Store(Protocol):
         """Return whether that name exists: as a file or as any other kind of entry."""
         ...
 
+    def may_be_folder(self, name: str) -> bool:
+        """Return whether a folder has that name, or can have it."""
+        ...
+
     def rename_in(self, part: str, name: str, *, replaces: bool = False) -> str:
         """Rename a synced part to its final name, atomically; return the folder that `sync` has to make durable.
 

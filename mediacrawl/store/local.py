@@ -156,6 +156,14 @@ class LocalStore:
         except OSError:
             return False
 
+    def may_be_folder(self, name: str) -> bool:
+        """Return whether a folder has that name, or can have it: a file or a link is in the way."""
+        try:
+            found = self._opened.top.lstat(self._relative(name))
+        except OSError:
+            return False
+        return found is None or stat.S_ISDIR(found.st_mode)
+
     def _relative(self, name: str) -> str:
         """Return a name as a path below the root; raise `StoreNotWritable` as `path` does."""
         if not _PLAIN_PATH.fullmatch(name):

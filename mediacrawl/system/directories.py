@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OWN_FILE = 0o600  # mode of a file that no other user may read
 OWN_FOLDER = 0o700
 OTHERS = 0o077  # all permissions of other users
+_MOST_UNSYNCED = 8
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY  # a FIFO without a writer must not block
 _DISK_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 _NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -99,7 +100,8 @@ class Directory:
         """Open a directory below this one, and create what is missing of it.
 
         Returns:
-            The directory, and then the directories that have got a new entry.
+            The directory, and then the directories that have got a new entry which is not durable yet. These are few,
+            as each is open, also for a path with hundreds of components.
 
         Raises:
             UnexpectedEntry: a component is not a directory.
@@ -112,6 +114,8 @@ class Directory:
                 with suppress(FileExistsError):
                     os.mkdir(name, mode, dir_fd=found.fd)
                 changed.append(found)
+                if len(changed) > _MOST_UNSYNCED:
+                    changed.pop(0).sync()
                 below = found.below(name)
             found = below
         return [found, *changed]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from uploading import ANNA, content, sha256, uploaded, wish
 from mediacrawl.backends import LEDGER_NAME
 from mediacrawl.ledger.sqlite import SqliteLedger
 from mediacrawl.ledger.upload_keys import UPLOAD
+from mediacrawl.server.uploads.problems import NameRefused
 from mediacrawl.server.uploads.uploads import Uploads
 from mediacrawl.store.local import HIDDEN
 
@@ -105,3 +108,28 @@ def test_forget_frees_the_quota_of_a_file(command, store):
         assert uploads.left_bytes(ANNA._replace(quota_bytes=1_000_000)) == 1_000_000 - 4 - len(DATA)
     finally:
         uploads.close()
+
+
+def test_forget_missing_leaves_unfinished_uploads(command, store):
+    """An attempt to give one its name has failed: its row has a path at which no file is."""
+    uploads = Uploads(store)
+    try:
+        upload = uploads.create(wish("x", 4, folder="late")).id
+        writer = uploads.writer(upload, ANNA, 0)
+        writer.write(b"text")
+        writer.close()
+        (store / "late").write_bytes(b"")
+        with pytest.raises(NameRefused):
+            uploads.finish(upload, ANNA)
+        (store / "late").unlink()
+        assert command("forget", "--missing").out == ""
+        assert uploads.finish(upload, ANNA) == "late/x"
+    finally:
+        uploads.close()
+
+
+def test_a_damaged_row_of_an_upload_is_named(command, store):
+    key = rows(store)["pictures/a.jpg"].key
+    with closing(sqlite3.connect(store / HIDDEN / LEDGER_NAME, isolation_level=None)) as database:
+        database.execute("UPDATE files SET sha256 = x'00' WHERE key = ?", (key,))
+    assert f"damaged row: {key} (sha256)" in command("verify").out

@@ -345,6 +345,9 @@ def test_an_origin_is_that_of_a_site():
 
     assert _origin("HTTPS://Example.org/") == "https://example.org"
     assert _origin("http://[::1]:8080") == "http://[::1]:8080"
+    assert _origin("https://example.org:443") == "https://example.org", "no browser sends the usual port"
+    assert _origin("http://example.org:80/") == "http://example.org"
+    assert _origin("http://example.org:443") == "http://example.org:443"
     for text in ("example.org", "https://example.org/path", "*", "null", "ftp://example.org", "https://a b", ""):
         with pytest.raises(UsageProblem, match="--upload-origin"):
             _origin(text)

@@ -122,6 +122,9 @@ def test_a_checksum_is_read():
     [
         ({"filename": "a.jpg"}, ("", "a.jpg", None, None)),
         ({"name": "a.jpg", "relativePath": "null"}, ("", "a.jpg", None, None)),
+        ({"name": "a.jpg", "relativePath": "undefined"}, ("", "a.jpg", None, None)),
+        ({"filename": "null"}, ("", "null", None, None)),
+        ({"relativePath": "", "filename": "", "name": "undefined"}, ("", "undefined", None, None)),
         ({"filename": "a.jpg", "relativePath": "x/a.jpg", "folder": "y"}, ("y", "x/a.jpg", None, None)),
         ({"lastModified": "1700000000500"}, ("", "", None, 1_700_000_000.5)),
         ({"modified": "1700000000", "lastModified": "5"}, ("", "", None, 1_700_000_000.0)),

@@ -6,6 +6,7 @@ import hashlib
 import re
 from functools import cache
 from importlib.resources import files
+from urllib.parse import quote
 
 import pytest
 from page_browser import Browser
@@ -87,10 +88,19 @@ def test_each_response_has_a_nonce_of_its_own(store):
 
 
 def test_the_part_names_the_folder_and_the_place_of_uploads(store):
-    (store / "a \"b' & <c>").mkdir()
-    page = browser("otto").ask("/files/a%20%22b'%20%26%20%3Cc%3E/").text
-    assert 'data-folder="a &quot;b&#x27; &amp; &lt;c&gt;"' in page
+    (store / "a b' & c").mkdir()
+    page = browser("otto").ask("/files/a%20b'%20%26%20c/").text
+    assert 'data-folder="a b&#x27; &amp; c"' in page
     assert 'data-endpoint="/uploads/"' in page
+
+
+@pytest.mark.parametrize("name", ['a "b"', "a: b", "nul", " a", "e\u0301", "x" * 201])
+def test_a_folder_with_a_name_that_uploads_cannot_have_has_no_part(store, name):
+    """The files would get into another folder than the one that is shown."""
+    (store / name).mkdir()
+    (store / "music" / name).mkdir()
+    for path in (name, f"music/{name}"):
+        assert not has_part(browser("otto").ask(f"/files/{quote(path)}/"))
 
 
 def test_a_folder_whose_name_is_not_unicode_has_no_part(store):

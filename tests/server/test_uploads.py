@@ -209,17 +209,13 @@ def test_a_removed_upload_leaves_nothing_and_a_file_stays(uploads, tmp_path):
 
 
 def test_an_upload_expires_some_days_after_its_last_byte(tmp_path):
-    now = [time.time()]
+    now = [time.time() - UPLOAD_KEPT_S + 100]
     uploads = Uploads(tmp_path, clock=lambda: now[0])
     try:
         old, written = uploads.create(wish("old", 5)).id, begun(uploads)
         uploaded(uploads, b"x", "done")
-        now[0] += UPLOAD_KEPT_S - 100
+        now[0] = time.time()
         assert uploads.sweep() == 0
-        writer = uploads.writer(written, ANNA, len(DATA))
-        writer.close()
-        (part,) = (tmp_path / HIDDEN / "parts").glob("*.part")
-        os.utime(part, (now[0], now[0]))
         now[0] += 200
         assert uploads.sweep() == 1
         assert [facts.id for facts in uploads.list_unfinished(ANNA)] == [written]
@@ -230,6 +226,35 @@ def test_an_upload_expires_some_days_after_its_last_byte(tmp_path):
         assert (files(tmp_path), parts(tmp_path), len(rows(tmp_path))) == (["done"], [], 1)
     finally:
         uploads.close()
+
+
+@pytest.mark.parametrize("modified", [0.0, 253402300799.0])
+def test_the_time_that_a_client_tells_alters_no_expiry(tmp_path, modified):
+    """The file gets it before its name, and an attempt to give it the name may fail."""
+    now = [time.time() - UPLOAD_KEPT_S - 100]
+    uploads = Uploads(tmp_path, clock=lambda: now[0])
+    try:
+        upload = begun(uploads, folder="late", modified=modified)
+        now[0] = time.time()
+        (tmp_path / "late").write_bytes(b"")
+        with pytest.raises(NameRefused):
+            uploads.finish(upload, ANNA)
+        assert uploads.sweep() == 0
+        assert abs(uploads.facts(upload, ANNA).expires_at - time.time() - UPLOAD_KEPT_S) < 1000
+        now[0] += UPLOAD_KEPT_S + 1000
+        assert uploads.sweep() == 1
+    finally:
+        uploads.close()
+
+
+def test_an_upload_that_is_forgotten_while_it_arrives_leaves_no_bytes(uploads, tmp_path):
+    upload = begun(uploads, DATA[:200_000])
+    writer = uploads.writer(upload, ANNA, 200_000)
+    writer.write(DATA[200_000:])
+    uploads._archive.forget([upload_key("anna", upload)])
+    with pytest.raises(NoSuchUpload):
+        uploads.finish(upload, ANNA, writer)
+    assert (parts(tmp_path), files(tmp_path)) == ([], [])
 
 
 # Digests
@@ -291,6 +316,32 @@ def test_a_taken_name_is_numbered_and_the_same_bytes_are_there_once(uploads, tmp
     assert uploaded(uploads, b"1") not in {"a.jpg", "a-2.jpg"}
     (tmp_path / "b.jpg").write_bytes(b"of the owner")
     assert uploaded(uploads, b"4", name="b.jpg") == "b-2.jpg"
+
+
+def test_the_same_bytes_are_there_once_also_with_a_name_that_some_systems_take_for_the_same(uploads, tmp_path):
+    (tmp_path / "song").mkdir()
+    (tmp_path / "strange").write_bytes(b"of somebody else")
+    for _ in range(3):
+        paths = [uploaded(uploads, DATA, name) for name in ("a.jpg", "A.JPG", "song", "strange")]
+        assert paths == ["a.jpg", "a.jpg", "song-2", "strange-2"]
+    assert files(tmp_path) == ["a.jpg", "song-2", "strange", "strange-2"]
+
+
+def test_the_same_bytes_that_are_finished_at_once_are_there_once(uploads, tmp_path):
+    """A browser repeats a request whose answer is lost."""
+    found, start = [], threading.Barrier(8)
+
+    def finish(upload):
+        start.wait()
+        found.append(uploads.finish(upload, ANNA))
+
+    threads = [threading.Thread(target=finish, args=[begun(uploads)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["a.jpg"] * 8
+    assert files(tmp_path) == ["a.jpg"]
 
 
 def test_an_upload_that_was_there_already_is_told_as_finished(uploads):
@@ -390,8 +441,14 @@ def test_a_link_in_the_store_leads_nowhere(uploads, tmp_path):
     outside.mkdir()
     (tmp_path / "up").symlink_to(outside)
     (tmp_path / "a.jpg").symlink_to(outside / "a.jpg")
-    with pytest.raises(NameRefused):
-        uploaded(uploads, b"x", folder="up")
+    for folder in ("up", "up/deeper"):
+        with pytest.raises(NameRefused):
+            uploads.create(wish(length=1, folder=folder))
+    upload = begun(uploads, folder="late/deeper")
+    (tmp_path / "late").symlink_to(outside)
+    with pytest.raises(NameRefused) as refused:
+        uploads.finish(upload, ANNA)
+    assert str(tmp_path) not in str(refused.value), "a path of the machine"
     assert uploaded(uploads, b"x") == "a-2.jpg"
     assert list(outside.iterdir()) == []
 
@@ -561,6 +618,26 @@ def test_a_writer_of_another_process_is_ended_too(uploads, tmp_path):
     assert list((tmp_path / HIDDEN / "handovers").iterdir()) == []
 
 
+def test_what_is_no_request_among_the_requests_of_processes_ends_none(uploads, tmp_path):
+    upload = begun(uploads, b"x" * 1000)
+    for number in range(20):
+        (tmp_path / HIDDEN / "handovers" / str(number)).mkdir(parents=True)
+    with other_process(tmp_path, upload, 1000) as process:
+        assert uploads.facts(upload, ANNA).offset == 2000
+        process.communicate("")
+
+
+def test_the_offset_in_a_conflict_is_durable(uploads, tmp_path):
+    upload, steps = begun(uploads, b"x" * 1000), []
+    with other_process(tmp_path, upload, 1000) as process:
+        process.kill()
+        process.wait()
+        uploads._store.parts.at_step = steps.append
+        with pytest.raises(OffsetConflict) as conflict:
+            uploads.writer(upload, ANNA, 1000)
+    assert (conflict.value.offset, steps) == (2000, ["part-sync", "part-record"])
+
+
 def test_a_process_that_does_not_answer_holds_an_upload_until_it_ends(uploads, tmp_path, monkeypatch):
     from mediacrawl.server.uploads import held_parts
 
@@ -602,6 +679,9 @@ def test_uploads_are_joined_to_one(uploads, tmp_path):
     assert (parts(tmp_path), [row.state for row in rows(tmp_path)]) == ([], ["done"])
     assert uploads.join(wish("film.mkv"), ids).id == facts.id, "a client that has lost the response asks again"
     assert uploads.facts(ids[0], ANNA).offset == 100_000
+    for others in (ids[::-1], ids[:1], ids[1:]):  # which would be other files
+        with pytest.raises(NoSuchUpload):
+            uploads.join(wish("film.mkv"), others)
 
 
 def test_uploads_that_cannot_be_joined_stay(uploads, tmp_path):

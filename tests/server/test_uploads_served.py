@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -141,6 +141,18 @@ def test_a_creation_brings_content(server, store):
     assert (store / "empty").read_bytes() == b""
 
 
+def test_a_creation_that_is_refused_leaves_nothing(server):
+    """Its client has not been told where the upload is."""
+    poor = basic("refused")
+    headers = CHUNK | poor | {"Upload-Length": "500000"}
+    assert ask(server, "POST", "/uploads/", headers | checksum(b"other"), DATA[:500])[0] == 460
+    assert ask(server, "POST", "/uploads/", headers | metadata(sha256=sha256(b"")), DATA[:500_000])[0] == 460
+    with closing(server.connection()) as connection:
+        connection.request("POST", "/uploads/", iter([DATA[:400_000]] * 2), headers, encode_chunked=True)
+        assert connection.getresponse().status == 413
+    assert json.loads(ask(server, "GET", "/uploads/", poor)[2])["uploads"] == []
+
+
 def test_content_without_a_length_is_taken(server, store):
     path = created(server, len(DATA), filename="chunked.bin")
     with closing(server.connection()) as connection:
@@ -189,7 +201,8 @@ def test_uploads_are_joined(server, store):
     told = ask(server, "HEAD", fields["location"], TUS | ANNA)[1]
     assert (told["upload-length"], told["upload-offset"]) == (str(len(DATA)),) * 2
     assert told["upload-concat"] == concat["Upload-Concat"]
-    assert patched(server, fields["location"], b"x", 0)[0] in {403, 409, 413}
+    for data, offset in ((b"x", 0), (b"", len(DATA))):
+        assert patched(server, fields["location"], data, offset)[0] == 403
     assert ask(server, "POST", "/uploads/", TUS | ANNA | concat)[1]["location"] == fields["location"]
     concat["Upload-Concat"] = "final;/uploads/nothing-of-the-kind"
     assert ask(server, "POST", "/uploads/", TUS | ANNA | concat)[0] == 404
@@ -227,6 +240,32 @@ def test_a_stalled_client_is_replaced_at_once(server, store, how):
         assert took < 30
         assert stalled.status() in {404, 409}
         print(f"{how}: {took:.3f} s")
+
+
+def test_what_a_stalled_client_has_sent_counts(server):
+    """Also if it is less than a block."""
+    path = created(server, len(DATA), filename="less.bin")
+    with Stalled(server, path, DATA[:300_000], 0, len(DATA)) as stalled:
+        arrived(server, path, 300_000)
+        assert offset_of(server, path) == 300_000
+        assert stalled.status() == 409
+
+
+def test_a_client_that_waits_to_be_asked_for_its_content_is_asked_if_it_is_taken(server):
+    path = created(server, 100)
+    for upload, headers, answers in [
+        (path, {"Upload-Offset": "0"}, [100, 204]),
+        (path, {"Upload-Offset": "5"}, [409]),
+        (path, {"Upload-Offset": "95"}, [413]),
+        (path, {"Upload-Offset": "0", "Authorization": ""}, [401]),
+        (f"{path}x", {"Upload-Offset": "0"}, [404]),
+    ]:
+        with Stalled(server, upload, b"", 0, 10, Expect="100-continue", **headers) as client:
+            told = [client.status()]
+            if told == [100]:
+                client.socket.sendall(b"0123456789")
+                told.append(client.status())
+        assert told == answers
 
 
 def test_head_and_then_patch_never_conflict(server, store):
@@ -297,6 +336,22 @@ def test_requests_while_an_upload_is_published_wait_and_are_told_its_end(server,
     assert (store / "waited-for.bin").read_bytes() == data
 
 
+def test_one_person_holds_up_no_other_one(server):
+    """Also with as many slow connections as are taken of a person, which then has to wait."""
+    slow = basic("slow")
+    with ExitStack() as stalled:
+        for _ in range(32):
+            path = created(server, 1000, who=slow)
+            stalled.enter_context(Stalled(server, path, b"x", 0, 1000, **slow))
+        path = created(server, 1000, who=slow)
+        wait_until(lambda: patched(server, path, b"", 0, who=slow)[0] == 503)
+        headers = CHUNK | slow | {"Upload-Length": "1"}
+        assert ask(server, "POST", "/uploads/", headers, b"x")[0] == 503
+        assert len(json.loads(ask(server, "GET", "/uploads/", slow)[2])["uploads"]) == 33
+        assert patched(server, created(server, 3, filename="quick"), b"abc", 0)[0] == 204
+    wait_until(lambda: patched(server, path, b"", 0, who=slow)[0] == 204)
+
+
 # Who may
 
 
@@ -350,6 +405,7 @@ def test_a_page_of_another_site_uploads_only_if_its_origin_is_allowed(server):
         (session | {"Origin": "http://evil.example"}, 403),
         (session | {"Origin": "https://localhost"}, 403),
         (session | {"Origin": "null"}, 403),
+        (session | {"Origin": SITE}, 403),  # an application password only
         (ANNA | {"Origin": "http://evil.example"}, 403),
         (ANNA | {"Origin": SITE}, 201),
     ]:
@@ -357,6 +413,8 @@ def test_a_page_of_another_site_uploads_only_if_its_origin_is_allowed(server):
         assert answer[0] == status, headers
         allowed = SITE if headers.get("Origin") == SITE else None
         assert answer[1].get("access-control-allow-origin") == allowed
+    assert ask(server, "GET", "/uploads/", session)[0] == 200
+    assert ask(server, "GET", "/uploads/", session | {"Origin": SITE})[0] == 403
     path = created(server, 5)
     evil = {"Origin": "http://evil.example"}
     assert ask(server, "PATCH", path, CHUNK | session | evil | {"Upload-Offset": "0"}, b"abcde")[0] == 403

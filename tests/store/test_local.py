@@ -9,6 +9,7 @@ import pytest
 from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.store import local
 from mediacrawl.store.local import HIDDEN, LocalStore, sync_folders
+from mediacrawl.system.directories import Directory
 
 
 @pytest.fixture
@@ -164,3 +165,10 @@ def test_a_folder_that_somebody_removed_is_made_again(store, part, tmp_path):
     other.write_bytes(b"other")
     store.rename_in(other, "a/b/d.jpg")
     assert (store.root / "a" / "b" / "d.jpg").read_bytes() == b"other"
+
+
+def test_a_path_with_hundreds_of_folders_takes_few_open_files(tmp_path):
+    names = [str(number) for number in range(300)]
+    found, *unsynced = Directory.at(str(tmp_path)).make(names)
+    assert found.path == f"{tmp_path}/{'/'.join(names)}"
+    assert len(unsynced) < 10

@@ -11,6 +11,7 @@ from mediacrawl.server.accounts.configuration import CONTENT_POLICY
 from mediacrawl.server.accounts.rights import may_add
 from mediacrawl.server.pages.rows import as_unicode
 from mediacrawl.server.pages.served_store import store_options
+from mediacrawl.store.safe_paths import safe_folders
 
 if TYPE_CHECKING:
     from mediacrawl.server.accounts.rights import Person
@@ -41,6 +42,8 @@ class UploadPart(NamedTuple):
 def upload_part(person: Person | None, folder: str) -> UploadPart | None:
     """Return what a page needs for uploads into a folder; None if the person may not add files to it."""
     if person is None or as_unicode(folder) != folder:  # clients send names as Unicode
+        return None
+    if folder and safe_folders(folder) != f"{folder}/":  # the files would get into another folder
         return None
     if not may_add(person, f"{folder}/name" if folder else "name", is_public=store_options().is_public):
         return None

@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mediacrawl.server.uploads.problems import SilentClient, TakenOver
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from concurrent.futures import ThreadPoolExecutor
 
     from mediacrawl.server.uploads.writer import UploadWriter
 
 _BLOCK_BYTES = 1024 * 1024  # of one write
-_COLLECTED_S = 1.0  # what a slow client has sent in this time is written, even if it is less
 _SILENT_S = 60.0  # then a connection is given up; the client goes on with another one
-_LOOK_EVERY_S = 5.0
+_LOOK_EVERY_S = 1.0  # what a slow client has sent in this time is written, even if it is less
+_READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused
+_READ_AWAY_WITHIN_S = 2.0
+
+
+class RequestContent:
+    """The content of one request. Iteration asks a client that waits to be asked for it (RFC 9110 10.1.1)."""
+
+    def __init__(self, connection: Any, *, is_to_be_asked_for: bool) -> None:
+        """Take a connection of granian. `is_to_be_asked_for`: the request has `Expect: 100-continue`."""
+        self._connection = connection
+        self._is_coming = not is_to_be_asked_for
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return the blocks, as they come."""
+        self._is_coming = True
+        return aiter(self._connection)
+
+    async def read_away(self) -> None:
+        """Read the rest of the content, a while, so that the client reads the response to a request that is refused.
+
+        A client that has not been asked for the content reads the response anyway.
+        """
+        size = 0
+        if not self._is_coming:
+            return
+        with suppress(Exception):
+            async with asyncio.timeout(_READ_AWAY_WITHIN_S):
+                async for chunk in self:
+                    size += len(chunk)
+                    if not chunk or size > _READ_AWAY_BYTES:
+                        return
 
 
 class Arrival:
@@ -25,12 +57,15 @@ class Arrival:
         size_bytes: as many have come.
     """
 
-    def __init__(self, connection: Any, threads: ThreadPoolExecutor, length: int | None) -> None:
+    def __init__(self, content: RequestContent, threads: ThreadPoolExecutor, length: int | None) -> None:
         self.size_bytes = 0
-        self._connection = connection
+        self._content = content
         self._threads = threads
         self._length = length  # as the client has announced it
         self._task: asyncio.Task[bool] | None = None
+        self._collected: list[bytes] = []  # not written yet
+        self._collected_bytes = 0
+        self._writing: asyncio.Future[None] | None = None
         self._waits_since: float | None = None  # for the client
         self._next_look: asyncio.TimerHandle | None = None
         self._is_ended = False
@@ -54,7 +89,7 @@ class Arrival:
         self._task = asyncio.get_running_loop().create_task(self._copy(writer))
         if self._is_ended:
             self._task.cancel()
-        self._look()
+        self._look(writer)
         try:
             return await self._task
         except asyncio.CancelledError:
@@ -68,52 +103,71 @@ class Arrival:
                 self._next_look.cancel()
 
     async def _copy(self, writer: UploadWriter) -> bool:
-        """Write one block while the next one comes."""
-        loop, chunks = asyncio.get_running_loop(), aiter(self._connection)
-        writing: asyncio.Future[None] | None = None
-        is_last = False
+        """Write what was collected while the next bytes come."""
+        chunks, is_last = aiter(self._content), False
         try:
             while not is_last:
-                block, is_last = await self._block(chunks)
-                if writing is not None:
-                    await writing
-                writing = loop.run_in_executor(self._threads, writer.write, block) if block else None
-            if writing is not None:
-                await writing
+                is_last = await self._collect(chunks)
+                await self._written()
+                self._write(writer)
+            await self._written()
         finally:
-            if writing is not None:
-                writing.add_done_callback(_retrieve)
+            if self._writing is not None:
+                self._writing.add_done_callback(_retrieve)
         return self._length in {None, self.size_bytes} and not self._is_broken
 
-    async def _block(self, chunks: Any) -> tuple[bytes, bool]:
-        """Return the next bytes, many at a time, and whether they are the last ones."""
-        loop, found, size, is_last = asyncio.get_running_loop(), [], 0, False
-        self._waits_since = now = loop.time()
-        until = now + _COLLECTED_S
+    async def _collect(self, chunks: Any) -> bool:
+        """Collect bytes for one write; return whether they are the last ones."""
+        loop = asyncio.get_running_loop()
         try:
-            while size < _BLOCK_BYTES and now < until and not is_last:
-                chunk = await anext(chunks)
-                found.append(chunk)
-                size += len(chunk)
-                is_last = not chunk
-                self._waits_since = now = loop.time()
+            while self._collected_bytes < _BLOCK_BYTES:
+                self._waits_since = loop.time()
+                try:
+                    chunk = await anext(chunks)
+                except (OSError, RuntimeError):  # the client is gone
+                    self._is_broken = True
+                    return True
+                if not chunk:
+                    return True
+                self._collected.append(chunk)
+                self._collected_bytes += len(chunk)
+                self.size_bytes += len(chunk)
+                if self._writing is not None and self._writing.done():
+                    await self._written()  # which may have failed
         except StopAsyncIteration:
-            is_last = True
-        except (OSError, RuntimeError):  # the client is gone
-            self._is_broken = is_last = True
+            return True
         finally:
             self._waits_since = None
-            self.size_bytes += size
-        return b"".join(found), is_last
+        return False
 
-    def _look(self) -> None:
-        """Stop reading if nothing has come for too long; else look again."""
+    def _write(self, writer: UploadWriter) -> None:
+        """Begin to write what was collected; nothing else is being written."""
+        block = b"".join(self._collected)
+        self._collected.clear()
+        self._collected_bytes = 0
+        if block:
+            self._writing = asyncio.get_running_loop().run_in_executor(self._threads, writer.write, block)
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            await self._writing
+            self._writing = None
+
+    def _is_written(self) -> bool:
+        """Return whether the last write has ended well, or there was none."""
+        writing = self._writing
+        return writing is None or (writing.done() and not writing.cancelled() and writing.exception() is None)
+
+    def _look(self, writer: UploadWriter) -> None:
+        """Stop reading if nothing has come for too long; else write what a slow client has sent, and look again."""
         loop = asyncio.get_running_loop()
         if self._waits_since is not None and loop.time() - self._waits_since > _SILENT_S and self._task is not None:
             self._is_silent = True
             self._task.cancel()
-        else:
-            self._next_look = loop.call_later(_LOOK_EVERY_S, self._look)
+            return
+        if self._waits_since is not None and self._is_written():
+            self._write(writer)
+        self._next_look = loop.call_later(_LOOK_EVERY_S, self._look, writer)
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:

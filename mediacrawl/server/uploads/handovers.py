@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mediacrawl.errors import MediacrawlError
+from mediacrawl.system.directories import UnexpectedEntry
 from mediacrawl.system.threads import start_thread
 
 if TYPE_CHECKING:
@@ -92,4 +94,5 @@ class Handovers:
         folder = self._opened()
         for part in folder.names():
             self._let_go(part)
-            folder.remove(part)  # who asks does so again, if the part is still locked
+            with suppress(UnexpectedEntry):  # a folder is no request
+                folder.remove(part)  # who asks does so again, if the part is still locked

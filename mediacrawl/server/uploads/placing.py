@@ -22,6 +22,8 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
     Raises:
         NameRefused: the person may not add a file there.
     """
+    if not wish.person.can_upload:
+        raise NameRefused(f"{wish.person.name} may not upload: ask the owner of the server for the right to")
     *folders, name = _SEPARATORS.split(wish.name)
     top = wish.folder
     if not top and not folders and not may_read(wish.person, "", is_public=is_public):
@@ -33,9 +35,9 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
 
 
 def refuse_conflict(store: Store, path: str) -> None:
-    """Raise `NameRefused` if a folder of a path is a file, so that no file can be there."""
+    """Raise `NameRefused` if a folder of a path is a file or a link, so that no file can be there."""
     parents = path.split("/")[:-1]
     for count in range(1, len(parents) + 1):
         folder = "/".join(parents[:count])
-        if store.size(folder) is not None:
-            raise NameRefused(f"{path} cannot be the path of a file: {folder} is a file and not a folder")
+        if not store.may_be_folder(folder):
+            raise NameRefused(f"{path} cannot be the path of a file: {folder} is a file or a link, and not a folder")

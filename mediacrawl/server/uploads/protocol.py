@@ -283,7 +283,9 @@ def announced_file(metadata: Mapping[str, str]) -> AnnouncedFile:
     Raises:
         BadRequest: the digest is none.
     """
-    name = next((text for key in ("relativePath", "filename", "name") if (text := _given(metadata.get(key)))), "")
+    relative = metadata.get("relativePath")
+    names = ("" if relative in {"null", "undefined"} else relative, metadata.get("filename"), metadata.get("name"))
+    name = next(filter(None, names), "")
     sha256 = metadata.get("sha256") or None
     if sha256 is not None and _SHA256.fullmatch(sha256) is None:
         raise BadRequest(400, "Upload-Metadata: sha256 is a SHA-256 in hexadecimal.")
@@ -291,11 +293,6 @@ def announced_file(metadata: Mapping[str, str]) -> AnnouncedFile:
     if modified is None:
         modified = _time(metadata.get("lastModified"), 1000.0)
     return AnnouncedFile(metadata.get("folder", ""), name, sha256, modified)
-
-
-def _given(text: str | None) -> str:
-    """Return a name; browsers send `null` for a relative path that is not there."""
-    return "" if text in {None, "null", "undefined"} else text or ""
 
 
 def _time(text: str | None, unit: float) -> float | None:

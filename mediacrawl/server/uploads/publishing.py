@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +15,7 @@ from mediacrawl.download.records import Fetched
 from mediacrawl.errors import PathConflict
 from mediacrawl.ledger.base import State
 from mediacrawl.server.uploads.problems import ChecksumMismatch, NameRefused
-from mediacrawl.store.safe_paths import numbered
+from mediacrawl.store.safe_paths import fold, numbered
 
 if TYPE_CHECKING:
     from mediacrawl.archive import Archive
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from mediacrawl.server.uploads.writer import PrefixHash
     from mediacrawl.store.parts import PartFile
 
+logger = logging.getLogger(__name__)
+
 _SAME_UP_TO = 20  # numbers of a name at which a file with the same bytes is looked for
+_LOCKS = 64
 _NOT_HTTP = 0  # the status of a file that no response has brought
 
 
@@ -45,6 +50,7 @@ class Publisher:
         """Publish in an archive, which is closed by the caller."""
         self._archive = archive
         self._worker: BatchingWorker[Publish, Entry] = BatchingWorker("publish uploads", archive.write)
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]  # of names, by their hashes
 
     def close(self) -> None:
         """Publish what waits, and end the thread."""
@@ -72,29 +78,41 @@ class Publisher:
                 f"{row.path} was announced with the SHA-256 {row.sha256}, and has {sha256}: "
                 "it was removed, send it again"
             )
-        if (same := self._same(row.path, part.have, sha256)) is not None:
-            return PublishedFile(same, is_new=False)
-        fetched = Fetched(part, _NOT_HTTP, "", size_bytes=part.have, sha256=sha256)
-        try:
-            entry = self._worker.submit(Publish(row.entry._replace(path=row.path), fetched)).result()
-        except PathConflict as error:
-            raise NameRefused(str(error)) from None
-        return PublishedFile(entry.path or row.path, is_new=True)
+        with self._locks[hash(fold(row.path)) % _LOCKS]:  # else two with the same bytes would both find no file
+            if (same := self._same(row.path, part.have, sha256)) is not None:
+                return PublishedFile(same, is_new=False)
+            fetched = Fetched(part, _NOT_HTTP, "", size_bytes=part.have, sha256=sha256)
+            try:
+                entry = self._worker.submit(Publish(row.entry._replace(path=row.path), fetched)).result()
+            except PathConflict as error:  # its text may have paths of the machine
+                logger.warning("an upload of %s: %s", row.person, error)
+                raise NameRefused(
+                    f"{row.path} cannot be the path of a file now: one of its folders is a file or a link, or other "
+                    "programs take its names"
+                ) from None
+            return PublishedFile(entry.path or row.path, is_new=True)
 
     def _same(self, path: str, size_bytes: int, sha256: str) -> str | None:
-        """Return the path of a published file with the same bytes and a name of these; None if there is none."""
+        """Return the path of a published file with the same bytes and a name of these; None if there is none.
+
+        The name may differ in what some file systems ignore, as then, too, a new file would get a number.
+        """
+        store, ledger = self._archive.store, self._archive.ledger
         for number in range(1, _SAME_UP_TO):
             name = path if number == 1 else numbered(path, number)
-            if (identity := self._archive.store.identity(name)) is None:
+            key = ledger.owner_of(name)
+            if key is None and not store.taken(name):
                 return None
-            row = self._archive.ledger.at_path(name)
+            row = None if key is None else ledger.lookup([key]).get(key)
             if (
                 row is not None
+                and row.path is not None
                 and row.state == State.DONE
                 and (row.size_bytes, row.sha256) == (size_bytes, sha256)
+                and (identity := store.identity(row.path)) is not None
                 and row.identity == identity_text(identity)
             ):
-                return name
+                return row.path
         return None
 
 

@@ -10,19 +10,21 @@ import asyncio
 import logging
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from mediacrawl.backends import has_ledger, ledger_url, store_of
 from mediacrawl.errors import MachineError, MediacrawlError, StoreNotWritable
+from mediacrawl.server.connections import most_connections
 from mediacrawl.server.ranges import PlannedResponse
 from mediacrawl.server.rsgi import send_planned
 from mediacrawl.server.site import ResourceRequest, text_response
 from mediacrawl.server.uploads import protocol
-from mediacrawl.server.uploads.arrival import Arrival
+from mediacrawl.server.uploads.arrival import Arrival, RequestContent
 from mediacrawl.server.uploads.buffering import BufferingWatch
 from mediacrawl.server.uploads.problems import (
     NoSuchUpload,
@@ -36,7 +38,7 @@ from mediacrawl.server.uploads.records import UploadWish
 from mediacrawl.server.uploads.uploads import UPLOAD_KEPT_S, Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from mediacrawl.server.accounts.access import Identified
     from mediacrawl.server.accounts.rights import Person
@@ -53,11 +55,8 @@ logger = logging.getLogger(__name__)
 _THREADS = 8  # that write, and as many that answer
 _FINISHING_THREADS = 4  # that read whole files
 _MOST_AT_A_TIME = 128  # requests with content, each with up to 2 MiB in memory
-_MOST_TURNS = 10_000  # uploads, more than requests at a time
+_MOST_OF_ONE_PERSON = 32  # of these: else one, with slow connections, could hold up all others
 _SWEEP_EVERY_S = 3600.0
-_READ_AWAY_BYTES = 4 * 1024 * 1024  # of a request that is refused, so that its client reads the response
-_READ_AWAY_WITHIN_S = 2.0
-_OF_ONE_UPLOAD = (protocol.Tell, protocol.Append, protocol.Remove)
 _CHANGING = frozenset({"POST", "PATCH", "DELETE"})
 _BY_PROXY = ("x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
@@ -71,9 +70,16 @@ class _Asked(NamedTuple):
 
     person: Person
     request: ResourceRequest
-    connection: Any
+    content: RequestContent
     is_by_proxy: bool
-    turn: int = 0
+
+
+class _Receiving(NamedTuple):
+    """The content of a request that is about to be received, and the writer that takes it."""
+
+    writer: UploadWriter
+    arrival: Arrival
+    began: float
 
 
 class RsgiUploads:
@@ -94,10 +100,11 @@ class RsgiUploads:
         self._writing = ThreadPoolExecutor(_THREADS, "uploads")
         self._finishing = ThreadPoolExecutor(_FINISHING_THREADS, "whole uploads")
         self._answering = ThreadPoolExecutor(_THREADS, "upload facts")
-        self._arriving = 0
+        self._most = min(_MOST_AT_A_TIME, most_connections() // 2)  # the other half is for pages and files
+        self._most_of_one = min(_MOST_OF_ONE_PERSON, self._most // 2)
+        self._arriving: Counter[str] = Counter()  # by the name of the person
         self._buffering = BufferingWatch()
         self._turns = _Turns()
-        self._publishing: dict[str, asyncio.Future[str]] = {}  # by id
         self._sweep: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,21 +126,24 @@ class RsgiUploads:
         origin = head.field("origin")
         is_foreign = origin is not None and not protocol.is_own_origin(origin, route.client.scheme, route.client.host)
         is_allowed = is_foreign and origin in self._options.upload_origins
+        content = RequestContent(connection, is_to_be_asked_for=head.field("expect") is not None)
         try:
             if head.method in _CHANGING and is_foreign and not is_allowed:
                 response = _OTHER_ORIGIN
             else:
-                response = await self._response(head, route, connection)
+                response = await self._response(head, route, content, is_foreign=is_foreign)
         except Exception:
             logger.exception("a request for an upload has failed")
             response = _FAILED
         if is_allowed and origin is not None:
             response = protocol.allowing(response, origin)
         if response.status >= 400 and head.method in _CHANGING:
-            await _read_away(connection)
+            await content.read_away()
         send_planned(connection, head.method, response)
 
-    async def _response(self, head: RequestHead, route: RoutedRequest, connection: Any) -> PlannedResponse:
+    async def _response(
+        self, head: RequestHead, route: RoutedRequest, content: RequestContent, *, is_foreign: bool
+    ) -> PlannedResponse:
         command = protocol.command_of(protocol.UploadRequest(head.method, route.path, head.field, self._base))
         if isinstance(command, protocol.Describe):
             origin = head.field("origin")
@@ -142,11 +152,11 @@ class RsgiUploads:
         found = await self._identify(request)
         if found.person is None:
             return found.refusal or _NOT_A_PERSON
-        if head.method in _CHANGING and head.field("origin") is None and not found.is_basic:
-            return _OTHER_ORIGIN  # each browser tells it
+        if not found.is_basic and (is_foreign or (head.method in _CHANGING and head.field("origin") is None)):
+            return _OTHER_ORIGIN  # each browser tells its origin, and an allowed one has no sessions
         if isinstance(command, PlannedResponse):
             return command
-        asked = _Asked(found.person, request, connection, any(head.field(name) for name in _BY_PROXY))
+        asked = _Asked(found.person, request, content, any(head.field(name) for name in _BY_PROXY))
         try:
             return await self._carried_out(command, asked)
         except protocol.BadRequest as error:
@@ -157,61 +167,78 @@ class RsgiUploads:
             return protocol.refused(error)
 
     async def _carried_out(self, command: protocol.TusCommand, asked: _Asked) -> PlannedResponse:
-        turn = 0
-        if isinstance(command, _OF_ONE_UPLOAD):
-            turn = self._turns.take(asked.person, command.id)
-            if (publishing := self._publishing.get(command.id)) is not None:  # a thread would wait as long
-                await asyncio.wait([publishing])
-        uploads = await self._answer(self._opened.get)
-        match command:
-            case protocol.ListUploads():
-                found = await self._answer(uploads.list_unfinished, asked.person)
-                left = await self._answer(uploads.left_bytes, asked.person)
-                return protocol.listed(found, left, is_buffered=self._buffering.is_buffered)
-            case protocol.Create():
-                return await self._create(uploads, command, asked)
-            case protocol.Join():
-                wish = _wish(asked.person, command, None, command.concat)
-                facts = await self._run(self._finishing, uploads.join, wish, command.ids)
-                return protocol.created(facts, self._base, self._file_base)
-            case protocol.Tell():
-                return await self._tell(uploads, command, asked)
-            case protocol.Append():
-                return await self._append(uploads, command, asked._replace(turn=turn))
-            case protocol.Remove():
-                await self._answer(uploads.remove, command.id, asked.person)
-        return protocol.removed()
+        async with AsyncExitStack() as turn:  # before anything else is waited for: in the order of the requests
+            if ids := _ids_of(command):
+                await turn.enter_async_context(self._turns.of(asked.person, ids))
+            uploads = await self._answer(self._opened.get)
+            match command:
+                case protocol.ListUploads():
+                    async with self._turns.of(asked.person, [""]):  # one at a time: they may be many
+                        return await self._answer(self._listed, uploads, asked.person)
+                case protocol.Create():
+                    return await self._create(uploads, command, asked)
+                case protocol.Join():
+                    wish = _wish(asked.person, command, None, command.concat)
+                    facts = await self._run(self._finishing, uploads.join, wish, command.ids)
+                    return protocol.created(facts, self._base, self._file_base)
+                case protocol.Tell():
+                    return await self._tell(uploads, command, asked)
+                case protocol.Append():
+                    return await self._append(uploads, command, asked, turn)
+                case protocol.Remove():
+                    await self._answer(uploads.remove, command.id, asked.person)
+            return protocol.removed()
+
+    def _listed(self, uploads: Uploads, person: Person) -> PlannedResponse:
+        found, left_bytes = uploads.list_unfinished(person), uploads.left_bytes(person)
+        return protocol.listed(found, left_bytes, is_buffered=self._buffering.is_buffered)
 
     async def _create(self, uploads: Uploads, command: protocol.Create, asked: _Asked) -> PlannedResponse:
         wish = _wish(asked.person, command, command.length, "partial" if command.is_partial else "")
+        has_content = command.has_content and command.length > 0
+        if has_content:
+            self._refuse_too_many(asked.person)
         facts = await self._answer(uploads.create, wish)
-        if command.has_content and command.length:
-            content = protocol.Append(facts.id, 0, command.content_length, command.checksum)
-            try:
-                facts = await self._receive(uploads, facts, content, asked)
-            except (
-                MachineError,
-                TakenOver,
-                SilentClient,
-            ) as error:  # the client goes on from the offset that it is told
-                logger.warning("an upload of %s stops at its beginning: %s", asked.person.name, error)
-                facts = await self._answer(uploads.facts, facts.id, asked.person)
-        facts = await self._published(uploads, facts, asked.person)
+        try:
+            if has_content:
+                facts = await self._receive_first(uploads, facts, command, asked)
+            facts = await self._published(uploads, facts, asked.person)
+        except MediacrawlError:  # nobody has been told where the upload is
+            with suppress(MediacrawlError):
+                await self._answer(uploads.remove, facts.id, asked.person)
+            raise
         self._buffering.note_told(facts.id, time.monotonic())
         return protocol.created(facts, self._base, self._file_base)
 
-    async def _append(self, uploads: Uploads, command: protocol.Append, asked: _Asked) -> PlannedResponse:
+    async def _receive_first(
+        self, uploads: Uploads, facts: UploadFacts, command: protocol.Create, asked: _Asked
+    ) -> UploadFacts:
+        """Append the content of a creation. What stops it midway is not told: the client goes on from the offset."""
+        content = protocol.Append(facts.id, 0, command.content_length, command.checksum)
+        try:
+            return await self._receive(uploads, await self._begin(uploads, content, asked), facts, asked)
+        except (MachineError, TakenOver, SilentClient) as error:
+            logger.warning("an upload of %s stops at its beginning: %s", asked.person.name, error)
+        await asked.content.read_away()
+        return await self._answer(uploads.facts, facts.id, asked.person)
+
+    async def _append(
+        self, uploads: Uploads, command: protocol.Append, asked: _Asked, turn: AsyncExitStack
+    ) -> PlannedResponse:
         facts = await self._answer(uploads.look, command.id, asked.person)
+        if facts.concat.startswith("final"):
+            raise protocol.BadRequest(403, "This upload is made of others, and takes no content.")
         length = facts.length_bytes
         if length is not None and command.offset + (command.length or 0) > length:
             raise UploadTooLarge(f"the upload has {length} bytes in total, and these are more")
         if not facts.is_published:
             try:
-                facts = await self._receive(uploads, facts, command, asked)
-            except NoSuchUpload:  # unless another request has finished it meanwhile
+                receiving = await self._begin(uploads, command, asked)
+            except NoSuchUpload:  # unless another process has finished it meanwhile
                 facts = await self._answer(uploads.look, command.id, asked.person)
                 raise OffsetConflict(facts.offset, command.offset) from None
-            facts = await self._published(uploads, facts, asked.person)
+            await turn.aclose()  # a later request takes over
+            facts = await self._receive(uploads, receiving, facts, asked)
         elif command.offset != length:
             raise OffsetConflict(length or 0, command.offset)
         self._buffering.note_told(facts.id, time.monotonic())
@@ -223,37 +250,53 @@ class RsgiUploads:
         self._buffering.note_told(facts.id, time.monotonic())
         return protocol.told(facts, self._file_base)
 
+    def _refuse_too_many(self, person: Person) -> None:
+        if self._arriving.total() >= self._most or self._arriving[person.name] >= self._most_of_one:
+            raise TooManyRequests("too many uploads arrive at this moment: try again in a moment")
+
+    async def _begin(self, uploads: Uploads, command: protocol.Append, asked: _Asked) -> _Receiving:
+        """Take over an upload, for the content of a request, which `_receive` receives."""
+        self._refuse_too_many(asked.person)
+        self._arriving[asked.person.name] += 1
+        began = time.monotonic()
+        arrival = Arrival(asked.content, self._writing, command.length)
+        try:
+            return _Receiving(await self._writer(uploads, command, asked.person, arrival), arrival, began)
+        except BaseException:
+            self._note_end(asked.person)
+            raise
+
+    def _note_end(self, person: Person) -> None:
+        """Count the content of a request as received, or given up."""
+        self._arriving[person.name] -= 1
+        if not self._arriving[person.name]:
+            del self._arriving[person.name]
+
     async def _receive(
-        self, uploads: Uploads, facts: UploadFacts, command: protocol.Append, asked: _Asked
+        self, uploads: Uploads, receiving: _Receiving, facts: UploadFacts, asked: _Asked
     ) -> UploadFacts:
         """Append the content of a request to an upload. Return the facts of the upload with its durable offset."""
-        if self._arriving >= _MOST_AT_A_TIME:
-            raise TooManyRequests("too many uploads arrive at this moment: try again in a moment")
-        self._arriving += 1
-        began = time.monotonic()
-        arrival = Arrival(asked.connection, self._writing, command.length)
+        writer, arrival, began = receiving
         try:
-            writer = await self._writer(uploads, command, asked.person, arrival)
-            try:
-                self._turns.check(asked, command.id)  # before a byte is written, so that none was told wrongly
-                is_complete = await arrival.copy_to(writer)
-                if is_complete and asked.is_by_proxy:
-                    self._note_received(command.id, began, arrival)
-                return await self._end_of(uploads, writer, facts, asked, is_complete=is_complete)
-            except BaseException:
-                with suppress(MediacrawlError):
-                    await asyncio.shield(self._write(writer.drop))
-                raise
+            is_complete = await arrival.copy_to(writer)
+            if is_complete and asked.is_by_proxy:
+                self._note_received(facts.id, began, arrival)
+            return await self._end_of(uploads, writer, facts, asked, is_complete=is_complete)
+        except BaseException:
+            with suppress(MediacrawlError):
+                await asyncio.shield(self._write(writer.drop))
+            raise
         finally:
-            self._arriving -= 1
+            self._note_end(asked.person)
 
     async def _end_of(
         self, uploads: Uploads, writer: UploadWriter, facts: UploadFacts, asked: _Asked, *, is_complete: bool
     ) -> UploadFacts:
         """Publish an upload whose last byte was written, or else make its bytes durable."""
-        if is_complete and writer.offset == facts.length_bytes and facts.concat != "partial":
+        if writer.offset == facts.length_bytes and facts.concat != "partial":
             person = await self._person_now(asked)
-            path = await self._finish(uploads, facts.id, person, writer)
+            async with self._turns.of(person, [facts.id]):
+                path = await self._run(self._finishing, uploads.finish, facts.id, person, writer)
             return facts._replace(offset=writer.offset, path=path, is_published=True)
         durable = await self._write(writer.close if is_complete else writer.drop)
         return facts._replace(offset=durable, expires_at=time.time() + UPLOAD_KEPT_S)
@@ -280,20 +323,8 @@ class RsgiUploads:
         """Publish an upload if it is whole, and return its facts."""
         if facts.is_published or not facts.is_whole or facts.concat == "partial":
             return facts
-        path = await self._finish(uploads, facts.id, person)
+        path = await self._run(self._finishing, uploads.finish, facts.id, person)
         return facts._replace(path=path, is_published=True)
-
-    async def _finish(
-        self, uploads: Uploads, upload_id: str, person: Person, writer: UploadWriter | None = None
-    ) -> str:
-        call = partial(uploads.finish, upload_id, person, writer)
-        future = asyncio.get_running_loop().run_in_executor(self._finishing, call)
-        self._publishing[upload_id] = future
-        try:
-            return await future
-        finally:
-            if self._publishing.get(upload_id) is future:
-                del self._publishing[upload_id]
 
     def _note_received(self, upload_id: str, began: float, arrival: Arrival) -> None:
         if self._buffering.note_received(upload_id, began, time.monotonic(), arrival.size_bytes):
@@ -314,25 +345,33 @@ class RsgiUploads:
 
 
 class _Turns:
-    """The order in which requests for an upload have come; threads may carry them out in another one."""
+    """Have the requests for one upload look it up, take it over and finish it one after the other, as they have come.
+
+    A request that waits for its turn has no thread, so that many of them hold up no other upload.
+    """
 
     def __init__(self) -> None:
-        self._latest: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._count = 0
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    def take(self, person: Person, upload_id: str) -> int:
-        """Note that a request of a person has come, and return its number."""
-        self._count += 1
-        self._latest[person.name, upload_id] = self._count
-        self._latest.move_to_end((person.name, upload_id))
-        while len(self._latest) > _MOST_TURNS:
-            self._latest.popitem(last=False)
-        return self._count
+    @asynccontextmanager
+    async def of(self, person: Person, ids: Iterable[str]) -> AsyncIterator[None]:
+        """Wait for the turn of a request, and keep it."""
+        keys = [(person.name, one) for one in sorted(set(ids))]  # in one order: no two requests wait for each other
+        locks = [self._locks.setdefault(key, asyncio.Lock()) for key in keys]
+        async with AsyncExitStack() as held:
+            for lock in locks:
+                await held.enter_async_context(lock)
+            yield
 
-    def check(self, asked: _Asked, upload_id: str) -> None:
-        """Raise `TakenOver` if a later request has come for the upload."""
-        if self._latest.get((asked.person.name, upload_id), 0) > asked.turn:
-            raise TakenOver("another request goes on with this upload")
+
+def _ids_of(command: protocol.TusCommand) -> tuple[str, ...]:
+    """Return the uploads that a command is about."""
+    match command:
+        case protocol.Tell() | protocol.Append() | protocol.Remove():
+            return (command.id,)
+        case protocol.Join():
+            return command.ids
+    return ()
 
 
 class _OpenedOnce:
@@ -396,14 +435,3 @@ def _wish(person: Person, command: protocol.Create | protocol.Join, length: int 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(function)
-
-
-async def _read_away(connection: Any) -> None:
-    """Read the rest of the content of a request, a while, so that the client reads the response to it."""
-    size = 0
-    with suppress(Exception):
-        async with asyncio.timeout(_READ_AWAY_WITHIN_S):
-            async for chunk in connection:
-                size += len(chunk)
-                if not chunk or size > _READ_AWAY_BYTES:
-                    return

@@ -60,6 +60,7 @@ MOST_JOINED = 100
 
 _RESERVED_STEP_BYTES = 16 * 1024 * 1024  # of an upload of unknown length
 _MOST_SETTLED = 10_000
+_MOST_KNOWN_JOINED = 1_000
 _ATTEMPTS = 5
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -183,6 +184,8 @@ class Uploads:
             self._check_right(row, person)
             _begin(part, row)
             if part.have != offset:
+                part.checkpoint()  # the offset is told
+                self._store.parts.sync()
                 raise OffsetConflict(part.have, offset)
             writer = UploadWriter(
                 part,
@@ -223,7 +226,12 @@ class Uploads:
             UploadInUse: the process of its writer does not answer.
         """
         with self._held.only(upload_key(person.name, upload_id)):
-            found = self._find(upload_id, person)
+            try:
+                found = self._find(upload_id, person)
+            except NoSuchUpload:
+                if writer is not None:  # its row was forgotten: nobody can go on with the bytes
+                    _drop(writer.detach())
+                raise
             if found.is_published:
                 return found.path
             assert isinstance(found, UploadRow)
@@ -258,8 +266,9 @@ class Uploads:
                 held.callback(locked[-1][1].release)
                 _refuse_no_part(*locked[-1])
             facts = self._joined(wish, [part for _, part in locked])
+            self._settled.note_joined(keys, facts)
             for row, part in locked:
-                self._settled.add(self._facts(row, part.have), facts.path, joined_to=facts)
+                self._settled.add(self._facts(row, part.have), facts.path)
                 self._discard(row, part)
             return facts
 
@@ -364,7 +373,8 @@ class Uploads:
         )
 
     def _expires_at(self, row: UploadRow) -> float:
-        written_at = found.st_mtime if (found := self._lstat(row)) is not None else 0.0
+        # Not `st_mtime`: before a file gets its name, that is set to what the client has told.
+        written_at = found.st_ctime if (found := self._lstat(row)) is not None else 0.0
         return max(written_at, row.entry.wanted_at or 0.0) + UPLOAD_KEPT_S
 
     def _offset_now(self, row: UploadRow) -> int:
@@ -448,10 +458,7 @@ class Uploads:
 
     def _discard(self, row: UploadRow, part: PartFile) -> None:
         """Remove the bytes and the row of an upload. After a crash in between, the upload has no bytes."""
-        try:
-            part.discard()
-        finally:
-            part.close()
+        _drop(part)
         self._held.forget(part)
         self._archive.ledger.forget([row.entry.key])
 
@@ -461,26 +468,32 @@ class _SettledUploads:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._facts: OrderedDict[str, tuple[UploadFacts, UploadFacts | None]] = OrderedDict()
+        self._facts: OrderedDict[str, UploadFacts] = OrderedDict()
+        self._joined: OrderedDict[tuple[str, ...], UploadFacts] = OrderedDict()
 
-    def add(self, facts: UploadFacts, path: str, joined_to: UploadFacts | None = None) -> None:
-        """Note an upload, the path of its file, and the upload that it is a part of."""
+    def add(self, facts: UploadFacts, path: str) -> None:
+        """Note an upload and the path of its file."""
         with self._lock:
-            found = facts._replace(path=path, is_published=True)
-            self._facts[upload_key(facts.person, facts.id)] = found, joined_to
+            self._facts[upload_key(facts.person, facts.id)] = facts._replace(path=path, is_published=True)
             while len(self._facts) > _MOST_SETTLED:
                 self._facts.popitem(last=False)
+
+    def note_joined(self, keys: Sequence[str], facts: UploadFacts) -> None:
+        """Note the upload that others were joined to, in this order."""
+        with self._lock:
+            self._joined[tuple(keys)] = facts
+            while len(self._joined) > _MOST_KNOWN_JOINED:
+                self._joined.popitem(last=False)
 
     def get(self, upload_id: str, person: Person) -> UploadFacts | None:
         """Return the facts of an upload; None if it is not known."""
         with self._lock:
-            return self._facts.get(upload_key(person.name, upload_id), (None, None))[0]
+            return self._facts.get(upload_key(person.name, upload_id))
 
     def joined(self, keys: Sequence[str]) -> UploadFacts | None:
-        """Return the upload that all of these were joined to; None if there is none."""
+        """Return the upload that exactly these were joined to, in this order; None if there is none."""
         with self._lock:
-            found = [self._facts.get(key, (None, None))[1] for key in keys]
-        return found[0] if len(set(found)) == 1 else None
+            return self._joined.get(tuple(keys))
 
 
 class _Room:
@@ -502,6 +515,14 @@ class _Room:
             self._row = self._quotas.extend(self._row, self._person, ahead)
         except QuotaSpent:
             self._row = self._quotas.extend(self._row, self._person, size_bytes)
+
+
+def _drop(part: PartFile) -> None:
+    """Remove a part with its bytes."""
+    try:
+        part.discard()
+    finally:
+        part.close()
 
 
 def _begin(part: PartFile, row: UploadRow) -> None:
