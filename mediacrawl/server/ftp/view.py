@@ -21,6 +21,7 @@ from pyftpdlib.filesystems import AbstractedFS
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.server.accounts.rights import may_add, may_read
 from mediacrawl.server.ftp.named_uploads import NamedUploads
+from mediacrawl.server.ftp.replies import words_of
 from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
 from mediacrawl.server.uploads.uploads import UPLOAD_KEPT_S
 from mediacrawl.store.safe_paths import safe_relative_path
@@ -350,4 +351,4 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except MediacrawlError as error:
-        raise FilesystemError(str(error)) from None
+        raise FilesystemError(words_of(error)) from None
