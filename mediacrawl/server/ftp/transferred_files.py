@@ -88,11 +88,11 @@ class ReceivedFile:
 
     def refusal(self) -> str:
         """Return the reply to bytes that could not be written (RFC 959 4.2)."""
-        code = reply_code(self.failure, 426)
-        said = words_of(self.failure) if self.failure is not None else ""
+        assert self.failure is not None
+        reply = f"{reply_code(self.failure)} {words_of(self.failure)}"
         if isinstance(self.failure, TakenOver):
-            return f"{code} {said}"
-        return f"{code} {said}; SIZE tells how many bytes are safe."
+            return reply
+        return f"{reply}; SIZE tells how many bytes are safe."
 
     def missing(self) -> str:
         """Return what is missing by the length that the client has told, in words; empty if nothing is."""
