@@ -362,6 +362,20 @@ class _Control(ftplib.FTP_TLS):
             if not reply.startswith("1"):
                 raise ftplib.error_perm(reply)
 
+    def getline(self) -> str:
+        """Read a line. `ftplib` takes the beginning of one for a line, where the connection breaks in its middle.
+
+        Raises:
+            ftplib.Error: it is longer than any server needs.
+            EOFError: the connection ended before the end of the line.
+        """
+        line: str = self.file.readline(self.maxline + 1)
+        if len(line) > self.maxline:
+            raise ftplib.Error(f"got more than {self.maxline} bytes")
+        if not line.endswith("\n"):
+            raise EOFError
+        return line.removesuffix("\n")
+
     def getmultiline(self) -> str:
         """Read a reply.
 

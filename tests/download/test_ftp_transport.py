@@ -312,7 +312,8 @@ def test_a_greeting_that_drips_is_cut(rig, monkeypatch):
         rig.fetch(f"ftp://127.0.0.1:{server.port}/a", downloader=rig.downloader(backoff=ONCE, stall_s=0.2))
 
 
-def test_a_reply_that_drips_behind_a_file_is_cut(rig):
+@pytest.mark.parametrize("is_cut", [True, False], ids=["is cut", "drips"])
+def test_a_reply_behind_a_file_that_does_not_end_is_none(rig, is_cut):
     """All bytes have come; that they are all of the file, the server has not said."""
 
     def talk(sock):
@@ -324,6 +325,9 @@ def test_a_reply_that_drips_behind_a_file_is_cut(rig):
                 if line.startswith(b"RETR"):
                     with listener.accept()[0] as data:
                         data.sendall(b"abc")
+                    if is_cut:
+                        sock.sendall(b"226")
+                        sock.shutdown(socket.SHUT_RDWR)
                     while True:
                         sock.sendall(b"2")
                         time.sleep(0.05)

@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 
 import pytest
-from ftp_origin import FtpFault, FtpOrigin, drop_upload_after, refuse, unknown
+from ftp_origin import FtpFault, FtpOrigin, drop_upload_after, refuse
 from origin import Pattern
 from pushing import ONCE
 from tus_origin import TusFault, TusOrigin
@@ -191,7 +191,7 @@ def test_a_file_whose_server_is_busy_is_not_replaced(pusher, ftp, url):
 def test_a_server_that_has_not_kept_the_file_is_a_failure(pusher, ftp, url):
     """`mediacrawl serve` tells with the next command that it cannot publish an upload."""
     pusher.write("a.jpg", BODY)
-    ftp.faults += [*unknown("MFMT"), refuse("PWD", "553 /a.jpg was received, and is not published")]
+    ftp.faults.append(refuse("PWD", "553 /a.jpg was received, and is not published"))
     (result,) = pusher.push(url, backoff=ONCE)
     assert (result.status, "is not published" in result.reason) == (NOT_SENT, True)
 
