@@ -7,7 +7,9 @@ with FtpOrigin(folder) as origin:
 
 from __future__ import annotations
 
+import calendar
 import logging
+import os
 import threading
 import time
 import warnings
@@ -191,6 +193,12 @@ class _Handler:
             return
         super().pre_process_command(line, cmd, arg)
 
+    def ftp_MFMT(self, path: str, timeval: str) -> None:  # noqa: N802
+        """As in pyftpdlib, which calls a function that Python 3.12 warns of."""
+        at = calendar.timegm(time.strptime(timeval, "%Y%m%d%H%M%S"))
+        os.utime(path, (at, at))
+        self.respond(f"213 Modify={timeval}; {self.fs.fs2ftp(path)}.")
+
     def push_dtp_data(self, data: Any, isproducer: bool = False, file: Any = None, cmd: str | None = None) -> None:
         if isproducer and file is not None and self._fault is not None and self._fault.read is not None:
             self.has_sent_more = False
@@ -266,8 +274,6 @@ class FtpOrigin:
 
     def add(self, path: str, body: bytes, *, age_s: float = 1_000.0, **url: Any) -> str:
         """Write a file that was changed `age_s` seconds ago, and return its URL."""
-        import os
-
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(body)

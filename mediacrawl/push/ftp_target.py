@@ -6,10 +6,10 @@ import ftplib
 import os
 import re
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from mediacrawl.errors import TransferError, redact_url
@@ -17,11 +17,14 @@ from mediacrawl.push.targets import Sent
 from mediacrawl.transport.errors import Route
 from mediacrawl.transport.ftp_connection import FtpConnection, FtpNetwork
 from mediacrawl.transport.ftp_locations import location_of
-from mediacrawl.transport.ftp_replies import BROKEN, failure
+from mediacrawl.transport.ftp_replies import BROKEN, CLOSING, code_of, failure
 from mediacrawl.transport.proxies import environment_proxies, proxy_for
+from mediacrawl.transport.watchdog import HeadWatchdog
 from mediacrawl.urls import Origin, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mediacrawl.push.http_client import NetworkOptions
     from mediacrawl.push.local_files import LocalFile
     from mediacrawl.push.push_state import Pushed, PushState
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from mediacrawl.transport.ftp_files import FtpFacts
 
 _BLOCK_BYTES = 256 * 1024
+_FINISHING_S = 600.0  # how long a server may need at the end of a file: it syncs and perhaps hashes a large one
 _BREAKS = re.compile(r"[\r\n]")
 _OVERLAP_BYTES = 64 * 1024  # read back and compared, where the server lets a part be read
 
@@ -70,8 +74,15 @@ def _is_of_time(remote: FtpFacts, file: LocalFile) -> bool:
 
 
 def time_of_file(file: LocalFile) -> str:
-    """Return the time of the last change as FTP writes it (RFC 3659 2.3), in UTC and whole seconds."""
-    return datetime.fromtimestamp(file.mtime_ns // 10**9, UTC).strftime("%Y%m%d%H%M%S")
+    """Return the time of the last change as FTP writes it (RFC 3659 2.3), in UTC and whole seconds.
+
+    It is empty for a year that does not have four digits.
+    """
+    try:
+        at = datetime.fromtimestamp(file.mtime_ns // 10**9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return f"{at.year:04}{at:%m%d%H%M%S}"  # the year of `%Y` has no zeros at its beginning
 
 
 class FtpTarget:
@@ -91,6 +102,7 @@ class FtpTarget:
             network.authorities, connect_timeout_s=network.connect_timeout_s, block_private=network.block_private
         )
         self._state = state
+        self._watch = HeadWatchdog()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: set[FtpConnection] = set()
@@ -123,7 +135,8 @@ class FtpTarget:
             raise TransferError(place, "a line end in the name of the file, which FTP cannot send")
         pushed = self._state.find(file, place)
         self._make_folders(connection, file.name)
-        plan = plan_of(file, self._facts(connection, path), pushed)
+        with self._replying(connection):
+            plan = plan_of(file, self._facts(connection, path), pushed)
         if plan.way is _Way.SKIP:
             return Sent(place, is_present=True)
         if plan.way is _Way.REFUSE:
@@ -138,10 +151,12 @@ class FtpTarget:
         return Sent(place)
 
     def _stored(self, errand: Errand, connection: FtpConnection, path: str, start: int) -> None:
-        data = connection.store(path, start, errand.opened.file.size_bytes)
+        with self._replying(connection):
+            data = connection.store(path, start, errand.opened.file.size_bytes)
         for block in errand.blocks(start, _BLOCK_BYTES):
-            data.sendall(block)
-        connection.end_transfer()
+            _send(data, block)
+        with self._replying(connection, _FINISHING_S):
+            connection.end_transfer()
 
     def _finish(self, errand: Errand, connection: FtpConnection, path: str) -> None:
         """Set the time of a file that was sent, and check that the server has all of it.
@@ -151,15 +166,25 @@ class FtpTarget:
         """
         file = errand.opened.file
         errand.opened.check()
-        connection.set_time(path, time_of_file(file))
-        connection.leave_file()
-        size = connection.facts(path).size_bytes
+        with self._replying(connection, _FINISHING_S):
+            if at := time_of_file(file):
+                connection.set_time(path, at)
+            connection.leave_file()
+            size = connection.facts(path).size_bytes
         if size not in {None, file.size_bytes}:
             raise TransferError(self.place(file), f"{file.size_bytes} bytes were sent, and the server has {size}")
         errand.confirm(file.size_bytes)
 
-    @staticmethod
-    def _agreed(errand: Errand, connection: FtpConnection, path: str, stop: int) -> tuple[int, bool]:
+    @contextmanager
+    def _replying(self, connection: FtpConnection, within_s: float = 0.0) -> Iterator[None]:
+        """Cut a connection on which the replies to the commands of a block take too long, even if they drip."""
+        within_s = within_s or self._stall_s
+        connection.set_timeout(within_s)
+        with self._watch.watching(connection, within_s):
+            yield
+        connection.set_timeout(self._stall_s)
+
+    def _agreed(self, errand: Errand, connection: FtpConnection, path: str, stop: int) -> tuple[int, bool]:
         """Return up to where the file on the server is a part of the file to be sent, and whether it can be read.
 
         Its last bytes are read and compared: if they differ, that is 0. If the server lets none be read, `stop`
@@ -169,23 +194,28 @@ class FtpTarget:
         start = max(0, stop - _OVERLAP_BYTES)
         if start == stop:
             return stop, False
-        try:
-            data, offset = connection.retrieve(path, start)
-        except (ftplib.error_perm, ftplib.error_temp):
-            connection.close_data()
-            return stop, False
-        is_same, size = True, errand.opened.file.size_bytes
-        while block := data.recv(_BLOCK_BYTES):
-            end = offset + len(block)
-            is_same = is_same and end <= size and block == errand.opened.read(offset, end)
-            offset = end
-        connection.end_transfer()
+        with self._replying(connection):
+            try:
+                data, offset = connection.retrieve(path, start)
+            except (ftplib.error_perm, ftplib.error_temp) as error:
+                if code_of(error) == CLOSING:
+                    raise
+                connection.close_data()
+                return stop, False
+            is_same, size = True, errand.opened.file.size_bytes
+            while block := data.recv(_BLOCK_BYTES):
+                end = offset + len(block)
+                if end > size:
+                    raise self._route.lost(f"the server sends more than the {size} bytes of the file")
+                is_same = is_same and block == errand.opened.read(offset, end)
+                offset = end
+            connection.end_transfer()
         return (offset if is_same and offset >= stop else 0), True
 
     @staticmethod
     def _facts(connection: FtpConnection, path: str) -> FtpFacts | None:
         """Return the facts of a file; None if there is none, or its server does not tell."""
-        facts = connection.facts(path)
+        facts = connection.facts(path, is_needed=True)
         return facts if facts.size_bytes is not None or facts.modified is not None else None
 
     def _path(self, name: str) -> str:
@@ -200,7 +230,8 @@ class FtpTarget:
         for count in range(1, len(parts) + 1):
             folder = "/".join(parts[:count])
             if folder and folder not in self._folders:
-                connection.make_folder(folder)
+                with self._replying(connection):
+                    connection.make_folder(folder)
                 self._folders.add(folder)
 
     # Connections
@@ -215,7 +246,8 @@ class FtpTarget:
         with self._lock:
             self._open.add(connection)
         self._local.connection = connection
-        connection.begin(self._stall_s)
+        with self._watch.watching(connection, self._stall_s):
+            connection.begin(self._stall_s)
         return connection
 
     def _drop(self) -> None:
@@ -229,11 +261,19 @@ class FtpTarget:
 
     def close(self) -> None:
         """Close the connections. No thread may be sending."""
+        self._watch.close()
         with self._lock:
             connections, self._open = self._open, set()
         for connection in connections:
             with suppress(OSError):
                 connection.close(is_cut=False)
+
+
+def _send(data: Any, block: bytes) -> None:
+    """Send a block. The time limit is that for a byte; with `sendall` it would be that for all of them."""
+    left = memoryview(block)
+    while left:
+        left = left[data.send(left) :]
 
 
 class _Shutdown(NamedTuple):

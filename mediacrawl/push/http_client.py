@@ -151,7 +151,9 @@ class HttpClient:
                 timeout=(route.connect_timeout_s, route.timeout_s),
             ) as response:
                 head = response.status_code, response.reason or "", response.headers
-                found = HttpResponse(*head, _content(response, url))
+                connection = response.raw.connection  # None if the response has no content
+                with self._watch.watching(connection and connection.sock, route.timeout_s):
+                    found = HttpResponse(*head, _content(response, url))
         except _BROKEN as error:
             raise translated(error, route) from None
         if route.is_refused_by_proxy(found.status):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mediacrawl.errors import TransferError
+from mediacrawl.store.local import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,29 +44,46 @@ def local_files(paths: Iterable[str]) -> Iterator[LocalFile | UnusableFile]:
     """Yield the files that paths name, and those in folders, in the order of their names.
 
     The name of a file begins with the last component of the path that was given, as with `cp -r`. Links that are
-    found in a folder are followed to files, and not to folders.
+    found in a folder are followed to files, and not to folders. The hidden folder of a store is left out: it has the
+    people and the keys of a server. Two files that would have one name on the server are not both sent.
     """
-    for given in paths:
-        path = Path(given).absolute()
-        yield from _found(path, path.name if path.name not in {"", ".."} else "")
+    given = [Path(path).absolute() for path in paths]
+    begins = [path.name if path.name not in {"", ".."} else "" for path in given]
+    if "" not in begins and len(set(begins)) == len(begins):
+        for path, name in zip(given, begins, strict=True):
+            yield from _found(path, name)
+        return
+    named: dict[str, Path] = {}
+    for path, name in zip(given, begins, strict=True):
+        for found in _found(path, name):
+            if not isinstance(found, LocalFile) or found.name not in named:
+                yield found
+            elif (other := named[found.name]) != found.path:
+                yield UnusableFile(found.path, f"{other} has the same name on the server: send them one by one")
+            if isinstance(found, LocalFile):
+                named.setdefault(found.name, found.path)
 
 
 def _found(path: Path, name: str) -> Iterator[LocalFile | UnusableFile]:
-    try:
-        facts = path.stat()
-        if not stat.S_ISDIR(facts.st_mode):
-            yield _file(path, name, facts)
-            return
-        inner = sorted(os.scandir(path), key=lambda entry: entry.name)
-    except OSError as error:
-        yield UnusableFile(path, error.strerror or "cannot be read")
-        return
-    for entry in inner:
-        below = f"{name}/{entry.name}" if name else entry.name
-        if entry.is_symlink() and Path(entry.path).is_dir():
-            yield UnusableFile(Path(entry.path), "a link to a folder: name the folder itself")
-        else:
-            yield from _found(Path(entry.path), below)
+    """Yield a file, or the files below a folder. No recursion: folders may be nested deeper than calls may be."""
+    waiting = [(path, name)]
+    while waiting:
+        path, name = waiting.pop()
+        try:
+            facts = path.stat()
+            if not stat.S_ISDIR(facts.st_mode):
+                yield _file(path, name, facts)
+                continue
+            inner = sorted(os.scandir(path), key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            yield UnusableFile(path, error.strerror or "cannot be read")
+            continue
+        for entry in inner:
+            below = f"{name}/{entry.name}" if name else entry.name
+            if entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112 - `Path.is_dir` raises some errors
+                yield UnusableFile(Path(entry.path), "a link to a folder: name the folder itself")
+            elif entry.name != HIDDEN:
+                waiting.append((Path(entry.path), below))
 
 
 def _file(path: Path, name: str, facts: os.stat_result) -> LocalFile | UnusableFile:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mediacrawl.download.progress import Progress
-from mediacrawl.errors import Interrupted, MachineError, TransferError, redact_url
+from mediacrawl.errors import Interrupted, MachineError, TransferError, failure_of, redact_url
 from mediacrawl.push.local_files import OpenedFile, UnusableFile
 from mediacrawl.push.targets import LEAST_PROGRESS_BYTES, Errand
 from mediacrawl.system.threads import start_thread
@@ -146,8 +146,11 @@ class PushRun:
             with self._state.locked(file, place), OpenedFile(file) as opened:
                 errand = Errand(opened, progress, self._cancel)
                 return PushResult.of_sent(errand, self._sent(errand))
-        except TransferError as error:
-            return PushResult(file.path, NOT_SENT, redact_url(place), file.size_bytes, reason=error.reason)
+        except (Interrupted, MachineError):
+            raise
+        except Exception as error:
+            reason = failure_of(place, error).reason
+            return PushResult(file.path, NOT_SENT, redact_url(place), file.size_bytes, reason=reason)
         finally:
             del self._active[id(progress)]
             with self._lock:

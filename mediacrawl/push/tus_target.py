@@ -94,9 +94,8 @@ class TusTarget:
 
     def _sent_from(self, site: _Site, errand: Errand, pushed: Pushed, place: str, offset: int) -> Sent:
         size = errand.opened.file.size_bytes
+        self._refuse_more(errand, place, offset)
         errand.confirm(offset)
-        if offset > size:
-            raise InvalidResponse(place, f"the server has {offset} bytes of a file of {size}")
         url = resolve(site.endpoint, target_of(pushed.upload_url))
         response: HttpResponse | None = None
         while offset < size:
@@ -165,7 +164,14 @@ class TusTarget:
         told = offset_of(response.headers)
         if told is None or told <= offset:
             raise ConnectionLost(url, f"the server has taken no byte at the offset {offset}")
+        self._refuse_more(errand, url, told)
         return told, response
+
+    @staticmethod
+    def _refuse_more(errand: Errand, url: str, offset: int) -> None:
+        """Raise `InvalidResponse` if the server tells of more bytes than the file has."""
+        if offset > errand.opened.file.size_bytes:
+            raise InvalidResponse(url, f"the server has {offset} bytes of a file of {errand.opened.file.size_bytes}")
 
     # What is there
 
@@ -196,6 +202,7 @@ class TusTarget:
     def _files_at(self, url: str) -> Iterator[ListedFile]:
         """Yield the files of a folder; none if there is no such folder."""
         page_url: str | None = url
+        seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             if page_url is None:
                 return
@@ -209,7 +216,10 @@ class TusTarget:
             except ValueError as error:
                 raise InvalidResponse(page_url, f"no folder of mediacrawl serve: {error}") from None
             yield from page.files
+            seen.add(page_url)
             page_url = page.next_url
+            if page_url in seen:
+                raise InvalidResponse(url, "the pages of the folder have no end")
 
     def _site(self) -> _Site:
         """Return the server, once it was asked what it is."""
@@ -255,8 +265,8 @@ class TusTarget:
             if not (300 <= response.status < 400 and response.location):
                 return url, response
             found = upload_url(url, response.location)
-            if found is None:
-                raise refusal(url, response)
+            if found is None or not resolve(url, response.location).startswith(f"{url.partition(':')[0]}:"):
+                raise refusal(url, response)  # a server that wants https, for example
             url = found.partition("?")[0]
         raise InvalidResponse(self._url, f"more than {_MOST_REDIRECTS} redirects")
 

@@ -141,7 +141,7 @@ class FtpTransport:
         """Send the commands for a file over a connection, which is kept or closed if they fail."""
         is_usable = False
         try:
-            with self._watch.watching(connection, route.timeout_s), _waking(connection, admission):
+            with self.watching(connection, route.timeout_s), _waking(connection, admission):
                 if is_new:
                     connection.begin(route.timeout_s)
                 is_usable = True
@@ -202,6 +202,10 @@ class FtpTransport:
             idle.remove(connection)
         connection.close(is_cut=False)
         return True
+
+    def watching(self, connection: FtpConnection, timeout_s: float) -> AbstractContextManager[None]:
+        """Return a context manager that cuts a connection if its block takes too long, see `HeadWatchdog`."""
+        return self._watch.watching(connection, timeout_s)
 
     def abort(self) -> None:
         """Wake up the threads that wait for a reply."""
@@ -294,20 +298,26 @@ class _FtpResponse:
         if missing_bytes != 0 and new_bytes:
             return
         if missing_bytes:
-            self._connection.end_transfer()  # mostly, the server says why
+            with self._replying():
+                self._connection.end_transfer()  # mostly, the server says why
             raise self._route.lost(f"the data connection ended {missing_bytes} bytes before the end of the file")
         if missing_bytes is None or self._answer.stop == self._facts.size_bytes:
             self._end()
 
     def _end(self) -> None:
         """Confirm that the file was sent completely, and was not changed meanwhile."""
-        if self._missing_bytes == 0 and self._data is not None and self._data.recv(1):
-            raise self._route.lost(f"more bytes came than the {self._facts.size_bytes} that the server had told")
-        self._connection.end_transfer()
-        is_long = self._received_bytes >= _LONG_BYTES or self._answer.start > 0
-        if is_long and self._connection.facts(self._location.path) != self._facts:
-            raise self._route.lost("the file was changed while it was sent")
+        with self._replying():
+            if self._missing_bytes == 0 and self._data is not None and self._data.recv(1):
+                raise self._route.lost(f"more bytes came than the {self._facts.size_bytes} that the server had told")
+            self._connection.end_transfer()
+            is_long = self._received_bytes >= _LONG_BYTES or self._answer.start > 0
+            if is_long and self._connection.facts(self._location.path) != self._facts:
+                raise self._route.lost("the file was changed while it was sent")
         self._data = None
+
+    def _replying(self) -> AbstractContextManager[None]:
+        """Cut the connection if replies take too long, even if they drip."""
+        return self._transport.watching(self._connection, self._route.timeout_s)
 
     def abort(self) -> None:
         if self._is_cut is None:

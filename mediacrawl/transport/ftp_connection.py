@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mediacrawl.transport.ftp_locations import FtpServer
 
 _TLS_END_S = 5.0
+_NOT_ALLOWED = 550
 _MOST_LINES = 1_000  # of a reply; greetings have a screen of text at most
 _OPTIONS = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
@@ -150,17 +151,26 @@ class FtpConnection:
         """Set the time limit for a reply and for a byte of the data connection, in seconds."""
         self._control.sock.settimeout(timeout_s)
 
-    def facts(self, path: str) -> FtpFacts:
-        """Return the facts of a file, with the commands that the server knows: SIZE and MDTM, or MLST."""
-        size, modified = size_of(self._asked("SIZE", path)), time_of(self._asked("MDTM", path))
+    def facts(self, path: str, *, is_needed: bool = False) -> FtpFacts:
+        """Return the facts of a file, with the commands that the server knows: SIZE and MDTM, or MLST.
+
+        Args:
+            path: of the file.
+            is_needed: whether a refusal for this moment (4xx) is an error, and not a file without facts.
+        """
+        size = size_of(self._asked("SIZE", path, is_needed=is_needed))
+        modified = time_of(self._asked("MDTM", path, is_needed=is_needed))
         if {"SIZE", "MDTM"} & self._unknown and (size is None or modified is None):
-            listed = facts_of_entry(self._asked("MLST", path))
+            listed = facts_of_entry(self._asked("MLST", path, is_needed=is_needed))
             size = listed.size_bytes if size is None else size
             modified = listed.modified if modified is None else modified
         return FtpFacts(size, modified)
 
-    def _asked(self, command: str, path: str) -> str:
-        """Return the reply to a command that a server may not know; empty if the server refuses it."""
+    def _asked(self, command: str, path: str, *, is_needed: bool = False) -> str:
+        """Return the reply to a command that a server may not know; empty if the server refuses it.
+
+        With `is_needed`, a refusal for this moment is raised.
+        """
         if command in self._unknown:
             return ""
         try:
@@ -169,7 +179,7 @@ class FtpConnection:
             if is_unknown_command(error):
                 self._unknown.add(command)
         except ftplib.error_temp as error:
-            if code_of(error) == CLOSING:
+            if is_needed or code_of(error) == CLOSING:
                 raise
         return ""
 
@@ -217,8 +227,15 @@ class FtpConnection:
 
         A server that cannot tell a whole upload from one that was cut may wait for such a command; NOOP also comes
         in the middle of an upload.
+
+        Raises:
+            ftplib.Error: the server says that something has failed, and it is not this command.
         """
-        self._asked("PWD", "")
+        try:
+            self._control.sendcmd("PWD")
+        except ftplib.error_perm as error:
+            if not is_unknown_command(error) and code_of(error) != _NOT_ALLOWED:
+                raise
 
     def _restart_at(self, start: int) -> bool:
         try:
@@ -344,6 +361,20 @@ class _Control(ftplib.FTP_TLS):
         while not (reply := self.getresp()).startswith("2"):
             if not reply.startswith("1"):
                 raise ftplib.error_perm(reply)
+
+    def getline(self) -> str:
+        """Read a line. `ftplib` takes the beginning of one for a line, where the connection breaks in its middle.
+
+        Raises:
+            ftplib.Error: it is longer than any server needs.
+            EOFError: the connection ended before the end of the line.
+        """
+        line: str = self.file.readline(self.maxline + 1)
+        if len(line) > self.maxline:
+            raise ftplib.Error(f"got more than {self.maxline} bytes")
+        if not line.endswith("\n"):
+            raise EOFError
+        return line.removesuffix("\n")
 
     def getmultiline(self) -> str:
         """Read a reply.

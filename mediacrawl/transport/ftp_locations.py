@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TYPE = re.compile(r";type=([a-z])$", re.IGNORECASE)  # RFC 1738 3.2.2
 _BREAKS = re.compile(r"[\r\n\0]")  # would end a command (RFC 959 5.3)
-_ANONYMOUS = ("anonymous", "mediacrawl@")  # RFC 1635
+ANONYMOUS = ("anonymous", "mediacrawl@")  # RFC 1635
 
 
 class Security(Enum):
@@ -99,7 +99,7 @@ def _login(url: str, headers: Mapping[str, str]) -> tuple[str, str]:
         user, _, password = userinfo.partition(":")
         return _decoded(user), _decoded(password)
     named = {name.lower(): value for name, value in headers.items()}
-    return _of_basic(named.get("authorization", "")) or _ANONYMOUS
+    return _of_basic(named.get("authorization", "")) or ANONYMOUS
 
 
 def _decoded(text: str) -> str:

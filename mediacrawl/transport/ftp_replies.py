@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from mediacrawl.errors import FtpReplyError, InvalidResponse, TransferError
 from mediacrawl.transport.errors import translated
-from mediacrawl.transport.ftp_locations import Security
+from mediacrawl.transport.ftp_locations import ANONYMOUS, Security
 from mediacrawl.visible import text_of_field
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ _MISSING = re.compile(
 )
 _WANTS_TLS = re.compile(r"\b(?:TLS|SSL|encrypt\w*|secure)\b", re.IGNORECASE)
 _LONGEST = 300  # characters of a reply in a message
+_LEAST_LENGTH = 4  # characters of a password that is no part of words
 
 
 class LoginRefused(ftplib.Error):
@@ -80,7 +81,7 @@ def failure(error: BaseException, route: Route, server: FtpServer) -> TransferEr
     """Return the error of mediacrawl for an error of a connection to an FTP server."""
     if isinstance(error, TransferError):
         return error
-    said = _words(error)
+    said = _without_password(_words(error), server)[:_LONGEST]
     match error:
         case TlsRefused():
             return route.connect_error(f"TLS failed: the server refuses it: FTP {said}; an ftp:// URL is without TLS")
@@ -123,6 +124,20 @@ def _place(server: FtpServer) -> str:
     return f"{host}:{server.port}"
 
 
+def _without_password(said: str, server: FtpServer) -> str:
+    """Return a reply without the password: servers repeat commands that they do not understand."""
+    if (server.user, server.password) == ANONYMOUS or not server.password:
+        return said
+    password = re.escape(_in_one_line(server.password))
+    if len(server.password) < _LEAST_LENGTH:  # it may be a part of any word
+        password = rf"(?<!\w){password}(?!\w)"
+    return re.sub(password, "***", said)
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text_of_field(text).split())
+
+
 def _words(error: BaseException) -> str:
     """Return a reply in one line."""
-    return " ".join(text_of_field(str(error)).split())[:_LONGEST] or type(error).__name__
+    return _in_one_line(str(error)) or type(error).__name__

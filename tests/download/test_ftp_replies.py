@@ -62,6 +62,8 @@ def test_a_data_connection_that_broke_is_a_lost_connection(reply):
         (LoginRefused("550 SSL/TLS required"), FtpReplyError, "with TLS the URL begins with ftps://h:21/"),
         (LoginRefused("421 Busy"), FtpReplyError, "FTP 421 Busy"),
         (TlsRefused("502 no AUTH"), ConnectError, "TLS failed: the server refuses it: FTP 502 no AUTH"),
+        (LoginRefused("500 PASS s3cret not understood"), FtpReplyError, "500 PASS *** not understood"),
+        (ftplib.error_perm("502 'PASS s3cret'"), FtpReplyError, "502 'PASS ***'"),
         (EOFError(), ConnectionLost, "the server ended the control connection"),
         (ftplib.error_proto("SSH-2.0-x"), InvalidResponse, "no reply of an FTP server: SSH-2.0-x"),
         (ftplib.Error("got more than 8192 bytes"), InvalidResponse, "got more than 8192 bytes"),

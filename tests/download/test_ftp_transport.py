@@ -312,6 +312,30 @@ def test_a_greeting_that_drips_is_cut(rig, monkeypatch):
         rig.fetch(f"ftp://127.0.0.1:{server.port}/a", downloader=rig.downloader(backoff=ONCE, stall_s=0.2))
 
 
+@pytest.mark.parametrize("is_cut", [True, False], ids=["is cut", "drips"])
+def test_a_reply_behind_a_file_that_does_not_end_is_none(rig, is_cut):
+    """All bytes have come; that they are all of the file, the server has not said."""
+
+    def talk(sock):
+        replies = {b"USER": "230 ok", b"SIZE": "213 3", b"MDTM": "213 20260101000000", b"RETR": "150 here"}
+        with socket.create_server(("127.0.0.1", 0)) as listener, sock.makefile("rb") as commands:
+            replies[b"EPSV"] = f"229 (|||{listener.getsockname()[1]}|)"
+            for line in commands:
+                sock.sendall(f"{replies.get(line.split()[0], '200 ok')}\r\n".encode())
+                if line.startswith(b"RETR"):
+                    with listener.accept()[0] as data:
+                        data.sendall(b"abc")
+                    if is_cut:
+                        sock.sendall(b"226")
+                        sock.shutdown(socket.SHUT_RDWR)
+                    while True:
+                        sock.sendall(b"2")
+                        time.sleep(0.05)
+
+    with Scripted(b"220 hello\r\n", talk) as server, pytest.raises(ConnectionLost):
+        rig.fetch(f"ftp://127.0.0.1:{server.port}/a", downloader=rig.downloader(backoff=ONCE, stall_s=0.2))
+
+
 # --- where the data comes from ----------------------------------------------------------------------
 
 

@@ -83,10 +83,14 @@ class FtpProcess:
             self._process = start_module("mediacrawl.server.ftp.process", other)
         self._end = end
         end.sendall(f"{options.as_json()}\n".encode())
-        self._port = port
+        self.port = port
+
+    @property
+    def pid(self):
+        return self._process.pid
 
     def __enter__(self):
-        wait_until(lambda: self._process.poll() is not None or is_listening(self._port))
+        wait_until(lambda: self._process.poll() is not None or is_listening(self.port))
         return self
 
     def __exit__(self, *_):
@@ -94,7 +98,7 @@ class FtpProcess:
         self._end.close()
 
     def ftp(self, name="anna"):
-        return logged_in(self._port, name, self._server.passwords[name])
+        return logged_in(self.port, name, self._server.passwords[name])
 
     def kill(self):
         self._process.kill()

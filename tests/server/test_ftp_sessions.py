@@ -12,7 +12,7 @@ from crawling import wait_until
 from ftp_server import FtpServer, TlsClient, begin, certificate, cut, receive, run_with_people, send, trusting
 from serve_process import LIMIT_S, is_running
 
-from mediacrawl.errors import DiskFull
+from mediacrawl.errors import DiskFull, StoreNotWritable
 from mediacrawl.server.ftp.transferred_files import ReceivedFile
 from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
 from mediacrawl.server.uploads.records import UploadFacts
@@ -358,7 +358,7 @@ def test_an_upload_to_another_place_is_refused(server, store, name, path):
     before = sorted(store.rglob("*"))
     with server.ftp(name) as client:
         client.voidcmd("TYPE I")
-        refused("550", client.transfercmd, f"STOR {path}")
+        refused("55", client.transfercmd, f"STOR {path}")
         refused("550", client.voidcmd, f"MKD {path}")
     assert [one for one in sorted(store.rglob("*")) if ".mediacrawl" not in one.parts] == [
         one for one in before if ".mediacrawl" not in one.parts
@@ -400,7 +400,7 @@ def test_a_quota_holds_and_what_was_sent_within_it_stays(server, store):
     with server.ftp("erin") as client:
         client.voidcmd("ALLO 50001")
         client.voidcmd("TYPE I")
-        assert "50000 are left" in refused("550", client.transfercmd, "STOR large.mp4")
+        assert "50000 are left" in refused("552", client.transfercmd, "STOR large.mp4")
         conn = begin(client, "large.mp4", b"x" * 40_000)
         with suppress(OSError):
             conn.sendall(b"x" * 4_000_000)
@@ -433,16 +433,22 @@ class FailingWriter:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [(DiskFull("the disk is full"), 452), (QuotaSpent("spent"), 552), (TakenOver("taken over"), 426)],
+    ("error", "code", "said"),
+    [
+        (DiskFull("/srv/archive is full"), 452, "there is no room left on the disk of the server"),
+        (StoreNotWritable("cannot write in /srv/archive"), 451, "the server cannot write or read now"),
+        (QuotaSpent("spent"), 552, "spent"),
+        (TakenOver("taken over"), 426, "taken over"),
+    ],
 )
-def test_a_transfer_that_fails_tells_why_and_writes_nothing_more(error, code):
+def test_a_transfer_that_fails_tells_why_and_writes_nothing_more(error, code, said):
     file = ReceivedFile("a", UploadFacts("id", "anna", "a", None, 0, 0.0), FailingWriter(error), None)
     file.write(b"1")
     file.write(b"2")
     file.close()
     assert (file.failure, file.offset) == (error, 7)
-    assert file.refusal().startswith(f"{code} {error}")
+    assert file.refusal().startswith(f"{code} {said}")
+    assert "/srv/archive" not in file.refusal()
 
 
 def test_a_session_has_one_transfer_at_a_time(server, store):

@@ -7,12 +7,14 @@ the client has closed: by TLS for certain, without TLS only as far as TCP tells.
 from __future__ import annotations
 
 import logging
+import select
 import socket
+import sys
 from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
-from pyftpdlib.handlers import DTPHandler, TLS_DTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_DTPHandler
 
 from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
 
@@ -32,7 +34,7 @@ class DataConnection(DTPHandler):
         self._is_at_end = False
         super().__init__(sock, cmd_channel)
         if not self.connected:  # reset before it was accepted, of which pyftpdlib tells nobody
-            cmd_channel.lose_data_connection()
+            cmd_channel.lose_data_connection("426 The data connection was broken off")
 
     def recv(self, buffer_size: int) -> bytes:
         """Return received bytes. Notes whether the client has closed the connection, or it was broken off."""
@@ -95,6 +97,8 @@ class DataConnection(DTPHandler):
             self._end(_kept(file, "the data connection was broken off"))
         elif said := file.missing():
             self._end(_kept(file, said))
+        elif said := self.cmd_channel.settle_at_quit(file):
+            self._end((said, logger.debug))
         else:
             file.note_received()
             self.transfer_finished = True
@@ -138,6 +142,40 @@ class TlsDataConnection(TLS_DTPHandler, DataConnection):
         """Respond to an error of TLS."""
         self._resp = ("426 The data connection has failed.", logger.debug)
         super().handle_error()
+
+
+class PassiveListener(FTPHandler.passive_dtp):
+    """Waits for the data connection after PASV or EPSV. Nothing is sent that is no reply to a command."""
+
+    def handle_timeout(self) -> None:
+        """Give up."""
+        self.cmd_channel.lose_data_connection(f"425 No data connection has come within {self.timeout} s")
+        self.close()
+
+    def handle_error(self) -> None:
+        """Give up: this process has as many open files as it may, for example."""
+        if isinstance(error := sys.exc_info()[1], OSError):
+            logger.warning("a data connection cannot be accepted: %s", error)
+        else:
+            self.log_exception(self)
+        self.cmd_channel.lose_data_connection("425 The data connection cannot be accepted")
+        self.close()
+
+
+class ActiveConnector(FTPHandler.active_dtp):
+    """Opens the data connection after PORT or EPRT, whose reply tells whether it was."""
+
+    def handle_timeout(self) -> None:
+        """Give up."""
+        self.handle_close()
+
+
+def has_left(sock: Any, within_s: float = 0.0) -> bool:
+    """Return whether the other side ends a connection within some seconds, or has, even behind unread bytes."""
+    end = getattr(select, "POLLRDHUP", 0)  # only Linux tells it
+    watched = select.poll()
+    watched.register(sock.fileno(), end)
+    return bool(watched.poll(1000 * within_s))
 
 
 def _kept(file: ReceivedFile, said: str) -> _Reply:

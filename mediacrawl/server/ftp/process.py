@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
-from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+import threading
+from contextlib import ExitStack, closing, suppress
+from typing import TYPE_CHECKING, Any
 
 from pyftpdlib.servers import ThreadedFTPServer
 
@@ -20,6 +22,9 @@ from mediacrawl.system.open_files import allow_many_files
 if TYPE_CHECKING:
     from mediacrawl.server.options import ServeOptions
 
+logger = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0  # after a connection that could not be accepted
 _MOST_SESSIONS = 256
 _MOST_SESSIONS_OF_ADDRESS = 64  # several people may be behind one router, each with several transfers
 
@@ -64,10 +69,50 @@ def serve_ftp(options: ServeOptions) -> None:
 
 
 class _Server(ThreadedFTPServer):
-    """pyftpdlib, with limits."""
+    """pyftpdlib, with limits, and without an end when those of the system are reached."""
 
     max_cons = _MOST_SESSIONS
     max_cons_per_ip = _MOST_SESSIONS_OF_ADDRESS
+
+    def handle_error(self) -> None:
+        """Go on after a moment: there may be as many open files or threads as the system allows."""
+        error = sys.exc_info()[1]
+        is_of_system = isinstance(error, OSError | RuntimeError | MemoryError)
+        logger.error("a connection cannot be accepted: %s", error, exc_info=None if is_of_system else error)
+        self.del_channel()
+        self.ioloop.call_later(_PAUSE_S, self.add_channel)
+
+    def _start_task(self, *, target: Any, args: tuple[Any], name: str) -> threading.Thread:
+        return _SessionThread(target, args[0], name)
+
+    def _loop(self, handler: Any) -> None:
+        """Serve a session. Whatever ends it, its connection is closed, and counts no longer."""
+        try:
+            super()._loop(handler)
+        except OSError as error:
+            logger.error("a session of %s has failed: %s", handler.remote_ip, error)
+        finally:
+            _close(handler)
+
+
+class _SessionThread(threading.Thread):
+    """The thread of a session, which is closed if the thread cannot be started."""
+
+    def __init__(self, loop: Any, session: Any, name: str) -> None:
+        super().__init__(target=loop, args=[session], name=name)
+        self._session = session
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError:
+            _close(self._session)
+            raise
+
+
+def _close(session: Any) -> None:
+    with suppress(OSError, RuntimeError):
+        session.close()
 
 
 if __name__ == "__main__":

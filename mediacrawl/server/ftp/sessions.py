@@ -1,7 +1,8 @@
 """The control connection of one client (RFC 959, RFC 3659, with TLS RFC 4217), on pyftpdlib.
 
 Each session has a thread, so that it may wait for the disk. Bytes are never changed: the type ASCII is accepted, and
-means the same as binary. An upload gets its final name when `settlement` says that it is whole.
+means the same as binary. An upload gets its final name when `settlement` says that it is whole. If it cannot be
+published then, the command that has said so is not carried out, and gets the reason as its reply.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from pyftpdlib.utils import strerror
 
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.server.access_log import AccessLog, AnsweredRequest
-from mediacrawl.server.ftp.data_connections import DataConnection, TlsDataConnection
+from mediacrawl.server.ftp.data_connections import (
+    ActiveConnector,
+    DataConnection,
+    PassiveListener,
+    TlsDataConnection,
+    has_left,
+)
+from mediacrawl.server.ftp.replies import reply_code, words_of
 from mediacrawl.server.ftp.settlement import STILL_OPEN_S, Settlement, settle
 from mediacrawl.server.ftp.view import SharedStore, StoreView
 
@@ -38,6 +46,10 @@ _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _NOT_OFFERED = ("STOU", "SITE CHMOD")
 _CONNECTING = frozenset({"EPRT", "EPSV", "PASV", "PORT"})
 _TRANSFERS = frozenset({"APPE", "LIST", "MLSD", "NLST", "RETR", "STOR"})
+# They would end a transfer without a reply to its command, or have it end as the transfer of somebody else.
+_NOT_MEANWHILE = _TRANSFERS | _CONNECTING | {"AUTH", "REIN", "USER"}
+_MOST_REPLIES = 1_000  # that a client has not read
+_LONGEST_COMMAND = 8_192  # bytes; a path of Linux has 4,096
 _WRONG = "the name or the application password is wrong: your own password is for browsers"
 """Of which pyftpdlib makes a sentence."""
 
@@ -94,6 +106,8 @@ class FtpSession(FTPHandler):
     banner = "mediacrawl"
     auth_failed_timeout = 1  # seconds; an application password cannot be guessed
     dtp_handler = DataConnection
+    active_dtp = ActiveConnector
+    passive_dtp = PassiveListener
     unicode_errors = "surrogateescape"  # names that are not UTF-8 stay as they are
     proto_cmds: ClassVar = {name: facts for name, facts in FTPHandler.proto_cmds.items() if name not in _NOT_OFFERED}
 
@@ -131,12 +145,20 @@ class FtpSession(FTPHandler):
             AuthenticationFailed: the name or the password is wrong.
         """
         try:
-            self._revision = self.logins.revision()
-            self.person = self.logins.find(name, password, self.remote_ip)
+            self._look_up(name, password)
         except MediacrawlError as error:
             raise AuthenticationFailed(str(error)) from None
         if self.person is None:
             raise AuthenticationFailed(_WRONG)
+
+    def _look_up(self, name: str, password: str) -> None:
+        self._revision = self.logins.revision()
+        self.person = self.logins.find(name, password, self.remote_ip)
+
+    def handle_auth_failed(self, msg: str, password: str) -> None:
+        """Respond after a while. What was sent behind a wrong password is dropped: it may be further guesses."""
+        super().handle_auth_failed(msg, password)
+        self.ac_in_buffer = b""
 
     def abstracted_fs(self, _home: str, session: FtpSession) -> StoreView:
         """Return the store as the person sees it."""
@@ -151,34 +173,48 @@ class FtpSession(FTPHandler):
         try:
             if self.logins.revision() == self._revision:
                 return True
-            self.log_in(self.username, self.password)
-        except (MediacrawlError, AuthenticationFailed):
-            self.respond("421 The login has been withdrawn.")
+            self._look_up(self.username, self.password)
+            said = "The login has been withdrawn"
+        except MediacrawlError as error:
+            self.person, said = None, str(error)
+        if self.person is None:
+            self.respond(f"421 {said}.")
             self.close_when_done()
             return False
         if self.person != before:
             self.fs.change_person(self.person)
         return True
 
-    def _refusal_of_transfer(self) -> str:
-        """Return the reply to a command for a transfer that cannot be; empty: it can.
+    def _refusal_now(self, command: str) -> str:
+        """Return the reply to a command that cannot be carried out at this moment; empty: it can.
 
         A transfer whose data connection has not come is forgotten.
         """
+        if command not in _NOT_MEANWHILE or not self.authenticated:
+            return ""
         if self.data_channel is not None and self.data_channel.cmd is not None:
             return "450 A transfer is going on: wait for its end, or send ABOR."
-        self._forget_waiting_transfer()
+        self._forget_waiting_transfer()  # else the next data connection would be its own
+        if command not in _TRANSFERS:
+            return ""
         expected = (self.data_channel, self._dtp_acceptor, self._dtp_connector)
         if all(one is None or one._closed for one in expected):  # noqa: SLF001 - pyftpdlib has no other name for it
             return "425 There is no data connection: send PASV, EPSV, PORT or EPRT first."
         return ""
 
-    def lose_data_connection(self) -> None:
-        """Respond to a data connection that was broken off before it was accepted."""
+    def lose_data_connection(self, why: str) -> None:
+        """Forget a data connection that has not come or was broken off, and the transfer that waits for it."""
         self._shutdown_connecting_dtp()
         if self._in_dtp_queue is not None or self._out_dtp_queue is not None:
             self._forget_waiting_transfer()
-            self.respond("426 The data connection was broken off: nothing was transferred.")
+            self.respond(f"{why}: nothing was transferred.")
+
+    def _make_epasv(self, extmode: bool = False) -> None:
+        try:
+            super()._make_epasv(extmode)
+        except OSError as error:  # too many open files, for example
+            logger.warning("no port for a data connection: %s", error)
+            self.respond(f"425 There is no port for a data connection: {error.strerror}.")
 
     def _forget_waiting_transfer(self) -> None:
         """Forget a transfer whose data connection has not come."""
@@ -188,20 +224,58 @@ class FtpSession(FTPHandler):
 
     # --- commands
 
+    def collect_incoming_data(self, data: bytes) -> None:
+        """Collect the bytes of a command. One without an end ends the session."""
+        if self._is_ending:
+            return
+        self._in_buffer.append(data)
+        self._in_buffer_len += len(data)
+        if self._in_buffer_len > _LONGEST_COMMAND:
+            self.respond("500 The command is too long.")
+            self.close_when_done()
+
     def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
         """Carry out a command, once the upload before it is settled."""
+        if self._is_ending or not self._reads_replies():
+            return  # further commands were sent with the one that has ended the session
         if _CONTROL.search(arg):
             self.respond("501 No name has control characters.")
             return
         if not self._is_still_allowed():
             return
-        if self.authenticated and cmd in _TRANSFERS and (said := self._refusal_of_transfer()):
+        command = cmd if cmd in self.proto_cmds else cmd[-4:]
+        if said := self._refusal_now(command) or self._settle_by(command, arg):
             self.respond(said)
-            return
-        if cmd in _CONNECTING:  # else its data connection would be that of the transfer before
-            self._forget_waiting_transfer()
-        self._settle_by(cmd if cmd in self.proto_cmds else cmd[-4:], arg)
-        super().pre_process_command(line, cmd, arg)
+            if command == "QUIT":
+                self.close_when_done()
+        elif not self._is_ending:
+            self._carry_out(line, cmd, arg)
+
+    def _carry_out(self, line: str, cmd: str, arg: str) -> None:
+        try:
+            super().pre_process_command(line, cmd, arg)
+        except MediacrawlError as error:
+            self.respond(f"{reply_code(error)} {words_of(error)}.")
+        except OSError as error:  # the disk fails, or there are too many open files
+            logger.warning("a command of %s has failed: %s", self.username, error)
+            self.respond(f"451 {strerror(error)}.")
+
+    def _reads_replies(self) -> bool:
+        """Return whether the client reads the replies; end the session if it does not."""
+        if len(self.producer_fifo) <= _MOST_REPLIES:
+            return True
+        logger.info("a client at %s sends commands, and reads no reply", self.remote_ip)
+        self.close()
+        return False
+
+    @property
+    def _is_ending(self) -> bool:
+        return any((self._closed, self._closing, self._quit_pending))
+
+    def handle_timeout(self) -> None:
+        """End a session that was silent for too long, also one whose client does not read the reply."""
+        super().handle_timeout()
+        self.close()
 
     def ftp_ALLO(self, line: str) -> None:
         """Note the length of the next upload, in bytes (RFC 959 4.1.3). Some clients send 0 for an unknown one."""
@@ -214,11 +288,7 @@ class FtpSession(FTPHandler):
 
     def ftp_SIZE(self, path: str) -> Any:
         """Tell the size of a file: of an own unfinished upload, the number of bytes that are safe."""
-        try:
-            size = self.fs.durable_size(path)
-        except FilesystemError as error:
-            self.respond(f"550 {error}.")
-            return None
+        size = self.fs.durable_size(path)
         if size is None:
             return super().ftp_SIZE(path)
         self.respond(f"213 {size}")
@@ -262,41 +332,61 @@ class FtpSession(FTPHandler):
     def on_file_received(self, file: str) -> None:
         """Wait for what the client does next, as the end of the data does not tell whether the file is whole."""
         received = self.data_channel.file_obj
-        if not received.is_received:
-            return
-        self._received = received
-        if self._quit_pending:
-            self._publish()
-        else:
+        if received.is_received and not self._quit_pending:
+            self._received = received
             self._settle_later()
 
-    def _settle_by(self, command: str, argument: str) -> None:
+    def settle_at_quit(self, file: ReceivedFile) -> str:
+        """Publish an upload whose client has sent QUIT before its end, if the client still waits for the reply.
+
+        Returns:
+            A reply that says why it is not published; empty: it is, or there was no QUIT.
+        """
+        if not self._quit_pending:
+            return ""
+        if has_left(self.socket, STILL_OPEN_S):
+            return f"426 {file.offset} bytes are safe, the client has left: the file may not be whole, continue it."
+        self._received = file
+        said = self._publish()
+        self._forget_received()
+        return said
+
+    def _settle_by(self, command: str, argument: str) -> str:
+        """Return the reply to a command that is not carried out, as the upload before it cannot be published."""
         if self._received is None:
-            return
+            return ""
         path = argument.partition(" ")[2] if command == "MFMT" else argument
         settlement = settle(self._received.name, command, self.fs.ftp2fs(path))
-        if settlement is Settlement.WHOLE:
-            self._publish()
-        elif settlement is Settlement.PART:
-            self._forget_received()
-        else:
+        if settlement is Settlement.OPEN:
             self._settle_later()
+            return ""
+        said = self._publish() if settlement is Settlement.WHOLE else ""
+        self._forget_received()
+        return said
 
     def _settle_later(self) -> None:
         self._cancel_settling()
-        self._settled_later = self.call_later(STILL_OPEN_S, self._publish)
+        self._settled_later = self.call_later(STILL_OPEN_S, self._publish_if_still_open)
 
-    def _publish(self) -> None:
+    def _publish_if_still_open(self) -> None:
+        if not has_left(self.socket):
+            self._publish()
+
+    def _publish(self) -> str:
+        """Publish the last upload. If that fails, return a reply that says why: the next command tries again."""
+        self._cancel_settling()
         file = self._received
-        self._forget_received()
         if file is None or not self._is_still_allowed():
-            return
+            return ""
         try:
             path = self.fs.uploads.publish(file.upload_id)
         except MediacrawlError as error:
-            logger.warning("the upload /%s of %s stays unfinished: %s", file.name, self.username, error)
-        else:
-            self._log_access("PUBLISH", path, 250, file.offset)
+            said = words_of(error)
+            logger.warning("the upload /%s of %s stays unfinished: %s", file.name, self.username, said)
+            return f"{reply_code(error)} /{file.name} was received, and is not published: {said}."
+        self._received = None
+        self._log_access("PUBLISH", path, 250, file.offset)
+        return ""
 
     def _forget_received(self) -> None:
         self._cancel_settling()
@@ -371,6 +461,13 @@ class TlsFtpSession(FtpSession, TLS_FTPHandler):
         """Begin TLS. What was sent before the client has seen the reply is not believed."""
         super().ftp_AUTH(line)
         self.ac_in_buffer = b""
+
+    def ftp_PROT(self, line: str) -> None:
+        """Choose whether data connections have TLS, unless they have to (RFC 4217 9)."""
+        if self.tls_data_required and line.upper() == "C":
+            self.respond("534 Files are sent with TLS alone here: PROT P.")
+        else:
+            super().ftp_PROT(line)
 
 
 def session_class(

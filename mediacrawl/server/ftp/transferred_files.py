@@ -6,9 +6,10 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from mediacrawl.errors import DiskFull, MediacrawlError
+from mediacrawl.errors import MediacrawlError
+from mediacrawl.server.ftp.replies import reply_code, words_of
 from mediacrawl.server.ftp.settlement import is_whole_length
-from mediacrawl.server.uploads.problems import QuotaSpent, TakenOver
+from mediacrawl.server.uploads.problems import TakenOver
 
 if TYPE_CHECKING:
     from mediacrawl.server.files import OpenFile
@@ -87,10 +88,11 @@ class ReceivedFile:
 
     def refusal(self) -> str:
         """Return the reply to bytes that could not be written (RFC 959 4.2)."""
-        code = 452 if isinstance(self.failure, DiskFull) else 552 if isinstance(self.failure, QuotaSpent) else 426
+        assert self.failure is not None
+        reply = f"{reply_code(self.failure)} {words_of(self.failure)}"
         if isinstance(self.failure, TakenOver):
-            return f"{code} {self.failure}"
-        return f"{code} {self.failure}; SIZE tells how many bytes are safe."
+            return reply
+        return f"{reply}; SIZE tells how many bytes are safe."
 
     def missing(self) -> str:
         """Return what is missing by the length that the client has told, in words; empty if nothing is."""

@@ -12,13 +12,12 @@ import os
 import posixpath
 import re
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.filesystems import AbstractedFS
 
-from mediacrawl.errors import MediacrawlError
 from mediacrawl.server.accounts.rights import may_add, may_read
 from mediacrawl.server.ftp.named_uploads import NamedUploads
 from mediacrawl.server.ftp.transferred_files import ReceivedFile, StoredFile
@@ -82,7 +81,10 @@ class _ListedFolder(AbstractedFS):
 
 
 class StoreView:
-    """What pyftpdlib takes for a file system. Methods raise `OSError` and `FilesystemError`, for one line of text.
+    """What pyftpdlib takes for a file system.
+
+    Methods raise `OSError` and `FilesystemError`, of which pyftpdlib makes the reply 550, and the errors of uploads,
+    which have replies of their own.
 
     Attributes:
         cmd_channel: the session; None when it has ended.
@@ -247,10 +249,9 @@ class StoreView:
 
     def _receive(self, path: str, offset: int | None, announced: int | None) -> ReceivedFile:
         self._check_place(path)
-        with _in_words():
-            if offset == 0 or (offset is None and not self.isfile(path) and not self.uploads.has_told(path)):
-                return self.uploads.begin(path, announced)
-            return self.uploads.go_on(path, offset, announced)
+        if offset == 0 or (offset is None and not self.isfile(path) and not self.uploads.has_told(path)):
+            return self.uploads.begin(path, announced)
+        return self.uploads.go_on(path, offset, announced)
 
     def _check_place(self, path: str) -> None:
         """Raise an error for a path that no file can get."""
@@ -263,8 +264,7 @@ class StoreView:
 
     def durable_size(self, path: str) -> int | None:
         """Return the durable bytes of an own unfinished upload, whose transfer ends; None if there is none."""
-        with _in_words():
-            return self.uploads.durable_size(path)
+        return self.uploads.durable_size(path)
 
     # --- changes
 
@@ -285,8 +285,7 @@ class StoreView:
 
     def remove(self, path: str) -> None:
         """Remove an own unfinished upload."""
-        with _in_words():
-            was_there = self.uploads.remove(path)
+        was_there = self.uploads.remove(path)
         if not was_there:
             raise FilesystemError(_UNCHANGED) if self.lexists(path) else _missing()
 
@@ -297,15 +296,13 @@ class StoreView:
     def rename(self, src: str, dst: str) -> None:
         """Give an own unfinished upload another path."""
         self._check_place(dst)
-        with _in_words():
-            is_done = self.uploads.rename(src, dst)
+        is_done = self.uploads.rename(src, dst)
         if not is_done:
             raise FilesystemError(_UNCHANGED)
 
     def utime(self, path: str, modified: float) -> None:
         """Note when the file of an own unfinished upload was changed last, in seconds since the epoch."""
-        with _in_words():
-            is_done = self.uploads.set_time(path, modified)
+        is_done = self.uploads.set_time(path, modified)
         if not is_done:
             raise FilesystemError(_UNCHANGED) if self.lexists(path) else _missing()
 
@@ -342,12 +339,3 @@ def _within(folder: str, name: str) -> str:
 
 def _missing() -> OSError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Raise the errors of uploads as pyftpdlib knows them: it sends their text."""
-    try:
-        yield
-    except MediacrawlError as error:
-        raise FilesystemError(str(error)) from None
