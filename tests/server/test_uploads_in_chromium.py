@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -207,6 +208,33 @@ def test_a_name_that_is_taken_gets_a_number_which_is_shown(at):
     link = at.browser.run("document.querySelector('[data-state=done] a').getAttribute('href')")
     assert link == f"/files/{at.folder}/taken-2.bin"
     assert sha256(at.store / at.folder / "taken-2.bin") == sha256(source)
+
+
+def test_a_file_of_the_queue_is_not_listed_as_unfinished_too(at):
+    """The page does not know the URL of its upload yet, as the answer to the creation was another one."""
+    source = at.make("listed once.bin", LARGE)
+    os.utime(source, (1_700_000_000, 1_700_000_000))
+    at.proxy.answer(503, "POST", headers=[("Retry-After", "60")])
+    at.browser.choose(FILES, source)
+    at.browser.until("document.querySelector('#upload [data-state=retrying]')")
+    at.browser.press("[data-part=all-toggle]")
+    at.browser.until("document.querySelector('#upload [data-state=paused]')")
+    for length, metadata in (
+        (LARGE, {"filename": source.name, "folder": at.folder, "lastModified": "1700000000000"}),
+        (5, {"filename": "other"}),
+    ):
+        pairs = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
+        fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": pairs}
+        at.browser.run(f"fetch('/uploads/', {json.dumps({'method': 'POST', 'headers': fields})})")
+    at.browser.choose(FILES, at.make("whole.bin", 10))  # once it is whole, the list is read anew
+    at.browser.until(f"document.querySelector('{UNFINISHED}')")
+    listed = at.browser.run(f"[...document.querySelectorAll('{UNFINISHED} bdi')].map(one => one.innerText)")
+    assert listed == ["other"]
+    at.browser.press(f"{UNFINISHED} [data-part=remove]")
+    at.browser.press("#upload [data-state=paused] [data-part=toggle]")
+    at.browser.until(f"{DONE} == 2")
+    assert sha256(at.store / at.folder / source.name) == sha256(source)
+    at.browser.until(f"!document.querySelector('{UNFINISHED}')")
 
 
 @pytest.fixture

@@ -658,7 +658,8 @@
   }
 
   function showUnfinished(all) {
-    const free = all.filter((one) => isFree(one.uploadUrl));
+    // An upload whose file is in the queue is not listed twice, also while its URL is not known yet.
+    const free = all.filter((one) => isFree(one.uploadUrl) && !transfers.has(one.urlStorageKey));
     // Of a file that is there, a second upload has begun when the answer to the first request was lost: browsers repeat
     // such requests themselves.
     const doubles = free.filter((one) => doneKeys.has(one.urlStorageKey));
