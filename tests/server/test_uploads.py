@@ -536,7 +536,7 @@ def test_an_upload_that_is_finished_while_its_facts_are_looked_up_is_told_as_fin
 OTHER = """
     import sys, time
     from pathlib import Path
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
     from uploading import ANNA
     from mediacrawl.server.uploads.uploads import Uploads
     from mediacrawl.server.uploads.problems import TakenOver
@@ -641,7 +641,7 @@ def test_joined_uploads_fit_in_a_quota_once(uploads):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
     from uploading import ANNA, wish, content
     from mediacrawl.server.uploads.uploads import Uploads
     uploads = Uploads(Path(sys.argv[2]))
