@@ -257,6 +257,16 @@ def test_a_file_beyond_the_quota_is_refused_with_a_reason(with_quota):
     assert [one.method for one in at.proxy.seen] == ["POST"]
 
 
+def test_a_refused_file_is_not_shown_as_sent(at):
+    """Its bytes have come with the request that announces it."""
+    at.proxy.answer(400, "POST")
+    at.browser.choose(FILES, at.make("refused.bin", 1_000_000))
+    at.browser.until("document.querySelector('#upload [data-state=failed]')")
+    row = "document.querySelector('#upload [data-state=failed]')"
+    assert "0B of 1.00MB. The server has refused it (400)." in at.browser.run(f"{row}.innerText")
+    assert at.browser.run(f"{row}.querySelector('[data-part=bar]').value") == 0
+
+
 def test_an_upload_that_has_taken_the_quota_without_an_answer_is_found(with_quota):
     at = with_quota
     source = at.make("found.bin", LARGE)

@@ -252,8 +252,12 @@
         // The line says enough.
       }
       if (this.state !== "sending" || turn !== this.turn) return;
-      if (!this.isRefused && this.upload.url) this.send();
-      else this.become("failed", line);
+      if (!this.isRefused && this.upload.url) {
+        this.send();
+      } else {
+        this.sent = this.accepted; // of what was sent with a refused request, nothing is kept
+        this.become("failed", line);
+      }
       this.isRefused = true;
     }
 
@@ -441,11 +445,13 @@
     else all.forEach((one) => one.resume());
   });
 
+  const isBusy = () => [...transfers.values()].some((one) => ACTIVE.has(one.state));
+
   // Read the folder again, as files have been added to it; a little later, for several files at a time.
   let isToRead = 0;
 
   function changed() {
-    if (isToRead && transfers.size) return;
+    if (isToRead && isBusy()) return;
     clearTimeout(isToRead);
     isToRead = setTimeout(async () => {
       isToRead = 0;
@@ -459,7 +465,7 @@
       } catch {
         // The next one that is done reads it.
       }
-    }, transfers.size ? 4000 : 300);
+    }, isBusy() ? 4000 : 300);
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
