@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1024 * 1024
 _ROWS_AT_ONCE = 500
+_NEXT_STEP = "restore it from a copy, or remove its row with `forget`"
 _LOOKS = 5  # at a file that is written continuously; the file that is fetched again will replace it
 
 
@@ -95,7 +96,7 @@ class Command(crawl.Command, StoreCommand):
                 aside += moved
                 why_not = _why_no_repair(entry)
                 self._can_repair_all = self._can_repair_all and not why_not
-                hint = f"; {why_not}, so there is no URL to fetch it from" if why_not else ""
+                hint = f"; {why_not}, so there is no URL to fetch it from: {_NEXT_STEP}" if why_not else ""
                 with tqdm.external_write_mode(file=sys.stdout):
                     print(visible(f"{state}: {entry.path} ({entry.url or entry.key}){hint}"))
         archive.ledger.record_identities(unnoted)

@@ -205,8 +205,12 @@ def refusal(url: str, response: HttpResponse) -> HttpStatusError:
         reason = f"redirect to {redact_url(response.location)}: name that URL"
     elif explanation := response.explanation[:_LONGEST_EXPLANATION]:
         reason = f"{reason}: {explanation}"
+    elif status == 403:
+        reason += ": this login may not do that there; name another folder, or ask for the right"
     if status == 401:
-        reason += "; name user and password in .netrc, or in the URL as http://NAME:PASSWORD@HOST/"
+        scheme, rest = url.split("://", 1)
+        place = f"{scheme}://NAME:PASSWORD@{rest.partition('/')[0]}/"
+        reason = f"{reason.removesuffix('.')}; name user and password in .netrc, or in the URL as {place}"
     wait = response.headers.get("Retry-After", "")
     error = HttpStatusError(url, status, reason, float(wait) if wait.isdecimal() else None)
     error.transient = error.transient or status in _RETRY_STATUSES

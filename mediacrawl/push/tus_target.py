@@ -26,7 +26,7 @@ _JSON = {"Accept": "application/json"}
 _TUS = {"Tus-Resumable": CLIENT_VERSION}
 _BLOCK_BYTES = 64 * 1024  # a block has to be sent within the time limit for a connection
 _FINISHING_S = 600.0  # how long a server may need for the last bytes: it hashes and syncs a large file
-_OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 
@@ -252,7 +252,7 @@ class TusTarget:
             below = wanted.removeprefix(url)
         else:
             below = ""
-        if response.status == _UNAUTHORIZED:
+        if response.status in {_UNAUTHORIZED, _FORBIDDEN}:
             raise refusal(url, response)
         if response.status != _OK or media_type(response.headers.get("Content-Type")) != "application/json":
             return None

@@ -113,10 +113,12 @@ def _refused_login(error: ftplib.Error, said: str, route: Route, server: FtpServ
         return FtpReplyError(route.url, 503, said)
     if 400 <= code_of(error) < 500:
         return FtpReplyError(route.url, 500, said)
+    words = said.removesuffix(".")
     if server.security is Security.NONE and _WANTS_TLS.search(said):
-        return FtpReplyError(route.url, 401, f"{said}; with TLS the URL begins with ftps://{_place(server)}/")
-    advice = f"name the user as ftp://USER:PASSWORD@{_place(server)}/, or in .netrc"
-    return FtpReplyError(route.url, 401, f"{said}; {advice}")
+        return FtpReplyError(route.url, 401, f"{words}; with TLS the URL begins with ftps://{_place(server)}/")
+    scheme = "ftp" if server.security is Security.NONE else "ftps"
+    advice = f"name the user as {scheme}://USER:PASSWORD@{_place(server)}/, or in .netrc"
+    return FtpReplyError(route.url, 401, f"{words}; {advice}")
 
 
 def _place(server: FtpServer) -> str:

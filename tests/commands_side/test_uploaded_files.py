@@ -80,7 +80,8 @@ def test_a_damaged_upload_is_told_and_left_where_it_is(command, store, tmp_path,
     key = rows(store)["pictures/a.jpg"].key
     done = run(tmp_path, "verify", "--repair") if repair else command("verify")
     assert done.status == 1
-    assert f"altered: pictures/a.jpg ({key}); uploaded by anna, so there is no URL to fetch it from" in done.out
+    assert f"altered: pictures/a.jpg ({key}); uploaded by anna, so there is no URL to fetch it from: " in done.out
+    assert "restore it from a copy, or remove its row with `forget`" in done.out
     assert "truncated: ~anna/b.txt (upload:anna/" in done.out
     assert altered.read_bytes() == DATA[:-1] + b"x"
     assert (store / "~anna/b.txt").read_bytes() == b"te"

@@ -24,6 +24,7 @@ from mediacrawl.store.local import LocalStore
 
 BODIES = {f"{name}.jpg": b"\xff\xd8\xff" + name.encode() * 3997 for name in "abcd"}
 JPEG = "image/jpeg"
+NEXT_STEP = "restore it from a copy, or remove its row with `forget`"
 
 
 @pytest.fixture
@@ -414,7 +415,7 @@ def test_an_altered_file_that_nobody_can_fetch_stays_where_it_is(command, tmp_pa
         done = run(tmp_path, "verify", "--repair")
         assert done.status == 1
         assert done.out.splitlines() == [
-            "altered: mine.jpg (file:mine.jpg); adopted, so there is no URL to fetch it from",
+            "altered: mine.jpg (file:mine.jpg); adopted, so there is no URL to fetch it from: " + NEXT_STEP,
             "damaged 1, unknown 0",
         ]
         assert "File failed" not in done.err, str(done)

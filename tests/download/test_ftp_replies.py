@@ -58,7 +58,8 @@ def test_a_data_connection_that_broke_is_a_lost_connection(reply):
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (LoginRefused("530 Login incorrect."), FtpReplyError, "530 Login incorrect.; name the user as ftp://USER:"),
+        (LoginRefused("530 Login incorrect."), FtpReplyError, "530 Login incorrect; name the user as ftp://USER:"),
+        (LoginRefused("550 TLS required."), FtpReplyError, "550 TLS required; with TLS the URL begins with ftps://"),
         (LoginRefused("550 SSL/TLS required"), FtpReplyError, "with TLS the URL begins with ftps://h:21/"),
         (LoginRefused("421 Busy"), FtpReplyError, "FTP 421 Busy"),
         (TlsRefused("502 no AUTH"), ConnectError, "TLS failed: the server refuses it: FTP 502 no AUTH"),
@@ -83,3 +84,9 @@ def test_an_error_is_one_line_with_what_to_do_and_without_the_password(error, ki
 def test_a_reply_of_several_lines_is_one_line_in_the_encoding_of_its_server():
     error = failed(ftplib.error_perm("550-caf\u00c3\u00a9\r\n\x1b[31m550 No such file"))
     assert str(error) == "ftp://h/a.jpg: FTP 550-caf\u00e9 \\x1b[31m550 No such file"
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "ftps"])
+def test_advice_about_a_password_keeps_the_scheme(scheme):
+    url = f"{scheme}://h:2121/a.jpg"
+    assert f"name the user as {scheme}://USER:PASSWORD@h:2121/" in str(failed(LoginRefused("530 Who?"), url))

@@ -136,7 +136,7 @@ def test_a_file_of_another_is_not_replaced(pusher, ftp, url):
     [
         (refuse("STOR", "550 Not enough privileges."), "FTP 550 Not enough privileges."),
         (refuse("STOR", "552 Quota exceeded."), "FTP 552 Quota exceeded."),
-        (refuse("PASS", "530 Login incorrect."), "FTP 530 Login incorrect.; name the user as"),
+        (refuse("PASS", "530 Login incorrect."), "FTP 530 Login incorrect; name the user as"),
         (refuse("USER", "421 Too many users"), "FTP 421 Too many users"),
     ],
 )

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 from certificates import Authority, TlsFront
-from origin import Pattern
+from origin import Pattern, status
 from proxy_servers import HttpProxy, SocksProxy
 from pushing import ONCE
 from tus_origin import TusFault, TusOrigin, drop_content_after, refuse, run_before, take_only
 
+from mediacrawl.push.http_client import HttpResponse, refusal
 from mediacrawl.push.local_files import LocalFile
 from mediacrawl.push.push_run import ALREADY_THERE, NOT_SENT, SENT_REST, SENT_WHOLE
 from mediacrawl.push.push_state import PushState
@@ -233,6 +234,33 @@ def test_credentials_of_the_url_are_sent_and_told_nowhere(pusher):
     for text in (str(result), str(wrong), kept.decode("latin-1")):
         assert "cret" not in text
         assert "wrong" not in text.replace("is wrong", "")
+
+
+def response_of(status, reason, text=b""):
+    return HttpResponse(status, reason, {"Content-Type": "text/plain" if text else "text/html"}, text or b"<p>")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_login_that_is_refused_is_told_with_the_scheme_of_the_url(scheme):
+    error = refusal(f"{scheme}://h:8443/files/x/", response_of(401, "Unauthorized", b"Log in first.\n"))
+    assert error.reason == (
+        "HTTP 401 Unauthorized: Log in first; name user and password in .netrc, or in the URL as "
+        f"{scheme}://NAME:PASSWORD@h:8443/"
+    )
+
+
+def test_a_right_that_is_missing_is_told_with_what_to_do():
+    error = refusal("http://h/files/x/", response_of(403, "Forbidden"))
+    advice = "this login may not do that there; name another folder, or ask for the right"
+    assert error.reason == f"HTTP 403 Forbidden: {advice}"
+    assert refusal("http://h/", response_of(403, "Forbidden", b"No.")).reason == "HTTP 403 Forbidden: No."
+
+
+def test_a_folder_that_a_login_may_not_open_is_told_as_such(pusher, origin):
+    pusher.write("a.jpg", BODY)
+    origin.add("/files/common/", b"", faults=[status(403, times=None)])
+    (result,) = pusher.push(origin.url("/files/common/"))
+    assert result.reason.startswith("HTTP 403 Forbidden")
 
 
 def test_a_server_of_another_kind_is_told_in_one_line(pusher, origin):

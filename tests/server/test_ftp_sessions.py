@@ -400,7 +400,7 @@ def test_a_quota_holds_and_what_was_sent_within_it_stays(server, store):
     with server.ftp("erin") as client:
         client.voidcmd("ALLO 50001")
         client.voidcmd("TYPE I")
-        assert "50000 are left" in refused("552", client.transfercmd, "STOR large.mp4")
+        assert "50,000 are left" in refused("552", client.transfercmd, "STOR large.mp4")
         conn = begin(client, "large.mp4", b"x" * 40_000)
         with suppress(OSError):
             conn.sendall(b"x" * 4_000_000)

@@ -69,6 +69,19 @@ def test_who_may_add_files_to_a_folder_sees_the_upload_part(store, name, path, m
     assert has_part(page) == may_add
 
 
+def test_a_person_without_the_common_folder_is_led_to_the_own_one(store):
+    page = browser("rita").ask("/files/").text
+    assert 'You do not see the common folder. Your files are in <a href="/files/~rita/">~rita</a>.' in page
+    assert "is empty" not in page
+    for name, path in (("otto", "music/"), ("rita", "~rita/")):
+        assert "This folder is empty." in browser(name).ask(f"/files/{path}").text
+
+
+def test_the_account_tells_the_right_to_add_files(store):
+    assert "<li>You may add files.</li>" in browser("otto").ask("/account").text
+    assert "You may add files" not in browser("anna").ask("/account").text
+
+
 def test_scripts_run_on_pages_with_uploads_alone(store):
     """`page_browser.check` compares the policy of each page with its scripts."""
     (store / "music/song.mp3").write_text("x")

@@ -403,6 +403,18 @@ def test_what_a_person_may_not_read_they_may_not_write(uploads, tmp_path, person
     assert rows(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("person", "advice"),
+    [
+        (ANNA._replace(can_read=False), "choose the folder ~anna"),
+        (ANNA._replace(can_upload=False), "a manager of this server can give the right to upload"),
+    ],
+)
+def test_a_refusal_says_what_the_person_can_do(uploads, person, advice):
+    with pytest.raises(NameRefused, match=f"^anna may not add the file common/a.jpg: {advice}$"):
+        uploads.create(wish("a.jpg", 1, person=person, folder="common"))
+
+
 def test_a_right_that_is_withdrawn_ends_an_upload(uploads, tmp_path):
     upload = begun(uploads)
     for person in (ANNA._replace(can_upload=False), ANNA._replace(can_read=False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -209,6 +210,33 @@ def test_a_name_that_is_taken_gets_a_number_which_is_shown(at):
     assert sha256(at.store / at.folder / "taken-2.bin") == sha256(source)
 
 
+def test_a_file_of_the_queue_is_not_listed_as_unfinished_too(at):
+    """The page does not know the URL of its upload yet, as the answer to the creation was another one."""
+    source = at.make("listed once.bin", LARGE)
+    os.utime(source, (1_700_000_000, 1_700_000_000))
+    at.proxy.answer(503, "POST", headers=[("Retry-After", "60")])
+    at.browser.choose(FILES, source)
+    at.browser.until("document.querySelector('#upload [data-state=retrying]')")
+    at.browser.press("[data-part=all-toggle]")
+    at.browser.until("document.querySelector('#upload [data-state=paused]')")
+    for length, metadata in (
+        (LARGE, {"filename": source.name, "folder": at.folder, "lastModified": "1700000000000"}),
+        (5, {"filename": "other"}),
+    ):
+        pairs = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
+        fields = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": pairs}
+        at.browser.run(f"fetch('/uploads/', {json.dumps({'method': 'POST', 'headers': fields})})")
+    at.browser.choose(FILES, at.make("whole.bin", 10))  # once it is whole, the list is read anew
+    at.browser.until(f"document.querySelector('{UNFINISHED}')")
+    listed = at.browser.run(f"[...document.querySelectorAll('{UNFINISHED} bdi')].map(one => one.innerText)")
+    assert listed == ["other"]
+    at.browser.press(f"{UNFINISHED} [data-part=remove]")
+    at.browser.press("#upload [data-state=paused] [data-part=toggle]")
+    at.browser.until(f"{DONE} == 2")
+    assert sha256(at.store / at.folder / source.name) == sha256(source)
+    at.browser.until(f"!document.querySelector('{UNFINISHED}')")
+
+
 @pytest.fixture
 def with_quota(at):
     """The page of the test, for somebody with a quota."""
@@ -227,6 +255,16 @@ def test_a_file_beyond_the_quota_is_refused_with_a_reason(with_quota):
     at.browser.choose(FILES, at.make("beyond.bin", QUOTA + 1))
     at.browser.until("document.querySelector('[data-state=failed]')?.innerText.includes('quinn may add')")
     assert [one.method for one in at.proxy.seen] == ["POST"]
+
+
+def test_a_refused_file_is_not_shown_as_sent(at):
+    """Its bytes have come with the request that announces it."""
+    at.proxy.answer(400, "POST")
+    at.browser.choose(FILES, at.make("refused.bin", 1_000_000))
+    at.browser.until("document.querySelector('#upload [data-state=failed]')")
+    row = "document.querySelector('#upload [data-state=failed]')"
+    assert "0B of 1.00MB. The server has refused it (400)." in at.browser.run(f"{row}.innerText")
+    assert at.browser.run(f"{row}.querySelector('[data-part=bar]').value") == 0
 
 
 def test_an_upload_that_has_taken_the_quota_without_an_answer_is_found(with_quota):

@@ -282,6 +282,7 @@ def _folder_html(request: Any, person: Person | None, folder: str, order: Order,
         "first": here + _query(order) if "after" in request.GET else "",
         "next": here + _query(order, listing.following) if listing.following else "",
         "section": "own" if person is not None and folder == person.own_folder else "",
+        "is_without_common": not folder and not may_read(person, "", is_public=store_options().is_public),
     }
     response = show(request, "pages/folder.html", person, facts)
     if part is not None:

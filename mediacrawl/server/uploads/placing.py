@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mediacrawl.store.base import Store
 
 _SEPARATORS = re.compile(r"[/\\]")
+_NO_RIGHT = "a manager of this server can give the right to upload"
 
 
 def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
@@ -30,7 +31,8 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
         top = wish.person.own_folder
     path = safe_folders("/".join([top, *folders])) + safe_name(name)
     if not may_add(wish.person, path, is_public=is_public):
-        raise NameRefused(f"{wish.person.name} may not add the file {path}: choose a folder of your own")
+        advice = f"choose the folder {wish.person.own_folder}" if wish.person.can_upload else _NO_RIGHT
+        raise NameRefused(f"{wish.person.name} may not add the file {path}: {advice}")
     return path
 
 

@@ -78,7 +78,8 @@ class Quotas:
 def _refuse_too_many_bytes(person: Person, used_bytes: int, size_bytes: int) -> None:
     quota = person.quota_bytes
     if quota is not None and size_bytes and used_bytes + size_bytes > quota:
+        left_bytes = max(0, quota - used_bytes)
         raise QuotaSpent(
-            f"{person.name} may add {quota} bytes, of which {max(0, quota - used_bytes)} are left, and this file has "
-            f"{size_bytes}: ask the owner of the server for more"
+            f"{person.name} may add {quota:,} bytes, of which {left_bytes:,} are left, and this file has "
+            f"{size_bytes:,}: ask a manager of this server for more"
         )

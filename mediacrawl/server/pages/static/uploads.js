@@ -96,6 +96,7 @@
   let known = null; // the promise of the last answer
 
   function readUnfinished() {
+    const doneBefore = new Set(doneKeys);
     known = fetch(ENDPOINT, { headers: { Accept: "application/json" }, cache: "no-store" })
       .then((response) => {
         if (!response.ok) throw Object.assign(new Error("no list"), { status: response.status });
@@ -105,7 +106,7 @@
         const all = uploads.map(unfinishedOf);
         shown("quota").textContent = left === null ? "" : `You may add ${sizeText(left)} more.`;
         shown("buffered").hidden = !isBuffered;
-        showUnfinished(all);
+        showUnfinished(all, doneBefore);
         return all;
       });
     known.catch(() => (known = null));
@@ -252,8 +253,12 @@
         // The line says enough.
       }
       if (this.state !== "sending" || turn !== this.turn) return;
-      if (!this.isRefused && this.upload.url) this.send();
-      else this.become("failed", line);
+      if (!this.isRefused && this.upload.url) {
+        this.send();
+      } else {
+        this.sent = this.accepted; // of what was sent with a refused request, nothing is kept
+        this.become("failed", line);
+      }
       this.isRefused = true;
     }
 
@@ -441,11 +446,13 @@
     else all.forEach((one) => one.resume());
   });
 
+  const isBusy = () => [...transfers.values()].some((one) => ACTIVE.has(one.state));
+
   // Read the folder again, as files have been added to it; a little later, for several files at a time.
   let isToRead = 0;
 
   function changed() {
-    if (isToRead && transfers.size) return;
+    if (isToRead && isBusy()) return;
     clearTimeout(isToRead);
     isToRead = setTimeout(async () => {
       isToRead = 0;
@@ -459,7 +466,7 @@
       } catch {
         // The next one that is done reads it.
       }
-    }, transfers.size ? 4000 : 300);
+    }, isBusy() ? 4000 : 300);
   }
 
   // --- the queue ---------------------------------------------------------------------------------------------------
@@ -657,13 +664,15 @@
     }
   }
 
-  function showUnfinished(all) {
-    const free = all.filter((one) => isFree(one.uploadUrl));
+  // `doneBefore` has the keys of files that were there before the list was asked for: others may be there since then.
+  function showUnfinished(all, doneBefore = new Set()) {
+    // An upload whose file is in the queue is not listed twice, also while its URL is not known yet.
+    const free = all.filter((one) => isFree(one.uploadUrl) && !transfers.has(one.urlStorageKey));
     // Of a file that is there, a second upload has begun when the answer to the first request was lost: browsers repeat
     // such requests themselves.
-    const doubles = free.filter((one) => doneKeys.has(one.urlStorageKey));
+    const doubles = free.filter((one) => doneBefore.has(one.urlStorageKey));
     doubles.forEach((one) => tus.Upload.terminate(one.uploadUrl, { retryDelays: null }).catch(() => {}));
-    const rows = free.filter((one) => !doubles.includes(one)).map((one) => new UnfinishedRow(one).element);
+    const rows = free.filter((one) => !doneKeys.has(one.urlStorageKey)).map((one) => new UnfinishedRow(one).element);
     shown("unfinished-rows").replaceChildren(...rows);
     shown("unfinished").hidden = !rows.length;
   }
