@@ -338,6 +338,7 @@ class Archive:
                 elif entry.finished_at is None and not self._has_part(entry.key):
                     self._set_aside(entry)
                 self.ledger.settle(entry.key, state, self._clock())
+        self.ledger.record_identities(self._identified(found[State.DONE]))  # as a part was a second name of its file
 
     def _has_part(self, key: str) -> bool:
         with suppress(PartInUse):

@@ -45,6 +45,18 @@ class _Site(NamedTuple):
     folder: str = ""
 
 
+class _Told(NamedTuple):
+    """What the server tells of an upload.
+
+    Attributes:
+        offset: all bytes before it are there.
+        location: the URL of the file, which `mediacrawl serve` tells once it is published; None: not told.
+    """
+
+    offset: int
+    location: str | None
+
+
 class TusTarget:
     """See `PushTarget`.
 
@@ -86,26 +98,23 @@ class TusTarget:
         if (present := self._present(site, errand, pushed)) is not None:
             return present
         pushed = self._hashed(errand, place)
-        offset = self._offset(site, pushed)
-        if offset is None:
-            pushed = self._created(site, errand, pushed, place)
-            offset = 0
-        return self._sent_from(site, errand, pushed, place, offset)
+        told = self._told(site, pushed)
+        if told is None:
+            pushed, told = self._created(site, errand, pushed, place)
+        return self._sent_from(site, errand, pushed, place, told)
 
-    def _sent_from(self, site: _Site, errand: Errand, pushed: Pushed, place: str, offset: int) -> Sent:
+    def _sent_from(self, site: _Site, errand: Errand, pushed: Pushed, place: str, told: _Told) -> Sent:
         size = errand.opened.file.size_bytes
-        self._refuse_more(errand, place, offset)
-        errand.confirm(offset)
+        self._refuse_more(errand, place, told.offset)
+        errand.confirm(told.offset)
         url = resolve(site.endpoint, target_of(pushed.upload_url))
-        response: HttpResponse | None = None
-        while offset < size:
-            offset, response = self._appended(errand, url, offset)
-            errand.confirm(offset)
+        is_present = pushed.is_done and told.offset == size
+        while told.offset < size:
+            told = self._appended(errand, url, told.offset)
+            errand.confirm(told.offset)
         errand.opened.check()
         self._state.note(errand.opened.file, place, pushed._replace(is_done=True))
-        where = (response.headers.get("Content-Location") if response is not None else None) or url
-        is_present = pushed.is_done and response is None
-        return Sent(redact_url(resolve(site.endpoint, where)), pushed.sha256, is_present)
+        return Sent(redact_url(resolve(site.endpoint, told.location or url)), pushed.sha256, is_present)
 
     def _hashed(self, errand: Errand, place: str) -> Pushed:
         """Return what is known of a file, with its SHA-256, which is computed once."""
@@ -119,8 +128,8 @@ class TusTarget:
 
     # The protocol
 
-    def _created(self, site: _Site, errand: Errand, pushed: Pushed, place: str) -> Pushed:
-        """Create an upload. It is noted before any byte is sent."""
+    def _created(self, site: _Site, errand: Errand, pushed: Pushed, place: str) -> tuple[Pushed, _Told]:
+        """Create an upload. It is noted before any byte is sent. Of an empty file, that is all."""
         file = errand.opened.file
         fields = {
             **_TUS,
@@ -135,10 +144,10 @@ class TusTarget:
             raise InvalidResponse(site.endpoint, "the server has created an upload without saying where")
         pushed = pushed._replace(upload_url=found, is_done=False)
         self._state.note(file, place, pushed)
-        return pushed
+        return pushed, _Told(0, response.headers.get("Content-Location"))
 
-    def _offset(self, site: _Site, pushed: Pushed) -> int | None:
-        """Return how many bytes the server has of an upload that was begun; None if there is none any more."""
+    def _told(self, site: _Site, pushed: Pushed) -> _Told | None:
+        """Return what the server has of an upload that was begun; None if there is none any more."""
         if not pushed.upload_url:
             return None
         url = upload_url(site.endpoint, pushed.upload_url)
@@ -151,10 +160,10 @@ class TusTarget:
             raise refusal(url, response)
         if (offset := offset_of(response.headers)) is None:
             raise InvalidResponse(url, "the server does not tell the offset of the upload")
-        return offset
+        return _Told(offset, response.headers.get("Content-Location"))
 
-    def _appended(self, errand: Errand, url: str, offset: int) -> tuple[int, HttpResponse]:
-        """Send the rest of a file. Return the offset that the server tells: all before it is there."""
+    def _appended(self, errand: Errand, url: str, offset: int) -> _Told:
+        """Send the rest of a file. Return what the server tells."""
         content = _Rest(errand, offset)
         fields = {**_TUS, "Content-Type": CHUNK_TYPE, "Upload-Offset": str(offset)}
         response = self._client.request("PATCH", url, fields, content=content, wait_s=_FINISHING_S)
@@ -165,7 +174,7 @@ class TusTarget:
         if told is None or told <= offset:
             raise ConnectionLost(url, f"the server has taken no byte at the offset {offset}")
         self._refuse_more(errand, url, told)
-        return told, response
+        return _Told(told, response.headers.get("Content-Location"))
 
     @staticmethod
     def _refuse_more(errand: Errand, url: str, offset: int) -> None:

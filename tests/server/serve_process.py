@@ -13,6 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+from crawling import children_of
+
 LIMIT_S = 60  # generous: the machine may be busy
 _ADDRESS = re.compile(r"is served at (https?)://(\S+?):(\d+)(\S*) ")
 
@@ -126,9 +128,7 @@ class Serve:
         while parents:
             pid = parents.pop()
             found.append(pid)
-            tasks = Path(f"/proc/{pid}/task")
-            for task in tasks.iterdir() if tasks.is_dir() else ():
-                parents += map(int, (task / "children").read_text().split())
+            parents += children_of(pid)
         return found
 
 

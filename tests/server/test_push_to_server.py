@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+from urllib.parse import quote
 
 import pytest
 from crawling import wait_until
@@ -112,6 +113,7 @@ def test_a_folder_arrives_and_is_not_sent_again(store, client, password):
         status, results, err = client.push("films", url)
         assert (status, {result["status"] for result in results}) == (0, {"uploaded"}), err
         assert published(store).keys() - before.keys() == {f"new folder/{name}" for name in FILMS}
+        assert {result["url"] for result in results} == {url.replace(" ", "%20") + quote(name) for name in FILMS}
         (client.folder / "state/mediacrawl/push.sqlite3").unlink()
         status, results, err = client.push("films", url)
         assert (status, {result["status"] for result in results}) == (0, {"present"}), err

@@ -760,6 +760,7 @@ def test_an_upload_is_published_or_unfinished_after_a_kill_at_each_step(tmp_path
         assert (tmp_path / "a.jpg").read_bytes() == DATA
         (row,) = rows(tmp_path)
         assert (row.state, row.sha256, parts(tmp_path)) == ("done", sha256(DATA), [])
+        assert uploaded(uploads, DATA) == "a.jpg"  # for a client that begins anew, as it has had no answer
     finally:
         uploads.close()
 

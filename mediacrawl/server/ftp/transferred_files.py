@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mediacrawl.errors import MediacrawlError
 from mediacrawl.server.ftp.replies import reply_code, words_of
 from mediacrawl.server.ftp.settlement import is_whole_length
+from mediacrawl.server.ftp.write_behind import WriteBehind
 from mediacrawl.server.uploads.problems import TakenOver
 
 if TYPE_CHECKING:
@@ -61,9 +62,13 @@ class ReceivedFile:
         self._writer = writer
         self._length = facts.length_bytes
         self._announced = announced
+        self._behind = WriteBehind(self._append)
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
+        """Append bytes, the last of which may be written later."""
+        self._behind.write(data)
+
+    def _append(self, data: bytes) -> None:
         if self.failure is None:
             try:
                 self._writer.write(data)
@@ -74,7 +79,10 @@ class ReceivedFile:
         """Make the bytes durable."""
         self.closed = True
         try:
-            self.offset = self._writer.close()
+            try:
+                self._behind.finish()
+            finally:
+                self.offset = self._writer.close()
         except MediacrawlError as error:
             self.failure = self.failure or error
 
