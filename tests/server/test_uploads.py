@@ -404,14 +404,14 @@ def test_what_a_person_may_not_read_they_may_not_write(uploads, tmp_path, person
 
 
 @pytest.mark.parametrize(
-    ("person", "advice"),
+    ("person", "said"),
     [
-        (ANNA._replace(can_read=False), "choose the folder ~anna"),
-        (ANNA._replace(can_upload=False), "a manager of this server can give the right to upload"),
+        (ANNA._replace(can_read=False), "add the file common/a.jpg: choose the folder ~anna"),
+        (ANNA._replace(can_upload=False), "upload: a manager of this server can give the right to upload"),
     ],
 )
-def test_a_refusal_says_what_the_person_can_do(uploads, person, advice):
-    with pytest.raises(NameRefused, match=f"^anna may not add the file common/a.jpg: {advice}$"):
+def test_a_refusal_says_what_the_person_can_do(uploads, person, said):
+    with pytest.raises(NameRefused, match=f"^anna may not {said}$"):
         uploads.create(wish("a.jpg", 1, person=person, folder="common"))
 
 

@@ -24,14 +24,14 @@ def path_of_wish(wish: UploadWish, *, is_public: bool) -> str:
         NameRefused: the person may not add a file there.
     """
     if not wish.person.can_upload:
-        raise NameRefused(f"{wish.person.name} may not upload: ask the owner of the server for the right to")
+        raise NameRefused(f"{wish.person.name} may not upload: {_NO_RIGHT}")
     *folders, name = _SEPARATORS.split(wish.name)
     top = wish.folder
     if not top and not folders and not may_read(wish.person, "", is_public=is_public):
         top = wish.person.own_folder
     path = safe_folders("/".join([top, *folders])) + safe_name(name)
     if not may_add(wish.person, path, is_public=is_public):
-        advice = f"choose the folder {wish.person.own_folder}" if wish.person.can_upload else _NO_RIGHT
+        advice = f"choose the folder {wish.person.own_folder}"
         raise NameRefused(f"{wish.person.name} may not add the file {path}: {advice}")
     return path
 
