@@ -16,6 +16,7 @@ _CONTENT_RANGE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _RANGE = re.compile(r"bytes=(.*)", re.IGNORECASE | re.ASCII)
+_ONE_RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})")
 _RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)")
 
 
@@ -89,6 +90,11 @@ def parse_range(value: str | None, complete_length: int) -> list[tuple[int, int]
     another unit, invalid, more than 100), so respond with 200 as RFC 9110 14.2 allows. Empty: the header is valid but
     none of its bytes exists, so respond with 416.
     """
+    if value is not None and (only := _ONE_RANGE.fullmatch(value)) is not None:  # nearly all of them: quicker
+        first, last = int(only[1]), int(only[2])
+        if first > last:
+            return None
+        return [(first, min(last + 1, complete_length))] if first < complete_length else []
     match = _RANGE.fullmatch((value or "").strip(" \t"))
     specs = _range_specs(match[1]) if match else None
     if specs is None:

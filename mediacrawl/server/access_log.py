@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import lru_cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from mediacrawl.visible import visible
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import logging
 
 _MOST_WAITING = 10_000  # lines, while the reader of the log does not read
+_COLLECTED_S = 0.05  # lines of this time are written together
 _LONGEST = 2_000  # characters of a path
 # An invitation is a secret: whoever has the link can accept it.
 _SECRET_PATH = re.compile(r"(/invitation/)[^/\s\"'?]+", re.IGNORECASE)
@@ -61,6 +62,7 @@ class AccessLog:
         """Start the thread. The stream stays open."""
         self._stream = stream
         self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
         self._thread.start()
 
@@ -72,14 +74,21 @@ class AccessLog:
     def close(self) -> None:
         """Write the remaining lines, and end the thread. A reader that does not read is given up."""
         self._lines.put(None)
+        self._is_closed.set()
         self._thread.join(1.0)
 
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
+        is_last = False
+        while not is_last:
+            lines = [self._lines.get()]
+            self._is_closed.wait(_COLLECTED_S)  # to wake this thread for each line costs more than to write it
+            with suppress(Empty):
+                while True:
+                    lines.append(self._lines.get_nowait())
+            is_last = None in lines
             with suppress(OSError, ValueError):  # the reader is gone, or the stream is closed
-                self._stream.write(line)
-                if self._lines.empty():
-                    self._stream.flush()
+                self._stream.write("".join(line for line in lines if line is not None))
+                self._stream.flush()
 
 
 def _said(request: AnsweredRequest) -> str:

@@ -7,6 +7,7 @@ the pages of this server for pages of that site.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mediacrawl.server.proxies import parse_address
@@ -31,10 +32,14 @@ class HostCheck:
         self._names = frozenset(accepted)
         self._domains = tuple(host for host in accepted if host.startswith("."))
         self._accepts_addresses = options.listens_everywhere and not options.hosts
+        self._decided = lru_cache(1024)(self._decide)  # a connection has one name, and most clients have the same
 
     def accepts(self, host: str | None) -> bool:
         """Return whether a Host field is well-formed and one of the accepted ones; False for None."""
-        match = _HOST.fullmatch(host.lower()) if host is not None and len(host) <= _LONGEST else None
+        return host is not None and len(host) <= _LONGEST and self._decided(host)
+
+    def _decide(self, host: str) -> bool:
+        match = _HOST.fullmatch(host.lower())
         if match is None:
             return False
         name = match[1].rstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,7 +67,7 @@ class TrustedProxies:
         """
         direct = parse_address(peer)
         if not self._trusts(direct):
-            return Client(str(direct or peer), scheme, host)
+            return Client(_text(direct) if direct is not None else peer, scheme, host)
         told = _last(field("x-forwarded-proto"))
         is_told = told in {"http", "https"}
         return Client(
@@ -94,6 +95,7 @@ class TrustedProxies:
         return str(found or "")
 
 
+@lru_cache(4096)
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address, with or without a port; None for any other text. An IPv4-mapped address is an IPv4 one."""
     with_port = _WITH_PORT.fullmatch(text)
@@ -104,6 +106,11 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
+
+
+@lru_cache(4096)
+def _text(address: IPv4Address | IPv6Address) -> str:
+    return str(address)
 
 
 def _last(value: str | None) -> str:

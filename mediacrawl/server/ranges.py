@@ -193,6 +193,8 @@ def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[Span]:
 
     The results have no byte in common. They are in the order of the request: by the first of their parts there.
     """
+    if len(ranges) == 1:
+        return [Span(*ranges[0])]
     merged: list[tuple[int, Span]] = []  # with the position in the request, by their start
     for position, (start, stop) in sorted(enumerate(ranges), key=lambda one: one[1]):
         if merged and start <= merged[-1][1].stop:

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 PERSON_KEPT_S = 5.0
 _MOST_KEPT = 10_000
-_MOST_CHARACTERS = 300  # of `Authorization`: a name and an application password have fewer
+_MOST_CHARACTERS = 300  # of a field that is kept: a name and an application password have fewer
 _READ_REVISION = "PRAGMA user_version"  # as `revocations` writes it
 _DATABASE_ERRORS = (sqlite3.Error, DjangoDatabaseError)
 _BASIC = re.compile(r"basic +", re.IGNORECASE)
@@ -102,6 +103,7 @@ class Access:
         self._clock = clock
         cookie = re.escape(session_cookie(options))
         self._session = re.compile(rf"(?:^|[;,]) *{cookie}=([a-z0-9]{{32}}) *(?=[;,]|$)")
+        self._kept_key = lru_cache(_MOST_KEPT)(self._key_in)  # a browser sends the same cookies each time
         self._known: dict[Credentials, _Known] = {}
         self._lock = threading.Lock()  # of changes of `_known`
         self._pending: dict[tuple[Credentials, int], asyncio.Future[_Known]] = {}
@@ -160,9 +162,13 @@ class Access:
             text = authorization or ""  # a long one is wrong, and is not kept
             return Credentials(True, text if len(text) <= _MOST_CHARACTERS else "")
         cookies = request.field("cookie")
-        if cookies is None or (found := self._session.search(cookies)) is None:
+        if cookies is None:
             return None
-        return Credentials(False, found[1])
+        return self._kept_key(cookies) if len(cookies) <= _MOST_CHARACTERS else self._key_in(cookies)
+
+    def _key_in(self, cookies: str) -> Credentials | None:
+        found = self._session.search(cookies)
+        return None if found is None else Credentials(False, found[1])
 
     def _revision(self) -> int:
         revision: int = self._db.execute(_READ_REVISION).fetchone()[0]
