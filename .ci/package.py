@@ -39,7 +39,7 @@ for name in names:
     except PackageMissing:
         pass
     except ModuleNotFoundError as error:
-        if error.name not in {"pycurl", "django", "granian", "axes", "argon2", "pyftpdlib"}:
+        if error.name not in {"pycurl", "django", "aiohttp", "axes", "argon2", "pyftpdlib"}:
             raise
 print(len(names), "modules")
 """
@@ -138,7 +138,7 @@ def try_many(folder: Path, python: Path) -> None:
 def try_extra(python: Path, wheel: Path) -> None:
     """The extras bring what the other transport and the server need."""
     step(python, "-m", "pip", "install", "--quiet", f"{wheel.name}[curl,serve]", cwd=wheel.parent)
-    modules = "transport.curl", "server.django", "server.rsgi", "server.granian_process", "server.ftp.process"
+    modules = "transport.curl", "server.django", "server.rsgi", "server.http_process", "server.ftp.process"
     step(python, "-c", f"import {', '.join(f'mediacrawl.{name}' for name in modules)}")
     try_server(empty(wheel.parent.parent / "serve"), python)
 

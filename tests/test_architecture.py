@@ -89,7 +89,7 @@ OUTSIDE = {
     "parsel": {"extract"},
     "w3lib": {"urls.former_keys"} | SCRAPY_SIDE,
     "idna": {"urls.as_sent"},
-    "granian": {"server.granian_process"},
+    "aiohttp": {"server.http_server", "server.http_exchange", "server.http_response"},
     "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},
 }
 
@@ -373,6 +373,7 @@ FOREIGN = {
     ("fetch.progress_display", "bar.desc"),
     ("fetch.progress_display", "bar.postfix"),
     ("store.fsync", "call.argtypes"),
+    ("server.http_process", "context.minimum_version"),
 }
 MOST_CHANGING = 15
 

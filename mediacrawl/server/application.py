@@ -41,7 +41,7 @@ _NO_UPLOADS = text_response(501, "This server takes no uploads: `mediacrawl serv
 
 
 class RsgiApplication:
-    """The application under granian. One instance serves one event loop."""
+    """The application under RSGI. One instance serves one event loop."""
 
     def __init__(
         self,
@@ -158,14 +158,14 @@ class RsgiApplication:
 
 
 class _RecordingProtocol:
-    """The protocol of granian, with what the access log tells of the response."""
+    """The protocol of RSGI, with what the access log tells of the response."""
 
     __slots__ = ("_protocol", "address", "length", "status", "wanted")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
         self.address = self.length = self.wanted = ""
-        self.status = 500  # the response of granian if the application has failed
+        self.status = 500  # the response of the server if the application has failed
 
     def note_request(self, address: str, wanted: str) -> None:
         self.address, self.wanted = address, wanted

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def free_port(host: str, port: int, options: str = "--") -> int:
     """Return a port at which no other program listens: the given one, or a free one for 0.
 
-    A program that would share the port (SO_REUSEPORT, as another granian does) is found too.
+    A program that would share the port (SO_REUSEPORT, as another server of ours does) is found too.
 
     Args:
         host: the address to listen at.
@@ -42,7 +42,7 @@ def free_port(host: str, port: int, options: str = "--") -> int:
 def reserved_port(host: str, port: int, options: str = "--") -> Iterator[int]:
     """Keep a port that `free_port` has found, also while no process of the server listens there; yield its number.
 
-    The processes share their ports (SO_REUSEPORT): granian does so by itself, FTP with `shared_socket`. A socket that
+    The processes share their ports (SO_REUSEPORT), see `shared_socket`. A socket that
     is bound with the same option, and does not listen, leaves connections to them, and keeps other programs out.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A pipe that feeds a response of granian, which reads no faster than its client does."""
+"""A pipe that feeds a response of an RSGI server, which reads no faster than its client does."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""The files of a store under RSGI, the interface of granian: https://github.com/emmett-framework/granian.
+"""The files of a store under RSGI, the interface of granian, and of `http_server`.
+
+https://github.com/emmett-framework/granian
 
 A stalled client must not cost memory. granian queues without limit what an application streams (`send_bytes`), but
-reads the files that it opens itself only as the client takes them. So granian is given a path for everything that is
-not small: of the file for a single range, and else of a pipe.
+reads the files that it opens itself only as the client takes them. So the server is given a path for everything that
+is not small: of the file for a single range, and else of a pipe.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class RsgiFiles:
             send_planned(protocol, request.method, refusal)
 
     async def respond(self, request: ResourceRequest, protocol: Any) -> PlannedResponse | None:
-        """Send a file by the protocol of granian, or return the response, not sent, to a request that gets none."""
+        """Send a file by the protocol of RSGI, or return the response, not sent, to a request that gets none."""
         refusal = NOT_ALLOWED if request.method not in {"GET", "HEAD"} else await self._refuse(request)
         if refusal is not None:
             return refusal

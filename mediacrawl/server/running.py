@@ -1,7 +1,7 @@
 """Run a server until it is stopped: check first, start its processes, and start each of them again if it dies.
 
 `python -m mediacrawl.server.running OPTIONS` is the process that a person or systemd sees. It knows neither Django
-nor granian, and so needs little memory and hardly ever fails.
+nor aiohttp, and so needs little memory and hardly ever fails.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def run_server(options: ServeOptions) -> int:
 
 def refuse_missing_packages() -> None:
     """Raise `PackageMissing` if the extra `serve` is not installed."""
-    for name in ("granian", "django", "axes", "argon2", "pyftpdlib"):
+    for name in ("aiohttp", "django", "axes", "argon2", "pyftpdlib"):
         if importlib.util.find_spec(name) is None:
             raise PackageMissing(f"serve needs the package {name}: pip install 'mediacrawl[serve]'")
 
@@ -239,7 +239,7 @@ def _services(options: ServeOptions) -> list[_Service]:
     where = ", from other devices at ".join(filter(None, [options.url, " or ".join(elsewhere)]))
     found = [
         _Service(
-            "mediacrawl.server.granian_process",
+            "mediacrawl.server.http_process",
             "server",
             options.host,
             options.port,

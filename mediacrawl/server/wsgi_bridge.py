@@ -51,7 +51,7 @@ class _Made(NamedTuple):
 
 
 class WsgiBridge:
-    """Run a WSGI application for requests that granian has received. One instance serves one event loop."""
+    """Run a WSGI application for requests that come by RSGI. One instance serves one event loop."""
 
     def __init__(
         self, application: Callable[..., Iterable[bytes]], *, prefix: str = "", body_within_s: float = _BODY_WITHIN_S

@@ -17,17 +17,19 @@ HERE = Path(__file__).parent
 COMMANDS = {
     "gunicorn": ["gunicorn", "--threads", "4", "--worker-class", "gthread", "--bind", "unix:{socket}", "served:wsgi"],
     "granian": ["granian", "--interface", "rsgi", "--workers-kill-timeout", "2", "--uds", "{socket}", "served:rsgi"],
+    "aiohttp": ["rsgi_on_aiohttp", "{socket}", "served:rsgi"],
     "django under gunicorn": ["gunicorn", "--threads", "4", "--bind", "unix:{socket}", "served:django_wsgi"],
     "django under uvicorn": ["uvicorn", "--uds", "{socket}", "--lifespan", "off", "served:django_asgi"],
 }
 FOR_PEOPLE = {  # with logins
-    kind: [part.replace("served:", "served:people_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+    kind: [part.replace("served:", "served:people_") for part in COMMANDS[kind]] for kind in ("gunicorn", "aiohttp")
 }
 GUARDED = {  # with a check of permission
-    kind: [part.replace("served:", "served:guarded_") for part in COMMANDS[kind]] for kind in ("gunicorn", "granian")
+    kind: [part.replace("served:", "served:guarded_") for part in COMMANDS[kind]]
+    for kind in ("gunicorn", "granian", "aiohttp")
 }
 COMPOSED = {
-    kind: [part.replace("served:", "composed:") for part in COMMANDS[kind]] for kind in ("granian", "gunicorn")
+    kind: [part.replace("served:", "composed:") for part in COMMANDS[kind]] for kind in ("aiohttp", "gunicorn")
 }
 _READY = ("Listening at", "Uvicorn running")
 

@@ -199,7 +199,7 @@ def test_a_database_that_is_none_is_one_line(tmp_path):
 
 def test_who_only_fetches_does_not_meet_django():
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(['django', 'axes', 'argon2', 'granian']))\n"
+        "import sys; sys.modules.update(dict.fromkeys(['django', 'axes', 'argon2', 'aiohttp']))\n"
         "import mediacrawl.commands.user, mediacrawl.commands.crawl, mediacrawl.cli.plain_get\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

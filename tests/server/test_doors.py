@@ -158,7 +158,12 @@ def test_what_is_no_file_and_other_methods(door):
 
 @pytest.mark.parametrize(
     ("kind", "turns"),
-    [("gunicorn", 80), ("granian", 80), *(pytest.param(kind, 1000, marks=pytest.mark.slow) for kind in COMMANDS)],
+    [
+        ("gunicorn", 80),
+        ("granian", 80),
+        ("aiohttp", 80),
+        *(pytest.param(kind, 1000, marks=pytest.mark.slow) for kind in COMMANDS),
+    ],
 )
 def test_a_replaced_file_is_never_mixed(kind, turns, tmp_path):
     """Ranges, whole files and multipart bodies, while another version comes every moment."""
@@ -262,7 +267,7 @@ def test_clients_that_stop_reading_cost_no_memory(door, store):
     assert door.ask("/ten.bin")[2] == BODIES["ten.bin"]
 
 
-@pytest.mark.parametrize(("kind", "more"), [("granian", ()), ("gunicorn", ("--threads", "256"))])
+@pytest.mark.parametrize(("kind", "more"), [("granian", ()), ("aiohttp", ()), ("gunicorn", ("--threads", "256"))])
 def test_with_two_hundred_slow_readers_others_are_served(kind, more, tmp_path):
     with (tmp_path / "huge.mp4").open("wb") as file:
         file.truncate(64 << 20)

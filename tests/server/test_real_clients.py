@@ -120,7 +120,7 @@ def store(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module", params=["gunicorn", "granian", "django under gunicorn", "django under uvicorn"])
+@pytest.fixture(scope="module", params=["gunicorn", "aiohttp", "django under gunicorn", "django under uvicorn"])
 def server(request, store):
     with Server(request.param, store) as server:
         yield server

@@ -42,7 +42,7 @@ def listener(*options, host="127.0.0.1", port=0):
     "options", [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,), (socket.SO_REUSEADDR, socket.SO_REUSEPORT)]
 )
 def test_a_port_at_which_another_program_listens_is_taken(options):
-    """granian shares its port (SO_REUSEPORT) with each other granian of this user."""
+    """A program may share its port (SO_REUSEPORT) with others of this user."""
     with listener(*options) as other:
         port = other.getsockname()[1]
         for host in ("127.0.0.1", "0.0.0.0"):
@@ -77,8 +77,8 @@ def test_a_reserved_port_is_for_the_processes_of_the_server_alone(host):
                 listener(*options, host=host, port=port)
         with pytest.raises(UsageProblem, match="another program listens there"):
             free_port(host, port)
-        with listener(socket.SO_REUSEADDR, socket.SO_REUSEPORT, host=host, port=port) as granian:
-            take_a_connection(granian)
+        with listener(socket.SO_REUSEADDR, socket.SO_REUSEPORT, host=host, port=port) as shared:
+            take_a_connection(shared)
         with shared_socket(host, port) as of_ftp:
             of_ftp.listen()
             take_a_connection(of_ftp)
@@ -98,17 +98,17 @@ def test_a_socket_is_not_shared_with_another_program():
             shared_socket("127.0.0.1", port, "--ftp-")
 
 
-def test_granian_that_cannot_listen_says_so_in_one_line(tmp_path):
+def test_a_process_that_cannot_listen_says_so_in_one_line(tmp_path):
     own, end = socket.socketpair()
     with own, end, listener() as other:
         options = ServeOptions(store=tmp_path, port=other.getsockname()[1])
         own.sendall(f"{options.as_json()}\n".encode())
-        command = [sys.executable, "-P", "-m", "mediacrawl.server.granian_process", str(end.fileno())]
+        command = [sys.executable, "-P", "-m", "mediacrawl.server.http_process", str(end.fileno())]
         done = subprocess.run(
             command, pass_fds=[end.fileno()], capture_output=True, text=True, timeout=60, check=False
         )
-    assert done.returncode == 1
-    assert done.stderr.startswith("mediacrawl: granian cannot serve: Address already in use")
+    assert done.returncode == 2
+    assert "another program listens there" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -217,8 +217,8 @@ def test_a_signal_while_the_server_starts_ends_it_with_status_0(tmp_path, proces
 
 
 def test_a_missing_package_is_told(monkeypatch):
-    monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None if name == "granian" else object())
-    with pytest.raises(PackageMissing, match=r"needs the package granian: pip install 'mediacrawl\[serve\]'"):
+    monkeypatch.setattr(running.importlib.util, "find_spec", lambda name: None if name == "aiohttp" else object())
+    with pytest.raises(PackageMissing, match=r"needs the package aiohttp: pip install 'mediacrawl\[serve\]'"):
         running.refuse_missing_packages()
 
 

@@ -15,7 +15,7 @@ from mediacrawl.server.wsgi_bridge import WsgiBridge
 
 
 class Protocol:
-    """What granian does: `chunks` are the content of the request; after them nothing comes, unless it is `None`."""
+    """What a server does: `chunks` are the content of the request; after them nothing comes, unless it is `None`."""
 
     def __init__(self, *chunks):
         self._chunks = list(chunks)

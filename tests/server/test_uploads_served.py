@@ -1,4 +1,4 @@
-"""tus through a real granian: each extension, takeover, broken connections, who may, and nothing of another one."""
+"""tus through a real server: each extension, takeover, broken connections, who may, and nothing of another one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(store):
     options = ServeOptions(store=store, upload_origins=(SITE,)).as_json()
-    with Server("granian", store, commands=COMPOSED, options=options) as running:
+    with Server("aiohttp", store, commands=COMPOSED, options=options) as running:
         yield running
 
 

@@ -122,7 +122,7 @@ class RsgiUploads:
         self._answering.shutdown()
 
     async def respond(self, head: RequestHead, route: RoutedRequest, connection: Any) -> None:
-        """Respond to a request, whose path is that behind `/uploads/`, by the protocol of granian."""
+        """Respond to a request, whose path is that behind `/uploads/`, by the protocol of RSGI."""
         origin = head.field("origin")
         is_foreign = origin is not None and not protocol.is_own_origin(origin, route.client.scheme, route.client.host)
         is_allowed = is_foreign and origin in self._options.upload_origins
