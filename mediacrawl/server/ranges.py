@@ -88,7 +88,7 @@ def plan_response(method: str, field: Callable[[str], str | None], facts: FileFa
         facts: of the file.
         now: seconds since the epoch.
     """
-    version = _Version.of(facts, now)
+    version, kind, known = _known(facts, int(now))
     status = version.precondition(method, field)
     if status == 304:
         return PlannedResponse(304, version.fields_of_304())
@@ -98,8 +98,7 @@ def plan_response(method: str, field: Callable[[str], str | None], facts: FileFa
     if ranges is not None and not ranges:
         unsatisfied = ContentRange(None, None, facts.size).to_header()
         return PlannedResponse(416, [*version.fields(), ("Content-Range", unsatisfied), *_EMPTY])
-    kind = _kind(facts.name, facts.content_type, facts.as_attachment)
-    about = [*version.fields(), *kind.fields]
+    about = [*known]
     if facts.sha256 and wants_sha256(field("want-repr-digest")):
         about.append(("Repr-Digest", repr_digest(facts.sha256)))
     if ranges is None:
@@ -107,6 +106,13 @@ def plan_response(method: str, field: Callable[[str], str | None], facts: FileFa
     if len(ranges) == 1:
         return _single(ranges[0], facts, kind.content_type, about)
     return _several(ranges, facts, kind.content_type, about)
+
+
+@lru_cache(256)  # most requests are for ranges of a few files
+def _known(facts: FileFacts, now: int) -> tuple[_Version, _Kind, tuple[tuple[str, str], ...]]:
+    """Return what follows from the facts and the second: the version, the kind, and the fields of both."""
+    version, kind = _Version.of(facts, now), _kind(facts.name, facts.content_type, facts.as_attachment)
+    return version, kind, (*version.fields(), *kind.fields)
 
 
 class _Version(NamedTuple):
@@ -118,13 +124,13 @@ class _Version(NamedTuple):
     date_is_strong: bool
 
     @classmethod
-    def of(cls, facts: FileFacts, now: float) -> _Version:
+    def of(cls, facts: FileFacts, now: int) -> _Version:
         etag = ETag(facts.sha256) if facts.sha256 else None
         seconds = facts.modified_ns // _NS
         if not 0 <= seconds <= now:  # RFC 9110 8.8.2.1: no date later than that of the response
             return cls(etag, None, None, date_is_strong=False)
         # RFC 9110 8.8.2.2: within the same second the file may change once more.
-        return cls(etag, seconds, _date(seconds), date_is_strong=seconds + 1 <= int(now))
+        return cls(etag, seconds, _date(seconds), date_is_strong=seconds + 1 <= now)
 
     def fields(self) -> list[tuple[str, str]]:
         found = [("Accept-Ranges", "bytes"), ("X-Content-Type-Options", "nosniff")]
