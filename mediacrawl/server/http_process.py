@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import sys
 from contextlib import closing
@@ -28,11 +29,22 @@ def main() -> None:
             from mediacrawl.server.application import rsgi_application  # noqa: PLC0415 - Django only in this process
 
             application = rsgi_application(options)
+            _leave_out_of_collections()
             listener.listen(BACKLOG)
             asyncio.run(serve_http(application, listener, most_connections=most_connections(), tls=tls))
     except MediacrawlError as error:
         print(f"mediacrawl: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_status)
+
+
+def _leave_out_of_collections() -> None:
+    """Have the garbage collector leave out what is there by now, Django for the most part, and run less often.
+
+    Else it looks through hundreds of thousands of objects after some thousand requests, while all others wait.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
 
 
 def _tls_context(options: ServeOptions) -> ssl.SSLContext | None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +80,10 @@ class SentFile:
         self.start += size
 
 
-class Response(web.StreamResponse):
+class Response:
     """A response of the application, which is sent when aiohttp asks for it, or as soon as a pipe has bytes of it.
+
+    It has what aiohttp uses of a `StreamResponse`, which takes longer to make than to send.
 
     Attributes:
         is_over: whether it has been sent, or cannot be.
@@ -97,7 +99,7 @@ class Response(web.StreamResponse):
         file: SentFile | None,
         is_secure: bool,
     ) -> None:
-        super().__init__(status=status)
+        self._status = status
         self._fields = headers
         self._disk = disk
         self._is_secure = is_secure
@@ -164,23 +166,29 @@ class Response(web.StreamResponse):
             self._waiting.set_result(None)
 
     def _head(self, request: BaseRequest, *, has_length: bool = True) -> bytes:
-        names = {name.lower(): value for name, value in self._fields}
-        self._is_kept = request.keep_alive and names.get("connection", "").lower() != "close"
-        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, '')}", f"Date: {_date(int(time.time()))}"]
-        lines += [f"{name}: {value}" for name, value in self._fields]
-        if "content-length" not in names and self.status not in _WITHOUT_CONTENT and request.method != "HEAD":
+        is_close_told = is_length_told = False
+        lines = [_first_lines(self._status, int(time.time()))]
+        for name, value in self._fields:
+            lines.append(f"{name}: {value}\r\n")
+            if len(name) == len("connection") and name.lower() == "connection":
+                is_close_told = value.lower() == "close"
+            elif len(name) == len("content-length") and name.lower() == "content-length":
+                is_length_told = True
+        self._is_kept = request.keep_alive and not is_close_told
+        if not is_length_told and self._status not in _WITHOUT_CONTENT and request.method != "HEAD":
             if has_length:
                 size = len(self._content) if self._file is None else self._file.stop - self._file.start
-                lines.append(f"Content-Length: {size}")
+                lines.append(f"Content-Length: {size}\r\n")
             elif request.version >= HttpVersion11:
-                lines.append("Transfer-Encoding: chunked")
+                lines.append("Transfer-Encoding: chunked\r\n")
             else:
                 self._is_kept = False  # the end of the connection is that of the content
-        if not self._is_kept and "connection" not in names:
-            lines.append("Connection: close")
+        if not self._is_kept and not is_close_told:
+            lines.append("Connection: close\r\n")
         elif self._is_kept and request.version < HttpVersion11:
-            lines.append("Connection: keep-alive")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+            lines.append("Connection: keep-alive\r\n")
+        lines.append("\r\n")
+        return "".join(lines).encode("latin-1")
 
     async def _write(self, request: BaseRequest, data: bytes) -> None:
         """Write bytes, and wait until the system has taken all of them."""
@@ -262,6 +270,6 @@ class Response(web.StreamResponse):
             self._waiting = None
 
 
-@lru_cache(maxsize=1)
-def _date(now_s: int) -> str:
-    return formatdate(now_s, usegmt=True)
+@lru_cache(maxsize=64)
+def _first_lines(status: int, now_s: int) -> str:
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nDate: {formatdate(now_s, usegmt=True)}\r\n"

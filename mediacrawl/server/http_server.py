@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
@@ -142,7 +142,7 @@ class _Server:
             logger.exception("the application has failed, and its response may not be whole")
         if exchange.response is None:
             raise RuntimeError("the application has sent no response")
-        return exchange.response
+        return cast("web.StreamResponse", exchange.response)
 
     async def end(self, within_s: float) -> None:
         """Close idle connections at once, and the others when their responses are sent, or this time is over."""
@@ -228,8 +228,7 @@ class _Connection(web.RequestHandler):
         said = "The server has failed." if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "The request is not valid."
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
         exchange.response_bytes(status, headers, said.encode())
-        assert exchange.response is not None
-        return exchange.response
+        return cast("web.StreamResponse", exchange.response)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the response that nobody reads it any more."""
