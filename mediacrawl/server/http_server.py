@@ -33,6 +33,7 @@ HEAD_WITHIN_S = 30.0
 
 _MOST_HEAD_BYTES = 64 * 1024  # of one line: the application knows its own limits
 _READ_AHEAD_BYTES = 256 * 1024  # of a content; up to twice as many are in memory
+_READ_AWAY_WITHIN_S = 2.0  # of content that the application has not read, so that its client reads the response
 _HANDSHAKE_WITHIN_S = 20.0
 _ENDED_WITHIN_S = 3.0  # the time that clients have to read their responses when the server ends
 _ABORTED_WITHIN_S = 1.0
@@ -192,6 +193,7 @@ class _Connection(web.RequestHandler):
             max_line_size=_MOST_HEAD_BYTES,
             max_field_size=_MOST_HEAD_BYTES,
             read_bufsize=_READ_AHEAD_BYTES,
+            lingering_time=_READ_AWAY_WITHIN_S,
             auto_decompress=False,
         )
         self._at_end = at_end

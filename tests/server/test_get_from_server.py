@@ -6,11 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from ftp_server import run_with_people
 from serve_process import Serve, run
 
 from mediacrawl.archive import Archive
-from mediacrawl.server.accounts.configuration import set_up
-from mediacrawl.server.options import ServeOptions
 from mediacrawl.store.local import LocalStore
 
 pytestmark = pytest.mark.slow
@@ -46,10 +45,7 @@ def server(store):
 
 @pytest.fixture(scope="module")
 def password(store, server):
-    set_up(ServeOptions(store=store))
-    from mediacrawl.server.accounts.people import make_application_password
-
-    return make_application_password("anna", "laptop")
+    return run_with_people(store, 'print(people.make_application_password("anna", "laptop"))')[0]
 
 
 def get(folder, *words, **more):
