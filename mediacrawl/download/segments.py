@@ -515,12 +515,14 @@ class SegmentedFetch:
         """Fetch a segment. Return False if its response came too late, after the front has taken its first bytes."""
         if_range = self._saved.validators.if_range()
         assert if_range is not None
-        assert segment.stop is not None
-        requested_start = segment.start
+        requested_start, stop = segment.start, segment.stop
+        assert stop is not None
+        if requested_start >= stop:  # the front has just taken its last bytes
+            return True
         start = max(0, requested_start - OVERLAP_BYTES)
         if not self._part.has(start, requested_start):  # another connection fetches these bytes
             start = requested_start
-        span = range_header(start, segment.stop + self._seams.bytes_beyond(segment.stop))
+        span = range_header(start, stop + self._seams.bytes_beyond(stop))
         ask = ConditionalRequest(RequestKind.IF_RANGE, start, (("Range", span), ("If-Range", if_range)))
         exchange = self._new_exchange(self._over, waits=is_front)
         # `ask` watches the response: when all helpers must end, a blocked helper does not delay the others.

@@ -23,10 +23,10 @@ def served(request, tmp_path):
     authority = Authority(tmp_path)
     authority.context("127.0.0.1")
     certificate = tmp_path / "server1.pem" if request.param == "TLS" else None
-    rig = Rig(tmp_path / "store", None, FtpTransport(verify=str(authority.file)))
     with RealFtpServer(tmp_path, certificate=certificate, rate=20_000_000) as server:
+        rig = Rig(tmp_path / "store", None, FtpTransport(verify=str(authority.file)))
         yield server, rig
-    rig.close()
+        rig.close()
 
 
 def interrupt(rig, url):

@@ -915,3 +915,11 @@ def test_a_share_gives_its_rear_half_away_and_no_byte_twice():
 def test_a_share_without_an_end_takes_everything_and_is_never_split():
     share = Segment(5, None)
     assert (share.room(10), share.is_full, share.missing_bytes, share.split()) == (10, False, 0, None)
+
+
+def test_a_share_whose_last_bytes_the_front_has_taken_is_not_asked_for():
+    crew = object.__new__(SegmentedFetch)  # without a connection, a part or a version
+    crew._saved = SimpleNamespace(validators=Validators(etag=ETag("a")))
+    share = Segment(5, 9)
+    share.advance(4)
+    assert crew._fetch_one(share, is_front=False)
