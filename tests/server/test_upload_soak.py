@@ -54,7 +54,7 @@ pytestmark = pytest.mark.slow
 FULL_S = 600.0
 PACE_S = 6.0 if FULL else 1.0  # between two kills
 PACE_FILES = 100  # or fewer seconds, if as many are published before
-KINDS = ("worker", "granian", "FTP", "all")
+KINDS = ("HTTP", "FTP", "all")
 QUOTA = 6_000_000
 MEMBERS = {  # their rights, and the doors that they use
     "anna": ({"can_upload": True, "can_manage": True}, [by_tus, by_ftps, by_page, by_joining]),
@@ -115,10 +115,9 @@ class Site:
             self._soak.is_up.set()
 
     def _pid(self, kind):
-        mark = "mediacrawl.server.ftp.process" if kind == "FTP" else "mediacrawl.server.granian_process"
-        found = [one for one in processes(self._serve) if mark in command_line(one)]
-        assert len(found) == (1 if kind == "FTP" else 2), found
-        return found[-1 if kind == "worker" else 0]  # the worker is a child of the process of granian
+        mark = "mediacrawl.server.ftp.process" if kind == "FTP" else "mediacrawl.server.http_process"
+        (found,) = [one for one in processes(self._serve) if mark in command_line(one)]
+        return found
 
     def _end(self, number):
         status = self._serve.end(number)
@@ -302,7 +301,7 @@ def kill_now_and_then(soak, site, chance):
     withdrawn = changes(soak)
     while not soak.problems:
         for kind in (
-            *chance.sample(KINDS[:-1], 3),
+            *chance.sample(KINDS[:-1], 2),
             KINDS[-1],
         ):  # the pauses before a new start begin anew with the last
             soak.wait_for("finished", soak.counts["finished"] + PACE_FILES, PACE_S)
