@@ -140,8 +140,10 @@ def test_a_file_arrives_whole_though_both_ends_are_killed(store, client, scheme)
         for number in range(1, 5):
             wait_for_bytes(store, number * 12_000_000, client_process)
             if number % 2:
+                client_process.send_signal(signal.SIGSTOP)  # else it may have sent all before the test goes on
                 kill(server)
                 server = Serve(store, *options)
+                client_process.send_signal(signal.SIGCONT)
             else:
                 client_process.kill()
                 client_process.communicate()
