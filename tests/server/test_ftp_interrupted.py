@@ -228,6 +228,33 @@ def test_an_append_whose_upload_has_gone_is_refused(server):
             send(client, "appended.mp4", CONTENT[size:], command="APPE")
 
 
+def test_a_file_is_fetched_whole_while_an_upload_of_its_name_is_unfinished(server, store, tmp_path):
+    with server.ftp() as client:
+        send(client, "twice.mp4", CONTENT)
+        client.nlst()
+        cut(begin(client, "twice.mp4", CONTENT[:HALF]))
+    wait_until(partial(is_listed_twice, server))
+    with (
+        server.ftp() as client,
+        pytest.raises(ftplib.error_perm, match="and an unfinished upload of its name"),
+    ):
+        client.size("twice.mp4")
+    run([sys.executable, "-m", "mediacrawl", "get", server.url("twice.mp4"), "-s", f"FILES_STORE={tmp_path}"])
+    got = [path for path in tmp_path.rglob("*.mp4") if path.is_file()]
+    assert [path.read_bytes() for path in got] == [CONTENT], list(tmp_path.rglob("*"))
+    with server.ftp() as client:
+        client.delete("twice.mp4")
+
+
+def is_listed_twice(server):
+    with server.ftp() as client:
+        try:
+            client.size("twice.mp4")
+        except ftplib.error_perm:
+            return True
+    return False
+
+
 def kill_ftp_process(server):
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in server.processes()}
     (pid,) = [pid for pid, words in commands.items() if b"server.ftp.process" in words]

@@ -287,10 +287,17 @@ class FtpSession(FTPHandler):
         self.respond("200 This is compared with what comes.")
 
     def ftp_SIZE(self, path: str) -> Any:
-        """Tell the size of a file: of an own unfinished upload, the number of bytes that are safe."""
+        """Tell the size of a file: of an own unfinished upload, the number of bytes that are safe.
+
+        No size holds for a download and an upload of one name: the client may mean either.
+        """
         size = self.fs.durable_size(path)
         if size is None:
             return super().ftp_SIZE(path)
+        has_just_sent = self._received is not None and self._received.name == path
+        if not has_just_sent and self.fs.is_published(path):
+            self.respond("550 There is a file and an unfinished upload of its name: fetch or send it without a size.")
+            return None
         self.respond(f"213 {size}")
         return path
 

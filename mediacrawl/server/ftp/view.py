@@ -143,6 +143,10 @@ class StoreView:
         """Return whether there is such a file, published or not."""
         return self._file_status(path) is not None or self.uploads.find(path) is not None
 
+    def is_published(self, path: str) -> bool:
+        """Return whether there is a published file that the person may read."""
+        return self._file_status(path) is not None
+
     def lexists(self, path: str) -> bool:
         """Return whether there is such a file or folder."""
         return self.isdir(path) or self.isfile(path)
