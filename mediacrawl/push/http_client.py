@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from mediacrawl.errors import ConnectionLost, HttpStatusError, TooLarge, redact_url
+from mediacrawl.errors import ConnectError, ConnectionLost, HttpStatusError, TooLarge, redact_url
 from mediacrawl.headers import media_type
 from mediacrawl.transport.connections import GuardedAdapter
 from mediacrawl.transport.errors import Route, translated
@@ -131,7 +131,7 @@ class HttpClient:
             named["Authorization"] = self._authorization
         try:
             return self._exchanged(method, route, named, content)
-        except ConnectionLost:
+        except (ConnectionLost, ConnectError):  # ConnectError: the idle connection was one to a proxy
             if method not in _REPEATED:
                 raise
             return self._exchanged(method, route, named, content)  # an idle connection was closed as it was used

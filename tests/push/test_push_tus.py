@@ -329,6 +329,7 @@ def test_files_go_through_the_proxy_of_the_environment(pusher, tus, monkeypatch,
     with kind("me", "s3cret") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url("me:s3cret"))
         (result,) = pusher.push(tus.url)
+        assert result.status == SENT_WHOLE, result.reason
         assert (result.status, tus.files) == (SENT_WHOLE, {"local/a.jpg": BODY})
         assert proxy.targets
         monkeypatch.setenv("http_proxy", proxy.url("me:wrong"))
