@@ -132,7 +132,7 @@ def caches():
     """The caches of mediacrawl in all modules that are loaded, by the name of the function."""
     for module in [module for name, module in sys.modules.items() if name.startswith("mediacrawl.")]:
         for name, value in vars(module).items():
-            if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == module.__name__:
+            if type(value) is functools._lru_cache_wrapper and value.__module__ == module.__name__:
                 yield f"{module.__name__}.{name}", value
 
 
