@@ -179,7 +179,10 @@ class Ledger(Protocol):
         """Note the identities of files whose bytes are unchanged; a row with another digest stays as it is."""
 
     def settle(self, key: str, state: str, now: float) -> None:
-        """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""
+        """Set the state of a row after a crash or a failed rename: done after all, or wanted again.
+
+        An upload, which has no URL, gives its path back if it has never had a file.
+        """
 
     def record_unchanged(self, keys: Iterable[str], now: float) -> None:
         """Note that the origin still has the recorded versions of these files."""

@@ -446,12 +446,20 @@ class SqliteLedger:
         )
 
     def settle(self, key: str, state: str, now: float) -> None:
-        """Set the state of a row after a crash or a failed rename: done after all, or wanted again."""
+        """Set the state of a row after a crash or a failed rename: done after all, or wanted again.
+
+        An upload that has never had a file gives its path back: its client may send the file anew, with another key.
+        """
         done_at = now if state == State.DONE else None
         self._many(
             "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
             " checked_at = coalesce(checked_at, ?) WHERE key = ?",
             [(state, done_at, done_at, key)],
+        )
+        self._many(
+            "UPDATE files SET path = NULL, folded = NULL WHERE key = ? AND url = '' AND state = 'pending'"
+            " AND finished_at IS NULL",
+            [(key,)],
         )
 
     def record_unchanged(self, keys: Iterable[str], now: float) -> None:

@@ -106,6 +106,23 @@ def test_a_file_that_was_not_published_by_a_run_that_died_has_no_date(ledger):
     assert row(ledger) == WHOLE._replace(state=State.PENDING)
 
 
+@pytest.mark.parametrize(("state", "path"), [(State.PENDING, None), (State.DONE, WHOLE.path)])
+def test_an_upload_that_was_not_published_holds_no_path(ledger, state, path):
+    """Its client may begin anew, under another key."""
+    ledger.claim(WHOLE._replace(url=""))
+    ledger.settle(KEY, state, 2.0)
+    assert row(ledger).path == path
+    assert ledger.owner_of(WHOLE.path) == (path and KEY)
+
+
+def test_an_upload_whose_file_was_lost_keeps_its_path(ledger):
+    ledger.claim(WHOLE._replace(url=""))
+    ledger.settle(KEY, State.DONE, 2.0)
+    ledger.claim(WHOLE._replace(url=""))
+    ledger.settle(KEY, State.PENDING, 3.0)
+    assert row(ledger).path == WHOLE.path
+
+
 def test_a_finished_file_that_is_wanted_again_keeps_every_fact(ledger):
     bring_to(ledger, State.DONE)
     before = row(ledger)

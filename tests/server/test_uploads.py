@@ -765,6 +765,35 @@ def test_an_upload_is_published_or_unfinished_after_a_kill_at_each_step(tmp_path
         uploads.close()
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_client_that_has_had_no_answer_begins_anew_with_the_same_name(tmp_path, step):
+    """It does not know the upload that a kill has left."""
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), Path(__file__).parent, tmp_path, step, "closed"]
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
+    uploads = Uploads(tmp_path)
+    try:
+        assert uploaded(uploads, DATA) == "a.jpg"
+        assert files(tmp_path) == ["a.jpg"]
+        for left in uploads.list_unfinished(ANNA):
+            assert uploads.finish(left.id, ANNA) == "a.jpg"
+        assert (files(tmp_path), parts(tmp_path)) == (["a.jpg"], [])
+    finally:
+        uploads.close()
+
+
+def test_an_upload_whose_publication_failed_leaves_its_name_to_others(uploads, monkeypatch):
+    def full(*_args, **_options):
+        raise DiskFull("no space left on device")
+
+    upload = begun(uploads)
+    with monkeypatch.context() as patched:
+        patched.setattr(uploads._store, "rename_in", full)
+        with pytest.raises(DiskFull):
+            uploads.finish(upload, ANNA)
+    assert uploaded(uploads, DATA) == "a.jpg"
+    assert uploads.finish(upload, ANNA) == "a.jpg"
+
+
 def test_a_full_disk_ends_a_writer_and_what_is_durable_stays(uploads, tmp_path, monkeypatch):
     upload = begun(uploads, DATA[:200_000])
     writer = uploads.writer(upload, ANNA, 200_000)
