@@ -14,7 +14,7 @@ from mediacrawl.system.open_files import allow_many_files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mediacrawl.server.files import FilesBelow, OpenFile
+    from mediacrawl.server.files import FileIdentity, FilesBelow, OpenFile
 
 _HAS_PROC = Path("/proc/self/fd").is_dir()
 _SHARE = 4  # of the upper numbers: for files that nobody reads now, beside those that were handed out of late
@@ -31,6 +31,7 @@ class DescriptorCache:
     def __init__(
         self,
         files: FilesBelow,
+        identity: Callable[[str], FileIdentity | None],
         *,
         most: int = 512,
         grace_s: float = 20.0,
@@ -38,9 +39,10 @@ class DescriptorCache:
     ) -> None:
         """Cache up to `most` files, and few if the process may have few open. Others stay open for their time.
 
-        These are up to half of the numbers in use here.
+        These are up to half of the numbers in use here. `identity` is that of `files`, or returns what that has
+        returned since the request came.
         """
-        self._files = files
+        self._files, self._identity = files, identity
         self._grace_s, self._clock = grace_s, clock
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._handed_out: OrderedDict[int, tuple[OpenFile, float]] = OrderedDict()  # by number; oldest first
@@ -59,7 +61,7 @@ class DescriptorCache:
         """
         file = self._open.get(path)
         if file is not None:
-            if file.identity == self._files.identity(path):
+            if file.identity == self._identity(path):
                 self._open.move_to_end(path)
                 return file
             self._evict(self._open.pop(path))

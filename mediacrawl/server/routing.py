@@ -6,7 +6,6 @@ decoded form, which is also the form that is opened, so that no other spelling o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -74,8 +73,7 @@ class Part(Enum):
     PAGES = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request without its content, as each kind of server tells it.
 
     Attributes:

@@ -18,6 +18,7 @@ from mediacrawl.server.descriptors import DescriptorCache
 from mediacrawl.server.ranges import PlannedResponse, Span, body_length
 from mediacrawl.server.response_pipe import ResponsePipe
 from mediacrawl.server.site import NOT_ALLOWED, NOT_FOUND, ResourceRequest, StoreSite, blocks, read_blocks
+from mediacrawl.server.turns import TurnCache
 
 if TYPE_CHECKING:
     import os
@@ -55,7 +56,7 @@ class RsgiFiles:
         """
         self.site = site
         self._refuse = refuse
-        self._open = DescriptorCache(site.files, most=most_open)
+        self._open = DescriptorCache(site.files, TurnCache(site.files.identity).get, most=most_open)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "disk")
 
     def close(self) -> None:

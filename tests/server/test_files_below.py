@@ -170,7 +170,7 @@ def store(tmp_path):
 def cache(store, clock):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(descriptors_module, "_highest_numbers", lambda: (500, 8))
-        cache = DescriptorCache(store, most=2, clock=clock)
+        cache = DescriptorCache(store, store.identity, most=2, clock=clock)
     yield cache
     cache.close()
 
@@ -178,7 +178,7 @@ def cache(store, clock):
 def test_few_files_are_kept_where_few_can_be_open(store, clock, monkeypatch):
     """They would keep the server from accepting connections, for ever."""
     monkeypatch.setattr(descriptors_module, "_highest_numbers", lambda: (500, 8))
-    cache = DescriptorCache(store, most=512, clock=clock)
+    cache = DescriptorCache(store, store.identity, most=512, clock=clock)
     files = [cache.get(name) for name in "0123"]
     assert [file.descriptor >= 0 for file in files] == [False, False, True, True]
     cache.close()

@@ -27,6 +27,7 @@ from mediacrawl.server.accounts.configuration import people_database, session_co
 from mediacrawl.server.accounts.rights import is_private, may_read
 from mediacrawl.server.routing import is_navigation
 from mediacrawl.server.site import NOT_FOUND, UNAVAILABLE, text_response
+from mediacrawl.server.turns import TurnCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,7 @@ class Access:
         self._kept_key = lru_cache(_MOST_KEPT)(self._key_in)  # a browser sends the same cookies each time
         self._known: dict[Credentials, _Known] = {}
         self._lock = threading.Lock()  # of changes of `_known`
+        self._revisions: TurnCache[None, int] = TurnCache(lambda _: self._revision())
         self._pending: dict[tuple[Credentials, int], asyncio.Future[_Known]] = {}
         self._thread = ThreadPoolExecutor(1, "people")
         path = people_database(options.store)
@@ -141,7 +143,7 @@ class Access:
         return Identified(person, credentials.is_basic)
 
     async def _person(self, credentials: Credentials, address: str) -> Person | None:
-        revision = self._revision()
+        revision = self._revisions.get(None)
         known = self._kept(credentials, revision) or await self._shared(credentials, revision, address)
         return known.person
 
