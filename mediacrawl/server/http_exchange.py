@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from mediacrawl.server.http_response import Response, SentFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from concurrent.futures import ThreadPoolExecutor
 
     from aiohttp.web import BaseRequest
@@ -59,13 +59,13 @@ class _Headers:
         self._items = [(name.lower(), value) for name, value in items]
 
     def __len__(self) -> int:
-        return len({name for name, _ in self._items})
+        return len(dict(self._items))
 
     def keys(self) -> list[str]:
         return [name for name, _ in self._items]
 
-    def items(self) -> Iterator[tuple[str, str]]:
-        return (item for item in self._items if item[1].isascii())
+    def items(self) -> list[tuple[str, str]]:
+        return [item for item in self._items if item[1].isascii()]
 
 
 class Exchange:

@@ -55,6 +55,7 @@ class TrustedProxies:
                 raise UsageProblem(
                     f"--trusted-proxy {text}: expected an address (10.0.0.2), a network (10.0.0.0/8) or unix"
                 ) from None
+        self._trusts_any = self._trusts_unix or bool(self._networks)
 
     def client_of(self, peer: str, scheme: str, host: str | None, field: Callable[[str], str | None]) -> Client:
         """Return the client of a request.
@@ -65,9 +66,11 @@ class TrustedProxies:
             host: the Host field.
             field: returns a header field by its name in lower case; lines of one name are joined by commas.
         """
+        if not self._trusts_any:
+            return Client(_text(peer), scheme, host)
         direct = parse_address(peer)
         if not self._trusts(direct):
-            return Client(_text(direct) if direct is not None else peer, scheme, host)
+            return Client(_text(peer), scheme, host)
         told = _last(field("x-forwarded-proto"))
         is_told = told in {"http", "https"}
         return Client(
@@ -109,8 +112,10 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @lru_cache(4096)
-def _text(address: IPv4Address | IPv6Address) -> str:
-    return str(address)
+def _text(peer: str) -> str:
+    """Return the address of a peer, in the form in which it is told; other text stays as it is."""
+    address = parse_address(peer)
+    return peer if address is None else str(address)
 
 
 def _last(value: str | None) -> str:

@@ -142,8 +142,11 @@ def fields_of_scope(scope: Any) -> dict[str, str]:
     headers = scope.headers
     found: dict[str, str] = {}
     for name, value in headers.items():
-        separator = "; " if name == "cookie" else ", "
-        found[name] = f"{found[name]}{separator}{value}" if name in found else value
+        if name in found:
+            separator = "; " if name == "cookie" else ", "
+            found[name] = f"{found[name]}{separator}{value}"
+        else:
+            found[name] = value
     if len(found) != len(headers):
         found = dict.fromkeys(headers.keys(), "\x00") | found
     return found
