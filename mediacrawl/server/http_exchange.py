@@ -19,9 +19,10 @@ from mediacrawl.server.http_response import Response, SentFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from concurrent.futures import ThreadPoolExecutor
 
     from aiohttp.web import BaseRequest
+
+    from mediacrawl.server.loop_threads import ServerThreads
 
 _OWN_FILES = "/proc/self/fd/"
 
@@ -75,11 +76,11 @@ class Exchange:
         response: of the application; None: it has sent none yet.
     """
 
-    __slots__ = ("_disk", "_is_secure", "_left", "_request", "response")
+    __slots__ = ("_is_secure", "_left", "_request", "_threads", "response")
 
-    def __init__(self, request: BaseRequest, disk: ThreadPoolExecutor | None, *, is_secure: bool) -> None:
+    def __init__(self, request: BaseRequest, threads: ServerThreads | None, *, is_secure: bool) -> None:
         self._request = request
-        self._disk = disk
+        self._threads = threads
         self._is_secure = is_secure
         self.response: Response | None = None
         self._left = b""  # of the content, when the connection was lost
@@ -142,7 +143,9 @@ class Exchange:
         said = "".join([value for _, value in headers])
         if "\n" in said or "\r" in said:
             raise ValueError("a header field of the response has a line end")
-        self.response = Response(status, headers, self._disk, content=content, file=file, is_secure=self._is_secure)
+        self.response = Response(
+            status, headers, self._threads, content=content, file=file, is_secure=self._is_secure
+        )
         return self.response
 
     def lose_connection(self) -> None:

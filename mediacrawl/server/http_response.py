@@ -1,7 +1,7 @@
 """A response of the HTTP server: its head and its content, from memory, from a file or through a pipe.
 
-The kernel sends files (sendfile) from the thread of the event loop. A read that would wait for the disk is done in a
-thread, and with TLS the bytes are read and encrypted block by block.
+The kernel sends files (sendfile): small parts from the thread of the event loop, larger ones and what has to be read
+from the disk from other threads. With TLS the bytes are read and encrypted block by block.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from aiohttp.web import BaseRequest
+
+    from mediacrawl.server.loop_threads import ServerThreads
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,11 @@ class SentFile:
 
     def __init__(self, descriptor: int, start: int, stop: int) -> None:
         self.descriptor, self.start, self.stop = descriptor, start, stop
+
+    @property
+    def left_bytes(self) -> int:
+        """The number of bytes that are not sent yet."""
+        return self.stop - self.start
 
     def close(self) -> None:
         """Close the file."""
@@ -65,12 +70,12 @@ class SentFile:
             BlockingIOError: it takes nothing now.
             OSError: the client is gone, or the file cannot be read.
         """
-        sent = os.sendfile(out, self.descriptor, self.start, self.stop - self.start)
+        sent = os.sendfile(out, self.descriptor, self.start, self.left_bytes)
         self._count(sent)
 
-    def read(self) -> bytes:
-        """Return the next bytes, one block of them."""
-        block = os.pread(self.descriptor, min(_BLOCK_BYTES, self.stop - self.start), self.start)
+    def read(self, most: int = _BLOCK_BYTES) -> bytes:
+        """Return the next bytes, at most one block of them."""
+        block = os.pread(self.descriptor, min(most, self.left_bytes), self.start)
         self._count(len(block))
         return block
 
@@ -93,7 +98,7 @@ class Response:
         self,
         status: int,
         headers: list[tuple[str, str]],
-        disk: ThreadPoolExecutor | None,
+        threads: ServerThreads | None,
         *,
         content: bytes,
         file: SentFile | None,
@@ -101,7 +106,7 @@ class Response:
     ) -> None:
         self._status = status
         self._fields = headers
-        self._disk = disk
+        self._threads = threads
         self._is_secure = is_secure
         self._is_kept = self._is_lost = self.is_over = False
         self._pipe: asyncio.Task[None] | None = None
@@ -177,7 +182,7 @@ class Response:
         self._is_kept = request.keep_alive and not is_close_told
         if not is_length_told and self._status not in _WITHOUT_CONTENT and request.method != "HEAD":
             if has_length:
-                size = len(self._content) if self._file is None else self._file.stop - self._file.start
+                size = len(self._content) if self._file is None else self._file.left_bytes
                 lines.append(f"Content-Length: {size}\r\n")
             elif request.version >= HttpVersion11:
                 lines.append("Transfer-Encoding: chunked\r\n")
@@ -202,20 +207,23 @@ class Response:
         return transport
 
     async def _send_file(self, request: BaseRequest, file: SentFile) -> None:
-        """Have the kernel send a file. A read that would wait for the disk is done in a thread."""
+        """Have the kernel send a file."""
+        assert self._threads is not None
         out = own = -1  # a descriptor of our own, once this waits: the other one may be closed meanwhile
         try:
-            while file.start < file.stop:
+            while file.left_bytes:
                 transport = self._connected(request)
                 if own < 0:
                     out = transport.get_extra_info("socket").fileno()
                 try:
-                    if file.is_in_memory():
+                    is_quick = file.is_in_memory()
+                    if is_quick and file.left_bytes <= _BLOCK_BYTES:
                         file.send(out)
                         continue
                     if own < 0:
                         out = own = os.dup(out)
-                    await asyncio.get_running_loop().run_in_executor(self._disk, file.send, own)
+                    threads = self._threads.sending if is_quick else self._threads.disk
+                    await threads.run(file.send, own)
                 except BlockingIOError:
                     if own < 0:
                         out = own = os.dup(out)
@@ -226,10 +234,10 @@ class Response:
 
     async def _copy_file(self, request: BaseRequest, file: SentFile) -> None:
         """Send a file block by block."""
-        loop = asyncio.get_running_loop()
-        while file.start < file.stop:
+        assert self._threads is not None
+        while file.left_bytes:
             is_quick = file.is_in_memory()
-            block = file.read() if is_quick else await loop.run_in_executor(self._disk, file.read)
+            block = file.read() if is_quick else await self._threads.disk.run(file.read, _BLOCK_BYTES)
             await self._write(request, block)
 
     async def _copy_pipe(self, request: BaseRequest, descriptor: int) -> None:

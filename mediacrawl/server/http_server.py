@@ -1,4 +1,4 @@
-"""An RSGI server on aiohttp, which serves all clients from one thread.
+"""An RSGI server on aiohttp, which calls the application from one thread.
 
 RSGI is the interface between a server and an application, as granian has defined it:
 https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import web
 
 from mediacrawl.server.http_exchange import Exchange, Scope
+from mediacrawl.server.loop_threads import ServerThreads
 
 if TYPE_CHECKING:
     import socket
@@ -39,7 +39,6 @@ _ENDED_WITHIN_S = 3.0  # the time that clients have to read their responses when
 _ABORTED_WITHIN_S = 1.0
 _MOST_AT_ONCE = 100  # connections that are accepted before others are read
 _PAUSE_S = 1.0  # after no connection could be accepted
-_DISK_THREADS = 8
 
 
 async def serve_http(
@@ -58,8 +57,8 @@ async def serve_http(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, is_over.set)
     getattr(application, "__rsgi_init__", lambda _: None)(loop)
-    with ThreadPoolExecutor(_DISK_THREADS, "disk") as disk:
-        server = _Server(application, disk, tls)
+    with ServerThreads() as threads:
+        server = _Server(application, threads, tls)
         server.listen(listener, most_connections)
         await is_over.wait()
         await server.end(_ENDED_WITHIN_S)
@@ -69,9 +68,9 @@ async def serve_http(
 class _Server:
     """The connections of a server."""
 
-    def __init__(self, application: Any, disk: ThreadPoolExecutor, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, application: Any, threads: ServerThreads, tls: ssl.SSLContext | None) -> None:
         self._application = application
-        self._disk = disk
+        self._threads = threads
         self._tls = tls
         self._server = web.Server(self._respond, access_log=None)
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -132,7 +131,7 @@ class _Server:
             self._none_is_open.set()
 
     async def _respond(self, request: BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request, self._disk, is_secure=self._tls is not None)
+        exchange = Exchange(request, self._threads, is_secure=self._tls is not None)
         assert isinstance(request.protocol, _Connection)
         request.protocol.begin_exchange(exchange)
         try:
