@@ -61,11 +61,13 @@ class Run(NamedTuple):
         pace: good files a second; 0.0 if not all of them arrived in time.
         peak_descriptors: open descriptors, at most, of the program and its worker processes together.
         peak_bytes: resident memory, at most, of all of them.
+        cpu_s: processor time of all of them, in seconds.
     """
 
     pace: float
     peak_descriptors: int
     peak_bytes: int
+    cpu_s: float
 
 
 def main() -> None:
@@ -99,7 +101,8 @@ def _compare(folder: Path, front: str, lists: dict[str, Path], options: argparse
     for name, series in runs.items():
         paces = ", ".join(f"{run.pace:.0f}" for run in series)
         peak = max(run.peak_descriptors for run in series), max(run.peak_bytes for run in series) // 2**20
-        say(f"{front} {name}: {paces} files/s; at most {peak[0]} descriptors, {peak[1]} MiB")
+        cpu = ", ".join(f"{run.cpu_s:.1f}" for run in series)
+        say(f"{front} {name}: {paces} files/s; {cpu} s of CPU; at most {peak[0]} descriptors, {peak[1]} MiB")
     ratios = [beside.pace / alone.pace for alone, beside in zip(runs["alone"], runs["beside"], strict=True)]
     say(f"{front} beside/alone: {median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
 
@@ -116,13 +119,14 @@ def _run(folder: Path, argv: list[str], good: int) -> Run:
         argv, cwd=work, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     peak_descriptors = peak_bytes = 0
+    cpu_s = 0.0
     ends: list[float] = []
     with log.open(encoding="ascii") as stream:
         stream.seek(began_at)
         while len(ends) < good and process.poll() is None and time.time() - began_s < _GIVE_UP_S:
             time.sleep(0.05)
             ends += [float(line.split()[0]) for line in stream if line.split()[1:2] == ["200"]]
-            descriptors, size_bytes = _used(process.pid)
+            descriptors, size_bytes, cpu_s = _used(process.pid)
             peak_descriptors, peak_bytes = max(peak_descriptors, descriptors), max(peak_bytes, size_bytes)
         time.sleep(0.1)
         ends += [float(line.split()[0]) for line in stream if line.split()[1:2] == ["200"]]
@@ -131,23 +135,25 @@ def _run(folder: Path, argv: list[str], good: int) -> Run:
     process.wait()
     shutil.rmtree(work)
     pace = good / (max(ends) - began_s) if len(ends) >= good else 0.0
-    return Run(pace, peak_descriptors, peak_bytes)
+    return Run(pace, peak_descriptors, peak_bytes, cpu_s)
 
 
-def _used(pid: int) -> tuple[int, int]:
-    """Return the open descriptors and the resident bytes of a process and its descendants."""
-    descriptors = size_bytes = 0
+def _used(pid: int) -> tuple[int, int, float]:
+    """Return the open descriptors, the resident bytes and the processor time of a process and its descendants."""
+    descriptors = size_bytes = ticks = 0
     pids = [pid]
     for one in pids:
         try:
             descriptors += len(list(Path(f"/proc/{one}/fd").iterdir()))
             size_bytes += int(Path(f"/proc/{one}/statm").read_text(encoding="ascii").split()[1]) * 4096
+            fields = Path(f"/proc/{one}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
             for task in Path(f"/proc/{one}/task").iterdir():
                 children = (task / "children").read_text(encoding="ascii")
                 pids += [int(child) for child in children.split()]
         except OSError:  # it has ended
             continue
-    return descriptors, size_bytes
+    return descriptors, size_bytes, ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _lists(folder: Path, options: argparse.Namespace, port: int, silent: int) -> dict[str, Path]:

@@ -61,7 +61,7 @@ _RESPONSES = (
     *(Fetched, HttpStatusError, ConnectionLost, InvalidResponse, RedirectRefused),
     *(WrongContent, TooLarge, DigestMismatch),
 )
-_PROBE_EVERY_S = 0.04  # while other files are fetched, hosts that fail are tried one after another
+_PROBE_EVERY_S = 0.1  # while other files are fetched, hosts that fail are tried one after another
 _MOST_TARGETS = 100  # hosts to which files are not redirected
 _MOST_PAUSED = 20_000  # files that wait for hosts that fail, and take no room of others: limits memory
 _MOST_REDIRECTS = 20  # of a file to targets with robots rules that were unknown

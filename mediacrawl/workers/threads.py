@@ -27,11 +27,12 @@ MOST_WAITING = 1000  # threads of a process that wait for a host
 # A response is overdue once its latency exceeds this many times the usual latency. Where all responses are slow, none
 # is overdue: the user has set the number of transfers under way.
 _LATE_TIMES = 4
-_LATE_LEAST_S = 0.1  # a shorter delay may be due to a busy machine
+_LATE_LEAST_S = 0.03  # a shorter delay may be due to a busy machine
 _LATE_FIRST_S = 1.0  # until a latency has been measured
 _NO_WORK_S = 0.005  # a transfer that has waited that long uses no core that another transfer needs
 _LATENCY_NEWS = 0.1  # the weight of the last response in the usual latency
 _LOOK_EVERY_S = 0.01
+_LOOK_SHARE = 0.01  # of a core, at most: to look through a thousand transfers takes its time
 _LOOK_SELDOM_S = 0.1  # while no transfer waits for a place
 
 
@@ -155,8 +156,9 @@ class TransferThreads:
                     if not self._waiting:
                         self._room.discount(0)
                     self._is_behind.wait(_LOOK_SELDOM_S if self._waiting else None)
+            began_s = time.thread_time()
             self._look()
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(max(_LOOK_EVERY_S, (time.thread_time() - began_s) / _LOOK_SHARE))
 
     def _look(self) -> None:
         late_s = max(_LATE_LEAST_S, _LATE_TIMES * self._latency_s or _LATE_FIRST_S)
