@@ -27,7 +27,7 @@ MOST_WAITING = 1000  # threads of a process that wait for a host
 # A response is overdue once its latency exceeds this many times the usual latency. Where all responses are slow, none
 # is overdue: the user has set the number of transfers under way.
 _LATE_TIMES = 4
-_LATE_LEAST_S = 0.03  # a shorter delay may be due to a busy machine
+_LATE_LEAST_S = 0.05  # a shorter delay may be due to a busy machine
 _LATE_FIRST_S = 1.0  # until a latency has been measured
 _NO_WORK_S = 0.005  # a transfer that has waited that long uses no core that another transfer needs
 _LATENCY_NEWS = 0.1  # the weight of the last response in the usual latency
