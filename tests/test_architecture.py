@@ -90,7 +90,7 @@ OUTSIDE = {
     "w3lib": {"urls.former_keys"} | SCRAPY_SIDE,
     "idna": {"urls.as_sent"},
     "aiohttp": {"server.http_server", "server.http_exchange", "server.http_response"},
-    "tqdm": {"fetch.stats", "fetch.progress_display", "cli.plain_get", "commands"},
+    "tqdm": {"fetch.progress_display", "commands"},
 }
 
 

@@ -1,4 +1,7 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tqdm import tqdm
 
 from mediacrawl.errors import DiskFull, JobInUse, UsageProblem
 from mediacrawl.fetch.stats import Recent, RunStats, size_text
@@ -20,6 +23,11 @@ from mediacrawl.fetch.stats import Recent, RunStats, size_text
 )
 def test_a_size_is_written_for_a_person(size_bytes, text):
     assert size_text(size_bytes) == text
+
+
+@given(st.floats(1000, 9e20))
+def test_a_size_is_written_as_tqdm_writes_it_in_bars(size_bytes):
+    assert size_text(size_bytes) == f"{tqdm.format_sizeof(size_bytes)}B"
 
 
 def report_of(**facts):

@@ -25,7 +25,6 @@ from mediacrawl.download.cancel import Cancel
 from mediacrawl.download.cookies import MAIN_JAR, read_cookies
 from mediacrawl.errors import EXIT_OK, MachineError, MediacrawlError, UsageProblem, redact_url
 from mediacrawl.fetch.advice import advice_for_get
-from mediacrawl.fetch.folder_walk import FolderWalk
 from mediacrawl.fetch.progress_display import Display, Snapshot
 from mediacrawl.fetch.queue import FetchQueue
 from mediacrawl.fetch.request import UPTODATE, FileRequest
@@ -176,8 +175,6 @@ class _Console:
             if result.entry is not None:
                 self._display.say(self._line(result, self._root / (result.entry.path or "")), sys.stdout)
         if not results:
-            import tqdm  # noqa: F401, PLC0415 - needed later, and the program is idle now
-
             sys.stdout.flush()
 
     @staticmethod
@@ -324,6 +321,8 @@ class _ListRequests:
             Interrupted: a folder was being read when `cancel` was set.
         """
         if self._is_recursive:
+            from mediacrawl.fetch.folder_walk import FolderWalk  # noqa: PLC0415 - seldom needed
+
             for folder in self._first:
                 walk = FolderWalk(
                     downloader, folder, self._into, owner=_OWNER, request_of=self._request, cancel=cancel

@@ -20,10 +20,17 @@ FORBIDDEN = "forbidden by robots.txt"  # the reason of what is requested again f
 
 
 def size_text(size_bytes: float) -> str:
-    """Return a size as text for a person, in powers of 1000: `1.5MB`."""
-    from tqdm import tqdm  # noqa: PLC0415 - takes as long to import as all of urllib3
+    """Return a size as text for a person, in powers of 1000 and with three digits: `1.50MB`.
 
-    return f"{tqdm.format_sizeof(size_bytes)}B" if size_bytes >= 1000 else f"{size_bytes:.0f}B"
+    tqdm has the same, but takes as long to import as all of urllib3.
+    """
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f}B"
+    size, units = size_bytes / 1000, iter("MGTPE")
+    unit = "k"
+    while size >= 999.5 and (larger := next(units, "")):
+        size, unit = size / 1000, larger
+    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}{unit}B"
 
 
 class Recent:
