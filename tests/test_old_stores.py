@@ -32,11 +32,18 @@ def old(request, tmp_path):
 @pytest.fixture(params=["killed", "power cut"])
 def kept_bytes(request, old):
     """How much of the film has to count: what is in the part, or what its record says is synced."""
-    (path,) = (old / "store" / ".mediacrawl" / "parts").glob("*.json")
+    if request.param == "killed":
+        set_boot(old, BOOT_ID.read_text().strip())
+        return BIG_STOPS_AT
+    return set_boot(old, "another")["ranges"][0][1]
+
+
+def set_boot(folder, boot):
+    """Have the only part be one of a boot of this machine; return its record. The archive may be of any."""
+    (path,) = (folder / "store" / ".mediacrawl" / "parts").glob("*.json")
     record = json.loads(path.read_text())
-    boot = "another" if request.param == "power cut" else BOOT_ID.read_text().strip()
     path.write_text(json.dumps(record | {"boot": boot}))
-    return record["ranges"][0][1] if boot == "another" else BIG_STOPS_AT
+    return record
 
 
 @pytest.fixture
@@ -103,6 +110,7 @@ COMMANDS = {"get": ("get", "-i"), "items": ("crawl", "urllist", "-a")}
 def test_a_row_and_a_part_with_a_former_key_are_those_of_the_url_in_the_row(archive, front, tmp_path, origin):
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path, filter="data")
+    set_boot(tmp_path, BOOT_ID.read_text().strip())
     serve_urls(origin)
     more = ("-a", "items=all") if front == "items" else ()
 
