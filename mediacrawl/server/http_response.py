@@ -264,7 +264,13 @@ class Response:
                 await self._wait(descriptor, is_for_reading=True)
 
     async def _wait(self, descriptor: int, *, is_for_reading: bool) -> None:
-        """Wait until a descriptor can be read or written, or the client is gone."""
+        """Wait until a descriptor can be read or written, or the client is gone.
+
+        Raises:
+            ConnectionResetError: the client is gone already, and so nothing would end the wait.
+        """
+        if self._is_lost:
+            raise ConnectionResetError("the client is gone")
         loop = asyncio.get_running_loop()
         add, remove = (
             (loop.add_reader, loop.remove_reader) if is_for_reading else (loop.add_writer, loop.remove_writer)

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from mediacrawl.server.http_exchange import Exchange, Scope
 from mediacrawl.server.loop_threads import ServerThreads
+from mediacrawl.server.turns import drop_values
 
 if TYPE_CHECKING:
     import socket
@@ -213,6 +214,11 @@ class _Connection(web.RequestHandler):
         is_secure = transport.get_extra_info("sslcontext") is not None
         transport.set_write_buffer_limits(high=1 if is_secure else 0, low=0)  # with TLS, 0 would always be reached
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Have the request that these bytes end get no value that was read before they came."""
+        drop_values()
+        super().data_received(data)
 
     def handle_error(
         self,

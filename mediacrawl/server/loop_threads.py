@@ -30,6 +30,7 @@ class LoopThreads:
         self._threads = [
             threading.Thread(target=self._work, name=f"{name} {number}", daemon=True) for number in range(count)
         ]
+        self._is_closed = False
         for thread in self._threads:
             thread.start()
 
@@ -37,6 +38,7 @@ class LoopThreads:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self._is_closed = True
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:
@@ -46,7 +48,12 @@ class LoopThreads:
         """Call a function of one argument in a thread, and return its result.
 
         The call has ended when this returns, also if the task is cancelled: what it uses can be closed.
+
+        Raises:
+            RuntimeError: the threads have ended.
         """
+        if self._is_closed:
+            raise RuntimeError("the threads have ended")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put((future, function, argument))
         cancelled: asyncio.CancelledError | None = None

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
+_filled: list[dict[object, object]] = []  # the values of this turn, of all caches
+
 
 class TurnCache(Generic[K, V]):
     """Values of one turn of the event loop, in which it calls what is ready.
 
-    No request gets a value that is older than the request: all values are dropped before the loop looks for new ones.
+    No request gets a value that is older than the request: all values are dropped at the end of the turn, and when
+    bytes of a request arrive, see `drop_values`.
     """
 
     def __init__(self, read: Callable[[K], V]) -> None:
@@ -28,8 +31,18 @@ class TurnCache(Generic[K, V]):
         values = self._values
         if key in values:
             return values[key]
-        value = self._read(key)
-        if not values:
-            asyncio.get_running_loop().call_soon(values.clear)
-        values[key] = value
+        if not values:  # before the read: a request that is queued meanwhile is called after that
+            _filled.append(values)  # type: ignore[arg-type]
+            asyncio.get_running_loop().call_soon(drop_values)
+        values[key] = value = self._read(key)
         return value
+
+
+def drop_values() -> None:
+    """Drop the values of all caches.
+
+    A server calls this when bytes arrive, if it may call the application in the same turn.
+    """
+    for values in _filled:
+        values.clear()
+    _filled.clear()

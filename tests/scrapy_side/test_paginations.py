@@ -128,7 +128,7 @@ def test_an_item_of_a_project_shows_what_its_lists_contain(crawls, origin, tmp_p
 def test_a_job_with_many_interruptions_ends_at_the_same_page(crawls, origin, tmp_path):
     names = ["calendar", "last-page-again", "cycle"]
     url = build(origin, names)
-    job = LIMIT | {"JOBDIR": str(tmp_path / "job"), "CLOSESPIDER_PAGECOUNT": 5, "CONCURRENT_REQUESTS": 1}
+    job = LIMIT | {"JOBDIR": str(tmp_path / "job"), "CLOSESPIDER_PAGECOUNT": 3, "CONCURRENT_REQUESTS": 1}
     runs = 0
     while crawls.crawl(tmp_path, SiteSpider, job, url=url).reason != "finished":
         runs += 1

@@ -287,10 +287,45 @@ def test_a_file_that_becomes_shorter_breaks_the_connection_off(film, caplog):
     assert "a response breaks off: the file has become shorter" in caplog.text
 
 
-def test_clients_that_leave_leave_nothing_open(film):
-    def descriptors():
-        return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
+
+def test_a_client_that_ends_its_side_while_a_thread_sends_leaves_nothing_open(film, monkeypatch):
+    """Nothing would wake a response that waits for it: its own descriptor keeps the connection."""
+    is_lost, lose, really_send = (
+        threading.Event(),
+        http_response.Response.lose_connection,
+        http_response.SentFile.send,
+    )
+    is_full = threading.Event()
+
+    def lose_connection(response):
+        lose(response)
+        is_lost.set()
+
+    def send(file, out):
+        try:
+            really_send(file, out)
+        except BlockingIOError:
+            is_full.set()
+            assert is_lost.wait(LIMIT_S)
+            raise
+
+    monkeypatch.setattr(http_response.Response, "lose_connection", lose_connection)
+    monkeypatch.setattr(http_response.SentFile, "send", send)
+    with files_served(film) as port:
+        wait_until(lambda: threading.active_count() > 2)
+        before = descriptors()
+        with connected(port) as sock:
+            sock.sendall(b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert is_full.wait(LIMIT_S)
+            sock.shutdown(socket.SHUT_WR)
+            assert is_lost.wait(LIMIT_S)
+            wait_until(lambda: descriptors() <= before + 2)  # of the client, and of the film
+
+
+def test_clients_that_leave_leave_nothing_open(film):
     with files_served(film) as port, connected(port) as first:
         first.sendall(b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0\r\n\r\n")
         answered(first, b"\r\n\r\n")

@@ -71,15 +71,17 @@ def test_a_cancelled_task_ends_after_its_call(fails, times):
 
 
 def test_all_calls_have_returned_at_the_end():
-    ended = []
+    ended, threads = [], ServerThreads()
 
     async def main():
-        with ServerThreads() as threads:
+        with threads:
             calls = [asyncio.ensure_future(threads.disk.run(ended.append, number)) for number in range(20)]
             await asyncio.sleep(0)
         await asyncio.gather(*calls)
 
     asyncio.run(main())
     assert sorted(ended) == list(range(20))
+    with pytest.raises(RuntimeError, match="the threads have ended"):
+        asyncio.run(threads.disk.run(ended.append, 20))
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith(("disk", "sending"))] == []
