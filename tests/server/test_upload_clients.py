@@ -45,12 +45,15 @@ def test_tuspy_goes_on_after_each_kill_of_the_server(store, tmp_path, with_check
             file_stream=file, url=url, chunk_size=MIB, metadata=told, upload_checksum=with_checksum
         )
 
-    def upload_until_the_end(uploader):
-        for _ in range(10_000):
-            uploader.upload(stop_at=uploader.offset + MIB)
+    def upload_until_the_end(uploader, stop_at):
+        while True:
+            if uploader.offset < stop_at:
+                uploader.upload(stop_at=uploader.offset + MIB)
+            else:  # sooner than the kill
+                uploader.get_offset()
 
     url, offset = None, 0
-    for _ in range(3):
+    for stop_at in (2 * MIB, 4 * MIB, 5 * MIB):
         with path.open("rb") as file, Serve(store, "--port", port, "--no-access-log") as server:
             tuspy = uploader(file, url)
             assert tuspy.offset >= offset
@@ -59,7 +62,7 @@ def test_tuspy_goes_on_after_each_kill_of_the_server(store, tmp_path, with_check
             killer = threading.Timer(0.05, kill, [server])
             killer.start()
             with pytest.raises((TusUploadFailed, TusCommunicationError, OSError)):
-                upload_until_the_end(tuspy)
+                upload_until_the_end(tuspy, stop_at)
             killer.join()
             offset = tuspy.offset
     with path.open("rb") as file, Serve(store, "--port", port, "--no-access-log"):
