@@ -394,6 +394,20 @@ def contents(folder):
     return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_record_of_tls_for_each_byte_takes_no_quadratic_time(server, store):
+    """A client that limits its rate sends small ones: the server took half a minute for each 256 KiB."""
+    data = random.Random(1).randbytes(150_000)
+    with server.ftp(tls=True) as client:
+        client.voidcmd("TYPE I")
+        with client.transfercmd("STOR tiny records.bin") as connection:
+            for byte in data:
+                connection.send(bytes([byte]))
+            connection.unwrap()
+        client.voidresp()
+        client.voidcmd("NOOP")
+    assert (store / "tiny records.bin").read_bytes() == data
+
+
 @pytest.mark.slow
 def test_lftp_continues_a_mirror_in_both_directions(server, store, folder, tls):
     setting = f"set ftp:ssl-force {'yes' if tls else 'no'}; set ftp:ssl-allow {'yes' if tls else 'no'}"

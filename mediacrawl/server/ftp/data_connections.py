@@ -120,12 +120,12 @@ class TlsDataConnection(TLS_DTPHandler, DataConnection):
 
     def recv(self, buffer_size: int) -> bytes:
         """Return received bytes, those of several records of TLS: each is a call of the system and a write."""
-        found = [super().recv(buffer_size)]
-        if self.receive and found[0] and isinstance(self.socket, SSL.Connection):
+        found = bytearray(super().recv(buffer_size))
+        if self.receive and found and isinstance(self.socket, SSL.Connection):
             with suppress(OSError, SSL.Error):  # no more of them, or the end, which is seen again
-                while sum(map(len, found)) < buffer_size:
-                    found.append(self.socket.recv(buffer_size))
-        return b"".join(found)
+                while len(found) < buffer_size and (data := self.socket.recv(buffer_size)):
+                    found += data  # a record may have a single byte
+        return bytes(found)
 
     def was_closed(self) -> bool:
         """Return whether the client has closed the connection: with TLS, by an alert (RFC 8446 6.1)."""
