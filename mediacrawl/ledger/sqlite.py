@@ -451,15 +451,13 @@ class SqliteLedger:
         An upload that has never had a file gives its path back: its client may send the file anew, with another key.
         """
         done_at = now if state == State.DONE else None
+        is_wanted = state == State.PENDING
         self._many(
             "UPDATE files SET state = ?, finished_at = coalesce(finished_at, ?),"
-            " checked_at = coalesce(checked_at, ?) WHERE key = ?",
-            [(state, done_at, done_at, key)],
-        )
-        self._many(
-            "UPDATE files SET path = NULL, folded = NULL WHERE key = ? AND url = '' AND state = 'pending'"
-            " AND finished_at IS NULL",
-            [(key,)],
+            " checked_at = coalesce(checked_at, ?),"
+            " path = CASE WHEN ? AND url = '' AND finished_at IS NULL THEN NULL ELSE path END,"
+            " folded = CASE WHEN ? AND url = '' AND finished_at IS NULL THEN NULL ELSE folded END WHERE key = ?",
+            [(state, done_at, done_at, is_wanted, is_wanted, key)],
         )
 
     def record_unchanged(self, keys: Iterable[str], now: float) -> None:

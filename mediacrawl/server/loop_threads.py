@@ -25,7 +25,7 @@ class LoopThreads:
     """
 
     def __init__(self, count: int, name: str) -> None:
-        """Start so many threads."""
+        """Start `count` threads, whose names begin with `name`."""
         self._calls: SimpleQueue[tuple[asyncio.Future[Any], Callable[[Any], Any], Any] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name} {number}", daemon=True) for number in range(count)
@@ -47,7 +47,7 @@ class LoopThreads:
     async def run(self, function: Callable[[Any], T], argument: Any) -> T:
         """Call a function of one argument in a thread, and return its result.
 
-        The call has ended when this returns, also if the task is cancelled: what it uses can be closed.
+        The call has ended when this returns, also if the task is cancelled: the files of the call can be closed.
 
         Raises:
             RuntimeError: the threads have ended.
@@ -65,7 +65,7 @@ class LoopThreads:
             except Exception:  # noqa: S110 - that of the function, which is raised below
                 pass
         if cancelled is not None:
-            future.exception()  # nobody else asks for it
+            future.exception()  # else asyncio logs that the error of the call was never retrieved
             raise cancelled
         return future.result()
 
